@@ -1,0 +1,24 @@
+//! Ring 1: what a signature is made of and how it is judged.
+//!
+//! Pure: no clock, no randomness, no files, no environment, no network. What
+//! a function needs is an argument, and the time of a signature is a *result*
+//! of checking the log entry or the timestamp.
+
+pub mod armor;
+pub mod certificate;
+pub mod chain;
+pub mod checkpoint;
+pub mod entry;
+pub mod identity;
+pub mod keys;
+pub mod merkle;
+pub mod object;
+pub mod refusal;
+pub mod sct;
+pub mod signed_data;
+pub mod timestamp;
+pub mod trust;
+pub mod verify;
+
+/// Seconds since 1970-01-01T00:00:00Z, without leap seconds.
+pub type UnixTime = i64;

@@ -1,0 +1,6 @@
+//! Ring 3b: speaking to this machine.
+
+pub mod git;
+pub mod gnupg;
+pub mod settings;
+pub mod terminal;

@@ -1,0 +1,1 @@
+//! Ring 2: rules about people, refs and paths. Pure. (The policy file comes with the push gate; until then who may sign is said by the settings and flags that `evidence::identity` matches.)

@@ -1,0 +1,6 @@
+//! (to be written)
+
+pub mod client;
+pub mod issue;
+pub mod server;
+pub mod wire;

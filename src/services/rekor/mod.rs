@@ -1,0 +1,5 @@
+//! (to be written)
+
+pub mod client;
+pub mod server;
+pub mod wire;

@@ -1,0 +1,4 @@
+//! (to be written)
+
+pub mod client;
+pub mod server;
