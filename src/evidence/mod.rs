@@ -4,6 +4,8 @@
 //! a function needs is an argument, and the time of a signature is a *result*
 //! of checking the log entry or the timestamp.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod armor;
 pub mod certificate;
 pub mod chain;

@@ -1,0 +1,228 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::Cursor;
+
+use super::*;
+
+fn scope(subject: &str) -> Scope {
+    Scope {
+        issuer: "https://issuer.example".into(),
+        client_id: "sigstore".into(),
+        authority: "https://authority.example".into(),
+        subject: subject.into(),
+    }
+}
+
+fn requests() -> Vec<Request> {
+    vec![
+        Request::Find(scope("alice@example.test")),
+        Request::MakeKey(scope("")),
+        Request::StoreCertificate {
+            key: [7; 16],
+            chain: vec![vec![0x30, 0], vec![]],
+        },
+        Request::Sign {
+            key: [1; 16],
+            digest: [2; 32],
+        },
+        Request::Status,
+        Request::Clear,
+        Request::Stop,
+    ]
+}
+
+fn responses() -> Vec<Response> {
+    let mut all = vec![
+        Response::Absent,
+        Response::Found {
+            key: [9; 16],
+            chain: vec![vec![0x30; 900]],
+        },
+        Response::Key {
+            key: [3; 16],
+            public: vec![4; 91],
+        },
+        Response::Stored,
+        Response::Signature(vec![0x30; 71]),
+        Response::Status(vec![]),
+        Response::Status(vec![
+            Entry {
+                scope: scope("ünï@example.test"),
+                not_after: u64::MAX,
+                signatures: 12,
+            };
+            MAX_ENTRIES
+        ]),
+        Response::Cleared(u32::MAX),
+        Response::Stopping,
+    ];
+    all.extend(Refusal::ALL.map(|(_, refusal)| Response::Refused(refusal)));
+    all
+}
+
+#[test]
+fn every_message_prints_and_parses_back() {
+    for request in requests() {
+        let payload = request.print().unwrap();
+        assert_eq!(Request::parse(&payload).unwrap(), request);
+        assert!(
+            matches!(Response::parse(&payload), Err(ProtocolError::Kind(_))),
+            "a request is not a response: {request:?}"
+        );
+    }
+    for response in responses() {
+        let payload = response.print().unwrap();
+        assert_eq!(Response::parse(&payload).unwrap(), response);
+        assert!(matches!(
+            Request::parse(&payload),
+            Err(ProtocolError::Kind(_))
+        ));
+    }
+}
+
+/// Accepted means: prints back to the same bytes. Tried on every prefix, every
+/// one-byte extension and every single-byte change of every message.
+#[test]
+fn what_is_accepted_prints_back_identically() {
+    let payloads: Vec<Vec<u8>> = requests()
+        .iter()
+        .map(|r| r.print().unwrap())
+        .chain(responses().iter().map(|r| r.print().unwrap()))
+        .collect();
+    let mut accepted = 0;
+    for payload in payloads {
+        for cut in 0..payload.len() {
+            assert!(Request::parse(&payload[..cut]).is_err());
+            assert!(Response::parse(&payload[..cut]).is_err());
+        }
+        let mut longer = payload.clone();
+        longer.push(0);
+        assert!(Request::parse(&longer).is_err());
+        assert!(Response::parse(&longer).is_err());
+
+        let places = payload.len().min(400);
+        for at in 0..places {
+            for change in [0x01, 0x80, 0xff] {
+                let mut bytes = payload.clone();
+                bytes[at] ^= change;
+                if let Ok(request) = Request::parse(&bytes) {
+                    assert_eq!(request.print().unwrap(), bytes);
+                    accepted += 1;
+                }
+                if let Ok(response) = Response::parse(&bytes) {
+                    assert_eq!(response.print().unwrap(), bytes);
+                    accepted += 1;
+                }
+            }
+        }
+    }
+    assert!(accepted > 100, "the property was not exercised: {accepted}");
+}
+
+#[test]
+fn refusals_name_their_reason() {
+    let parse = |bytes: &[u8]| Request::parse(bytes).unwrap_err();
+    assert!(matches!(parse(&[]), ProtocolError::FrameLength(0)));
+    assert!(matches!(parse(&[1]), ProtocolError::FrameLength(1)));
+    assert!(matches!(parse(&[2, 5]), ProtocolError::Version(2)));
+    assert!(matches!(parse(&[1, 0]), ProtocolError::Kind(0)));
+    assert!(matches!(parse(&[1, 5, 0]), ProtocolError::Trailing(1)));
+    assert!(matches!(
+        parse(&[1, 1, 0, 0]),
+        ProtocolError::Truncated("issuer")
+    ));
+    assert!(matches!(
+        parse(&[1, 1, 0, 0, 0, 1]),
+        ProtocolError::Truncated("issuer")
+    ));
+    assert!(matches!(
+        parse(&[1, 1, 0xff, 0xff, 0xff, 0xff]),
+        ProtocolError::TooLong {
+            field: "issuer",
+            limit: MAX_TEXT,
+            ..
+        }
+    ));
+    assert!(matches!(
+        parse(&[1, 1, 0, 0, 0, 1, b'\n']),
+        ProtocolError::Text("issuer")
+    ));
+    assert!(matches!(
+        parse(&[1, 1, 0, 0, 0, 1, 0xff]),
+        ProtocolError::Text("issuer")
+    ));
+    assert!(matches!(
+        Response::parse(&[1, 0xff, 99]).unwrap_err(),
+        ProtocolError::RefusalCode(99)
+    ));
+    let chain = Request::StoreCertificate {
+        key: [0; 16],
+        chain: vec![vec![]; MAX_CHAIN + 1],
+    };
+    assert!(matches!(
+        chain.print().unwrap_err(),
+        ProtocolError::TooLong { field: "chain", .. }
+    ));
+    let text = Request::Find(Scope {
+        issuer: "x".repeat(MAX_TEXT + 1),
+        ..scope("")
+    });
+    assert!(matches!(
+        text.print().unwrap_err(),
+        ProtocolError::TooLong {
+            field: "issuer",
+            ..
+        }
+    ));
+    assert!(matches!(
+        Request::Find(scope("a\u{1b}[2K")).print().unwrap_err(),
+        ProtocolError::Text("subject")
+    ));
+    let large = Request::StoreCertificate {
+        key: [0; 16],
+        chain: vec![vec![0; MAX_CERTIFICATE]; MAX_CHAIN],
+    };
+    assert!(matches!(
+        large.print().unwrap_err(),
+        ProtocolError::FrameLength(_)
+    ));
+}
+
+#[test]
+fn frames_are_bounded_and_whole() {
+    let mut wire = Vec::new();
+    for request in requests() {
+        write_frame(&mut wire, &request.print().unwrap()).unwrap();
+    }
+    let mut stream = Cursor::new(&wire);
+    for request in requests() {
+        let payload = read_frame(&mut stream).unwrap();
+        assert_eq!(Request::parse(&payload).unwrap(), request);
+    }
+    assert!(matches!(
+        read_frame(&mut stream).unwrap_err(),
+        ProtocolError::Closed
+    ));
+
+    for claim in [0u32, 1, MAX_FRAME as u32 + 1, 1 << 30, u32::MAX] {
+        let bytes = claim.to_be_bytes();
+        assert!(matches!(
+            read_frame(&mut Cursor::new(bytes)).unwrap_err(),
+            ProtocolError::FrameLength(length) if length == u64::from(claim)
+        ));
+    }
+    for cut in [1, 3, 5, wire.len() - 1] {
+        let mut stream = Cursor::new(&wire[..cut]);
+        let end = loop {
+            match read_frame(&mut stream) {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(end, ProtocolError::Io(_)), "cut at {cut}: {end}");
+    }
+    assert!(matches!(
+        write_frame(&mut Vec::new(), &vec![0; MAX_FRAME + 1]).unwrap_err(),
+        ProtocolError::FrameLength(_)
+    ));
+}
