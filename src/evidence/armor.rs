@@ -1,1 +1,202 @@
-//! (to be written)
+//! The armour around a signature: one strict PEM block (RFC 7468 §2, §3).
+//!
+//! *Not checked here:* what the block holds (`signed_data.rs`).
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::refusal::reasons;
+
+/// The label of a signature in CMS form, as gitsign writes it.
+pub const LABEL: &str = "SIGNED MESSAGE";
+/// Longest armoured signature that is read, in bytes.
+pub const MAX_ARMOR: usize = 1 << 20;
+/// Longest line of base64 that is read. RFC 7468 §2 says 64 for generators;
+/// 76 is what MIME tools write.
+pub const MAX_COLUMNS: usize = 76;
+
+const BEGIN: &str = "-----BEGIN ";
+const END: &str = "-----END ";
+const DASHES: &str = "-----";
+const COLUMNS: usize = 64;
+
+reasons! {
+    /// Why an armoured signature is not read.
+    pub enum ArmorRefusal {
+        /// There is nothing.
+        #[code = "armor-empty"]
+        #[error("the signature is empty")]
+        Empty,
+        /// Longer than any signature that is accepted.
+        #[code = "armor-too-long"]
+        #[error("the armoured signature takes {bytes} bytes, at most {max} are read")]
+        TooLong {
+            /// How many bytes.
+            bytes: usize,
+            /// How many are read.
+            max: usize,
+        },
+        /// Something stands before the BEGIN line.
+        #[code = "armor-text-before"]
+        #[error("the signature does not begin with a line \"-----BEGIN …-----\"")]
+        TextBefore,
+        /// Another kind of block: an OpenPGP or SSH signature, a certificate.
+        #[code = "armor-label"]
+        #[error("the signature is a \"{found}\" block, not a \"{LABEL}\" block")]
+        Label {
+            /// Its label.
+            found: String,
+        },
+        /// No END line, or one of another label.
+        #[code = "armor-no-end"]
+        #[error("the signature has no line \"-----END {LABEL}-----\"")]
+        NoEnd,
+        /// Something stands after the END line.
+        #[code = "armor-text-after"]
+        #[error("{bytes} bytes stand after the signature's END line")]
+        TextAfter {
+            /// How many bytes, without the END line's own line feed.
+            bytes: usize,
+        },
+        /// RFC 1421 headers, which nothing signs.
+        #[code = "armor-headers"]
+        #[error("the armoured signature carries headers (line {line})")]
+        Headers {
+            /// The line, counted from 1.
+            line: usize,
+        },
+        /// A line that is no base64, or not as long as the others.
+        #[code = "armor-line"]
+        #[error("line {line} of the armoured signature is not a line of base64 like the others ({bytes} bytes)")]
+        Line {
+            /// The line, counted from 1.
+            line: usize,
+            /// Its length.
+            bytes: usize,
+        },
+        /// Not canonical base64 (RFC 4648 §3.5, §4).
+        #[code = "armor-base64"]
+        #[error("the armoured signature is not canonical base64: {reason}")]
+        Base64 {
+            /// What the decoder found.
+            reason: String,
+        },
+    }
+}
+
+/// Reads exactly one strict PEM block "SIGNED MESSAGE": nothing before or
+/// after it, no headers, lines of LF, every full line equally long, canonical
+/// base64. A final LF may be missing.
+///
+/// # Errors
+/// [`ArmorRefusal`] names what is wrong.
+pub fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorRefusal> {
+    if text.is_empty() {
+        return Err(ArmorRefusal::Empty);
+    }
+    if text.len() > MAX_ARMOR {
+        return Err(ArmorRefusal::TooLong {
+            bytes: text.len(),
+            max: MAX_ARMOR,
+        });
+    }
+    let found = label(text).ok_or(ArmorRefusal::TextBefore)?;
+    if found != LABEL {
+        return Err(ArmorRefusal::Label {
+            found: found.into(),
+        });
+    }
+    let mut base64 = Vec::with_capacity(text.len());
+    let mut columns = 0;
+    let mut short = false;
+    let mut consumed = 0_usize;
+    for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
+        consumed = consumed.saturating_add(line.len()).saturating_add(1);
+        if index == 0 {
+            continue;
+        }
+        if line.starts_with(DASHES.as_bytes()) {
+            if line != b"-----END SIGNED MESSAGE-----" {
+                return Err(ArmorRefusal::NoEnd);
+            }
+            let rest = text.len().saturating_sub(consumed);
+            if rest > 0 {
+                return Err(ArmorRefusal::TextAfter { bytes: rest });
+            }
+            return STANDARD
+                .decode(&base64)
+                .map_err(|error| ArmorRefusal::Base64 {
+                    reason: error.to_string(),
+                });
+        }
+        let number = index.saturating_add(1);
+        if line.contains(&b':') {
+            return Err(ArmorRefusal::Headers { line: number });
+        }
+        if columns == 0 {
+            columns = line.len();
+        }
+        let last = consumed > text.len();
+        if line.is_empty() || short || line.len() > columns || line.len() > MAX_COLUMNS || last {
+            return Err(if last {
+                ArmorRefusal::NoEnd
+            } else {
+                ArmorRefusal::Line {
+                    line: number,
+                    bytes: line.len(),
+                }
+            });
+        }
+        short = line.len() < columns;
+        base64.extend_from_slice(line);
+    }
+    Err(ArmorRefusal::NoEnd)
+}
+
+/// Armours a signature: label "SIGNED MESSAGE", 64 columns, LF, final LF.
+#[must_use]
+pub fn encode(der: &[u8]) -> String {
+    encode_label(LABEL, der)
+}
+
+/// A PEM block of any label: 64 columns, LF, final LF (what Go's
+/// `encoding/pem` writes, which log entries are hashed in).
+#[must_use]
+pub fn encode_label(label: &str, der: &[u8]) -> String {
+    let base64 = STANDARD.encode(der);
+    let lines = base64.len().div_ceil(COLUMNS);
+    let frame = 2_usize.saturating_mul(label.len().saturating_add(20));
+    let mut text = String::with_capacity(base64.len().saturating_add(lines).saturating_add(frame));
+    text.push_str(BEGIN);
+    text.push_str(label);
+    text.push_str(DASHES);
+    text.push('\n');
+    let mut rest = base64.as_str();
+    while let Some((line, tail)) = rest.split_at_checked(COLUMNS) {
+        text.push_str(line);
+        text.push('\n');
+        rest = tail;
+    }
+    if !rest.is_empty() {
+        text.push_str(rest);
+        text.push('\n');
+    }
+    text.push_str(END);
+    text.push_str(label);
+    text.push_str(DASHES);
+    text.push('\n');
+    text
+}
+
+/// The label of the PEM block that the text begins with, to say "this is an
+/// OpenPGP signature".
+#[must_use]
+pub fn label(text: &[u8]) -> Option<&str> {
+    let line = text.split(|&byte| byte == b'\n').next()?;
+    let label = line
+        .strip_prefix(BEGIN.as_bytes())?
+        .strip_suffix(DASHES.as_bytes())?;
+    // RFC 7468 §3: printable characters without the hyphen at the ends.
+    let printable = label.iter().all(|byte| matches!(byte, 0x20..=0x7e));
+    (label.len() <= 64 && printable).then_some(())?;
+    std::str::from_utf8(label).ok()
+}

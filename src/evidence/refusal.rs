@@ -133,3 +133,18 @@ impl fmt::Display for Step {
         write!(f, "step {} ({})", self.number(), self.name())
     }
 }
+
+/// Lowercase hex, as refusals and identifiers show bytes.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(
+                DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'?'),
+            ));
+        }
+    }
+    text
+}
