@@ -1,0 +1,246 @@
+//! The seeds of the fuzz targets, cut out of recorded signatures by a reader of
+//! its own (lines, base64, byte patterns): nothing here calls the parsers that
+//! are fuzzed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// `[kind, hash]` before an object's bytes: bit 0 tag, bit 1 SHA-256.
+pub fn flag(tag: bool, sha256: bool) -> u8 {
+    u8::from(tag) | (u8::from(sha256) << 1)
+}
+
+/// The repository, also when this file is part of `tests/fuzz`.
+pub fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if manifest.ends_with("tests/fuzz") {
+        manifest.join("../..")
+    } else {
+        manifest.to_path_buf()
+    }
+}
+
+fn shared() -> PathBuf {
+    std::env::var_os("GITSEAL_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from)
+}
+
+/// One recorded object: file name, flag byte, raw bytes.
+pub fn objects() -> Vec<(String, u8, Vec<u8>)> {
+    let mut found = Vec::new();
+    for dir in [
+        root().join("tests/data/gitsign/objects"),
+        shared().join("vectors/gitsign/objects"),
+        shared().join("vectors/real/objects"),
+    ] {
+        for path in files(&dir) {
+            let Ok(raw) = fs::read(&path) else { continue };
+            let name = path
+                .file_name()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            let flag = flag(name.ends_with(".tag"), name.starts_with("sha256"));
+            found.push((name, flag, raw));
+        }
+    }
+    found
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    paths.sort();
+    paths
+}
+
+/// The seeds of each target, by the target's name.
+pub fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
+    let mut seeds: BTreeMap<&'static str, Vec<Vec<u8>>> = BTreeMap::new();
+    let mut add = |target: &'static str, bytes: Vec<u8>| {
+        let list = seeds.entry(target).or_default();
+        if !list.contains(&bytes) {
+            list.push(bytes);
+        }
+    };
+    for (_, flag, raw) in objects() {
+        let mut flagged = vec![flag];
+        flagged.extend_from_slice(&raw);
+        add("verify", flagged.clone());
+        add("object", flagged);
+        let Some(armour) = armour(&raw) else { continue };
+        add("armor", armour.clone().into_bytes());
+        let Some(der) = unarmour(&armour) else { continue };
+        for certificate in certificates(&der) {
+            add("certificate", certificate);
+        }
+        if let Some(entry) = attribute(&der, &LOG_ENTRY) {
+            if let Some(note) = checkpoint(&entry) {
+                add("checkpoint", note);
+            }
+            add("entry", entry);
+        }
+        if let Some(token) = attribute(&der, &TIMESTAMP) {
+            add("timestamp", token);
+        }
+        add("cms", der);
+    }
+    for path in [
+        root().join("tests/data/gitsign/trusted_root.json"),
+        shared().join("vectors/public-good/trusted_root.json"),
+    ] {
+        if let Ok(json) = fs::read(path) {
+            add("trusted_root", json);
+        }
+    }
+    // Shapes that no recorded vector has.
+    add(
+        "checkpoint",
+        b"log.example\n7\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\next\n\n\
+          \xe2\x80\x94 log.example AAAAAAAA\n\xe2\x80\x94 witness AAAAAAAA\n"
+            .to_vec(),
+    );
+    seeds
+}
+
+/// The armoured block of an object: a header's continuation lines, or the end
+/// of a tag.
+fn armour(raw: &[u8]) -> Option<String> {
+    const BEGIN: &str = "-----BEGIN SIGNED MESSAGE-----";
+    const END: &str = "-----END SIGNED MESSAGE-----";
+    let text = String::from_utf8_lossy(raw);
+    let header = ["gpgsig ", "gpgsig-sha256 "]
+        .iter()
+        .find_map(|name| text.find(&format!("\n{name}{BEGIN}")).map(|at| at + 1 + name.len()));
+    let begin = header.or_else(|| text.rfind(&format!("\n{BEGIN}")).map(|at| at + 1))?;
+    let mut block = String::new();
+    for line in text.get(begin..)?.split('\n') {
+        let line = if header.is_some() {
+            line.strip_prefix(' ').unwrap_or(line)
+        } else {
+            line
+        };
+        block.push_str(line);
+        block.push('\n');
+        if line == END {
+            return Some(block);
+        }
+    }
+    None
+}
+
+fn unarmour(armour: &str) -> Option<Vec<u8>> {
+    let base64: String = armour.lines().filter(|l| !l.starts_with('-')).collect();
+    STANDARD.decode(base64).ok()
+}
+
+/// OBJECT IDENTIFIER 1.3.6.1.4.1.57264.3.1 in DER.
+const LOG_ENTRY: [u8; 12] = [
+    0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x03, 0x01,
+];
+/// OBJECT IDENTIFIER 1.2.840.113549.1.9.16.2.14 in DER.
+const TIMESTAMP: [u8; 13] = [
+    0x06, 0x0b, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x10, 0x02, 0x0e,
+];
+
+/// The single value of an attribute: what stands in its SET, and for an OCTET
+/// STRING what stands in that.
+fn attribute(der: &[u8], oid: &[u8]) -> Option<Vec<u8>> {
+    let at = der.windows(oid.len()).position(|w| w == oid)? + oid.len();
+    let (tag, values, _) = tlv(der.get(at..)?)?;
+    if tag != 0x31 {
+        return None;
+    }
+    let (tag, content, whole) = tlv(values)?;
+    Some(if tag == 0x04 { content } else { whole }.to_vec())
+}
+
+/// `(tag, content, all of it)` of the element that the bytes begin with.
+pub fn tlv(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let tag = *bytes.first()?;
+    let first = usize::from(*bytes.get(1)?);
+    let (length, head) = if first < 0x80 {
+        (first, 2)
+    } else {
+        let count = first & 0x7f;
+        if count == 0 || count > 4 {
+            return None;
+        }
+        let mut length = 0usize;
+        for byte in bytes.get(2..2 + count)? {
+            length = (length << 8) | usize::from(*byte);
+        }
+        (length, 2 + count)
+    };
+    let end = head.checked_add(length)?;
+    Some((tag, bytes.get(head..end)?, bytes.get(..end)?))
+}
+
+/// The certificates of a SignedData: ContentInfo → [0] → SignedData → [0].
+fn certificates(der: &[u8]) -> Vec<Vec<u8>> {
+    let found = || {
+        let (_, content_info, _) = tlv(der)?;
+        let (_, _, oid) = tlv(content_info)?;
+        let (_, explicit, _) = tlv(content_info.get(oid.len()..)?)?;
+        let (_, mut rest, _) = tlv(explicit)?;
+        while let Some((tag, content, whole)) = tlv(rest) {
+            if tag == 0xa0 {
+                let mut list = Vec::new();
+                let mut rest = content;
+                while let Some((_, _, one)) = tlv(rest) {
+                    list.push(one.to_vec());
+                    rest = rest.get(one.len()..)?;
+                }
+                return Some(list);
+            }
+            rest = rest.get(whole.len()..)?;
+        }
+        None
+    };
+    found().unwrap_or_default()
+}
+
+/// The checkpoint inside a log entry message: field 6 (inclusion proof), in it
+/// field 5 (checkpoint), in it field 1 (envelope).
+fn checkpoint(entry: &[u8]) -> Option<Vec<u8>> {
+    Some(field(field(field(entry, 6)?, 5)?, 1)?.to_vec())
+}
+
+/// A length-delimited field of a protobuf message.
+fn field(message: &[u8], number: u64) -> Option<&[u8]> {
+    let mut rest = message;
+    let varint = |rest: &mut &[u8]| {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let (byte, tail) = rest.split_first()?;
+            *rest = tail;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    };
+    while !rest.is_empty() {
+        let key = varint(&mut rest)?;
+        match key & 7 {
+            0 => {
+                varint(&mut rest)?;
+            }
+            2 => {
+                let length = usize::try_from(varint(&mut rest)?).ok()?;
+                let content = rest.get(..length)?;
+                if key >> 3 == number {
+                    return Some(content);
+                }
+                rest = rest.get(length..)?;
+            }
+            _ => return None,
+        }
+    }
+    None
+}
