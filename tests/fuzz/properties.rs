@@ -1,0 +1,312 @@
+//! What must hold for every input of each parser, shared by the fuzz targets
+//! (`targets/`) and by an ordinary test (`tests/fuzz.rs`) that runs them on the
+//! seeds. A property panics; libFuzzer reports that.
+//!
+//! The rule for all: **accepted means that it prints back identically**, or,
+//! where there is no printer, that an independent reader agrees on what was
+//! accepted. Refusing is always allowed here; what must be accepted is the
+//! business of the vector tests.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use gitseal::evidence::armor;
+use gitseal::evidence::certificate::Certificate;
+use gitseal::evidence::checkpoint::{Checkpoint, Note};
+use gitseal::evidence::entry::LogEntry;
+use gitseal::evidence::identity::Wanted;
+use gitseal::evidence::object::{self, HashKind, ObjectKind};
+use gitseal::evidence::signed_data;
+use gitseal::evidence::timestamp;
+use gitseal::evidence::trust::TrustedRoot;
+use gitseal::evidence::verify::{self, Against, Silent, Subject};
+
+use crate::seeds;
+
+/// Every target: its name and its property.
+pub const ALL: [(&str, fn(&[u8])); 9] = [
+    ("armor", armor),
+    ("certificate", certificate),
+    ("checkpoint", checkpoint),
+    ("cms", cms),
+    ("entry", entry),
+    ("object", object),
+    ("timestamp", timestamp),
+    ("trusted_root", trusted_root),
+    ("verify", verify),
+];
+
+/// An accepted armour is what one gets by wrapping its bytes again at the width
+/// of its first line; a final LF may be missing.
+pub fn armor(data: &[u8]) {
+    let Ok(der) = armor::decode(data) else { return };
+    let text = std::str::from_utf8(data).expect("accepted armour is ASCII");
+    let lines: Vec<&str> = text.strip_suffix('\n').unwrap_or(text).split('\n').collect();
+    assert_eq!(lines.first(), Some(&"-----BEGIN SIGNED MESSAGE-----"));
+    assert_eq!(lines.last(), Some(&"-----END SIGNED MESSAGE-----"));
+    let body = &lines[1..lines.len() - 1];
+    assert_eq!(body.concat(), STANDARD.encode(&der));
+    let width = body.first().map_or(0, |line| line.len());
+    for (at, line) in body.iter().enumerate() {
+        assert!(!line.is_empty());
+        assert!(line.len() == width || (at + 1 == body.len() && line.len() < width));
+    }
+    assert_eq!(armor::decode(armor::encode(&der).as_bytes()), Ok(der));
+}
+
+/// `[kind and hash] raw`: an accepted object joins back to its raw bytes, and
+/// payload and signature are what they claim to be.
+pub fn object(data: &[u8]) {
+    let Some((kind, hash, raw)) = flagged(data) else {
+        return;
+    };
+    if let Ok(kind) = object::check_payload(raw) {
+        match kind {
+            ObjectKind::Commit => drop(object::commit_view(raw)),
+            ObjectKind::Tag => drop(object::tag_view(raw)),
+        }
+    }
+    let Ok(signed) = object::split(kind, hash, raw) else {
+        return;
+    };
+    assert_eq!(signed.kind, kind);
+    assert_eq!(
+        object::join(kind, hash, &signed.payload, &signed.signature),
+        raw,
+        "joins back to the raw bytes"
+    );
+    assert_eq!(object::check_payload(&signed.payload).ok(), Some(kind));
+    assert!(!signed.payload.contains(&0));
+    assert!(signed.signature.ends_with(b"\n"));
+    if kind == ObjectKind::Commit {
+        let header_end = find(&signed.payload, b"\n\n").expect("a blank line");
+        let header = &signed.payload[..header_end + 1];
+        assert!(find(header, b"\ngpgsig").is_none(), "no signature left in the payload's header");
+        assert!(object::commit_view(&signed.payload).is_ok());
+    } else {
+        assert!(object::tag_view(&signed.payload).is_ok());
+    }
+}
+
+/// An accepted certificate is strict DER as an independent walk sees it, and is
+/// kept byte for byte.
+pub fn certificate(data: &[u8]) {
+    let Ok(certificate) = Certificate::from_der(data) else {
+        return;
+    };
+    assert_eq!(certificate.der(), data);
+    assert_eq!(walk(data), Some(data.len()), "strict DER");
+    let pem = certificate.to_pem();
+    let again = Certificate::from_pem(&pem).expect("its own PEM is read");
+    assert_eq!(again.der(), data);
+    // Total functions: whatever they answer, they answer.
+    let _ = certificate.identity();
+    let _ = certificate.issuer_text();
+    let _ = gitseal::evidence::sct::embedded(&certificate);
+    let _ = gitseal::evidence::sct::precert_tbs(&certificate);
+}
+
+/// An accepted note, and an accepted checkpoint in it, print back identically.
+pub fn checkpoint(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(note) = Note::parse(text) {
+        assert_eq!(note.to_string(), text);
+        if let Ok(checkpoint) = Checkpoint::parse(&note.text) {
+            assert_eq!(checkpoint.to_text(), note.text);
+        }
+    }
+    if let Ok(checkpoint) = Checkpoint::parse(text) {
+        assert_eq!(checkpoint.to_text(), text);
+    }
+}
+
+/// An accepted CMS is strict DER as an independent walk sees it, its parts are
+/// bytes of the input, and one byte more is refused.
+pub fn cms(data: &[u8]) {
+    let Ok(message) = signed_data::read(data) else {
+        return;
+    };
+    assert_eq!(walk(data), Some(data.len()), "strict DER");
+    assert_eq!(message.attributes.first(), Some(&0x31), "as signed: a SET OF");
+    assert!(find(data, &message.attributes[1..]).is_some());
+    assert!(find(data, message.leaf.der()).is_some());
+    assert!(find(data, &message.signature).is_some());
+    assert!(find(data, &message.message_digest).is_some());
+    for other in &message.others {
+        assert!(find(data, other.der()).is_some());
+    }
+    for bytes in message.log_entry.iter().chain(&message.timestamps) {
+        assert!(find(data, bytes).is_some());
+    }
+    let mut longer = data.to_vec();
+    longer.push(0);
+    assert!(signed_data::read(&longer).is_err(), "nothing may follow");
+}
+
+/// An accepted log entry prints back to a message that means the same, and a
+/// printed one prints back identically.
+pub fn entry(data: &[u8]) {
+    let Ok(entry) = LogEntry::from_protobuf(data) else {
+        return;
+    };
+    let printed = entry.to_protobuf(true);
+    let again = LogEntry::from_protobuf(&printed).expect("its own print is read");
+    assert_eq!(again.to_protobuf(true), printed);
+    assert_eq!(again.to_protobuf(false), entry.to_protobuf(false));
+    assert!(printed.len() <= data.len(), "printing adds nothing");
+}
+
+/// An accepted timestamp token is strict DER as an independent walk sees it; so
+/// is an accepted request.
+pub fn timestamp(data: &[u8]) {
+    if timestamp::read(data).is_ok() {
+        assert_eq!(walk(data), Some(data.len()), "strict DER");
+    }
+    if timestamp::read_request(data).is_ok() {
+        assert_eq!(walk(data), Some(data.len()), "strict DER");
+    }
+}
+
+/// An accepted trusted root prints to a form that reads back as the same.
+pub fn trusted_root(data: &[u8]) {
+    let Ok(root) = TrustedRoot::from_json(data) else {
+        return;
+    };
+    let printed = root.to_json();
+    let again = TrustedRoot::from_json(printed.as_bytes()).expect("its own print is read");
+    assert_eq!(again.to_json(), printed);
+    assert_eq!(again.logs.len(), root.logs.len());
+    assert_eq!(again.ct_logs.len(), root.ct_logs.len());
+    assert_eq!(again.authorities.len(), root.authorities.len());
+    assert_eq!(
+        again.timestamp_authorities.len(),
+        root.timestamp_authorities.len()
+    );
+}
+
+/// `[kind and hash] raw`, verified whole: whatever is good has a payload that
+/// somebody really signed.
+pub fn verify(data: &[u8]) {
+    let Some((kind, hash, raw)) = flagged(data) else {
+        return;
+    };
+    let Ok(signed) = object::split(kind, hash, raw) else {
+        return;
+    };
+    for trust in &*TRUST {
+        let verdict = verify::verify(
+            &Subject {
+                payload: Some(&signed.payload),
+                signature: &signed.signature,
+                hash,
+            },
+            &Against {
+                trust,
+                wanted: &Wanted::Unsaid,
+                found: &[],
+            },
+            &mut Silent,
+        );
+        if verdict.is_ok() {
+            assert!(
+                SIGNED.contains(&signed.payload),
+                "verified, and nobody signed it"
+            );
+        }
+    }
+}
+
+/// The trust that the recorded signatures verify under.
+static TRUST: LazyLock<Vec<TrustedRoot>> = LazyLock::new(|| {
+    let found: Vec<TrustedRoot> = seeds::all()
+        .get("trusted_root")
+        .into_iter()
+        .flatten()
+        .filter_map(|json| TrustedRoot::from_json(json).ok())
+        .collect();
+    assert!(!found.is_empty(), "no trusted root among the seeds");
+    found
+});
+
+/// What was really signed.
+static SIGNED: LazyLock<BTreeSet<Vec<u8>>> = LazyLock::new(|| {
+    let found: BTreeSet<Vec<u8>> = seeds::objects()
+        .into_iter()
+        .filter_map(|(_, flag, raw)| {
+            let (kind, hash) = kinds(flag)?;
+            Some(object::split(kind, hash, &raw).ok()?.payload)
+        })
+        .collect();
+    assert!(!found.is_empty(), "no signed object among the seeds");
+    found
+});
+
+fn kinds(flag: u8) -> Option<(ObjectKind, HashKind)> {
+    let kind = if flag & 1 == 0 {
+        ObjectKind::Commit
+    } else {
+        ObjectKind::Tag
+    };
+    let hash = if flag & 2 == 0 {
+        HashKind::Sha1
+    } else {
+        HashKind::Sha256
+    };
+    (flag < 4).then_some((kind, hash))
+}
+
+fn flagged(data: &[u8]) -> Option<(ObjectKind, HashKind, &[u8])> {
+    let (flag, raw) = data.split_first()?;
+    let (kind, hash) = kinds(*flag)?;
+    Some((kind, hash, raw))
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    if needle.is_empty() {
+        return Some(0);
+    }
+    haystack.windows(needle.len()).position(|w| w == needle)
+}
+
+/// The length of the one DER element that the bytes begin with, if its lengths
+/// are definite and minimal, its tags are of the low form, and its constructed
+/// parts are filled exactly, all the way down.
+fn walk(bytes: &[u8]) -> Option<usize> {
+    let mut ends = vec![];
+    let mut at = 0;
+    loop {
+        let tag = *bytes.get(at)?;
+        let (_, content, whole) = seeds::tlv(bytes.get(at..)?)?;
+        let head = whole.len() - content.len();
+        let minimal = match content.len() {
+            0..0x80 => 2,
+            0x80..0x100 => 3,
+            0x100..0x1_0000 => 4,
+            0x1_0000..0x100_0000 => 5,
+            _ => 6,
+        };
+        if tag & 0x1f == 0x1f || head != minimal {
+            return None;
+        }
+        let end = at + whole.len();
+        if ends.last().is_some_and(|outer| end > *outer) {
+            return None;
+        }
+        if tag & 0x20 != 0 && !content.is_empty() {
+            ends.push(end);
+            at += head;
+        } else {
+            at = end;
+            while ends.last() == Some(&at) {
+                ends.pop();
+            }
+        }
+        if ends.is_empty() {
+            return Some(at);
+        }
+    }
+}
