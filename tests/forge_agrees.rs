@@ -1,0 +1,58 @@
+//! The forge of the attack tests is judged by OpenSSL before it judges us: what
+//! it makes without a knob turned is a CMS signature that OpenSSL accepts.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+mod forge;
+
+use std::{fs, process::Command};
+
+use forge::{Lab, commit_payload, pem};
+
+#[test]
+fn openssl_accepts_what_the_forge_makes() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        println!("skipped: openssl is not installed");
+        return;
+    }
+    let lab = Lab::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    };
+    let payload = commit_payload();
+    let cms = file("cms.der", &lab.cms(&payload, &lab.spec()));
+    let authorities = [&lab.root_certificate, &lab.intermediate_certificate]
+        .map(|certificate| pem("CERTIFICATE", certificate))
+        .concat();
+    let authorities = file("authorities.pem", authorities.as_bytes());
+    let verify = |content: &[u8]| {
+        Command::new("openssl")
+            .args([
+                "cms", "-verify", "-binary", "-inform", "DER", "-purpose", "any",
+            ])
+            .args(["-attime", &(forge::NOW + 5).to_string()])
+            .arg("-in")
+            .arg(&cms)
+            .arg("-CAfile")
+            .arg(&authorities)
+            .arg("-content")
+            .arg(file("content", content))
+            .output()
+            .unwrap()
+    };
+    let good = verify(&payload);
+    assert!(
+        good.status.success(),
+        "{}",
+        String::from_utf8_lossy(&good.stderr)
+    );
+    assert!(!verify(b"another content").status.success());
+}
