@@ -1,0 +1,209 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::{
+    stub::{Stub, Told},
+    *,
+};
+
+fn quick() -> Client {
+    Client::new(
+        Timeouts {
+            connect: Duration::from_millis(500),
+            one_try: Duration::from_millis(500),
+            all_tries: Duration::from_secs(3),
+        },
+        || 0,
+    )
+}
+
+const PATIENT: Retry = Retry {
+    tries: 3,
+    first_pause: Duration::from_millis(5),
+};
+
+fn get(client: &Client, url: &Url) -> Result<Answer, HttpError> {
+    client.send(&Request {
+        retry: PATIENT,
+        ..Request::get("test", url, 1000)
+    })
+}
+
+#[test]
+fn a_request_carries_what_it_should() {
+    let stub = Stub::start(|_| Told::new(201, "Application/JSON; charset=x", "{}"));
+    let url = stub.url.join("/a?b=c").unwrap();
+    let answer = quick()
+        .send(&Request {
+            bearer: Some("secret"),
+            ..Request::post("test", &url, "text/plain", b"body", 10)
+        })
+        .unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (201, &b"{}"[..]));
+    assert_eq!(answer.media_type().unwrap(), "application/json");
+    let asked = &stub.asked()[0];
+    assert_eq!(
+        (asked.method.as_str(), asked.target.as_str()),
+        ("POST", "/a?b=c")
+    );
+    assert_eq!(asked.body, b"body");
+    assert_eq!(asked.header("authorization"), Some("Bearer secret"));
+    assert_eq!(asked.header("content-type"), Some("text/plain"));
+    assert_eq!(
+        asked.header("user-agent").unwrap(),
+        concat!("gitseal/", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn busy_servers_are_asked_again_and_others_are_not() {
+    let stub = Stub::start(|asked| match asked.number {
+        0 => Told::new(503, "text/plain", "later").with("Retry-After", "0"),
+        1 => Told {
+            hang_up: true,
+            ..Told::new(200, "", "")
+        },
+        _ => Told::new(200, "text/plain", "here"),
+    });
+    assert_eq!(get(&quick(), &stub.url).unwrap().body, b"here");
+    assert_eq!(stub.asked().len(), 3);
+
+    let stub = Stub::start(|_| Told::new(404, "text/html", "<html>\n\x1b[31mno\x07"));
+    let answer = get(&quick(), &stub.url).unwrap();
+    assert_eq!(stub.asked().len(), 1);
+    assert_eq!(
+        answer.unexpected().to_string(),
+        format!("test: {}: HTTP 404: <html> \\x1b[31mno\\x07", stub.url)
+    );
+
+    let stub = Stub::start(|_| Told::new(502, "", ""));
+    let error = get(&quick(), &stub.url).unwrap_err();
+    assert_eq!(stub.asked().len(), 3);
+    assert_eq!(
+        error.reason,
+        HttpReason::Status {
+            status: 502,
+            excerpt: String::new()
+        }
+    );
+}
+
+#[test]
+fn what_must_not_be_sent_twice_is_sent_once() {
+    let stub = Stub::start(|_| Told::new(503, "", ""));
+    let error = quick()
+        .send(&Request {
+            retry: Retry::NEVER,
+            ..Request::post("test", &stub.url, "text/plain", b"", 10)
+        })
+        .unwrap_err();
+    assert!(matches!(
+        error.reason,
+        HttpReason::Status { status: 503, .. }
+    ));
+    assert_eq!(stub.asked().len(), 1);
+}
+
+#[test]
+fn nobody_listening_is_a_connection_error() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    drop(listener);
+    let error = get(&quick(), &url).unwrap_err();
+    assert!(
+        matches!(error.reason, HttpReason::Connection { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn large_and_slow_answers_are_cut_off() {
+    let stub = Stub::start(|_| Told::new(200, "text/plain", vec![b'a'; 1001]));
+    assert_eq!(
+        get(&quick(), &stub.url).unwrap_err().reason,
+        HttpReason::TooLarge { limit: 1000 }
+    );
+    let exact = Stub::start(|_| Told::new(200, "text/plain", vec![b'a'; 1000]));
+    assert_eq!(get(&quick(), &exact.url).unwrap().body.len(), 1000);
+
+    let stub = Stub::start(|_| Told {
+        drip: Duration::from_millis(100),
+        ..Told::new(200, "text/plain", vec![b'a'; 900])
+    });
+    let begun = Instant::now();
+    let error = quick()
+        .send(&Request {
+            retry: Retry::NEVER,
+            ..Request::get("test", &stub.url, 1000)
+        })
+        .unwrap_err();
+    assert!(
+        matches!(error.reason, HttpReason::Timeout { .. }),
+        "{error:?}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn redirects_stay_within_the_origin() {
+    let stub = Stub::start(|asked| match asked.target.as_str() {
+        "/a" => Told::new(302, "", "").with("Location", "/b"),
+        "/b" => Told::new(200, "text/plain", "b"),
+        "/loop" => Told::new(302, "", "").with("Location", "/loop"),
+        "/away" => Told::new(302, "", "").with("Location", "http://u:p@other.test/?token=x"),
+        _ => Told::new(302, "", ""),
+    });
+    let at = |path: &str| get(&quick(), &stub.url.join(path).unwrap());
+    assert_eq!(at("/a").unwrap().body, b"b");
+    assert!(matches!(
+        at("/loop").unwrap_err().reason,
+        HttpReason::Redirect { .. }
+    ));
+    assert_eq!(
+        at("/away").unwrap_err().reason,
+        HttpReason::Redirect {
+            status: 302,
+            to: "http://other.test/".into()
+        }
+    );
+    assert!(matches!(
+        at("/nowhere").unwrap_err().reason,
+        HttpReason::Status { status: 302, .. }
+    ));
+    let url = stub.url.join("/a").unwrap();
+    let error = quick()
+        .send(&Request::post("test", &url, "text/plain", b"", 10))
+        .unwrap_err();
+    assert!(matches!(error.reason, HttpReason::Redirect { .. }));
+}
+
+#[test]
+fn addresses_that_are_no_web_addresses_are_refused() {
+    for text in ["file:///etc/passwd", "ftp://h/", "data:,x"] {
+        let url = Url::parse(text).unwrap();
+        assert_eq!(
+            get(&quick(), &url).unwrap_err().reason,
+            HttpReason::Address,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn errors_do_not_show_what_may_be_secret() {
+    let url = Url::parse("http://user:pass@127.0.0.1:1/p?code=abc#f").unwrap();
+    assert_eq!(public_part(&url), "http://127.0.0.1:1/p");
+}
+
+#[test]
+fn tls_to_a_server_that_speaks_none_fails_by_name() {
+    let stub = Stub::start(|_| Told::new(200, "", ""));
+    let url = Url::parse(&format!("https://{}", stub.address)).unwrap();
+    let error = get(&quick(), &url).unwrap_err();
+    assert!(
+        matches!(
+            error.reason,
+            HttpReason::Tls { .. } | HttpReason::Timeout { .. } | HttpReason::Connection { .. }
+        ),
+        "{error:?}"
+    );
+}
