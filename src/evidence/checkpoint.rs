@@ -1,1 +1,517 @@
-//! (to be written)
+//! Signed notes and checkpoints: what a log says its tree is, and that it was
+//! the log that said so.
+//!
+//! C2SP signed-note and tlog-checkpoint; Rekor v1 departs from the latter in
+//! that its origin is `NAME - TREE ID` while it signs as `NAME`.
+//!
+//! *Not checked here:* which log is trusted when (`trust.rs`), that a leaf is
+//! in the tree (`merkle.rs`). Signatures of witnesses are read, not judged.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use sha2::{Digest, Sha256};
+
+use super::{
+    keys::{KeyAlgorithm, KeyRefusal, PublicKey},
+    merkle::Hash,
+    refusal::{hex, reasons},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Longest note that is read, in bytes.
+pub const MAX_NOTE: usize = 64 * 1024;
+/// Most signature lines of a note. C2SP signed-note asks for at least 16.
+pub const MAX_SIGNATURES: usize = 64;
+/// Largest tree size (C2SP tlog-checkpoint: it fits a signed 64-bit number).
+pub const MAX_SIZE: u64 = i64::MAX as u64;
+
+/// U+2014 and a space begin each signature line.
+const SIGNATURE_PREFIX: &str = "\u{2014} ";
+
+reasons! {
+    /// Why a note or checkpoint is not believed.
+    pub enum NoteRefusal {
+        /// Longer than any note that is accepted.
+        #[code = "note-too-long"]
+        #[error("the note takes {bytes} bytes, at most {max} are read")]
+        TooLong {
+            /// How many bytes.
+            bytes: usize,
+            /// How many are read.
+            max: usize,
+        },
+        /// A control character other than LF.
+        #[code = "note-control-character"]
+        #[error("the note holds the control character {code:#04x} at byte {at}")]
+        ControlCharacter {
+            /// The character.
+            code: u8,
+            /// Its place in the note, from 0.
+            at: usize,
+        },
+        /// No final LF.
+        #[code = "note-unterminated"]
+        #[error("the note does not end with a line feed")]
+        Unterminated,
+        /// No blank line, or nothing before or after it.
+        #[code = "note-no-signatures"]
+        #[error("the note has no text, blank line and signature lines")]
+        NoSignatures,
+        /// More signature lines than are read.
+        #[code = "note-too-many-signatures"]
+        #[error("the note has more than {max} signature lines")]
+        TooManySignatures {
+            /// How many are read.
+            max: usize,
+        },
+        /// A line after the blank line that is no signature line.
+        #[code = "note-signature-line"]
+        #[error("signature line {line} of the note is malformed: {reason}")]
+        SignatureLine {
+            /// Counted from 1, after the blank line.
+            line: usize,
+            /// What is wrong.
+            reason: &'static str,
+        },
+        /// Origin, size or root are missing.
+        #[code = "checkpoint-missing-line"]
+        #[error("the checkpoint has no line for its {what}")]
+        MissingLine {
+            /// Which one.
+            what: &'static str,
+        },
+        /// A size that is no decimal number in range without leading zeros.
+        #[code = "checkpoint-size"]
+        #[error("the checkpoint's size {found:?} is no decimal number from 0 to {MAX_SIZE}")]
+        Size {
+            /// The line.
+            found: String,
+        },
+        /// A root that is not 32 bytes in canonical base64.
+        #[code = "checkpoint-root"]
+        #[error("the checkpoint's root {found:?} is not 32 bytes in base64")]
+        Root {
+            /// The line.
+            found: String,
+        },
+        /// An empty line among the extension lines.
+        #[code = "checkpoint-blank-line"]
+        #[error("the checkpoint has a blank line within its text")]
+        BlankLine,
+        /// A Rekor v1 origin that is not `NAME - TREE ID`.
+        #[code = "checkpoint-origin-form"]
+        #[error("the checkpoint's origin {found:?} is not \"NAME - TREE ID\"")]
+        OriginForm {
+            /// The origin.
+            found: String,
+        },
+        /// A checkpoint of another log.
+        #[code = "checkpoint-origin"]
+        #[error("the checkpoint is of {found:?}, not of {expected:?}")]
+        Origin {
+            /// Which log it is of.
+            found: String,
+            /// Which log it should be of.
+            expected: String,
+        },
+        /// Signature lines, but none of the log's.
+        #[code = "checkpoint-not-signed-by-log"]
+        #[error("none of {lines} signature lines is of the log {name} with the key id {hint}")]
+        NotSignedByLog {
+            /// How many lines there are.
+            lines: usize,
+            /// The log's name.
+            name: String,
+            /// First four bytes of its key id, hex.
+            hint: String,
+        },
+        /// The log's key id, but another name.
+        #[code = "checkpoint-signer-name"]
+        #[error("the log's key signed as {found:?}, not as {expected:?}")]
+        SignerName {
+            /// The name on the signature line.
+            found: String,
+            /// The name that the origin calls for.
+            expected: String,
+        },
+        /// The log's name, but another key id.
+        #[code = "checkpoint-signer-key"]
+        #[error("{name} signed with the key id {found}, not with the trusted {expected}")]
+        SignerKey {
+            /// The log's name.
+            name: String,
+            /// First four bytes of the key id on the signature line, hex.
+            found: String,
+            /// First four bytes of the trusted one, hex.
+            expected: String,
+        },
+        /// The log's signature line does not verify.
+        #[code = "checkpoint-signature-invalid"]
+        #[error("the checkpoint's signature by {name} does not verify: {reason}")]
+        SignatureInvalid {
+            /// The log's name.
+            name: String,
+            /// What the key says.
+            reason: KeyRefusal,
+        },
+    }
+}
+
+/// One signature line of a note.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoteSignature {
+    /// Who signed.
+    pub name: String,
+    /// First four bytes of the key id.
+    pub key_hint: [u8; 4],
+    /// The signature itself.
+    pub signature: Vec<u8>,
+}
+
+/// A text and the signatures on it (C2SP signed-note).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// What is signed, final LF included, the blank line not.
+    pub text: String,
+    /// At least one.
+    pub signatures: Vec<NoteSignature>,
+}
+
+impl Note {
+    /// Reads a note. The text ends at the last blank line, so it may hold
+    /// blank lines itself.
+    ///
+    /// # Errors
+    /// [`NoteRefusal`] names what is malformed. Signatures are not verified.
+    pub fn parse(note: &str) -> Result<Self, NoteRefusal> {
+        if note.len() > MAX_NOTE {
+            return Err(NoteRefusal::TooLong {
+                bytes: note.len(),
+                max: MAX_NOTE,
+            });
+        }
+        let control = |byte: &u8| *byte < 0x20 && *byte != b'\n';
+        if let Some(at) = note.as_bytes().iter().position(control) {
+            return Err(NoteRefusal::ControlCharacter {
+                code: note.as_bytes().get(at).copied().unwrap_or_default(),
+                at,
+            });
+        }
+        if !note.ends_with('\n') {
+            return Err(NoteRefusal::Unterminated);
+        }
+        let (before, lines) = note.rsplit_once("\n\n").ok_or(NoteRefusal::NoSignatures)?;
+        if lines.is_empty() || before.is_empty() {
+            return Err(NoteRefusal::NoSignatures);
+        }
+        // One byte past `before` is the text's own LF.
+        let text = note
+            .get(..before.len().saturating_add(1))
+            .ok_or(NoteRefusal::NoSignatures)?;
+        let mut signatures = Vec::new();
+        for (index, line) in lines.split_terminator('\n').enumerate() {
+            if index >= MAX_SIGNATURES {
+                return Err(NoteRefusal::TooManySignatures {
+                    max: MAX_SIGNATURES,
+                });
+            }
+            let signature = signature_line(line).map_err(|reason| NoteRefusal::SignatureLine {
+                line: index.saturating_add(1),
+                reason,
+            })?;
+            signatures.push(signature);
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            signatures,
+        })
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.text)?;
+        for line in &self.signatures {
+            f.write_str(&written_line(&line.name, line.key_hint, &line.signature))?;
+        }
+        Ok(())
+    }
+}
+
+/// `— NAME BASE64(KEY HINT[4] || SIGNATURE)`.
+fn signature_line(line: &str) -> Result<NoteSignature, &'static str> {
+    let line = line
+        .strip_prefix(SIGNATURE_PREFIX)
+        .ok_or("it does not begin with an em dash and a space")?;
+    let (name, base64) = line
+        .split_once(' ')
+        .ok_or("it has no name and no signature")?;
+    if name.is_empty() || name.contains('+') || name.chars().any(char::is_whitespace) {
+        return Err("the name is empty or holds a space or \"+\"");
+    }
+    let bytes = STANDARD
+        .decode(base64)
+        .map_err(|_| "the signature is not canonical base64")?;
+    match bytes.split_first_chunk::<4>() {
+        Some((key_hint, signature)) if !signature.is_empty() => Ok(NoteSignature {
+            name: name.to_owned(),
+            key_hint: *key_hint,
+            signature: signature.to_vec(),
+        }),
+        _ => Err("the signature is shorter than a key id and one byte"),
+    }
+}
+
+fn written_line(name: &str, key_hint: [u8; 4], signature: &[u8]) -> String {
+    let base64 = STANDARD.encode([&key_hint, signature].concat());
+    format!("{SIGNATURE_PREFIX}{name} {base64}\n")
+}
+
+/// A note of one signature, as text. `text` ends with LF.
+#[must_use]
+pub fn signed(text: &str, name: &str, key_hint: [u8; 4], signature: &[u8]) -> String {
+    format!("{text}\n{}", written_line(name, key_hint, signature))
+}
+
+/// What a log says its tree is (C2SP tlog-checkpoint).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Which log it is.
+    pub origin: String,
+    /// Leaves of the tree.
+    pub size: u64,
+    /// The tree's root.
+    pub root: Hash,
+    /// Further lines, none of them empty.
+    pub extensions: Vec<String>,
+}
+
+impl Checkpoint {
+    /// Reads the text of a note.
+    ///
+    /// # Errors
+    /// [`NoteRefusal`] names the line that is missing or malformed.
+    pub fn parse(text: &str) -> Result<Self, NoteRefusal> {
+        let text = text.strip_suffix('\n').ok_or(NoteRefusal::Unterminated)?;
+        let mut lines = text.split('\n');
+        let mut line = |what| {
+            lines
+                .next()
+                .filter(|line| !line.is_empty())
+                .ok_or(NoteRefusal::MissingLine { what })
+        };
+        let origin = line("origin")?.to_owned();
+        let size = size(line("size")?)?;
+        let root = root(line("root")?)?;
+        let extensions: Vec<String> = lines.map(str::to_owned).collect();
+        if extensions.iter().any(String::is_empty) {
+            return Err(NoteRefusal::BlankLine);
+        }
+        Ok(Self {
+            origin,
+            size,
+            root,
+            extensions,
+        })
+    }
+
+    /// The text that is signed.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = format!(
+            "{}\n{}\n{}\n",
+            self.origin,
+            self.size,
+            STANDARD.encode(self.root)
+        );
+        for line in &self.extensions {
+            text.push_str(line);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Decimal, no sign, no leading zeros, at most [`MAX_SIZE`].
+fn size(line: &str) -> Result<u64, NoteRefusal> {
+    let canonical = line == "0" || !line.starts_with('0');
+    let digits = line.bytes().all(|byte| byte.is_ascii_digit());
+    line.parse()
+        .ok()
+        .filter(|size| digits && canonical && *size <= MAX_SIZE)
+        .ok_or_else(|| NoteRefusal::Size {
+            found: excerpt(line),
+        })
+}
+
+fn root(line: &str) -> Result<Hash, NoteRefusal> {
+    STANDARD
+        .decode(line)
+        .ok()
+        .and_then(|bytes| Hash::try_from(bytes).ok())
+        .ok_or_else(|| NoteRefusal::Root {
+            found: excerpt(line),
+        })
+}
+
+/// Enough of a line to recognise it by.
+fn excerpt(line: &str) -> String {
+    line.chars().take(80).collect()
+}
+
+/// Which generation of Rekor a log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LogKind {
+    /// Rekor v1: the origin is `NAME - TREE ID`, entries have a SET.
+    RekorV1,
+    /// Rekor v2 (rekor-tiles): the origin is the log's name, no SET.
+    RekorV2,
+}
+
+impl LogKind {
+    /// The kind that an origin tells: `NAME - DIGITS` is v1.
+    #[must_use]
+    pub fn of_origin(origin: &str) -> Self {
+        match split_v1_origin(origin) {
+            Some(_) => Self::RekorV1,
+            None => Self::RekorV2,
+        }
+    }
+}
+
+/// Name and tree id of a Rekor v1 origin `NAME - TREE ID`.
+#[must_use]
+pub fn split_v1_origin(origin: &str) -> Option<(&str, u64)> {
+    let (name, id) = origin.rsplit_once(" - ")?;
+    let digits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    let canonical = id == "0" || !id.starts_with('0');
+    let id = id.parse().ok().filter(|_| digits && canonical)?;
+    (!name.is_empty()).then_some((name, id))
+}
+
+/// The key id of an Ed25519 key (C2SP signed-note, type 0x01):
+/// `SHA-256(name || 0x0A || 0x01 || key)`. Its first four bytes are the key
+/// hint; all of it is the log id of a Rekor v2 log.
+#[must_use]
+pub fn ed25519_key_id(name: &str, key: &[u8; 32]) -> [u8; 32] {
+    typed_key_id(name, &[1], key)
+}
+
+/// The key id of an ECDSA key: SHA-256 of its SubjectPublicKeyInfo.
+#[must_use]
+pub fn ecdsa_key_id(spki: &[u8]) -> [u8; 32] {
+    Sha256::digest(spki).into()
+}
+
+/// The key id by which a Rekor v2 log of this name signs with this key.
+#[must_use]
+pub fn key_id(name: &str, key: &PublicKey) -> [u8; 32] {
+    match key.algorithm() {
+        KeyAlgorithm::Ed25519 => typed_key_id(name, &[1], key.material()),
+        KeyAlgorithm::Rsa { .. } => typed_key_id(name, b"\xffPKIX-RSA-PKCS#1v1.5", key.spki()),
+        KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 => key.sha256(),
+    }
+}
+
+fn typed_key_id(name: &str, kind: &[u8], key: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(name);
+    hash.update(b"\n");
+    hash.update(kind);
+    hash.update(key);
+    hash.finalize().into()
+}
+
+/// A key hint: the first four bytes of a key id or log id.
+#[must_use]
+pub fn hint(key_id: &[u8; 32]) -> [u8; 4] {
+    key_id.first_chunk().copied().unwrap_or_default()
+}
+
+/// By what a log's checkpoints are known.
+#[derive(Debug, Clone, Copy)]
+pub struct LogVerifier<'a> {
+    /// The key that signs them.
+    pub key: &'a PublicKey,
+    /// First four bytes of its key id.
+    pub key_hint: [u8; 4],
+    /// Which generation of Rekor.
+    pub kind: LogKind,
+    /// If given: v2, the whole origin; v1, the NAME in `NAME - TREE ID`.
+    pub origin: Option<&'a str>,
+}
+
+/// Reads a checkpoint and checks that this log signed it.
+///
+/// A v1 log signs under the NAME of its origin `NAME - TREE ID`, a v2 log
+/// under its origin. Every line of that name and key id must verify, and
+/// there must be one; lines of others (witnesses) are left aside.
+///
+/// # Errors
+/// [`NoteRefusal`]: malformed, of another log, or not signed by this one.
+pub fn open(note: &str, log: &LogVerifier<'_>) -> Result<Checkpoint, NoteRefusal> {
+    let note = Note::parse(note)?;
+    let checkpoint = Checkpoint::parse(&note.text)?;
+    let name = match log.kind {
+        LogKind::RekorV2 => checkpoint.origin.as_str(),
+        LogKind::RekorV1 => {
+            let (name, _) =
+                split_v1_origin(&checkpoint.origin).ok_or_else(|| NoteRefusal::OriginForm {
+                    found: excerpt(&checkpoint.origin),
+                })?;
+            name
+        }
+    };
+    if let Some(expected) = log.origin.filter(|expected| *expected != name) {
+        return Err(NoteRefusal::Origin {
+            found: excerpt(name),
+            expected: expected.to_owned(),
+        });
+    }
+    let mut verified = false;
+    for line in &note.signatures {
+        if line.name == name && line.key_hint == log.key_hint {
+            log.key
+                .verify(
+                    log.key.default_algorithm(),
+                    note.text.as_bytes(),
+                    &line.signature,
+                )
+                .map_err(|reason| NoteRefusal::SignatureInvalid {
+                    name: excerpt(name),
+                    reason,
+                })?;
+            verified = true;
+        }
+    }
+    if !verified {
+        return Err(not_signed(&note, name, log.key_hint));
+    }
+    Ok(checkpoint)
+}
+
+/// The most telling reason why no line is the log's.
+fn not_signed(note: &Note, name: &str, key_hint: [u8; 4]) -> NoteRefusal {
+    let lines = &note.signatures;
+    if let Some(line) = lines.iter().find(|line| line.key_hint == key_hint) {
+        return NoteRefusal::SignerName {
+            found: excerpt(&line.name),
+            expected: excerpt(name),
+        };
+    }
+    if let Some(line) = lines.iter().find(|line| line.name == name) {
+        return NoteRefusal::SignerKey {
+            name: excerpt(name),
+            found: hex(&line.key_hint),
+            expected: hex(&key_hint),
+        };
+    }
+    NoteRefusal::NotSignedByLog {
+        lines: lines.len(),
+        name: excerpt(name),
+        hint: hex(&key_hint),
+    }
+}
