@@ -1,1 +1,1069 @@
-//! (to be written)
+//! Git objects: what of a commit or tag is signed, and what signs it.
+//!
+//! The bytes are split as Git hashes them and never re-encoded. A signature
+//! says nothing about where in the object it stands, so the framing is
+//! strict: whatever two readers of Git objects could read differently is
+//! refused.
+//!
+//! `gitformat-signature(5)`; what `git fsck` calls an error is one here.
+//!
+//! *Not checked here:* the armour (`armor.rs`), the signature
+//! (`signed_data.rs`), whether a tag has the name of its ref (the gate).
+
+use std::fmt;
+
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use super::refusal::{hex, reasons};
+
+#[cfg(test)]
+mod tests;
+
+/// Largest object that is read, in bytes.
+pub const MAX_OBJECT: usize = 64 * 1024 * 1024;
+/// Most parents of a commit.
+pub const MAX_PARENTS: usize = 4096;
+
+/// How the lines begin by which Git finds a tag's signature (its
+/// `gpg-interface.c`): the last such line in the object.
+const SIGNATURE_MARKS: [&[u8]; 4] = [
+    b"-----BEGIN SIGNED MESSAGE-----",
+    b"-----BEGIN PGP SIGNATURE-----",
+    b"-----BEGIN PGP MESSAGE-----",
+    b"-----BEGIN SSH SIGNATURE-----",
+];
+
+reasons! {
+    /// Why an object is not read, or nothing of it is signed.
+    pub enum ObjectRefusal {
+        /// Larger than any object that is accepted.
+        #[code = "object-too-large"]
+        #[error("the object takes {bytes} bytes, at most {max} are read")]
+        TooLarge {
+            /// How many bytes.
+            bytes: usize,
+            /// How many are read.
+            max: usize,
+        },
+        /// No signature.
+        #[code = "object-unsigned"]
+        #[error("the {kind} is not signed")]
+        Unsigned {
+            /// What it is.
+            kind: ObjectKind,
+        },
+        /// Neither a commit nor a tag.
+        #[code = "object-kind"]
+        #[error("this is neither a commit nor a tag: it begins with {found:?}")]
+        Kind {
+            /// How it begins.
+            found: String,
+        },
+        /// No blank line after the headers.
+        #[code = "object-no-blank-line"]
+        #[error("no blank line ends the headers")]
+        NoBlankLine,
+        /// A line that is neither a header nor the continuation of one.
+        #[code = "object-header-malformed"]
+        #[error("header line {line} is neither a header nor a continuation: {found:?}")]
+        HeaderMalformed {
+            /// Counted from 1.
+            line: usize,
+            /// How it begins.
+            found: String,
+        },
+        /// A continuation line where none may be.
+        #[code = "object-continuation"]
+        #[error("header line {line} continues {header}, which has one line")]
+        Continuation {
+            /// Counted from 1.
+            line: usize,
+            /// What it continues.
+            header: String,
+        },
+        /// A header that may be there once is there twice.
+        #[code = "object-header-duplicate"]
+        #[error("the header {header} is there twice (line {line})")]
+        HeaderDuplicate {
+            /// Counted from 1, of the second one.
+            line: usize,
+            /// Its name.
+            header: &'static str,
+        },
+        /// Headers in another order than Git writes them, or one is missing.
+        #[code = "object-header-order"]
+        #[error("header line {line} is {found:?} where {expected} must be")]
+        HeaderOrder {
+            /// Counted from 1.
+            line: usize,
+            /// The header that is there (empty: none).
+            found: String,
+            /// The header that must be there.
+            expected: &'static str,
+        },
+        /// A value that is no object id of the repository's hash.
+        #[code = "object-id"]
+        #[error("the header {header} names no object id: {found:?}")]
+        ObjectId {
+            /// Which header.
+            header: &'static str,
+            /// Its value.
+            found: String,
+        },
+        /// More parents than are read.
+        #[code = "object-too-many-parents"]
+        #[error("the commit has more than {max} parents")]
+        TooManyParents {
+            /// How many are read.
+            max: usize,
+        },
+        /// An author, committer or tagger that is not `NAME <EMAIL> TIME ZONE`.
+        #[code = "object-person"]
+        #[error("the {header} is not \"name <email> time zone\": {reason}")]
+        Person {
+            /// Which header.
+            header: &'static str,
+            /// What is wrong.
+            reason: &'static str,
+        },
+        /// A tag of something that is no object.
+        #[code = "object-tag-type"]
+        #[error("a tag cannot name a {found:?}")]
+        TagType {
+            /// The type it gives.
+            found: String,
+        },
+        /// A tag without name.
+        #[code = "object-tag-name"]
+        #[error("the tag has no name")]
+        TagName,
+        /// A signature header before the committer.
+        #[code = "signature-position"]
+        #[error("the signature stands in line {line}, before {expected}")]
+        SignaturePosition {
+            /// Counted from 1.
+            line: usize,
+            /// What must come first.
+            expected: &'static str,
+        },
+        /// A header after the signature.
+        #[code = "signature-not-last"]
+        #[error("the header {header:?} (line {line}) stands after the signature")]
+        SignatureNotLast {
+            /// Counted from 1.
+            line: usize,
+            /// Its name.
+            header: String,
+        },
+        /// A signature header of the other hash.
+        #[code = "signature-header-hash"]
+        #[error("the header {header} has no place in a {hash} repository")]
+        SignatureHeaderHash {
+            /// Which header.
+            header: &'static str,
+            /// The repository's hash.
+            hash: HashKind,
+        },
+        /// A signature header in a tag, whose signature is at its end.
+        #[code = "signature-in-tag-header"]
+        #[error("the tag carries a signature header {header}")]
+        SignatureInTagHeader {
+            /// Which header.
+            header: &'static str,
+        },
+        /// A signature header in what Git says is signed.
+        #[code = "signature-in-payload"]
+        #[error("what is signed carries a signature header {header} itself")]
+        SignatureInPayload {
+            /// Which header.
+            header: &'static str,
+        },
+        /// A tag that ends within a line.
+        #[code = "signature-unterminated"]
+        #[error("the tag's signature does not end with a line feed")]
+        SignatureUnterminated,
+        /// Unsigned text behind a tag's signature.
+        #[code = "text-after-signature"]
+        #[error("{bytes} bytes stand after the tag's signature, signed by nobody")]
+        TextAfterSignature {
+            /// How many bytes.
+            bytes: usize,
+        },
+        /// A NUL, at which Git stops reading.
+        #[code = "object-nul"]
+        #[error("the {kind} holds a NUL at byte {at}; Git shows only what stands before it")]
+        Nul {
+            /// What it is.
+            kind: ObjectKind,
+            /// Where, from 0.
+            at: usize,
+        },
+    }
+}
+
+/// What can be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    /// A commit.
+    Commit,
+    /// An annotated tag.
+    Tag,
+}
+
+impl ObjectKind {
+    /// Git's name of the type: `commit`, `tag`; the others are not signed.
+    #[must_use]
+    pub fn from_type(name: &str) -> Option<Self> {
+        match name {
+            "commit" => Some(Self::Commit),
+            "tag" => Some(Self::Tag),
+            _ => None,
+        }
+    }
+
+    /// Git's name of the type.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Tag => "tag",
+        }
+    }
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a repository names its objects by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HashKind {
+    /// Ids of 40 hex digits.
+    Sha1,
+    /// Ids of 64 hex digits.
+    Sha256,
+}
+
+impl HashKind {
+    /// Hex digits of an object id.
+    #[must_use]
+    pub fn hex_length(self) -> usize {
+        match self {
+            Self::Sha1 => 40,
+            Self::Sha256 => 64,
+        }
+    }
+
+    /// The header that holds a commit's signature.
+    #[must_use]
+    pub fn signature_header(self) -> &'static str {
+        match self {
+            Self::Sha1 => GPGSIG,
+            Self::Sha256 => GPGSIG_SHA256,
+        }
+    }
+}
+
+impl fmt::Display for HashKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sha1 => "SHA-1",
+            Self::Sha256 => "SHA-256",
+        })
+    }
+}
+
+const GPGSIG: &str = "gpgsig";
+const GPGSIG_SHA256: &str = "gpgsig-sha256";
+
+/// An object, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedObject {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// What is signed: the bytes that Git pipes to a helper.
+    pub payload: Vec<u8>,
+    /// The armoured signature: LF lines, final LF.
+    pub signature: Vec<u8>,
+}
+
+/// Takes an object apart: `raw` is what Git hashes, without the
+/// `commit 123\0` before it.
+///
+/// A commit's signature is its single, last header; a tag's is what begins
+/// with the last line that Git takes for the beginning of a signature, and
+/// nothing may follow it.
+///
+/// # Errors
+/// [`ObjectRefusal`]: unsigned, malformed, or readable in two ways.
+pub fn split(kind: ObjectKind, hash: HashKind, raw: &[u8]) -> Result<SignedObject, ObjectRefusal> {
+    check_size(raw)?;
+    let (payload, signature) = match kind {
+        ObjectKind::Commit => split_commit(hash, raw)?,
+        ObjectKind::Tag => split_tag(hash, raw)?,
+    };
+    check_nul(kind, raw)?;
+    Ok(SignedObject {
+        kind,
+        payload,
+        signature,
+    })
+}
+
+/// Puts an object together, the inverse of [`split`]: a commit's signature
+/// becomes the last header, before the blank line; a tag's is appended.
+#[must_use]
+pub fn join(kind: ObjectKind, hash: HashKind, payload: &[u8], signature: &[u8]) -> Vec<u8> {
+    match kind {
+        ObjectKind::Commit => with_header(hash.signature_header(), payload, signature),
+        ObjectKind::Tag => [payload, signature].concat(),
+    }
+}
+
+/// Git's id of an object, lowercase hex.
+#[must_use]
+pub fn id_hex(kind: ObjectKind, hash: HashKind, raw: &[u8]) -> String {
+    let header = format!("{kind} {}\0", raw.len());
+    match hash {
+        HashKind::Sha1 => hex(&Sha1::new()
+            .chain_update(header)
+            .chain_update(raw)
+            .finalize()),
+        HashKind::Sha256 => hex(&Sha256::new()
+            .chain_update(header)
+            .chain_update(raw)
+            .finalize()),
+    }
+}
+
+/// Checks what Git pipes to a helper, of which the place of the signature can
+/// no longer be seen, and tells what it is.
+///
+/// # Errors
+/// [`ObjectRefusal::Kind`] if it is neither commit nor tag (a push
+/// certificate, say); otherwise what [`split`] refuses too.
+pub fn check_payload(payload: &[u8]) -> Result<ObjectKind, ObjectRefusal> {
+    check_size(payload)?;
+    let kind = if payload.starts_with(b"tree ") {
+        scan_commit(payload, None)?;
+        ObjectKind::Commit
+    } else if payload.starts_with(b"object ") {
+        scan_tag(payload, None)?;
+        ObjectKind::Tag
+    } else {
+        return Err(ObjectRefusal::Kind {
+            found: excerpt(
+                payload
+                    .split(|&byte| byte == b'\n')
+                    .next()
+                    .unwrap_or(payload),
+            ),
+        });
+    };
+    check_nul(kind, payload)?;
+    Ok(kind)
+}
+
+/// Who, and when: the value of an `author`, `committer` or `tagger` header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// Decoded for display: bytes that are no UTF-8 become U+FFFD.
+    pub name: String,
+    /// Decoded for display, as the name.
+    pub email: String,
+    /// Seconds since 1970, as claimed.
+    pub time: i64,
+    /// Minutes east of UTC, as claimed.
+    pub offset_minutes: i32,
+    /// The header's value as it stands in the object.
+    pub raw: Vec<u8>,
+}
+
+/// A commit, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitView {
+    /// Object id, hex.
+    pub tree: String,
+    /// Object ids, hex.
+    pub parents: Vec<String>,
+    /// Who wrote it.
+    pub author: Person,
+    /// Who committed it.
+    pub committer: Person,
+    /// What follows the blank line.
+    pub message: Vec<u8>,
+    /// The message's encoding where it is not UTF-8.
+    pub encoding: Option<String>,
+}
+
+/// A tag, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagView {
+    /// Object id of what is tagged, hex.
+    pub object: String,
+    /// `commit`, `tree`, `blob` or `tag`.
+    pub object_type: String,
+    /// The name that the tagger gave it.
+    pub tag: String,
+    /// Who tagged; tags of before 2005 have none.
+    pub tagger: Option<Person>,
+    /// What follows the blank line, without the signature if `payload` is a
+    /// payload.
+    pub message: Vec<u8>,
+}
+
+/// Reads a commit's payload.
+///
+/// # Errors
+/// As [`check_payload`].
+pub fn commit_view(payload: &[u8]) -> Result<CommitView, ObjectRefusal> {
+    check_size(payload)?;
+    let scan = scan_commit(payload, None)?;
+    Ok(CommitView {
+        tree: lossy(scan.tree),
+        parents: scan.parents.into_iter().map(lossy).collect(),
+        author: person("author", scan.author)?,
+        committer: person("committer", scan.committer)?,
+        message: payload.get(scan.body..).unwrap_or_default().to_vec(),
+        encoding: scan.encoding.map(lossy),
+    })
+}
+
+/// Reads a tag's payload.
+///
+/// # Errors
+/// As [`check_payload`].
+pub fn tag_view(payload: &[u8]) -> Result<TagView, ObjectRefusal> {
+    check_size(payload)?;
+    let scan = scan_tag(payload, None)?;
+    Ok(TagView {
+        object: lossy(scan.object),
+        object_type: lossy(scan.object_type),
+        tag: lossy(scan.tag),
+        tagger: scan
+            .tagger
+            .map(|tagger| person("tagger", tagger))
+            .transpose()?,
+        message: payload.get(scan.body..).unwrap_or_default().to_vec(),
+    })
+}
+
+/// The object ids under which releases of gitsign logged a signature in their
+/// `online` mode, most likely first.
+///
+/// All of them hash with SHA-1, whatever the repository: its current releases
+/// put a commit together with a `gpgsig` header and append a tag's signature;
+/// 0.16.0 and 0.16.1 gave tags a `gpgsig` header too; up to 0.15.1 headers
+/// other than tree, parents, author and committer were lost. The last is the
+/// object's real id where the repository is a SHA-256 one.
+#[must_use]
+pub fn online_ids(
+    kind: ObjectKind,
+    hash: HashKind,
+    payload: &[u8],
+    signature: &[u8],
+) -> Vec<String> {
+    let mut ids: Vec<String> = Vec::with_capacity(3);
+    let mut add = |id: String| {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    };
+    let sha1 = HashKind::Sha1;
+    add(id_hex(kind, sha1, &join(kind, sha1, payload, signature)));
+    match kind {
+        ObjectKind::Tag => {
+            let with_header = with_header(GPGSIG, payload, signature);
+            add(id_hex(kind, sha1, &with_header));
+        }
+        ObjectKind::Commit => {
+            if let Some(plain) = without_extra_headers(payload) {
+                add(id_hex(kind, sha1, &join(kind, sha1, &plain, signature)));
+            }
+        }
+    }
+    if hash == HashKind::Sha256 {
+        add(id_hex(kind, hash, &join(kind, hash, payload, signature)));
+    }
+    ids
+}
+
+fn without_extra_headers(payload: &[u8]) -> Option<Vec<u8>> {
+    let scan = scan_commit(payload, None).ok()?;
+    // The blank line begins one byte before the body.
+    let blank = scan.body.checked_sub(1)?;
+    Some([payload.get(..scan.extra)?, payload.get(blank..)?].concat())
+}
+
+fn with_header(name: &str, payload: &[u8], signature: &[u8]) -> Vec<u8> {
+    // Before the blank line; without one, at the end.
+    let at = payload
+        .windows(2)
+        .position(|pair| pair == b"\n\n")
+        .map_or(payload.len(), |at| at.saturating_add(1));
+    let (headers, body) = payload.split_at_checked(at).unwrap_or((payload, &[]));
+    let text = signature.strip_suffix(b"\n").unwrap_or(signature);
+    let room = payload
+        .len()
+        .saturating_add(signature.len().saturating_mul(2))
+        .saturating_add(name.len());
+    let mut raw = Vec::with_capacity(room);
+    raw.extend_from_slice(headers);
+    raw.extend_from_slice(name.as_bytes());
+    for line in text.split(|&byte| byte == b'\n') {
+        raw.push(b' ');
+        raw.extend_from_slice(line);
+        raw.push(b'\n');
+    }
+    raw.extend_from_slice(body);
+    raw
+}
+
+fn split_commit(hash: HashKind, raw: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ObjectRefusal> {
+    let scan = scan_commit(raw, Some(hash))?;
+    let Some(header) = scan.signature else {
+        return Err(ObjectRefusal::Unsigned {
+            kind: ObjectKind::Commit,
+        });
+    };
+    let before = raw.get(..header.start).unwrap_or_default();
+    let after = raw.get(header.end..).unwrap_or_default();
+    let lines = raw
+        .get(header.value..header.end)
+        .and_then(|lines| lines.strip_suffix(b"\n"))
+        .unwrap_or_default();
+    let mut signature = Vec::with_capacity(lines.len().saturating_add(1));
+    for (index, line) in lines.split(|&byte| byte == b'\n').enumerate() {
+        // Every line but the first begins with the one space of a continuation.
+        let line = match line {
+            [_, rest @ ..] if index > 0 => rest,
+            line => line,
+        };
+        signature.extend_from_slice(line);
+        signature.push(b'\n');
+    }
+    Ok(([before, after].concat(), signature))
+}
+
+fn split_tag(hash: HashKind, raw: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ObjectRefusal> {
+    let scan = scan_tag(raw, Some(hash))?;
+    let body = raw.get(scan.body..).unwrap_or_default();
+    let Some(at) = last_signature(body) else {
+        return Err(ObjectRefusal::Unsigned {
+            kind: ObjectKind::Tag,
+        });
+    };
+    let at = scan.body.saturating_add(at);
+    let (payload, signature) = raw.split_at_checked(at).unwrap_or((raw, &[]));
+    if !signature.ends_with(b"\n") {
+        return Err(ObjectRefusal::SignatureUnterminated);
+    }
+    let mut end = 0_usize;
+    for line in signature.split_inclusive(|&byte| byte == b'\n') {
+        end = end.saturating_add(line.len());
+        if line.starts_with(b"-----END ") {
+            let bytes = signature.len().saturating_sub(end);
+            if bytes > 0 {
+                return Err(ObjectRefusal::TextAfterSignature { bytes });
+            }
+        }
+    }
+    Ok((payload.to_vec(), signature.to_vec()))
+}
+
+/// Where the last line begins that Git takes for the start of a signature.
+fn last_signature(body: &[u8]) -> Option<usize> {
+    let mut at = 0_usize;
+    let mut last = None;
+    for line in body.split_inclusive(|&byte| byte == b'\n') {
+        if line.starts_with(b"-----BEGIN ")
+            && SIGNATURE_MARKS.iter().any(|mark| line.starts_with(mark))
+        {
+            last = Some(at);
+        }
+        at = at.saturating_add(line.len());
+    }
+    last
+}
+
+fn check_size(raw: &[u8]) -> Result<(), ObjectRefusal> {
+    if raw.len() > MAX_OBJECT {
+        return Err(ObjectRefusal::TooLarge {
+            bytes: raw.len(),
+            max: MAX_OBJECT,
+        });
+    }
+    Ok(())
+}
+
+fn check_nul(kind: ObjectKind, raw: &[u8]) -> Result<(), ObjectRefusal> {
+    if !raw.contains(&0) {
+        return Ok(());
+    }
+    let at = raw.iter().position(|&byte| byte == 0).unwrap_or_default();
+    Err(ObjectRefusal::Nul { kind, at })
+}
+
+/// One header with its continuation lines.
+#[derive(Debug, Clone, Copy)]
+struct Header<'a> {
+    /// Its line, counted from 1.
+    line: usize,
+    name: &'a [u8],
+    /// Its first line's value, without LF.
+    text: &'a [u8],
+    /// Where it begins.
+    start: usize,
+    /// Where its value begins.
+    value: usize,
+    /// Behind its last LF.
+    end: usize,
+    /// The first continuation line, counted from 1; 0 if there is none.
+    continued: usize,
+}
+
+impl Header<'_> {
+    fn is(&self, name: &str) -> bool {
+        self.name == name.as_bytes()
+    }
+
+    /// Which of the two signature headers it is.
+    fn signature(&self) -> Option<&'static str> {
+        [GPGSIG, GPGSIG_SHA256]
+            .into_iter()
+            .find(|name| self.is(name))
+    }
+
+    /// Refuses continuation lines: Git reads these headers as one line.
+    fn one_line(&self) -> Result<(), ObjectRefusal> {
+        if self.continued > 0 {
+            return Err(ObjectRefusal::Continuation {
+                line: self.continued,
+                header: excerpt(self.name),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Reads headers one by one, up to the blank line.
+struct Headers<'a> {
+    raw: &'a [u8],
+    at: usize,
+    line: usize,
+}
+
+impl<'a> Headers<'a> {
+    fn new(raw: &'a [u8]) -> Self {
+        Self {
+            raw,
+            at: 0,
+            line: 1,
+        }
+    }
+
+    /// The line that begins at `at`, without its LF.
+    fn peek(&self) -> Result<&'a [u8], ObjectRefusal> {
+        let rest = self.raw.get(self.at..).unwrap_or_default();
+        let end = rest
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .ok_or(ObjectRefusal::NoBlankLine)?;
+        rest.get(..end).ok_or(ObjectRefusal::NoBlankLine)
+    }
+
+    fn advance(&mut self, line: &[u8]) {
+        self.at = self.at.saturating_add(line.len()).saturating_add(1);
+        self.line = self.line.saturating_add(1);
+    }
+
+    /// The next header; `None` at the blank line, and then `at` is where the
+    /// body begins.
+    fn next(&mut self) -> Result<Option<Header<'a>>, ObjectRefusal> {
+        let first = self.peek()?;
+        let (line, start) = (self.line, self.at);
+        self.advance(first);
+        if first.is_empty() {
+            return Ok(None);
+        }
+        let name = first
+            .split(|&byte| byte == b' ')
+            .next()
+            .filter(|name| is_header_name(name))
+            .ok_or_else(|| ObjectRefusal::HeaderMalformed {
+                line,
+                found: excerpt(first),
+            })?;
+        let text = first
+            .get(name.len().saturating_add(1)..)
+            .unwrap_or_default();
+        let mut continued = 0;
+        loop {
+            let next = self.peek()?;
+            if next.first() != Some(&b' ') {
+                break;
+            }
+            if continued == 0 {
+                continued = self.line;
+            }
+            self.advance(next);
+        }
+        Ok(Some(Header {
+            line,
+            name,
+            text,
+            start,
+            value: start.saturating_add(name.len()).saturating_add(1),
+            end: self.at,
+            continued,
+        }))
+    }
+}
+
+/// Visible ASCII that begins with a letter or digit.
+fn is_header_name(name: &[u8]) -> bool {
+    name.first().is_some_and(u8::is_ascii_alphanumeric) && name.iter().all(u8::is_ascii_graphic)
+}
+
+struct CommitScan<'a> {
+    tree: &'a [u8],
+    parents: Vec<&'a [u8]>,
+    author: &'a [u8],
+    committer: &'a [u8],
+    encoding: Option<&'a [u8]>,
+    signature: Option<Header<'a>>,
+    /// Where the headers after the committer begin.
+    extra: usize,
+    /// Where the body begins.
+    body: usize,
+}
+
+/// Reads a commit's headers: `tree`, `parent`*, `author`, `committer`, others,
+/// and the signature last. Without `hash` it is a payload, which has none.
+fn scan_commit(raw: &[u8], hash: Option<HashKind>) -> Result<CommitScan<'_>, ObjectRefusal> {
+    let mut headers = Headers::new(raw);
+    let first = expect(&mut headers, "tree", hash)?;
+    let tree = object_id("tree", first.text, hash)?;
+    let mut parents = Vec::new();
+    let mut next = expect_any(&mut headers, "author", hash)?;
+    while next.is("parent") {
+        next.one_line()?;
+        if parents.len() >= MAX_PARENTS {
+            return Err(ObjectRefusal::TooManyParents { max: MAX_PARENTS });
+        }
+        let parent = object_id("parent", next.text, hash)?;
+        if parent.len() != tree.len() {
+            return Err(ObjectRefusal::ObjectId {
+                header: "parent",
+                found: excerpt(parent),
+            });
+        }
+        parents.push(parent);
+        next = expect_any(&mut headers, "author", hash)?;
+    }
+    let author = named(next, "author")?;
+    check_person("author", author.text)?;
+    let committer = expect(&mut headers, "committer", hash)?;
+    check_person("committer", committer.text)?;
+    let extra = headers.at;
+    let mut encoding = None;
+    let mut signature: Option<Header<'_>> = None;
+    while let Some(header) = headers.next()? {
+        if let Some(name) = header.signature() {
+            let Some(hash) = hash else {
+                return Err(ObjectRefusal::SignatureInPayload { header: name });
+            };
+            if name != hash.signature_header() {
+                return Err(ObjectRefusal::SignatureHeaderHash { header: name, hash });
+            }
+            if signature.is_some() {
+                return Err(ObjectRefusal::HeaderDuplicate {
+                    line: header.line,
+                    header: name,
+                });
+            }
+            signature = Some(header);
+            continue;
+        }
+        once(&header, &["tree", "author", "committer"])?;
+        if header.is("parent") {
+            return Err(ObjectRefusal::HeaderOrder {
+                line: header.line,
+                found: "parent".into(),
+                expected: "a header that may follow the committer",
+            });
+        }
+        if header.is("encoding") {
+            header.one_line()?;
+            if encoding.is_some() {
+                return Err(ObjectRefusal::HeaderDuplicate {
+                    line: header.line,
+                    header: "encoding",
+                });
+            }
+            encoding = Some(header.text);
+        }
+        if signature.is_some() {
+            return Err(ObjectRefusal::SignatureNotLast {
+                line: header.line,
+                header: excerpt(header.name),
+            });
+        }
+    }
+    Ok(CommitScan {
+        tree,
+        parents,
+        author: author.text,
+        committer: committer.text,
+        encoding,
+        signature,
+        extra,
+        body: headers.at,
+    })
+}
+
+struct TagScan<'a> {
+    object: &'a [u8],
+    object_type: &'a [u8],
+    tag: &'a [u8],
+    tagger: Option<&'a [u8]>,
+    body: usize,
+}
+
+/// Reads a tag's headers: `object`, `type`, `tag`, `tagger`?, others.
+fn scan_tag(raw: &[u8], hash: Option<HashKind>) -> Result<TagScan<'_>, ObjectRefusal> {
+    let mut headers = Headers::new(raw);
+    let object = object_id("object", expect(&mut headers, "object", hash)?.text, hash)?;
+    let object_type = expect(&mut headers, "type", hash)?.text;
+    if !matches!(object_type, b"commit" | b"tree" | b"blob" | b"tag") {
+        return Err(ObjectRefusal::TagType {
+            found: excerpt(object_type),
+        });
+    }
+    let tag = expect(&mut headers, "tag", hash)?.text;
+    if tag.is_empty() {
+        return Err(ObjectRefusal::TagName);
+    }
+    let tag_line = headers.line;
+    let mut tagger = None;
+    while let Some(header) = headers.next()? {
+        if let Some(name) = header.signature() {
+            return Err(ObjectRefusal::SignatureInTagHeader { header: name });
+        }
+        once(&header, &["object", "type", "tag"])?;
+        if header.is("tagger") {
+            if tagger.is_some() {
+                return Err(ObjectRefusal::HeaderDuplicate {
+                    line: header.line,
+                    header: "tagger",
+                });
+            }
+            if header.line != tag_line {
+                return Err(ObjectRefusal::HeaderOrder {
+                    line: header.line,
+                    found: "tagger".into(),
+                    expected: "a header that may follow the tagger",
+                });
+            }
+            header.one_line()?;
+            check_person("tagger", header.text)?;
+            tagger = Some(header.text);
+        }
+    }
+    Ok(TagScan {
+        object,
+        object_type,
+        tag,
+        tagger,
+        body: headers.at,
+    })
+}
+
+/// The next header, whichever; the signature must not come before `wanted`.
+fn expect_any<'a>(
+    headers: &mut Headers<'a>,
+    wanted: &'static str,
+    hash: Option<HashKind>,
+) -> Result<Header<'a>, ObjectRefusal> {
+    let line = headers.line;
+    let header = headers.next()?.ok_or_else(|| ObjectRefusal::HeaderOrder {
+        line,
+        found: String::new(),
+        expected: wanted,
+    })?;
+    match (header.signature(), hash) {
+        (None, _) => Ok(header),
+        (Some(header), None) => Err(ObjectRefusal::SignatureInPayload { header }),
+        (Some(_), Some(_)) => Err(ObjectRefusal::SignaturePosition {
+            line,
+            expected: wanted,
+        }),
+    }
+}
+
+/// The next header, which must be this one and have one line.
+fn expect<'a>(
+    headers: &mut Headers<'a>,
+    wanted: &'static str,
+    hash: Option<HashKind>,
+) -> Result<Header<'a>, ObjectRefusal> {
+    named(expect_any(headers, wanted, hash)?, wanted)
+}
+
+fn named<'a>(header: Header<'a>, wanted: &'static str) -> Result<Header<'a>, ObjectRefusal> {
+    if header.is(wanted) {
+        header.one_line()?;
+        return Ok(header);
+    }
+    let before: &[&'static str] = match wanted {
+        "author" => &["tree"],
+        "committer" => &["tree", "author"],
+        "type" => &["object"],
+        "tag" => &["object", "type"],
+        _ => &[],
+    };
+    once(&header, before)?;
+    Err(ObjectRefusal::HeaderOrder {
+        line: header.line,
+        found: excerpt(header.name),
+        expected: wanted,
+    })
+}
+
+/// Refuses a header that was there already.
+fn once(header: &Header<'_>, seen: &[&'static str]) -> Result<(), ObjectRefusal> {
+    match seen.iter().find(|name| header.is(name)) {
+        Some(name) => Err(ObjectRefusal::HeaderDuplicate {
+            line: header.line,
+            header: name,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn object_id<'a>(
+    header: &'static str,
+    value: &'a [u8],
+    hash: Option<HashKind>,
+) -> Result<&'a [u8], ObjectRefusal> {
+    let length = match hash {
+        Some(hash) => value.len() == hash.hex_length(),
+        None => matches!(value.len(), 40 | 64),
+    };
+    let lower = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if length && value.iter().all(lower) {
+        return Ok(value);
+    }
+    Err(ObjectRefusal::ObjectId {
+        header,
+        found: excerpt(value),
+    })
+}
+
+/// The parts of `NAME <EMAIL> TIME ZONE`.
+struct PersonParts<'a> {
+    name: &'a [u8],
+    email: &'a [u8],
+    time: i64,
+    offset_minutes: i32,
+}
+
+fn check_person(header: &'static str, value: &[u8]) -> Result<(), ObjectRefusal> {
+    person_parts(value)
+        .map(|_| ())
+        .map_err(|reason| ObjectRefusal::Person { header, reason })
+}
+
+fn person(header: &'static str, value: &[u8]) -> Result<Person, ObjectRefusal> {
+    let parts = person_parts(value).map_err(|reason| ObjectRefusal::Person { header, reason })?;
+    Ok(Person {
+        name: lossy(parts.name),
+        email: lossy(parts.email),
+        time: parts.time,
+        offset_minutes: parts.offset_minutes,
+        raw: value.to_vec(),
+    })
+}
+
+fn person_parts(value: &[u8]) -> Result<PersonParts<'_>, &'static str> {
+    let angles = |wanted: u8| value.iter().filter(|&&byte| byte == wanted).count();
+    if angles(b'<') != 1 || angles(b'>') != 1 {
+        return Err("there must be one \"<\" and one \">\"");
+    }
+    let mut halves = value.splitn(2, |&byte| byte == b'<');
+    let name = halves.next().unwrap_or_default();
+    let mut rest = halves
+        .next()
+        .unwrap_or_default()
+        .splitn(2, |&byte| byte == b'>');
+    let email = rest.next().unwrap_or_default();
+    let date = rest.next().ok_or("the \">\" stands before the \"<\"")?;
+    let name = match name {
+        [] => name,
+        [name @ .., b' '] => name,
+        _ => return Err("no space stands before the \"<\""),
+    };
+    let mut fields = date
+        .strip_prefix(b" ")
+        .ok_or("no space stands after the \">\"")?
+        .splitn(2, |&byte| byte == b' ');
+    let time = seconds(fields.next().unwrap_or_default())
+        .ok_or("the time is no decimal number of seconds")?;
+    let offset_minutes = fields
+        .next()
+        .and_then(zone)
+        .ok_or("the time zone is not a sign and four digits")?;
+    Ok(PersonParts {
+        name,
+        email,
+        time,
+        offset_minutes,
+    })
+}
+
+/// Decimal digits without leading zeros.
+fn seconds(digits: &[u8]) -> Option<i64> {
+    if digits.first() == Some(&b'0') && digits.len() > 1 {
+        return None;
+    }
+    decimal(digits)
+}
+
+/// `[+-]HHMM`, in minutes.
+fn zone(text: &[u8]) -> Option<i32> {
+    let [sign, digits @ ..] = text else {
+        return None;
+    };
+    let number = match digits.len() {
+        4 => i32::try_from(decimal(digits)?).ok()?,
+        _ => return None,
+    };
+    let minutes = number
+        .checked_div(100)?
+        .checked_mul(60)?
+        .checked_add(number.checked_rem(100)?)?;
+    match sign {
+        b'+' => Some(minutes),
+        b'-' => minutes.checked_neg(),
+        _ => None,
+    }
+}
+
+fn decimal(digits: &[u8]) -> Option<i64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Enough of a line to recognise it by.
+fn excerpt(line: &[u8]) -> String {
+    String::from_utf8_lossy(line.get(..60).unwrap_or(line)).into_owned()
+}
