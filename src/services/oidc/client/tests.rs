@@ -1,0 +1,354 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::{Arc, Mutex};
+
+use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
+use p256::elliptic_curve::Generate as _;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::services::http::client::{
+    Timeouts,
+    stub::{Asked, Stub, Told},
+};
+
+fn jwt(header: &Value, claims: &Value) -> String {
+    format!(
+        "{}.{}.{}",
+        URL_SAFE_NO_PAD.encode(header.to_string()),
+        URL_SAFE_NO_PAD.encode(claims.to_string()),
+        URL_SAFE_NO_PAD.encode("signature")
+    )
+}
+
+fn claims() -> Value {
+    json!({"iss": "https://issuer.test", "aud": "sigstore", "sub": "1", "exp": 1000,
+           "email": "alice@example.test", "email_verified": true})
+}
+
+fn parse(text: &str) -> Result<Token, TokenRefusal> {
+    Token::parse(Zeroizing::new(text.to_owned()))
+}
+
+fn parse_claims(claims: &Value) -> Result<Token, TokenRefusal> {
+    parse(&jwt(&json!({"alg": "ES256"}), claims))
+}
+
+#[track_caller]
+fn refusal(result: Result<Token, TokenRefusal>) -> TokenRefusal {
+    match result {
+        Ok(_) => panic!("the token was read"),
+        Err(refusal) => refusal,
+    }
+}
+
+#[test]
+fn a_token_is_read() {
+    let mut both = claims();
+    both["aud"] = json!(["other", "sigstore"]);
+    both["federated_claims"] = json!({"connector_id": "https://github.com/login/oauth"});
+    let token = parse(&format!(" {}\n", jwt(&json!({"alg": "RS256"}), &both))).unwrap();
+    token.check(900, Some("sigstore")).unwrap();
+    assert_eq!(token.challenge(), "alice@example.test");
+    assert_eq!(
+        token.claims().connector.as_deref(),
+        Some("https://github.com/login/oauth")
+    );
+    assert!(!token.secret().contains(' '));
+
+    let mut robot = claims();
+    robot.as_object_mut().unwrap().remove("email");
+    robot["exp"] = json!(1000.75);
+    let token = parse_claims(&robot).unwrap();
+    assert_eq!((token.challenge(), token.claims().expires), ("1", 1000));
+    token.check(900, None).unwrap();
+}
+
+#[test]
+fn what_is_no_token_is_refused() {
+    assert_eq!(refusal(parse(" \n")), TokenRefusal::Empty);
+    assert_eq!(
+        refusal(parse(&"a".repeat(MAX_TOKEN + 1))),
+        TokenRefusal::TooLong {
+            length: MAX_TOKEN + 1
+        }
+    );
+    for text in [
+        "a.b",
+        "a.b.c.d",
+        "e30.e30=.c2ln",
+        "e30.e30.c2ln",
+        "é.e30.c2ln",
+    ] {
+        assert!(
+            matches!(refusal(parse(text)), TokenRefusal::NotJwt { .. }),
+            "{text}"
+        );
+    }
+    assert!(matches!(
+        refusal(parse(&jwt(&json!({"alg": "none"}), &claims()))),
+        TokenRefusal::Unsigned { .. }
+    ));
+    for missing in ["iss", "aud", "exp"] {
+        let mut claims = claims();
+        claims.as_object_mut().unwrap().remove(missing);
+        assert!(
+            matches!(refusal(parse_claims(&claims)), TokenRefusal::Claims { .. }),
+            "{missing}"
+        );
+    }
+    let twice = format!(
+        "{}.{}.c2ln",
+        URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256"}"#),
+        URL_SAFE_NO_PAD.encode(r#"{"iss":"a","aud":"b","exp":9,"email":"a@b","email":"c@d"}"#)
+    );
+    assert!(matches!(
+        refusal(parse(&twice)),
+        TokenRefusal::Claims { .. }
+    ));
+}
+
+#[test]
+fn a_token_that_is_not_for_now_or_us_is_refused() {
+    let token = parse_claims(&claims()).unwrap();
+    assert_eq!(
+        token.check(999, None).unwrap_err(),
+        TokenRefusal::Expired {
+            expires: 1000,
+            now: 999
+        }
+    );
+    assert!(matches!(
+        token.check(1, Some("other")).unwrap_err(),
+        TokenRefusal::Audience { .. }
+    ));
+    let mut later = claims();
+    later["nbf"] = json!(500);
+    let token = parse_claims(&later).unwrap();
+    token.check(440, None).unwrap();
+    assert_eq!(
+        token.check(439, None).unwrap_err(),
+        TokenRefusal::NotYet {
+            from: 500,
+            now: 439
+        }
+    );
+    for unverified in [json!(false), json!("false"), json!(null), json!(1)] {
+        let mut claims = claims();
+        claims["email_verified"] = unverified;
+        assert!(matches!(
+            parse_claims(&claims).unwrap().check(1, None).unwrap_err(),
+            TokenRefusal::Unverified { .. }
+        ));
+    }
+    let mut nobody = claims();
+    nobody.as_object_mut().unwrap().remove("email");
+    nobody["sub"] = json!("");
+    assert_eq!(
+        parse_claims(&nobody).unwrap().check(1, None).unwrap_err(),
+        TokenRefusal::Nobody
+    );
+}
+
+#[test]
+fn providers_have_names() {
+    assert_eq!(Provider::named("").unwrap(), Provider::Automatic);
+    assert_eq!(Provider::named("headless").unwrap(), Provider::Headless);
+    assert_eq!(
+        Provider::named("device").unwrap(),
+        Provider::NotBuilt("device".into())
+    );
+    assert!(matches!(
+        Provider::named("x\n").unwrap_err(),
+        TokenError::NoSuchProvider { .. }
+    ));
+}
+
+/// An issuer for one login, with one thing wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    None,
+    OtherIssuer,
+    OtherState,
+    OtherNonce,
+    OtherKey,
+    OtherAudience,
+    OtherRedirect,
+    OtherIss,
+    TwoCodes,
+    Expired,
+    Consent,
+    Refuses,
+    NoIdToken,
+    Html,
+}
+
+fn query(text: &str) -> std::collections::HashMap<String, String> {
+    url::form_urlencoded::parse(text.as_bytes())
+        .into_owned()
+        .collect()
+}
+
+fn issuer(fault: Fault) -> Stub {
+    let key = SigningKey::generate();
+    let other = SigningKey::generate();
+    let seen: Arc<Mutex<(String, String)>> = Arc::default();
+    Stub::start(move |asked: &Asked| {
+        let host = format!("http://{}", asked.header("host").unwrap());
+        let (path, question) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
+        match path {
+            "/.well-known/openid-configuration" if fault == Fault::Html => {
+                Told::new(200, "text/html", "<html>it works</html>")
+            }
+            "/.well-known/openid-configuration" => Told::json(
+                200,
+                &json!({
+                    "issuer": if fault == Fault::OtherIssuer { "http://other.test" } else { &host },
+                    "authorization_endpoint": format!("{host}/auth"),
+                    "token_endpoint": format!("{host}/token"),
+                    "jwks_uri": format!("{host}/keys"),
+                    "response_types_supported": ["code"],
+                    "subject_types_supported": ["public"],
+                    "id_token_signing_alg_values_supported": ["ES256"],
+                    "code_challenge_methods_supported": ["S256"],
+                }),
+            ),
+            "/keys" => {
+                let point = key.verifying_key().to_sec1_point(false);
+                Told::json(
+                    200,
+                    &json!({"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "1",
+                        "x": URL_SAFE_NO_PAD.encode(&point.as_bytes()[1..33]),
+                        "y": URL_SAFE_NO_PAD.encode(&point.as_bytes()[33..])}]}),
+                )
+            }
+            "/auth" => {
+                let asked = query(question);
+                assert_eq!(asked["prompt"], "none");
+                assert_eq!(asked["login_hint"], "alice@example.test");
+                assert_eq!(asked["code_challenge_method"], "S256");
+                assert!(asked["scope"].split(' ').any(|scope| scope == "email"));
+                *seen.lock().unwrap() = (asked["nonce"].clone(), asked["code_challenge"].clone());
+                let state = match fault {
+                    Fault::OtherState => "x",
+                    _ => &asked["state"],
+                };
+                let to = match fault {
+                    Fault::OtherRedirect => "http://127.0.0.1:1/auth/callback",
+                    _ => &asked["redirect_uri"],
+                };
+                let mut to = Url::parse(to).unwrap();
+                to.query_pairs_mut().append_pair("state", state);
+                match fault {
+                    Fault::Consent => return Told::new(200, "text/html", "<form>"),
+                    Fault::Refuses => {
+                        to.query_pairs_mut()
+                            .append_pair("error", "login_required")
+                            .append_pair("error_description", "who?\x1b[1m");
+                    }
+                    Fault::OtherIss => {
+                        to.query_pairs_mut().append_pair("iss", "http://other.test");
+                    }
+                    _ => {}
+                }
+                to.query_pairs_mut().append_pair("code", "the-code");
+                if fault == Fault::TwoCodes {
+                    to.query_pairs_mut().append_pair("code", "other");
+                }
+                Told::new(302, "", "").with("Location", to)
+            }
+            "/token" => {
+                let form = query(std::str::from_utf8(&asked.body).unwrap());
+                assert_eq!(form["code"], "the-code");
+                let (nonce, challenge) = seen.lock().unwrap().clone();
+                let hash = <sha2::Sha256 as sha2::Digest>::digest(&form["code_verifier"]);
+                assert_eq!(URL_SAFE_NO_PAD.encode(hash), challenge);
+                let now = std::time::SystemTime::UNIX_EPOCH
+                    .elapsed()
+                    .unwrap()
+                    .as_secs();
+                let head = json!({"alg": "ES256", "kid": "1", "typ": "JWT"});
+                let claims = json!({
+                    "iss": host, "sub": "alice", "email": "alice@example.test", "email_verified": true,
+                    "aud": if fault == Fault::OtherAudience { "other" } else { "sigstore" },
+                    "nonce": if fault == Fault::OtherNonce { "x" } else { &nonce },
+                    "iat": now, "exp": if fault == Fault::Expired { now - 10 } else { now + 60 },
+                });
+                let signed = format!(
+                    "{}.{}",
+                    URL_SAFE_NO_PAD.encode(head.to_string()),
+                    URL_SAFE_NO_PAD.encode(claims.to_string())
+                );
+                let signer = if fault == Fault::OtherKey {
+                    &other
+                } else {
+                    &key
+                };
+                let signature: Signature = signer.sign(signed.as_bytes());
+                let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()));
+                let mut answer =
+                    json!({"access_token": "a", "token_type": "bearer", "expires_in": 60});
+                if fault != Fault::NoIdToken {
+                    answer["id_token"] = json!(token);
+                }
+                Told::json(200, &answer)
+            }
+            other => panic!("asked for {other}"),
+        }
+    })
+}
+
+fn log_in(fault: Fault) -> Result<Token, LoginError> {
+    let stub = issuer(fault);
+    let client = Client::new(Timeouts::default(), || 0);
+    Headless {
+        http: &client,
+        issuer: &format!("http://{}", stub.address),
+        client_id: "sigstore",
+        client_secret: None,
+        redirect_url: None,
+        connector_id: None,
+        user: "alice@example.test",
+    }
+    .log_in()
+}
+
+#[test]
+fn a_headless_login_gives_a_token() {
+    let token = match log_in(Fault::None) {
+        Ok(token) => token,
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(token.challenge(), "alice@example.test");
+    assert_eq!(token.claims().audience, ["sigstore"]);
+}
+
+#[test]
+fn a_login_with_one_thing_wrong_is_refused_for_that() {
+    for (fault, words) in [
+        (Fault::OtherIssuer, "does not describe itself"),
+        (Fault::Html, "does not describe itself"),
+        (Fault::OtherState, "the state differs"),
+        (Fault::OtherRedirect, "another address"),
+        (Fault::OtherIss, "names another issuer"),
+        (Fault::TwoCodes, "there twice"),
+        (
+            Fault::Consent,
+            "does not log alice@example.test in without a person: HTTP 200 <form>",
+        ),
+        (Fault::Refuses, "login_required: who?\\x1b[1m"),
+        (Fault::NoIdToken, "no id_token"),
+        (Fault::OtherNonce, "nonce"),
+        (Fault::OtherAudience, "audience"),
+        (Fault::OtherKey, "ignature"),
+        (Fault::Expired, "expired"),
+    ] {
+        match log_in(fault) {
+            Ok(_) => panic!("{fault:?}: logged in"),
+            Err(error) => {
+                let said = error.to_string();
+                assert!(said.contains(words), "{fault:?}: {said}");
+            }
+        }
+    }
+}
