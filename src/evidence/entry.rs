@@ -317,6 +317,15 @@ impl LogEntry {
             body: Some(message.canonicalized_body).filter(|body| !body.is_empty()),
         };
         entry.check()?;
+        // An absent promise and an empty one, an absent checkpoint and an empty
+        // one mean the same; only one spelling of each is read.
+        let canonical = entry.to_protobuf(true);
+        if canonical != bytes {
+            return Err(EntryRefusal::NotCanonical {
+                bytes: bytes.len(),
+                canonical: canonical.len(),
+            });
+        }
         Ok(entry)
     }
 
