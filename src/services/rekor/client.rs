@@ -1,1 +1,528 @@
-//! (to be written)
+//! What a signer and a verifier ask of a transparency log: take this entry and
+//! prove that you have it (v1, v2); find the entries of this certificate (v1).
+//!
+//! An answer is held against what was sent before it is passed on: the entry's
+//! body is the one that was uploaded, its id is the body's leaf hash, and a
+//! second try that meets "already there" is followed within this log only.
+//!
+//! *Not checked here:* the proof, the checkpoint and the signed entry timestamp
+//! (`evidence/verify.rs`): nothing that comes from here is believed until it
+//! has passed that.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+
+use crate::{
+    evidence::{
+        armor,
+        entry::{
+            EntryRefusal, InclusionProof, KeyDetails, LogEntry, from_rekor_v1_json,
+            hashedrekord_v1, hashedrekord_v2,
+        },
+        keys::PublicKey,
+        merkle::leaf_hash,
+    },
+    services::http::client::{Answer, Client, HttpError, Request, excerpt},
+};
+
+/// The longest answer that is read, in bytes: one entry with its proof has some 6 KiB.
+pub const MAX_ANSWER: usize = 256 << 10;
+/// The most entries that a search may give. A certificate lives ten minutes.
+pub const MAX_FOUND: usize = 1024;
+
+/// Why a log did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RekorError {
+    /// No answer, or not the expected one.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The log says no.
+    #[error("the log {log} refused {what} (HTTP {status}): {message}")]
+    Refused {
+        /// Its address.
+        log: String,
+        /// The upload, the search.
+        what: &'static str,
+        /// The status.
+        status: u16,
+        /// Its words, escaped.
+        message: String,
+    },
+    /// The answer is not an entry.
+    #[error("the log {log} answered with an unreadable entry: {reason}")]
+    Entry {
+        /// Its address.
+        log: String,
+        /// Why.
+        reason: EntryRefusal,
+    },
+    /// The answer is JSON of another shape.
+    #[error("the log {log} answered with something else than {what}: {reason}")]
+    Shape {
+        /// Its address.
+        log: String,
+        /// What was expected.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The entry is another one than was uploaded or asked for.
+    #[error("the log {log} answered with another entry: its {what} is {found}, not {expected}")]
+    OtherEntry {
+        /// Its address.
+        log: String,
+        /// Which value differs.
+        what: &'static str,
+        /// The log's.
+        found: String,
+        /// Ours.
+        expected: String,
+    },
+    /// "Already there" with an address elsewhere.
+    #[error("the log {log} says that the entry is there already, but not where: {location}")]
+    Elsewhere {
+        /// Its address.
+        log: String,
+        /// What it says, escaped.
+        location: String,
+    },
+    /// A v2 log has the entry and cannot show it.
+    #[error("the log {log} has this entry already (index {index}) and does not give it again")]
+    Duplicate {
+        /// Its address.
+        log: String,
+        /// The index it names.
+        index: String,
+    },
+    /// The log has no entry of that id.
+    #[error("the log {log} has no entry {id}")]
+    NoEntry {
+        /// Its address.
+        log: String,
+        /// The id.
+        id: String,
+    },
+    /// A search with more answers than can be looked at.
+    #[error("the log {log} found {found} entries, more than {MAX_FOUND}")]
+    TooMany {
+        /// Its address.
+        log: String,
+        /// How many.
+        found: usize,
+    },
+    /// A key that no v2 log takes.
+    #[error(transparent)]
+    Key(EntryRefusal),
+}
+
+/// One log.
+pub struct RekorClient<'a> {
+    http: &'a Client,
+    base: &'a Url,
+}
+
+impl<'a> RekorClient<'a> {
+    /// The log at `base`, which may have a path.
+    #[must_use]
+    pub fn new(http: &'a Client, base: &'a Url) -> Self {
+        Self { http, base }
+    }
+
+    fn at(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
+        url
+    }
+
+    fn name(&self) -> String {
+        crate::services::http::client::public_part(self.base)
+            .trim_end_matches('/')
+            .to_owned()
+    }
+
+    fn entry_error(&self, reason: EntryRefusal) -> RekorError {
+        RekorError::Entry {
+            log: self.name(),
+            reason,
+        }
+    }
+
+    fn refused(&self, what: &'static str, answer: &Answer) -> RekorError {
+        #[derive(Deserialize)]
+        struct Message {
+            message: String,
+        }
+        match serde_json::from_slice::<Message>(&answer.body) {
+            Ok(said) => RekorError::Refused {
+                log: self.name(),
+                what,
+                status: answer.status,
+                message: excerpt(said.message.as_bytes()),
+            },
+            Err(_) => RekorError::Http(answer.unexpected()),
+        }
+    }
+
+    /// Uploads a `hashedrekord` 0.0.1 entry (SHA-256 digest, certificate as
+    /// verifier) and gives the entry as the log has it, body included. An entry
+    /// that is there already (a try whose answer was lost) is fetched.
+    ///
+    /// # Errors
+    ///
+    /// When the log does not take it, or answers with another entry.
+    pub fn upload_v1(
+        &self,
+        digest: &[u8; 32],
+        signature: &[u8],
+        cert_der: &[u8],
+    ) -> Result<LogEntry, RekorError> {
+        // The proposed entry is the canonical body: the log needs to change nothing.
+        let body = hashedrekord_v1(digest, signature, cert_der);
+        let url = self.at("/api/v1/log/entries");
+        let answer = self.http.send(&Request::post(
+            "log entry upload",
+            &url,
+            "application/json",
+            &body,
+            MAX_ANSWER,
+        ))?;
+        let (id, entry) = match answer.status {
+            201 => from_rekor_v1_json(&answer.body).map_err(|error| self.entry_error(error))?,
+            409 => {
+                let id = self.conflicting_id(&answer, &body)?;
+                self.fetch(&id)?.ok_or_else(|| RekorError::NoEntry {
+                    log: self.name(),
+                    id,
+                })?
+            }
+            _ => return Err(self.refused("the entry", &answer)),
+        };
+        let named = |what, found: Option<String>| match found {
+            Some(found) if found != id => Err(RekorError::OtherEntry {
+                log: self.name(),
+                what,
+                found: excerpt(found.as_bytes()),
+                expected: id.clone(),
+            }),
+            _ => Ok(()),
+        };
+        if answer.status == 201 {
+            named(
+                "ETag",
+                answer
+                    .header("etag")
+                    .map(|tag| tag.trim_matches('"').to_owned()),
+            )?;
+            named(
+                "Location",
+                answer
+                    .header("location")
+                    .map(|location| last_segment(location).to_owned()),
+            )?;
+        }
+        self.same_body(&entry, &body)?;
+        Ok(entry)
+    }
+
+    fn same_body(&self, entry: &LogEntry, body: &[u8]) -> Result<(), RekorError> {
+        let found = entry.body.as_deref().unwrap_or_default();
+        if found == body {
+            return Ok(());
+        }
+        Err(RekorError::OtherEntry {
+            log: self.name(),
+            what: "body's leaf hash",
+            found: hex(&leaf_hash(found)),
+            expected: hex(&leaf_hash(body)),
+        })
+    }
+
+    /// The id that a 409 names. Without a Location it is the leaf hash alone,
+    /// which finds the entry as well.
+    fn conflicting_id(&self, answer: &Answer, body: &[u8]) -> Result<String, RekorError> {
+        let leaf = hex(&leaf_hash(body));
+        let Some(location) = answer.header("location") else {
+            return Ok(leaf);
+        };
+        let elsewhere = || RekorError::Elsewhere {
+            log: self.name(),
+            location: excerpt(location.as_bytes()),
+        };
+        let url = self.base.join(location).map_err(|_| elsewhere())?;
+        let id = last_segment(url.path());
+        let here = url.origin() == self.base.origin()
+            && url.path().ends_with(&format!("/api/v1/log/entries/{id}"));
+        if !here || !is_entry_id(id) {
+            return Err(elsewhere());
+        }
+        if !id.ends_with(&leaf) {
+            return Err(RekorError::OtherEntry {
+                log: self.name(),
+                what: "id",
+                found: id.to_owned(),
+                expected: leaf,
+            });
+        }
+        Ok(id.to_owned())
+    }
+
+    /// Fetches one entry by its id (64 or 80 hex digits); the answer's id and
+    /// body are held against it.
+    fn fetch(&self, id: &str) -> Result<Option<(String, LogEntry)>, RekorError> {
+        let url = self.at(&format!("/api/v1/log/entries/{id}"));
+        let answer = self
+            .http
+            .send(&Request::get("log entry", &url, MAX_ANSWER))?;
+        match answer.status {
+            200 => {}
+            404 => return Ok(None),
+            _ => return Err(self.refused("the request for an entry", &answer)),
+        }
+        let (found, entry) =
+            from_rekor_v1_json(&answer.body).map_err(|error| self.entry_error(error))?;
+        // The last 64 digits are the leaf hash, which was compared with the
+        // body; the tree in front of them may be absent in what was asked for.
+        let leaf = |id: &str| id.get(id.len().saturating_sub(64)..).map(str::to_owned);
+        if leaf(&found) != leaf(id) || (id.len() == found.len() && id != found) {
+            return Err(RekorError::OtherEntry {
+                log: self.name(),
+                what: "id",
+                found,
+                expected: id.to_owned(),
+            });
+        }
+        Ok(Some((found, entry)))
+    }
+
+    /// Fetches one entry by its id, body included; `None` when the log has none.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be asked, or answers with another entry.
+    pub fn entry(&self, id: &str) -> Result<Option<LogEntry>, RekorError> {
+        if !is_entry_id(id) {
+            return Err(RekorError::NoEntry {
+                log: self.name(),
+                id: excerpt(id.as_bytes()),
+            });
+        }
+        Ok(self.fetch(id)?.map(|(_, entry)| entry))
+    }
+
+    /// The ids of the entries whose verifier is this certificate. An index only:
+    /// it may be incomplete, it may name entries of something else, and its
+    /// order means nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be asked, or answers with something else.
+    pub fn search(&self, cert_der: &[u8]) -> Result<Vec<String>, RekorError> {
+        let pem = armor::encode_label("CERTIFICATE", cert_der);
+        let body = json!({"publicKey": {"content": STANDARD.encode(pem), "format": "x509"}});
+        let url = self.at("/api/v1/index/retrieve");
+        let answer = self.http.send(&Request::post(
+            "log search",
+            &url,
+            "application/json",
+            body.to_string().as_bytes(),
+            MAX_ANSWER,
+        ))?;
+        if answer.status != 200 {
+            return Err(self.refused("the search", &answer));
+        }
+        let shape = |reason: String| RekorError::Shape {
+            log: self.name(),
+            what: "a list of entry ids",
+            reason,
+        };
+        let mut ids: Vec<String> =
+            serde_json::from_slice(&answer.body).map_err(|error| shape(error.to_string()))?;
+        if ids.len() > MAX_FOUND {
+            return Err(RekorError::TooMany {
+                log: self.name(),
+                found: ids.len(),
+            });
+        }
+        if let Some(bad) = ids.iter().find(|id| !is_entry_id(id)) {
+            return Err(shape(format!("{:?} is none", excerpt(bad.as_bytes()))));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// Uploads a `hashedrekord` 0.0.2 entry to a v2 log and gives the entry,
+    /// body included. The answer may take the log's checkpoint interval, ten
+    /// seconds and more.
+    ///
+    /// # Errors
+    ///
+    /// When the log does not take it, answers with another entry, or has it
+    /// already (it cannot give it again).
+    pub fn upload_v2(
+        &self,
+        digest: &[u8],
+        signature: &[u8],
+        cert_der: &[u8],
+        key: &PublicKey,
+    ) -> Result<LogEntry, RekorError> {
+        let body = hashedrekord_v2(digest, signature, cert_der, key).map_err(RekorError::Key)?;
+        let details = KeyDetails::of(key).map_err(RekorError::Key)?;
+        let request = json!({"hashedRekordRequestV002": {
+            "digest": STANDARD.encode(digest),
+            "signature": {
+                "content": STANDARD.encode(signature),
+                "verifier": {
+                    "x509Certificate": {"rawBytes": STANDARD.encode(cert_der)},
+                    "keyDetails": details.name,
+                },
+            },
+        }});
+        let url = self.at("/api/v2/log/entries");
+        let answer = self.http.send(&Request::post(
+            "log entry upload",
+            &url,
+            "application/json",
+            request.to_string().as_bytes(),
+            MAX_ANSWER,
+        ))?;
+        match answer.status {
+            201 => {}
+            409 => {
+                return Err(RekorError::Duplicate {
+                    log: self.name(),
+                    index: excerpt(answer.header("x-log-index").unwrap_or("unknown").as_bytes()),
+                });
+            }
+            _ => return Err(self.refused("the entry", &answer)),
+        }
+        let entry: V2Entry =
+            serde_json::from_slice(&answer.body).map_err(|error| RekorError::Shape {
+                log: self.name(),
+                what: "a log entry",
+                reason: error.to_string(),
+            })?;
+        let entry = entry.into_entry();
+        entry.check().map_err(|error| self.entry_error(error))?;
+        self.same_body(&entry, &body)?;
+        Ok(entry)
+    }
+}
+
+fn last_segment(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn is_entry_id(id: &str) -> bool {
+    matches!(id.len(), 64 | 80)
+        && id
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+// `TransparencyLogEntry` in protobuf's JSON: 64-bit integers are strings (or
+// numbers), absent members are zero.
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct V2Entry {
+    log_index: Int,
+    log_id: V2LogId,
+    kind_version: V2Kind,
+    integrated_time: Int,
+    inclusion_proof: Option<V2Proof>,
+    canonicalized_body: Base64,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct V2LogId {
+    key_id: Base64,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct V2Kind {
+    kind: String,
+    version: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct V2Proof {
+    log_index: Int,
+    root_hash: Base64,
+    tree_size: Int,
+    hashes: Vec<Base64>,
+    checkpoint: V2Checkpoint,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct V2Checkpoint {
+    envelope: String,
+}
+
+#[derive(Default)]
+struct Int(i64);
+
+impl<'de> Deserialize<'de> for Int {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(i64),
+            Text(String),
+        }
+        match Either::deserialize(deserializer)? {
+            Either::Number(number) => Ok(Self(number)),
+            Either::Text(text) => text
+                .parse()
+                .map(Self)
+                .map_err(|_| serde::de::Error::custom("not a 64-bit integer")),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Base64(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD
+            .decode(text)
+            .map(Self)
+            .map_err(|_| serde::de::Error::custom("not base64"))
+    }
+}
+
+impl V2Entry {
+    fn into_entry(self) -> LogEntry {
+        LogEntry {
+            log_index: self.log_index.0,
+            log_id: self.log_id.key_id.0,
+            kind: self.kind_version.kind,
+            version: self.kind_version.version,
+            integrated_time: self.integrated_time.0,
+            set: None,
+            proof: self.inclusion_proof.map(|proof| InclusionProof {
+                log_index: proof.log_index.0,
+                root_hash: proof.root_hash.0,
+                tree_size: proof.tree_size.0,
+                hashes: proof.hashes.into_iter().map(|hash| hash.0).collect(),
+                checkpoint: proof.checkpoint.envelope,
+            }),
+            body: Some(self.canonicalized_body.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
