@@ -122,6 +122,9 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorRefusal> {
             if rest > 0 {
                 return Err(ArmorRefusal::TextAfter { bytes: rest });
             }
+            if base64.is_empty() {
+                return Err(ArmorRefusal::Empty);
+            }
             return STANDARD
                 .decode(&base64)
                 .map_err(|error| ArmorRefusal::Base64 {
@@ -199,4 +202,115 @@ pub fn label(text: &[u8]) -> Option<&str> {
     let printable = label.iter().all(|byte| matches!(byte, 0x20..=0x7e));
     (label.len() <= 64 && printable).then_some(())?;
     std::str::from_utf8(label).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> &'static str {
+        decode(text.as_bytes()).unwrap_err().code()
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for length in [1, 2, 3, 47, 48, 49, 95, 96, 97, 1000, 2000] {
+            let der: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            let text = encode(&der);
+            assert_eq!(decode(text.as_bytes()), Ok(der.clone()), "{length}");
+            assert!(text.lines().all(|line| line.len() <= 64));
+            assert_eq!(decode(text.trim_end().as_bytes()), Ok(der), "no final LF");
+        }
+    }
+
+    #[test]
+    fn a_known_block_looks_as_it_should() {
+        assert_eq!(
+            encode(&[0xff; 49]),
+            format!(
+                "-----BEGIN SIGNED MESSAGE-----\n{}\n/w==\n-----END SIGNED MESSAGE-----\n",
+                "/".repeat(64)
+            )
+        );
+    }
+
+    #[test]
+    fn g8_anything_but_one_block_is_refused() {
+        let good = encode(&[7; 100]);
+        assert_eq!(code(""), "armor-empty");
+        assert_eq!(code(&"-".repeat(MAX_ARMOR + 1)), "armor-too-long");
+        for before in ["x\n", "\n", " ", "\u{feff}", "-"] {
+            assert_eq!(code(&format!("{before}{good}")), "armor-text-before");
+        }
+        for after in ["x", "\n", " ", "\0", good.as_str()] {
+            assert_eq!(code(&format!("{good}{after}")), "armor-text-after");
+        }
+        assert_eq!(
+            code(&good.replace("SIGNED MESSAGE", "PGP SIGNATURE")),
+            "armor-label"
+        );
+        assert_eq!(
+            code(&good.replace("MESSAGE-----\nB", "MESSAGE-----\nA: b\n\nB")),
+            "armor-headers"
+        );
+        assert_eq!(
+            code(&good.replace("END SIGNED MESSAGE", "END CMS")),
+            "armor-no-end"
+        );
+        assert_eq!(code(&good.replace("-----END", "----END")), "armor-line");
+        let (cut, _) = good.split_once("-----END").unwrap();
+        assert_eq!(code(cut), "armor-no-end");
+        assert_eq!(code(cut.trim_end()), "armor-no-end");
+        assert_eq!(code("-----BEGIN SIGNED MESSAGE-----"), "armor-no-end");
+        let empty = "-----BEGIN SIGNED MESSAGE-----\n-----END SIGNED MESSAGE-----\n";
+        assert_eq!(code(empty), "armor-empty");
+        assert_eq!(code(&good.replace('\n', "\r\n")), "armor-text-before");
+    }
+
+    /// A5
+    #[test]
+    fn a5_base64_is_canonical_and_in_even_lines() {
+        let block = |body: &str| {
+            format!("-----BEGIN SIGNED MESSAGE-----\n{body}\n-----END SIGNED MESSAGE-----\n")
+        };
+        assert_eq!(decode(block("AAAA").as_bytes()), Ok(vec![0; 3]));
+        for body in [
+            "AAAB=", "AAA", "AA==AA==", "AB==", "AA=", "A-_A", "AA A", "AA\tA", "=AAA",
+        ] {
+            assert_eq!(code(&block(body)), "armor-base64", "{body:?}");
+        }
+        for body in [
+            "AAAA\n\nAAAA",
+            "AAAA\nAAAAAAAA",
+            "AAAAAAAA\nAAAA\nAAAA",
+            "\nAAAA",
+            "AAAA\n",
+        ] {
+            assert_eq!(code(&block(body)), "armor-line", "{body:?}");
+        }
+        assert_eq!(code(&block(&"A".repeat(MAX_COLUMNS + 4))), "armor-line");
+        assert!(decode(block(&"A".repeat(MAX_COLUMNS)).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn the_label_tells_what_it_is() {
+        assert_eq!(
+            label(b"-----BEGIN PGP SIGNATURE-----\nx"),
+            Some("PGP SIGNATURE")
+        );
+        assert_eq!(
+            label(b"-----BEGIN SSH SIGNATURE-----"),
+            Some("SSH SIGNATURE")
+        );
+        for other in [
+            "",
+            "x",
+            "-----BEGIN x----",
+            "-----BEGIN \u{7}-----",
+            "\n-----BEGIN x-----",
+        ] {
+            assert_eq!(label(other.as_bytes()), None, "{other:?}");
+        }
+    }
 }
