@@ -10,14 +10,13 @@ use super::refusal::reasons;
 pub const LABEL: &str = "SIGNED MESSAGE";
 /// Longest armoured signature that is read, in bytes.
 pub const MAX_ARMOR: usize = 1 << 20;
-/// Longest line of base64 that is read. RFC 7468 §2 says 64 for generators;
-/// 76 is what MIME tools write.
-pub const MAX_COLUMNS: usize = 76;
+/// Characters of base64 in each line but the last (RFC 7468 §2). Every
+/// signature known has it, and any other width would be a second spelling.
+pub const COLUMNS: usize = 64;
 
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
-const COLUMNS: usize = 64;
 
 reasons! {
     /// Why an armoured signature is not read.
@@ -64,9 +63,13 @@ reasons! {
             /// The line, counted from 1.
             line: usize,
         },
-        /// A line that is no base64, or not as long as the others.
+        /// Lines that end in CR LF.
+        #[code = "armor-carriage-return"]
+        #[error("the armoured signature holds a carriage return")]
+        CarriageReturn,
+        /// A line that is empty, too long, or short before the last.
         #[code = "armor-line"]
-        #[error("line {line} of the armoured signature is not a line of base64 like the others ({bytes} bytes)")]
+        #[error("line {line} of the armoured signature has {bytes} bytes; each but the last has {COLUMNS}")]
         Line {
             /// The line, counted from 1.
             line: usize,
@@ -84,8 +87,8 @@ reasons! {
 }
 
 /// Reads exactly one strict PEM block "SIGNED MESSAGE": nothing before or
-/// after it, no headers, lines of LF, every full line equally long, canonical
-/// base64. A final LF may be missing.
+/// after it, no headers, lines that end in LF, [`COLUMNS`] characters in each
+/// but the last, canonical base64. The final LF may be missing.
 ///
 /// # Errors
 /// [`ArmorRefusal`] names what is wrong.
@@ -99,6 +102,9 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorRefusal> {
             max: MAX_ARMOR,
         });
     }
+    if text.contains(&b'\r') {
+        return Err(ArmorRefusal::CarriageReturn);
+    }
     let found = label(text).ok_or(ArmorRefusal::TextBefore)?;
     if found != LABEL {
         return Err(ArmorRefusal::Label {
@@ -106,7 +112,6 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorRefusal> {
         });
     }
     let mut base64 = Vec::with_capacity(text.len());
-    let mut columns = 0;
     let mut short = false;
     let mut consumed = 0_usize;
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
@@ -135,11 +140,8 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorRefusal> {
         if line.contains(&b':') {
             return Err(ArmorRefusal::Headers { line: number });
         }
-        if columns == 0 {
-            columns = line.len();
-        }
         let last = consumed > text.len();
-        if line.is_empty() || short || line.len() > columns || line.len() > MAX_COLUMNS || last {
+        if line.is_empty() || short || line.len() > COLUMNS || last {
             return Err(if last {
                 ArmorRefusal::NoEnd
             } else {
@@ -149,7 +151,7 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorRefusal> {
                 }
             });
         }
-        short = line.len() < columns;
+        short = line.len() < COLUMNS;
         base64.extend_from_slice(line);
     }
     Err(ArmorRefusal::NoEnd)
@@ -265,7 +267,7 @@ mod tests {
         assert_eq!(code("-----BEGIN SIGNED MESSAGE-----"), "armor-no-end");
         let empty = "-----BEGIN SIGNED MESSAGE-----\n-----END SIGNED MESSAGE-----\n";
         assert_eq!(code(empty), "armor-empty");
-        assert_eq!(code(&good.replace('\n', "\r\n")), "armor-text-before");
+        assert_eq!(code(&good.replace('\n', "\r\n")), "armor-carriage-return");
     }
 
     /// A5
@@ -289,8 +291,8 @@ mod tests {
         ] {
             assert_eq!(code(&block(body)), "armor-line", "{body:?}");
         }
-        assert_eq!(code(&block(&"A".repeat(MAX_COLUMNS + 4))), "armor-line");
-        assert!(decode(block(&"A".repeat(MAX_COLUMNS)).as_bytes()).is_ok());
+        assert_eq!(code(&block(&"A".repeat(COLUMNS + 4))), "armor-line");
+        assert!(decode(block(&"A".repeat(COLUMNS)).as_bytes()).is_ok());
     }
 
     #[test]

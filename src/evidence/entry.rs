@@ -260,7 +260,8 @@ mod wire {
 impl LogEntry {
     /// Reads a `TransparencyLogEntry` message. Only its canonical encoding is
     /// read: every entry that gitsign stored has it, and any other form would
-    /// be a second spelling of the same signature.
+    /// be a second spelling of the same signature. (Where there is no SET, the
+    /// promise may be empty or absent.)
     ///
     /// # Errors
     /// [`EntryRefusal`] names what is wrong.
@@ -276,13 +277,6 @@ impl LogEntry {
                 reason: error.to_string(),
             }
         })?;
-        let canonical = message.encode_to_vec();
-        if canonical != bytes {
-            return Err(EntryRefusal::NotCanonical {
-                bytes: bytes.len(),
-                canonical: canonical.len(),
-            });
-        }
         let kind_version = message.kind_version.ok_or(EntryRefusal::Incomplete {
             what: "kind and version",
         })?;
@@ -317,10 +311,16 @@ impl LogEntry {
             body: Some(message.canonicalized_body).filter(|body| !body.is_empty()),
         };
         entry.check()?;
-        // An absent promise and an empty one, an absent checkpoint and an empty
-        // one mean the same; only one spelling of each is read.
-        let canonical = entry.to_protobuf(true);
-        if canonical != bytes {
+        // gitsign writes an empty promise where there is none, other writers
+        // leave it out; nothing else has two spellings.
+        let canonical = entry.message(true).encode_to_vec();
+        let spelled = bytes == canonical
+            || entry.set.is_none() && {
+                let mut message = entry.message(true);
+                message.inclusion_promise = None;
+                bytes == message.encode_to_vec()
+            };
+        if !spelled {
             return Err(EntryRefusal::NotCanonical {
                 bytes: bytes.len(),
                 canonical: canonical.len(),
@@ -333,6 +333,10 @@ impl LogEntry {
     /// An entry without SET carries an empty promise, as gitsign writes it.
     #[must_use]
     pub fn to_protobuf(&self, with_body: bool) -> Vec<u8> {
+        self.message(with_body).encode_to_vec()
+    }
+
+    fn message(&self, with_body: bool) -> wire::TransparencyLogEntry {
         let body = match &self.body {
             Some(body) if with_body => body.clone(),
             _ => Vec::new(),
@@ -361,7 +365,6 @@ impl LogEntry {
             }),
             canonicalized_body: body,
         }
-        .encode_to_vec()
     }
 
     /// Numbers in range, hashes of 32 bytes, a checkpoint with the proof.

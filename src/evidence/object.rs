@@ -785,6 +785,13 @@ fn scan_commit(raw: &[u8], hash: Option<HashKind>) -> Result<CommitScan<'_>, Obj
                     header: name,
                 });
             }
+            if header.value >= header.end {
+                // A name without a space is a header too, but no signature.
+                return Err(ObjectRefusal::HeaderMalformed {
+                    line: header.line,
+                    found: excerpt(header.name),
+                });
+            }
             signature = Some(header);
             continue;
         }

@@ -126,12 +126,14 @@ fn g1_duplicate_headers_are_refused() {
 #[test]
 fn g2_a_second_signature_is_refused() {
     let head = [TREE, AUTHOR, COMMITTER].concat();
-    for second in [GPGSIG_LINES, "gpgsig garbage\n", "gpgsig\n"] {
+    for second in [GPGSIG_LINES, "gpgsig garbage\n", "gpgsig \n"] {
         for order in [[second, GPGSIG_LINES], [GPGSIG_LINES, second]] {
             let result = commit(&[&head, order[0], order[1], "\nhi\n"]);
             assert_eq!(code(result), "object-header-duplicate");
         }
     }
+    let result = commit(&[&head, "gpgsig\n", "\nhi\n"]);
+    assert_eq!(code(result), "object-header-malformed");
 }
 
 #[test]
