@@ -5,7 +5,12 @@
 //! What came from other repositories lies beside the checkout (or where
 //! `GITSEAL_SHARED` says); without it, its part is skipped and says so.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 use std::{
     fs,

@@ -567,10 +567,8 @@ fn online_ids_begin_with_the_real_one() {
     let ids = |kind, hash, payload: &str| {
         online_ids(kind, hash, payload.as_bytes(), SIGNATURE.as_bytes())
     };
-    assert_eq!(
-        ids(ObjectKind::Commit, HashKind::Sha1, &payload),
-        [real.clone()]
-    );
+    let found = ids(ObjectKind::Commit, HashKind::Sha1, &payload);
+    assert_eq!(found, std::slice::from_ref(&real));
     // go-git lost the encoding: the object without it comes second.
     let with = [TREE, AUTHOR, COMMITTER, "encoding x\n", "\nhi\n"].concat();
     let found = ids(ObjectKind::Commit, HashKind::Sha1, &with);
