@@ -2,6 +2,15 @@
 //!
 //! *Not checked here:* what the block holds (`signed_data.rs`).
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::refusal::reasons;

@@ -7,6 +7,15 @@
 //! *Not checked here:* which log is trusted when (`trust.rs`), that a leaf is
 //! in the tree (`merkle.rs`). Signatures of witnesses are read, not judged.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -26,7 +35,7 @@ pub const MAX_NOTE: usize = 64 * 1024;
 /// Most signature lines of a note. C2SP signed-note asks for at least 16.
 pub const MAX_SIGNATURES: usize = 64;
 /// Largest tree size (C2SP tlog-checkpoint: it fits a signed 64-bit number).
-pub const MAX_SIZE: u64 = i64::MAX as u64;
+pub const MAX_SIZE: u64 = i64::MAX.unsigned_abs();
 
 /// U+2014 and a space begin each signature line.
 const SIGNATURE_PREFIX: &str = "\u{2014} ";
@@ -119,7 +128,7 @@ reasons! {
         },
         /// Signature lines, but none of the log's.
         #[code = "checkpoint-not-signed-by-log"]
-        #[error("none of {lines} signature lines is of the log {name} with the key id {hint}")]
+        #[error("none of {lines} signature lines is of the log {name:?} with the key id {hint}")]
         NotSignedByLog {
             /// How many lines there are.
             lines: usize,
@@ -139,7 +148,7 @@ reasons! {
         },
         /// The log's name, but another key id.
         #[code = "checkpoint-signer-key"]
-        #[error("{name} signed with the key id {found}, not with the trusted {expected}")]
+        #[error("{name:?} signed with the key id {found}, not with the trusted {expected}")]
         SignerKey {
             /// The log's name.
             name: String,
@@ -150,7 +159,7 @@ reasons! {
         },
         /// The log's signature line does not verify.
         #[code = "checkpoint-signature-invalid"]
-        #[error("the checkpoint's signature by {name} does not verify: {reason}")]
+        #[error("the checkpoint's signature by {name:?} does not verify: {reason}")]
         SignatureInvalid {
             /// The log's name.
             name: String,

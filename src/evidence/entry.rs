@@ -10,6 +10,15 @@
 //! *Not checked here:* proofs (`merkle.rs`), checkpoints (`checkpoint.rs`),
 //! the SET's signature and which log is trusted (`verify.rs`).
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost::Message as _;
 use serde::Deserialize;

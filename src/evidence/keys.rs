@@ -8,6 +8,15 @@
 //! *Not checked here:* which key may sign what, and when (`chain.rs`,
 //! `checkpoint.rs`, `signed_data.rs`, `trust.rs`).
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 use std::{
     fmt,
     sync::{Arc, OnceLock},
@@ -320,8 +329,8 @@ pub struct PublicKey(Arc<Inner>);
 struct Inner {
     spki: Box<[u8]>,
     algorithm: KeyAlgorithm,
-    /// Where the key material lies in `spki`: the point, or the RSAPublicKey.
-    material: Box<[u8]>,
+    /// Bytes of the bare key, with which `spki` ends.
+    material: usize,
     backend: backend::Key,
     id: OnceLock<[u8; 32]>,
 }
@@ -347,7 +356,7 @@ impl PublicKey {
         Ok(Self(Arc::new(Inner {
             spki: der.into(),
             algorithm,
-            material: material.into(),
+            material: material.len(),
             backend,
             id: OnceLock::new(),
         })))
@@ -405,7 +414,8 @@ impl PublicKey {
     /// (RFC 8017 A.1.1), or 32 bytes of Ed25519 (RFC 8410 §4).
     #[must_use]
     pub fn material(&self) -> &[u8] {
-        &self.0.material
+        let before = self.0.spki.len().saturating_sub(self.0.material);
+        self.0.spki.get(before..).unwrap_or_default()
     }
 
     /// The algorithm that a signer with this key uses: the digest as wide as

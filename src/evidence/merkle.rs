@@ -5,6 +5,15 @@
 //! *Not checked here:* who signed a root (`checkpoint.rs`), what a leaf says
 //! (`entry.rs`).
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 use sha2::{Digest, Sha256};
 
 use super::refusal::{hex, reasons};

@@ -10,6 +10,15 @@
 //! *Not checked here:* the armour (`armor.rs`), the signature
 //! (`signed_data.rs`), whether a tag has the name of its ref (the gate).
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 use std::fmt;
 
 use sha1::Sha1;

@@ -8,7 +8,6 @@ use super::{Invalid, KeyAlgorithm, KeyRefusal, SignatureAlgorithm, default_algor
 /// one is kept ready, another is prepared when it is asked for.
 pub(super) struct Key {
     algorithm: KeyAlgorithm,
-    material: Box<[u8]>,
     usual: lc::ParsedPublicKey,
 }
 
@@ -17,11 +16,7 @@ impl Key {
         let usual = method(algorithm, default_algorithm(algorithm))
             .and_then(|method| lc::ParsedPublicKey::new(method, material).ok())
             .ok_or(KeyRefusal::Invalid { algorithm })?;
-        Ok(Self {
-            algorithm,
-            material: material.into(),
-            usual,
-        })
+        Ok(Self { algorithm, usual })
     }
 
     pub(super) fn verify(
@@ -67,7 +62,7 @@ impl Key {
 
     fn unusual(&self, algorithm: SignatureAlgorithm) -> Result<lc::ParsedPublicKey, Invalid> {
         let method = method(self.algorithm, algorithm).ok_or(Invalid)?;
-        lc::ParsedPublicKey::new(method, &self.material).map_err(|_| Invalid)
+        lc::ParsedPublicKey::new(method, self.usual.as_ref()).map_err(|_| Invalid)
     }
 }
 
