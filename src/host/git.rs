@@ -1,1 +1,911 @@
-//! (to be written)
+//! Repositories of this machine: objects as raw bytes, names resolved once,
+//! and the configuration as a list of values with their scope and origin. All
+//! of it in-process; no `git` is spawned.
+//!
+//! What this adds to the library underneath, because git does it: `git -c`
+//! (`GIT_CONFIG_PARAMETERS`), `GIT_COMMON_DIR`, `GIT_OBJECT_DIRECTORY`,
+//! `GIT_ALTERNATE_OBJECT_DIRECTORIES` and `GIT_QUARANTINE_PATH` (a hook sees the
+//! objects of the push that is not accepted yet). What it takes away: replace
+//! references and grafts never stand in for an object, and every object is
+//! hashed again (with SHA-1 collision detection) before it is handed out.
+
+use std::{
+    borrow::Cow,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use gix::bstr::{BString, ByteSlice as _};
+
+use crate::evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
+
+/// The longest chain of tags of tags that is followed.
+pub const MAX_TAG_DEPTH: usize = 16;
+/// The most object directories that the environment may name.
+pub const MAX_OBJECT_DIRECTORIES: usize = 64;
+
+/// Why a repository, a name or an object is not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// Nothing to be found here or above.
+    #[error("no git repository in {} or above it", .directory.display())]
+    NoRepository {
+        /// Where the search began.
+        directory: PathBuf,
+    },
+    /// Found, but not to be opened.
+    #[error("the git repository cannot be opened: {why}")]
+    Open {
+        /// What the library said.
+        why: String,
+    },
+    /// A configuration file cannot be read.
+    #[error("git's configuration cannot be read: {why}")]
+    Config {
+        /// What the library said.
+        why: String,
+    },
+    /// `GIT_CONFIG_PARAMETERS` is not what git writes.
+    #[error("GIT_CONFIG_PARAMETERS is malformed at byte {at}")]
+    Parameters {
+        /// Offset of what was not understood.
+        at: usize,
+    },
+    /// An object directory named by the environment is unusable.
+    #[error("the object directories of the environment cannot be used: {why}")]
+    ObjectDirectories {
+        /// What is wrong.
+        why: String,
+    },
+    /// The name means nothing here.
+    #[error("{revision:?} is not a revision of this repository: {why}")]
+    Revision {
+        /// As given.
+        revision: String,
+        /// What the library said.
+        why: String,
+    },
+    /// No object of that id.
+    #[error("object {id} is not in this repository")]
+    Missing {
+        /// Hex.
+        id: String,
+    },
+    /// The object cannot be read.
+    #[error("object {id} cannot be read: {why}")]
+    Unreadable {
+        /// Hex.
+        id: String,
+        /// What the library said.
+        why: String,
+    },
+    /// Larger than [`MAX_OBJECT`].
+    #[error("object {id} has {bytes} bytes, more than {MAX_OBJECT}")]
+    TooLarge {
+        /// Hex.
+        id: String,
+        /// Size found.
+        bytes: u64,
+    },
+    /// The bytes do not hash to the name.
+    #[error("object {id} is damaged: its bytes hash to {found}")]
+    Damaged {
+        /// Hex: the name.
+        id: String,
+        /// Hex, or what the collision detection said.
+        found: String,
+    },
+    /// Another kind than is wanted.
+    #[error("{name} is a {found}, not a {wanted}")]
+    Kind {
+        /// The name as given.
+        name: String,
+        /// The kind found.
+        found: String,
+        /// The kind wanted.
+        wanted: &'static str,
+    },
+    /// A tag without an object of its own.
+    #[error(
+        "{name} is a lightweight tag: a name for {target}, with nothing in it that could be signed"
+    )]
+    LightweightTag {
+        /// The name as given.
+        name: String,
+        /// Hex.
+        target: String,
+    },
+    /// Tags of tags of tags.
+    #[error("{name} is a chain of more than {MAX_TAG_DEPTH} tags")]
+    TagDepth {
+        /// The name as given.
+        name: String,
+    },
+}
+
+/// Where a value of git's configuration comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The machine's administrator.
+    System,
+    /// The user.
+    Global,
+    /// The repository, and what it includes.
+    Local,
+    /// One work tree of the repository.
+    Worktree,
+    /// `git -c` and `GIT_CONFIG_COUNT`: who calls.
+    Command,
+}
+
+impl Scope {
+    /// The name that `git config --show-scope` has for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Global => "global",
+            Self::Local => "local",
+            Self::Worktree => "worktree",
+            Self::Command => "command",
+        }
+    }
+
+    /// Whether the value belongs to the repository: whoever can write there is
+    /// not the person whose machine this is.
+    #[must_use]
+    pub fn is_repository(self) -> bool {
+        matches!(self, Self::Local | Self::Worktree)
+    }
+}
+
+/// One value of git's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigValue {
+    /// `section.name`, lower case. (No setting of ours has a subsection.)
+    pub key: String,
+    /// The bytes; `None` for a key without `=`, which git reads as true.
+    pub value: Option<Vec<u8>>,
+    /// Where it comes from.
+    pub scope: Scope,
+    /// The file, if it is one.
+    pub file: Option<PathBuf>,
+}
+
+/// An object as it is stored.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Lower-case hex.
+    pub id: String,
+    /// Commit or tag.
+    pub kind: ObjectKind,
+    /// The bytes that git hashes, without the `commit 123\0` in front.
+    pub raw: Vec<u8>,
+}
+
+/// This directory: its repository, if there is one, and git's configuration.
+pub struct Workspace {
+    repository: Option<Repository>,
+    config: Vec<ConfigValue>,
+    directory: PathBuf,
+}
+
+/// A repository.
+pub struct Repository {
+    inner: gix::Repository,
+    hash: HashKind,
+    /// Holds the directory through which several object directories are seen as
+    /// one; removed when dropped.
+    _view: Option<tempfile::TempDir>,
+}
+
+/// The sections of git's configuration that are of any interest here.
+const SECTIONS: [&str; 4] = ["gitsign", "gitseal", "user", "gpg"];
+
+impl Workspace {
+    /// Looks at `directory` the way git would when it is started there.
+    ///
+    /// # Errors
+    /// A repository or a configuration file is there but cannot be read, or the
+    /// environment names one that is not. That there is no repository is no
+    /// error here; see [`repository`](Self::repository).
+    pub fn open(directory: &Path) -> Result<Self, GitError> {
+        let parameters = command_parameters()?;
+        let inner = match discover(directory, &parameters) {
+            Ok(inner) => Some(inner),
+            Err(GitError::NoRepository { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let mut config = Vec::new();
+        match &inner {
+            Some(inner) => collect(inner.config_snapshot().plumbing(), &mut config),
+            None => {
+                let unreadable = |error: gix::Error| GitError::Config { why: words(&error) };
+                collect(
+                    &gix::config::File::from_globals().map_err(unreadable)?,
+                    &mut config,
+                );
+                collect(
+                    &gix::config::File::from_environment_overrides().map_err(unreadable)?,
+                    &mut config,
+                );
+            }
+        }
+        // What `git -c` says comes last and so wins.
+        config.extend(parameters.into_iter().filter_map(Parameter::into_value));
+        let repository = inner
+            .map(|inner| Repository::with_environment(inner))
+            .transpose()?;
+        Ok(Self {
+            repository,
+            config,
+            directory: directory.to_owned(),
+        })
+    }
+
+    /// git's configuration in the order of ascending precedence, the sections
+    /// `gitsign`, `gitseal`, `user` and `gpg` only.
+    #[must_use]
+    pub fn config(&self) -> &[ConfigValue] {
+        &self.config
+    }
+
+    /// The repository.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn repository(&self) -> Result<&Repository, GitError> {
+        self.repository
+            .as_ref()
+            .ok_or_else(|| GitError::NoRepository {
+                directory: self.directory.clone(),
+            })
+    }
+}
+
+impl Repository {
+    /// The hash that names objects here.
+    #[must_use]
+    pub fn hash(&self) -> HashKind {
+        self.hash
+    }
+
+    /// Whether the repository belongs to the user who runs this, or is named by
+    /// `safe.directory`. The configuration of any other is left aside.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.inner.git_dir_trust() == gix::sec::Trust::Full
+    }
+
+    /// The paths by which a person would name this repository: work tree, git
+    /// directory, common directory.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = Vec::new();
+        let candidates = [
+            self.inner.workdir(),
+            Some(self.inner.git_dir()),
+            Some(self.inner.common_dir()),
+        ];
+        for path in candidates.into_iter().flatten() {
+            let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        paths
+    }
+
+    /// The first URL of a remote, as configured.
+    #[must_use]
+    pub fn remote_url(&self, remote: &str) -> Option<String> {
+        let config = self.inner.config_snapshot();
+        let section = config.plumbing().section("remote", remote).ok()?;
+        let url = section.values("url").into_iter().next()?;
+        Some(url.to_str_lossy().into_owned())
+    }
+
+    /// The commit that `revision` means; tags are peeled. The name is resolved
+    /// once, and what comes back names the object by its id.
+    ///
+    /// # Errors
+    /// The name means nothing, a range, or something that is no commit; the
+    /// object is absent, damaged or too large.
+    pub fn commit(&self, revision: &str) -> Result<Object, GitError> {
+        let mut id = self.resolve(revision)?;
+        for _ in 0..MAX_TAG_DEPTH {
+            let (kind, raw) = self.raw(id, revision, "commit")?;
+            match kind {
+                ObjectKind::Commit => return Ok(object(id, kind, raw)),
+                ObjectKind::Tag => id = self.tag_target(id, &raw)?,
+            }
+        }
+        Err(GitError::TagDepth {
+            name: revision.to_owned(),
+        })
+    }
+
+    /// The tag object `name`: a name under `refs/tags/` first, then any revision
+    /// that is a tag object.
+    ///
+    /// # Errors
+    /// There is no such tag, it is a lightweight one, or its object is absent,
+    /// damaged or too large.
+    pub fn tag(&self, name: &str) -> Result<Object, GitError> {
+        let full = format!("refs/tags/{name}");
+        let (id, is_reference) = match self.reference(&full)? {
+            Some(id) => (id, true),
+            None => (
+                self.resolve(name)?,
+                name.starts_with("refs/tags/") || name.starts_with("tags/"),
+            ),
+        };
+        match self.raw(id, name, "tag") {
+            Ok((ObjectKind::Tag, raw)) => Ok(object(id, ObjectKind::Tag, raw)),
+            Ok((ObjectKind::Commit, _)) if is_reference => Err(GitError::LightweightTag {
+                name: name.to_owned(),
+                target: format!("commit {id}"),
+            }),
+            Ok((ObjectKind::Commit, _)) => Err(GitError::Kind {
+                name: name.to_owned(),
+                found: "commit".to_owned(),
+                wanted: "tag",
+            }),
+            Err(GitError::Kind { found, .. }) if is_reference => Err(GitError::LightweightTag {
+                name: name.to_owned(),
+                target: format!("{found} {id}"),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The commit or, where `revision` names a tag object under `refs/tags/` or
+    /// by its id, the tag itself.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit) and [`tag`](Self::tag).
+    pub fn commit_or_tag(&self, revision: &str) -> Result<Object, GitError> {
+        let id = match self.reference(&format!("refs/tags/{revision}"))? {
+            Some(id) => id,
+            None => self.resolve(revision)?,
+        };
+        let (kind, raw) = self.raw(id, revision, "commit or tag")?;
+        Ok(object(id, kind, raw))
+    }
+
+    /// What a full reference name points at, if it exists.
+    fn reference(&self, full: &str) -> Result<Option<gix::ObjectId>, GitError> {
+        let revision = |why: String| GitError::Revision {
+            revision: full.to_owned(),
+            why,
+        };
+        // A name that cannot be a reference is simply none.
+        if gix::refs::FullName::try_from(full).is_err() {
+            return Ok(None);
+        }
+        match self.inner.try_find_reference(full) {
+            Ok(None) => Ok(None),
+            Ok(Some(reference)) => match reference.try_id() {
+                Some(id) => Ok(Some(id.detach())),
+                None => {
+                    let mut reference = reference;
+                    let id = reference
+                        .follow_to_object()
+                        .map_err(|error| revision(words(&error)))?;
+                    Ok(Some(id.detach()))
+                }
+            },
+            Err(error) => Err(revision(words(&error))),
+        }
+    }
+
+    fn resolve(&self, revision: &str) -> Result<gix::ObjectId, GitError> {
+        // A full id needs no look-up, which would follow `core.disambiguate` and
+        // references of that name.
+        if revision.len() == self.inner.object_hash().len_in_hex()
+            && let Ok(id) = gix::ObjectId::from_hex(revision.as_bytes())
+        {
+            return Ok(id);
+        }
+        self.inner
+            .rev_parse_single(revision)
+            .map(gix::Id::detach)
+            .map_err(|error| GitError::Revision {
+                revision: revision.to_owned(),
+                why: words(&error),
+            })
+    }
+
+    /// The bytes of a commit or tag, hashed again.
+    fn raw(
+        &self,
+        id: gix::ObjectId,
+        name: &str,
+        wanted: &'static str,
+    ) -> Result<(ObjectKind, Vec<u8>), GitError> {
+        let unreadable = |error: gix::Error| GitError::Unreadable {
+            id: id.to_string(),
+            why: words(&error),
+        };
+        let header = self
+            .inner
+            .try_find_header(id)
+            .map_err(unreadable)?
+            .ok_or_else(|| GitError::Missing { id: id.to_string() })?;
+        let kind = match header.kind() {
+            gix::objs::Kind::Commit => ObjectKind::Commit,
+            gix::objs::Kind::Tag => ObjectKind::Tag,
+            other => {
+                return Err(GitError::Kind {
+                    name: name.to_owned(),
+                    found: other.to_string(),
+                    wanted,
+                });
+            }
+        };
+        if header.size() > MAX_OBJECT as u64 {
+            return Err(GitError::TooLarge {
+                id: id.to_string(),
+                bytes: header.size(),
+            });
+        }
+        let stored = self.inner.find_object(id).map_err(unreadable)?;
+        let found = gix::objs::compute_hash(id.kind(), stored.kind, &stored.data);
+        match found {
+            Ok(found) if found == id && stored.kind == header.kind() => {
+                Ok((kind, stored.detach().data))
+            }
+            Ok(found) => Err(GitError::Damaged {
+                id: id.to_string(),
+                found: found.to_string(),
+            }),
+            Err(error) => Err(GitError::Damaged {
+                id: id.to_string(),
+                found: words(&gix::Error::from_error(error)),
+            }),
+        }
+    }
+
+    fn tag_target(&self, id: gix::ObjectId, raw: &[u8]) -> Result<gix::ObjectId, GitError> {
+        gix::objs::TagRefIter::from_bytes(raw, self.inner.object_hash())
+            .target_id()
+            .map_err(|_| GitError::Unreadable {
+                id: id.to_string(),
+                why: "the tag names no object".to_owned(),
+            })
+    }
+
+    /// Applies what the environment says about objects and references, and
+    /// switches replacements off.
+    fn with_environment(mut inner: gix::Repository) -> Result<Self, GitError> {
+        let hash = match inner.object_hash() {
+            gix::hash::Kind::Sha1 => HashKind::Sha1,
+            gix::hash::Kind::Sha256 => HashKind::Sha256,
+            other => {
+                return Err(GitError::Open {
+                    why: format!("its object format {other} is unknown"),
+                });
+            }
+        };
+        let unusable = |why: String| GitError::ObjectDirectories { why };
+        if let Some(common) = variable("GIT_COMMON_DIR") {
+            let common = PathBuf::from(common);
+            inner.refs = gix::refs::file::Store::for_linked_worktree_opts(
+                inner.git_dir().to_owned(),
+                common.clone(),
+                inner.object_hash(),
+                gix::refs::store::init::Options::default(),
+            );
+            inner.objects = odb(&common.join("objects"), inner.object_hash())?;
+        }
+        let directories = object_directories()?;
+        let view = match directories.as_slice() {
+            [] => None,
+            [one] if variable("GIT_OBJECT_DIRECTORY").is_some() => {
+                inner.objects = odb(one, inner.object_hash())?;
+                None
+            }
+            several => {
+                let mut all: Vec<PathBuf> = several.to_vec();
+                if variable("GIT_OBJECT_DIRECTORY").is_none() {
+                    all.push(inner.objects.store_ref().path().to_owned());
+                }
+                let view = view_of(&all).map_err(|error| unusable(error.to_string()))?;
+                inner.objects = odb(view.path(), inner.object_hash())?;
+                Some(view)
+            }
+        };
+        inner.objects.ignore_replacements = true;
+        Ok(Self {
+            inner,
+            hash,
+            _view: view,
+        })
+    }
+}
+
+fn object(id: gix::ObjectId, kind: ObjectKind, raw: Vec<u8>) -> Object {
+    Object {
+        id: id.to_string(),
+        kind,
+        raw,
+    }
+}
+
+/// Opens a directory of objects, without replacements.
+fn odb(directory: &Path, hash: gix::hash::Kind) -> Result<gix::OdbHandle, GitError> {
+    gix::odb::at(directory, hash)
+        .map(gix::OdbHandle::from)
+        .map_err(|error| GitError::ObjectDirectories {
+            why: error.to_string(),
+        })
+}
+
+/// A directory without objects whose alternates are `directories`, so that all
+/// of them are searched: names, abbreviations, loose and packed objects.
+fn view_of(directories: &[PathBuf]) -> std::io::Result<tempfile::TempDir> {
+    let view = tempfile::Builder::new().prefix("gitseal-view-").tempdir()?;
+    let mut alternates = Vec::new();
+    for directory in directories {
+        // One that is not there is skipped, as git does.
+        let Ok(directory) = fs::canonicalize(directory) else {
+            continue;
+        };
+        let bytes = gix::path::into_bstr(Cow::Borrowed(directory.as_path()))
+            .map_err(|error| std::io::Error::other(words(&error)))?
+            .into_owned();
+        if bytes.contains(&b'\n') {
+            return Err(std::io::Error::other(
+                "the name of an object directory holds a line break",
+            ));
+        }
+        alternates.extend_from_slice(&bytes);
+        alternates.push(b'\n');
+    }
+    fs::create_dir(view.path().join("info"))?;
+    fs::create_dir(view.path().join("pack"))?;
+    fs::write(view.path().join("info").join("alternates"), alternates)?;
+    Ok(view)
+}
+
+/// The object directories that the environment names: the quarantine of a push
+/// first, then the primary one, then the alternates.
+fn object_directories() -> Result<Vec<PathBuf>, GitError> {
+    let mut directories = Vec::new();
+    let mut add = |path: PathBuf| {
+        if !directories.contains(&path) {
+            directories.push(path);
+        }
+    };
+    for name in ["GIT_QUARANTINE_PATH", "GIT_OBJECT_DIRECTORY"] {
+        if let Some(path) = variable(name) {
+            add(PathBuf::from(path));
+        }
+    }
+    if let Some(list) = variable("GIT_ALTERNATE_OBJECT_DIRECTORIES") {
+        for path in split_paths(&list)? {
+            add(path);
+        }
+    }
+    if directories.len() > MAX_OBJECT_DIRECTORIES {
+        return Err(GitError::ObjectDirectories {
+            why: format!(
+                "{} of them, more than {MAX_OBJECT_DIRECTORIES}",
+                directories.len()
+            ),
+        });
+    }
+    Ok(directories)
+}
+
+/// A list of paths as git writes it: separated by `:` (`;` on Windows), a path
+/// that begins with `"` is quoted in the manner of C.
+fn split_paths(list: &OsStr) -> Result<Vec<PathBuf>, GitError> {
+    let Some(text) = list.to_str() else {
+        return Ok(env::split_paths(list).collect());
+    };
+    if !text.contains('"') {
+        return Ok(env::split_paths(list)
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect());
+    }
+    let separator = if cfg!(windows) { b';' } else { b':' };
+    let mut paths = Vec::new();
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        let (path, after) = if rest.first() == Some(&b'"') {
+            let (unquoted, consumed) = gix::quote::ansi_c::undo(rest.as_bstr()).map_err(|_| {
+                GitError::ObjectDirectories {
+                    why: "a quoted path of GIT_ALTERNATE_OBJECT_DIRECTORIES has no end".to_owned(),
+                }
+            })?;
+            (
+                unquoted.into_owned(),
+                rest.get(consumed..).unwrap_or_default(),
+            )
+        } else {
+            let end = rest
+                .iter()
+                .position(|byte| *byte == separator)
+                .unwrap_or(rest.len());
+            let (path, after) = rest.split_at(end);
+            (BString::from(path), after)
+        };
+        if !path.is_empty() {
+            paths.push(
+                gix::path::from_bstring(path)
+                    .map_err(|error| GitError::ObjectDirectories { why: words(&error) })?,
+            );
+        }
+        rest = after.strip_prefix(&[separator]).unwrap_or(after);
+        if rest.len() == after.len() && !rest.is_empty() {
+            return Err(GitError::ObjectDirectories {
+                why: "text after a quoted path of GIT_ALTERNATE_OBJECT_DIRECTORIES".to_owned(),
+            });
+        }
+    }
+    Ok(paths)
+}
+
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn discover(directory: &Path, parameters: &[Parameter]) -> Result<gix::Repository, GitError> {
+    let overrides: Vec<BString> = parameters.iter().filter_map(Parameter::joined).collect();
+    let with = |options: gix::open::Options| options.cli_overrides(overrides.iter().cloned());
+    let options = gix::sec::trust::Mapping {
+        full: with(gix::sec::trust::DefaultForLevel::default_for_level(
+            gix::sec::Trust::Full,
+        )),
+        reduced: with(gix::sec::trust::DefaultForLevel::default_for_level(
+            gix::sec::Trust::Reduced,
+        )),
+    };
+    let upwards = gix::discover::upwards::Options {
+        match_ceiling_dir_or_error: false,
+        ..Default::default()
+    };
+    gix::ThreadSafeRepository::discover_with_environment_overrides_opts(directory, upwards, options)
+        .map(|repository| repository.to_thread_local())
+        .map_err(|error| {
+            use gix::discover::upwards::Error;
+            let nothing_here = env::var_os("GIT_DIR").is_none()
+                && matches!(
+                    error.downcast_any_ref::<Error>(),
+                    Some(
+                        Error::NoGitRepository { .. }
+                            | Error::NoGitRepositoryWithinCeiling { .. }
+                            | Error::NoGitRepositoryWithinFs { .. }
+                    )
+                );
+            if nothing_here {
+                GitError::NoRepository {
+                    directory: directory.to_owned(),
+                }
+            } else {
+                GitError::Open { why: words(&error) }
+            }
+        })
+}
+
+/// The values of the interesting sections, in order.
+fn collect(file: &gix::config::File, into: &mut Vec<ConfigValue>) {
+    use gix::config::Source;
+    for section in file.sections() {
+        let header = section.header();
+        let name = header.name().to_string().to_ascii_lowercase();
+        if header.subsection_name().is_some() || !SECTIONS.contains(&name.as_str()) {
+            continue;
+        }
+        let meta = section.meta();
+        let scope = match meta.source {
+            Source::GitInstallation | Source::System => Scope::System,
+            Source::Git | Source::User => Scope::Global,
+            Source::Local => Scope::Local,
+            Source::Worktree => Scope::Worktree,
+            // Read on our own: the library trims values, git does not.
+            Source::Cli => continue,
+            Source::Env | Source::Api | Source::EnvOverride => Scope::Command,
+        };
+        // Of a repository that belongs to somebody else nothing counts.
+        if scope.is_repository() && meta.trust != gix::sec::Trust::Full {
+            continue;
+        }
+        let mut seen: Vec<String> = Vec::new();
+        for value_name in section.value_names() {
+            let lower = value_name.to_ascii_lowercase();
+            if seen.contains(&lower) {
+                continue;
+            }
+            let valued = section.values(&value_name);
+            let last = section.value_implicit(&value_name);
+            let mut add = |value: Option<Vec<u8>>| {
+                into.push(ConfigValue {
+                    key: format!("{name}.{lower}"),
+                    value,
+                    scope,
+                    file: meta.path.clone(),
+                });
+            };
+            for value in valued {
+                add(Some(value.into()));
+            }
+            if matches!(last, Some(None)) {
+                add(None);
+            }
+            seen.push(lower);
+        }
+    }
+}
+
+/// One `git -c key=value`.
+struct Parameter {
+    key: String,
+    value: Option<String>,
+}
+
+impl Parameter {
+    /// As the library wants it. A key that itself holds `=` (only a subsection
+    /// can) cannot be handed on this way; none of those concerns us.
+    fn joined(&self) -> Option<BString> {
+        if self.key.contains('=') {
+            return None;
+        }
+        Some(match &self.value {
+            Some(value) => format!("{}={value}", self.key).into(),
+            None => self.key.clone().into(),
+        })
+    }
+
+    fn into_value(self) -> Option<ConfigValue> {
+        let key = self.key.to_ascii_lowercase();
+        let section = key.split_once('.')?.0;
+        SECTIONS.contains(&section).then(|| ConfigValue {
+            value: self.value.map(String::into_bytes),
+            scope: Scope::Command,
+            file: None,
+            key,
+        })
+    }
+}
+
+/// Reads `GIT_CONFIG_PARAMETERS`: `'key'='value'`, `'key'=`, and the form of
+/// older versions `'key=value'`, separated by spaces.
+fn command_parameters() -> Result<Vec<Parameter>, GitError> {
+    let Some(text) = variable("GIT_CONFIG_PARAMETERS") else {
+        return Ok(Vec::new());
+    };
+    let text = text
+        .into_string()
+        .map_err(|_| GitError::Parameters { at: 0 })?;
+    parse_parameters(&text)
+}
+
+fn parse_parameters(text: &str) -> Result<Vec<Parameter>, GitError> {
+    let mut rest = text;
+    let mut parameters = Vec::new();
+    let at = |rest: &str| GitError::Parameters {
+        at: text.len().saturating_sub(rest.len()),
+    };
+    loop {
+        rest = rest.trim_start_matches(' ');
+        if rest.is_empty() {
+            return Ok(parameters);
+        }
+        let before = rest;
+        let quoted = git_config_env::quote::sq_dequote(&mut rest).map_err(|_| at(before))?;
+        let parameter = if let Some(after) = rest.strip_prefix('=') {
+            rest = after;
+            let value = if rest.is_empty() || rest.starts_with(' ') {
+                None
+            } else {
+                Some(
+                    git_config_env::quote::sq_dequote(&mut rest)
+                        .map_err(|_| at(after))?
+                        .into_owned(),
+                )
+            };
+            Parameter {
+                key: quoted.into_owned(),
+                value,
+            }
+        } else {
+            match quoted.split_once('=') {
+                Some((key, value)) => Parameter {
+                    key: key.to_owned(),
+                    value: Some(value.to_owned()),
+                },
+                None => Parameter {
+                    key: quoted.into_owned(),
+                    value: None,
+                },
+            }
+        };
+        if !rest.is_empty() && !rest.starts_with(' ') {
+            return Err(at(rest));
+        }
+        parameters.push(parameter);
+    }
+}
+
+/// The library's error as one line: what failed, and why.
+fn words(error: &gix::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for part in error.iter_errors() {
+        let text = part.to_string();
+        if !text.is_empty() && !parts.iter().any(|known| known.contains(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn parameters(text: &str) -> Vec<(String, Option<String>)> {
+        parse_parameters(text)
+            .unwrap()
+            .into_iter()
+            .map(|parameter| (parameter.key, parameter.value))
+            .collect()
+    }
+
+    #[test]
+    fn command_parameters_of_every_git() {
+        let pair = |key: &str, value: Option<&str>| (key.to_owned(), value.map(str::to_owned));
+        assert_eq!(
+            parameters("'gitsign.fulcio'='https://a b'"),
+            [pair("gitsign.fulcio", Some("https://a b"))]
+        );
+        assert_eq!(
+            parameters("'gitsign.autoclose'= 'a.b'='it'\\''s' 'c.d=e'  'f.g'"),
+            [
+                pair("gitsign.autoclose", None),
+                pair("a.b", Some("it's")),
+                pair("c.d", Some("e")),
+                pair("f.g", None),
+            ]
+        );
+        assert_eq!(parameters(""), []);
+        assert_eq!(
+            parameters("'a.b'='x\ny'"),
+            [pair("a.b", Some("x\ny"))],
+            "a line break is part of the value"
+        );
+    }
+
+    #[test]
+    fn malformed_command_parameters_are_an_error() {
+        for text in [
+            "gitsign.fulcio=x",
+            "'a.b'x",
+            "'a.b'='c'x",
+            "'a.b",
+            "'a.b'='c",
+        ] {
+            assert!(parse_parameters(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_of_paths() {
+        let split = |text: &str| split_paths(OsStr::new(text)).unwrap();
+        if cfg!(unix) {
+            assert_eq!(split("/a:/b"), [PathBuf::from("/a"), PathBuf::from("/b")]);
+            assert_eq!(
+                split("\"/with:colon\":/b"),
+                [PathBuf::from("/with:colon"), PathBuf::from("/b")]
+            );
+            assert_eq!(split("::/b:"), [PathBuf::from("/b")]);
+            assert!(split_paths(OsStr::new("\"/open")).is_err());
+            assert!(split_paths(OsStr::new("\"/a\"b")).is_err());
+        }
+    }
+}

@@ -1,1 +1,746 @@
-//! (to be written)
+//! What git and other callers of `gpgsm` send, and what they read back: the
+//! command line, the status lines, the armoured signature. In helper mode this
+//! is the only writer of standard output.
+//!
+//! The command line is read as tolerantly as gpgsm reads it: what is known is
+//! honoured, every other option is skipped together with its value. The status
+//! lines are those of GnuPG's `doc/DETAILS`; which ones an outcome has, and the
+//! exit code, is one exhaustive `match`, [`Outcome::lines`].
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt::Write as _,
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use super::terminal::{self, Escape};
+use crate::evidence::{UnixTime, armor::MAX_ARMOR, keys::SignatureAlgorithm, object::MAX_OBJECT};
+
+/// The most arguments that are read.
+pub const MAX_ARGUMENTS: usize = 1024;
+/// The most bytes of a payload: an object without its signature.
+pub const MAX_PAYLOAD: usize = MAX_OBJECT;
+
+/// What the caller wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Sign what comes in.
+    Sign(Sign),
+    /// Verify a signature.
+    Verify(Verify),
+    /// List keys: there are none that would outlive their signature.
+    ListKeys,
+    /// Say who we are.
+    Version,
+    /// Say how this is used.
+    Help,
+}
+
+/// A request to sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sign {
+    /// Without the content inside (`-b`).
+    pub detached: bool,
+    /// As text (`-a`); DER otherwise.
+    pub armor: bool,
+    /// The file to sign; standard input without one.
+    pub file: Option<PathBuf>,
+    /// Where the signature goes; standard output without one.
+    pub output: Option<PathBuf>,
+    /// Where status lines go.
+    pub status: StatusTarget,
+}
+
+/// A request to verify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verify {
+    /// The signature.
+    pub signature: Source,
+    /// What was signed; `None`: it is inside the signature.
+    pub content: Option<Source>,
+    /// Where status lines go.
+    pub status: StatusTarget,
+}
+
+/// Where bytes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Standard input.
+    Standard,
+    /// A file.
+    File(PathBuf),
+}
+
+/// `--status-fd`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusTarget {
+    /// Nowhere.
+    None,
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+    /// A descriptor that the caller opened.
+    Descriptor(u32),
+}
+
+/// A command line that cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UsageError {
+    /// An option needs a value.
+    #[error("{option} needs a value")]
+    NoValue {
+        /// The option as given.
+        option: String,
+    },
+    /// Not a descriptor.
+    #[error("{value:?} is not a file descriptor")]
+    Descriptor {
+        /// As given.
+        value: String,
+    },
+    /// gpgsm could, this program cannot.
+    #[error("{what} is not what this program does: it signs and verifies")]
+    NotDone {
+        /// The option as given.
+        what: String,
+    },
+    /// More files than the request has use for.
+    #[error("too many files: {files}")]
+    TooManyFiles {
+        /// How many.
+        files: usize,
+    },
+    /// More than [`MAX_ARGUMENTS`].
+    #[error("{found} arguments, more than {MAX_ARGUMENTS}")]
+    TooManyArguments {
+        /// How many.
+        found: usize,
+    },
+    /// No option that asks for anything.
+    #[error("nothing to do: neither --sign nor --verify is given")]
+    Nothing,
+}
+
+/// Long options that take a value: of gpgsm, and those of gpg that callers pass
+/// as well.
+const WITH_VALUE: &[&str] = &[
+    "agent-program",
+    "attribute-fd",
+    "attribute-file",
+    "base64-charset",
+    "cert-digest-algo",
+    "charset",
+    "chuid",
+    "cipher-algo",
+    "command-fd",
+    "command-file",
+    "comment",
+    "compatibility-flags",
+    "completes-needed",
+    "compress-algo",
+    "compress-level",
+    "debug",
+    "debug-level",
+    "default-key",
+    "default-recipient",
+    "digest-algo",
+    "dirmngr-program",
+    "disable-cipher-algo",
+    "disable-pubkey-algo",
+    "display",
+    "display-charset",
+    "encrypt-to",
+    "extra-digest-algo",
+    "faked-system-time",
+    "gpgconf",
+    "group",
+    "hidden-recipient",
+    "homedir",
+    "include-certs",
+    "input-size-hint",
+    "key-origin",
+    "keyedit",
+    "keyid-format",
+    "keyring",
+    "keyserver",
+    "keyserver-options",
+    "lc-ctype",
+    "lc-messages",
+    "list-options",
+    "local-user",
+    "log-file",
+    "logger-fd",
+    "logger-file",
+    "marginals-needed",
+    "max-output",
+    "min-rsa-length",
+    "options",
+    "output",
+    "p12-charset",
+    "passphrase",
+    "passphrase-fd",
+    "passphrase-file",
+    "passphrase-repeat",
+    "personal-cipher-preferences",
+    "personal-compress-preferences",
+    "personal-digest-preferences",
+    "pinentry-mode",
+    "policy-file",
+    "prefer-system-dirmngr",
+    "primary-keyring",
+    "protect-tool-program",
+    "recipient",
+    "request-origin",
+    "s2k-cipher-algo",
+    "s2k-count",
+    "s2k-digest-algo",
+    "s2k-mode",
+    "secret-keyring",
+    "sender",
+    "set-filename",
+    "set-notation",
+    "sig-notation",
+    "sig-policy-url",
+    "status-fd",
+    "status-file",
+    "trust-model",
+    "trusted-key",
+    "ttyname",
+    "ttytype",
+    "validation-model",
+    "verify-options",
+    "weak-digest",
+    "xauthority",
+];
+
+/// Long options that ask for something else.
+const OTHER_COMMANDS: &[&str] = &[
+    "clear-sign",
+    "clearsign",
+    "decrypt",
+    "delete-keys",
+    "encrypt",
+    "export",
+    "gen-key",
+    "generate-key",
+    "import",
+    "learn-card",
+    "passwd",
+    "server",
+    "symmetric",
+];
+
+/// Short options that take a value: attached or as the next argument.
+const SHORT_WITH_VALUE: &str = "uorNz";
+
+/// Reads a command line (without the program's name).
+///
+/// # Errors
+/// See [`UsageError`].
+pub fn parse(arguments: &[OsString]) -> Result<Request, UsageError> {
+    if arguments.len() > MAX_ARGUMENTS {
+        return Err(UsageError::TooManyArguments {
+            found: arguments.len(),
+        });
+    }
+    let mut line = Line::default();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let bytes = argument.as_encoded_bytes();
+        if bytes == b"--" {
+            line.files.extend(rest.by_ref().cloned());
+        } else if let Some(long) = bytes.strip_prefix(b"--") {
+            line.long(&String::from_utf8_lossy(long), argument, &mut rest)?;
+        } else if bytes.len() > 1 && bytes.first() == Some(&b'-') {
+            line.short(argument, &mut rest)?;
+        } else {
+            line.files.push(argument.clone());
+        }
+    }
+    line.request()
+}
+
+/// What the arguments said so far.
+#[derive(Default)]
+struct Line {
+    sign: bool,
+    detached: bool,
+    armor: bool,
+    verify: bool,
+    /// `-v`: gitsign's --verify and gpgsm's --verbose.
+    short_v: bool,
+    list: bool,
+    version: bool,
+    help: bool,
+    other: Option<String>,
+    status: Option<StatusTarget>,
+    output: Option<PathBuf>,
+    files: Vec<OsString>,
+}
+
+impl Line {
+    fn long(
+        &mut self,
+        text: &str,
+        argument: &OsStr,
+        rest: &mut std::slice::Iter<'_, OsString>,
+    ) -> Result<(), UsageError> {
+        let (name, attached) = match text.split_once('=') {
+            Some((name, _)) => (name, true),
+            None => (text, false),
+        };
+        // The bytes after `=`, which need not be UTF-8.
+        let value_attached = || {
+            let bytes = argument.as_encoded_bytes();
+            let at = bytes.iter().position(|byte| *byte == b'=')?;
+            let value = bytes.get(at.checked_add(1)?..)?;
+            Some(OsString::from(String::from_utf8_lossy(value).into_owned()))
+        };
+        let value = if attached {
+            value_attached()
+        } else if WITH_VALUE.contains(&name) {
+            Some(rest.next().cloned().ok_or_else(|| UsageError::NoValue {
+                option: format!("--{name}"),
+            })?)
+        } else {
+            None
+        };
+        match (name, value) {
+            ("sign", _) => self.sign = true,
+            ("detach-sign" | "detached-sign", _) => self.detached = true,
+            ("armor" | "armour", _) => self.armor = true,
+            ("verify", _) => self.verify = true,
+            ("version", _) => self.version = true,
+            ("help" | "dump-options" | "warranty", _) => self.help = true,
+            ("status-fd", Some(value)) => self.status = Some(descriptor(&value)?),
+            ("output", Some(value)) => self.output = output(&value),
+            (name, _) if name.starts_with("list-") || name == "fingerprint" => self.list = true,
+            (name, _) if OTHER_COMMANDS.contains(&name) => {
+                self.other = Some(format!("--{name}"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn short(
+        &mut self,
+        argument: &OsStr,
+        rest: &mut std::slice::Iter<'_, OsString>,
+    ) -> Result<(), UsageError> {
+        let text = argument.to_string_lossy();
+        let mut letters = text.chars();
+        letters.next();
+        while let Some(letter) = letters.next() {
+            if SHORT_WITH_VALUE.contains(letter) {
+                let attached = letters.as_str();
+                let value = if attached.is_empty() {
+                    rest.next().cloned().ok_or_else(|| UsageError::NoValue {
+                        option: format!("-{letter}"),
+                    })?
+                } else {
+                    OsString::from(attached)
+                };
+                if letter == 'o' {
+                    self.output = output(&value);
+                }
+                return Ok(());
+            }
+            match letter {
+                's' => self.sign = true,
+                'b' => self.detached = true,
+                'a' => self.armor = true,
+                'v' => self.short_v = true,
+                'k' | 'K' => self.list = true,
+                'h' => self.help = true,
+                'e' | 'd' | 'c' => self.other = Some(format!("-{letter}")),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn request(self) -> Result<Request, UsageError> {
+        let status = self.status.unwrap_or(StatusTarget::None);
+        let signs = self.sign || self.detached;
+        if self.version {
+            return Ok(Request::Version);
+        }
+        if self.help {
+            return Ok(Request::Help);
+        }
+        if let Some(what) = self.other {
+            return Err(UsageError::NotDone { what });
+        }
+        if signs && !self.verify {
+            let file = match self.files.as_slice() {
+                [] => None,
+                [one] if one == "-" => None,
+                [one] => Some(PathBuf::from(one)),
+                several => {
+                    return Err(UsageError::TooManyFiles {
+                        files: several.len(),
+                    });
+                }
+            };
+            return Ok(Request::Sign(Sign {
+                detached: self.detached,
+                armor: self.armor,
+                file,
+                output: self.output,
+                status,
+            }));
+        }
+        if self.verify || (self.short_v && !self.list) {
+            let source = |name: &OsString| {
+                if name == "-" {
+                    Source::Standard
+                } else {
+                    Source::File(PathBuf::from(name))
+                }
+            };
+            let (signature, content) = match self.files.as_slice() {
+                [] => (Source::Standard, None),
+                [signature] => (source(signature), None),
+                [signature, content] => (source(signature), Some(source(content))),
+                several => {
+                    return Err(UsageError::TooManyFiles {
+                        files: several.len(),
+                    });
+                }
+            };
+            return Ok(Request::Verify(Verify {
+                signature,
+                content,
+                status,
+            }));
+        }
+        if self.list {
+            return Ok(Request::ListKeys);
+        }
+        Err(UsageError::Nothing)
+    }
+}
+
+fn output(value: &OsStr) -> Option<PathBuf> {
+    (value != "-").then(|| PathBuf::from(value))
+}
+
+fn descriptor(value: &OsStr) -> Result<StatusTarget, UsageError> {
+    let text = value.to_string_lossy();
+    match text.parse::<i32>() {
+        Ok(1) => Ok(StatusTarget::Output),
+        Ok(2) => Ok(StatusTarget::Error),
+        Ok(negative) if negative < 0 => Ok(StatusTarget::None),
+        Ok(number) if number > 2 => Ok(StatusTarget::Descriptor(number.unsigned_abs())),
+        _ => Err(UsageError::Descriptor {
+            value: text.into_owned(),
+        }),
+    }
+}
+
+/// Reads a signature: at most the longest armour there is.
+///
+/// # Errors
+/// The file cannot be read, or is larger.
+pub fn read_signature(from: &Source) -> io::Result<Vec<u8>> {
+    read(from, MAX_ARMOR)
+}
+
+/// Reads what is or was signed: at most the largest object there is.
+///
+/// # Errors
+/// The file cannot be read, or is larger.
+pub fn read_payload(from: &Source) -> io::Result<Vec<u8>> {
+    read(from, MAX_PAYLOAD)
+}
+
+fn read(from: &Source, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = (limit as u64).saturating_add(1);
+    match from {
+        Source::Standard => io::stdin().lock().take(most).read_to_end(&mut bytes)?,
+        Source::File(path) => File::open(path)?.take(most).read_to_end(&mut bytes)?,
+    };
+    if bytes.len() > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("more than {limit} bytes"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Who signed, for a status line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signer {
+    /// SHA-1 of the certificate's DER, lower-case hex: a name, no proof.
+    pub fingerprint: String,
+    /// The identity; anything, it is escaped here.
+    pub name: String,
+    /// The algorithm of the signature.
+    pub algorithm: SignatureAlgorithm,
+}
+
+/// What came out of a verification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Good, and somebody named this identity.
+    Named {
+        /// Who.
+        signer: Signer,
+        /// When, by the log or a timestamp.
+        time: UnixTime,
+    },
+    /// Good, and nobody said who may sign.
+    Unnamed {
+        /// Who.
+        signer: Signer,
+        /// When.
+        time: UnixTime,
+    },
+    /// Good, by somebody who was not asked for.
+    NotWanted {
+        /// Who.
+        signer: Signer,
+        /// When.
+        time: UnixTime,
+    },
+    /// Not good. Of the signer only what an unverified certificate says.
+    Refused {
+        /// Who, if that could be read.
+        signer: Option<Signer>,
+    },
+    /// Evidence is missing.
+    Undecided {
+        /// Who, if that could be read.
+        signer: Option<Signer>,
+    },
+}
+
+/// The key id of nobody.
+const NO_KEY: &str = "0000000000000000";
+
+impl Outcome {
+    /// The status lines and the exit code.
+    ///
+    /// git takes its verdict from exactly one of `GOODSIG`, `BADSIG`, `ERRSIG`
+    /// (and refuses two of them), the trust from `TRUST_*`, the name and the
+    /// fingerprint from `GOODSIG` and `VALIDSIG`. Of a signature that is not
+    /// wanted git 2.39 looks at the exit code, later ones at `TRUST_NEVER`.
+    #[must_use]
+    pub fn lines(&self) -> (String, u8) {
+        let mut lines = String::from("[GNUPG:] NEWSIG\n");
+        let exit = match self {
+            Self::Named { signer, time } => {
+                good(&mut lines, signer, *time);
+                lines.push_str("[GNUPG:] TRUST_FULLY 0 shell\n");
+                0
+            }
+            Self::Unnamed { signer, time } => {
+                good(&mut lines, signer, *time);
+                lines.push_str("[GNUPG:] TRUST_UNDEFINED 0 shell\n");
+                0
+            }
+            Self::NotWanted { signer, time } => {
+                good(&mut lines, signer, *time);
+                lines.push_str("[GNUPG:] TRUST_NEVER 0 shell\n");
+                1
+            }
+            Self::Refused { signer } => {
+                let (fingerprint, name) = match signer {
+                    Some(signer) => (signer.fingerprint.as_str(), status_name(&signer.name)),
+                    None => (NO_KEY, "unknown".to_owned()),
+                };
+                let _ = writeln!(lines, "[GNUPG:] BADSIG {fingerprint} {name}");
+                1
+            }
+            Self::Undecided { signer } => {
+                // keyid pkalgo hashalgo class time rc fingerprint; rc 9 is
+                // "something to check it with is missing".
+                match signer {
+                    Some(signer) => {
+                        let (key, hash) = numbers(signer.algorithm);
+                        let fingerprint = &signer.fingerprint;
+                        let _ = writeln!(
+                            lines,
+                            "[GNUPG:] ERRSIG {fingerprint} {key} {hash} 00 0 9 {fingerprint}"
+                        );
+                    }
+                    None => {
+                        let _ = writeln!(lines, "[GNUPG:] ERRSIG {NO_KEY} 0 0 00 0 9 -");
+                    }
+                }
+                3
+            }
+        };
+        (lines, exit)
+    }
+}
+
+/// `GOODSIG` and the complete `VALIDSIG`: fingerprint, date, seconds, expiry
+/// (none), version, reserved, key and hash algorithm, class, primary key.
+fn good(lines: &mut String, signer: &Signer, time: UnixTime) {
+    let fingerprint = &signer.fingerprint;
+    let name = status_name(&signer.name);
+    let (key, hash) = numbers(signer.algorithm);
+    let date = date(time);
+    let _ = writeln!(lines, "[GNUPG:] GOODSIG {fingerprint} {name}");
+    let _ = writeln!(
+        lines,
+        "[GNUPG:] VALIDSIG {fingerprint} {date} {time} 0 0 0 {key} {hash} 00 {fingerprint}"
+    );
+}
+
+/// A name on a status line is never empty: git would take the next line for it.
+fn status_name(name: &str) -> String {
+    let name = terminal::escape(name, Escape::Percent);
+    if name.trim().is_empty() {
+        return "unknown".to_owned();
+    }
+    name
+}
+
+fn date(time: UnixTime) -> String {
+    jiff::Timestamp::from_second(time)
+        .map(|time| time.strftime("%Y-%m-%d").to_string())
+        .unwrap_or_else(|_| "1970-01-01".to_owned())
+}
+
+/// OpenPGP's numbers of a key and a hash algorithm (RFC 9580 §9.1, §9.5).
+fn numbers(algorithm: SignatureAlgorithm) -> (u8, u8) {
+    match algorithm {
+        SignatureAlgorithm::EcdsaSha256 => (19, 8),
+        SignatureAlgorithm::EcdsaSha384 => (19, 9),
+        SignatureAlgorithm::EcdsaSha512 => (19, 10),
+        SignatureAlgorithm::RsaPkcs1Sha256 => (1, 8),
+        SignatureAlgorithm::RsaPkcs1Sha384 => (1, 9),
+        SignatureAlgorithm::RsaPkcs1Sha512 => (1, 10),
+        SignatureAlgorithm::Ed25519 => (22, 10),
+    }
+}
+
+/// Where status lines go, opened.
+pub enum Status {
+    /// Nowhere.
+    None,
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+    /// A descriptor of the caller.
+    File(File),
+}
+
+impl Status {
+    /// Opens the target.
+    ///
+    /// # Errors
+    /// The descriptor is not open, or not for writing.
+    pub fn open(target: StatusTarget) -> io::Result<Self> {
+        match target {
+            StatusTarget::None => Ok(Self::None),
+            StatusTarget::Output => Ok(Self::Output),
+            StatusTarget::Error => Ok(Self::Error),
+            StatusTarget::Descriptor(number) => inherited(number).map(Self::File),
+        }
+    }
+
+    /// Writes whole lines, all of them or an error.
+    ///
+    /// # Errors
+    /// Nobody reads there any more, or it is full: whoever asked would not learn
+    /// the verdict, so the caller must fail.
+    pub fn write(&mut self, lines: &str) -> io::Result<()> {
+        fn all(to: &mut impl io::Write, lines: &str) -> io::Result<()> {
+            to.write_all(lines.as_bytes())?;
+            to.flush()
+        }
+        match self {
+            Self::None => Ok(()),
+            Self::Output => all(&mut io::stdout().lock(), lines),
+            Self::Error => all(&mut io::stderr().lock(), lines),
+            Self::File(file) => all(file, lines),
+        }
+    }
+
+    /// Tells the caller that signing begins. git wants a status line before
+    /// `SIG_CREATED`.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn begin_signing(&mut self) -> io::Result<()> {
+        self.write("[GNUPG:] BEGIN_SIGNING\n")
+    }
+
+    /// Tells the caller that a signature follows.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn sig_created(
+        &mut self,
+        detached: bool,
+        algorithm: SignatureAlgorithm,
+        time: UnixTime,
+        fingerprint: &str,
+    ) -> io::Result<()> {
+        let kind = if detached { 'D' } else { 'S' };
+        let (key, hash) = numbers(algorithm);
+        self.write(&format!(
+            "[GNUPG:] SIG_CREATED {kind} {key} {hash} 00 {time} {fingerprint}\n"
+        ))
+    }
+}
+
+/// A descriptor that the caller left open, by its number.
+#[cfg(unix)]
+fn inherited(number: u32) -> io::Result<File> {
+    fs::OpenOptions::new()
+        .append(true)
+        .open(format!("/dev/fd/{number}"))
+}
+
+/// Windows hands on no descriptors by number.
+#[cfg(not(unix))]
+fn inherited(number: u32) -> io::Result<File> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("descriptor {number} cannot be used on this system, only 1 and 2"),
+    ))
+}
+
+/// Writes the finished signature: to the file, whole or not at all, or to
+/// standard output.
+///
+/// # Errors
+/// It could not be written, all of it.
+pub fn write_signature(signature: &[u8], output: Option<&Path>) -> io::Result<()> {
+    match output {
+        None => terminal::print_bytes(signature),
+        Some(path) => {
+            let directory = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            // Something that is no plain file (a pipe, /dev/null) cannot be
+            // replaced.
+            if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+                return fs::OpenOptions::new()
+                    .write(true)
+                    .open(path)?
+                    .write_all(signature);
+            }
+            let mut file = tempfile::NamedTempFile::new_in(directory)?;
+            file.write_all(signature)?;
+            file.flush()?;
+            file.persist(path).map_err(|error| error.error)?;
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

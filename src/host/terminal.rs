@@ -1,1 +1,264 @@
-//! (to be written)
+//! Text for people: the only place that writes to standard output and standard
+//! error in the commands for people, and the escaping that every foreign text
+//! goes through, here and on the status lines.
+//!
+//! Colour appears only on a terminal, and not with `NO_COLOR` set.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use anstyle::{AnsiColor, Style};
+
+/// The longest foreign text that is shown, in characters; the rest is counted.
+pub const MAX_SHOWN: usize = 512;
+
+/// How a text from outside is made harmless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Escape {
+    /// For status lines, as GnuPG does it: every byte outside printable ASCII,
+    /// and `%` itself, becomes `%XX`.
+    Percent,
+    /// For people, and for what names somebody: every character outside
+    /// printable ASCII becomes `\u{…}`, so that a look-alike letter, a character
+    /// without width or a change of direction is seen.
+    Ascii,
+    /// For people, and for prose (paths, messages): letters of every script
+    /// stay; what moves the cursor, hides or reorders text becomes `\u{…}`.
+    Prose,
+}
+
+/// Makes `text` harmless, and no longer than [`MAX_SHOWN`].
+#[must_use]
+pub fn escape(text: &str, how: Escape) -> String {
+    let mut out = String::with_capacity(text.len().min(MAX_SHOWN));
+    let mut bytes = 0_usize;
+    for (count, character) in text.chars().enumerate() {
+        if count >= MAX_SHOWN {
+            let left = text.len().saturating_sub(bytes);
+            let _ = write!(out, "...[{left} more bytes]");
+            break;
+        }
+        bytes = bytes.saturating_add(character.len_utf8());
+        let plain = match how {
+            Escape::Percent => is_plain_ascii(character) && character != '%',
+            Escape::Ascii => is_plain_ascii(character) && character != '\\',
+            Escape::Prose => is_plain_ascii(character) || is_visible(character),
+        };
+        if plain {
+            out.push(character);
+        } else if how == Escape::Percent {
+            let mut buffer = [0_u8; 4];
+            for byte in character.encode_utf8(&mut buffer).bytes() {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        } else {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
+        }
+    }
+    out
+}
+
+/// As [`escape`] in prose, line by line: line breaks stay, everything else that
+/// could move the cursor does not. Without a limit.
+#[must_use]
+pub fn escape_lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character == '\n'
+            || character == '\t'
+            || is_plain_ascii(character)
+            || is_visible(character)
+        {
+            out.push(character);
+        } else {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
+        }
+    }
+    out
+}
+
+fn is_plain_ascii(character: char) -> bool {
+    matches!(character, ' '..='~')
+}
+
+/// Whether a character outside ASCII shows as itself, in its place. Left out are
+/// controls, what has no width, what changes direction, other format characters,
+/// separators of lines, variation selectors, tags, private use and what is not
+/// assigned to anything (UAX #9, UTR #36).
+fn is_visible(character: char) -> bool {
+    let code = u32::from(character);
+    !(character.is_control()
+        || matches!(code,
+            0x00AD | 0x034F | 0x061C | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F
+            | 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F | 0x3164
+            | 0xD800..=0xF8FF | 0xFE00..=0xFE0F | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFFB
+            | 0xFFFE..=0xFFFF | 0x1D173..=0x1D17A | 0xE0000..=0x10FFFF)
+        || (0x00..0x20).contains(&code)
+        || code == 0x7F)
+}
+
+/// What a piece of text is, which decides its colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// As it is.
+    Plain,
+    /// Something holds.
+    Good,
+    /// Something is refused.
+    Bad,
+    /// Something to know.
+    Warning,
+    /// Less important.
+    Quiet,
+    /// A heading.
+    Strong,
+}
+
+/// `text` in its colour; the colours are taken out again on the way to anything
+/// that is not a terminal.
+#[must_use]
+pub fn paint(tone: Tone, text: &str) -> String {
+    let style = match tone {
+        Tone::Plain => return text.to_owned(),
+        Tone::Good => AnsiColor::Green.on_default(),
+        Tone::Bad => AnsiColor::Red.on_default().bold(),
+        Tone::Warning => AnsiColor::Yellow.on_default(),
+        Tone::Quiet => Style::new().dimmed(),
+        Tone::Strong => Style::new().bold(),
+    };
+    format!("{style}{text}{style:#}")
+}
+
+/// Writes to standard output, all of it or an error.
+///
+/// # Errors
+/// Standard output is closed, full or gone: the command has failed then.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Writes bytes as they are to standard output, all of them or an error.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Tells the person something, on standard error. If nobody listens there, that
+/// is no reason to fail.
+pub fn tell(text: &str) {
+    let mut err = anstream::stderr().lock();
+    let _ = err.write_all(text.as_bytes());
+    let _ = err.write_all(b"\n");
+    let _ = err.flush();
+}
+
+/// A warning, on standard error.
+pub fn warn(text: &str) {
+    tell(&format!("{} {text}", paint(Tone::Warning, "warning:")));
+}
+
+/// An error and, on a line of its own, what to do next.
+pub fn error(text: &str, hint: Option<&str>) {
+    tell(&format!("{} {text}", paint(Tone::Bad, "error:")));
+    if let Some(hint) = hint {
+        tell(&format!("{} {hint}", paint(Tone::Strong, "hint:")));
+    }
+}
+
+/// Rows as columns, separated by two spaces; the last one is as long as it is.
+#[must_use]
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_lines_hold_one_line_of_ascii() {
+        assert_eq!(
+            escape("a\n[GNUPG:] TRUST_ULTIMATE", Escape::Percent),
+            "a%0A[GNUPG:] TRUST_ULTIMATE"
+        );
+        assert_eq!(escape("100%", Escape::Percent), "100%25");
+        assert_eq!(escape("\u{430}lice", Escape::Percent), "%D0%B0lice");
+        assert_eq!(escape("\u{1b}[2K\u{7f}", Escape::Percent), "%1B[2K%7F");
+    }
+
+    #[test]
+    fn names_show_what_is_in_them() {
+        assert_eq!(escape("\u{430}lice", Escape::Ascii), "\\u{430}lice");
+        assert_eq!(escape("a\\b", Escape::Ascii), "a\\u{5c}b");
+        assert_eq!(
+            escape("a\u{202e}b\u{200b}", Escape::Ascii),
+            "a\\u{202e}b\\u{200b}"
+        );
+        assert_eq!(
+            escape("alice@lab.example", Escape::Ascii),
+            "alice@lab.example"
+        );
+    }
+
+    #[test]
+    fn prose_keeps_scripts_and_drops_tricks() {
+        assert_eq!(
+            escape("Grüße, Ильич, 日本", Escape::Prose),
+            "Grüße, Ильич, 日本"
+        );
+        assert_eq!(
+            escape(
+                "x\u{202e}y\u{2066}z\u{9b}1m\u{e0041}\u{feff}\u{2028}",
+                Escape::Prose
+            ),
+            "x\\u{202e}y\\u{2066}z\\u{9b}1m\\u{e0041}\\u{feff}\\u{2028}"
+        );
+        assert_eq!(escape_lines("a\n\tb\r\u{1b}c"), "a\n\tb\\u{d}\\u{1b}c");
+    }
+
+    #[test]
+    fn a_megabyte_is_cut() {
+        let shown = escape(&"a".repeat(1 << 20), Escape::Ascii);
+        assert!(shown.len() < 600, "{}", shown.len());
+        assert!(shown.ends_with("...[1048064 more bytes]"), "{shown}");
+        let cut = escape(&"\n".repeat(1000), Escape::Percent);
+        assert!(cut.ends_with("...[488 more bytes]"), "{cut}");
+    }
+
+    #[test]
+    fn tables_line_up() {
+        let rows = vec![
+            vec!["a".to_owned(), "b".to_owned()],
+            vec!["long".to_owned(), "c".to_owned()],
+        ];
+        assert_eq!(table(&rows), "a     b\nlong  c\n");
+    }
+}

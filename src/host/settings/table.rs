@@ -1,0 +1,569 @@
+//! The table of settings.
+
+use std::fmt::Write as _;
+
+/// Names a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is documented by its row")]
+pub enum Key {
+    Fulcio,
+    Rekor,
+    RekorMode,
+    RekorVersion,
+    EnableSigstoreGo,
+    Issuer,
+    ClientId,
+    ClientSecretFile,
+    RedirectUrl,
+    ConnectorId,
+    TokenProvider,
+    LoginHint,
+    TimestampServerUrl,
+    TrustedRoot,
+    FulcioRoot,
+    RekorPublicKey,
+    CtLogPublicKey,
+    TimestampCertChain,
+    CertificateIdentity,
+    CertificateIdentityRegexp,
+    CertificateOidcIssuer,
+    CertificateOidcIssuerRegexp,
+    MatchCommitter,
+    Autoclose,
+    AutocloseTimeout,
+    LogPath,
+    UrlOpener,
+    CredentialCache,
+    TrustedRepository,
+}
+
+impl Key {
+    /// Its row.
+    #[must_use]
+    pub fn row(self) -> &'static Row {
+        // The test below holds that there is one row for each key.
+        TABLE
+            .iter()
+            .find(|row| row.key == self)
+            .unwrap_or(&TABLE[0])
+    }
+}
+
+/// How a value is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An `http` or `https` address.
+    Url,
+    /// A file name; `~/` is the home directory.
+    Path,
+    /// Text.
+    Text,
+    /// true or false, as git reads it.
+    Boolean,
+    /// A whole number, as git reads it.
+    Number,
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// A regular expression, anchored at both ends.
+    Pattern,
+}
+
+impl Kind {
+    fn words(self) -> String {
+        match self {
+            Self::Url => "URL".to_owned(),
+            Self::Path => "file".to_owned(),
+            Self::Text => "text".to_owned(),
+            Self::Boolean => "boolean".to_owned(),
+            Self::Number => "number".to_owned(),
+            Self::Choice(choices) => choices
+                .iter()
+                .map(|choice| format!("`{choice}`"))
+                .collect::<Vec<_>>()
+                .join(" or "),
+            Self::Pattern => "regular expression".to_owned(),
+        }
+    }
+}
+
+/// Whose configuration may set it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhoMaySet {
+    /// Also the repository's own.
+    Anybody,
+    /// The user, the system, the environment and the command line.
+    NotTheRepository,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Row {
+    /// Which one.
+    pub key: Key,
+    /// Its name under `gitseal.`, and under `gitsign.` where `in_gitsign`.
+    pub name: &'static str,
+    /// Whether gitsign has it in git's configuration.
+    pub in_gitsign: bool,
+    /// The name of its variable after `GITSEAL_`.
+    pub variable: &'static str,
+    /// gitsign's variables for it, the strongest first.
+    pub aliases: &'static [&'static str],
+    /// The default.
+    pub default: Option<&'static str>,
+    /// How it is read.
+    pub kind: Kind,
+    /// Who may set it.
+    pub who: WhoMaySet,
+    /// What it is.
+    pub doc: &'static str,
+}
+
+impl Row {
+    /// All variables, the strongest first.
+    pub fn variables(&self) -> impl Iterator<Item = String> {
+        std::iter::once(format!("GITSEAL_{}", self.variable))
+            .chain(self.aliases.iter().map(|alias| (*alias).to_owned()))
+    }
+}
+
+use Kind::{Boolean, Choice, Number, Path, Pattern, Text, Url};
+use WhoMaySet::{Anybody, NotTheRepository};
+
+/// All settings, in the order of the documentation.
+pub const TABLE: &[Row] = &[
+    Row {
+        key: Key::Fulcio,
+        name: "fulcio",
+        in_gitsign: true,
+        variable: "FULCIO_URL",
+        aliases: &["GITSIGN_FULCIO_URL", "SIGSTORE_FULCIO_URL"],
+        default: Some("https://fulcio.sigstore.dev"),
+        kind: Url,
+        who: Anybody,
+        doc: "The certificate authority that signing asks.",
+    },
+    Row {
+        key: Key::Rekor,
+        name: "rekor",
+        in_gitsign: true,
+        variable: "REKOR_URL",
+        aliases: &["GITSIGN_REKOR_URL", "SIGSTORE_REKOR_URL"],
+        default: Some("https://rekor.sigstore.dev"),
+        kind: Url,
+        who: Anybody,
+        doc: "The log that signing writes to, and that an online look-up asks. A value from a repository's own configuration is used for signing only.",
+    },
+    Row {
+        key: Key::RekorMode,
+        name: "rekorMode",
+        in_gitsign: true,
+        variable: "REKOR_MODE",
+        aliases: &["GITSIGN_REKOR_MODE"],
+        default: Some("offline"),
+        kind: Choice(&["offline", "online"]),
+        who: Anybody,
+        doc: "`offline` embeds the log's proof in the signature, and git's verification asks nobody. `online` leaves it out, as gitsign does by default, and looks it up when verifying.",
+    },
+    Row {
+        key: Key::RekorVersion,
+        name: "rekorVersion",
+        in_gitsign: true,
+        variable: "REKOR_VERSION",
+        aliases: &["GITSIGN_REKOR_VERSION", "SIGSTORE_REKOR_VERSION"],
+        default: Some("1"),
+        kind: Choice(&["1", "2"]),
+        who: Anybody,
+        doc: "The log's API that signing speaks. 2 needs `timestampServerURL`, since such a log signs no time.",
+    },
+    Row {
+        key: Key::EnableSigstoreGo,
+        name: "enableSigstoreGo",
+        in_gitsign: true,
+        variable: "ENABLE_SIGSTORE_GO",
+        aliases: &["GITSIGN_ENABLE_SIGSTORE_GO"],
+        default: Some("true"),
+        kind: Boolean,
+        who: Anybody,
+        doc: "Read and without effect: it chooses between two engines of gitsign, and here is one.",
+    },
+    Row {
+        key: Key::Issuer,
+        name: "issuer",
+        in_gitsign: true,
+        variable: "OIDC_ISSUER",
+        aliases: &["GITSIGN_OIDC_ISSUER", "SIGSTORE_OIDC_ISSUER"],
+        default: Some("https://oauth2.sigstore.dev/auth"),
+        kind: Url,
+        who: Anybody,
+        doc: "The identity provider where one logs in.",
+    },
+    Row {
+        key: Key::ClientId,
+        name: "clientID",
+        in_gitsign: true,
+        variable: "OIDC_CLIENT_ID",
+        aliases: &["GITSIGN_OIDC_CLIENT_ID", "SIGSTORE_OIDC_CLIENT_ID"],
+        default: Some("sigstore"),
+        kind: Text,
+        who: Anybody,
+        doc: "The client id at the identity provider; tokens must be for it.",
+    },
+    Row {
+        key: Key::ClientSecretFile,
+        name: "clientSecretFile",
+        in_gitsign: true,
+        variable: "OIDC_CLIENT_SECRET_FILE",
+        aliases: &[
+            "GITSIGN_OIDC_CLIENT_SECRET_FILE",
+            "SIGSTORE_OIDC_CLIENT_SECRET_FILE",
+        ],
+        default: None,
+        kind: Path,
+        who: NotTheRepository,
+        doc: "A file with the client secret.",
+    },
+    Row {
+        key: Key::RedirectUrl,
+        name: "redirectURL",
+        in_gitsign: true,
+        variable: "OIDC_REDIRECT_URL",
+        aliases: &["GITSIGN_OIDC_REDIRECT_URL", "SIGSTORE_OIDC_REDIRECT_URL"],
+        default: None,
+        kind: Url,
+        who: Anybody,
+        doc: "Where the identity provider sends the browser after the login.",
+    },
+    Row {
+        key: Key::ConnectorId,
+        name: "connectorID",
+        in_gitsign: true,
+        variable: "CONNECTOR_ID",
+        aliases: &["GITSIGN_CONNECTOR_ID"],
+        default: None,
+        kind: Text,
+        who: Anybody,
+        doc: "Which upstream provider to choose at the identity provider, without asking.",
+    },
+    Row {
+        key: Key::TokenProvider,
+        name: "tokenProvider",
+        in_gitsign: true,
+        variable: "TOKEN_PROVIDER",
+        aliases: &["GITSIGN_TOKEN_PROVIDER", "SIGSTORE_TOKEN_PROVIDER"],
+        default: None,
+        kind: Text,
+        who: Anybody,
+        doc: "Where the token comes from; unset: whichever source is there.",
+    },
+    Row {
+        key: Key::LoginHint,
+        name: "loginHint",
+        in_gitsign: false,
+        variable: "LOGIN_HINT",
+        aliases: &[],
+        default: None,
+        kind: Text,
+        who: Anybody,
+        doc: "The user to log in as, where the identity provider takes a hint.",
+    },
+    Row {
+        key: Key::TimestampServerUrl,
+        name: "timestampServerURL",
+        in_gitsign: true,
+        variable: "TIMESTAMP_SERVER_URL",
+        aliases: &[
+            "GITSIGN_TIMESTAMP_SERVER_URL",
+            "SIGSTORE_TIMESTAMP_SERVER_URL",
+        ],
+        default: None,
+        kind: Url,
+        who: Anybody,
+        doc: "A timestamp authority (RFC 3161) that signing asks as well; the full address of its endpoint.",
+    },
+    Row {
+        key: Key::TrustedRoot,
+        name: "trustedRoot",
+        in_gitsign: false,
+        variable: "TRUSTED_ROOT",
+        aliases: &[],
+        default: None,
+        kind: Path,
+        who: NotTheRepository,
+        doc: "A `trusted_root.json`: which authorities and logs are believed, and when. Goes before the single files below; without any of them the public Sigstore's, which is built in.",
+    },
+    Row {
+        key: Key::FulcioRoot,
+        name: "fulcioRoot",
+        in_gitsign: true,
+        variable: "FULCIO_ROOT",
+        aliases: &[
+            "GITSIGN_FULCIO_ROOT",
+            "SIGSTORE_FULCIO_ROOT",
+            "SIGSTORE_ROOT_FILE",
+        ],
+        default: None,
+        kind: Path,
+        who: NotTheRepository,
+        doc: "A PEM file with the certificate authority's roots and intermediates, in place of the built-in ones.",
+    },
+    Row {
+        key: Key::RekorPublicKey,
+        name: "rekorPublicKey",
+        in_gitsign: false,
+        variable: "REKOR_PUBLIC_KEY",
+        aliases: &["SIGSTORE_REKOR_PUBLIC_KEY"],
+        default: None,
+        kind: Path,
+        who: NotTheRepository,
+        doc: "A PEM file with the log's one key, in place of the built-in ones.",
+    },
+    Row {
+        key: Key::CtLogPublicKey,
+        name: "ctLogPublicKey",
+        in_gitsign: false,
+        variable: "CT_LOG_PUBLIC_KEY_FILE",
+        aliases: &["SIGSTORE_CT_LOG_PUBLIC_KEY_FILE"],
+        default: None,
+        kind: Path,
+        who: NotTheRepository,
+        doc: "A PEM or DER file with the CT log's one key, in place of the built-in ones.",
+    },
+    Row {
+        key: Key::TimestampCertChain,
+        name: "timestampCertChain",
+        in_gitsign: true,
+        variable: "TIMESTAMP_CERT_CHAIN",
+        aliases: &[
+            "GITSIGN_TIMESTAMP_CERT_CHAIN",
+            "SIGSTORE_TIMESTAMP_CERT_CHAIN",
+        ],
+        default: None,
+        kind: Path,
+        who: NotTheRepository,
+        doc: "A PEM file with the timestamp authority's chain, in place of the built-in one.",
+    },
+    Row {
+        key: Key::CertificateIdentity,
+        name: "certificateIdentity",
+        in_gitsign: false,
+        variable: "CERTIFICATE_IDENTITY",
+        aliases: &[],
+        default: None,
+        kind: Text,
+        who: NotTheRepository,
+        doc: "Who may sign: exactly this identity (the certificate's SAN). Needs an issuer.",
+    },
+    Row {
+        key: Key::CertificateIdentityRegexp,
+        name: "certificateIdentityRegexp",
+        in_gitsign: false,
+        variable: "CERTIFICATE_IDENTITY_REGEXP",
+        aliases: &[],
+        default: None,
+        kind: Pattern,
+        who: NotTheRepository,
+        doc: "Who may sign: every identity that this matches as a whole. Needs an issuer.",
+    },
+    Row {
+        key: Key::CertificateOidcIssuer,
+        name: "certificateOidcIssuer",
+        in_gitsign: false,
+        variable: "CERTIFICATE_OIDC_ISSUER",
+        aliases: &[],
+        default: None,
+        kind: Text,
+        who: NotTheRepository,
+        doc: "Who vouches for the identity: exactly this issuer.",
+    },
+    Row {
+        key: Key::CertificateOidcIssuerRegexp,
+        name: "certificateOidcIssuerRegexp",
+        in_gitsign: false,
+        variable: "CERTIFICATE_OIDC_ISSUER_REGEXP",
+        aliases: &[],
+        default: None,
+        kind: Pattern,
+        who: NotTheRepository,
+        doc: "Who vouches for the identity: every issuer that this matches as a whole.",
+    },
+    Row {
+        key: Key::MatchCommitter,
+        name: "matchCommitter",
+        in_gitsign: true,
+        variable: "MATCH_COMMITTER",
+        aliases: &[],
+        default: Some("false"),
+        kind: Boolean,
+        who: Anybody,
+        doc: "Sign only if the committer (tagger) in the object is the identity in the certificate.",
+    },
+    Row {
+        key: Key::Autoclose,
+        name: "autoclose",
+        in_gitsign: true,
+        variable: "AUTOCLOSE",
+        aliases: &["GITSIGN_AUTOCLOSE", "SIGSTORE_AUTOCLOSE"],
+        default: Some("true"),
+        kind: Boolean,
+        who: Anybody,
+        doc: "Whether the page that ends a login in the browser closes itself.",
+    },
+    Row {
+        key: Key::AutocloseTimeout,
+        name: "autocloseTimeout",
+        in_gitsign: true,
+        variable: "AUTOCLOSE_TIMEOUT",
+        aliases: &["GITSIGN_AUTOCLOSE_TIMEOUT", "SIGSTORE_AUTOCLOSE_TIMEOUT"],
+        default: Some("6"),
+        kind: Number,
+        who: Anybody,
+        doc: "After how many seconds it does, 1 to 3600.",
+    },
+    Row {
+        key: Key::LogPath,
+        name: "logPath",
+        in_gitsign: true,
+        variable: "LOG",
+        aliases: &["GITSIGN_LOG"],
+        default: None,
+        kind: Path,
+        who: NotTheRepository,
+        doc: "A file that messages are appended to as well.",
+    },
+    Row {
+        key: Key::UrlOpener,
+        name: "urlOpener",
+        in_gitsign: true,
+        variable: "URL_OPENER",
+        aliases: &["GITSIGN_URL_OPENER"],
+        default: None,
+        kind: Text,
+        who: NotTheRepository,
+        doc: "The program that opens the browser.",
+    },
+    Row {
+        key: Key::CredentialCache,
+        name: "credentialCache",
+        in_gitsign: false,
+        variable: "CREDENTIAL_CACHE",
+        aliases: &["GITSIGN_CREDENTIAL_CACHE"],
+        default: None,
+        kind: Path,
+        who: NotTheRepository,
+        doc: "The socket of the credential cache.",
+    },
+    Row {
+        key: Key::TrustedRepository,
+        name: "trustedRepository",
+        in_gitsign: false,
+        variable: "TRUSTED_REPOSITORY",
+        aliases: &[],
+        default: None,
+        kind: Path,
+        who: NotTheRepository,
+        doc: "A repository whose own configuration may set everything, in the manner of git's `safe.directory`: may be given several times, in git's configuration only; a path, a path and `/*` for all below it, `*` for all, or nothing to forget those before.",
+    },
+];
+
+/// The table as Markdown: `docs/settings.md`.
+#[must_use]
+pub fn markdown() -> String {
+    let mut out = String::from(INTRODUCTION);
+    for row in TABLE {
+        let _ = writeln!(out, "\n### {}\n\n{}\n", row.name, row.doc);
+        let mut keys = format!("`gitseal.{}`", row.name);
+        if row.in_gitsign {
+            let _ = write!(keys, ", `gitsign.{}`", row.name);
+        }
+        let variables: Vec<String> = row
+            .variables()
+            .filter(|_| row.key != Key::TrustedRepository)
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let _ = writeln!(out, "- git: {keys}");
+        if !variables.is_empty() {
+            let _ = writeln!(out, "- environment: {}", variables.join(", "));
+        }
+        let _ = writeln!(out, "- value: {}", row.kind.words());
+        let _ = writeln!(
+            out,
+            "- default: {}",
+            row.default
+                .map_or_else(|| "none".to_owned(), |default| format!("`{default}`"))
+        );
+        let _ = writeln!(
+            out,
+            "- from a repository's own configuration: {}",
+            match row.who {
+                Anybody => "honoured",
+                NotTheRepository => "left aside, with a warning",
+            }
+        );
+    }
+    out.push_str(AFTERWORD);
+    out
+}
+
+const INTRODUCTION: &str = "\
+# Settings
+
+This page is printed from the table in `src/host/settings/table.rs`; a test holds that it is.
+
+A setting is looked for in three places, and the last one that has it wins: the built-in default, git's configuration, the environment. In git's configuration the order is git's own: system, global, local, worktree, `git -c`. Every setting of gitsign keeps its names; the same setting under `gitseal.*` wins over `gitsign.*`, and `GITSEAL_*` over `GITSIGN_*` over `SIGSTORE_*`.
+
+Booleans and numbers are read as git reads them: `true`, `yes`, `on`, `1` or a key without `=`; `1k` is 1024. An empty text means the default, wherever it is set, so an empty variable switches a value of the configuration off. A value that cannot be read is an error that names the key, the value and the place; so is one with a line break.
+
+A repository's own configuration (`.git/config`, its includes, `config.worktree`) may say which services sign, but not who is believed, which files are read or written, and which programs run. Such values are left aside with a warning, unless the user's own configuration names the repository in `gitseal.trustedRepository`. A repository that belongs to another user is not asked at all (`safe.directory`).
+
+`gitseal version` shows every value and where it comes from.
+
+## The settings
+";
+
+const AFTERWORD: &str = "
+## Other variables
+
+| variable | meaning |
+|---|---|
+| `SIGSTORE_ID_TOKEN` | an identity token to sign with; never shown and never passed on |
+| `NO_COLOR` | no colour on the terminal |
+| `GIT_DIR`, `GIT_COMMON_DIR`, `GIT_WORK_TREE`, `GIT_OBJECT_DIRECTORY`, `GIT_ALTERNATE_OBJECT_DIRECTORIES`, `GIT_QUARANTINE_PATH`, `GIT_CEILING_DIRECTORIES`, `GIT_CONFIG_GLOBAL`, `GIT_CONFIG_SYSTEM`, `GIT_CONFIG_NOSYSTEM`, `GIT_CONFIG_COUNT`, `GIT_CONFIG_PARAMETERS` | as git has them |
+| `TUF_ROOT`, `TUF_MIRROR`, `TUF_ROOT_JSON`, `SIGSTORE_NO_CACHE` | not read: the trust root comes from a file or is built in |
+";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_row_for_each_key_and_name() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.key.row().name, row.name);
+            for other in &TABLE[index + 1..] {
+                assert_ne!(row.key, other.key);
+                assert!(!row.name.eq_ignore_ascii_case(other.name));
+                for name in row.variables() {
+                    assert!(
+                        !other.variables().any(|variable| variable == name),
+                        "{name}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_documentation_is_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
+        if std::env::var_os("GITSEAL_BLESS").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert_eq!(
+            written,
+            markdown(),
+            "docs/settings.md is out of date: GITSEAL_BLESS=1 cargo test the_documentation_is_the_table"
+        );
+    }
+}

@@ -1,0 +1,340 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::HashMap;
+
+use super::*;
+
+fn value(key: &str, value: Option<&str>, scope: Scope) -> ConfigValue {
+    ConfigValue {
+        key: key.to_owned(),
+        value: value.map(|text| text.as_bytes().to_vec()),
+        scope,
+        file: Some(PathBuf::from("/etc/x")),
+    }
+}
+
+fn global(key: &str, text: &str) -> ConfigValue {
+    value(key, Some(text), Scope::Global)
+}
+
+fn resolve(config: &[ConfigValue], environment: &[(&str, &str)]) -> Result<Settings, SettingError> {
+    let environment: HashMap<String, OsString> = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
+        .collect();
+    Settings::resolve_for(
+        config,
+        &|name| environment.get(name).cloned(),
+        &[PathBuf::from("/srv/repo")],
+        Some(Path::new("/home/u")),
+    )
+}
+
+#[test]
+fn built_in_defaults_are_gitsigns_but_for_the_mode() {
+    let settings = resolve(&[], &[]).unwrap();
+    assert_eq!(
+        settings.fulcio.value.as_str(),
+        "https://fulcio.sigstore.dev"
+    );
+    assert_eq!(settings.rekor.value.as_str(), "https://rekor.sigstore.dev");
+    assert_eq!(
+        settings.issuer.value.as_str(),
+        "https://oauth2.sigstore.dev/auth"
+    );
+    assert_eq!(settings.client_id.value, "sigstore");
+    assert_eq!(settings.rekor_mode.value, RekorMode::Offline);
+    assert_eq!(settings.rekor_version.value, RekorVersion::V1);
+    assert!(!settings.match_committer.value);
+    assert!(settings.autoclose.value);
+    assert_eq!(settings.autoclose_timeout.value, 6);
+    assert_eq!(settings.timestamp_server.value, None);
+    assert_eq!(settings.fulcio.origin, Origin::Default);
+}
+
+#[test]
+fn default_then_config_then_environment() {
+    let config = [
+        global("gitseal.fulcio", "https://ours.example"),
+        global("gitsign.fulcio", "https://theirs.example"),
+        global("gitsign.rekor", "https://rekor.example"),
+    ];
+    let settings = resolve(&config, &[]).unwrap();
+    assert_eq!(settings.fulcio.value.as_str(), "https://ours.example");
+    assert_eq!(settings.rekor.value.as_str(), "https://rekor.example");
+    let settings = resolve(
+        &config,
+        &[
+            ("SIGSTORE_FULCIO_URL", "https://s.example"),
+            ("GITSIGN_FULCIO_URL", "https://g.example"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(settings.fulcio.value.as_str(), "https://g.example");
+    assert_eq!(
+        settings.fulcio.origin.to_string(),
+        "environment variable GITSIGN_FULCIO_URL"
+    );
+    let settings = resolve(
+        &config,
+        &[
+            ("GITSEAL_FULCIO_URL", "https://o.example"),
+            ("GITSIGN_FULCIO_URL", "https://g.example"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(settings.fulcio.value.as_str(), "https://o.example");
+}
+
+#[test]
+fn the_last_of_several_values_counts_and_keys_ignore_case() {
+    let config = [
+        global("gitsign.rekormode", "online"),
+        value("gitsign.rekormode", Some("offline"), Scope::Local),
+    ];
+    let settings = resolve(&config, &[]).unwrap();
+    assert_eq!(settings.rekor_mode.value, RekorMode::Offline);
+    assert_eq!(
+        settings.rekor_mode.origin.to_string(),
+        "gitsign.rekorMode in /etc/x (local)"
+    );
+}
+
+#[test]
+fn an_empty_text_is_the_default_again() {
+    let config = [
+        global("gitsign.fulcio", "https://theirs.example"),
+        global("gitseal.trustedroot", "/x"),
+    ];
+    let environment = [("GITSIGN_FULCIO_URL", ""), ("GITSEAL_TRUSTED_ROOT", "")];
+    let settings = resolve(&config, &environment).unwrap();
+    assert_eq!(
+        settings.fulcio.value.as_str(),
+        "https://fulcio.sigstore.dev"
+    );
+    assert_eq!(settings.trusted_root.value, None);
+}
+
+#[test]
+fn booleans_as_git_reads_them() {
+    for (text, wanted) in [
+        ("true", true),
+        ("YES", true),
+        ("on", true),
+        ("1", true),
+        ("2k", true),
+        ("False", false),
+        ("no", false),
+        ("off", false),
+        ("0", false),
+        ("", false),
+    ] {
+        let settings = resolve(&[global("gitsign.matchcommitter", text)], &[]).unwrap();
+        assert_eq!(settings.match_committer.value, wanted, "{text:?}");
+    }
+    let without = [value("gitsign.matchcommitter", None, Scope::Global)];
+    assert!(resolve(&without, &[]).unwrap().match_committer.value);
+    assert!(
+        !resolve(&[], &[("GITSIGN_AUTOCLOSE", "False")])
+            .unwrap()
+            .autoclose
+            .value
+    );
+    assert!(
+        resolve(&[], &[("GITSIGN_AUTOCLOSE", "")])
+            .unwrap()
+            .autoclose
+            .value
+    );
+}
+
+#[test]
+fn numbers_as_git_reads_them() {
+    assert_eq!(integer("1k"), Some(1024));
+    assert_eq!(integer("-2M"), Some(-2 << 20));
+    assert_eq!(integer("3g"), Some(3 << 30));
+    for bad in [
+        "",
+        "k",
+        "1.5",
+        "1kb",
+        "0x10",
+        "99999999999999999999",
+        "9999999999999g",
+        "1ä",
+    ] {
+        assert_eq!(integer(bad), None, "{bad:?}");
+    }
+    let settings = resolve(&[global("gitsign.autoclosetimeout", "1k")], &[]).unwrap();
+    assert_eq!(settings.autoclose_timeout.value, 1024);
+}
+
+#[test]
+fn a_value_that_cannot_be_read_names_key_value_and_place() {
+    let error = |config: &[ConfigValue], environment: &[(&str, &str)]| {
+        resolve(config, environment).unwrap_err().to_string()
+    };
+    assert_eq!(
+        error(&[global("gitsign.matchcommitter", "perhaps")], &[]),
+        "gitseal.matchCommitter: cannot use \"perhaps\" (gitsign.matchCommitter in /etc/x \
+         (global)): it is true or false (or yes, no, on, off, 1, 0)"
+    );
+    assert_eq!(
+        error(&[], &[("GITSIGN_AUTOCLOSE_TIMEOUT", "abc")]),
+        "gitseal.autocloseTimeout: cannot use \"abc\" (environment variable \
+         GITSIGN_AUTOCLOSE_TIMEOUT): it is a whole number from 1 to 3600"
+    );
+    assert!(error(&[global("gitsign.rekormode", "sometimes")], &[]).contains("offline, online"));
+    assert!(error(&[global("gitsign.rekorversion", "3")], &[]).contains("one of 1, 2"));
+    assert!(error(&[value("gitsign.fulcio", None, Scope::Global)], &[]).contains("no value"));
+    assert!(error(&[global("gitsign.enablesigstorego", "x")], &[]).contains("true or false"));
+}
+
+#[test]
+fn addresses_are_plain() {
+    for bad in [
+        "ftp://x.example",
+        "https://user:secret@x.example",
+        "https://x.example/?a=b",
+        "https://x.example/#f",
+        "x.example",
+        "file:///etc/passwd",
+        "https://x.example/a b",
+    ] {
+        assert!(
+            resolve(&[global("gitsign.rekor", bad)], &[]).is_err(),
+            "{bad}"
+        );
+    }
+    let url = ServiceUrl::parse("http://127.0.0.1:8080/").unwrap();
+    assert_eq!(
+        (url.as_str(), url.base()),
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080")
+    );
+}
+
+/// E5: a line break in a value is no second value.
+#[test]
+fn e5_line_breaks_are_refused() {
+    for text in ["x\ngitsign.fulcio https://evil.example", "a\rb", "a\0b"] {
+        let error = resolve(&[global("gitsign.connectorid", text)], &[]).unwrap_err();
+        assert!(error.why.contains("line break"), "{error}");
+    }
+    let long = "a".repeat(MAX_VALUE + 1);
+    assert!(resolve(&[global("gitsign.connectorid", &long)], &[]).is_err());
+}
+
+/// E1, E2, E3: what a repository says about trust, files and programs.
+#[test]
+fn e1_e2_e3_a_repository_does_not_say_who_is_believed() {
+    for key in [
+        "gitsign.fulcioroot",
+        "gitsign.timestampcertchain",
+        "gitsign.logpath",
+        "gitsign.urlopener",
+        "gitsign.clientsecretfile",
+        "gitseal.trustedroot",
+        "gitseal.rekorpublickey",
+        "gitseal.ctlogpublickey",
+        "gitseal.certificateidentity",
+        "gitseal.certificateidentityregexp",
+        "gitseal.certificateoidcissuer",
+        "gitseal.certificateoidcissuerregexp",
+        "gitseal.credentialcache",
+    ] {
+        for scope in [Scope::Local, Scope::Worktree] {
+            let config = [value(key, Some("/evil"), scope)];
+            let settings = resolve(&config, &[]).unwrap();
+            assert_eq!(settings.warnings.len(), 1, "{key}");
+            assert!(settings.warnings[0].contains("left aside"), "{key}");
+            let untouched = settings
+                .shown()
+                .all(|(_, _, origin)| *origin == Origin::Default);
+            assert!(untouched, "{key}");
+        }
+        for scope in [Scope::System, Scope::Global, Scope::Command] {
+            let config = [value(key, Some("/mine"), scope)];
+            let settings = resolve(&config, &[]).unwrap();
+            assert!(settings.warnings.is_empty(), "{key}");
+            assert!(
+                settings.shown().any(|(_, text, _)| text == Some("/mine")),
+                "{key}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_repository_may_name_services_for_signing_but_not_where_entries_are_looked_up() {
+    let config = [
+        global("gitsign.rekor", "https://mine.example"),
+        value("gitsign.rekor", Some("https://repo.example"), Scope::Local),
+        value("gitsign.fulcio", Some("https://repo.example"), Scope::Local),
+    ];
+    let settings = resolve(&config, &[]).unwrap();
+    assert_eq!(settings.fulcio.value.as_str(), "https://repo.example");
+    assert_eq!(settings.rekor.value.as_str(), "https://repo.example");
+    assert_eq!(settings.rekor_lookup.value.as_str(), "https://mine.example");
+    let settings = resolve(&config, &[("GITSIGN_REKOR_URL", "https://e.example")]).unwrap();
+    assert_eq!(settings.rekor_lookup.value.as_str(), "https://e.example");
+}
+
+#[test]
+fn the_user_may_trust_a_repository() {
+    let local = value("gitsign.fulcioroot", Some("/srv/ca.pem"), Scope::Local);
+    let honoured = |named: &[ConfigValue]| {
+        let mut config = named.to_vec();
+        config.push(local.clone());
+        resolve(&config, &[]).unwrap().fulcio_root.value.is_some()
+    };
+    let named = |text: &str| global("gitseal.trustedrepository", text);
+    assert!(honoured(&[named("/srv/repo")]));
+    assert!(honoured(&[named("/elsewhere"), named("/srv/repo")]));
+    assert!(honoured(&[named("/srv/*")]));
+    assert!(honoured(&[named("*")]));
+    assert!(!honoured(&[named("/srv")]));
+    assert!(!honoured(&[named("/srv/repo2")]));
+    assert!(!honoured(&[named("/srv/repo"), named("")]));
+    assert!(!honoured(&[value(
+        "gitseal.trustedrepository",
+        Some("*"),
+        Scope::Local
+    )]));
+}
+
+#[test]
+fn unknown_keys_are_noticed_and_paths_know_home() {
+    let config = [
+        global("gitseal.rekormod", "online"),
+        global("gitsign.trustedroot", "/x"),
+        global("gitseal.trustedroot", "~/tr.json"),
+    ];
+    let settings = resolve(&config, &[]).unwrap();
+    assert_eq!(settings.notices.len(), 2, "{:?}", settings.notices);
+    assert_eq!(
+        settings.trusted_root.value,
+        Some(PathBuf::from("/home/u/tr.json"))
+    );
+}
+
+#[test]
+fn gitsigns_single_files() {
+    let settings = resolve(
+        &[],
+        &[
+            ("SIGSTORE_ROOT_FILE", "/root.pem"),
+            ("SIGSTORE_REKOR_PUBLIC_KEY", "/rekor.pub"),
+            ("SIGSTORE_CT_LOG_PUBLIC_KEY_FILE", "/ct.pub"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(settings.fulcio_root.value, Some(PathBuf::from("/root.pem")));
+    assert_eq!(
+        settings.rekor_public_key.value,
+        Some(PathBuf::from("/rekor.pub"))
+    );
+    assert_eq!(
+        settings.ct_log_public_key.value,
+        Some(PathBuf::from("/ct.pub"))
+    );
+}
