@@ -215,7 +215,8 @@ pub struct Lab {
     pub home: TempDir,
     /// The servers' `--dir`.
     pub dir: PathBuf,
-    pub servers: Server,
+    /// They end with the lab.
+    _servers: Server,
     signing: Value,
 }
 
@@ -247,7 +248,7 @@ impl Lab {
         Self {
             home,
             dir,
-            servers,
+            _servers: servers,
             signing,
         }
     }
