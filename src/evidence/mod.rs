@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod armor;
+pub mod asn1;
 pub mod certificate;
 pub mod chain;
 pub mod checkpoint;

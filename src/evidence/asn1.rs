@@ -1,0 +1,815 @@
+//! DER, read without copying and without re-encoding, and written.
+//!
+//! Signatures are over bytes, so everything that is signed is kept as the
+//! slice that came in. The reader takes definite, minimal lengths and
+//! single-byte tags only (X.690 §10.1, §8.1.2): what it accepts has one
+//! spelling. [`scan`] goes over a whole message first, with a stack of its
+//! own, so that depth costs neither stack nor time.
+//!
+//! Not checked here: what the values mean (`certificate.rs`,
+//! `signed_data.rs`, `timestamp.rs`), the order of a SET OF
+//! ([`is_sorted_set`] for those that care).
+
+use const_oid::ObjectIdentifier;
+use der::DateTime;
+
+use super::{UnixTime, refusal::reasons};
+
+/// BOOLEAN
+pub const BOOLEAN: u8 = 0x01;
+/// INTEGER
+pub const INTEGER: u8 = 0x02;
+/// BIT STRING
+pub const BIT_STRING: u8 = 0x03;
+/// OCTET STRING
+pub const OCTET_STRING: u8 = 0x04;
+/// NULL
+pub const NULL: u8 = 0x05;
+/// OBJECT IDENTIFIER
+pub const OID: u8 = 0x06;
+/// UTF8String
+pub const UTF8_STRING: u8 = 0x0c;
+/// SEQUENCE
+pub const SEQUENCE: u8 = 0x30;
+/// SET
+pub const SET: u8 = 0x31;
+/// UTCTime
+pub const UTC_TIME: u8 = 0x17;
+/// GeneralizedTime
+pub const GENERALIZED_TIME: u8 = 0x18;
+
+/// How deep values may nest in [`scan`]. Real signatures with certificates
+/// and a timestamp nest 20 deep.
+pub const MAX_DEPTH: usize = 48;
+
+reasons! {
+    /// Why bytes are not the DER that was expected.
+    pub enum DerRefusal {
+        /// The bytes end inside a value.
+        #[code = "der-truncated"]
+        #[error("a value of {needed} bytes at offset {at} ends after {available}")]
+        Truncated {
+            /// Offset of the value's tag.
+            at: usize,
+            /// Bytes the length octets announce.
+            needed: usize,
+            /// Bytes there are.
+            available: usize,
+        },
+        /// BER's indefinite length.
+        #[code = "der-indefinite-length"]
+        #[error("indefinite length (BER) at offset {at}")]
+        IndefiniteLength {
+            /// Offset of the value's tag.
+            at: usize,
+        },
+        /// A length in more octets than needed.
+        #[code = "der-length-not-minimal"]
+        #[error("length in more octets than needed at offset {at}")]
+        LengthNotMinimal {
+            /// Offset of the value's tag.
+            at: usize,
+        },
+        /// A length of more than four octets.
+        #[code = "der-length-too-long"]
+        #[error("length of {octets} octets at offset {at}")]
+        LengthTooLong {
+            /// Offset of the value's tag.
+            at: usize,
+            /// Octets of the length.
+            octets: usize,
+        },
+        /// A tag number above 30.
+        #[code = "der-high-tag"]
+        #[error("multi-byte tag at offset {at}")]
+        HighTag {
+            /// Offset of the tag.
+            at: usize,
+        },
+        /// The reserved tag zero, BER's end-of-contents.
+        #[code = "der-reserved-tag"]
+        #[error("reserved tag 0 at offset {at}")]
+        ReservedTag {
+            /// Offset of the tag.
+            at: usize,
+        },
+        /// A string in pieces, or a SEQUENCE or SET in none.
+        #[code = "der-construction"]
+        #[error("tag {tag:#04x} at offset {at}: the constructed bit is wrong for this type")]
+        Construction {
+            /// Offset of the tag.
+            at: usize,
+            /// The tag.
+            tag: u8,
+        },
+        /// Values nest too deeply.
+        #[code = "der-depth"]
+        #[error("values nest deeper than {limit} at offset {at}")]
+        Depth {
+            /// Offset of the tag.
+            at: usize,
+            /// The limit.
+            limit: usize,
+        },
+        /// Bytes after the value.
+        #[code = "der-trailing"]
+        #[error("{bytes} bytes after {what}")]
+        Trailing {
+            /// After what.
+            what: &'static str,
+            /// How many.
+            bytes: usize,
+        },
+        /// Another type.
+        #[code = "der-tag"]
+        #[error("{what}: expected tag {expected:#04x}, found {found:#04x}")]
+        Tag {
+            /// Of what.
+            what: &'static str,
+            /// The expected tag.
+            expected: u8,
+            /// The tag that is there.
+            found: u8,
+        },
+        /// Nothing where a value was expected.
+        #[code = "der-missing"]
+        #[error("{what}: missing")]
+        Missing {
+            /// What.
+            what: &'static str,
+        },
+        /// A value that is not in the one DER spelling, or out of range.
+        #[code = "der-value"]
+        #[error("{what}: {problem}")]
+        Value {
+            /// Of what.
+            what: &'static str,
+            /// What is wrong with it.
+            problem: &'static str,
+        },
+    }
+}
+
+/// One value: its tag, its content, and both with the length octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tlv<'a> {
+    /// The identifier octet.
+    pub tag: u8,
+    /// The content octets.
+    pub value: &'a [u8],
+    /// Everything: identifier, length, content.
+    pub raw: &'a [u8],
+}
+
+/// Reads values one after the other.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Over the content of a constructed value, or a whole message.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, at: 0 }
+    }
+
+    /// Whether all is read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The tag of the next value.
+    #[must_use]
+    pub fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    /// The next value, whatever it is.
+    ///
+    /// # Errors
+    /// No value is left, or its header is not DER.
+    pub fn any(&mut self, what: &'static str) -> Result<Tlv<'a>, DerRefusal> {
+        if self.rest.is_empty() {
+            return Err(DerRefusal::Missing { what });
+        }
+        let (tag, header, length) = header(self.rest, self.at)?;
+        let total = header.saturating_add(length);
+        let (Some(raw), Some(rest)) = (self.rest.get(..total), self.rest.get(total..)) else {
+            return Err(DerRefusal::Truncated {
+                at: self.at,
+                needed: total,
+                available: self.rest.len(),
+            });
+        };
+        self.rest = rest;
+        self.at = self.at.saturating_add(total);
+        Ok(Tlv {
+            tag,
+            value: raw.get(header..).unwrap_or_default(),
+            raw,
+        })
+    }
+
+    /// The next value, which must have this tag.
+    ///
+    /// # Errors
+    /// Another tag, no value, or a header that is not DER.
+    pub fn expect(&mut self, tag: u8, what: &'static str) -> Result<Tlv<'a>, DerRefusal> {
+        match self.peek() {
+            Some(found) if found != tag => Err(DerRefusal::Tag {
+                what,
+                expected: tag,
+                found,
+            }),
+            _ => self.any(what),
+        }
+    }
+
+    /// The next value if it has this tag.
+    ///
+    /// # Errors
+    /// Its header is not DER.
+    pub fn optional(&mut self, tag: u8, what: &'static str) -> Result<Option<Tlv<'a>>, DerRefusal> {
+        if self.peek() == Some(tag) {
+            self.any(what).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// A reader over the content of the next value, which must have this tag.
+    ///
+    /// # Errors
+    /// As [`Self::expect`].
+    pub fn inside(&mut self, tag: u8, what: &'static str) -> Result<Self, DerRefusal> {
+        self.expect(tag, what).map(|tlv| Self::new(tlv.value))
+    }
+
+    /// The content octets of an OBJECT IDENTIFIER.
+    ///
+    /// # Errors
+    /// Not an OBJECT IDENTIFIER in its one spelling.
+    pub fn oid(&mut self, what: &'static str) -> Result<&'a [u8], DerRefusal> {
+        oid(self.expect(OID, what)?.value, what)
+    }
+
+    /// A small non-negative INTEGER.
+    ///
+    /// # Errors
+    /// Not an INTEGER, or one outside `0..=u32::MAX`.
+    pub fn small(&mut self, what: &'static str) -> Result<u32, DerRefusal> {
+        let value = integer(self.expect(INTEGER, what)?.value, what)?;
+        small(value, what)
+    }
+
+    /// Refuses what is left.
+    ///
+    /// # Errors
+    /// Something is left.
+    pub fn finish(self, what: &'static str) -> Result<(), DerRefusal> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(DerRefusal::Trailing {
+                what,
+                bytes: self.rest.len(),
+            })
+        }
+    }
+}
+
+/// The one value that `bytes` must be, with this tag.
+///
+/// # Errors
+/// Another tag, a bad header, or bytes after it.
+pub fn only<'a>(bytes: &'a [u8], tag: u8, what: &'static str) -> Result<Tlv<'a>, DerRefusal> {
+    let mut reader = Reader::new(bytes);
+    let tlv = reader.expect(tag, what)?;
+    reader.finish(what)?;
+    Ok(tlv)
+}
+
+/// Tag, octets of tag and length, and octets of content (X.690 §8.1, §10.1).
+fn header(bytes: &[u8], at: usize) -> Result<(u8, usize, usize), DerRefusal> {
+    let truncated = |needed| DerRefusal::Truncated {
+        at,
+        needed,
+        available: bytes.len(),
+    };
+    let tag = *bytes.first().ok_or_else(|| truncated(2))?;
+    if tag & 0x1f == 0x1f {
+        return Err(DerRefusal::HighTag { at });
+    }
+    if tag == 0 {
+        return Err(DerRefusal::ReservedTag { at });
+    }
+    let first = *bytes.get(1).ok_or_else(|| truncated(2))?;
+    if first < 0x80 {
+        return Ok((tag, 2, usize::from(first)));
+    }
+    if first == 0x80 {
+        return Err(DerRefusal::IndefiniteLength { at });
+    }
+    let octets = usize::from(first & 0x7f);
+    if octets > 4 {
+        return Err(DerRefusal::LengthTooLong { at, octets });
+    }
+    let header = octets.saturating_add(2);
+    let digits = bytes.get(2..header).ok_or_else(|| truncated(header))?;
+    let mut length = 0u32;
+    for digit in digits {
+        length = (length << 8) | u32::from(*digit);
+    }
+    if length < 0x80 || digits.first() == Some(&0) {
+        return Err(DerRefusal::LengthNotMinimal { at });
+    }
+    let length = usize::try_from(length).map_err(|_| DerRefusal::LengthTooLong { at, octets })?;
+    Ok((tag, header, length))
+}
+
+/// Goes over everything inside one value: headers, nesting, and the spelling
+/// of the primitive universal types. What is inside OCTET STRING and BIT
+/// STRING is not looked at.
+///
+/// # Errors
+/// The first thing that is not DER, with its offset.
+pub fn scan(bytes: &[u8], what: &'static str) -> Result<(), DerRefusal> {
+    // Ends of the constructed values that are open.
+    let mut open: Vec<usize> = Vec::new();
+    let mut at = 0usize;
+    let mut end = bytes.len();
+    let mut first = true;
+    loop {
+        while at == end {
+            match open.pop() {
+                Some(outer) => end = outer,
+                None if first => return Err(DerRefusal::Missing { what }),
+                None => return Ok(()),
+            }
+        }
+        if !first && open.is_empty() {
+            let bytes = end.saturating_sub(at);
+            return Err(DerRefusal::Trailing { what, bytes });
+        }
+        first = false;
+        let inner = bytes.get(at..end).unwrap_or_default();
+        let (tag, header, length) = header(inner, at)?;
+        let total = header.saturating_add(length);
+        if total > inner.len() {
+            return Err(DerRefusal::Truncated {
+                at,
+                needed: total,
+                available: inner.len(),
+            });
+        }
+        let constructed = tag & 0x20 != 0;
+        if tag & 0xc0 == 0 && constructed != matches!(tag & 0x1f, 0x08 | 0x0b | 0x10 | 0x11) {
+            return Err(DerRefusal::Construction { at, tag });
+        }
+        let content = at.saturating_add(header);
+        if constructed {
+            if open.len() >= MAX_DEPTH {
+                return Err(DerRefusal::Depth {
+                    at,
+                    limit: MAX_DEPTH,
+                });
+            }
+            open.push(end);
+            end = at.saturating_add(total);
+            at = content;
+        } else {
+            let value = inner.get(header..total).unwrap_or_default();
+            primitive(tag, value)?;
+            at = at.saturating_add(total);
+            if open.is_empty() {
+                // The message itself is primitive.
+                open.push(end);
+                end = at;
+            }
+        }
+    }
+}
+
+/// The one spelling of the universal types that have one (X.690 §8, §11).
+fn primitive(tag: u8, value: &[u8]) -> Result<(), DerRefusal> {
+    match tag {
+        BOOLEAN => boolean(value, "BOOLEAN").map(|_| ()),
+        INTEGER => integer(value, "INTEGER").map(|_| ()),
+        BIT_STRING => bit_string(value, "BIT STRING").map(|_| ()),
+        NULL if !value.is_empty() => Err(DerRefusal::Value {
+            what: "NULL",
+            problem: "has content",
+        }),
+        OID => oid(value, "OBJECT IDENTIFIER").map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
+/// A BOOLEAN (X.690 §11.1: FF for true).
+///
+/// # Errors
+/// Neither 00 nor FF.
+pub fn boolean(value: &[u8], what: &'static str) -> Result<bool, DerRefusal> {
+    match value {
+        [0x00] => Ok(false),
+        [0xff] => Ok(true),
+        _ => Err(DerRefusal::Value {
+            what,
+            problem: "neither FALSE nor TRUE",
+        }),
+    }
+}
+
+/// The content octets of an INTEGER, two's complement, in fewest octets.
+///
+/// # Errors
+/// Empty, or with a redundant leading octet (X.690 §8.3.2).
+pub fn integer<'a>(value: &'a [u8], what: &'static str) -> Result<&'a [u8], DerRefusal> {
+    let problem = match value {
+        [] => "an empty INTEGER",
+        [0x00, second, ..] if *second < 0x80 => "an INTEGER with a redundant leading zero",
+        [0xff, second, ..] if *second >= 0x80 => "an INTEGER with a redundant leading FF",
+        _ => return Ok(value),
+    };
+    Err(DerRefusal::Value { what, problem })
+}
+
+/// The content octets of an INTEGER as a number.
+fn small(value: &[u8], what: &'static str) -> Result<u32, DerRefusal> {
+    let digits = match value {
+        [0x00, rest @ ..] => rest,
+        [first, ..] if *first >= 0x80 => {
+            return Err(DerRefusal::Value {
+                what,
+                problem: "negative",
+            });
+        }
+        all => all,
+    };
+    if digits.len() > 4 {
+        return Err(DerRefusal::Value {
+            what,
+            problem: "too large",
+        });
+    }
+    Ok(digits
+        .iter()
+        .fold(0u32, |sum, digit| (sum << 8) | u32::from(*digit)))
+}
+
+/// The unused bits and the octets of a BIT STRING (X.690 §8.6, §11.2.1).
+///
+/// # Errors
+/// No count of unused bits, one above seven, or unused bits that are set.
+pub fn bit_string<'a>(value: &'a [u8], what: &'static str) -> Result<(u8, &'a [u8]), DerRefusal> {
+    let refuse = |problem| Err(DerRefusal::Value { what, problem });
+    match value {
+        [] => refuse("an empty BIT STRING"),
+        [unused, ..] if *unused > 7 => refuse("more than seven unused bits"),
+        [0] => Ok((0, &[])),
+        [_] => refuse("unused bits in no octet"),
+        [unused, octets @ .., last] if last & ((1u8 << unused) - 1) == 0 => {
+            let _ = octets;
+            Ok((*unused, value.get(1..).unwrap_or_default()))
+        }
+        _ => refuse("unused bits are set"),
+    }
+}
+
+/// The octets of a BIT STRING of whole octets.
+///
+/// # Errors
+/// Not a BIT STRING, or unused bits.
+pub fn octets<'a>(value: &'a [u8], what: &'static str) -> Result<&'a [u8], DerRefusal> {
+    match bit_string(value, what)? {
+        (0, octets) => Ok(octets),
+        _ => Err(DerRefusal::Value {
+            what,
+            problem: "not whole octets",
+        }),
+    }
+}
+
+/// The content octets of an OBJECT IDENTIFIER (X.690 §8.19).
+///
+/// # Errors
+/// Empty, cut off, or an arc with a redundant leading octet.
+pub fn oid<'a>(value: &'a [u8], what: &'static str) -> Result<&'a [u8], DerRefusal> {
+    let mut start = true;
+    for octet in value {
+        if start && *octet == 0x80 {
+            return Err(DerRefusal::Value {
+                what,
+                problem: "an object identifier's arc has a redundant octet",
+            });
+        }
+        start = *octet < 0x80;
+    }
+    if value.is_empty() || !start {
+        return Err(DerRefusal::Value {
+            what,
+            problem: "an object identifier is cut off",
+        });
+    }
+    Ok(value)
+}
+
+/// An object identifier in dotted form; the hexadecimal octets if it is too
+/// long for that.
+#[must_use]
+pub fn dotted(oid: &[u8]) -> String {
+    ObjectIdentifier::<64>::from_bytes_sized(oid).map_or_else(|_| hex(oid), |oid| oid.to_string())
+}
+
+/// Lowercase hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 0x0f] {
+            text.push(char::from(
+                DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'?'),
+            ));
+        }
+    }
+    text
+}
+
+/// The Time CHOICE: UTCTime `YYMMDDHHMMSSZ` through 2049, GeneralizedTime
+/// `YYYYMMDDHHMMSSZ` (RFC 5280 §4.1.2.5).
+///
+/// # Errors
+/// Another type, another form (no `Z`, no seconds, a fraction), no such date.
+pub fn time(tlv: Tlv<'_>, what: &'static str) -> Result<UnixTime, DerRefusal> {
+    let refuse = |problem| DerRefusal::Value { what, problem };
+    let (year, rest) = match tlv.tag {
+        UTC_TIME => {
+            let short = number(tlv.value.get(..2)).ok_or(refuse("not a UTCTime"))?;
+            // RFC 5280 §4.1.2.5.1: 50..=99 are 19YY.
+            let century = if short < 50 { 2000 } else { 1900 };
+            (short.saturating_add(century), tlv.value.get(2..))
+        }
+        GENERALIZED_TIME => (
+            number(tlv.value.get(..4)).ok_or(refuse("not a GeneralizedTime"))?,
+            tlv.value.get(4..),
+        ),
+        found => {
+            return Err(DerRefusal::Tag {
+                what,
+                expected: UTC_TIME,
+                found,
+            });
+        }
+    };
+    let rest = rest.unwrap_or_default();
+    let [digits @ .., b'Z'] = rest else {
+        return Err(refuse("a time that does not end in Z"));
+    };
+    if digits.len() != 10 {
+        return Err(refuse("a time that is not in whole seconds"));
+    }
+    let mut parts = digits.chunks(2).map(|two| number(Some(two)));
+    let mut next = || {
+        parts
+            .next()
+            .flatten()
+            .and_then(|n| u8::try_from(n).ok())
+            .ok_or(refuse("a time with something else than digits"))
+    };
+    let (month, day, hour, minute, second) = (next()?, next()?, next()?, next()?, next()?);
+    let date = DateTime::new(year, month, day, hour, minute, second)
+        .map_err(|_| refuse("no such date between 1970 and 9999"))?;
+    i64::try_from(date.unix_duration().as_secs()).map_err(|_| refuse("a time out of range"))
+}
+
+/// A run of ASCII digits.
+fn number(digits: Option<&[u8]>) -> Option<u16> {
+    digits?.iter().try_fold(0u16, |sum, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| {
+                sum.checked_mul(10)?
+                    .checked_add(u16::from(digit.wrapping_sub(b'0')))
+            })
+            .flatten()
+    })
+}
+
+/// Whether the values of a SET OF are in the order DER wants, none twice
+/// (X.690 §11.6: ascending by their octets).
+#[must_use]
+pub fn is_sorted_set(values: &[&[u8]]) -> bool {
+    values.is_sorted_by(|a, b| a < b)
+}
+
+// Writing.
+
+/// One value out of its tag and the pieces of its content.
+#[must_use]
+pub fn tlv(tag: u8, pieces: &[&[u8]]) -> Vec<u8> {
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let mut out = Vec::with_capacity(length.saturating_add(6));
+    out.push(tag);
+    let digits = length.to_be_bytes();
+    if length < 0x80 {
+        out.extend(digits.last());
+    } else {
+        let used = digits.iter().skip_while(|digit| **digit == 0).count();
+        // At most eight octets of length.
+        out.push(0x80 | u8::try_from(used).unwrap_or(0x7f));
+        out.extend(digits.iter().skip(digits.len().saturating_sub(used)));
+    }
+    for piece in pieces {
+        out.extend_from_slice(piece);
+    }
+    out
+}
+
+/// A SET OF, its values put in DER's order.
+#[must_use]
+pub fn set_of(mut values: Vec<Vec<u8>>) -> Vec<u8> {
+    values.sort();
+    let pieces: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+    tlv(SET, &pieces)
+}
+
+/// A non-negative INTEGER out of its big-endian octets.
+#[must_use]
+pub fn unsigned(octets: &[u8]) -> Vec<u8> {
+    let start = octets.iter().take_while(|octet| **octet == 0).count();
+    let digits = octets.get(start..).unwrap_or_default();
+    match digits.first() {
+        None => tlv(INTEGER, &[&[0]]),
+        Some(first) if *first >= 0x80 => tlv(INTEGER, &[&[0], digits]),
+        Some(_) => tlv(INTEGER, &[digits]),
+    }
+}
+
+/// An OBJECT IDENTIFIER out of its content octets.
+#[must_use]
+pub fn object_identifier(oid: &[u8]) -> Vec<u8> {
+    tlv(OID, &[oid])
+}
+
+/// The Time CHOICE as certificates and signing times write it: UTCTime for
+/// 1950 to 2049, GeneralizedTime otherwise (RFC 5280 §4.1.2.5, RFC 5652
+/// §11.3).
+///
+/// # Errors
+/// Before 1970 or after 9999.
+pub fn encode_time(at: UnixTime) -> Result<Vec<u8>, DerRefusal> {
+    let text = calendar(at)?;
+    match text.get(2..) {
+        Some(short) if text.as_str() < "2050" => Ok(tlv(UTC_TIME, &[short.as_bytes()])),
+        _ => Ok(tlv(GENERALIZED_TIME, &[text.as_bytes()])),
+    }
+}
+
+/// A GeneralizedTime in whole seconds.
+///
+/// # Errors
+/// Before 1970 or after 9999.
+pub fn encode_generalized_time(at: UnixTime) -> Result<Vec<u8>, DerRefusal> {
+    Ok(tlv(GENERALIZED_TIME, &[calendar(at)?.as_bytes()]))
+}
+
+/// `YYYYMMDDHHMMSSZ`
+fn calendar(at: UnixTime) -> Result<String, DerRefusal> {
+    let refuse = DerRefusal::Value {
+        what: "time",
+        problem: "not between 1970 and 9999",
+    };
+    let seconds = u64::try_from(at).map_err(|_| refuse.clone())?;
+    let date = DateTime::from_unix_duration(std::time::Duration::from_secs(seconds))
+        .map_err(|_| refuse)?;
+    Ok(format!(
+        "{:04}{:02}{:02}{:02}{:02}{:02}Z",
+        date.year(),
+        date.month(),
+        date.day(),
+        date.hour(),
+        date.minutes(),
+        date.seconds()
+    ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn code(bytes: &[u8]) -> &'static str {
+        scan(bytes, "test").map_or_else(|refusal| refusal.code(), |()| "accepted")
+    }
+
+    #[test]
+    fn a1_only_der_is_read() {
+        for (bytes, expected) in [
+            (&[0x30, 0x00][..], "accepted"),
+            (&[0x04, 0x01, 0x00], "accepted"),
+            (&[], "der-missing"),
+            (&[0x30], "der-truncated"),
+            (&[0x30, 0x80, 0x00, 0x00], "der-indefinite-length"),
+            (&[0x30, 0x03, 0x30, 0x80, 0x00], "der-indefinite-length"),
+            (&[0x30, 0x81, 0x00], "der-length-not-minimal"),
+            (&[0x04, 0x82, 0x00, 0x80], "der-length-not-minimal"),
+            (&[0x04, 0x85, 1, 0, 0, 0, 0], "der-length-too-long"),
+            (&[0x04, 0x84, 0xff, 0xff, 0xff, 0xff, 0], "der-truncated"),
+            (&[0x3f, 0x1f, 0x00], "der-high-tag"),
+            (&[0x30, 0x02, 0x00, 0x00], "der-reserved-tag"),
+            (&[0x24, 0x03, 0x04, 0x01, 0x61], "der-construction"),
+            (&[0x10, 0x00], "der-construction"),
+            (&[0x30, 0x00, 0x00], "der-trailing"),
+            (&[0x30, 0x03, 0x04, 0x02, 0x00], "der-truncated"),
+            (&[0x30, 0x03, 0x01, 0x01, 0x01], "der-value"),
+            (&[0x02, 0x00], "der-value"),
+            (&[0x02, 0x02, 0x00, 0x7f], "der-value"),
+            (&[0x02, 0x02, 0xff, 0x80], "der-value"),
+            (&[0x03, 0x02, 0x01, 0x01], "der-value"),
+            (&[0x03, 0x02, 0x08, 0x00], "der-value"),
+            (&[0x05, 0x01, 0x00], "der-value"),
+            (&[0x06, 0x02, 0x80, 0x01], "der-value"),
+            (&[0x06, 0x01, 0x81], "der-value"),
+        ] {
+            assert_eq!(code(bytes), expected, "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn a2_depth_costs_no_stack_and_no_time() {
+        // Indefinite nesting is refused at the first byte of it; definite
+        // nesting of 100,000 levels at the limit.
+        let mut nested = Vec::new();
+        for _ in 0..100_000 {
+            let length = nested.len();
+            let digits = u32::try_from(length).unwrap().to_be_bytes();
+            let used = digits.iter().skip_while(|d| **d == 0).count();
+            // Built backwards: content, then length, then tag.
+            if length < 0x80 {
+                nested.push(digits[3]);
+            } else {
+                nested.extend(digits.iter().rev().take(used));
+                nested.push(0x80 | u8::try_from(used).unwrap());
+            }
+            nested.push(0x30);
+        }
+        nested.reverse();
+        assert_eq!(code(&nested), "der-depth");
+        assert_eq!(
+            code(&[0x30, 0x80].repeat(1_500_000)),
+            "der-indefinite-length"
+        );
+        let mut fits = vec![];
+        for _ in 0..MAX_DEPTH {
+            fits = tlv(SEQUENCE, &[&fits]);
+        }
+        assert_eq!(code(&fits), "accepted");
+        assert_eq!(code(&tlv(SEQUENCE, &[&fits])), "der-depth");
+    }
+
+    #[test]
+    fn times_have_one_form() {
+        let utc = |text: &str| {
+            let der = tlv(UTC_TIME, &[text.as_bytes()]);
+            time(Reader::new(&der).any("t").unwrap(), "t")
+        };
+        assert_eq!(utc("700101000000Z"), Ok(0));
+        assert_eq!(utc("491231235959Z"), Ok(2_524_607_999));
+        for bad in [
+            "7001010000Z",
+            "700101000000",
+            "700101000000+0000",
+            "700230000000Z",
+            "7001010000000Z",
+            "70010100000aZ",
+            "500101000000Z",
+        ] {
+            assert!(utc(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            encode_time(2_524_607_999).unwrap(),
+            [&[UTC_TIME, 13][..], b"491231235959Z"].concat()
+        );
+        assert_eq!(
+            encode_time(2_524_608_000).unwrap(),
+            [&[GENERALIZED_TIME, 15][..], b"20500101000000Z"].concat()
+        );
+        assert!(encode_time(-1).is_err());
+    }
+
+    #[test]
+    fn lengths_are_written_as_they_are_read() {
+        for length in [0, 1, 127, 128, 255, 256, 65_535, 65_536] {
+            let der = tlv(OCTET_STRING, &[&vec![7; length]]);
+            assert_eq!(only(&der, OCTET_STRING, "t").unwrap().value.len(), length);
+            assert_eq!(code(&der), "accepted");
+        }
+        assert_eq!(unsigned(&[0, 0x80]), [INTEGER, 2, 0, 0x80]);
+        assert_eq!(unsigned(&[0, 0x7f]), [INTEGER, 1, 0x7f]);
+        assert_eq!(unsigned(&[]), [INTEGER, 1, 0]);
+    }
+}
