@@ -1,5 +1,1059 @@
-//! X.509 certificates (being written).
+//! X.509 certificates (RFC 5280), read from the bytes that were signed and
+//! never written anew: what is verified is a slice of what came in.
+//!
+//! Any certificate can be read, also one that no Sigstore client would accept;
+//! what a leaf, a CA or a timestamping certificate must look like is the
+//! business of those who use it.
+//!
+//! *Not checked here:* signatures, validity, profiles (`chain.rs`,
+//! `timestamp.rs`), the SCT list's content (`sct.rs`).
 
-/// A certificate.
+use std::sync::{Arc, OnceLock};
+
+use const_oid::ObjectIdentifier;
+use sha1::{Digest as _, Sha1};
+
+use super::{
+    UnixTime, armor,
+    asn1::{self, DerRefusal, Reader, Tlv},
+    keys::{KeyRefusal, PublicKey, SignatureAlgorithm},
+    refusal::reasons,
+};
+
+/// The largest certificate that is read, in bytes.
+pub const MAX_CERTIFICATE: usize = 64 * 1024;
+/// The most extensions of one certificate.
+pub const MAX_EXTENSIONS: usize = 64;
+/// The most octets of a serial number (RFC 5280 §4.1.2.2).
+pub const MAX_SERIAL: usize = 20;
+/// The most certificates of one PEM text.
+pub const MAX_PEM_CERTIFICATES: usize = 64;
+/// The longest identity, in bytes.
+pub const MAX_IDENTITY: usize = 4096;
+
+const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
+const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
+const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
+const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+/// The SCT list (RFC 6962 §3.3).
+pub const SCT_LIST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.2");
+/// The poison of a precertificate (RFC 6962 §3.1).
+pub const POISON: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.3");
+/// The arc of Fulcio's extensions: 1.3.6.1.4.1.57264.1.
+const FULCIO_ARC: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01];
+/// The type of Fulcio's otherName SAN: 1.3.6.1.4.1.57264.1.7.
+const FULCIO_OTHER_NAME: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01, 0x07];
+
+reasons! {
+    /// Why a certificate is not read, or names nobody.
+    pub enum CertificateRefusal {
+        /// More than [`MAX_CERTIFICATE`] bytes.
+        #[code = "certificate-too-large"]
+        #[error("the certificate has {bytes} bytes, more than {MAX_CERTIFICATE}")]
+        TooLarge {
+            /// Bytes found.
+            bytes: usize,
+        },
+        /// Not DER, or not the structure of RFC 5280 §4.1.
+        #[code = "certificate-unreadable"]
+        #[error("the certificate is not readable: {why}")]
+        Unreadable {
+            /// What is wrong.
+            why: DerRefusal,
+        },
+        /// Not PEM.
+        #[code = "certificate-pem"]
+        #[error("not a PEM certificate: {why}")]
+        Pem {
+            /// What is wrong.
+            why: &'static str,
+        },
+        /// Another version than 3: no extensions, so no identity.
+        #[code = "certificate-version"]
+        #[error("the certificate is of version {found}, not 3")]
+        Version {
+            /// As people count: 1, 2, 3.
+            found: u32,
+        },
+        /// A negative or overlong serial number.
+        #[code = "certificate-serial"]
+        #[error("the serial number of {bytes} octets is negative or longer than {MAX_SERIAL}")]
+        Serial {
+            /// Octets found.
+            bytes: usize,
+        },
+        /// A time that RFC 5280 §4.1.2.5 would have written otherwise.
+        #[code = "certificate-time"]
+        #[error("the validity is written as GeneralizedTime before 2050")]
+        Time,
+        /// Signed with one algorithm, said to be with another.
+        #[code = "certificate-algorithm-mismatch"]
+        #[error("the certificate names two signature algorithms, inside and outside")]
+        AlgorithmMismatch,
+        /// The same extension twice.
+        #[code = "certificate-duplicate-extension"]
+        #[error("the extension {oid} is there twice")]
+        DuplicateExtension {
+            /// Dotted.
+            oid: String,
+        },
+        /// More than [`MAX_EXTENSIONS`].
+        #[code = "certificate-too-many-extensions"]
+        #[error("more than {MAX_EXTENSIONS} extensions")]
+        TooManyExtensions,
+        /// An extension whose value is not what its type says.
+        #[code = "certificate-extension"]
+        #[error("the extension {name} is not readable: {why}")]
+        Extension {
+            /// Which.
+            name: &'static str,
+            /// What is wrong.
+            why: DerRefusal,
+        },
+        /// Text that is not UTF-8.
+        #[code = "certificate-text"]
+        #[error("the extension {name} is not UTF-8 text")]
+        Text {
+            /// Which.
+            name: &'static str,
+        },
+        /// Fulcio's two issuer extensions contradict each other.
+        #[code = "certificate-issuers-differ"]
+        #[error("the issuer is {v1:?} in one extension and {v2:?} in the other")]
+        IssuersDiffer {
+            /// 1.3.6.1.4.1.57264.1.1.
+            v1: String,
+            /// 1.3.6.1.4.1.57264.1.8.
+            v2: String,
+        },
+        /// No issuer extension: no identity provider vouched.
+        #[code = "certificate-no-issuer"]
+        #[error("the certificate says nothing about who vouches for the identity")]
+        NoIssuer,
+        /// Not exactly one name: which one would be meant?
+        #[code = "certificate-sans"]
+        #[error("the certificate has {found} subject alternative names, not exactly one")]
+        Sans {
+            /// How many.
+            found: usize,
+        },
+        /// A name of a kind that Fulcio does not issue.
+        #[code = "certificate-san-kind"]
+        #[error("the subject alternative name is neither e-mail, URI nor Fulcio's otherName")]
+        SanKind,
+        /// Control characters, or not of the type's alphabet.
+        #[code = "certificate-san-characters"]
+        #[error("the subject alternative name holds characters that no identity has")]
+        SanCharacters,
+        /// Longer than [`MAX_IDENTITY`].
+        #[code = "certificate-san-too-long"]
+        #[error("the subject alternative name has {bytes} bytes, more than {MAX_IDENTITY}")]
+        SanTooLong {
+            /// Bytes found.
+            bytes: usize,
+        },
+    }
+}
+
+impl From<DerRefusal> for CertificateRefusal {
+    fn from(why: DerRefusal) -> Self {
+        Self::Unreadable { why }
+    }
+}
+
+/// One extension: the value is the content of the OCTET STRING.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extension {
+    /// The content octets of the object identifier.
+    pub oid: Vec<u8>,
+    /// Whether one who does not know it must refuse.
+    pub critical: bool,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// One name of a SAN or of name constraints (RFC 5280 §4.2.1.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneralName {
+    /// The context tag: 1 rfc822Name, 6 URI, 0 otherName …
+    pub tag: u8,
+    /// The content octets.
+    pub value: Vec<u8>,
+}
+
+/// BasicConstraints (RFC 5280 §4.2.1.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BasicConstraints {
+    /// Whether the key may sign certificates.
+    pub ca: bool,
+    /// How many intermediates may follow.
+    pub path_len: Option<u32>,
+}
+
+/// NameConstraints (RFC 5280 §4.2.1.10).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NameConstraints {
+    /// What names must lie in.
+    pub permitted: Vec<GeneralName>,
+    /// What names must not lie in.
+    pub excluded: Vec<GeneralName>,
+}
+
+/// The one name of a leaf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum San {
+    /// rfc822Name.
+    Email(String),
+    /// uniformResourceIdentifier.
+    Uri(String),
+    /// Fulcio's otherName 1.3.6.1.4.1.57264.1.7: `name!domain`.
+    OtherName(String),
+}
+
+impl San {
+    /// The text, byte for byte as certified.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Email(text) | Self::Uri(text) | Self::OtherName(text) => text,
+        }
+    }
+
+    /// The kind, in one word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Email(_) => "email",
+            Self::Uri(_) => "uri",
+            Self::OtherName(_) => "username",
+        }
+    }
+}
+
+/// Who, and who vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The subject alternative name.
+    pub san: San,
+    /// The identity provider.
+    pub issuer: String,
+}
+
+/// One of Fulcio's extensions (`docs/oid-info.md` of Fulcio).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The last arc of 1.3.6.1.4.1.57264.1.N.
+    pub arc: u8,
+    /// The name that rules and reports use.
+    pub name: &'static str,
+}
+
+/// Fulcio's extensions .1 to .24; .7 is a type of name, not an extension.
+pub const CLAIMS: [Claim; 23] = {
+    const fn claim(arc: u8, name: &'static str) -> Claim {
+        Claim { arc, name }
+    }
+    [
+        claim(1, "issuer"),
+        claim(2, "githubWorkflowTrigger"),
+        claim(3, "githubWorkflowSha"),
+        claim(4, "githubWorkflowName"),
+        claim(5, "githubWorkflowRepository"),
+        claim(6, "githubWorkflowRef"),
+        claim(8, "issuerV2"),
+        claim(9, "buildSignerUri"),
+        claim(10, "buildSignerDigest"),
+        claim(11, "runnerEnvironment"),
+        claim(12, "sourceRepositoryUri"),
+        claim(13, "sourceRepositoryDigest"),
+        claim(14, "sourceRepositoryRef"),
+        claim(15, "sourceRepositoryIdentifier"),
+        claim(16, "sourceRepositoryOwnerUri"),
+        claim(17, "sourceRepositoryOwnerIdentifier"),
+        claim(18, "buildConfigUri"),
+        claim(19, "buildConfigDigest"),
+        claim(20, "buildTrigger"),
+        claim(21, "runInvocationUri"),
+        claim(22, "sourceRepositoryVisibilityAtSigning"),
+        claim(23, "deploymentEnvironment"),
+        claim(24, "subject"),
+    ]
+};
+
+/// What Fulcio certified beside the name: each extension by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FulcioExtensions {
+    values: Vec<(Claim, String)>,
+}
+
+impl FulcioExtensions {
+    /// The value of the extension of this name.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&str> {
+        self.values
+            .iter()
+            .find(|(claim, _)| claim.name == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// All that are there, by arc.
+    pub fn iter(&self) -> impl Iterator<Item = (Claim, &str)> {
+        self.values
+            .iter()
+            .map(|(claim, value)| (*claim, value.as_str()))
+    }
+
+    /// The identity provider: .8, else .1; they were compared when read.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.by_name("issuerV2").or_else(|| self.by_name("issuer"))
+    }
+}
+
+/// A certificate. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Certificate;
+pub struct Certificate(Arc<Parsed>);
+
+#[derive(Debug)]
+struct Parsed {
+    der: Vec<u8>,
+    tbs: std::ops::Range<usize>,
+    serial: Vec<u8>,
+    issuer: Vec<u8>,
+    subject: Vec<u8>,
+    not_before: UnixTime,
+    not_after: UnixTime,
+    spki: Vec<u8>,
+    key: OnceLock<Result<PublicKey, KeyRefusal>>,
+    signature_oid: Vec<u8>,
+    signature: Vec<u8>,
+    extensions: Vec<Extension>,
+    basic_constraints: Option<BasicConstraints>,
+    key_usage: Option<u16>,
+    extended_key_usage: Option<Vec<Vec<u8>>>,
+    sans: Vec<GeneralName>,
+    name_constraints: Option<NameConstraints>,
+    subject_key_id: Option<Vec<u8>>,
+    authority_key_id: Option<Vec<u8>>,
+    fulcio: FulcioExtensions,
+}
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.der == other.0.der
+    }
+}
+
+impl Eq for Certificate {}
+
+impl Certificate {
+    /// Reads one certificate in DER, with nothing after it.
+    ///
+    /// # Errors
+    /// See [`CertificateRefusal`].
+    pub fn from_der(der: &[u8]) -> Result<Self, CertificateRefusal> {
+        if der.len() > MAX_CERTIFICATE {
+            return Err(CertificateRefusal::TooLarge { bytes: der.len() });
+        }
+        asn1::scan(der, "certificate")?;
+        parse(der).map(|parsed| Self(Arc::new(parsed)))
+    }
+
+    /// Reads the one certificate of a PEM text.
+    ///
+    /// # Errors
+    /// Not exactly one certificate, or one that cannot be read.
+    pub fn from_pem(pem: &str) -> Result<Self, CertificateRefusal> {
+        let mut chain = Self::pem_chain(pem)?;
+        match (chain.pop(), chain.is_empty()) {
+            (Some(one), true) => Ok(one),
+            _ => Err(CertificateRefusal::Pem {
+                why: "not exactly one certificate",
+            }),
+        }
+    }
+
+    /// Reads all certificates of a PEM text, in order. Text between blocks, such
+    /// as comments, is passed over; a block of another kind is refused.
+    ///
+    /// # Errors
+    /// Broken PEM, or a certificate that cannot be read.
+    pub fn pem_chain(pem: &str) -> Result<Vec<Self>, CertificateRefusal> {
+        const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+        const END: &str = "-----END CERTIFICATE-----";
+        let refuse = |why| CertificateRefusal::Pem { why };
+        let mut certificates = Vec::new();
+        let mut rest = pem;
+        while let Some((before, after)) = rest.split_once("-----BEGIN ") {
+            if before.contains("-----END ") {
+                return Err(refuse("an END line without its BEGIN line"));
+            }
+            let start = rest.len().saturating_sub(after.len() + "-----BEGIN ".len());
+            let block = rest.get(start..).unwrap_or_default();
+            let body = block
+                .strip_prefix(BEGIN)
+                .ok_or(refuse("a block that is no CERTIFICATE"))?;
+            let (text, tail) = body
+                .split_once(END)
+                .ok_or(refuse("no END CERTIFICATE line"))?;
+            if certificates.len() >= MAX_PEM_CERTIFICATES {
+                return Err(refuse("too many certificates"));
+            }
+            let base64: String = text.split_ascii_whitespace().collect();
+            let der = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, base64)
+                .map_err(|_| refuse("not base64"))?;
+            certificates.push(Self::from_der(&der)?);
+            rest = tail;
+        }
+        Ok(certificates)
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
+    }
+
+    /// The part that is signed, as it came in.
+    #[must_use]
+    pub fn tbs(&self) -> &[u8] {
+        self.0.der.get(self.0.tbs.clone()).unwrap_or_default()
+    }
+
+    /// PEM as Go's `encoding/pem` writes it: 64 columns, LF, a final LF.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        armor::encode_label("CERTIFICATE", self.der())
+    }
+
+    /// The subject's Name in DER.
+    #[must_use]
+    pub fn subject_der(&self) -> &[u8] {
+        &self.0.subject
+    }
+
+    /// The issuer's Name in DER.
+    #[must_use]
+    pub fn issuer_der(&self) -> &[u8] {
+        &self.0.issuer
+    }
+
+    /// The subject for people: `CN=sigstore-intermediate,O=sigstore.dev`.
+    #[must_use]
+    pub fn subject_text(&self) -> String {
+        name_text(&self.0.subject)
+    }
+
+    /// The issuer for people: `CN=sigstore-intermediate,O=sigstore.dev`.
+    #[must_use]
+    pub fn issuer_text(&self) -> String {
+        name_text(&self.0.issuer)
+    }
+
+    /// The serial number's content octets (big-endian, not negative).
+    #[must_use]
+    pub fn serial(&self) -> &[u8] {
+        &self.0.serial
+    }
+
+    /// First second of validity, included.
+    #[must_use]
+    pub fn not_before(&self) -> UnixTime {
+        self.0.not_before
+    }
+
+    /// Last second of validity, included.
+    #[must_use]
+    pub fn not_after(&self) -> UnixTime {
+        self.0.not_after
+    }
+
+    /// Whether `at` lies in the validity, both ends included (RFC 5280 §4.1.2.5).
+    #[must_use]
+    pub fn is_valid_at(&self, at: UnixTime) -> bool {
+        self.0.not_before <= at && at <= self.0.not_after
+    }
+
+    /// The SubjectPublicKeyInfo in DER.
+    #[must_use]
+    pub fn spki(&self) -> &[u8] {
+        &self.0.spki
+    }
+
+    /// The key, parsed when it is first asked for.
+    ///
+    /// # Errors
+    /// A key that is damaged or of an unknown kind.
+    pub fn public_key(&self) -> Result<&PublicKey, KeyRefusal> {
+        self.0
+            .key
+            .get_or_init(|| PublicKey::from_spki(&self.0.spki))
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+
+    /// How the issuer signed.
+    ///
+    /// # Errors
+    /// An algorithm that is not known here.
+    pub fn signature_algorithm(&self) -> Result<SignatureAlgorithm, KeyRefusal> {
+        let unknown = || KeyRefusal::UnknownAlgorithm {
+            oid: asn1::dotted(&self.0.signature_oid),
+        };
+        let oid = ObjectIdentifier::from_bytes(&self.0.signature_oid).map_err(|_| unknown())?;
+        SignatureAlgorithm::from_oid(&oid).ok_or_else(unknown)
+    }
+
+    /// The issuer's signature.
+    #[must_use]
+    pub fn signature(&self) -> &[u8] {
+        &self.0.signature
+    }
+
+    /// Whether `issuer`'s key signed this certificate.
+    ///
+    /// # Errors
+    /// It did not, or its key is unusable.
+    pub fn verify_signed_by(&self, issuer: &Self) -> Result<(), KeyRefusal> {
+        issuer
+            .public_key()?
+            .verify(self.signature_algorithm()?, self.tbs(), self.signature())
+    }
+
+    /// The fingerprint by which git and gitsign name a certificate. A name, not
+    /// a proof.
+    #[must_use]
+    pub fn sha1(&self) -> [u8; 20] {
+        Sha1::digest(self.der()).into()
+    }
+
+    /// [`Self::sha1`] in lowercase hex.
+    #[must_use]
+    pub fn sha1_hex(&self) -> String {
+        asn1::hex(&self.sha1())
+    }
+
+    /// BasicConstraints, where they are.
+    #[must_use]
+    pub fn basic_constraints(&self) -> Option<BasicConstraints> {
+        self.0.basic_constraints
+    }
+
+    /// KeyUsage bits, bit 0 (digitalSignature) the lowest; `None`: no extension.
+    #[must_use]
+    pub fn key_usage(&self) -> Option<u16> {
+        self.0.key_usage
+    }
+
+    /// The object identifiers of the extended key usage; `None`: no extension.
+    #[must_use]
+    pub fn extended_key_usage(&self) -> Option<&[Vec<u8>]> {
+        self.0.extended_key_usage.as_deref()
+    }
+
+    /// The subject alternative names.
+    #[must_use]
+    pub fn sans(&self) -> &[GeneralName] {
+        &self.0.sans
+    }
+
+    /// NameConstraints, where they are.
+    #[must_use]
+    pub fn name_constraints(&self) -> Option<&NameConstraints> {
+        self.0.name_constraints.as_ref()
+    }
+
+    /// SubjectKeyIdentifier.
+    #[must_use]
+    pub fn subject_key_id(&self) -> Option<&[u8]> {
+        self.0.subject_key_id.as_deref()
+    }
+
+    /// The keyIdentifier of AuthorityKeyIdentifier.
+    #[must_use]
+    pub fn authority_key_id(&self) -> Option<&[u8]> {
+        self.0.authority_key_id.as_deref()
+    }
+
+    /// All extensions, in order.
+    #[must_use]
+    pub fn extensions(&self) -> &[Extension] {
+        &self.0.extensions
+    }
+
+    /// The value of one extension.
+    #[must_use]
+    pub fn extension(&self, oid: &ObjectIdentifier) -> Option<&Extension> {
+        self.0
+            .extensions
+            .iter()
+            .find(|one| one.oid == oid.as_bytes())
+    }
+
+    /// The first critical extension whose meaning is not known here.
+    #[must_use]
+    pub fn unknown_critical_extension(&self) -> Option<String> {
+        const KNOWN: [ObjectIdentifier; 7] = [
+            SUBJECT_KEY_ID,
+            KEY_USAGE,
+            SUBJECT_ALT_NAME,
+            BASIC_CONSTRAINTS,
+            NAME_CONSTRAINTS,
+            AUTHORITY_KEY_ID,
+            EXTENDED_KEY_USAGE,
+        ];
+        self.0
+            .extensions
+            .iter()
+            .find(|one| one.critical && !KNOWN.iter().any(|known| known.as_bytes() == one.oid))
+            .map(|one| asn1::dotted(&one.oid))
+    }
+
+    /// Fulcio's extensions.
+    #[must_use]
+    pub fn fulcio(&self) -> &FulcioExtensions {
+        &self.0.fulcio
+    }
+
+    /// The one identity of a Fulcio leaf.
+    ///
+    /// # Errors
+    /// No name, more than one, a kind that Fulcio does not issue, characters
+    /// that none has, or no issuer.
+    pub fn identity(&self) -> Result<Identity, CertificateRefusal> {
+        let [name] = self.0.sans.as_slice() else {
+            return Err(CertificateRefusal::Sans {
+                found: self.0.sans.len(),
+            });
+        };
+        if name.value.len() > MAX_IDENTITY {
+            return Err(CertificateRefusal::SanTooLong {
+                bytes: name.value.len(),
+            });
+        }
+        let san = match name.tag {
+            1 => San::Email(ia5(&name.value)?),
+            6 => San::Uri(ia5(&name.value)?),
+            0 => San::OtherName(fulcio_other_name(&name.value)?),
+            _ => return Err(CertificateRefusal::SanKind),
+        };
+        let issuer = self
+            .0
+            .fulcio
+            .issuer()
+            .ok_or(CertificateRefusal::NoIssuer)?
+            .to_owned();
+        Ok(Identity { san, issuer })
+    }
+}
+
+/// IA5String without control characters.
+fn ia5(value: &[u8]) -> Result<String, CertificateRefusal> {
+    if value.is_empty() || !value.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+        return Err(CertificateRefusal::SanCharacters);
+    }
+    String::from_utf8(value.to_vec()).map_err(|_| CertificateRefusal::SanCharacters)
+}
+
+/// `OtherName ::= SEQUENCE { type-id OBJECT IDENTIFIER, value [0] EXPLICIT ANY }`
+/// with a UTF8String inside.
+fn fulcio_other_name(value: &[u8]) -> Result<String, CertificateRefusal> {
+    const NAME: &str = "subjectAltName";
+    let bad = |why| CertificateRefusal::Extension { name: NAME, why };
+    let mut reader = Reader::new(value);
+    if reader.oid("otherName type").map_err(bad)? != FULCIO_OTHER_NAME {
+        return Err(CertificateRefusal::SanKind);
+    }
+    let mut inner = reader.inside(0xa0, "otherName value").map_err(bad)?;
+    reader.finish("otherName").map_err(bad)?;
+    let text = inner
+        .expect(asn1::UTF8_STRING, "otherName value")
+        .map_err(bad)?;
+    inner.finish("otherName value").map_err(bad)?;
+    let text = String::from_utf8(text.value.to_vec())
+        .map_err(|_| CertificateRefusal::Text { name: NAME })?;
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err(CertificateRefusal::SanCharacters);
+    }
+    Ok(text)
+}
+
+/// ```text
+/// Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue }
+/// TBSCertificate ::= SEQUENCE { version [0] EXPLICIT, serialNumber, signature,
+///   issuer, validity, subject, subjectPublicKeyInfo, issuerUniqueID [1],
+///   subjectUniqueID [2], extensions [3] EXPLICIT }
+/// ```
+fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
+    let mut outer = Reader::new(asn1::only(der, asn1::SEQUENCE, "certificate")?.value);
+    let tbs = outer.expect(asn1::SEQUENCE, "tbsCertificate")?;
+    let algorithm = outer.expect(asn1::SEQUENCE, "signatureAlgorithm")?;
+    let signature_part = outer.expect(asn1::BIT_STRING, "signatureValue")?;
+    outer.finish("certificate")?;
+    let signature = asn1::octets(signature_part.value, "signatureValue")?.to_vec();
+    // The three parts fill the outer SEQUENCE, so its header is what is left.
+    let parts = tbs.raw.len() + algorithm.raw.len() + signature_part.raw.len();
+    let tbs_start = der.len().saturating_sub(parts);
+
+    let mut reader = Reader::new(tbs.value);
+    let version = match reader.optional(0xa0, "version")? {
+        None => 0,
+        Some(explicit) => {
+            let mut inner = Reader::new(explicit.value);
+            let version = inner.small("version")?;
+            inner.finish("version")?;
+            version
+        }
+    };
+    if version != 2 {
+        return Err(CertificateRefusal::Version {
+            found: version.saturating_add(1),
+        });
+    }
+    let serial = asn1::integer(
+        reader.expect(asn1::INTEGER, "serialNumber")?.value,
+        "serialNumber",
+    )?;
+    // A leading zero octet only keeps the number positive.
+    let magnitude = match serial {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        all => all,
+    };
+    if serial.first().is_some_and(|first| *first >= 0x80) || magnitude.len() > MAX_SERIAL {
+        return Err(CertificateRefusal::Serial {
+            bytes: serial.len(),
+        });
+    }
+    let inner_algorithm = reader.expect(asn1::SEQUENCE, "signature")?;
+    if inner_algorithm.raw != algorithm.raw {
+        return Err(CertificateRefusal::AlgorithmMismatch);
+    }
+    let signature_oid = Reader::new(algorithm.value)
+        .oid("signatureAlgorithm")?
+        .to_vec();
+    let issuer = reader.expect(asn1::SEQUENCE, "issuer")?.raw.to_vec();
+    let mut validity = reader.inside(asn1::SEQUENCE, "validity")?;
+    let not_before = validity_time(validity.any("notBefore")?)?;
+    let not_after = validity_time(validity.any("notAfter")?)?;
+    validity.finish("validity")?;
+    let subject = reader.expect(asn1::SEQUENCE, "subject")?.raw.to_vec();
+    let spki = reader
+        .expect(asn1::SEQUENCE, "subjectPublicKeyInfo")?
+        .raw
+        .to_vec();
+    reader.optional(0x81, "issuerUniqueID")?;
+    reader.optional(0x82, "subjectUniqueID")?;
+    let extensions = match reader.optional(0xa3, "extensions")? {
+        None => Vec::new(),
+        Some(explicit) => extensions(explicit.value)?,
+    };
+    reader.finish("tbsCertificate")?;
+
+    let mut parsed = Parsed {
+        der: der.to_vec(),
+        tbs: tbs_start..tbs_start.saturating_add(tbs.raw.len()),
+        serial: serial.to_vec(),
+        issuer,
+        subject,
+        not_before,
+        not_after,
+        spki,
+        key: OnceLock::new(),
+        signature_oid,
+        signature,
+        extensions,
+        basic_constraints: None,
+        key_usage: None,
+        extended_key_usage: None,
+        sans: Vec::new(),
+        name_constraints: None,
+        subject_key_id: None,
+        authority_key_id: None,
+        fulcio: FulcioExtensions::default(),
+    };
+    parsed.read_extensions()?;
+    Ok(parsed)
+}
+
+/// RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050.
+fn validity_time(tlv: Tlv<'_>) -> Result<UnixTime, CertificateRefusal> {
+    // 2050-01-01T00:00:00Z
+    const FIRST_GENERALIZED: UnixTime = 2_524_608_000;
+    let at = asn1::time(tlv, "validity")?;
+    if tlv.tag == asn1::GENERALIZED_TIME && at < FIRST_GENERALIZED {
+        return Err(CertificateRefusal::Time);
+    }
+    Ok(at)
+}
+
+/// `Extension ::= SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue }`
+fn extensions(explicit: &[u8]) -> Result<Vec<Extension>, CertificateRefusal> {
+    let mut list = Reader::new(asn1::only(explicit, asn1::SEQUENCE, "extensions")?.value);
+    let mut extensions: Vec<Extension> = Vec::new();
+    while !list.is_empty() {
+        let mut one = list.inside(asn1::SEQUENCE, "extension")?;
+        let oid = one.oid("extension")?.to_vec();
+        let critical = match one.optional(asn1::BOOLEAN, "critical")? {
+            None => false,
+            Some(flag) => {
+                let critical = asn1::boolean(flag.value, "critical")?;
+                if !critical {
+                    // X.690 §11.5: a default value is not written.
+                    return Err(DerRefusal::Value {
+                        what: "critical",
+                        problem: "a default that is written out",
+                    }
+                    .into());
+                }
+                critical
+            }
+        };
+        let value = one.expect(asn1::OCTET_STRING, "extnValue")?.value.to_vec();
+        one.finish("extension")?;
+        if extensions.iter().any(|known| known.oid == oid) {
+            return Err(CertificateRefusal::DuplicateExtension {
+                oid: asn1::dotted(&oid),
+            });
+        }
+        if extensions.len() >= MAX_EXTENSIONS {
+            return Err(CertificateRefusal::TooManyExtensions);
+        }
+        extensions.push(Extension {
+            oid,
+            critical,
+            value,
+        });
+    }
+    Ok(extensions)
+}
+
+impl Parsed {
+    fn value(&self, oid: &ObjectIdentifier) -> Option<&[u8]> {
+        self.extensions
+            .iter()
+            .find(|one| one.oid == oid.as_bytes())
+            .map(|one| one.value.as_slice())
+    }
+
+    fn read_extensions(&mut self) -> Result<(), CertificateRefusal> {
+        fn of<T>(
+            name: &'static str,
+            value: Option<&[u8]>,
+            read: impl Fn(&[u8]) -> Result<T, DerRefusal>,
+        ) -> Result<Option<T>, CertificateRefusal> {
+            value
+                .map(|value| {
+                    asn1::scan(value, name)
+                        .and_then(|()| read(value))
+                        .map_err(|why| CertificateRefusal::Extension { name, why })
+                })
+                .transpose()
+        }
+        self.basic_constraints = of(
+            "basicConstraints",
+            self.value(&BASIC_CONSTRAINTS),
+            basic_constraints,
+        )?;
+        self.key_usage = of("keyUsage", self.value(&KEY_USAGE), key_usage)?;
+        self.extended_key_usage = of(
+            "extKeyUsage",
+            self.value(&EXTENDED_KEY_USAGE),
+            extended_key_usage,
+        )?;
+        self.sans = of("subjectAltName", self.value(&SUBJECT_ALT_NAME), |value| {
+            general_names(asn1::only(value, asn1::SEQUENCE, "subjectAltName")?.value)
+        })?
+        .unwrap_or_default();
+        self.name_constraints = of(
+            "nameConstraints",
+            self.value(&NAME_CONSTRAINTS),
+            name_constraints,
+        )?;
+        self.subject_key_id = of(
+            "subjectKeyIdentifier",
+            self.value(&SUBJECT_KEY_ID),
+            |value| {
+                asn1::only(value, asn1::OCTET_STRING, "subjectKeyIdentifier")
+                    .map(|tlv| tlv.value.to_vec())
+            },
+        )?;
+        self.authority_key_id = of(
+            "authorityKeyIdentifier",
+            self.value(&AUTHORITY_KEY_ID),
+            |value| {
+                let tlv = asn1::only(value, asn1::SEQUENCE, "authorityKeyIdentifier")?;
+                let id = Reader::new(tlv.value).optional(0x80, "keyIdentifier")?;
+                Ok(id.map(|id| id.value.to_vec()))
+            },
+        )?
+        .flatten();
+        self.fulcio = self.read_fulcio()?;
+        Ok(())
+    }
+
+    /// .1 to .6 hold the bare bytes of a text, .8 and up a UTF8String in DER.
+    fn read_fulcio(&self) -> Result<FulcioExtensions, CertificateRefusal> {
+        let mut values = Vec::new();
+        for claim in CLAIMS {
+            let name = claim.name;
+            let found = self
+                .extensions
+                .iter()
+                .find(|one| one.oid.split_last() == Some((&claim.arc, FULCIO_ARC)));
+            let Some(extension) = found else { continue };
+            let bytes = if claim.arc <= 6 {
+                extension.value.as_slice()
+            } else {
+                asn1::only(&extension.value, asn1::UTF8_STRING, name)
+                    .map_err(|why| CertificateRefusal::Extension { name, why })?
+                    .value
+            };
+            let text =
+                String::from_utf8(bytes.to_vec()).map_err(|_| CertificateRefusal::Text { name })?;
+            values.push((claim, text));
+        }
+        let fulcio = FulcioExtensions { values };
+        match (fulcio.by_name("issuer"), fulcio.by_name("issuerV2")) {
+            (Some(v1), Some(v2)) if v1 != v2 => Err(CertificateRefusal::IssuersDiffer {
+                v1: v1.to_owned(),
+                v2: v2.to_owned(),
+            }),
+            _ => Ok(fulcio),
+        }
+    }
+}
+
+fn basic_constraints(value: &[u8]) -> Result<BasicConstraints, DerRefusal> {
+    const WHAT: &str = "basicConstraints";
+    let mut reader = Reader::new(asn1::only(value, asn1::SEQUENCE, WHAT)?.value);
+    let ca = match reader.optional(asn1::BOOLEAN, WHAT)? {
+        None => false,
+        Some(flag) => asn1::boolean(flag.value, WHAT)?,
+    };
+    let path_len = if reader.peek() == Some(asn1::INTEGER) {
+        Some(reader.small("pathLenConstraint")?)
+    } else {
+        None
+    };
+    reader.finish(WHAT)?;
+    Ok(BasicConstraints { ca, path_len })
+}
+
+/// Named bits, bit 0 first in the octets (RFC 5280 §4.2.1.3): bit n here is 1 << n.
+fn key_usage(value: &[u8]) -> Result<u16, DerRefusal> {
+    let tlv = asn1::only(value, asn1::BIT_STRING, "keyUsage")?;
+    let (_, octets) = asn1::bit_string(tlv.value, "keyUsage")?;
+    let octet = |nth: usize| octets.get(nth).copied().unwrap_or(0).reverse_bits();
+    Ok(u16::from_le_bytes([octet(0), octet(1)]))
+}
+
+fn extended_key_usage(value: &[u8]) -> Result<Vec<Vec<u8>>, DerRefusal> {
+    let mut reader = Reader::new(asn1::only(value, asn1::SEQUENCE, "extKeyUsage")?.value);
+    let mut uses = Vec::new();
+    while !reader.is_empty() {
+        uses.push(reader.oid("extKeyUsage")?.to_vec());
+    }
+    Ok(uses)
+}
+
+fn general_names(names: &[u8]) -> Result<Vec<GeneralName>, DerRefusal> {
+    let mut reader = Reader::new(names);
+    let mut found = Vec::new();
+    while !reader.is_empty() {
+        let name = reader.any("GeneralName")?;
+        if name.tag & 0xc0 != 0x80 {
+            return Err(DerRefusal::Tag {
+                what: "GeneralName",
+                expected: 0x80,
+                found: name.tag,
+            });
+        }
+        found.push(GeneralName {
+            tag: name.tag & 0x1f,
+            value: name.value.to_vec(),
+        });
+    }
+    Ok(found)
+}
+
+/// `GeneralSubtree ::= SEQUENCE { base GeneralName, minimum [0] DEFAULT 0, … }`;
+/// RFC 5280 §4.2.1.10 allows no minimum and no maximum.
+fn name_constraints(value: &[u8]) -> Result<NameConstraints, DerRefusal> {
+    const WHAT: &str = "nameConstraints";
+    let subtrees = |list: Option<Tlv<'_>>| -> Result<Vec<GeneralName>, DerRefusal> {
+        let mut bases = Vec::new();
+        let Some(list) = list else { return Ok(bases) };
+        let mut reader = Reader::new(list.value);
+        while !reader.is_empty() {
+            let subtree = reader.expect(asn1::SEQUENCE, WHAT)?;
+            let mut names = general_names(subtree.value)?;
+            match (names.pop(), names.is_empty()) {
+                (Some(base), true) => bases.push(base),
+                _ => {
+                    return Err(DerRefusal::Value {
+                        what: WHAT,
+                        problem: "a subtree that is not one base",
+                    });
+                }
+            }
+        }
+        Ok(bases)
+    };
+    let mut reader = Reader::new(asn1::only(value, asn1::SEQUENCE, WHAT)?.value);
+    let permitted = subtrees(reader.optional(0xa0, WHAT)?)?;
+    let excluded = subtrees(reader.optional(0xa1, WHAT)?)?;
+    reader.finish(WHAT)?;
+    Ok(NameConstraints {
+        permitted,
+        excluded,
+    })
+}
+
+/// A Name for people, the most particular part first (RFC 2253 §2.1); what is
+/// not printable text is shown in hex.
+fn name_text(der: &[u8]) -> String {
+    let mut parts = Vec::new();
+    let Ok(name) = asn1::only(der, asn1::SEQUENCE, "Name") else {
+        return String::new();
+    };
+    let mut sets = Reader::new(name.value);
+    while let Ok(set) = sets.expect(asn1::SET, "RDN") {
+        let mut pairs = Reader::new(set.value);
+        while let Ok(mut pair) = pairs.inside(asn1::SEQUENCE, "AttributeTypeAndValue") {
+            let (Ok(kind), Ok(value)) = (pair.oid("type"), pair.any("value")) else {
+                break;
+            };
+            parts.push(format!(
+                "{}={}",
+                attribute_name(kind),
+                attribute_text(value)
+            ));
+        }
+    }
+    parts.reverse();
+    parts.join(",")
+}
+
+fn attribute_name(oid: &[u8]) -> String {
+    match oid {
+        [0x55, 0x04, 0x03] => "CN".to_owned(),
+        [0x55, 0x04, 0x06] => "C".to_owned(),
+        [0x55, 0x04, 0x07] => "L".to_owned(),
+        [0x55, 0x04, 0x08] => "ST".to_owned(),
+        [0x55, 0x04, 0x09] => "STREET".to_owned(),
+        [0x55, 0x04, 0x0a] => "O".to_owned(),
+        [0x55, 0x04, 0x0b] => "OU".to_owned(),
+        other => asn1::dotted(other),
+    }
+}
+
+fn attribute_text(value: Tlv<'_>) -> String {
+    // UTF8String, PrintableString, IA5String.
+    match (value.tag, std::str::from_utf8(value.value)) {
+        (0x0c | 0x13 | 0x16, Ok(text)) if !text.chars().any(char::is_control) => text.to_owned(),
+        _ => format!("#{}", asn1::hex(value.raw)),
+    }
+}

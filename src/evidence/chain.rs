@@ -1,1 +1,484 @@
-//! (to be written)
+//! Step 7: the chain from a leaf to a trusted authority (RFC 5280 §6), and the
+//! profile that Fulcio gives its leaves.
+//!
+//! No path is searched: each authority of the trusted root is one ordered
+//! chain, and the leaf was issued by its first certificate or not by it. Every
+//! link is checked at the time of the signature.
+//!
+//! *Not checked here:* where that time comes from (`verify.rs`), the SCT
+//! (`sct.rs`), whose identity it is (`identity.rs`). There is no revocation:
+//! certificates live ten minutes.
+
+use super::{
+    UnixTime, asn1,
+    certificate::{Certificate, CertificateRefusal, GeneralName},
+    keys::{KeyAlgorithm, KeyRefusal},
+    refusal::reasons,
+    trust::CertificateAuthority,
+};
+
+/// id-kp-codeSigning 1.3.6.1.5.5.7.3.3.
+const CODE_SIGNING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
+/// KeyUsage bits as [`Certificate::key_usage`] numbers them.
+const DIGITAL_SIGNATURE: u16 = 1 << 0;
+const KEY_CERT_SIGN: u16 = 1 << 5;
+
+reasons! {
+    /// Why a certificate is not believed.
+    pub enum ChainRefusal {
+        /// The certificate lacks what every Fulcio certificate has.
+        #[code = "chain-not-sigstore"]
+        #[error("not a Sigstore certificate: no identity provider is named in it (issued by {issuer:?})")]
+        NotSigstore {
+            /// The issuer's name.
+            issuer: String,
+        },
+        /// The trusted root has no authority of the issuer's name.
+        #[code = "chain-no-authority"]
+        #[error("no trusted certificate authority issued it")]
+        NoAuthority,
+        /// The authority was not trusted then.
+        #[code = "chain-authority-window"]
+        #[error("signed at {at}, outside the time in which the authority {authority:?} is trusted")]
+        AuthorityWindow {
+            /// The issuing certificate's name.
+            authority: String,
+            /// Unix seconds.
+            at: UnixTime,
+        },
+        /// A certificate of the chain was not valid then.
+        #[code = "chain-expired"]
+        #[error("{subject:?} is valid from {not_before} to {not_after}, not at {at}")]
+        Expired {
+            /// Whose certificate.
+            subject: String,
+            /// Unix seconds.
+            at: UnixTime,
+            /// Unix seconds.
+            not_before: UnixTime,
+            /// Unix seconds.
+            not_after: UnixTime,
+        },
+        /// A link is not signed by the next certificate's key.
+        #[code = "chain-signature"]
+        #[error("{subject:?} is not signed by {issuer:?}: {why}")]
+        Signature {
+            /// Whose certificate.
+            subject: String,
+            /// Who should have signed it.
+            issuer: String,
+            /// What the key said.
+            why: KeyRefusal,
+        },
+        /// A name does not lead to the next certificate.
+        #[code = "chain-names"]
+        #[error("{subject:?} names {issuer:?} as its issuer, not {next:?}")]
+        Names {
+            /// Whose certificate.
+            subject: String,
+            /// Its issuer.
+            issuer: String,
+            /// The next certificate of the chain.
+            next: String,
+        },
+        /// AuthorityKeyIdentifier and SubjectKeyIdentifier disagree.
+        #[code = "chain-key-ids"]
+        #[error("{subject:?} names issuer key {wanted}, the issuer's is {found}")]
+        KeyIds {
+            /// Whose certificate.
+            subject: String,
+            /// Hex.
+            wanted: String,
+            /// Hex.
+            found: String,
+        },
+        /// An issuer that may not issue.
+        #[code = "chain-not-a-ca"]
+        #[error("{subject:?} is not a certificate authority")]
+        NotACa {
+            /// Whose certificate.
+            subject: String,
+        },
+        /// More intermediates than an authority allows.
+        #[code = "chain-path-length"]
+        #[error("{subject:?} allows {allowed} intermediates below it, there are {found}")]
+        PathLength {
+            /// Whose certificate.
+            subject: String,
+            /// pathLenConstraint.
+            allowed: u32,
+            /// Intermediates below.
+            found: usize,
+        },
+        /// An issuer whose key may not sign certificates.
+        #[code = "chain-ca-key-usage"]
+        #[error("the key of {subject:?} may not sign certificates")]
+        CaKeyUsage {
+            /// Whose certificate.
+            subject: String,
+        },
+        /// An issuer for another purpose.
+        #[code = "chain-ca-extended-key-usage"]
+        #[error("{subject:?} is not for code signing")]
+        CaExtendedKeyUsage {
+            /// Whose certificate.
+            subject: String,
+        },
+        /// A critical extension that is not understood here.
+        #[code = "chain-critical-extension"]
+        #[error("{subject:?} has the critical extension {oid}, whose meaning is unknown here")]
+        CriticalExtension {
+            /// Whose certificate.
+            subject: String,
+            /// Dotted.
+            oid: String,
+        },
+        /// The name lies outside what an authority may certify.
+        #[code = "chain-name-constraints"]
+        #[error("{subject:?} may not certify the name {name:?}")]
+        NameConstraints {
+            /// Whose certificate.
+            subject: String,
+            /// The leaf's name.
+            name: String,
+        },
+        /// A kind of name constraint that is not understood here.
+        #[code = "chain-name-constraints-kind"]
+        #[error("{subject:?} constrains names of kind {tag}, which is not understood here")]
+        NameConstraintsKind {
+            /// Whose certificate.
+            subject: String,
+            /// The context tag of the GeneralName.
+            tag: u8,
+        },
+        /// A CA certificate as leaf.
+        #[code = "chain-leaf-is-ca"]
+        #[error("the leaf is a certificate authority")]
+        LeafIsCa,
+        /// A leaf whose key may not make signatures.
+        #[code = "chain-leaf-key-usage"]
+        #[error("the leaf's key usage is not digitalSignature")]
+        LeafKeyUsage,
+        /// A leaf for another purpose.
+        #[code = "chain-leaf-extended-key-usage"]
+        #[error("the leaf is not for code signing")]
+        LeafExtendedKeyUsage,
+        /// A kind of key that Fulcio does not certify.
+        #[code = "chain-leaf-key"]
+        #[error("the leaf's key is not usable: {why}")]
+        LeafKey {
+            /// What is wrong.
+            why: KeyRefusal,
+        },
+        /// The name or the issuer is not one identity.
+        #[code = "chain-leaf-identity"]
+        #[error("{why}")]
+        LeafIdentity {
+            /// What is wrong.
+            why: CertificateRefusal,
+        },
+        /// The CMS brings a certificate that has no business there.
+        #[code = "chain-foreign-certificate"]
+        #[error("the signature brings the certificate of {subject:?}, which is not of its own chain")]
+        ForeignCertificate {
+            /// Whose certificate.
+            subject: String,
+        },
+    }
+}
+
+/// A leaf that a trusted authority issued.
+#[derive(Debug, Clone, Copy)]
+pub struct Chained<'a> {
+    /// Which authority.
+    pub authority: &'a CertificateAuthority,
+    /// The certificate that issued the leaf.
+    pub issuer: &'a Certificate,
+}
+
+/// Whether this is a certificate of the kind that Fulcio issues at all: an
+/// identity provider is named in it.
+///
+/// # Errors
+/// [`ChainRefusal::NotSigstore`].
+pub fn sigstore_leaf(leaf: &Certificate) -> Result<(), ChainRefusal> {
+    if leaf.fulcio().issuer().is_some() {
+        Ok(())
+    } else {
+        Err(ChainRefusal::NotSigstore {
+            issuer: leaf.issuer_text(),
+        })
+    }
+}
+
+/// Step 7: the profile of the leaf, and its chain to one of the authorities at
+/// this time.
+///
+/// # Errors
+/// The refusal of the authority that came nearest to having issued the leaf.
+pub fn verify<'a>(
+    leaf: &Certificate,
+    at: UnixTime,
+    authorities: &'a [CertificateAuthority],
+) -> Result<Chained<'a>, ChainRefusal> {
+    sigstore_leaf(leaf)?;
+    let mut telling = ChainRefusal::NoAuthority;
+    for authority in authorities {
+        match issued_by(leaf, at, authority) {
+            Ok(issuer) => {
+                leaf_profile(leaf)?;
+                return Ok(Chained { authority, issuer });
+            }
+            Err(refusal) if nearness(&refusal) >= nearness(&telling) => telling = refusal,
+            Err(_) => {}
+        }
+    }
+    Err(telling)
+}
+
+/// How far a chain got: the further, the more its refusal tells.
+fn nearness(refusal: &ChainRefusal) -> u8 {
+    match refusal {
+        ChainRefusal::NoAuthority => 0,
+        ChainRefusal::KeyIds { .. } => 1,
+        ChainRefusal::Signature { .. } => 2,
+        ChainRefusal::AuthorityWindow { .. } => 3,
+        _ => 4,
+    }
+}
+
+/// Every other certificate that the CMS brings must be one of the chain.
+///
+/// # Errors
+/// [`ChainRefusal::ForeignCertificate`].
+pub fn bag_is_own_chain(
+    others: &[Certificate],
+    authority: &CertificateAuthority,
+) -> Result<(), ChainRefusal> {
+    match others.iter().find(|one| !authority.chain.contains(one)) {
+        None => Ok(()),
+        Some(foreign) => Err(ChainRefusal::ForeignCertificate {
+            subject: foreign.subject_text(),
+        }),
+    }
+}
+
+/// Fulcio's certificate profile (`docs/certificate-specification.md` of Fulcio).
+fn leaf_profile(leaf: &Certificate) -> Result<(), ChainRefusal> {
+    if let Some(oid) = leaf.unknown_critical_extension() {
+        return Err(ChainRefusal::CriticalExtension {
+            subject: leaf.subject_text(),
+            oid,
+        });
+    }
+    if leaf
+        .basic_constraints()
+        .is_some_and(|constraints| constraints.ca)
+    {
+        return Err(ChainRefusal::LeafIsCa);
+    }
+    if leaf
+        .key_usage()
+        .is_none_or(|usage| usage & DIGITAL_SIGNATURE == 0)
+    {
+        return Err(ChainRefusal::LeafKeyUsage);
+    }
+    let for_code = leaf
+        .extended_key_usage()
+        .is_some_and(|uses| uses.iter().any(|one| one == CODE_SIGNING));
+    if !for_code {
+        return Err(ChainRefusal::LeafExtendedKeyUsage);
+    }
+    let key = leaf
+        .public_key()
+        .map_err(|why| ChainRefusal::LeafKey { why })?;
+    // Every kind that Fulcio certifies; smaller RSA keys are not even read.
+    match key.algorithm() {
+        KeyAlgorithm::P256
+        | KeyAlgorithm::P384
+        | KeyAlgorithm::P521
+        | KeyAlgorithm::Rsa { .. }
+        | KeyAlgorithm::Ed25519 => {}
+    }
+    leaf.identity()
+        .map(drop)
+        .map_err(|why| ChainRefusal::LeafIdentity { why })
+}
+
+/// Whether this authority issued the leaf, with every link good at `at`.
+fn issued_by<'a>(
+    leaf: &Certificate,
+    at: UnixTime,
+    authority: &'a CertificateAuthority,
+) -> Result<&'a Certificate, ChainRefusal> {
+    let issuer = authority.chain.first().ok_or(ChainRefusal::NoAuthority)?;
+    if leaf.issuer_der() != issuer.subject_der() {
+        return Err(ChainRefusal::NoAuthority);
+    }
+    link(leaf, issuer)?;
+    if !authority.window.contains(at) {
+        return Err(ChainRefusal::AuthorityWindow {
+            authority: issuer.subject_text(),
+            at,
+        });
+    }
+    valid_at(leaf, at)?;
+    for (below, ca) in authority.chain.iter().enumerate() {
+        valid_at(ca, at)?;
+        may_issue(ca, below)?;
+        name_constraints(ca, leaf.sans())?;
+        match authority.chain.get(below.saturating_add(1)) {
+            Some(next) => link(ca, next)?,
+            // The anchor is believed because it is in the trusted root; if it
+            // is self-issued, its own signature must still be right.
+            None if ca.issuer_der() == ca.subject_der() => link(ca, ca)?,
+            None => {}
+        }
+    }
+    Ok(issuer)
+}
+
+/// `one` names `next` as its issuer, and `next`'s key signed it.
+fn link(one: &Certificate, next: &Certificate) -> Result<(), ChainRefusal> {
+    if one.issuer_der() != next.subject_der() {
+        return Err(ChainRefusal::Names {
+            subject: one.subject_text(),
+            issuer: one.issuer_text(),
+            next: next.subject_text(),
+        });
+    }
+    if let (Some(wanted), Some(found)) = (one.authority_key_id(), next.subject_key_id())
+        && wanted != found
+    {
+        return Err(ChainRefusal::KeyIds {
+            subject: one.subject_text(),
+            wanted: asn1::hex(wanted),
+            found: asn1::hex(found),
+        });
+    }
+    one.verify_signed_by(next)
+        .map_err(|why| ChainRefusal::Signature {
+            subject: one.subject_text(),
+            issuer: next.subject_text(),
+            why,
+        })
+}
+
+fn valid_at(one: &Certificate, at: UnixTime) -> Result<(), ChainRefusal> {
+    if one.is_valid_at(at) {
+        return Ok(());
+    }
+    Err(ChainRefusal::Expired {
+        subject: one.subject_text(),
+        at,
+        not_before: one.not_before(),
+        not_after: one.not_after(),
+    })
+}
+
+/// RFC 5280 §6.1.4 (k)–(n), with `below` intermediates under this one.
+fn may_issue(ca: &Certificate, below: usize) -> Result<(), ChainRefusal> {
+    let subject = || ca.subject_text();
+    if let Some(oid) = ca.unknown_critical_extension() {
+        return Err(ChainRefusal::CriticalExtension {
+            subject: subject(),
+            oid,
+        });
+    }
+    let constraints = ca.basic_constraints().filter(|constraints| constraints.ca);
+    let Some(constraints) = constraints else {
+        return Err(ChainRefusal::NotACa { subject: subject() });
+    };
+    if let Some(allowed) = constraints.path_len
+        && usize::try_from(allowed).is_ok_and(|allowed| below > allowed)
+    {
+        return Err(ChainRefusal::PathLength {
+            subject: subject(),
+            allowed,
+            found: below,
+        });
+    }
+    if ca
+        .key_usage()
+        .is_some_and(|usage| usage & KEY_CERT_SIGN == 0)
+    {
+        return Err(ChainRefusal::CaKeyUsage { subject: subject() });
+    }
+    let for_code = ca
+        .extended_key_usage()
+        .is_none_or(|uses| uses.iter().any(|one| one == CODE_SIGNING));
+    if !for_code {
+        return Err(ChainRefusal::CaExtendedKeyUsage { subject: subject() });
+    }
+    Ok(())
+}
+
+/// RFC 5280 §4.2.1.10 for the two kinds of name that Fulcio certifies. A
+/// constraint of another kind is refused if the certificate has such a name;
+/// otherwise it constrains nothing that is there.
+fn name_constraints(ca: &Certificate, names: &[GeneralName]) -> Result<(), ChainRefusal> {
+    let Some(constraints) = ca.name_constraints() else {
+        return Ok(());
+    };
+    for name in names {
+        let same_kind = |list: &[GeneralName]| -> Vec<GeneralName> {
+            list.iter()
+                .filter(|base| base.tag == name.tag)
+                .cloned()
+                .collect()
+        };
+        let permitted = same_kind(&constraints.permitted);
+        let excluded = same_kind(&constraints.excluded);
+        if permitted.is_empty() && excluded.is_empty() {
+            continue;
+        }
+        let host = match name.tag {
+            1 | 6 => host(name),
+            tag => {
+                return Err(ChainRefusal::NameConstraintsKind {
+                    subject: ca.subject_text(),
+                    tag,
+                });
+            }
+        };
+        let lies_in = |base: &GeneralName| lies_in(name, host, base);
+        if (!permitted.is_empty() && !permitted.iter().any(lies_in))
+            || excluded.iter().any(lies_in)
+            // A name without a host cannot be held against a constraint.
+            || host.is_none()
+        {
+            return Err(ChainRefusal::NameConstraints {
+                subject: ca.subject_text(),
+                name: String::from_utf8_lossy(&name.value).into_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The host of an e-mail address or of a URI.
+fn host(name: &GeneralName) -> Option<&str> {
+    let text = std::str::from_utf8(&name.value).ok()?;
+    match name.tag {
+        1 => text.rsplit_once('@').map(|(_, host)| host),
+        _ => super::trust::host_of(text),
+    }
+}
+
+/// `.example.test` covers hosts below; `example.test` that host; for e-mail,
+/// `alice@example.test` one mailbox.
+fn lies_in(name: &GeneralName, host: Option<&str>, base: &GeneralName) -> bool {
+    let (Ok(base), Some(host)) = (std::str::from_utf8(&base.value), host) else {
+        return false;
+    };
+    if base.contains('@') {
+        return name.tag == 1 && name.value == base.as_bytes();
+    }
+    let host = host.to_ascii_lowercase();
+    let base = base.to_ascii_lowercase();
+    if base.starts_with('.') {
+        host.ends_with(&base) && host.len() > base.len()
+    } else {
+        host == base
+    }
+}

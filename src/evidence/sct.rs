@@ -1,1 +1,387 @@
-//! (to be written)
+//! Signed certificate timestamps (RFC 6962 §3.2, §3.3): read out of a
+//! certificate, verified over its precertificate, and put together for a CT
+//! log to sign.
+//!
+//! The precertificate's TBS is made by taking the SCT list (or the poison) out
+//! of the bytes that came in; nothing is written anew.
+//!
+//! *Not checked here:* whether the CT log shows the certificate to anybody: an
+//! SCT is a promise, and no verifier of Sigstore asks the log.
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    UnixTime,
+    asn1::{self, DerRefusal, Reader},
+    certificate::{Certificate, POISON, SCT_LIST},
+    keys::{KeyRefusal, SignatureAlgorithm},
+    refusal::reasons,
+    trust::CtLog,
+};
+
+/// The most SCTs of one certificate.
+pub const MAX_SCTS: usize = 16;
+
+/// RFC 5246 §7.4.1.4.1: sha256.
+const HASH_SHA256: u8 = 4;
+/// RFC 5246 §7.4.1.4.1: rsa, ecdsa.
+const SIGNATURE_RSA: u8 = 1;
+const SIGNATURE_ECDSA: u8 = 3;
+
+reasons! {
+    /// Why there is no SCT to believe.
+    pub enum SctRefusal {
+        /// The certificate carries none.
+        #[code = "sct-absent"]
+        #[error("the certificate carries no signed certificate timestamp")]
+        Absent,
+        /// The list is not the TLS structure of RFC 6962 §3.3.
+        #[code = "sct-list"]
+        #[error("the list of SCTs is not readable: {why}")]
+        List {
+            /// What is wrong.
+            why: &'static str,
+        },
+        /// More than [`MAX_SCTS`].
+        #[code = "sct-too-many"]
+        #[error("more than {MAX_SCTS} SCTs")]
+        TooMany,
+        /// The TBS cannot be taken apart.
+        #[code = "sct-precertificate"]
+        #[error("the precertificate cannot be rebuilt: {why}")]
+        Precertificate {
+            /// What is wrong.
+            why: DerRefusal,
+        },
+        /// None of the logs is trusted.
+        #[code = "sct-unknown-log"]
+        #[error("the SCT is of CT log {log_id}, which the trusted root does not name")]
+        UnknownLog {
+            /// Hex of the first unknown one.
+            log_id: String,
+        },
+        /// A hash or signature kind that no log uses.
+        #[code = "sct-algorithm"]
+        #[error("the SCT is signed with TLS algorithm {hash}/{signature}")]
+        Algorithm {
+            /// RFC 5246 HashAlgorithm.
+            hash: u8,
+            /// RFC 5246 SignatureAlgorithm.
+            signature: u8,
+        },
+        /// The log's key was not in use then.
+        #[code = "sct-log-window"]
+        #[error("the SCT is of {at}, outside the time in which the CT log's key is trusted")]
+        LogWindow {
+            /// Unix seconds.
+            at: UnixTime,
+        },
+        /// The signature is not over this certificate under this issuer.
+        #[code = "sct-signature"]
+        #[error("the SCT is not over this certificate: {why}")]
+        Signature {
+            /// What the key said.
+            why: KeyRefusal,
+        },
+    }
+}
+
+/// One SCT (RFC 6962 §3.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sct {
+    /// SHA-256 of the log's SubjectPublicKeyInfo.
+    pub log_id: [u8; 32],
+    /// Milliseconds since 1970.
+    pub timestamp_ms: u64,
+    /// CtExtensions: opaque, and signed.
+    pub extensions: Vec<u8>,
+    /// RFC 5246 HashAlgorithm.
+    pub hash: u8,
+    /// RFC 5246 SignatureAlgorithm.
+    pub signature_kind: u8,
+    /// The signature.
+    pub signature: Vec<u8>,
+}
+
+/// Reads TLS vectors.
+struct Tls<'a>(&'a [u8]);
+
+impl<'a> Tls<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], SctRefusal> {
+        let cut = SctRefusal::List {
+            why: "it ends too early",
+        };
+        let (taken, rest) = self.0.split_at_checked(count).ok_or(cut)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn number<const N: usize>(&mut self) -> Result<u64, SctRefusal> {
+        Ok(self
+            .take(N)?
+            .iter()
+            .fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
+    }
+
+    /// `opaque value<0..2^16-1>`.
+    fn vector(&mut self) -> Result<&'a [u8], SctRefusal> {
+        let length = self.number::<2>()?;
+        self.take(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    fn finish(&self, why: &'static str) -> Result<(), SctRefusal> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(SctRefusal::List { why })
+        }
+    }
+}
+
+impl Sct {
+    /// Reads one serialized SCT, with nothing after it.
+    ///
+    /// # Errors
+    /// Another version, cut off, or bytes after it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SctRefusal> {
+        let mut tls = Tls(bytes);
+        if tls.number::<1>()? != 0 {
+            return Err(SctRefusal::List {
+                why: "an SCT of another version than v1",
+            });
+        }
+        let log_id = tls.take(32)?;
+        let sct = Self {
+            log_id: log_id.try_into().unwrap_or_default(),
+            timestamp_ms: tls.number::<8>()?,
+            extensions: tls.vector()?.to_vec(),
+            hash: tls.take(1)?.first().copied().unwrap_or_default(),
+            signature_kind: tls.take(1)?.first().copied().unwrap_or_default(),
+            signature: tls.vector()?.to_vec(),
+        };
+        tls.finish("bytes after an SCT")?;
+        Ok(sct)
+    }
+
+    /// Serialized, as in a certificate.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = vec![0];
+        out.extend(self.log_id);
+        out.extend(self.timestamp_ms.to_be_bytes());
+        out.extend(vector(&self.extensions));
+        out.extend([self.hash, self.signature_kind]);
+        out.extend(vector(&self.signature));
+        out
+    }
+
+    /// An SCT by a P-256 log key.
+    #[must_use]
+    pub fn ecdsa_sha256(
+        log_id: [u8; 32],
+        timestamp_ms: u64,
+        extensions: Vec<u8>,
+        signature: Vec<u8>,
+    ) -> Self {
+        Self {
+            log_id,
+            timestamp_ms,
+            extensions,
+            hash: HASH_SHA256,
+            signature_kind: SIGNATURE_ECDSA,
+            signature,
+        }
+    }
+
+    /// Unix seconds.
+    #[must_use]
+    pub fn time(&self) -> UnixTime {
+        i64::try_from(self.timestamp_ms / 1000).unwrap_or(i64::MAX)
+    }
+}
+
+fn vector(bytes: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    let mut out = length.to_be_bytes().to_vec();
+    out.extend(bytes.iter().take(usize::from(length)));
+    out
+}
+
+/// The SCTs of a certificate; an empty vector if the extension is not there.
+///
+/// # Errors
+/// The extension is there and not readable.
+pub fn embedded(certificate: &Certificate) -> Result<Vec<Sct>, SctRefusal> {
+    let Some(extension) = certificate.extension(&SCT_LIST) else {
+        return Ok(Vec::new());
+    };
+    let list = asn1::only(&extension.value, asn1::OCTET_STRING, "SCT list").map_err(|_| {
+        SctRefusal::List {
+            why: "not an OCTET STRING",
+        }
+    })?;
+    let mut outer = Tls(list.value);
+    let mut scts = Tls(outer.vector()?);
+    outer.finish("bytes after the list")?;
+    if scts.0.is_empty() {
+        return Err(SctRefusal::List { why: "it is empty" });
+    }
+    let mut found = Vec::new();
+    while !scts.0.is_empty() {
+        if found.len() >= MAX_SCTS {
+            return Err(SctRefusal::TooMany);
+        }
+        found.push(Sct::from_bytes(scts.vector()?)?);
+    }
+    Ok(found)
+}
+
+/// The value of the SCT list extension: an OCTET STRING of a TLS list.
+#[must_use]
+pub fn encode_list(scts: &[Sct]) -> Vec<u8> {
+    let list: Vec<u8> = scts
+        .iter()
+        .flat_map(|sct| vector(&sct.to_bytes()))
+        .collect();
+    asn1::tlv(asn1::OCTET_STRING, &[&vector(&list)])
+}
+
+/// The TBS of the precertificate: the certificate's, without the SCT list and
+/// without the poison (RFC 6962 §3.2). The bytes of everything else stay.
+///
+/// # Errors
+/// The TBS cannot be taken apart (a parsed certificate always can).
+pub fn precert_tbs(certificate: &Certificate) -> Result<Vec<u8>, SctRefusal> {
+    rebuild(certificate.tbs()).map_err(|why| SctRefusal::Precertificate { why })
+}
+
+fn rebuild(tbs: &[u8]) -> Result<Vec<u8>, DerRefusal> {
+    let mut fields = Reader::new(asn1::only(tbs, asn1::SEQUENCE, "tbsCertificate")?.value);
+    let mut kept: Vec<u8> = Vec::with_capacity(tbs.len());
+    while !fields.is_empty() {
+        let field = fields.any("tbsCertificate")?;
+        if field.tag != 0xa3 {
+            kept.extend_from_slice(field.raw);
+            continue;
+        }
+        let mut list = Reader::new(asn1::only(field.value, asn1::SEQUENCE, "extensions")?.value);
+        let mut extensions = Vec::new();
+        while !list.is_empty() {
+            let extension = list.expect(asn1::SEQUENCE, "extension")?;
+            let oid = Reader::new(extension.value).oid("extension")?;
+            if oid != SCT_LIST.as_bytes() && oid != POISON.as_bytes() {
+                extensions.extend_from_slice(extension.raw);
+            }
+        }
+        // An extensions field is never empty (RFC 5280 §4.1.2.9).
+        if !extensions.is_empty() {
+            let list = asn1::tlv(asn1::SEQUENCE, &[&extensions]);
+            kept.extend(asn1::tlv(0xa3, &[&list]));
+        }
+    }
+    Ok(asn1::tlv(asn1::SEQUENCE, &[&kept]))
+}
+
+/// What was logged.
+#[derive(Debug, Clone, Copy)]
+pub enum Entry<'a> {
+    /// `x509_entry`: a certificate in DER.
+    X509(&'a [u8]),
+    /// `precert_entry`: SHA-256 of the issuing certificate's
+    /// SubjectPublicKeyInfo, and the precertificate's TBS.
+    Precert {
+        /// 32 bytes.
+        issuer_key_hash: [u8; 32],
+        /// From [`precert_tbs`].
+        tbs: &'a [u8],
+    },
+}
+
+/// `entry_type` and the entry, as in `digitally-signed` and in a
+/// `TimestampedEntry` (RFC 6962 §3.2, §3.4).
+#[must_use]
+pub fn entry_bytes(entry: Entry<'_>) -> Vec<u8> {
+    let opaque24 = |bytes: &[u8]| {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let mut out = length.get(1..).unwrap_or_default().to_vec();
+        out.extend_from_slice(bytes);
+        out
+    };
+    match entry {
+        Entry::X509(certificate) => {
+            let mut out = vec![0, 0];
+            out.extend(opaque24(certificate));
+            out
+        }
+        Entry::Precert {
+            issuer_key_hash,
+            tbs,
+        } => {
+            let mut out = vec![0, 1];
+            out.extend(issuer_key_hash);
+            out.extend(opaque24(tbs));
+            out
+        }
+    }
+}
+
+/// The bytes that a CT log signs for an SCT (RFC 6962 §3.2): version, signature
+/// type, timestamp, entry, extensions.
+#[must_use]
+pub fn digitally_signed(timestamp_ms: u64, entry: Entry<'_>, extensions: &[u8]) -> Vec<u8> {
+    let mut out = vec![0, 0];
+    out.extend(timestamp_ms.to_be_bytes());
+    out.extend(entry_bytes(entry));
+    out.extend(vector(extensions));
+    out
+}
+
+/// Step 8: at least one SCT of a trusted log, over this certificate under this
+/// issuer, from a time in which the log's key is trusted (both ends included).
+/// SCTs of unknown logs are left aside; one of a trusted log that does not
+/// verify is not made good by another.
+///
+/// # Errors
+/// None is there, none is of a trusted log, or one is false.
+pub fn verify(
+    certificate: &Certificate,
+    issuer: &Certificate,
+    logs: &[CtLog],
+) -> Result<Sct, SctRefusal> {
+    let scts = embedded(certificate)?;
+    let first = scts.first().ok_or(SctRefusal::Absent)?;
+    let unknown = SctRefusal::UnknownLog {
+        log_id: asn1::hex(&first.log_id),
+    };
+    let tbs = precert_tbs(certificate)?;
+    let issuer_key_hash: [u8; 32] = Sha256::digest(issuer.spki()).into();
+    let mut good = None;
+    for sct in scts {
+        let mut known = logs
+            .iter()
+            .filter(|log| log.log_id == sct.log_id)
+            .peekable();
+        if known.peek().is_none() {
+            continue;
+        }
+        let at = sct.time();
+        let log = known
+            .find(|log| log.window.contains(at))
+            .ok_or(SctRefusal::LogWindow { at })?;
+        let algorithm = match (sct.hash, sct.signature_kind) {
+            (HASH_SHA256, SIGNATURE_ECDSA) => SignatureAlgorithm::EcdsaSha256,
+            (HASH_SHA256, SIGNATURE_RSA) => SignatureAlgorithm::RsaPkcs1Sha256,
+            (hash, signature) => return Err(SctRefusal::Algorithm { hash, signature }),
+        };
+        let entry = Entry::Precert {
+            issuer_key_hash,
+            tbs: &tbs,
+        };
+        let signed = digitally_signed(sct.timestamp_ms, entry, &sct.extensions);
+        log.key
+            .verify(algorithm, &signed, &sct.signature)
+            .map_err(|why| SctRefusal::Signature { why })?;
+        good.get_or_insert(sct);
+    }
+    good.ok_or(unknown)
+}
