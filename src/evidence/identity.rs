@@ -1,1 +1,398 @@
-//! (to be written)
+//! Who was asked for: patterns over the identity (the one SAN), the issuer and
+//! the other claims of a Fulcio certificate. Step 9 holds a certificate against
+//! them.
+//!
+//! Patterns are anchored at both ends, always: `alice@lab\.example` never
+//! matches `malice@lab.example.evil`. Comparison is byte-exact: no case
+//! folding, no Unicode normalisation, no decoding of percent signs.
+//!
+//! Not checked here: whether the certificate is genuine (`chain.rs`, `sct.rs`).
+
+use regex::{Regex, RegexBuilder};
+
+use super::certificate::{Certificate, Identity};
+use super::refusal::reasons;
+
+/// The longest pattern that is compiled, in bytes.
+pub const MAX_PATTERN: usize = 4096;
+
+reasons! {
+    /// Why a wanted identity is not usable. A mistake of whoever asks, not of
+    /// the signature.
+    pub enum PatternRefusal {
+        /// An empty string would match nothing, or everything: neither is meant.
+        #[code = "pattern-empty"]
+        #[error("an empty {what} names nobody")]
+        Empty {
+            /// Which setting or flag.
+            what: &'static str,
+        },
+        /// The pattern is longer than [`MAX_PATTERN`].
+        #[code = "pattern-too-long"]
+        #[error("the {what} pattern has {length} bytes, more than {MAX_PATTERN}")]
+        TooLong {
+            /// Which setting or flag.
+            what: &'static str,
+            /// Bytes found.
+            length: usize,
+        },
+        /// The pattern does not compile.
+        #[code = "pattern-syntax"]
+        #[error("the {what} pattern {pattern:?} is not a regular expression: {why}")]
+        Syntax {
+            /// Which setting or flag.
+            what: &'static str,
+            /// The pattern as written.
+            pattern: String,
+            /// What the compiler said, on one line.
+            why: String,
+        },
+        /// An identity is only meaningful together with who vouches for it.
+        #[code = "identity-without-issuer"]
+        #[error("an identity was given without an issuer")]
+        WithoutIssuer,
+        /// An issuer alone would let everybody who has an account there pass.
+        #[code = "issuer-without-identity"]
+        #[error("an issuer was given without an identity")]
+        WithoutIdentity,
+    }
+}
+
+/// One condition on a text.
+#[derive(Debug, Clone)]
+pub enum Pattern {
+    /// Byte-exact.
+    Exact(String),
+    /// A regular expression that must match the whole text.
+    Matching {
+        /// As written.
+        written: String,
+        /// Compiled, with both anchors.
+        compiled: Regex,
+    },
+}
+
+impl Pattern {
+    /// A byte-exact condition.
+    ///
+    /// # Errors
+    /// The text is empty.
+    pub fn exact(what: &'static str, text: &str) -> Result<Self, PatternRefusal> {
+        if text.is_empty() {
+            return Err(PatternRefusal::Empty { what });
+        }
+        Ok(Self::Exact(text.to_owned()))
+    }
+
+    /// A regular expression (linear time, the RE2 dialect without `\Q`),
+    /// anchored at both ends whether it says so or not.
+    ///
+    /// # Errors
+    /// The pattern is empty, too long, or no regular expression.
+    pub fn matching(what: &'static str, pattern: &str) -> Result<Self, PatternRefusal> {
+        if pattern.is_empty() {
+            return Err(PatternRefusal::Empty { what });
+        }
+        if pattern.len() > MAX_PATTERN {
+            return Err(PatternRefusal::TooLong {
+                what,
+                length: pattern.len(),
+            });
+        }
+        let syntax = |error: regex::Error| PatternRefusal::Syntax {
+            what,
+            pattern: pattern.to_owned(),
+            why: error.to_string().replace('\n', " "),
+        };
+        // First alone, so that `a)(b` cannot climb out of the group below.
+        RegexBuilder::new(pattern)
+            .size_limit(1 << 20)
+            .build()
+            .map_err(syntax)?;
+        let compiled = RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
+            .size_limit(1 << 20)
+            .build()
+            .map_err(syntax)?;
+        Ok(Self::Matching {
+            written: pattern.to_owned(),
+            compiled,
+        })
+    }
+
+    /// Whether the whole of `text` satisfies the condition.
+    #[must_use]
+    pub fn accepts(&self, text: &str) -> bool {
+        match self {
+            Self::Exact(wanted) => wanted == text,
+            Self::Matching { compiled, .. } => compiled.is_match(text),
+        }
+    }
+
+    /// The condition as it was written, for messages.
+    #[must_use]
+    pub fn written(&self) -> &str {
+        match self {
+            Self::Exact(text) => text,
+            Self::Matching { written, .. } => written,
+        }
+    }
+}
+
+/// One way to be the right signer: every condition must hold.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    identity: Vec<Pattern>,
+    issuer: Vec<Pattern>,
+    claims: Vec<(String, Pattern)>,
+}
+
+impl Rule {
+    /// A rule. Where an exact text and a pattern are both given, both must hold.
+    /// `claims` are Fulcio extensions by name (see
+    /// [`FulcioExtensions`](super::certificate::FulcioExtensions)); a claim that
+    /// the certificate does not carry does not match.
+    ///
+    /// # Errors
+    /// The identity or the issuer is missing.
+    pub fn new(
+        identity: Vec<Pattern>,
+        issuer: Vec<Pattern>,
+        claims: Vec<(String, Pattern)>,
+    ) -> Result<Self, PatternRefusal> {
+        if identity.is_empty() {
+            return Err(PatternRefusal::WithoutIdentity);
+        }
+        if issuer.is_empty() {
+            return Err(PatternRefusal::WithoutIssuer);
+        }
+        Ok(Self {
+            identity,
+            issuer,
+            claims,
+        })
+    }
+
+    /// The rule that only exactly this identity satisfies.
+    #[must_use]
+    pub fn exactly(identity: &Identity) -> Self {
+        Self {
+            identity: vec![Pattern::Exact(identity.san.value().to_owned())],
+            issuer: vec![Pattern::Exact(identity.issuer.clone())],
+            claims: Vec::new(),
+        }
+    }
+
+    fn mismatch(&self, certificate: &Certificate, identity: &Identity) -> Option<IdentityRefusal> {
+        let san = identity.san.value();
+        if let Some(wanted) = self.identity.iter().find(|wanted| !wanted.accepts(san)) {
+            return Some(IdentityRefusal::OtherIdentity {
+                found: san.to_owned(),
+                wanted: wanted.written().to_owned(),
+            });
+        }
+        let issuer = &identity.issuer;
+        if let Some(wanted) = self.issuer.iter().find(|wanted| !wanted.accepts(issuer)) {
+            return Some(IdentityRefusal::OtherIssuer {
+                found: issuer.clone(),
+                wanted: wanted.written().to_owned(),
+            });
+        }
+        for (claim, wanted) in &self.claims {
+            match certificate.fulcio().by_name(claim) {
+                None => {
+                    return Some(IdentityRefusal::ClaimAbsent {
+                        claim: claim.clone(),
+                        wanted: wanted.written().to_owned(),
+                    });
+                }
+                Some(found) if !wanted.accepts(found) => {
+                    return Some(IdentityRefusal::OtherClaim {
+                        claim: claim.clone(),
+                        found: found.to_owned(),
+                        wanted: wanted.written().to_owned(),
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+        None
+    }
+}
+
+/// What the caller asks of the identity.
+#[derive(Debug, Clone, Default)]
+pub enum Wanted {
+    /// Nobody said who may sign; the verdict says that aloud.
+    #[default]
+    Unsaid,
+    /// One of these rules must hold.
+    OneOf(Vec<Rule>),
+}
+
+reasons! {
+    /// Why the identity is not the one that was asked for.
+    pub enum IdentityRefusal {
+        /// The SAN is another.
+        #[code = "identity-mismatch"]
+        #[error("signed by {found:?}, wanted {wanted:?}")]
+        OtherIdentity {
+            /// The SAN of the certificate.
+            found: String,
+            /// What was asked for.
+            wanted: String,
+        },
+        /// The issuer is another.
+        #[code = "issuer-mismatch"]
+        #[error("the identity is vouched for by {found:?}, wanted {wanted:?}")]
+        OtherIssuer {
+            /// The issuer of the certificate.
+            found: String,
+            /// What was asked for.
+            wanted: String,
+        },
+        /// A claim that was asked for is not in the certificate.
+        #[code = "claim-absent"]
+        #[error("the certificate has no {claim}, wanted {wanted:?}")]
+        ClaimAbsent {
+            /// The Fulcio extension's name.
+            claim: String,
+            /// What was asked for.
+            wanted: String,
+        },
+        /// A claim has another value.
+        #[code = "claim-mismatch"]
+        #[error("the certificate's {claim} is {found:?}, wanted {wanted:?}")]
+        OtherClaim {
+            /// The Fulcio extension's name.
+            claim: String,
+            /// The value in the certificate.
+            found: String,
+            /// What was asked for.
+            wanted: String,
+        },
+        /// No rule is in the list.
+        #[code = "identity-no-rule"]
+        #[error("nobody may sign: the list of wanted identities is empty")]
+        NoRule,
+    }
+}
+
+/// Holds a certificate's identity against what was asked for. `Ok(true)`: a
+/// rule named it; `Ok(false)`: nobody asked.
+///
+/// # Errors
+/// No rule matches. The refusal is that of the rule that came furthest (its
+/// identity matched, or else its issuer), so that it tells most.
+pub fn check(
+    certificate: &Certificate,
+    identity: &Identity,
+    wanted: &Wanted,
+) -> Result<bool, IdentityRefusal> {
+    let rules = match wanted {
+        Wanted::Unsaid => return Ok(false),
+        Wanted::OneOf(rules) => rules,
+    };
+    let mut telling = IdentityRefusal::NoRule;
+    for rule in rules {
+        match rule.mismatch(certificate, identity) {
+            None => return Ok(true),
+            Some(refusal) if rank(&refusal) > rank(&telling) => telling = refusal,
+            Some(_) => {}
+        }
+    }
+    Err(telling)
+}
+
+fn rank(refusal: &IdentityRefusal) -> u8 {
+    match refusal {
+        IdentityRefusal::NoRule => 0,
+        IdentityRefusal::OtherIdentity { .. } => 1,
+        IdentityRefusal::OtherIssuer { .. } => 2,
+        IdentityRefusal::ClaimAbsent { .. } | IdentityRefusal::OtherClaim { .. } => 3,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_anchored() {
+        let pattern = Pattern::matching("identity", r"alice@lab\.dev").unwrap();
+        assert!(pattern.accepts("alice@lab.dev"));
+        for other in [
+            "malice@lab.dev",
+            "alice@lab.dev.evil.io",
+            "alice@lab.dev\n",
+            "\nalice@lab.dev",
+            "x\nalice@lab.dev\nx",
+        ] {
+            assert!(!pattern.accepts(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn alternatives_do_not_escape_the_anchors() {
+        let pattern = Pattern::matching("identity", "alice|bob").unwrap();
+        assert!(pattern.accepts("alice") && pattern.accepts("bob"));
+        assert!(!pattern.accepts("alicex") && !pattern.accepts("xbob"));
+        assert_eq!(
+            Pattern::matching("identity", "a)|(?:b").unwrap_err().code(),
+            "pattern-syntax"
+        );
+        // An inline flag inside cannot turn `\z` into a line end.
+        let pattern = Pattern::matching("identity", "(?m)alice").unwrap();
+        assert!(!pattern.accepts("alice\nmallory"));
+    }
+
+    #[test]
+    fn empty_and_huge_patterns_are_refused() {
+        assert_eq!(
+            Pattern::exact("identity", "").unwrap_err().code(),
+            "pattern-empty"
+        );
+        assert_eq!(
+            Pattern::matching("identity", "").unwrap_err().code(),
+            "pattern-empty"
+        );
+        assert_eq!(
+            Pattern::matching("identity", &"a".repeat(MAX_PATTERN + 1))
+                .unwrap_err()
+                .code(),
+            "pattern-too-long"
+        );
+        assert_eq!(
+            Pattern::matching("identity", "(a{1000}){1000}")
+                .unwrap_err()
+                .code(),
+            "pattern-syntax"
+        );
+    }
+
+    #[test]
+    fn exact_is_byte_exact() {
+        let pattern = Pattern::exact("identity", "alice@example.test").unwrap();
+        for other in [
+            "ALICE@example.test",
+            "alice@example.test.",
+            "alice@example.test\0",
+            "аlice@example.test",
+        ] {
+            assert!(!pattern.accepts(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_needs_both_halves() {
+        let alice = || vec![Pattern::exact("identity", "alice").unwrap()];
+        assert_eq!(
+            Rule::new(alice(), vec![], vec![]).unwrap_err().code(),
+            "identity-without-issuer"
+        );
+        assert_eq!(
+            Rule::new(vec![], alice(), vec![]).unwrap_err().code(),
+            "issuer-without-identity"
+        );
+    }
+}

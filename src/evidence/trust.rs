@@ -1,10 +1,175 @@
 //! The trust root: which logs, CT logs, certificate authorities and timestamp
 //! authorities are believed, and when. One type, whether it comes from a
-//! `trusted_root.json`, from single PEM files, or is the built-in one.
+//! `trusted_root.json` (Sigstore protobuf-specs, `sigstore_trustroot.proto`),
+//! from gitsign's single PEM files, or is the built-in one.
 //!
-//! Not checked here: signatures of any kind (`keys.rs`, `chain.rs`).
+//! A key of a kind that is not known here is left out and named in
+//! [`TrustedRoot::left_out`], so that a newer file still serves; anything else
+//! that cannot be read refuses the whole file.
+//!
+//! Not checked here: signatures of any kind (`keys.rs`, `chain.rs`,
+//! `timestamp.rs`), and whether the file itself is genuine: it is the caller
+//! who says which file to believe.
 
-use super::{UnixTime, certificate::Certificate, keys::PublicKey};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    UnixTime,
+    certificate::{Certificate, CertificateRefusal},
+    keys::{KeyAlgorithm, KeyRefusal, PublicKey},
+    refusal::reasons,
+};
+
+/// The largest trust root that is read, in bytes.
+pub const MAX_TRUSTED_ROOT: usize = 1 << 20;
+/// The most logs, authorities or timestamp authorities of one kind.
+pub const MAX_ENTRIES: usize = 64;
+/// The longest chain of one authority, the root included.
+pub const MAX_CHAIN: usize = 8;
+
+/// The media type that is written: the one that every client reads.
+const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.trustedroot+json;version=0.1";
+/// The media types that are read.
+const MEDIA_TYPES: [&str; 3] = [
+    MEDIA_TYPE,
+    "application/vnd.dev.sigstore.trustedroot.v0.1+json",
+    "application/vnd.dev.sigstore.trustedroot.v0.2+json",
+];
+
+/// The trusted root of the public Sigstore, as the package that carries it had
+/// it when this program was built.
+pub const PUBLIC_GOOD: &str =
+    include_str!(concat!(env!("OUT_DIR"), "/public_good_trusted_root.json"));
+
+reasons! {
+    /// Why a trust root is not read.
+    pub enum TrustRefusal {
+        /// More than [`MAX_TRUSTED_ROOT`] bytes.
+        #[code = "trust-too-large"]
+        #[error("the trusted root has {bytes} bytes, more than {MAX_TRUSTED_ROOT}")]
+        TooLarge {
+            /// Bytes found.
+            bytes: usize,
+        },
+        /// Not the JSON of a trusted root.
+        #[code = "trust-json"]
+        #[error("not the JSON of a trusted root: {why}")]
+        Json {
+            /// What the JSON reader said, with line and column.
+            why: String,
+        },
+        /// Another media type.
+        #[code = "trust-media-type"]
+        #[error("the media type is {found:?}, not that of a trusted root")]
+        MediaType {
+            /// The media type found.
+            found: String,
+        },
+        /// More entries than are read.
+        #[code = "trust-too-many"]
+        #[error("{what}: {found} entries, more than {limit}")]
+        TooMany {
+            /// Which list.
+            what: &'static str,
+            /// Entries found.
+            found: usize,
+            /// The limit.
+            limit: usize,
+        },
+        /// Base64 that is not strict base64.
+        #[code = "trust-base64"]
+        #[error("{place}: not base64")]
+        Base64 {
+            /// Where in the file.
+            place: String,
+        },
+        /// A time that is not RFC 3339.
+        #[code = "trust-time"]
+        #[error("{place}: {found:?} is not an RFC 3339 time")]
+        Time {
+            /// Where in the file.
+            place: String,
+            /// The text found.
+            found: String,
+        },
+        /// Without a start nobody knows since when a key is to be believed.
+        #[code = "trust-no-start"]
+        #[error("{place}: validFor has no start")]
+        NoStart {
+            /// Where in the file.
+            place: String,
+        },
+        /// A window that ends before it starts.
+        #[code = "trust-window"]
+        #[error("{place}: valid from {start} to {end}, which is before it")]
+        Window {
+            /// Where in the file.
+            place: String,
+            /// Unix seconds.
+            start: UnixTime,
+            /// Unix seconds.
+            end: UnixTime,
+        },
+        /// A key that cannot be read though its kind is known.
+        #[code = "trust-key"]
+        #[error("{place}: {why}")]
+        Key {
+            /// Where in the file.
+            place: String,
+            /// Why.
+            why: KeyRefusal,
+        },
+        /// A certificate that cannot be read.
+        #[code = "trust-certificate"]
+        #[error("{place}: {why}")]
+        Certificate {
+            /// Where in the file.
+            place: String,
+            /// Why.
+            why: CertificateRefusal,
+        },
+        /// An authority without a certificate.
+        #[code = "trust-no-certificate"]
+        #[error("{place}: no certificate")]
+        NoCertificate {
+            /// Where in the file.
+            place: String,
+        },
+        /// A log id of another length than SHA-256.
+        #[code = "trust-log-id"]
+        #[error("{place}: the log id has {bytes} bytes, not 32")]
+        LogId {
+            /// Where in the file.
+            place: String,
+            /// Bytes found.
+            bytes: usize,
+        },
+        /// Two different keys under one log id: an entry could choose.
+        #[code = "trust-duplicate-log-id"]
+        #[error("{place}: another key has the same log id")]
+        DuplicateLogId {
+            /// Where in the file.
+            place: String,
+        },
+        /// A hash that no log here uses.
+        #[code = "trust-hash"]
+        #[error("{place}: the log hashes with {found:?}, only SHA2_256 is known")]
+        HashAlgorithm {
+            /// Where in the file.
+            place: String,
+            /// The name found.
+            found: String,
+        },
+        /// PEM certificates of which none is a root.
+        #[code = "trust-no-root"]
+        #[error("none of the {certificates} certificates is self-signed: there is no root")]
+        NoRoot {
+            /// Certificates found.
+            certificates: usize,
+        },
+    }
+}
 
 /// A closed interval of time; `end` absent means "still".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,4 +247,576 @@ pub struct TrustedRoot {
     pub authorities: Vec<CertificateAuthority>,
     /// RFC 3161 authorities.
     pub timestamp_authorities: Vec<TimestampAuthority>,
+    /// What the file holds and this version does not understand, in words.
+    pub left_out: Vec<String>,
+}
+
+/// The window of a key that came as a bare PEM file: nothing limits it.
+const UNBOUNDED: Window = Window {
+    start: 0,
+    end: None,
+};
+
+impl TrustedRoot {
+    /// Reads a `trusted_root.json`.
+    ///
+    /// # Errors
+    /// See [`TrustRefusal`]: size, JSON, media type, an entry without a start of
+    /// validity, a key or certificate that is damaged, one log id for two keys.
+    pub fn from_json(json: &[u8]) -> Result<Self, TrustRefusal> {
+        if json.len() > MAX_TRUSTED_ROOT {
+            return Err(TrustRefusal::TooLarge { bytes: json.len() });
+        }
+        let file: File = serde_json::from_slice(json).map_err(|error| TrustRefusal::Json {
+            why: error.to_string(),
+        })?;
+        if !MEDIA_TYPES.contains(&file.media_type.as_str()) {
+            return Err(TrustRefusal::MediaType {
+                found: file.media_type,
+            });
+        }
+        let mut root = Self::default();
+        for (place, log) in numbered("tlogs", file.tlogs)? {
+            if let Some((log_id, key, window)) = root.instance(&place, &log)? {
+                root.logs.push(TransparencyLog {
+                    base_url: log.base_url,
+                    key,
+                    log_id: log_id.to_vec(),
+                    window,
+                });
+            }
+        }
+        for (place, log) in numbered("ctlogs", file.ctlogs)? {
+            if let Some((log_id, key, window)) = root.instance(&place, &log)? {
+                root.ct_logs.push(CtLog {
+                    base_url: log.base_url,
+                    key,
+                    log_id,
+                    window,
+                });
+            }
+        }
+        for (place, authority) in numbered("certificateAuthorities", file.certificate_authorities)?
+        {
+            root.authorities.push(CertificateAuthority {
+                window: authority.window(&place)?,
+                chain: authority.chain(&place)?,
+                uri: authority.uri,
+            });
+        }
+        for (place, authority) in numbered("timestampAuthorities", file.timestamp_authorities)? {
+            root.timestamp_authorities.push(TimestampAuthority {
+                window: authority.window(&place)?,
+                chain: authority.chain(&place)?,
+                uri: authority.uri,
+            });
+        }
+        root.refuse_shared_log_ids()?;
+        Ok(root)
+    }
+
+    /// The trust root as a `trusted_root.json` that every Sigstore client reads.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let instance = |base_url: &str, key: &PublicKey, log_id: &[u8], window: &Window| Instance {
+            base_url: base_url.to_owned(),
+            hash_algorithm: Some("SHA2_256".to_owned()),
+            public_key: Some(Key {
+                raw_bytes: BASE64_STANDARD.encode(key.spki()),
+                key_details: key_details(key.algorithm()).to_owned(),
+                valid_for: Some(window.into()),
+            }),
+            log_id: Some(LogId {
+                key_id: BASE64_STANDARD.encode(log_id),
+            }),
+        };
+        let authority = |uri: &str, chain: &[Certificate], window: &Window| Authority {
+            subject: None,
+            uri: uri.to_owned(),
+            cert_chain: Some(Chain {
+                certificates: chain
+                    .iter()
+                    .map(|certificate| Raw {
+                        raw_bytes: BASE64_STANDARD.encode(certificate.der()),
+                    })
+                    .collect(),
+            }),
+            valid_for: Some(window.into()),
+        };
+        let file = File {
+            media_type: MEDIA_TYPE.to_owned(),
+            tlogs: self
+                .logs
+                .iter()
+                .map(|log| instance(&log.base_url, &log.key, &log.log_id, &log.window))
+                .collect(),
+            certificate_authorities: self
+                .authorities
+                .iter()
+                .map(|one| authority(&one.uri, &one.chain, &one.window))
+                .collect(),
+            ctlogs: self
+                .ct_logs
+                .iter()
+                .map(|log| instance(&log.base_url, &log.key, &log.log_id, &log.window))
+                .collect(),
+            timestamp_authorities: self
+                .timestamp_authorities
+                .iter()
+                .map(|one| authority(&one.uri, &one.chain, &one.window))
+                .collect(),
+        };
+        serde_json::to_string_pretty(&file).unwrap_or_default()
+    }
+
+    /// Replaces the certificate authorities by those of a PEM file with roots
+    /// and intermediates in any order (gitsign's `fulcioRoot`,
+    /// `SIGSTORE_ROOT_FILE`). Self-issued certificates are roots; every other
+    /// certificate gets the chains that lead from it to a root by name.
+    ///
+    /// # Errors
+    /// PEM or a certificate is damaged, there are too many, or no root is there.
+    pub fn set_authorities_pem(&mut self, pem: &str) -> Result<(), TrustRefusal> {
+        let certificates = certificates_of_pem("Fulcio root file", pem)?;
+        self.authorities = chains(&certificates)?
+            .into_iter()
+            .map(|chain| CertificateAuthority {
+                uri: String::new(),
+                chain,
+                window: UNBOUNDED,
+            })
+            .collect();
+        Ok(())
+    }
+
+    /// Replaces the logs by the one of this PEM key (gitsign's
+    /// `SIGSTORE_REKOR_PUBLIC_KEY`). `base_url` is the configured Rekor: its host
+    /// is the origin of a Rekor v2 log, whose id depends on it.
+    ///
+    /// # Errors
+    /// The key is damaged or of an unknown kind.
+    pub fn set_log_pem(&mut self, pem: &str, base_url: &str) -> Result<(), TrustRefusal> {
+        let key = PublicKey::from_pem(pem).map_err(|why| TrustRefusal::Key {
+            place: "Rekor public key file".to_owned(),
+            why,
+        })?;
+        let v1_id = key.sha256();
+        let ed25519 = (key.algorithm() == KeyAlgorithm::Ed25519)
+            .then(|| <[u8; 32]>::try_from(key.material()).ok())
+            .flatten();
+        let log_id = match (ed25519, host_of(base_url)) {
+            (Some(bytes), Some(host)) => super::checkpoint::ed25519_key_id(host, &bytes),
+            _ => v1_id,
+        };
+        self.logs = vec![TransparencyLog {
+            base_url: base_url.to_owned(),
+            key,
+            log_id: log_id.to_vec(),
+            window: UNBOUNDED,
+        }];
+        Ok(())
+    }
+
+    /// Replaces the CT logs by the one of this key, PEM or DER (gitsign's
+    /// `SIGSTORE_CT_LOG_PUBLIC_KEY_FILE`).
+    ///
+    /// # Errors
+    /// The key is damaged or of an unknown kind.
+    pub fn set_ct_log_key(&mut self, key: &[u8]) -> Result<(), TrustRefusal> {
+        let parsed = match std::str::from_utf8(key) {
+            Ok(pem) if pem.contains("-----BEGIN ") => PublicKey::from_pem(pem),
+            _ => PublicKey::from_spki(key),
+        };
+        let key = parsed.map_err(|why| TrustRefusal::Key {
+            place: "CT log public key file".to_owned(),
+            why,
+        })?;
+        self.ct_logs = vec![CtLog {
+            base_url: String::new(),
+            log_id: key.sha256(),
+            key,
+            window: UNBOUNDED,
+        }];
+        Ok(())
+    }
+
+    /// Replaces the timestamp authorities by those of a PEM file (gitsign's
+    /// `timestampCertChain`): the signing certificate first, then its issuers.
+    ///
+    /// # Errors
+    /// PEM or a certificate is damaged, or no certificate is there.
+    pub fn set_timestamp_authority_pem(&mut self, pem: &str) -> Result<(), TrustRefusal> {
+        let chain = certificates_of_pem("timestamp certificate chain", pem)?;
+        self.timestamp_authorities = vec![TimestampAuthority {
+            uri: String::new(),
+            chain,
+            window: UNBOUNDED,
+        }];
+        Ok(())
+    }
+
+    /// Reads key, id and window of a log; `None` when its key is of a kind that
+    /// this version does not know.
+    fn instance(
+        &mut self,
+        place: &str,
+        log: &Instance,
+    ) -> Result<Option<([u8; 32], PublicKey, Window)>, TrustRefusal> {
+        if let Some(found) = &log.hash_algorithm
+            && found != "SHA2_256"
+        {
+            return Err(TrustRefusal::HashAlgorithm {
+                place: place.to_owned(),
+                found: found.clone(),
+            });
+        }
+        let Some(key) = &log.public_key else {
+            self.left_out.push(format!("{place}: no public key"));
+            return Ok(None);
+        };
+        let window = window(place, key.valid_for.as_ref())?;
+        let spki = base64(&key.raw_bytes, place)?;
+        let public = match PublicKey::from_spki(&spki) {
+            Ok(public) => public,
+            Err(why) if is_unknown_kind(&why) => {
+                self.left_out
+                    .push(format!("{place}: {} ({why})", key.key_details));
+                return Ok(None);
+            }
+            Err(why) => {
+                return Err(TrustRefusal::Key {
+                    place: place.to_owned(),
+                    why,
+                });
+            }
+        };
+        let log_id = match &log.log_id {
+            Some(id) => base64(&id.key_id, place)?,
+            None => public.sha256().to_vec(),
+        };
+        let log_id: [u8; 32] = log_id
+            .as_slice()
+            .try_into()
+            .map_err(|_| TrustRefusal::LogId {
+                place: place.to_owned(),
+                bytes: log_id.len(),
+            })?;
+        Ok(Some((log_id, public, window)))
+    }
+
+    /// One id, one key: an entry names its log by id alone.
+    fn refuse_shared_log_ids(&self) -> Result<(), TrustRefusal> {
+        let logs = self
+            .logs
+            .iter()
+            .map(|log| (log.log_id.as_slice(), &log.key));
+        let ct_logs = self
+            .ct_logs
+            .iter()
+            .map(|log| (log.log_id.as_slice(), &log.key));
+        for (name, list) in [
+            ("tlogs", logs.collect::<Vec<_>>()),
+            ("ctlogs", ct_logs.collect::<Vec<_>>()),
+        ] {
+            for (nth, (id, key)) in list.iter().enumerate() {
+                let shared = list
+                    .iter()
+                    .take(nth)
+                    .any(|(other, other_key)| other == id && other_key.spki() != key.spki());
+                if shared {
+                    return Err(TrustRefusal::DuplicateLogId {
+                        place: format!("{name}[{nth}]"),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key that may well be good, but that this build has no use for.
+fn is_unknown_kind(why: &KeyRefusal) -> bool {
+    matches!(
+        why,
+        KeyRefusal::UnknownAlgorithm { .. }
+            | KeyRefusal::UnknownCurve { .. }
+            | KeyRefusal::NotInThisBuild { .. }
+    )
+}
+
+/// The name of a key's algorithm in `sigstore_common.proto`, `PublicKeyDetails`.
+#[must_use]
+pub fn key_details(algorithm: KeyAlgorithm) -> &'static str {
+    match algorithm {
+        KeyAlgorithm::P256 => "PKIX_ECDSA_P256_SHA_256",
+        KeyAlgorithm::P384 => "PKIX_ECDSA_P384_SHA_384",
+        KeyAlgorithm::P521 => "PKIX_ECDSA_P521_SHA_512",
+        KeyAlgorithm::Rsa { bits } if bits <= 2048 => "PKIX_RSA_PKCS1V15_2048_SHA256",
+        KeyAlgorithm::Rsa { bits } if bits <= 3072 => "PKIX_RSA_PKCS1V15_3072_SHA256",
+        KeyAlgorithm::Rsa { .. } => "PKIX_RSA_PKCS1V15_4096_SHA256",
+        KeyAlgorithm::Ed25519 => "PKIX_ED25519",
+    }
+}
+
+/// The host of a URL, without user, port and path.
+#[must_use]
+pub fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host_port = authority.rsplit('@').next()?;
+    let host = match host_port.strip_prefix('[') {
+        Some(v6) => v6.split(']').next()?,
+        None => host_port.split(':').next()?,
+    };
+    (!host.is_empty()).then_some(host)
+}
+
+fn certificates_of_pem(place: &str, pem: &str) -> Result<Vec<Certificate>, TrustRefusal> {
+    if pem.len() > MAX_TRUSTED_ROOT {
+        return Err(TrustRefusal::TooLarge { bytes: pem.len() });
+    }
+    let certificates = Certificate::pem_chain(pem).map_err(|why| TrustRefusal::Certificate {
+        place: place.to_owned(),
+        why,
+    })?;
+    if certificates.is_empty() {
+        return Err(TrustRefusal::NoCertificate {
+            place: place.to_owned(),
+        });
+    }
+    if certificates.len() > MAX_ENTRIES {
+        return Err(TrustRefusal::TooMany {
+            what: "certificates",
+            found: certificates.len(),
+            limit: MAX_ENTRIES,
+        });
+    }
+    Ok(certificates)
+}
+
+/// Every chain by name from a certificate to a self-issued one, the
+/// certificate first. Bounded by [`MAX_CHAIN`] and [`MAX_ENTRIES`]; signatures
+/// are checked when a leaf is.
+fn chains(certificates: &[Certificate]) -> Result<Vec<Vec<Certificate>>, TrustRefusal> {
+    let self_issued = |one: &Certificate| one.subject_der() == one.issuer_der();
+    if !certificates.iter().any(self_issued) {
+        return Err(TrustRefusal::NoRoot {
+            certificates: certificates.len(),
+        });
+    }
+    let mut complete = Vec::new();
+    let mut open: Vec<Vec<&Certificate>> = certificates.iter().map(|one| vec![one]).collect();
+    while let Some(path) = open.pop() {
+        let Some(last) = path.last() else { continue };
+        if self_issued(last) {
+            complete.push(path.into_iter().cloned().collect());
+            if complete.len() > MAX_ENTRIES {
+                return Err(TrustRefusal::TooMany {
+                    what: "certificate chains",
+                    found: complete.len(),
+                    limit: MAX_ENTRIES,
+                });
+            }
+            continue;
+        }
+        if path.len() >= MAX_CHAIN {
+            continue;
+        }
+        let parents = certificates.iter().filter(|parent| {
+            parent.subject_der() == last.issuer_der()
+                && !path.iter().any(|known| known.der() == parent.der())
+        });
+        for parent in parents {
+            let mut longer = path.clone();
+            longer.push(parent);
+            open.push(longer);
+        }
+        if open.len() > MAX_ENTRIES * MAX_CHAIN {
+            return Err(TrustRefusal::TooMany {
+                what: "certificate paths",
+                found: open.len(),
+                limit: MAX_ENTRIES * MAX_CHAIN,
+            });
+        }
+    }
+    complete.reverse();
+    Ok(complete)
+}
+
+fn numbered<T>(name: &'static str, list: Vec<T>) -> Result<Vec<(String, T)>, TrustRefusal> {
+    if list.len() > MAX_ENTRIES {
+        return Err(TrustRefusal::TooMany {
+            what: name,
+            found: list.len(),
+            limit: MAX_ENTRIES,
+        });
+    }
+    Ok(list
+        .into_iter()
+        .enumerate()
+        .map(|(nth, one)| (format!("{name}[{nth}]"), one))
+        .collect())
+}
+
+fn base64(text: &str, place: &str) -> Result<Vec<u8>, TrustRefusal> {
+    BASE64_STANDARD
+        .decode(text)
+        .map_err(|_| TrustRefusal::Base64 {
+            place: place.to_owned(),
+        })
+}
+
+fn window(place: &str, range: Option<&TimeRange>) -> Result<Window, TrustRefusal> {
+    let no_start = || TrustRefusal::NoStart {
+        place: place.to_owned(),
+    };
+    let range = range.ok_or_else(no_start)?;
+    let start = time(place, range.start.as_deref().ok_or_else(no_start)?)?;
+    let end = range
+        .end
+        .as_deref()
+        .map(|end| time(place, end))
+        .transpose()?;
+    match end {
+        Some(end) if end < start => Err(TrustRefusal::Window {
+            place: place.to_owned(),
+            start,
+            end,
+        }),
+        _ => Ok(Window { start, end }),
+    }
+}
+
+fn time(place: &str, text: &str) -> Result<UnixTime, TrustRefusal> {
+    text.parse::<jiff::Timestamp>()
+        .map(jiff::Timestamp::as_second)
+        .map_err(|_| TrustRefusal::Time {
+            place: place.to_owned(),
+            found: text.to_owned(),
+        })
+}
+
+// The JSON shapes: sigstore_trustroot.proto in protobuf's JSON mapping.
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    #[serde(default)]
+    media_type: String,
+    #[serde(default)]
+    tlogs: Vec<Instance>,
+    #[serde(default)]
+    certificate_authorities: Vec<Authority>,
+    #[serde(default)]
+    ctlogs: Vec<Instance>,
+    #[serde(default)]
+    timestamp_authorities: Vec<Authority>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Instance {
+    #[serde(default)]
+    base_url: String,
+    hash_algorithm: Option<String>,
+    public_key: Option<Key>,
+    log_id: Option<LogId>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Key {
+    #[serde(default)]
+    raw_bytes: String,
+    #[serde(default)]
+    key_details: String,
+    valid_for: Option<TimeRange>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct TimeRange {
+    start: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<String>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LogId {
+    #[serde(default)]
+    key_id: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Authority {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject: Option<serde_json::Value>,
+    #[serde(default)]
+    uri: String,
+    cert_chain: Option<Chain>,
+    valid_for: Option<TimeRange>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Chain {
+    #[serde(default)]
+    certificates: Vec<Raw>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    #[serde(default)]
+    raw_bytes: String,
+}
+
+impl Authority {
+    fn window(&self, place: &str) -> Result<Window, TrustRefusal> {
+        window(place, self.valid_for.as_ref())
+    }
+
+    fn chain(&self, place: &str) -> Result<Vec<Certificate>, TrustRefusal> {
+        let certificates = self
+            .cert_chain
+            .as_ref()
+            .map(|chain| chain.certificates.as_slice())
+            .unwrap_or_default();
+        if certificates.is_empty() {
+            return Err(TrustRefusal::NoCertificate {
+                place: place.to_owned(),
+            });
+        }
+        if certificates.len() > MAX_CHAIN {
+            return Err(TrustRefusal::TooMany {
+                what: "certificates of one chain",
+                found: certificates.len(),
+                limit: MAX_CHAIN,
+            });
+        }
+        certificates
+            .iter()
+            .map(|raw| {
+                let der = base64(&raw.raw_bytes, place)?;
+                Certificate::from_der(&der).map_err(|why| TrustRefusal::Certificate {
+                    place: place.to_owned(),
+                    why,
+                })
+            })
+            .collect()
+    }
+}
+
+impl From<&Window> for TimeRange {
+    fn from(window: &Window) -> Self {
+        let text = |at: UnixTime| {
+            jiff::Timestamp::from_second(at)
+                .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+                .to_string()
+        };
+        Self {
+            start: Some(text(window.start)),
+            end: window.end.map(text),
+        }
+    }
 }

@@ -1,1 +1,1143 @@
-//! (to be written)
+//! The one verification, in nine numbered steps. Each step hands on a value
+//! that the next one needs, so none can be left out:
+//!
+//! ```text
+//! 1 read → Read → 2 content → Bound → 3 signature → Signed → 4 entry → Described
+//!   → 5 inclusion → Logged → 6 time → Timed → 7 chain → Chained → 8 SCT → Attested
+//!   → 9 identity → Verified
+//! ```
+//!
+//! What is compared in each step, and what a good verdict does not prove, is in
+//! `docs/verification.md` under the same numbers.
+//!
+//! *Not checked here:* whether the object is the one that a name means
+//! (`host/git.rs` resolves it once), what a branch or a path allows (`policy/`),
+//! and whether the log shows everybody the same tree.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    UnixTime, armor,
+    certificate::{Certificate, CertificateRefusal, Identity},
+    chain::{self, ChainRefusal},
+    checkpoint::{self, LogKind, LogVerifier, NoteRefusal},
+    entry::{self, EntryRefusal, LogEntry},
+    identity::{self, IdentityRefusal, Wanted},
+    keys::KeyRefusal,
+    merkle::{self, MerkleRefusal},
+    object::{self, HashKind, ObjectKind, ObjectRefusal},
+    refusal::{Step, hex, reasons},
+    sct::{self, SctRefusal},
+    signed_data::{self, CmsRefusal, Digest, SignedMessage},
+    timestamp::{self, TimestampRefusal},
+    trust::{TransparencyLog, TrustedRoot},
+};
+
+/// How far the signing time that the signer wrote may lie outside the
+/// certificate's validity, in seconds. The signer's clock is not trusted, but
+/// one that is this far off is a sign of trouble.
+pub const SIGNING_TIME_TOLERANCE: i64 = 300;
+/// The most timestamps of one signature.
+pub const MAX_TIMESTAMPS: usize = 8;
+/// The most candidates among entries that were looked up in a log.
+pub const MAX_FOUND_ENTRIES: usize = 64;
+
+/// What is to be verified: bytes only.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// What git signed: the object without its signature. `None` for a CMS that
+    /// carries its own content.
+    pub payload: Option<&'a [u8]>,
+    /// The signature: one armoured block, or DER.
+    pub signature: &'a [u8],
+    /// The hash of the repository, which object ids in online entries need.
+    pub hash: HashKind,
+}
+
+/// What the subject is held against.
+#[derive(Debug, Clone, Copy)]
+pub struct Against<'a> {
+    /// Who is believed.
+    pub trust: &'a TrustedRoot,
+    /// Who is asked for.
+    pub wanted: &'a Wanted,
+    /// Entries that a log's search answered for this certificate; believed no
+    /// more than an embedded one.
+    pub found: &'a [LogEntry],
+}
+
+reasons! {
+    /// Reasons that no single part of the evidence can give.
+    pub enum Mismatch {
+        /// Neither a payload nor content inside the CMS.
+        #[code = "no-content"]
+        #[error("nothing was signed: no payload was given and the CMS carries no content")]
+        NoContent,
+        /// A detached signature that carries content nevertheless.
+        #[code = "content-in-detached"]
+        #[error("the CMS carries {bytes} bytes of content beside the payload that it is to sign")]
+        ContentInDetached {
+            /// Bytes of eContent.
+            bytes: usize,
+        },
+        /// A NUL ends what git shows, but not what was signed.
+        #[code = "payload-nul"]
+        #[error("the signed message holds a NUL at byte {at}: git shows only what stands before it")]
+        Nul {
+            /// Offset in the payload.
+            at: usize,
+        },
+        /// The content was changed after it was signed.
+        #[code = "digest-mismatch"]
+        #[error("the content's digest is {content}, the signature is over {signed}")]
+        Digest {
+            /// Hex.
+            content: String,
+            /// Hex.
+            signed: String,
+        },
+        /// Nothing to show that a log has recorded the signature.
+        #[code = "no-log-entry"]
+        #[error("no embedded log entry")]
+        NoEntry,
+        /// The search answered, but with nothing that belongs to this object.
+        #[code = "log-entry-not-found"]
+        #[error("none of the {candidates} entries that the log has for this certificate is for this object")]
+        NotFound {
+            /// Entries looked at.
+            candidates: usize,
+        },
+        /// Another kind of entry.
+        #[code = "entry-kind"]
+        #[error("the log entry is of kind {found:?}, not hashedrekord")]
+        EntryKind {
+            /// The kind found.
+            found: String,
+        },
+        /// The entry came with a body, which says something else.
+        #[code = "entry-body-mismatch"]
+        #[error("the log entry is about another digest, signature or certificate")]
+        EntryBody,
+        /// A log that nobody here believes.
+        #[code = "log-unknown"]
+        #[error("the entry is from log {log_id}, which the trusted root does not name")]
+        UnknownLog {
+            /// Hex.
+            log_id: String,
+        },
+        /// A promise alone is none.
+        #[code = "no-inclusion-proof"]
+        #[error("the log entry has no inclusion proof")]
+        NoProof,
+        /// The proof says one size, the log signed another.
+        #[code = "checkpoint-size-mismatch"]
+        #[error("the inclusion proof is for {proof} entries, the checkpoint for {checkpoint}")]
+        CheckpointSize {
+            /// Size in the proof.
+            proof: u64,
+            /// Size that the log signed.
+            checkpoint: u64,
+        },
+        /// A proof hash that is no SHA-256.
+        #[code = "proof-hash-length"]
+        #[error("the inclusion proof holds a hash that is not 32 bytes long")]
+        HashLength,
+        /// The proof says one root, the log signed another.
+        #[code = "checkpoint-root-mismatch"]
+        #[error("the inclusion proof leads to root {proof}, the checkpoint has {checkpoint}")]
+        CheckpointRoot {
+            /// Hex.
+            proof: String,
+            /// Hex.
+            checkpoint: String,
+        },
+        /// An index no tree can have.
+        #[code = "log-index"]
+        #[error("the log index {index} is not one of a tree of {size}")]
+        Index {
+            /// As found.
+            index: i64,
+            /// As found.
+            size: i64,
+        },
+        /// Rekor v2 has one index; two differ.
+        #[code = "log-index-mismatch"]
+        #[error("the entry says index {entry}, its proof {proof}")]
+        IndexMismatch {
+            /// In the entry.
+            entry: i64,
+            /// In the proof.
+            proof: i64,
+        },
+        /// Signed entry timestamps are Rekor v1's.
+        #[code = "set-in-v2"]
+        #[error("a Rekor v2 entry carries a signed entry timestamp")]
+        SetInV2,
+        /// Something is dated and nothing vouches for the date.
+        #[code = "no-trusted-time"]
+        #[error("no trusted time: the log did not sign one and there is no timestamp")]
+        NoTime,
+        /// More timestamps than are read.
+        #[code = "too-many-timestamps"]
+        #[error("{found} timestamps, more than {MAX_TIMESTAMPS}")]
+        TooManyTimestamps {
+            /// As found.
+            found: usize,
+        },
+        /// The log's key was not in use then.
+        #[code = "log-key-window"]
+        #[error("the entry is of {at}, outside the time in which the log's key is trusted")]
+        LogWindow {
+            /// Unix seconds.
+            at: UnixTime,
+        },
+        /// Signed outside the certificate's minutes.
+        #[code = "time-outside-certificate"]
+        #[error("signed at {at}, the certificate is valid from {not_before} to {not_after}")]
+        TimeOutsideCertificate {
+            /// Unix seconds, from the log or the timestamp.
+            at: UnixTime,
+            /// Unix seconds.
+            not_before: UnixTime,
+            /// Unix seconds.
+            not_after: UnixTime,
+        },
+        /// The signer's own clock disagrees by more than [`SIGNING_TIME_TOLERANCE`].
+        #[code = "signing-time"]
+        #[error("the signer's clock said {signing_time}, the certificate is valid from {not_before} to {not_after}")]
+        SigningTime {
+            /// Unix seconds, from the signed attributes.
+            signing_time: UnixTime,
+            /// Unix seconds.
+            not_before: UnixTime,
+            /// Unix seconds.
+            not_after: UnixTime,
+        },
+    }
+}
+
+/// One reason, out of the part of the evidence that gave it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub enum Reason {
+    /// The Git object's framing.
+    Object(#[from] ObjectRefusal),
+    /// The armour.
+    Armor(#[from] armor::ArmorRefusal),
+    /// The CMS.
+    Cms(#[from] CmsRefusal),
+    /// A certificate.
+    Certificate(#[from] CertificateRefusal),
+    /// A key or a signature made with it.
+    Key(#[from] KeyRefusal),
+    /// The log entry.
+    Entry(#[from] EntryRefusal),
+    /// The Merkle proof.
+    Merkle(#[from] MerkleRefusal),
+    /// The checkpoint.
+    Note(#[from] NoteRefusal),
+    /// The timestamp.
+    Timestamp(#[from] TimestampRefusal),
+    /// The chain.
+    Chain(#[from] ChainRefusal),
+    /// The SCT.
+    Sct(#[from] SctRefusal),
+    /// The identity.
+    Identity(#[from] IdentityRefusal),
+    /// Two parts that do not fit together.
+    Mismatch(#[from] Mismatch),
+}
+
+/// Why a signature is not good: the step and the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{step}: {reason}")]
+pub struct Refusal {
+    /// The step that said no.
+    pub step: Step,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Refusal {
+    /// The stable name of the reason.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match &self.reason {
+            Reason::Object(reason) => reason.code(),
+            Reason::Armor(reason) => reason.code(),
+            Reason::Cms(CmsRefusal::Certificate { why })
+            | Reason::Chain(ChainRefusal::LeafIdentity { why }) => why.code(),
+            Reason::Cms(reason) => reason.code(),
+            Reason::Certificate(reason) => reason.code(),
+            Reason::Key(reason) => reason.code(),
+            Reason::Entry(reason) => reason.code(),
+            Reason::Merkle(reason) => reason.code(),
+            Reason::Note(reason) => reason.code(),
+            Reason::Timestamp(reason) => reason.code(),
+            Reason::Chain(reason) => reason.code(),
+            Reason::Sct(reason) => reason.code(),
+            Reason::Identity(reason) => reason.code(),
+            Reason::Mismatch(reason) => reason.code(),
+        }
+    }
+
+    /// Whether more evidence could still make the signature good: there was no
+    /// log entry to judge. Everything else is a refusal.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::Mismatch(Mismatch::NoEntry | Mismatch::NotFound { .. })
+        )
+    }
+}
+
+/// Attaches the step to a reason.
+trait At<T> {
+    fn at(self, step: Step) -> Result<T, Refusal>;
+}
+
+impl<T, R: Into<Reason>> At<T> for Result<T, R> {
+    fn at(self, step: Step) -> Result<T, Refusal> {
+        self.map_err(|reason| Refusal {
+            step,
+            reason: reason.into(),
+        })
+    }
+}
+
+fn refuse<T>(step: Step, reason: impl Into<Reason>) -> Result<T, Refusal> {
+    Err(Refusal {
+        step,
+        reason: reason.into(),
+    })
+}
+
+/// Where the time of a signature comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeSource {
+    /// Rekor v1's integrated time, signed by the log (SET).
+    IntegratedTime,
+    /// An RFC 3161 timestamp.
+    Timestamp,
+}
+
+impl TimeSource {
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::IntegratedTime => "integrated time signed by the log",
+            Self::Timestamp => "RFC 3161 timestamp",
+        }
+    }
+}
+
+/// A good signature, and what is known of it.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// Who signed, and who vouches for that.
+    pub identity: Identity,
+    /// Whether the caller had asked for this identity; `false`: nobody asked.
+    pub named: bool,
+    /// When, from the log or a timestamp authority.
+    pub time: UnixTime,
+    /// Who says so.
+    pub time_source: TimeSource,
+    /// The log's global index, where the log's signature covers it.
+    pub log_index: Option<u64>,
+    /// The origin line of the checkpoint.
+    pub log_origin: String,
+    /// The leaf certificate.
+    pub certificate: Certificate,
+    /// The kind of object, where the payload is one.
+    pub kind: Option<ObjectKind>,
+}
+
+/// Hears of each step as it passes. Details are only put together for one that
+/// listens.
+pub trait Observer {
+    /// The step passed; `detail` says what was compared.
+    fn passed(&mut self, step: Step, detail: &dyn Fn() -> String);
+}
+
+/// Listens to nothing.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn passed(&mut self, _: Step, _: &dyn Fn() -> String) {}
+}
+
+/// Verifies: all nine steps, in order.
+///
+/// # Errors
+/// The first step that does not hold, with its reason.
+pub fn verify(
+    subject: &Subject<'_>,
+    against: &Against<'_>,
+    observer: &mut dyn Observer,
+) -> Result<Verified, Refusal> {
+    let signed = read(subject, observer)?
+        .content(observer)?
+        .signature(observer)?;
+    let attested = signed
+        .entry(against.trust, against.found, observer)?
+        .inclusion(observer)?
+        .time(against.trust, observer)?
+        .chain(against.trust, observer)?
+        .sct(against.trust, observer)?;
+    attested.identity(against.wanted, observer)
+}
+
+/// After step 1: read, nothing believed.
+pub struct Read<'a> {
+    message: SignedMessage,
+    payload: Option<&'a [u8]>,
+    kind: Option<ObjectKind>,
+    hash: HashKind,
+    armoured: &'a [u8],
+}
+
+/// Step 1: the armour is one strict block, the CMS is DER with one signer and
+/// within limits, and the payload is a well-formed commit or tag, or not a Git
+/// object at all.
+///
+/// # Errors
+/// Anything that cannot be read, or could be read in two ways.
+pub fn read<'a>(subject: &Subject<'a>, observer: &mut dyn Observer) -> Result<Read<'a>, Refusal> {
+    const STEP: Step = Step::Read;
+    let der = if subject.signature.first() == Some(&0x30) {
+        subject.signature.to_vec()
+    } else {
+        armor::decode(subject.signature).at(STEP)?
+    };
+    let message = signed_data::read(&der).at(STEP)?;
+    let kind = match (subject.payload, &message.content) {
+        (None, None) => return refuse(STEP, Mismatch::NoContent),
+        (Some(_), Some(content)) => {
+            return refuse(
+                STEP,
+                Mismatch::ContentInDetached {
+                    bytes: content.len(),
+                },
+            );
+        }
+        (None, Some(_)) => None,
+        (Some(payload), None) => payload_kind(payload).at(STEP)?,
+    };
+    observer.passed(STEP, &|| {
+        let what = kind.map_or("data".to_owned(), |kind| kind.to_string());
+        format!(
+            "a signed {what}; CMS of {} bytes, one signer, {}",
+            der.len(),
+            message.digest.name()
+        )
+    });
+    Ok(Read {
+        message,
+        payload: subject.payload,
+        kind,
+        hash: subject.hash,
+        armoured: subject.signature,
+    })
+}
+
+/// A payload that begins like a commit or a tag must be one in full; anything
+/// else (a push certificate, a file) is data.
+fn payload_kind(payload: &[u8]) -> Result<Option<ObjectKind>, Reason> {
+    if payload.starts_with(b"tree ") || payload.starts_with(b"object ") {
+        Ok(Some(object::check_payload(payload)?))
+    } else {
+        Ok(None)
+    }
+}
+
+/// After step 2: the signed attributes are about this content.
+pub struct Bound<'a> {
+    read: Read<'a>,
+}
+
+impl<'a> Read<'a> {
+    /// Step 2: the digest of the content is the one in the signed attributes
+    /// (RFC 5652 §5.4, §11.2; the content type was compared when it was read).
+    ///
+    /// # Errors
+    /// The digests differ: the content was changed.
+    pub fn content(self, observer: &mut dyn Observer) -> Result<Bound<'a>, Refusal> {
+        let content = self
+            .payload
+            .or(self.message.content.as_deref())
+            .unwrap_or_default();
+        let digest = self.message.digest.of(content);
+        if digest != self.message.message_digest {
+            return refuse(
+                Step::Content,
+                Mismatch::Digest {
+                    content: hex(&digest),
+                    signed: hex(&self.message.message_digest),
+                },
+            );
+        }
+        observer.passed(Step::Content, &|| {
+            format!(
+                "{} of {} bytes is {}",
+                self.message.digest.name(),
+                content.len(),
+                hex(&digest)
+            )
+        });
+        Ok(Bound { read: self })
+    }
+
+    /// What the CMS holds. Nothing of it is believed yet.
+    #[must_use]
+    pub fn message(&self) -> &SignedMessage {
+        &self.message
+    }
+}
+
+/// After step 3: whoever holds the leaf's key signed this content.
+pub struct Signed<'a> {
+    read: Read<'a>,
+}
+
+impl<'a> Bound<'a> {
+    /// Step 3: the leaf's key made the signature over the DER of the signed
+    /// attributes (RFC 5652 §5.4).
+    ///
+    /// # Errors
+    /// The key is unusable or the signature is not its.
+    pub fn signature(self, observer: &mut dyn Observer) -> Result<Signed<'a>, Refusal> {
+        let message = &self.read.message;
+        message
+            .leaf
+            .public_key()
+            .at(Step::Signature)?
+            .verify(
+                message.signature_algorithm,
+                &message.attributes,
+                &message.signature,
+            )
+            .at(Step::Signature)?;
+        observer.passed(Step::Signature, &|| {
+            format!(
+                "{} by the key of certificate {}",
+                message.signature_algorithm,
+                message.leaf.sha1_hex()
+            )
+        });
+        Ok(Signed { read: self.read })
+    }
+}
+
+/// What the log was given: the digest and the signature over it.
+struct Recorded {
+    algorithm: Digest,
+    digest: Vec<u8>,
+    signature: Vec<u8>,
+    what: &'static str,
+}
+
+/// After step 4: an entry that would be about this signature, if a log holds it.
+pub struct Described<'a, 't> {
+    read: Read<'a>,
+    entry: LogEntry,
+    log: &'t TransparencyLog,
+    version: LogKind,
+    body: Vec<u8>,
+}
+
+impl<'a> Signed<'a> {
+    /// The leaf certificate, whose key made the signature. Its chain is not
+    /// checked yet.
+    #[must_use]
+    pub fn leaf(&self) -> &Certificate {
+        &self.read.message.leaf
+    }
+
+    /// Whether the signature carries its log entry.
+    #[must_use]
+    pub fn has_entry(&self) -> bool {
+        self.read.message.log_entry.is_some()
+    }
+
+    /// Step 4: the log entry is a hashedrekord of *this* digest, signature and
+    /// certificate. The body is built anew from them; what the entry brought
+    /// along may only be equal to it.
+    ///
+    /// # Errors
+    /// No entry, another kind, a body about something else, an unknown log.
+    pub fn entry<'t>(
+        self,
+        trust: &'t TrustedRoot,
+        found: &[LogEntry],
+        observer: &mut dyn Observer,
+    ) -> Result<Described<'a, 't>, Refusal> {
+        const STEP: Step = Step::Entry;
+        let message = &self.read.message;
+        let (entry, recorded) = match &message.log_entry {
+            Some(bytes) => (
+                LogEntry::from_protobuf(bytes).at(STEP)?,
+                self.read.attributes_recorded(),
+            ),
+            None if found.is_empty() => {
+                // No entry of any log could help a certificate that is not one
+                // of Sigstore's: that is a refusal, not a lack of evidence.
+                chain::sigstore_leaf(&message.leaf).at(Step::Chain)?;
+                return refuse(STEP, Mismatch::NoEntry);
+            }
+            None => self.read.choose(found).at(STEP)?,
+        };
+        if entry.kind != "hashedrekord" {
+            return refuse(STEP, Mismatch::EntryKind { found: entry.kind });
+        }
+        let Some(log) = trust.logs.iter().find(|log| log.log_id == entry.log_id) else {
+            return refuse(
+                STEP,
+                Mismatch::UnknownLog {
+                    log_id: hex(&entry.log_id),
+                },
+            );
+        };
+        let version = log_kind(&entry);
+        let body = match version {
+            LogKind::RekorV1 => entry::hashedrekord_v1_body(
+                recorded.algorithm.name(),
+                &recorded.digest,
+                &recorded.signature,
+                &message.leaf.to_pem(),
+            ),
+            LogKind::RekorV2 => entry::hashedrekord_v2(
+                &recorded.digest,
+                &recorded.signature,
+                message.leaf.der(),
+                message.leaf.public_key().at(STEP)?,
+            )
+            .at(STEP)?,
+        };
+        if entry.body.as_ref().is_some_and(|brought| *brought != body) {
+            return refuse(STEP, Mismatch::EntryBody);
+        }
+        observer.passed(STEP, &|| {
+            format!(
+                "hashedrekord {} rebuilt from {} ({} {}), the signature and the certificate",
+                match version {
+                    LogKind::RekorV1 => "0.0.1",
+                    LogKind::RekorV2 => "0.0.2",
+                },
+                recorded.what,
+                recorded.algorithm.name(),
+                hex(&recorded.digest)
+            )
+        });
+        Ok(Described {
+            read: self.read,
+            entry,
+            log,
+            version,
+            body,
+        })
+    }
+}
+
+/// Which generation of Rekor an entry is from: its checkpoint's origin tells.
+/// Without a checkpoint it does not matter, there is no proof.
+fn log_kind(entry: &LogEntry) -> LogKind {
+    let origin = entry
+        .proof
+        .as_ref()
+        .and_then(|proof| proof.checkpoint.lines().next())
+        .unwrap_or_default();
+    LogKind::of_origin(origin)
+}
+
+/// Digest and signature of a logged hashedrekord 0.0.1, to find out whether it
+/// may be about this object. What is found is then rebuilt, not believed.
+struct HashedRekord {
+    digest: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl HashedRekord {
+    fn read(body: &[u8]) -> Option<Self> {
+        let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let digest = body.pointer("/spec/data/hash/value")?.as_str()?;
+        let signature = body.pointer("/spec/signature/content")?.as_str()?;
+        Some(Self {
+            digest: unhex(digest)?,
+            signature: BASE64_STANDARD.decode(signature).ok()?,
+        })
+    }
+}
+
+impl Read<'_> {
+    /// What the log was given if the proof is embedded: the digest of the
+    /// signed attributes, and the CMS signature itself.
+    fn attributes_recorded(&self) -> Recorded {
+        Recorded {
+            algorithm: self.message.digest,
+            digest: self.message.digest.of(&self.message.attributes),
+            signature: self.message.signature.clone(),
+            what: "the signed attributes",
+        }
+    }
+
+    /// Among entries that a search answered, the one about this object: either
+    /// the digest of the signed attributes under the CMS signature, or an object
+    /// id of this object under a second signature by the same key (gitsign's
+    /// online form).
+    fn choose(&self, found: &[LogEntry]) -> Result<(LogEntry, Recorded), Reason> {
+        let not_found = || Mismatch::NotFound {
+            candidates: found.len(),
+        };
+        let message = &self.message;
+        let attributes = self.attributes_recorded();
+        let ids = match (self.kind, self.payload) {
+            (Some(kind), Some(payload)) => {
+                object::online_ids(kind, self.hash, payload, self.armoured)
+            }
+            _ => Vec::new(),
+        };
+        let key = message.leaf.public_key()?;
+        for candidate in found.iter().take(MAX_FOUND_ENTRIES) {
+            let Some(body) = candidate.body.as_deref().and_then(HashedRekord::read) else {
+                continue;
+            };
+            if body.digest == attributes.digest && body.signature == attributes.signature {
+                return Ok((candidate.clone(), attributes));
+            }
+            let named = ids
+                .iter()
+                .find(|id| Sha256::digest(id.as_bytes()).as_slice() == body.digest.as_slice());
+            if let Some(id) = named
+                && key
+                    .verify(key.default_algorithm(), id.as_bytes(), &body.signature)
+                    .is_ok()
+            {
+                let recorded = Recorded {
+                    algorithm: Digest::Sha256,
+                    digest: body.digest,
+                    signature: body.signature,
+                    what: "the object id",
+                };
+                return Ok((candidate.clone(), recorded));
+            }
+        }
+        Err(not_found().into())
+    }
+}
+
+/// After step 5: a trusted log holds the entry.
+pub struct Logged<'a, 't> {
+    described: Described<'a, 't>,
+    origin: String,
+    /// The integrated time and global index, where the log signed them.
+    promised: Option<(UnixTime, u64)>,
+}
+
+impl<'a, 't> Described<'a, 't> {
+    /// Step 5: the rebuilt body is in the tree of a checkpoint that the log's
+    /// key signed (RFC 9162 §2.1.3.2, C2SP tlog-checkpoint), and the signed
+    /// entry timestamp, where there is one, is the log's (Rekor v1).
+    ///
+    /// # Errors
+    /// No proof, a proof of something else, a checkpoint of somebody else.
+    pub fn inclusion(self, observer: &mut dyn Observer) -> Result<Logged<'a, 't>, Refusal> {
+        const STEP: Step = Step::Inclusion;
+        let Some(proof) = &self.entry.proof else {
+            return refuse(STEP, Mismatch::NoProof);
+        };
+        let bad_index = || Mismatch::Index {
+            index: proof.log_index,
+            size: proof.tree_size,
+        };
+        let index = u64::try_from(proof.log_index)
+            .map_err(|_| bad_index())
+            .at(STEP)?;
+        let size = u64::try_from(proof.tree_size)
+            .map_err(|_| bad_index())
+            .at(STEP)?;
+        if index >= size {
+            return refuse(STEP, bad_index());
+        }
+        let expected = match self.version {
+            LogKind::RekorV1 => None,
+            LogKind::RekorV2 => super::trust::host_of(&self.log.base_url),
+        };
+        let checkpoint = checkpoint::open(
+            &proof.checkpoint,
+            &LogVerifier {
+                key: &self.log.key,
+                key_hint: self.log.log_id.first_chunk().copied().unwrap_or_default(),
+                kind: self.version,
+                origin: expected,
+            },
+        )
+        .at(STEP)?;
+        if checkpoint.size != size {
+            return refuse(
+                STEP,
+                Mismatch::CheckpointSize {
+                    proof: size,
+                    checkpoint: checkpoint.size,
+                },
+            );
+        }
+        if proof.root_hash != checkpoint.root {
+            return refuse(
+                STEP,
+                Mismatch::CheckpointRoot {
+                    proof: hex(&proof.root_hash),
+                    checkpoint: hex(&checkpoint.root),
+                },
+            );
+        }
+        let leaf = merkle::leaf_hash(&self.body);
+        let hashes: Vec<merkle::Hash> = proof
+            .hashes
+            .iter()
+            .filter_map(|hash| hash.as_slice().try_into().ok())
+            .collect();
+        if hashes.len() != proof.hashes.len() {
+            return refuse(STEP, Mismatch::HashLength);
+        }
+        merkle::verify_inclusion(index, size, &leaf, &hashes, &checkpoint.root).at(STEP)?;
+        let promised = self.promise()?;
+        observer.passed(STEP, &|| {
+            format!(
+                "entry {index} of {size} under the checkpoint of {:?}{}",
+                checkpoint.origin,
+                match promised {
+                    Some(_) => ", signed entry timestamp by the same key",
+                    None => "",
+                }
+            )
+        });
+        Ok(Logged {
+            origin: checkpoint.origin,
+            described: self,
+            promised,
+        })
+    }
+
+    /// The SET of a Rekor v1 entry: it covers the integrated time and the
+    /// global index, which nothing else does. Rekor v2 has one index, which the
+    /// proof covers, and no time.
+    fn promise(&self) -> Result<Option<(UnixTime, u64)>, Refusal> {
+        const STEP: Step = Step::Inclusion;
+        let entry = &self.entry;
+        match (self.version, &entry.set) {
+            (LogKind::RekorV2, Some(_)) => refuse(STEP, Mismatch::SetInV2),
+            (LogKind::RekorV2, None) => {
+                let proof = entry.proof.as_ref().map_or(-1, |proof| proof.log_index);
+                if entry.log_index == proof {
+                    Ok(None)
+                } else {
+                    refuse(
+                        STEP,
+                        Mismatch::IndexMismatch {
+                            entry: entry.log_index,
+                            proof,
+                        },
+                    )
+                }
+            }
+            (LogKind::RekorV1, None) => Ok(None),
+            (LogKind::RekorV1, Some(set)) => {
+                let signed = entry::set_payload(
+                    &BASE64_STANDARD.encode(&self.body),
+                    entry.integrated_time,
+                    &hex(&entry.log_id),
+                    entry.log_index,
+                );
+                let key = &self.log.key;
+                key.verify(key.default_algorithm(), &signed, set).at(STEP)?;
+                let index = u64::try_from(entry.log_index).map_err(|_| Mismatch::Index {
+                    index: entry.log_index,
+                    size: entry.proof.as_ref().map_or(0, |proof| proof.tree_size),
+                });
+                Ok(Some((entry.integrated_time, index.at(STEP)?)))
+            }
+        }
+    }
+}
+
+/// After step 6: signed at a time that somebody trusted vouches for.
+pub struct Timed<'a, 't> {
+    logged: Logged<'a, 't>,
+    time: UnixTime,
+    source: TimeSource,
+    /// Every time that is vouched for; the chain must hold at each.
+    times: Vec<UnixTime>,
+}
+
+impl<'a, 't> Logged<'a, 't> {
+    /// Step 6: the integrated time where a SET covers it, and every RFC 3161
+    /// timestamp that is there (over the signature's bytes). Each must lie in
+    /// the certificate's validity and in the time the log's key is trusted for.
+    ///
+    /// # Errors
+    /// No time source, a timestamp that does not verify, a time outside.
+    pub fn time(
+        self,
+        trust: &TrustedRoot,
+        observer: &mut dyn Observer,
+    ) -> Result<Timed<'a, 't>, Refusal> {
+        const STEP: Step = Step::Time;
+        let message = &self.described.read.message;
+        let leaf = &message.leaf;
+        if message.timestamps.len() > MAX_TIMESTAMPS {
+            return refuse(
+                STEP,
+                Mismatch::TooManyTimestamps {
+                    found: message.timestamps.len(),
+                },
+            );
+        }
+        let mut times = Vec::new();
+        for token in &message.timestamps {
+            let verified =
+                timestamp::verify(token, &message.signature, &trust.timestamp_authorities)
+                    .at(STEP)?;
+            times.push(verified.time);
+        }
+        let (time, source) = match (times.first(), self.promised) {
+            (Some(time), _) => (*time, TimeSource::Timestamp),
+            (None, Some((time, _))) => (time, TimeSource::IntegratedTime),
+            (None, None) => return refuse(STEP, Mismatch::NoTime),
+        };
+        times.extend(self.promised.map(|(time, _)| time));
+        let (not_before, not_after) = (leaf.not_before(), leaf.not_after());
+        for &at in &times {
+            if !self.described.log.window.contains(at) {
+                return refuse(STEP, Mismatch::LogWindow { at });
+            }
+            if at < not_before || at > not_after {
+                return refuse(
+                    STEP,
+                    Mismatch::TimeOutsideCertificate {
+                        at,
+                        not_before,
+                        not_after,
+                    },
+                );
+            }
+        }
+        let signing_time = message.signing_time;
+        if signing_time < not_before.saturating_sub(SIGNING_TIME_TOLERANCE)
+            || signing_time > not_after.saturating_add(SIGNING_TIME_TOLERANCE)
+        {
+            return refuse(
+                STEP,
+                Mismatch::SigningTime {
+                    signing_time,
+                    not_before,
+                    not_after,
+                },
+            );
+        }
+        observer.passed(STEP, &|| {
+            format!(
+                "{} ({}), inside the certificate's validity",
+                rfc3339(time),
+                source.words()
+            )
+        });
+        Ok(Timed {
+            logged: self,
+            time,
+            source,
+            times,
+        })
+    }
+}
+
+/// After step 7: the certificate is a trusted authority's, for code signing.
+pub struct Chained<'a, 't> {
+    timed: Timed<'a, 't>,
+    issuer: &'t Certificate,
+}
+
+impl<'a, 't> Timed<'a, 't> {
+    /// Step 7: the leaf chains to a trusted authority, every link valid at
+    /// every vouched-for time, for code signing; the CMS brings no certificate
+    /// that is not of that chain.
+    ///
+    /// # Errors
+    /// The most telling refusal of the authorities that were tried.
+    pub fn chain(
+        self,
+        trust: &'t TrustedRoot,
+        observer: &mut dyn Observer,
+    ) -> Result<Chained<'a, 't>, Refusal> {
+        let message = &self.logged.described.read.message;
+        let issuer = chain_at(message, &self.times, trust).at(Step::Chain)?;
+        observer.passed(Step::Chain, &|| {
+            format!(
+                "issued by {}, valid at {}",
+                issuer.subject_text(),
+                rfc3339(self.time)
+            )
+        });
+        Ok(Chained {
+            timed: self,
+            issuer,
+        })
+    }
+}
+
+/// The chain at each of some times, and the rule on the other certificates.
+fn chain_at<'t>(
+    message: &SignedMessage,
+    times: &[UnixTime],
+    trust: &'t TrustedRoot,
+) -> Result<&'t Certificate, ChainRefusal> {
+    let mut issuer = None;
+    for &at in times {
+        let chained = chain::verify(&message.leaf, at, &trust.authorities)?;
+        chain::bag_is_own_chain(&message.others, chained.authority)?;
+        issuer = Some(chained.issuer);
+    }
+    issuer.ok_or(ChainRefusal::NoAuthority)
+}
+
+/// After step 8: the certificate was shown to a CT log.
+pub struct Attested<'a, 't> {
+    chained: Chained<'a, 't>,
+}
+
+impl<'a, 't> Chained<'a, 't> {
+    /// Step 8: an embedded SCT of a trusted CT log over the precertificate
+    /// (RFC 6962 §3.2).
+    ///
+    /// # Errors
+    /// No SCT, none of a trusted log, or one that is not over this certificate.
+    pub fn sct(
+        self,
+        trust: &TrustedRoot,
+        observer: &mut dyn Observer,
+    ) -> Result<Attested<'a, 't>, Refusal> {
+        let leaf = &self.timed.logged.described.read.message.leaf;
+        let sct = sct::verify(leaf, self.issuer, &trust.ct_logs).at(Step::Sct)?;
+        observer.passed(Step::Sct, &|| {
+            format!(
+                "SCT of {} by CT log {}",
+                rfc3339(i64::try_from(sct.timestamp_ms / 1000).unwrap_or(0)),
+                hex(&sct.log_id)
+            )
+        });
+        Ok(Attested { chained: self })
+    }
+}
+
+impl Attested<'_, '_> {
+    /// Step 9: the certificate's one identity, held against what was asked for.
+    ///
+    /// # Errors
+    /// The certificate names nobody or more than one, or another than was
+    /// asked for.
+    pub fn identity(
+        self,
+        wanted: &Wanted,
+        observer: &mut dyn Observer,
+    ) -> Result<Verified, Refusal> {
+        const STEP: Step = Step::Identity;
+        let Timed {
+            logged,
+            time,
+            source,
+            ..
+        } = self.chained.timed;
+        let Described {
+            read,
+            entry,
+            version,
+            ..
+        } = logged.described;
+        let leaf = read.message.leaf;
+        let identity = leaf.identity().at(STEP)?;
+        let named = identity::check(&leaf, &identity, wanted).at(STEP)?;
+        observer.passed(STEP, &|| {
+            let asked = if named {
+                "as asked for"
+            } else {
+                "nobody asked who may sign"
+            };
+            format!(
+                "{} vouched for by {}: {asked}",
+                identity.san.value(),
+                identity.issuer
+            )
+        });
+        let log_index = match version {
+            LogKind::RekorV1 => logged.promised.map(|(_, index)| index),
+            LogKind::RekorV2 => u64::try_from(entry.log_index).ok(),
+        };
+        Ok(Verified {
+            identity,
+            named,
+            time,
+            time_source: source,
+            log_index,
+            log_origin: logged.origin,
+            certificate: leaf,
+            kind: read.kind,
+        })
+    }
+}
+
+/// What chain and SCT would say if the signature had been made at the start of
+/// its certificate's validity: shown by `explain` where no trusted time is at
+/// hand. It is no verdict.
+#[derive(Debug, Clone)]
+pub struct Assumed {
+    /// Step 7 at `at`: the issuer's name, or the refusal.
+    pub chain: Result<String, ChainRefusal>,
+    /// Step 8, where step 7 named an issuer.
+    pub sct: Option<Result<UnixTime, SctRefusal>>,
+    /// The assumed time.
+    pub at: UnixTime,
+}
+
+/// Looks at chain and SCT at an assumed time. See [`Assumed`].
+#[must_use]
+pub fn assume(message: &SignedMessage, trust: &TrustedRoot) -> Assumed {
+    let at = message.leaf.not_before();
+    match chain_at(message, &[at], trust) {
+        Err(refusal) => Assumed {
+            chain: Err(refusal),
+            sct: None,
+            at,
+        },
+        Ok(issuer) => Assumed {
+            chain: Ok(issuer.subject_text()),
+            sct: Some(
+                sct::verify(&message.leaf, issuer, &trust.ct_logs)
+                    .map(|sct| i64::try_from(sct.timestamp_ms / 1000).unwrap_or(0)),
+            ),
+            at,
+        },
+    }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => byte.checked_sub(b'0'),
+        b'a'..=b'f' => byte.checked_sub(b'a')?.checked_add(10),
+        _ => None,
+    };
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A time in RFC 3339, UTC.
+#[must_use]
+pub fn rfc3339(at: UnixTime) -> String {
+    jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |time| time.to_string())
+}
