@@ -1,1 +1,100 @@
-//! (to be written)
+//! Asks a timestamp authority to date a signature (RFC 3161 over HTTP, §3.4).
+//!
+//! *Not checked here:* the token's signature, chain and time
+//! (`evidence/timestamp.rs`, when the finished signature is verified).
+
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use crate::{
+    evidence::timestamp::{self, TimestampRefusal},
+    services::http::client::{Client, HttpError, Request, excerpt, public_part},
+};
+
+/// The media type of a request.
+pub const QUERY_TYPE: &str = "application/timestamp-query";
+/// The media type of an answer.
+pub const REPLY_TYPE: &str = "application/timestamp-reply";
+/// The longest answer that is read, in bytes; a real one has some 1.5 to 6 KiB.
+pub const MAX_ANSWER: usize = 64 << 10;
+/// Bytes of the nonce.
+pub const NONCE: usize = 16;
+
+/// Why there is no timestamp.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TsaError {
+    /// No answer, or not the expected one.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Not a timestamp answer.
+    #[error("the timestamp authority {authority} answered with {found:?}, not with a timestamp")]
+    MediaType {
+        /// Its address.
+        authority: String,
+        /// The type that came.
+        found: String,
+    },
+    /// Refused, unreadable, or the answer to something else.
+    #[error("the timestamp authority {authority} gave no timestamp: {reason}")]
+    Answer {
+        /// Its address.
+        authority: String,
+        /// Why.
+        reason: TimestampRefusal,
+    },
+    /// No random numbers.
+    #[error("the system gives no random numbers: {reason}")]
+    Entropy {
+        /// What it says.
+        reason: String,
+    },
+}
+
+/// One timestamp authority.
+pub struct TsaClient<'a> {
+    http: &'a Client,
+    url: &'a Url,
+}
+
+impl<'a> TsaClient<'a> {
+    /// The authority that takes requests at exactly this address.
+    #[must_use]
+    pub fn new(http: &'a Client, url: &'a Url) -> Self {
+        Self { http, url }
+    }
+
+    /// Has `message` (a signature) dated: the token, a CMS in DER. That it is
+    /// the answer to this request, by nonce and imprint, is checked.
+    ///
+    /// # Errors
+    ///
+    /// When the authority cannot be reached, refuses, or answers something else.
+    pub fn timestamp(&self, message: &[u8]) -> Result<Vec<u8>, TsaError> {
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).map_err(|error| TsaError::Entropy {
+            reason: error.to_string(),
+        })?;
+        let imprint: [u8; 32] = Sha256::digest(message).into();
+        let request = timestamp::request(&imprint, Some(&nonce), true);
+        let answer = self.http.send(&Request {
+            accept: REPLY_TYPE,
+            ..Request::post("timestamp", self.url, QUERY_TYPE, &request, MAX_ANSWER)
+        })?;
+        if !matches!(answer.status, 200 | 201) {
+            return Err(answer.unexpected().into());
+        }
+        let authority = public_part(self.url);
+        let found = answer.media_type().unwrap_or_default();
+        if found != REPLY_TYPE {
+            return Err(TsaError::MediaType {
+                authority,
+                found: excerpt(found.as_bytes()),
+            });
+        }
+        timestamp::token_of_response(&answer.body, &imprint, Some(&nonce))
+            .map_err(|reason| TsaError::Answer { authority, reason })
+    }
+}
+
+#[cfg(test)]
+mod tests;
