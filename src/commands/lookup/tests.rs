@@ -1,0 +1,186 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::*;
+use crate::{
+    evidence::{
+        identity::{Pattern, Rule, Wanted},
+        object::{HashKind, ObjectKind},
+        trust::TrustedRoot,
+        verify::{Against, Mismatch, Reason, Verified},
+    },
+    services::http::client::{
+        Timeouts,
+        stub::{Stub, Told},
+    },
+};
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/gitsign")
+}
+
+struct Recorded {
+    kind: ObjectKind,
+    raw: Vec<u8>,
+    answers: Value,
+}
+
+fn recorded(name: &str) -> Recorded {
+    let (_, kind) = name.rsplit_once('.').unwrap();
+    let answers = std::fs::read(data().join(format!("rekor/{name}.json"))).unwrap();
+    Recorded {
+        kind: ObjectKind::from_type(kind).unwrap(),
+        raw: std::fs::read(data().join("objects").join(name)).unwrap(),
+        answers: serde_json::from_slice(&answers).unwrap(),
+    }
+}
+
+/// A log that knows what `change` makes of the recorded answers.
+fn log(mut answers: Value, change: impl FnOnce(&mut Value)) -> Stub {
+    change(&mut answers);
+    Stub::start(move |asked| match asked.target.as_str() {
+        "/api/v1/index/retrieve" => Told::json(200, &answers["index_retrieve"]),
+        path => {
+            let id = path.strip_prefix("/api/v1/log/entries/").unwrap();
+            match answers["entries"].get(id) {
+                Some(entry) => Told::json(200, entry),
+                None => Told::new(404, "", ""),
+            }
+        }
+    })
+}
+
+fn trust() -> TrustedRoot {
+    TrustedRoot::from_json(&std::fs::read(data().join("trusted_root.json")).unwrap()).unwrap()
+}
+
+fn judge(recorded: &Recorded, log: &Stub) -> (usize, Result<Verified, Refusal>) {
+    let object = object::split(recorded.kind, HashKind::Sha1, &recorded.raw).unwrap();
+    let subject = Subject {
+        payload: Some(&object.payload),
+        signature: &object.signature,
+        hash: HashKind::Sha1,
+    };
+    let http = Client::new(Timeouts::default(), || 0);
+    let found = find_entries(&subject, &log.url, &http).unwrap();
+    let rule = Rule::new(
+        vec![Pattern::exact("identity", "alice@example.test").unwrap()],
+        vec![Pattern::exact("issuer", "http://127.0.0.1:18080").unwrap()],
+        vec![],
+    )
+    .unwrap();
+    let verdict = verify::verify(
+        &subject,
+        &Against {
+            trust: &trust(),
+            wanted: &Wanted::OneOf(vec![rule]),
+            found: &found,
+        },
+        &mut verify::Silent,
+    );
+    (found.len(), verdict)
+}
+
+const ALL: [&str; 4] = [
+    "online.commit",
+    "online.tag",
+    "online-legacy.commit",
+    "online-legacy.tag",
+];
+
+#[test]
+fn recorded_answers_make_gitsigns_default_form_good() {
+    for name in ALL {
+        let recorded = recorded(name);
+        let log = log(recorded.answers.clone(), |_| {});
+        let (found, verdict) = judge(&recorded, &log);
+        assert_eq!(found, 1, "{name}");
+        assert!(verdict.unwrap().named, "{name}");
+    }
+}
+
+#[test]
+fn entries_of_other_objects_are_passed_over() {
+    let recorded = recorded("online.commit");
+    let other = self::recorded("online.tag");
+    let log = log(recorded.answers.clone(), |answers| {
+        // The other object's entry first, and an id that has no entry.
+        let others = other.answers["index_retrieve"][0].clone();
+        let ids = answers["index_retrieve"].as_array_mut().unwrap();
+        ids.insert(0, others.clone());
+        ids.push(format!("{}{}", "0".repeat(16), "f".repeat(64)).into());
+        let id = others.as_str().unwrap();
+        answers["entries"][id] = other.answers["entries"][id].clone();
+    });
+    let (found, verdict) = judge(&recorded, &log);
+    assert_eq!(found, 1);
+    verdict.unwrap();
+}
+
+#[test]
+fn only_another_objects_entry_leaves_it_undecided() {
+    let recorded = recorded("online.commit");
+    let log = log(self::recorded("online.tag").answers, |_| {});
+    let (found, verdict) = judge(&recorded, &log);
+    assert_eq!(found, 1);
+    let refusal = verdict.unwrap_err();
+    assert!(refusal.is_undecided());
+    assert_eq!(
+        refusal.reason,
+        Reason::Mismatch(Mismatch::NotFound { candidates: 1 })
+    );
+}
+
+#[test]
+fn a_log_that_knows_nothing_leaves_it_undecided() {
+    let recorded = recorded("online.tag");
+    let log = log(recorded.answers.clone(), |answers| {
+        answers["index_retrieve"] = serde_json::json!([]);
+    });
+    let (found, verdict) = judge(&recorded, &log);
+    assert_eq!(found, 0);
+    assert_eq!(
+        verdict.unwrap_err().reason,
+        Reason::Mismatch(Mismatch::NoEntry)
+    );
+}
+
+#[test]
+fn a_log_that_lies_about_time_or_place_is_refused() {
+    for member in ["integratedTime", "logIndex"] {
+        let recorded = recorded("online.commit");
+        let log = log(recorded.answers.clone(), |answers| {
+            let id = answers["index_retrieve"][0].as_str().unwrap().to_owned();
+            let entry = &mut answers["entries"][&id][&id];
+            let value = entry[member].as_i64().unwrap();
+            entry[member] = (value + 1).into();
+        });
+        let (_, verdict) = judge(&recorded, &log);
+        let refusal = verdict.unwrap_err();
+        assert!(!refusal.is_undecided(), "{member}: {refusal}");
+        assert_eq!(
+            refusal.step,
+            crate::evidence::refusal::Step::Inclusion,
+            "{member}: {refusal}"
+        );
+    }
+}
+
+#[test]
+fn a_log_that_is_down_is_an_error_with_a_hint() {
+    let recorded = recorded("online.commit");
+    let object = object::split(recorded.kind, HashKind::Sha1, &recorded.raw).unwrap();
+    let subject = Subject {
+        payload: Some(&object.payload),
+        signature: &object.signature,
+        hash: HashKind::Sha1,
+    };
+    let stub = Stub::start(|_| Told::new(400, "text/html", "<html>"));
+    let error =
+        find_entries(&subject, &stub.url, &Client::new(Timeouts::default(), || 0)).unwrap_err();
+    assert!(matches!(error, LookupError::Rekor(RekorError::Http(_))));
+    assert!(error.hint().unwrap().contains("network"));
+}
