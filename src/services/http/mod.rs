@@ -1,4 +1,6 @@
-//! (to be written)
+//! HTTP, once: one bounded client for every service that is called, and one
+//! bounded server for every service that is offered.
 
 pub mod client;
+pub mod message;
 pub mod server;
