@@ -328,6 +328,8 @@ struct Parsed {
     not_after: UnixTime,
     spki: Vec<u8>,
     key: OnceLock<Result<PublicKey, KeyRefusal>>,
+    /// SubjectPublicKeyInfo of the key that the signature verified with.
+    signed_by: OnceLock<Vec<u8>>,
     signature_oid: Vec<u8>,
     signature: Vec<u8>,
     extensions: Vec<Extension>,
@@ -515,12 +517,23 @@ impl Certificate {
 
     /// Whether `issuer`'s key signed this certificate.
     ///
+    /// That it did is remembered with the key, in this certificate and its
+    /// clones: a signature does not stop verifying, so that judging thousands of
+    /// leaves costs the upper links of their chain once.
+    ///
     /// # Errors
     /// It did not, or its key is unusable.
     pub fn verify_signed_by(&self, issuer: &Self) -> Result<(), KeyRefusal> {
+        let remembered = self.0.signed_by.get();
+        if remembered.is_some_and(|spki| spki == issuer.spki()) {
+            return Ok(());
+        }
         issuer
             .public_key()?
-            .verify(self.signature_algorithm()?, self.tbs(), self.signature())
+            .verify(self.signature_algorithm()?, self.tbs(), self.signature())?;
+        // If another key is remembered already, that one stays.
+        let _ = self.0.signed_by.set(issuer.spki().to_vec());
+        Ok(())
     }
 
     /// The fingerprint by which git and gitsign name a certificate. A name, not
@@ -684,9 +697,9 @@ fn fulcio_other_name(value: &[u8]) -> Result<String, CertificateRefusal> {
 /// ```text
 /// Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, signatureValue }
 /// TBSCertificate ::= SEQUENCE { version [0] EXPLICIT, serialNumber, signature,
-///   issuer, validity, subject, subjectPublicKeyInfo, issuerUniqueID [1],
-///   subjectUniqueID [2], extensions [3] EXPLICIT }
+///   issuer, validity, subject, subjectPublicKeyInfo, extensions [3] EXPLICIT }
 /// ```
+/// Unique identifiers ([1], [2]) are refused: RFC 5280 §4.1.2.8 has none.
 fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
     let mut outer = Reader::new(asn1::only(der, asn1::SEQUENCE, "certificate")?.value);
     let tbs = outer.expect(asn1::SEQUENCE, "tbsCertificate")?;
@@ -744,8 +757,6 @@ fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
         .expect(asn1::SEQUENCE, "subjectPublicKeyInfo")?
         .raw
         .to_vec();
-    reader.optional(0x81, "issuerUniqueID")?;
-    reader.optional(0x82, "subjectUniqueID")?;
     let extensions = match reader.optional(0xa3, "extensions")? {
         None => Vec::new(),
         Some(explicit) => extensions(explicit.value)?,
@@ -762,6 +773,7 @@ fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
         not_after,
         spki,
         key: OnceLock::new(),
+        signed_by: OnceLock::new(),
         signature_oid,
         signature,
         extensions,

@@ -17,8 +17,6 @@ use super::{
     trust::CertificateAuthority,
 };
 
-/// id-kp-codeSigning 1.3.6.1.5.5.7.3.3.
-const CODE_SIGNING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03];
 /// KeyUsage bits as [`Certificate::key_usage`] numbers them.
 const DIGITAL_SIGNATURE: u16 = 1 << 0;
 const KEY_CERT_SIGN: u16 = 1 << 5;
@@ -119,10 +117,12 @@ reasons! {
         },
         /// An issuer for another purpose.
         #[code = "chain-ca-extended-key-usage"]
-        #[error("{subject:?} is not for code signing")]
+        #[error("{subject:?} is not for {purpose}")]
         CaExtendedKeyUsage {
             /// Whose certificate.
             subject: String,
+            /// code signing, timestamping.
+            purpose: &'static str,
         },
         /// A critical extension that is not understood here.
         #[code = "chain-critical-extension"]
@@ -144,7 +144,7 @@ reasons! {
         },
         /// A kind of name constraint that is not understood here.
         #[code = "chain-name-constraints-kind"]
-        #[error("{subject:?} constrains names of kind {tag}, which is not understood here")]
+        #[error("{subject:?} constrains names of kind {tag} in a way that is not understood here")]
         NameConstraintsKind {
             /// Whose certificate.
             subject: String,
@@ -285,7 +285,7 @@ fn leaf_profile(leaf: &Certificate) -> Result<(), ChainRefusal> {
     }
     let for_code = leaf
         .extended_key_usage()
-        .is_some_and(|uses| uses.iter().any(|one| one == CODE_SIGNING));
+        .is_some_and(|uses| uses.iter().any(|one| one == Purpose::CodeSigning.oid()));
     if !for_code {
         return Err(ChainRefusal::LeafExtendedKeyUsage);
     }
@@ -323,11 +323,52 @@ fn issued_by<'a>(
         });
     }
     valid_at(leaf, at)?;
-    for (below, ca) in authority.chain.iter().enumerate() {
+    authorities_of(leaf, &authority.chain, at, Purpose::CodeSigning)?;
+    Ok(issuer)
+}
+
+/// What a chain of authorities is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// id-kp-codeSigning 1.3.6.1.5.5.7.3.3.
+    CodeSigning,
+    /// id-kp-timeStamping 1.3.6.1.5.5.7.3.8.
+    TimeStamping,
+}
+
+impl Purpose {
+    /// The content octets of its object identifier.
+    pub(super) fn oid(self) -> &'static [u8] {
+        match self {
+            Self::CodeSigning => &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x03],
+            Self::TimeStamping => &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x08],
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::CodeSigning => "code signing",
+            Self::TimeStamping => "timestamping",
+        }
+    }
+}
+
+/// The certificates above a leaf, the issuing one first: each valid at `at`,
+/// allowed to issue what is below it, and signed by the next.
+///
+/// # Errors
+/// The first that is not.
+pub(super) fn authorities_of(
+    leaf: &Certificate,
+    chain: &[Certificate],
+    at: UnixTime,
+    purpose: Purpose,
+) -> Result<(), ChainRefusal> {
+    for (below, ca) in chain.iter().enumerate() {
         valid_at(ca, at)?;
-        may_issue(ca, below)?;
+        may_issue(ca, below, purpose)?;
         name_constraints(ca, leaf.sans())?;
-        match authority.chain.get(below.saturating_add(1)) {
+        match chain.get(below.saturating_add(1)) {
             Some(next) => link(ca, next)?,
             // The anchor is believed because it is in the trusted root; if it
             // is self-issued, its own signature must still be right.
@@ -335,11 +376,11 @@ fn issued_by<'a>(
             None => {}
         }
     }
-    Ok(issuer)
+    Ok(())
 }
 
 /// `one` names `next` as its issuer, and `next`'s key signed it.
-fn link(one: &Certificate, next: &Certificate) -> Result<(), ChainRefusal> {
+pub(super) fn link(one: &Certificate, next: &Certificate) -> Result<(), ChainRefusal> {
     if one.issuer_der() != next.subject_der() {
         return Err(ChainRefusal::Names {
             subject: one.subject_text(),
@@ -377,7 +418,7 @@ fn valid_at(one: &Certificate, at: UnixTime) -> Result<(), ChainRefusal> {
 }
 
 /// RFC 5280 §6.1.4 (k)–(n), with `below` intermediates under this one.
-fn may_issue(ca: &Certificate, below: usize) -> Result<(), ChainRefusal> {
+fn may_issue(ca: &Certificate, below: usize, purpose: Purpose) -> Result<(), ChainRefusal> {
     let subject = || ca.subject_text();
     if let Some(oid) = ca.unknown_critical_extension() {
         return Err(ChainRefusal::CriticalExtension {
@@ -404,49 +445,49 @@ fn may_issue(ca: &Certificate, below: usize) -> Result<(), ChainRefusal> {
     {
         return Err(ChainRefusal::CaKeyUsage { subject: subject() });
     }
-    let for_code = ca
+    let for_this = ca
         .extended_key_usage()
-        .is_none_or(|uses| uses.iter().any(|one| one == CODE_SIGNING));
-    if !for_code {
-        return Err(ChainRefusal::CaExtendedKeyUsage { subject: subject() });
+        .is_none_or(|uses| uses.iter().any(|one| one == purpose.oid()));
+    if !for_this {
+        return Err(ChainRefusal::CaExtendedKeyUsage {
+            subject: subject(),
+            purpose: purpose.name(),
+        });
     }
     Ok(())
 }
 
-/// RFC 5280 §4.2.1.10 for the two kinds of name that Fulcio certifies. A
-/// constraint of another kind is refused if the certificate has such a name;
-/// otherwise it constrains nothing that is there.
+/// RFC 5280 §4.2.1.10 for the two kinds of name that Fulcio certifies with a
+/// host in them. A constraint of another kind is refused if the certificate has
+/// such a name; otherwise it constrains nothing that is there. A constraint or a
+/// name that has no plain host name (an address, a trailing dot, nothing) cannot
+/// be compared and is refused, lest an excluded name pass in another spelling.
 fn name_constraints(ca: &Certificate, names: &[GeneralName]) -> Result<(), ChainRefusal> {
     let Some(constraints) = ca.name_constraints() else {
         return Ok(());
     };
     for name in names {
-        let same_kind = |list: &[GeneralName]| -> Vec<GeneralName> {
+        let bases = |list: &[GeneralName]| -> Result<Vec<Base>, ChainRefusal> {
             list.iter()
                 .filter(|base| base.tag == name.tag)
-                .cloned()
+                .map(|base| {
+                    Base::read(base).ok_or_else(|| ChainRefusal::NameConstraintsKind {
+                        subject: ca.subject_text(),
+                        tag: base.tag,
+                    })
+                })
                 .collect()
         };
-        let permitted = same_kind(&constraints.permitted);
-        let excluded = same_kind(&constraints.excluded);
+        let permitted = bases(&constraints.permitted)?;
+        let excluded = bases(&constraints.excluded)?;
         if permitted.is_empty() && excluded.is_empty() {
             continue;
         }
-        let host = match name.tag {
-            1 | 6 => host(name),
-            tag => {
-                return Err(ChainRefusal::NameConstraintsKind {
-                    subject: ca.subject_text(),
-                    tag,
-                });
-            }
-        };
-        let lies_in = |base: &GeneralName| lies_in(name, host, base);
-        if (!permitted.is_empty() && !permitted.iter().any(lies_in))
-            || excluded.iter().any(lies_in)
-            // A name without a host cannot be held against a constraint.
-            || host.is_none()
-        {
+        let within = Place::read(name).is_some_and(|place| {
+            (permitted.is_empty() || permitted.iter().any(|base| base.covers(&place)))
+                && !excluded.iter().any(|base| base.covers(&place))
+        });
+        if !within {
             return Err(ChainRefusal::NameConstraints {
                 subject: ca.subject_text(),
                 name: String::from_utf8_lossy(&name.value).into_owned(),
@@ -456,29 +497,88 @@ fn name_constraints(ca: &Certificate, names: &[GeneralName]) -> Result<(), Chain
     Ok(())
 }
 
-/// The host of an e-mail address or of a URI.
-fn host(name: &GeneralName) -> Option<&str> {
-    let text = std::str::from_utf8(&name.value).ok()?;
-    match name.tag {
-        1 => text.rsplit_once('@').map(|(_, host)| host),
-        _ => super::trust::host_of(text),
+/// Where a name lies: its host in lower case, and for an e-mail address whose
+/// mailbox it is.
+struct Place {
+    user: Option<String>,
+    host: String,
+}
+
+impl Place {
+    fn read(name: &GeneralName) -> Option<Self> {
+        let text = std::str::from_utf8(&name.value).ok()?;
+        let (user, host) = match name.tag {
+            1 => {
+                let (user, host) = text.rsplit_once('@')?;
+                (Some(user.to_owned()), host)
+            }
+            6 => (None, uri_host(text)?),
+            _ => return None,
+        };
+        Some(Self {
+            user,
+            host: host_name(host)?,
+        })
     }
 }
 
-/// `.example.test` covers hosts below; `example.test` that host; for e-mail,
-/// `alice@example.test` one mailbox.
-fn lies_in(name: &GeneralName, host: Option<&str>, base: &GeneralName) -> bool {
-    let (Ok(base), Some(host)) = (std::str::from_utf8(&base.value), host) else {
-        return false;
+/// One constraint.
+enum Base {
+    /// `alice@example.test`: that mailbox (e-mail only).
+    Mailbox { user: String, host: String },
+    /// `example.test`: that host.
+    Host(String),
+    /// `.example.test`: all hosts below it. The dot is kept.
+    Below(String),
+}
+
+impl Base {
+    fn read(base: &GeneralName) -> Option<Self> {
+        let text = std::str::from_utf8(&base.value).ok()?;
+        match (base.tag, text.rsplit_once('@'), text.strip_prefix('.')) {
+            (1, Some((user, host)), _) => Some(Self::Mailbox {
+                user: user.to_owned(),
+                host: host_name(host)?,
+            }),
+            (1 | 6, None, Some(domain)) => Some(Self::Below(format!(".{}", host_name(domain)?))),
+            (1 | 6, None, None) => host_name(text).map(Self::Host),
+            _ => None,
+        }
+    }
+
+    fn covers(&self, place: &Place) -> bool {
+        match self {
+            Self::Mailbox { user, host } => {
+                place.host == *host && place.user.as_deref() == Some(user.as_str())
+            }
+            Self::Host(host) => place.host == *host,
+            Self::Below(domain) => place.host.ends_with(domain.as_str()),
+        }
+    }
+}
+
+/// The host of `scheme://[user@]host[:port][/…]`.
+fn uri_host(uri: &str) -> Option<&str> {
+    let (_, rest) = uri.split_once("://")?;
+    let authority = rest.split(['/', '?', '#', '\\']).next()?;
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    Some(host.split_once(':').map_or(host, |(host, _)| host))
+}
+
+/// A host name in lower case: labels of letters, digits, hyphens and underscores
+/// with single dots between them, and no address.
+fn host_name(host: &str) -> Option<String> {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    if base.contains('@') {
-        return name.tag == 1 && name.value == base.as_bytes();
-    }
-    let host = host.to_ascii_lowercase();
-    let base = base.to_ascii_lowercase();
-    if base.starts_with('.') {
-        host.ends_with(&base) && host.len() > base.len()
-    } else {
-        host == base
-    }
+    let address = host
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    (!address && host.split('.').all(label)).then(|| host.to_ascii_lowercase())
 }

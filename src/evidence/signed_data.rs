@@ -341,7 +341,8 @@ pub fn read(der: &[u8]) -> Result<SignedMessage, CmsRefusal> {
     info.finish("ContentInfo")?;
     let mut data = Reader::new(asn1::only(explicit.value, asn1::SEQUENCE, "SignedData")?.value);
     let version = data.small("version")?;
-    if !(1..=3).contains(&version) {
+    // RFC 5652 §5.1: 1 for data with issuer-and-serial, 3 otherwise.
+    if !matches!(version, 1 | 3) {
         return Err(CmsRefusal::Version {
             what: "SignedData",
             found: version,
@@ -487,6 +488,12 @@ fn signer_info(
     let log_entry = embedded_entry(&unsigned_attributes)?;
     let timestamps = match find(&unsigned_attributes, &TIMESTAMP_TOKEN) {
         None => Vec::new(),
+        Some([]) => {
+            return Err(CmsRefusal::AttributeValues {
+                name: "timeStampToken",
+                found: 0,
+            });
+        }
         Some(values) => values.iter().map(|value| value.raw.to_vec()).collect(),
     };
 
@@ -633,7 +640,7 @@ fn signature_algorithm(
     let found = named_algorithm(&known, digest).ok_or_else(refuse)?;
     // A key that cannot be read is step 3's to refuse.
     let key = leaf.public_key().ok().map(|key| key.algorithm());
-    if key.is_some_and(|key: KeyAlgorithm| !found.fits(key)) {
+    if key.is_some_and(|key| !found.fits(key)) {
         return Err(refuse());
     }
     let hashes_with = match found {
@@ -650,7 +657,22 @@ fn signature_algorithm(
             signature: found,
         });
     }
+    if key.is_some_and(|key| !pairs(key, digest)) {
+        return Err(refuse());
+    }
     Ok(found)
+}
+
+/// Which digests a key signs with here: the one of its curve's width, which
+/// every Sigstore client uses, or SHA-256, which gitsign also tries; never one
+/// that the curve would cut off.
+fn pairs(key: KeyAlgorithm, digest: Digest) -> bool {
+    match key {
+        KeyAlgorithm::P256 => digest == Digest::Sha256,
+        KeyAlgorithm::P384 => matches!(digest, Digest::Sha256 | Digest::Sha384),
+        KeyAlgorithm::P521 => matches!(digest, Digest::Sha256 | Digest::Sha512),
+        KeyAlgorithm::Rsa { .. } | KeyAlgorithm::Ed25519 => true,
+    }
 }
 
 /// The algorithm of this object identifier; one that names only the kind of

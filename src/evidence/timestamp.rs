@@ -12,6 +12,7 @@ use super::{
     UnixTime,
     asn1::{self, DerRefusal, Reader, Tlv},
     certificate::Certificate,
+    chain::{self, ChainRefusal, Purpose},
     keys::KeyRefusal,
     refusal::{hex, reasons},
     signed_data::{self, CmsRefusal, Digest},
@@ -36,8 +37,6 @@ const SIGNING_CERTIFICATE: ObjectIdentifier =
 const SIGNING_CERTIFICATE_V2: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
 const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
-/// id-kp-timeStamping 1.3.6.1.5.5.7.3.8.
-const TIME_STAMPING: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x08];
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 
 reasons! {
@@ -117,6 +116,13 @@ reasons! {
             /// As found.
             found: u32,
         },
+        /// A critical extension of TSTInfo.
+        #[code = "timestamp-critical-extension"]
+        #[error("TSTInfo has the critical extension {oid}, whose meaning is unknown here")]
+        CriticalExtension {
+            /// Dotted.
+            oid: String,
+        },
         /// A time that is not one.
         #[code = "timestamp-time"]
         #[error("genTime is not a time")]
@@ -166,12 +172,10 @@ reasons! {
         },
         /// A link of the chain that is no authority, or not signed by the next.
         #[code = "timestamp-chain"]
-        #[error("the timestamp authority's chain is broken at {subject:?}: {why}")]
+        #[error("the timestamp authority's chain: {why}")]
         Chain {
-            /// Whose certificate.
-            subject: String,
             /// What is wrong.
-            why: String,
+            why: ChainRefusal,
         },
         /// The token's signature.
         #[code = "timestamp-signature"]
@@ -417,7 +421,9 @@ fn tst_info(content: &[u8]) -> Result<TstInfo, TimestampRefusal> {
         .map(|nonce| asn1::integer(nonce.value, "nonce").map(<[u8]>::to_vec))
         .transpose()?;
     reader.optional(0xa0, "tsa")?;
-    reader.optional(0xa1, "extensions")?;
+    if let Some(extensions) = reader.optional(0xa1, "extensions")? {
+        no_critical(extensions)?;
+    }
     reader.finish("TSTInfo")?;
     Ok(TstInfo {
         imprint_digest,
@@ -425,6 +431,28 @@ fn tst_info(content: &[u8]) -> Result<TstInfo, TimestampRefusal> {
         time,
         nonce,
     })
+}
+
+/// None of the extensions is known here, so a critical one is refused (RFC 3161
+/// §2.4.2, RFC 5280 §4.2).
+fn no_critical(extensions: Tlv<'_>) -> Result<(), TimestampRefusal> {
+    let mut list = Reader::new(extensions.value);
+    while !list.is_empty() {
+        let mut one = list.inside(asn1::SEQUENCE, "extension")?;
+        let oid = one.oid("extension")?;
+        let critical = match one.optional(asn1::BOOLEAN, "critical")? {
+            None => false,
+            Some(flag) => asn1::boolean(flag.value, "critical")?,
+        };
+        one.expect(asn1::OCTET_STRING, "extnValue")?;
+        one.finish("extension")?;
+        if critical {
+            return Err(TimestampRefusal::CriticalExtension {
+                oid: asn1::dotted(oid),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// `MessageImprint ::= SEQUENCE { hashAlgorithm, hashedMessage OCTET STRING }`
@@ -566,7 +594,7 @@ fn timestamping_leaf(leaf: &Certificate) -> Result<(), TimestampRefusal> {
         .is_some_and(|extension| extension.critical);
     let alone = leaf
         .extended_key_usage()
-        .is_some_and(|uses| matches!(uses, [one] if one == TIME_STAMPING));
+        .is_some_and(|uses| matches!(uses, [one] if one == Purpose::TimeStamping.oid()));
     let signs = leaf.key_usage().is_none_or(|usage| usage & 0b11 != 0);
     let known = leaf.unknown_critical_extension().is_none();
     if critical && alone && signs && known {
@@ -581,47 +609,19 @@ fn timestamping_leaf(leaf: &Certificate) -> Result<(), TimestampRefusal> {
 /// Each link signed by the next, each issuer a CA that may stamp, each valid at
 /// the stated time.
 fn chain(leaf: &Certificate, above: &[Certificate], at: UnixTime) -> Result<(), TimestampRefusal> {
-    let broken = |one: &Certificate, why: String| TimestampRefusal::Chain {
-        subject: one.subject_text(),
-        why,
-    };
-    let mut below = leaf;
-    valid_at(leaf, at)?;
-    for ca in above {
-        valid_at(ca, at)?;
-        if below.issuer_der() != ca.subject_der() {
-            return Err(broken(below, "issued by another".to_owned()));
-        }
-        if !ca.basic_constraints().is_some_and(|limits| limits.ca) {
-            return Err(broken(ca, "not a certificate authority".to_owned()));
-        }
-        let may_stamp = ca
-            .extended_key_usage()
-            .is_none_or(|uses| uses.iter().any(|one| one == TIME_STAMPING));
-        if !may_stamp {
-            return Err(broken(ca, "not for timestamping".to_owned()));
-        }
-        if let Some(oid) = ca.unknown_critical_extension() {
-            return Err(broken(ca, format!("unknown critical extension {oid}")));
-        }
-        below
-            .verify_signed_by(ca)
-            .map_err(|why| broken(below, why.to_string()))?;
-        below = ca;
+    if !leaf.is_valid_at(at) {
+        return Err(TimestampRefusal::Expired {
+            subject: leaf.subject_text(),
+            at,
+            not_before: leaf.not_before(),
+            not_after: leaf.not_after(),
+        });
     }
-    Ok(())
-}
-
-fn valid_at(one: &Certificate, at: UnixTime) -> Result<(), TimestampRefusal> {
-    if one.is_valid_at(at) {
-        return Ok(());
+    let broken = |why| TimestampRefusal::Chain { why };
+    if let Some(issuer) = above.first() {
+        chain::link(leaf, issuer).map_err(broken)?;
     }
-    Err(TimestampRefusal::Expired {
-        subject: one.subject_text(),
-        at,
-        not_before: one.not_before(),
-        not_after: one.not_after(),
-    })
+    chain::authorities_of(leaf, above, at, Purpose::TimeStamping).map_err(broken)
 }
 
 // The messages between a client and an authority.
