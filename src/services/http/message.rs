@@ -54,7 +54,10 @@ impl Headers {
     /// The first value of this (lower-case) name.
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Every value of this (lower-case) name.
@@ -204,8 +207,8 @@ impl Response {
         if close {
             line("Connection", "close");
         }
-        let mut message = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status))
-            .into_bytes();
+        let mut message =
+            format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status)).into_bytes();
         message.append(&mut out);
         message.extend_from_slice(b"\r\n");
         if !head_only && self.status != 204 && self.status != 304 {
@@ -320,7 +323,11 @@ pub fn head_end(buffer: &[u8], from: usize) -> Result<Option<usize>, Fault> {
             b'\n' if before != Some(b'\r') => {
                 return Err(bad("a line of the request head ends with a bare LF"));
             }
-            b'\n' if buffer.get(..=at).is_some_and(|head| head.ends_with(b"\r\n\r\n")) => {
+            b'\n'
+                if buffer
+                    .get(..=at)
+                    .is_some_and(|head| head.ends_with(b"\r\n\r\n")) =>
+            {
                 return Ok(at.checked_add(1));
             }
             _ if byte != b'\n' && before == Some(b'\r') => {
@@ -349,7 +356,10 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, Fault> {
             return Err(Fault::new(431, "too many header lines"));
         }
         Err(httparse::Error::Version) => {
-            return Err(Fault::new(505, "only HTTP/1.0 and HTTP/1.1 are spoken here"));
+            return Err(Fault::new(
+                505,
+                "only HTTP/1.0 and HTTP/1.1 are spoken here",
+            ));
         }
         Err(_) => return Err(bad("the request head is not readable")),
     }
@@ -366,7 +376,8 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, Fault> {
     };
     let mut headers = Headers::default();
     for line in parsed.headers.iter() {
-        let value = std::str::from_utf8(line.value).map_err(|_| bad("a header value is not UTF-8"))?;
+        let value =
+            std::str::from_utf8(line.value).map_err(|_| bad("a header value is not UTF-8"))?;
         headers.push(line.name, value.trim_matches([' ', '\t']));
     }
     let target = parsed.path.unwrap_or_default();
@@ -413,7 +424,9 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, Fault> {
 /// RFC 9112 §3.2: origin-form, or absolute-form (whose authority then counts).
 fn split_target(target: &str) -> Result<(Option<&str>, &str), Fault> {
     if target.bytes().any(|b| !(0x21..=0x7e).contains(&b)) || target.contains('#') {
-        return Err(bad("the request target holds a character that belongs escaped"));
+        return Err(bad(
+            "the request target holds a character that belongs escaped",
+        ));
     }
     if target.starts_with('/') {
         return Ok((None, target));
@@ -570,7 +583,10 @@ mod tests {
         assert_eq!(head.path, "/a/b");
         assert_eq!(
             head.query,
-            [("x".to_owned(), "1".to_owned()), ("y".to_owned(), "a b c".to_owned())]
+            [
+                ("x".to_owned(), "1".to_owned()),
+                ("y".to_owned(), "a b c".to_owned())
+            ]
         );
         assert_eq!(head.framing, Framing::Empty);
         assert!(!head.close);
@@ -588,7 +604,10 @@ mod tests {
             ("Content-Length: 0x3\r\n", 400),
             ("Content-Length:\r\n", 400),
             ("Content-Length: 99999999999999999999999\r\n", 413),
-            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 400),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                400,
+            ),
             ("Transfer-Encoding: gzip, chunked\r\n", 501),
             ("Transfer-Encoding: xchunked\r\n", 501),
             ("X: a\r\n folded\r\n", 400),
@@ -626,7 +645,10 @@ mod tests {
             "X: y\r\n".repeat(MAX_HEADERS)
         );
         assert_eq!(parse(&many).unwrap_err().status, 431);
-        let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(MAX_TARGET));
+        let long = format!(
+            "GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "a".repeat(MAX_TARGET)
+        );
         assert_eq!(parse(&long).unwrap_err().status, 414);
     }
 

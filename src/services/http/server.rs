@@ -326,7 +326,10 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             let shared = Arc::clone(shared);
             let slot = Arc::clone(&slot);
             thread::Builder::new().stack_size(STACK).spawn(move || {
-                let _leave = Leave { shared: &shared, id };
+                let _leave = Leave {
+                    shared: &shared,
+                    id,
+                };
                 Connection::new(&shared, &slot, peer).run();
             })
         };
@@ -526,7 +529,9 @@ impl<'a> Connection<'a> {
         loop {
             let line = self.line(deadline)?;
             let digits = line.split(';').next().unwrap_or_default().trim_end();
-            if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_hexdigit())
+            if digits.is_empty()
+                || digits.len() > 8
+                || !digits.bytes().all(|b| b.is_ascii_hexdigit())
             {
                 return Err(Fault::new(400, "a chunk size is not readable").into());
             }
@@ -719,4 +724,5 @@ fn date() -> String {
         .to_string()
 }
 
-
+#[cfg(test)]
+mod tests;
