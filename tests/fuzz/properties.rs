@@ -80,7 +80,10 @@ pub fn object(data: &[u8]) {
         let header_end = find(&signed.payload, b"\n\n").expect("a blank line");
         let header = &signed.payload[..header_end + 1];
         for name in [&b"\ngpgsig "[..], b"\ngpgsig-sha256 "] {
-            assert!(find(header, name).is_none(), "a signature left in the header");
+            assert!(
+                find(header, name).is_none(),
+                "a signature left in the header"
+            );
         }
         assert!(object::commit_view(&signed.payload).is_ok());
     } else {
@@ -129,7 +132,11 @@ pub fn cms(data: &[u8]) {
         return;
     };
     assert_eq!(walk(data), Some(data.len()), "strict DER");
-    assert_eq!(message.attributes.first(), Some(&0x31), "as signed: a SET OF");
+    assert_eq!(
+        message.attributes.first(),
+        Some(&0x31),
+        "as signed: a SET OF"
+    );
     assert!(find(data, &message.attributes[1..]).is_some());
     assert!(find(data, message.leaf.der()).is_some());
     assert!(find(data, &message.signature).is_some());
@@ -196,33 +203,29 @@ pub fn trusted_root(data: &[u8]) {
 /// `[kind and hash] raw`, verified whole: whatever is good has a payload that
 /// somebody really signed.
 pub fn verify(data: &[u8]) {
-    let Some((kind, hash, raw)) = flagged(data) else {
-        return;
-    };
-    let Ok(signed) = object::split(kind, hash, raw) else {
-        return;
-    };
-    for trust in &*TRUST {
-        let verdict = verify::verify(
-            &Subject {
-                payload: Some(&signed.payload),
-                signature: &signed.signature,
-                hash,
-            },
-            &Against {
-                trust,
-                wanted: &Wanted::Unsaid,
-                found: &[],
-            },
-            &mut Silent,
-        );
-        if verdict.is_ok() {
-            assert!(
-                SIGNED.contains(&signed.payload),
-                "verified, and nobody signed it"
-            );
-        }
+    if let Some(payload) = verified(data) {
+        assert!(SIGNED.contains(&payload), "verified, and nobody signed it");
     }
+}
+
+/// The payload, if the object verifies under one of the recorded trust roots.
+pub fn verified(data: &[u8]) -> Option<Vec<u8>> {
+    let (kind, hash, raw) = flagged(data)?;
+    let signed = object::split(kind, hash, raw).ok()?;
+    let subject = Subject {
+        payload: Some(&signed.payload),
+        signature: &signed.signature,
+        hash,
+    };
+    let good = TRUST.iter().any(|trust| {
+        let against = Against {
+            trust,
+            wanted: &Wanted::Unsaid,
+            found: &[],
+        };
+        verify::verify(&subject, &against, &mut Silent).is_ok()
+    });
+    good.then_some(signed.payload)
 }
 
 /// The trust that the recorded signatures verify under.

@@ -74,7 +74,9 @@ pub fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         add("object", flagged);
         let Some(armour) = armour(&raw) else { continue };
         add("armor", armour.clone().into_bytes());
-        let Some(der) = unarmour(&armour) else { continue };
+        let Some(der) = unarmour(&armour) else {
+            continue;
+        };
         for certificate in certificates(&der) {
             add("certificate", certificate);
         }
@@ -113,9 +115,10 @@ fn armour(raw: &[u8]) -> Option<String> {
     const BEGIN: &str = "-----BEGIN SIGNED MESSAGE-----";
     const END: &str = "-----END SIGNED MESSAGE-----";
     let text = String::from_utf8_lossy(raw);
-    let header = ["gpgsig ", "gpgsig-sha256 "]
-        .iter()
-        .find_map(|name| text.find(&format!("\n{name}{BEGIN}")).map(|at| at + 1 + name.len()));
+    let header = ["gpgsig ", "gpgsig-sha256 "].iter().find_map(|name| {
+        text.find(&format!("\n{name}{BEGIN}"))
+            .map(|at| at + 1 + name.len())
+    });
     let begin = header.or_else(|| text.rfind(&format!("\n{BEGIN}")).map(|at| at + 1))?;
     let mut block = String::new();
     for line in text.get(begin..)?.split('\n') {
