@@ -7,6 +7,9 @@
 //! accepted. Refusing is always allowed here; what must be accepted is the
 //! business of the vector tests.
 
+// Each fuzz target uses one of these; the ordinary test uses all.
+#![allow(dead_code)]
+
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
@@ -25,14 +28,18 @@ use gitseal::evidence::verify::{self, Against, Silent, Subject};
 
 use crate::seeds;
 
+/// What is run on each input.
+pub type Property = fn(&[u8]);
+
 /// Every target: its name and its property.
-pub const ALL: [(&str, fn(&[u8])); 9] = [
+pub const ALL: [(&str, Property); 10] = [
     ("armor", armor),
     ("certificate", certificate),
     ("checkpoint", checkpoint),
     ("cms", cms),
     ("entry", entry),
     ("object", object),
+    ("signature", signature),
     ("timestamp", timestamp),
     ("trusted_root", trusted_root),
     ("verify", verify),
@@ -227,6 +234,55 @@ pub fn verified(data: &[u8]) -> Option<Vec<u8>> {
     });
     good.then_some(signed.payload)
 }
+
+/// `[number] DER`: the payload of a recorded object with another signature.
+/// Whatever is good names the certificate that really signed it.
+pub fn signature(data: &[u8]) {
+    let Some((number, der)) = data.split_first() else {
+        return;
+    };
+    let Some(recorded) = RECORDED.get(usize::from(*number)) else {
+        return;
+    };
+    let subject = Subject {
+        payload: Some(&recorded.payload),
+        signature: der,
+        hash: recorded.hash,
+    };
+    for trust in &*TRUST {
+        let against = Against {
+            trust,
+            wanted: &Wanted::Unsaid,
+            found: &[],
+        };
+        if let Ok(good) = verify::verify(&subject, &against, &mut Silent) {
+            assert_eq!(good.certificate.der(), recorded.leaf, "somebody else signed it");
+            assert_eq!(walk(der), Some(der.len()), "strict DER");
+        }
+    }
+}
+
+struct Recorded {
+    payload: Vec<u8>,
+    hash: HashKind,
+    leaf: Vec<u8>,
+}
+
+/// The recorded objects, in the order of the seeds.
+static RECORDED: LazyLock<Vec<Recorded>> = LazyLock::new(|| {
+    seeds::signed()
+        .into_iter()
+        .map(|signed| {
+            let (kind, hash) = kinds(signed.flag).expect("a kind");
+            let split = object::split(kind, hash, &signed.raw).expect("a recorded object");
+            Recorded {
+                payload: split.payload,
+                hash,
+                leaf: signed.leaf,
+            }
+        })
+        .collect()
+});
 
 /// The trust that the recorded signatures verify under.
 static TRUST: LazyLock<Vec<TrustedRoot>> = LazyLock::new(|| {

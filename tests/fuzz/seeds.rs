@@ -2,6 +2,9 @@
 //! its own (lines, base64, byte patterns): nothing here calls the parsers that
 //! are fuzzed.
 
+// Each fuzz target uses some of this; the ordinary test uses all.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,6 +47,38 @@ pub fn objects() -> Vec<(String, u8, Vec<u8>)> {
                 .unwrap_or_default();
             let flag = flag(name.ends_with(".tag"), name.starts_with("sha256"));
             found.push((name, flag, raw));
+        }
+    }
+    found
+}
+
+/// A recorded object with its signature taken apart.
+pub struct Signed {
+    pub flag: u8,
+    pub raw: Vec<u8>,
+    pub der: Vec<u8>,
+    pub leaf: Vec<u8>,
+}
+
+/// The recorded objects with an embedded log entry, the first 200 of them: the
+/// number of one fits a byte.
+pub fn signed() -> Vec<Signed> {
+    let mut found: Vec<Signed> = Vec::new();
+    for (_, flag, raw) in objects() {
+        let Some(der) = armour(&raw).and_then(|armour| unarmour(&armour)) else {
+            continue;
+        };
+        let leaf = certificates(&der).into_iter().next();
+        let (Some(leaf), Some(_)) = (leaf, attribute(&der, &LOG_ENTRY)) else {
+            continue;
+        };
+        if found.len() < 200 && found.iter().all(|other| other.raw != raw) {
+            found.push(Signed {
+                flag,
+                raw,
+                der,
+                leaf,
+            });
         }
     }
     found
@@ -98,6 +133,9 @@ pub fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         if let Ok(json) = fs::read(path) {
             add("trusted_root", json);
         }
+    }
+    for (number, signed) in (0u8..).zip(signed()) {
+        add("signature", [&[number][..], &signed.der].concat());
     }
     // Shapes that no recorded vector has.
     add(
