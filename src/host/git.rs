@@ -235,9 +235,7 @@ impl Workspace {
         }
         // What `git -c` says comes last and so wins.
         config.extend(parameters.into_iter().filter_map(Parameter::into_value));
-        let repository = inner
-            .map(|inner| Repository::with_environment(inner))
-            .transpose()?;
+        let repository = inner.map(Repository::with_environment).transpose()?;
         Ok(Self {
             repository,
             config,

@@ -530,7 +530,8 @@ impl Outcome {
     /// git takes its verdict from exactly one of `GOODSIG`, `BADSIG`, `ERRSIG`
     /// (and refuses two of them), the trust from `TRUST_*`, the name and the
     /// fingerprint from `GOODSIG` and `VALIDSIG`. Of a signature that is not
-    /// wanted git 2.39 looks at the exit code, later ones at `TRUST_NEVER`.
+    /// wanted git 2.39 looks at the exit code, later ones at `TRUST_NEVER`. Every
+    /// verdict has a `TRUST_*`: without one, git 2.39 aborts on `%GT`.
     #[must_use]
     pub fn lines(&self) -> (String, u8) {
         let mut lines = String::from("[GNUPG:] NEWSIG\n");
@@ -556,6 +557,7 @@ impl Outcome {
                     None => (NO_KEY, "unknown".to_owned()),
                 };
                 let _ = writeln!(lines, "[GNUPG:] BADSIG {fingerprint} {name}");
+                lines.push_str("[GNUPG:] TRUST_NEVER 0 shell\n");
                 1
             }
             Self::Undecided { signer } => {
@@ -574,6 +576,7 @@ impl Outcome {
                         let _ = writeln!(lines, "[GNUPG:] ERRSIG {NO_KEY} 0 0 00 0 9 -");
                     }
                 }
+                lines.push_str("[GNUPG:] TRUST_UNDEFINED 0 shell\n");
                 3
             }
         };

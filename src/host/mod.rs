@@ -4,3 +4,4 @@ pub mod git;
 pub mod gnupg;
 pub mod settings;
 pub mod terminal;
+pub mod trust_files;

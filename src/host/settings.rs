@@ -168,7 +168,7 @@ pub struct SettingError {
     /// The value, or nothing for one that is not text.
     pub value: String,
     /// Where it was set.
-    pub origin: Origin,
+    pub origin: Box<Origin>,
     /// What is wrong with it.
     pub why: String,
 }
@@ -721,7 +721,7 @@ fn refused(row: &Row, value: &str, origin: &Origin, why: String) -> SettingError
     SettingError {
         name: format!("gitseal.{}", row.name),
         value: value.to_owned(),
-        origin: origin.clone(),
+        origin: Box::new(origin.clone()),
         why,
     }
 }

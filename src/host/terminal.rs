@@ -6,7 +6,10 @@
 
 use std::{
     fmt::Write as _,
+    fs::{File, OpenOptions},
     io::{self, Write as _},
+    path::Path,
+    sync::OnceLock,
 };
 
 use anstyle::{AnsiColor, Style};
@@ -151,13 +154,35 @@ pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// Tells the person something, on standard error. If nobody listens there, that
-/// is no reason to fail.
+/// Tells the person something, on standard error, and the log file if there is
+/// one. If nobody listens there, that is no reason to fail.
 pub fn tell(text: &str) {
     let mut err = anstream::stderr().lock();
     let _ = err.write_all(text.as_bytes());
     let _ = err.write_all(b"\n");
     let _ = err.flush();
+    if let Some(mut log) = LOG.get() {
+        let plain = anstream::adapter::strip_str(text).to_string();
+        let _ = log.write_all(format!("{plain}\n").as_bytes());
+    }
+}
+
+/// The file that messages are appended to as well (`logPath`).
+static LOG: OnceLock<File> = OnceLock::new();
+
+/// From now on messages go to this file as well. What stands in it stays; a new
+/// file is for the user only.
+///
+/// # Errors
+/// It cannot be opened for appending.
+pub fn log_to(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    let _ = LOG.set(file);
+    Ok(())
 }
 
 /// A warning, on standard error.

@@ -174,7 +174,7 @@ fn each_outcome_has_its_lines_and_its_exit_code() {
     assert_eq!(
         lines(Outcome::Refused { signer: Some(signer.clone()) }),
         (
-            "[GNUPG:] NEWSIG\n[GNUPG:] BADSIG 55732161c87f2483bb047de03c8c0f517de01f13 alice@lab.example\n"
+            "[GNUPG:] NEWSIG\n[GNUPG:] BADSIG 55732161c87f2483bb047de03c8c0f517de01f13 alice@lab.example\n[GNUPG:] TRUST_NEVER 0 shell\n"
                 .to_owned(),
             1
         )
@@ -182,14 +182,14 @@ fn each_outcome_has_its_lines_and_its_exit_code() {
     assert_eq!(
         lines(Outcome::Refused { signer: None }),
         (
-            "[GNUPG:] NEWSIG\n[GNUPG:] BADSIG 0000000000000000 unknown\n".to_owned(),
+            "[GNUPG:] NEWSIG\n[GNUPG:] BADSIG 0000000000000000 unknown\n[GNUPG:] TRUST_NEVER 0 shell\n".to_owned(),
             1
         )
     );
     assert_eq!(
         lines(Outcome::Undecided { signer: Some(signer) }),
         (
-            "[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG 55732161c87f2483bb047de03c8c0f517de01f13 19 8 00 0 9 55732161c87f2483bb047de03c8c0f517de01f13\n"
+            "[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG 55732161c87f2483bb047de03c8c0f517de01f13 19 8 00 0 9 55732161c87f2483bb047de03c8c0f517de01f13\n[GNUPG:] TRUST_UNDEFINED 0 shell\n"
                 .to_owned(),
             3
         )
