@@ -1,1 +1,91 @@
-fn main() {}
+//! `gitseal`: argv → one command → exit code.
+
+use std::{env, ffi::OsString, process::ExitCode};
+
+use clap::Parser as _;
+use gitseal::{
+    commands::{
+        DONE, USAGE,
+        cli::{Cli, Command},
+        complete, explain, show, verify, version,
+    },
+    host::{
+        gnupg::{self, Request},
+        terminal,
+    },
+};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    ExitCode::from(run(&arguments))
+}
+
+/// git and its like pass options first, people a word.
+fn run(arguments: &[OsString]) -> u8 {
+    let is_option = arguments
+        .first()
+        .is_some_and(|first| first.as_encoded_bytes().first() == Some(&b'-'));
+    if is_option && arguments != ["--help"] && arguments != ["-h"] {
+        return helper(arguments);
+    }
+    person()
+}
+
+/// The program that git calls. It does not touch the definitions for people:
+/// starting is most of its work.
+fn helper(arguments: &[OsString]) -> u8 {
+    match gnupg::parse(arguments) {
+        Ok(Request::Verify(request)) => verify::helper(&request),
+        Ok(Request::Sign(_)) => {
+            terminal::error("this build cannot sign yet, only verify", None);
+            USAGE
+        }
+        Ok(Request::Version) => version::line(),
+        Ok(Request::Help) => person_with(&["gitseal", "--help"]),
+        Ok(Request::ListKeys) => {
+            terminal::tell("gitseal: there are no keys to list: one is made for each signature");
+            DONE
+        }
+        Err(error) => {
+            terminal::error(
+                &error.to_string(),
+                Some(
+                    "git calls this program with -bsau KEY to sign and with --verify FILE - to verify; gitseal --help shows the commands for people",
+                ),
+            );
+            USAGE
+        }
+    }
+}
+
+fn person() -> u8 {
+    dispatch(Cli::try_parse())
+}
+
+fn person_with(arguments: &[&str]) -> u8 {
+    dispatch(Cli::try_parse_from(arguments))
+}
+
+fn dispatch(parsed: Result<Cli, clap::Error>) -> u8 {
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` is no mistake; an unreadable answer to it is.
+            let wrote = error.print().is_ok();
+            return if error.use_stderr() || !wrote {
+                USAGE
+            } else {
+                DONE
+            };
+        }
+    };
+    match &cli.command {
+        Command::Verify(arguments) => verify::commit(arguments),
+        Command::VerifyTag(arguments) => verify::tag(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::Show(arguments) => show::run(arguments),
+        Command::Version(arguments) => version::run(arguments),
+        Command::Completions(arguments) => complete::completions(arguments),
+        Command::Man(arguments) => complete::man(arguments),
+    }
+}

@@ -1,1 +1,43 @@
-//! (to be written)
+//! `gitseal completions` and `gitseal man`: out of the definitions in `cli.rs`.
+
+use std::{fs, io, path::Path};
+
+use clap::CommandFactory as _;
+
+use super::cli::{Cli, Completions, Man};
+use crate::host::terminal;
+
+/// `gitseal completions SHELL`.
+pub fn completions(arguments: &Completions) -> u8 {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "gitseal", &mut script);
+    super::written(terminal::print_bytes(&script))
+}
+
+/// `gitseal man [DIR]`.
+pub fn man(arguments: &Man) -> u8 {
+    let Some(directory) = &arguments.directory else {
+        let mut page = Vec::new();
+        let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
+        return super::written(rendered.and_then(|()| terminal::print_bytes(&page)));
+    };
+    match pages(directory) {
+        Ok(()) => 0,
+        Err(error) => {
+            terminal::error(
+                &format!(
+                    "the manual pages cannot be written to {}: {error}",
+                    terminal::escape(&directory.to_string_lossy(), terminal::Escape::Prose)
+                ),
+                None,
+            );
+            2
+        }
+    }
+}
+
+/// Writes `gitseal.1` and a page for each command.
+fn pages(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    clap_mangen::generate_to(Cli::command(), directory)
+}

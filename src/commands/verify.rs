@@ -1,1 +1,676 @@
-//! (to be written)
+//! `git verify-commit`, `git verify-tag`, `gitseal verify` and `gitseal
+//! verify-tag`: two doors, one room. The room is [`judge`]; a door brings the
+//! bytes in and the verdict out.
+//!
+//! ```text
+//! git ──── host/gnupg ──┐                                   ┌── status lines, stderr
+//!                       ├─ judge ─ evidence/verify (1 to 9) ─┤
+//! person ─ host/git ────┘      └── commands/lookup           └── text or JSON
+//! ```
+
+use std::path::Path;
+
+use url::Url;
+
+use super::{
+    DONE, REFUSED, UNDECIDED, USAGE,
+    cli::{Evidence, VerifyCommit, VerifyTag, Who},
+    explain::Recorder,
+    lookup,
+};
+use crate::{
+    evidence::{
+        entry::LogEntry,
+        identity::{Pattern, PatternRefusal, Rule, Wanted},
+        object::{self, HashKind},
+        refusal::Step,
+        trust::TrustedRoot,
+        verify::{self, Against, Mismatch, Observer, Reason, Refusal, Silent, Subject, Verified},
+    },
+    host::{
+        git::{GitError, Object, Repository, Workspace},
+        gnupg::{self, Outcome, Signer, Status},
+        settings::{RekorMode, SettingError, Settings, process_environment},
+        terminal::{self, Escape, Tone, escape, paint},
+        trust_files::{self, Trust, TrustError},
+    },
+};
+
+/// What the room found.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Good, by somebody who was asked for, or nobody asked (`named`).
+    Good(Box<Verified>),
+    /// Good, by somebody else than was asked for.
+    NotWanted {
+        /// The signature.
+        verified: Box<Verified>,
+        /// What was asked for, and what was found.
+        refusal: Refusal,
+    },
+    /// Not good.
+    Refused(Refusal),
+    /// Evidence is missing.
+    Undecided {
+        /// Which.
+        refusal: Refusal,
+        /// Why it could not be had, if it was looked for in vain.
+        lookup: Option<lookup::LookupError>,
+    },
+}
+
+/// Whether the log may be asked for an entry that the signature does not carry.
+#[derive(Debug, Clone, Copy)]
+pub enum Search<'a> {
+    /// Nobody is asked.
+    No,
+    /// This log is.
+    Log(&'a Url),
+}
+
+/// Judges one signature.
+pub fn judge(
+    subject: &Subject<'_>,
+    trust: &TrustedRoot,
+    wanted: &Wanted,
+    search: Search<'_>,
+    recorder: &mut Recorder,
+) -> Verdict {
+    let mut found: Vec<LogEntry> = Vec::new();
+    let mut result = once(subject, trust, wanted, &found, recorder);
+    let mut failed_lookup = None;
+    if let (Err(refusal), Search::Log(rekor)) = (&result, search)
+        && matches!(refusal.reason, Reason::Mismatch(Mismatch::NoEntry))
+    {
+        match lookup::find_entries(subject, rekor, &super::http_client()) {
+            Ok(entries) => {
+                found = entries;
+                recorder.restart(!found.is_empty());
+                result = once(subject, trust, wanted, &found, recorder);
+            }
+            Err(error) => failed_lookup = Some(error),
+        }
+    }
+    match result {
+        Ok(verified) => Verdict::Good(Box::new(verified)),
+        Err(refusal) if refusal.step == Step::Identity => {
+            // Everything else holds, if it does without the question as well.
+            match once(subject, trust, &Wanted::Unsaid, &found, &mut Silent) {
+                Ok(verified) => Verdict::NotWanted {
+                    verified: Box::new(verified),
+                    refusal,
+                },
+                Err(_) => Verdict::Refused(refusal),
+            }
+        }
+        Err(refusal) if refusal.is_undecided() => Verdict::Undecided {
+            refusal,
+            lookup: failed_lookup,
+        },
+        Err(refusal) => Verdict::Refused(refusal),
+    }
+}
+
+fn once(
+    subject: &Subject<'_>,
+    trust: &TrustedRoot,
+    wanted: &Wanted,
+    found: &[LogEntry],
+    observer: &mut dyn Observer,
+) -> Result<Verified, Refusal> {
+    let against = Against {
+        trust,
+        wanted,
+        found,
+    };
+    verify::verify(subject, &against, observer)
+}
+
+impl Verdict {
+    /// The exit code.
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        match self {
+            Self::Good(_) => DONE,
+            Self::NotWanted { .. } | Self::Refused(_) => REFUSED,
+            Self::Undecided { .. } => UNDECIDED,
+        }
+    }
+
+    /// What git reads.
+    fn outcome(&self, subject: &Subject<'_>) -> Outcome {
+        match self {
+            Self::Good(verified) => {
+                let signer = signer_of(subject, verified);
+                let time = verified.time;
+                if verified.named {
+                    Outcome::Named { signer, time }
+                } else {
+                    Outcome::Unnamed { signer, time }
+                }
+            }
+            Self::NotWanted { verified, .. } => Outcome::NotWanted {
+                signer: signer_of(subject, verified),
+                time: verified.time,
+            },
+            Self::Refused(_) => Outcome::Refused {
+                signer: claimed_signer(subject),
+            },
+            Self::Undecided { .. } => Outcome::Undecided {
+                signer: claimed_signer(subject),
+            },
+        }
+    }
+
+    /// The summary that gitsign's users know, and why not.
+    fn told(&self) -> String {
+        match self {
+            Self::Good(verified) => summary(verified),
+            Self::NotWanted { verified, refusal } => format!(
+                "{}\n{}",
+                summary(verified),
+                refused_line("refused", refusal)
+            ),
+            Self::Refused(refusal) => format!(
+                "{}\nValidated Git signature: {}",
+                refused_line("refused", refusal),
+                paint(Tone::Bad, "false")
+            ),
+            Self::Undecided { refusal, lookup } => {
+                let mut text = refused_line("undecided", refusal);
+                if let Some(error) = lookup {
+                    text.push_str(&format!(
+                        "\ngitseal: the log could not be asked: {}",
+                        escape(&error.to_string(), Escape::Prose)
+                    ));
+                }
+                text
+            }
+        }
+    }
+
+    /// What to do next.
+    fn hint(&self, asked: bool) -> Option<&'static str> {
+        match self {
+            Self::Good(verified) if !verified.named => Some(
+                "nobody said who may sign: set gitseal.certificateIdentity and gitseal.certificateOidcIssuer with git config --global, or use gitseal verify",
+            ),
+            Self::Good(_) | Self::NotWanted { .. } => None,
+            Self::Refused(refusal) => hint_for(refusal),
+            Self::Undecided {
+                lookup: Some(error),
+                ..
+            } => error.hint(),
+            Self::Undecided { refusal, .. } => match refusal.reason {
+                Reason::Mismatch(Mismatch::NoEntry) if !asked => Some(
+                    "the signature does not carry its log entry: gitseal verify without --offline, or gitseal.rekorMode online, asks the log",
+                ),
+                _ => hint_for(refusal),
+            },
+        }
+    }
+}
+
+fn hint_for(refusal: &Refusal) -> Option<&'static str> {
+    match refusal.code() {
+        "log-unknown" | "chain-no-authority" | "no-authority" => Some(
+            "signatures of another Sigstore than the public one need its trusted_root.json: gitseal.trustedRoot or --trusted-root",
+        ),
+        "object-unsigned" => Some("git commit -S and git tag -s sign"),
+        "armor-label" => Some(
+            "only signatures with gpg.format x509 are verified here; git itself checks OpenPGP and SSH signatures",
+        ),
+        _ => None,
+    }
+}
+
+fn refused_line(word: &str, refusal: &Refusal) -> String {
+    format!(
+        "gitseal: {} at {}: {} [{}]",
+        paint(Tone::Bad, word),
+        refusal.step,
+        escape(&refusal.reason.to_string(), Escape::Prose),
+        refusal.code()
+    )
+}
+
+/// The lines of a good signature.
+fn summary(verified: &Verified) -> String {
+    let mut lines = Vec::new();
+    if let Some(index) = verified.log_index {
+        lines.push(format!("tlog index: {index}"));
+    }
+    lines.push(format!(
+        "gitseal: Signature made using certificate ID 0x{} | {}",
+        verified.certificate.sha1_hex(),
+        escape(&verified.certificate.issuer_text(), Escape::Prose)
+    ));
+    lines.push(format!(
+        "gitseal: {} from [{}]({})",
+        paint(Tone::Good, "Good signature"),
+        escape(verified.identity.san.value(), Escape::Ascii),
+        escape(&verified.identity.issuer, Escape::Ascii)
+    ));
+    lines.push(format!(
+        "gitseal: signed at {} ({})",
+        verify::rfc3339(verified.time),
+        verified.time_source.words()
+    ));
+    lines.push("Validated Git signature: true".to_owned());
+    lines.push("Validated Rekor entry: true".to_owned());
+    lines.push(format!("Validated Certificate claims: {}", verified.named));
+    lines.join("\n")
+}
+
+fn signer_of(subject: &Subject<'_>, verified: &Verified) -> Signer {
+    // The signature was read to get here; P-256 is what there is to fall back on.
+    let algorithm = verify::read(subject, &mut Silent).map_or(
+        crate::evidence::keys::SignatureAlgorithm::EcdsaSha256,
+        |read| read.message().signature_algorithm,
+    );
+    Signer {
+        fingerprint: verified.certificate.sha1_hex(),
+        name: verified.identity.san.value().to_owned(),
+        algorithm,
+    }
+}
+
+/// The signer that an unverified certificate names, if it can be read at all.
+fn claimed_signer(subject: &Subject<'_>) -> Option<Signer> {
+    let read = verify::read(subject, &mut Silent).ok()?;
+    let message = read.message();
+    Some(Signer {
+        fingerprint: message.leaf.sha1_hex(),
+        name: message
+            .leaf
+            .identity()
+            .map(|identity| identity.san.value().to_owned())
+            .unwrap_or_default(),
+        algorithm: message.signature_algorithm,
+    })
+}
+
+/// What keeps a verification from being made at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Obstacle {
+    /// The repository, the name or the object.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// A setting.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// A file of trust.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A wanted identity that is none.
+    #[error(transparent)]
+    Pattern(#[from] PatternRefusal),
+    /// What git sent cannot be read.
+    #[error("{what} cannot be read: {error}")]
+    Input {
+        /// Which input.
+        what: &'static str,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Nobody said who must have signed.
+    #[error("nobody said who must have signed")]
+    NobodyNamed,
+    /// A flag that is refused.
+    #[error("{flag} is not taken: {why}")]
+    RefusedFlag {
+        /// The flag.
+        flag: &'static str,
+        /// Why not.
+        why: &'static str,
+    },
+}
+
+impl Obstacle {
+    /// What to do next.
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NobodyNamed | Self::Pattern(PatternRefusal::WithoutIdentity) => Some(
+                "write --certificate-identity WHO --certificate-oidc-issuer URL, for example --certificate-identity alice@example.com --certificate-oidc-issuer https://accounts.google.com; or set gitseal.certificateIdentity and gitseal.certificateOidcIssuer; gitseal explain shows who signed",
+            ),
+            Self::Pattern(PatternRefusal::WithoutIssuer) => Some(
+                "add --certificate-oidc-issuer URL: the same name at another identity provider is somebody else",
+            ),
+            Self::Git(GitError::LightweightTag { .. }) => Some(
+                "gitseal verify checks the commit that it names; git tag -s makes a signed tag",
+            ),
+            Self::Git(GitError::Missing { .. }) => Some(
+                "in a partial or shallow clone, git fetch the object first: nothing is fetched here",
+            ),
+            Self::Git(GitError::NoRepository { .. }) => {
+                Some("run it inside a repository, or set GIT_DIR")
+            }
+            Self::Setting(_) => Some("gitseal version shows the settings in effect"),
+            _ => None,
+        }
+    }
+
+    /// Shows it, with what to do next.
+    fn show(&self) {
+        terminal::error(&escape(&self.to_string(), Escape::Prose), self.hint());
+    }
+}
+
+/// The workspace and the settings, with their warnings told.
+///
+/// # Errors
+/// The repository, git's configuration or a setting cannot be read.
+pub fn surroundings() -> Result<(Workspace, Settings), Obstacle> {
+    let workspace = Workspace::open(Path::new("."))?;
+    let settings = Settings::resolve(
+        workspace.config(),
+        &process_environment,
+        workspace.repository().ok(),
+    )?;
+    if let Some(path) = &settings.log_path.value
+        && let Err(error) = terminal::log_to(path)
+    {
+        terminal::warn(&format!(
+            "the messages cannot be appended to {}: {error}",
+            escape(&path.to_string_lossy(), Escape::Prose)
+        ));
+    }
+    for warning in &settings.warnings {
+        terminal::warn(&escape(warning, Escape::Prose));
+    }
+    if let Ok(repository) = workspace.repository()
+        && !repository.is_own()
+    {
+        terminal::warn(
+            "this repository belongs to somebody else: its configuration is left aside (see safe.directory in git config)",
+        );
+    }
+    Ok((workspace, settings))
+}
+
+/// Git's door: `--verify FILE -`.
+pub fn helper(request: &gnupg::Verify) -> u8 {
+    let mut status = match Status::open(request.status) {
+        Ok(status) => status,
+        Err(error) => {
+            terminal::error(
+                &format!("the descriptor for status lines cannot be used: {error}"),
+                None,
+            );
+            return USAGE;
+        }
+    };
+    let (lines, exit, told) = match helper_verdict(request) {
+        Ok((outcome, told)) => {
+            let (lines, exit) = outcome.lines();
+            (lines, exit, Ok(told))
+        }
+        // git shows an undecidable signature, and the exit code says why.
+        Err(obstacle) => {
+            let (lines, _) = Outcome::Undecided { signer: None }.lines();
+            (lines, USAGE, Err(obstacle))
+        }
+    };
+    match told {
+        Ok((text, hint)) => {
+            terminal::tell(&text);
+            if let Some(hint) = hint {
+                terminal::tell(&format!("{} {hint}", paint(Tone::Strong, "hint:")));
+            }
+        }
+        Err(obstacle) => obstacle.show(),
+    }
+    match status.write(&lines) {
+        Ok(()) => exit,
+        Err(error) => {
+            terminal::error(
+                &format!(
+                    "the status lines cannot be written, so nobody learns the verdict: {error}"
+                ),
+                None,
+            );
+            exit.max(UNDECIDED)
+        }
+    }
+}
+
+type Told = (String, Option<&'static str>);
+
+fn helper_verdict(request: &gnupg::Verify) -> Result<(Outcome, Told), Obstacle> {
+    let unreadable = |what| move |error| Obstacle::Input { what, error };
+    let signature =
+        gnupg::read_signature(&request.signature).map_err(unreadable("the signature"))?;
+    let payload = match &request.content {
+        Some(source) => Some(gnupg::read_payload(source).map_err(unreadable("what was signed"))?),
+        None => None,
+    };
+    let (workspace, settings) = surroundings()?;
+    let trust = trust_files::load(None, &settings)?;
+    let wanted = wanted_by_settings(&settings)?;
+    let subject = Subject {
+        payload: payload.as_deref(),
+        signature: &signature,
+        hash: workspace
+            .repository()
+            .map_or(HashKind::Sha1, Repository::hash),
+    };
+    let search = match settings.rekor_mode.value {
+        RekorMode::Offline => Search::No,
+        RekorMode::Online => Search::Log(settings.rekor_lookup.value.url()),
+    };
+    let verdict = judge(
+        &subject,
+        &trust.root,
+        &wanted,
+        search,
+        &mut Recorder::deaf(),
+    );
+    let hint = verdict.hint(matches!(search, Search::Log(_)));
+    Ok((verdict.outcome(&subject), (verdict.told(), hint)))
+}
+
+/// Who may sign, by the settings of the user and the system.
+///
+/// # Errors
+/// A pattern that is none, or half a rule.
+pub fn wanted_by_settings(settings: &Settings) -> Result<Wanted, PatternRefusal> {
+    let who = Who {
+        certificate_identity: settings.certificate_identity.value.clone(),
+        certificate_identity_regexp: settings.certificate_identity_regexp.value.clone(),
+        certificate_oidc_issuer: settings.certificate_oidc_issuer.value.clone(),
+        certificate_oidc_issuer_regexp: settings.certificate_oidc_issuer_regexp.value.clone(),
+        ..Who::default()
+    };
+    wanted_by(&who)
+}
+
+/// Who must have signed, by flags; `Unsaid` without any.
+fn wanted_by(who: &Who) -> Result<Wanted, PatternRefusal> {
+    let exact = |what, text: &Option<String>| {
+        text.as_deref()
+            .map(|text| Pattern::exact(what, text))
+            .transpose()
+    };
+    let matching = |what, text: &Option<String>| {
+        text.as_deref()
+            .map(|text| Pattern::matching(what, text))
+            .transpose()
+    };
+    let identity: Vec<Pattern> = [
+        exact("certificate identity", &who.certificate_identity)?,
+        matching("certificate identity", &who.certificate_identity_regexp)?,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let issuer: Vec<Pattern> = [
+        exact("OIDC issuer", &who.certificate_oidc_issuer)?,
+        matching("OIDC issuer", &who.certificate_oidc_issuer_regexp)?,
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let workflow = [
+        (
+            "githubWorkflowTrigger",
+            &who.certificate_github_workflow_trigger,
+        ),
+        ("githubWorkflowSha", &who.certificate_github_workflow_sha),
+        ("githubWorkflowName", &who.certificate_github_workflow_name),
+        (
+            "githubWorkflowRepository",
+            &who.certificate_github_workflow_repository,
+        ),
+        ("githubWorkflowRef", &who.certificate_github_workflow_ref),
+    ];
+    let mut claims = Vec::new();
+    for (claim, text) in workflow {
+        if let Some(pattern) = exact("GitHub workflow", text)? {
+            claims.push((claim.to_owned(), pattern));
+        }
+    }
+    if identity.is_empty() && issuer.is_empty() && claims.is_empty() {
+        return Ok(Wanted::Unsaid);
+    }
+    Rule::new(identity, issuer, claims).map(|rule| Wanted::OneOf(vec![rule]))
+}
+
+/// What a command for people is about.
+pub struct Question {
+    /// The repository and git's configuration.
+    pub workspace: Workspace,
+    /// The settings.
+    pub settings: Settings,
+    /// Who is believed.
+    pub trust: Trust,
+    /// Who must have signed.
+    pub wanted: Wanted,
+}
+
+/// Puts together what flags and settings say. Flags on who must have signed
+/// replace the settings altogether.
+///
+/// # Errors
+/// See [`Obstacle`].
+pub fn question(who: &Who, evidence: &Evidence) -> Result<Question, Obstacle> {
+    if let Some((flag, why)) = evidence.refused.given() {
+        return Err(Obstacle::RefusedFlag { flag, why });
+    }
+    let by_flags = wanted_by(who)?;
+    let (workspace, settings) = surroundings()?;
+    let wanted = match by_flags {
+        Wanted::Unsaid => wanted_by_settings(&settings)?,
+        named => named,
+    };
+    let trust = trust_files::load(evidence.trusted_root.as_deref(), &settings)?;
+    Ok(Question {
+        workspace,
+        settings,
+        trust,
+        wanted,
+    })
+}
+
+/// `gitseal verify`.
+pub fn commit(arguments: &VerifyCommit) -> u8 {
+    person(
+        &arguments.who,
+        &arguments.evidence,
+        arguments.json,
+        |repository| repository.commit(&arguments.revision),
+    )
+}
+
+/// `gitseal verify-tag`.
+pub fn tag(arguments: &VerifyTag) -> u8 {
+    person(
+        &arguments.who,
+        &arguments.evidence,
+        arguments.json,
+        |repository| repository.tag(&arguments.name),
+    )
+}
+
+/// A person's door.
+fn person(
+    who: &Who,
+    evidence: &Evidence,
+    json: bool,
+    find: impl FnOnce(&Repository) -> Result<Object, GitError>,
+) -> u8 {
+    let answer = || -> Result<u8, Obstacle> {
+        let question = question(who, evidence)?;
+        if matches!(question.wanted, Wanted::Unsaid) {
+            return Err(Obstacle::NobodyNamed);
+        }
+        let object = find(question.workspace.repository()?)?;
+        let mut recorder = Recorder::listening();
+        let verdict = question.judge(&object, evidence.offline, &mut recorder)?;
+        let exit = verdict.exit();
+        let written = if json {
+            let report = recorder.report(&verdict, &object);
+            terminal::print(&format!("{report:#}\n"))
+        } else if exit == DONE {
+            terminal::print(&format!("{}\n", verdict.told()))
+        } else {
+            terminal::tell(&verdict.told());
+            if let Some(hint) = verdict.hint(!evidence.offline) {
+                terminal::tell(&format!("{} {hint}", paint(Tone::Strong, "hint:")));
+            }
+            Ok(())
+        };
+        Ok(exit.max(super::written(written)))
+    };
+    answer().unwrap_or_else(|obstacle| {
+        obstacle.show();
+        USAGE
+    })
+}
+
+impl Question {
+    /// Judges an object of the repository.
+    ///
+    /// # Errors
+    /// There is no repository.
+    pub fn judge(
+        &self,
+        object: &Object,
+        offline: bool,
+        recorder: &mut Recorder,
+    ) -> Result<Verdict, Obstacle> {
+        let hash = self.workspace.repository()?.hash();
+        let signed = match object::split(object.kind, hash, &object.raw) {
+            Ok(signed) => signed,
+            Err(reason) => {
+                return Ok(Verdict::Refused(Refusal {
+                    step: Step::Read,
+                    reason: Reason::Object(reason),
+                }));
+            }
+        };
+        let subject = Subject {
+            payload: Some(&signed.payload),
+            signature: &signed.signature,
+            hash,
+        };
+        let search = if offline {
+            Search::No
+        } else {
+            Search::Log(self.settings.rekor_lookup.value.url())
+        };
+        recorder.about(&subject, &self.trust.root, &self.wanted);
+        Ok(judge(
+            &subject,
+            &self.trust.root,
+            &self.wanted,
+            search,
+            recorder,
+        ))
+    }
+}
+
+/// Shows an obstacle and gives the exit code for it.
+pub fn stopped(obstacle: &Obstacle) -> u8 {
+    obstacle.show();
+    USAGE
+}

@@ -1,1 +1,72 @@
-//! (to be written)
+//! `gitseal version`: the version, and the settings in effect with where each
+//! comes from. Never a token or a secret: those are in variables and files that
+//! are no settings, and of a file only its name is shown.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    cli,
+    verify::{stopped, surroundings},
+};
+use crate::host::terminal::{self, Escape, escape};
+
+/// The one line: name and version.
+pub const LINE: &str = concat!("gitseal version ", env!("CARGO_PKG_VERSION"));
+
+/// `gitseal --version`, as git's helpers are asked.
+pub fn line() -> u8 {
+    super::written(terminal::print_bytes(format!("{LINE}\n").as_bytes()))
+}
+
+/// `gitseal version`.
+pub fn run(arguments: &cli::Version) -> u8 {
+    let settings = match surroundings() {
+        Ok((_, settings)) => settings,
+        Err(obstacle) => {
+            // The version is told in any case.
+            let _ = terminal::print(&format!("{LINE}\n"));
+            return stopped(&obstacle);
+        }
+    };
+    if arguments.json {
+        let mut values = Map::new();
+        for (row, text, origin) in settings.shown() {
+            values.insert(
+                row.name.to_owned(),
+                json!({"value": text, "origin": origin.to_string()}),
+            );
+        }
+        let report = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "settings": values,
+            "trustedRepository": settings.trusted_repositories,
+            "warnings": settings.warnings,
+            "notices": settings.notices,
+        });
+        let report: Value = report;
+        return super::written(terminal::print(&format!("{report:#}\n")));
+    }
+    let mut rows: Vec<Vec<String>> = settings
+        .shown()
+        .map(|(row, text, origin)| {
+            vec![
+                row.name.to_owned(),
+                text.map_or_else(|| "-".to_owned(), |text| escape(text, Escape::Prose)),
+                format!("({})", escape(&origin.to_string(), Escape::Prose)),
+            ]
+        })
+        .collect();
+    for path in &settings.trusted_repositories {
+        rows.push(vec![
+            "trustedRepository".to_owned(),
+            escape(path, Escape::Prose),
+        ]);
+    }
+    for notice in &settings.notices {
+        terminal::warn(&escape(notice, Escape::Prose));
+    }
+    super::written(terminal::print(&format!(
+        "{LINE}\n\nsettings:\n{}",
+        terminal::table(&rows)
+    )))
+}
