@@ -1,0 +1,301 @@
+//! Attacks by configuration and environment (E1 to E5), and how settings reach
+//! a verdict.
+
+use std::fs;
+
+use crate::{
+    forge::{IDENTITY, ISSUER},
+    stage::Stage,
+};
+
+/// E1: a repository that brings its own trust along.
+#[test]
+fn e1_a_repository_cannot_say_who_is_believed() {
+    let stage = Stage::new();
+    let id = stage.commit("one");
+    let root = stage.home("trusted_root.json");
+    // Our own trust is the public Sigstore, which does not know the forge.
+    stage
+        .git(["config", "--global", "--unset", "gitseal.trustedRoot"])
+        .ok();
+    stage.local("gitseal.trustedRoot", root.to_str().unwrap());
+    stage.local("gitseal.certificateIdentity", IDENTITY);
+    stage.local("gitseal.certificateOidcIssuer", ISSUER);
+    stage
+        .git(["verify-commit", &id])
+        .fails(1)
+        .says("gitseal.trustedRoot in ")
+        .says("is left aside")
+        .says("[log-unknown]");
+    stage.verify(&id).fails(1).says("[log-unknown]");
+    // Unless the user says that this repository may.
+    stage.config("gitseal.trustedRepository", stage.repo().to_str().unwrap());
+    assert!(stage.shown(&id).ends_with("|fully"), "{}", stage.shown(&id));
+}
+
+#[test]
+fn e1_not_through_an_include_or_a_worktree_either() {
+    let stage = Stage::new();
+    let id = stage.commit("one");
+    let root = stage.home("trusted_root.json");
+    stage
+        .git(["config", "--global", "--unset", "gitseal.trustedRoot"])
+        .ok();
+    let included = stage.at("included");
+    fs::write(
+        &included,
+        format!("[gitseal]\n\ttrustedRoot = {}\n", root.display()),
+    )
+    .unwrap();
+    stage.local("include.path", included.to_str().unwrap());
+    stage.verify(&id).fails(1).says("is left aside");
+    stage
+        .git(["config", "--local", "--unset", "include.path"])
+        .ok();
+    stage.local("extensions.worktreeConfig", "true");
+    stage
+        .git([
+            "config",
+            "--worktree",
+            "gitseal.trustedRoot",
+            root.to_str().unwrap(),
+        ])
+        .ok();
+    stage.verify(&id).fails(1).says("is left aside");
+}
+
+/// E2: looking at a log must not empty a file.
+#[test]
+fn e2_a_repository_cannot_name_a_log_file() {
+    let stage = Stage::new();
+    let id = stage.commit("one");
+    let victim = stage.home("bashrc");
+    fs::write(&victim, "precious\n").unwrap();
+    for key in ["gitsign.logPath", "gitseal.logPath"] {
+        stage.local(key, victim.to_str().unwrap());
+    }
+    stage.git(["log", "-1", "--show-signature", &id]).ok();
+    stage.verify(&id).ok();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious\n");
+    // The user may, and even then what stands there stays.
+    stage.config("gitseal.logPath", victim.to_str().unwrap());
+    stage
+        .git(["config", "--local", "--unset", "gitsign.logPath"])
+        .ok();
+    stage
+        .git(["config", "--local", "--unset", "gitseal.logPath"])
+        .ok();
+    stage.git(["verify-commit", &id]).ok();
+    let log = fs::read_to_string(&victim).unwrap();
+    assert!(log.starts_with("precious\n"), "{log}");
+    assert!(log.contains("Good signature from"), "{log}");
+    assert!(!log.contains('\u{1b}'), "{log}");
+}
+
+/// E3: no program of a repository's choice.
+#[test]
+fn e3_a_repository_cannot_name_a_program() {
+    let stage = Stage::new();
+    stage.commit("one");
+    let marker = stage.at("marker");
+    for key in ["gitsign.urlOpener", "gitseal.urlOpener"] {
+        stage.local(key, &format!("touch {} {{{{.URL}}}}", marker.display()));
+    }
+    stage
+        .verify("HEAD")
+        .ok()
+        .says("gitseal.urlOpener in ")
+        .says("is left aside");
+    assert!(!marker.exists());
+}
+
+/// E4: what a hostile repository makes git start, nothing here starts.
+#[test]
+fn e4_nothing_of_the_repository_is_run() {
+    let stage = Stage::new();
+    stage.commit("one");
+    let marker = stage.at("marker");
+    let touch = format!("touch {}", marker.display());
+    for key in [
+        "core.fsmonitor",
+        "core.sshCommand",
+        "core.pager",
+        "core.editor",
+        "diff.external",
+        "gpg.program",
+        "gpg.x509.program",
+        "credential.helper",
+        "alias.verify",
+        "filter.x.smudge",
+    ] {
+        stage.local(key, &touch);
+    }
+    stage.verify("HEAD").ok();
+    stage.gitseal(["show"]).ok();
+    stage.gitseal(["explain", "--offline"]).ok();
+    stage.gitseal(["version"]).ok();
+    assert!(!marker.exists());
+}
+
+/// E4, ownership: the configuration of somebody else's repository is left aside.
+#[cfg(unix)]
+#[test]
+fn e4_a_repository_of_somebody_else() {
+    let stage = Stage::new();
+    stage.commit("one");
+    stage.local("gitsign.fulcio", "https://evil.example");
+    let chown = |owner: &str| {
+        std::process::Command::new("chown")
+            .args(["-R", owner])
+            .arg(stage.repo())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    if !chown("12345") {
+        println!("skipped: only root can give a repository to somebody else");
+        return;
+    }
+    let version = stage.gitseal(["version", "--json"]).ok();
+    version.clone().says("belongs to somebody else");
+    assert_eq!(
+        version.json()["settings"]["fulcio"]["value"],
+        "https://fulcio.sigstore.dev"
+    );
+    stage.verify("HEAD").ok();
+    stage.config("safe.directory", stage.repo().to_str().unwrap());
+    let version = stage.gitseal(["version", "--json"]).ok();
+    assert_eq!(
+        version.json()["settings"]["fulcio"]["value"],
+        "https://evil.example"
+    );
+}
+
+/// E5: a value with a line break is one value.
+#[test]
+fn e5_a_value_of_several_lines_sets_nothing_else() {
+    let stage = Stage::new();
+    stage.commit("one");
+    stage.local("foo.bar", "x\ngitsign.fulcio https://evil.example");
+    stage.config("user.name", "x\ngitseal.trustedRoot=/evil");
+    let version = stage.gitseal(["version", "--json"]).ok();
+    assert_eq!(
+        version.json()["settings"]["fulcio"]["origin"],
+        "built-in default"
+    );
+    stage.config("gitsign.connectorID", "x\ny");
+    stage
+        .gitseal(["version"])
+        .fails(2)
+        .says("gitseal.connectorID")
+        .says("line break");
+}
+
+#[test]
+fn an_unreadable_setting_stops_everything_and_says_where_it_is() {
+    let stage = Stage::new();
+    let id = stage.commit("one");
+    stage.config("gitsign.rekorMode", "sometimes");
+    stage
+        .git(["verify-commit", &id])
+        .fails(1)
+        .says("gitsign.rekorMode in ")
+        .says("sometimes");
+    assert!(stage.shown(&id).starts_with("E|"), "{}", stage.shown(&id));
+    stage.verify(&id).fails(2).says("offline, online");
+    stage.gitseal(["version"]).fails(2).says("gitseal version ");
+    stage.config("gitsign.rekorMode", "offline");
+    stage.config("gitseal.trustedRoot", "/nowhere/trusted_root.json");
+    stage
+        .verify(&id)
+        .fails(2)
+        .says("/nowhere/trusted_root.json cannot be read");
+    assert!(stage.shown(&id).starts_with("E|"), "{}", stage.shown(&id));
+}
+
+#[test]
+fn settings_of_the_command_line_of_git() {
+    let stage = Stage::new();
+    let id = stage.commit("one");
+    let identity = format!("gitseal.certificateIdentity={IDENTITY}");
+    let issuer = format!("gitseal.certificateOidcIssuer={ISSUER}");
+    let shown = stage
+        .git([
+            "-c",
+            &identity,
+            "-c",
+            &issuer,
+            "log",
+            "-1",
+            "--format=%GT",
+            &id,
+        ])
+        .ok();
+    assert_eq!(shown.line(), "fully");
+    let mut stage = stage;
+    stage.environment = [
+        ("GIT_CONFIG_COUNT", "2"),
+        ("GIT_CONFIG_KEY_0", "gitseal.certificateIdentity"),
+        ("GIT_CONFIG_VALUE_0", IDENTITY),
+        ("GIT_CONFIG_KEY_1", "gitseal.certificateOidcIssuer"),
+        ("GIT_CONFIG_VALUE_1", ISSUER),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec();
+    assert!(stage.shown(&id).ends_with("|fully"));
+    stage.environment = vec![("GIT_CONFIG_PARAMETERS".into(), "gitseal.rekor=x".into())];
+    stage.gitseal(["version"]).fails(2).says("malformed");
+}
+
+#[test]
+fn variables_win_and_gitsigns_files_are_read() {
+    let mut stage = Stage::new();
+    let id = stage.commit("one");
+    stage.config("gitseal.trustedRoot", "/nowhere");
+    let root = stage.home("trusted_root.json");
+    stage.environment = vec![(
+        "GITSEAL_TRUSTED_ROOT".into(),
+        root.to_str().unwrap().to_owned(),
+    )];
+    stage.verify(&id).ok();
+    // gitsign's three files instead.
+    let pem = |label: &str, der: &[u8]| crate::forge::pem(label, der);
+    let lab = &stage.lab;
+    fs::write(
+        stage.home("chain.pem"),
+        pem("CERTIFICATE", &lab.intermediate_certificate)
+            + &pem("CERTIFICATE", &lab.root_certificate),
+    )
+    .unwrap();
+    fs::write(
+        stage.home("rekor.pub"),
+        pem("PUBLIC KEY", &lab.rekor.spki()),
+    )
+    .unwrap();
+    fs::write(stage.home("ct.pub"), pem("PUBLIC KEY", &lab.ct.spki())).unwrap();
+    let path = |name: &str| stage.home(name).to_str().unwrap().to_owned();
+    let environment = vec![
+        ("GITSEAL_TRUSTED_ROOT".to_owned(), String::new()),
+        ("SIGSTORE_ROOT_FILE".to_owned(), path("chain.pem")),
+        ("SIGSTORE_REKOR_PUBLIC_KEY".to_owned(), path("rekor.pub")),
+        ("SIGSTORE_CT_LOG_PUBLIC_KEY_FILE".to_owned(), path("ct.pub")),
+    ];
+    stage.environment = environment;
+    stage.verify(&id).ok();
+    stage.git(["verify-commit", &id]).ok();
+    stage.environment[3].1 = stage.home("rekor.pub").to_str().unwrap().to_owned();
+    stage.verify(&id).fails(1).says("step 8");
+}
+
+/// Half a rule is no rule.
+#[test]
+fn an_identity_without_an_issuer_in_the_settings() {
+    let stage = Stage::new();
+    let id = stage.commit("one");
+    stage.config("gitseal.certificateIdentity", IDENTITY);
+    stage
+        .git(["verify-commit", &id])
+        .fails(1)
+        .says("without an issuer");
+    assert!(stage.shown(&id).starts_with("E|"));
+}
