@@ -1,1 +1,635 @@
-//! (to be written)
+//! The one append-only log under CT and Rekor: a Merkle tree (RFC 9162 §2.1)
+//! over entries, on a disk in C2SP tlog-tiles layout.
+//!
+//! Many threads append at once; the first of them writes for all that wait
+//! (group commit): one append to the journal, one flush, then every waiter gets
+//! its answer. Nothing is answered before it is on the disk, and no tree is
+//! shown that is not.
+//!
+//! What a crash leaves behind, line by line:
+//!
+//! | crash | left | at the next start |
+//! |---|---|---|
+//! | while a batch is written | a torn end of the journal | cut off (kept aside); nobody had an answer |
+//! | after the flush, before the answers | the batch, unanswered | it is there; a client that asks again is told so |
+//! | while tiles are published | tiles, some of them new, and the old checkpoint | written again from the journal |
+//! | before the new checkpoint replaces the old | the old checkpoint | a prefix of what the journal holds |
+//!
+//! A journal that holds less than the last published checkpoint, or another
+//! tree, is not repaired: the log refuses to start.
+//!
+//! Not here: what entries mean, who signs checkpoints (`rekor/`, `ct/`).
+
+mod journal;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod tiles;
+
+use std::{
+    collections::HashMap,
+    fmt, mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::evidence::{
+    UnixTime,
+    checkpoint::{Checkpoint, Note},
+    merkle::{self, Hash, MemoryNodes},
+    refusal::hex,
+};
+
+use journal::Record;
+pub use storage::{Directory, Storage, StorageError};
+
+/// The longest entry, in bytes: entry bundles give lengths in 16 bits.
+pub const MAX_ENTRY: usize = 65_535;
+/// The longest data that a log keeps beside an entry without hashing it (the
+/// chain of a certificate), in bytes.
+pub const MAX_EXTRA: usize = 256 * 1024;
+/// The most entries that wait for one flush.
+const MAX_PENDING: usize = 8_192;
+/// The file that holds origin and key id of the log.
+const IDENTITY: &str = ".state/identity";
+const JOURNAL: &str = ".state/journal";
+const CHECKPOINT: &str = "checkpoint";
+
+/// Why a log does not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// The storage failed; the entry is not in the log.
+    #[error("the log's storage failed: {why}")]
+    Storage {
+        /// What failed.
+        why: StorageError,
+    },
+    /// An earlier flush failed, so that nobody knows what the disk holds.
+    #[error(
+        "the log stopped after a failed flush ({why}); restart it to read from the disk what is there"
+    )]
+    Stopped {
+        /// What failed then.
+        why: StorageError,
+    },
+    /// Longer than [`MAX_ENTRY`] or [`MAX_EXTRA`].
+    #[error("an entry of {bytes} bytes is longer than a log takes")]
+    TooLong {
+        /// Bytes found.
+        bytes: usize,
+    },
+    /// More appenders wait than one flush takes.
+    #[error("too many entries are waiting; try again")]
+    Busy,
+    /// The files belong to another log.
+    #[error("the folder holds the log {found:?}, not {wanted:?}")]
+    OtherLog {
+        /// Origin and key id found.
+        found: String,
+        /// Origin and key id of this log.
+        wanted: String,
+    },
+    /// The journal holds less than was published.
+    #[error(
+        "the journal holds {journal} entries, the published checkpoint {checkpoint}: entries are lost; restore them, never continue"
+    )]
+    RolledBack {
+        /// Entries in the journal.
+        journal: u64,
+        /// Size of the published checkpoint.
+        checkpoint: u64,
+    },
+    /// The journal holds another tree than was published.
+    #[error(
+        "the tree of the first {size} entries has root {journal}, the published checkpoint {checkpoint}"
+    )]
+    Forked {
+        /// Size of the published checkpoint.
+        size: u64,
+        /// Hex.
+        journal: String,
+        /// Hex.
+        checkpoint: String,
+    },
+    /// A published tile differs from the journal.
+    #[error("{path} does not hold what the journal says")]
+    TileDiffers {
+        /// Path of the tile.
+        path: String,
+    },
+    /// A file that cannot be read as what it is.
+    #[error("{path} is damaged: {why}")]
+    Damaged {
+        /// Path of the file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// No such entry.
+    #[error("the log has no entry {index}")]
+    NoEntry {
+        /// The index asked for.
+        index: u64,
+    },
+    /// A tree that is larger than the log.
+    #[error("the log has {size} entries, not {wanted}")]
+    NoTree {
+        /// The log's size.
+        size: u64,
+        /// What was asked for.
+        wanted: u64,
+    },
+}
+
+impl From<StorageError> for LogError {
+    fn from(why: StorageError) -> Self {
+        Self::Storage { why }
+    }
+}
+
+/// Where an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Its index.
+    pub index: u64,
+    /// When the log took it: never earlier than the entry before.
+    pub time: UnixTime,
+    /// Whether it was there before.
+    pub duplicate: bool,
+}
+
+/// An entry as it was appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its index.
+    pub index: u64,
+    /// When the log took it.
+    pub time: UnixTime,
+    /// The bytes that are hashed.
+    pub leaf: Vec<u8>,
+    /// What is kept beside it.
+    pub extra: Vec<u8>,
+}
+
+/// Who the log is: fixed when it is made, compared at every start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The origin line of its checkpoints.
+    pub origin: String,
+    /// The key id of its key.
+    pub key_id: [u8; 32],
+}
+
+/// Signs the text of a checkpoint: the whole note.
+pub type SignCheckpoint = Box<dyn Fn(&Checkpoint) -> String + Send + Sync>;
+/// The time, in Unix seconds.
+pub type Clock = Box<dyn Fn() -> UnixTime + Send + Sync>;
+
+/// An append-only log.
+pub struct Log {
+    identity: Identity,
+    storage: Arc<dyn Storage>,
+    sign: SignCheckpoint,
+    clock: Clock,
+    state: Mutex<State>,
+    committed: Condvar,
+    /// Held while tiles are written, so that two publications never mix.
+    publishing: Mutex<u64>,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    nodes: MemoryNodes,
+    /// Where each entry's record begins in the journal, and when it was taken.
+    records: Vec<(u64, UnixTime)>,
+    by_key: HashMap<Hash, u64>,
+    by_leaf: HashMap<Hash, u64>,
+    journal_length: u64,
+    pending: Vec<Pending>,
+    /// Which batch the pending ones belong to, and which was last answered.
+    batch: u64,
+    answered: u64,
+    results: HashMap<u64, (u64, Result<(), LogError>)>,
+    committing: bool,
+    stopped: Option<StorageError>,
+}
+
+struct Pending {
+    key: Hash,
+    leaf: Vec<u8>,
+    extra: Vec<u8>,
+}
+
+impl Log {
+    /// Opens the log in `storage`, or makes it there. All that the journal
+    /// holds is read and hashed again, and held against the published
+    /// checkpoint and tiles.
+    ///
+    /// # Errors
+    /// The storage fails, belongs to another log, or holds less or something
+    /// else than was published.
+    pub fn open(
+        identity: Identity,
+        storage: Arc<dyn Storage>,
+        sign: SignCheckpoint,
+        clock: Clock,
+    ) -> Result<Self, LogError> {
+        let wanted = format!("{}\n{}\n", identity.origin, hex(&identity.key_id));
+        match storage.read(IDENTITY)? {
+            Some(found) if found == wanted.as_bytes() => {}
+            Some(found) => {
+                return Err(LogError::OtherLog {
+                    found: String::from_utf8_lossy(&found).trim_end().to_owned(),
+                    wanted: wanted.trim_end().to_owned(),
+                });
+            }
+            None => storage.replace(IDENTITY, wanted.as_bytes())?,
+        }
+        let mut state = State::default();
+        let length = storage.journal_length(JOURNAL)?;
+        let mut reader = journal::Reader::new(storage.as_ref(), JOURNAL, length);
+        while let Some((at, record)) = reader.next()? {
+            state.take(at, &record);
+        }
+        let good = reader.position();
+        let published = published(storage.as_ref())?;
+        state.hold_against(published.as_ref())?;
+        tiles::check(storage.as_ref(), &state.nodes)?;
+        if good < length {
+            // Nobody had an answer for what is torn; it is kept aside for whoever
+            // wants to look.
+            let torn = storage.journal_read(JOURNAL, good, length.saturating_sub(good))?;
+            storage.replace(".state/torn", &torn)?;
+            storage.journal_truncate(JOURNAL, good)?;
+        }
+        state.journal_length = good;
+        let size = published.map_or(0, |checkpoint| checkpoint.size);
+        Ok(Self {
+            identity,
+            storage,
+            sign,
+            clock,
+            state: Mutex::new(state),
+            committed: Condvar::new(),
+            publishing: Mutex::new(size),
+        })
+    }
+
+    /// Who the log is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends an entry and waits until it is on the disk. An entry whose `key`
+    /// was appended before is not appended again.
+    ///
+    /// # Errors
+    /// It is too long, too many wait, or the storage failed: then it is not in
+    /// the log, unless a flush failed ([`LogError::Stopped`] from then on).
+    pub fn append(&self, key: Hash, leaf: &[u8], extra: &[u8]) -> Result<Appended, LogError> {
+        if leaf.len() > MAX_ENTRY || extra.len() > MAX_EXTRA {
+            return Err(LogError::TooLong {
+                bytes: leaf.len().max(extra.len()),
+            });
+        }
+        let mut state = self.state();
+        if let Some(why) = &state.stopped {
+            return Err(LogError::Stopped { why: why.clone() });
+        }
+        if let Some(there) = state.find(&key) {
+            return Ok(there);
+        }
+        let duplicate = state.pending.iter().any(|one| one.key == key);
+        if !duplicate {
+            if state.pending.len() >= MAX_PENDING {
+                return Err(LogError::Busy);
+            }
+            state.pending.push(Pending {
+                key,
+                leaf: leaf.to_vec(),
+                extra: extra.to_vec(),
+            });
+        }
+        let ticket = state.batch;
+        let waiters = state.results.entry(ticket).or_insert((0, Ok(())));
+        waiters.0 = waiters.0.saturating_add(1);
+        // The first to find no writer writes for all; the others wait.
+        while state.answered <= ticket {
+            if state.committing {
+                state = self
+                    .committed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            } else {
+                state = self.commit(state);
+            }
+        }
+        let outcome = state.outcome(ticket);
+        outcome?;
+        let there = state
+            .find(&key)
+            .ok_or(LogError::NoEntry { index: u64::MAX })?;
+        Ok(Appended { duplicate, ..there })
+    }
+
+    /// Writes all pending entries with one flush.
+    fn commit<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.committing = true;
+        let batch = mem::take(&mut state.pending);
+        let ticket = state.batch;
+        state.batch = ticket.saturating_add(1);
+        let last = state.records.last().map_or(UnixTime::MIN, |last| last.1);
+        let at = state.journal_length;
+        drop(state);
+
+        // The clock may go back; the log's time does not.
+        let time = (self.clock)().max(last);
+        let records: Vec<Record> = batch
+            .into_iter()
+            .map(|one| Record {
+                key: one.key,
+                time,
+                leaf: one.leaf,
+                extra: one.extra,
+            })
+            .collect();
+        let mut bytes = Vec::new();
+        let offsets: Vec<u64> = records
+            .iter()
+            .map(|record| {
+                let offset = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                record.encode(&mut bytes);
+                offset
+            })
+            .collect();
+        let written = self.storage.journal_append(JOURNAL, at, &bytes);
+
+        let mut state = self.state();
+        let outcome = match written {
+            Ok(()) => {
+                for (offset, record) in offsets.into_iter().zip(&records) {
+                    state.take(offset, record);
+                }
+                let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                state.journal_length = at.saturating_add(length);
+                Ok(())
+            }
+            // Not written: cut off what may be there, and go on. Where even
+            // that fails, or a flush did, nobody knows what the disk holds.
+            Err(why) if why.is_before_flush() => match self.storage.journal_truncate(JOURNAL, at) {
+                Ok(()) => Err(LogError::Storage { why }),
+                Err(_) => {
+                    state.stopped = Some(why.clone());
+                    Err(LogError::Stopped { why })
+                }
+            },
+            Err(why) => {
+                state.stopped = Some(why.clone());
+                Err(LogError::Stopped { why })
+            }
+        };
+        if let Some(slot) = state.results.get_mut(&ticket) {
+            slot.1 = outcome;
+        }
+        state.answered = ticket.saturating_add(1);
+        state.committing = false;
+        self.committed.notify_all();
+        state
+    }
+
+    /// Entries so far, all of them on the disk.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.state().nodes.size()
+    }
+
+    /// The tree of the first `size` entries, or of all.
+    ///
+    /// # Errors
+    /// The log has fewer entries.
+    pub fn checkpoint(&self, size: Option<u64>) -> Result<Checkpoint, LogError> {
+        let state = self.state();
+        let size = state.within(size.unwrap_or_else(|| state.nodes.size()))?;
+        Ok(Checkpoint {
+            origin: self.identity.origin.clone(),
+            size,
+            root: state.root(size),
+            extensions: Vec::new(),
+        })
+    }
+
+    /// The inclusion proof of an entry in the tree of the first `size` entries,
+    /// with that tree's checkpoint.
+    ///
+    /// # Errors
+    /// The log has fewer entries.
+    pub fn inclusion(
+        &self,
+        index: u64,
+        size: Option<u64>,
+    ) -> Result<(Checkpoint, Vec<Hash>), LogError> {
+        let state = self.state();
+        let size = state.within(size.unwrap_or_else(|| state.nodes.size()))?;
+        if index >= size {
+            return Err(LogError::NoEntry { index });
+        }
+        let proof = merkle::inclusion_proof(&state.nodes, index, size)
+            .map_err(|_| LogError::NoEntry { index })?;
+        let checkpoint = Checkpoint {
+            origin: self.identity.origin.clone(),
+            size,
+            root: state.root(size),
+            extensions: Vec::new(),
+        };
+        Ok((checkpoint, proof))
+    }
+
+    /// The proof that the first `new` entries begin with the first `old`.
+    ///
+    /// # Errors
+    /// The log has fewer entries, or `old` is larger than `new`.
+    pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, LogError> {
+        let state = self.state();
+        let new = state.within(new)?;
+        if old > new {
+            return Err(LogError::NoTree {
+                size: new,
+                wanted: old,
+            });
+        }
+        merkle::consistency_proof(&state.nodes, old, new).map_err(|_| LogError::NoTree {
+            size: state.nodes.size(),
+            wanted: new,
+        })
+    }
+
+    /// The index of the entry with this leaf hash.
+    #[must_use]
+    pub fn index_of_leaf(&self, leaf: &Hash) -> Option<u64> {
+        self.state().by_leaf.get(leaf).copied()
+    }
+
+    /// Where the entry with this key is.
+    #[must_use]
+    pub fn find(&self, key: &Hash) -> Option<Appended> {
+        self.state().find(key)
+    }
+
+    /// One entry.
+    ///
+    /// # Errors
+    /// There is none, or the storage failed.
+    pub fn entry(&self, index: u64) -> Result<Entry, LogError> {
+        let none = LogError::NoEntry { index };
+        let (start, end) = {
+            let state = self.state();
+            let nth = usize::try_from(index).map_err(|_| none.clone())?;
+            let start = state.records.get(nth).ok_or(none.clone())?.0;
+            let end = state
+                .records
+                .get(nth.saturating_add(1))
+                .map_or(state.journal_length, |next| next.0);
+            (start, end)
+        };
+        let bytes = self
+            .storage
+            .journal_read(JOURNAL, start, end.saturating_sub(start))?;
+        let record = Record::decode(&bytes).ok_or_else(|| LogError::Damaged {
+            path: JOURNAL.to_owned(),
+            why: format!("entry {index} does not read back"),
+        })?;
+        Ok(Entry {
+            index,
+            time: record.time,
+            leaf: record.leaf,
+            extra: record.extra,
+        })
+    }
+
+    /// Writes tiles, entry bundles and then the checkpoint of all that is
+    /// committed (C2SP tlog-tiles). Does nothing if that is published already.
+    ///
+    /// # Errors
+    /// The storage failed; the old checkpoint still stands.
+    pub fn publish(&self) -> Result<Checkpoint, LogError> {
+        let mut published = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let checkpoint = self.checkpoint(None)?;
+        let is_new = checkpoint.size > *published || self.storage.read(CHECKPOINT)?.is_none();
+        if is_new {
+            let nodes = self.state().nodes.clone();
+            tiles::write(
+                self.storage.as_ref(),
+                &nodes,
+                *published,
+                checkpoint.size,
+                &|index| self.entry(index).map(|entry| entry.leaf),
+            )?;
+            // Last: a checkpoint never stands for tiles that are not there.
+            let note = (self.sign)(&checkpoint);
+            self.storage.replace(CHECKPOINT, note.as_bytes())?;
+            *published = checkpoint.size;
+        }
+        Ok(checkpoint)
+    }
+}
+
+impl State {
+    /// Takes a record that is on the disk.
+    fn take(&mut self, at: u64, record: &Record) {
+        let index = self.nodes.size();
+        let leaf = merkle::leaf_hash(&record.leaf);
+        self.nodes.push(leaf);
+        self.records.push((at, record.time));
+        self.by_key.entry(record.key).or_insert(index);
+        self.by_leaf.entry(leaf).or_insert(index);
+    }
+
+    fn find(&self, key: &Hash) -> Option<Appended> {
+        let index = *self.by_key.get(key)?;
+        let time = self.records.get(usize::try_from(index).ok()?)?.1;
+        Some(Appended {
+            index,
+            time,
+            duplicate: true,
+        })
+    }
+
+    /// The outcome of a batch; the last waiter takes it away.
+    fn outcome(&mut self, ticket: u64) -> Result<(), LogError> {
+        let Some(slot) = self.results.get_mut(&ticket) else {
+            return Ok(());
+        };
+        let outcome = slot.1.clone();
+        slot.0 = slot.0.saturating_sub(1);
+        if slot.0 == 0 {
+            self.results.remove(&ticket);
+        }
+        outcome
+    }
+
+    fn within(&self, wanted: u64) -> Result<u64, LogError> {
+        let size = self.nodes.size();
+        if wanted <= size {
+            Ok(wanted)
+        } else {
+            Err(LogError::NoTree { size, wanted })
+        }
+    }
+
+    /// The root of a tree that is there.
+    fn root(&self, size: u64) -> Hash {
+        merkle::root(&self.nodes, size).unwrap_or(merkle::EMPTY_ROOT)
+    }
+
+    fn hold_against(&self, published: Option<&Checkpoint>) -> Result<(), LogError> {
+        let Some(published) = published else {
+            return Ok(());
+        };
+        if published.size > self.nodes.size() {
+            return Err(LogError::RolledBack {
+                journal: self.nodes.size(),
+                checkpoint: published.size,
+            });
+        }
+        let root = self.root(published.size);
+        if root != published.root {
+            return Err(LogError::Forked {
+                size: published.size,
+                journal: hex(&root),
+                checkpoint: hex(&published.root),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The checkpoint that was published last.
+fn published(storage: &dyn Storage) -> Result<Option<Checkpoint>, LogError> {
+    let Some(note) = storage.read(CHECKPOINT)? else {
+        return Ok(None);
+    };
+    let damaged = |why: String| LogError::Damaged {
+        path: CHECKPOINT.to_owned(),
+        why,
+    };
+    let text = String::from_utf8(note).map_err(|_| damaged("not UTF-8".to_owned()))?;
+    let note = Note::parse(&text).map_err(|refusal| damaged(refusal.to_string()))?;
+    Checkpoint::parse(&note.text)
+        .map(Some)
+        .map_err(|refusal| damaged(refusal.to_string()))
+}

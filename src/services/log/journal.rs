@@ -1,0 +1,159 @@
+//! The journal: one record after the other, each with its length and a
+//! checksum, so that the end of the last good one is always known.
+//!
+//! ```text
+//! u32be length of the body | first 8 bytes of SHA-256(body) | body
+//! body: key[32] | i64be time | u32be length of the leaf | leaf | extra
+//! ```
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    LogError, MAX_ENTRY, MAX_EXTRA,
+    storage::{Storage, StorageError},
+};
+use crate::evidence::{UnixTime, merkle::Hash};
+
+const HEAD: usize = 12;
+const FIXED: usize = 32 + 8 + 4;
+/// The longest body.
+const MAX_BODY: usize = FIXED + MAX_ENTRY + MAX_EXTRA;
+/// How much of the journal is read at a time.
+const CHUNK: u64 = 1 << 20;
+
+/// One entry as the journal holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    /// By which a second copy is recognised.
+    pub key: Hash,
+    /// When the log took it.
+    pub time: UnixTime,
+    /// What is hashed.
+    pub leaf: Vec<u8>,
+    /// What is kept beside it.
+    pub extra: Vec<u8>,
+}
+
+impl Record {
+    /// Appends the record's bytes.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        let mut body = Vec::with_capacity(FIXED + self.leaf.len() + self.extra.len());
+        body.extend(self.key);
+        body.extend(self.time.to_be_bytes());
+        body.extend(
+            u32::try_from(self.leaf.len())
+                .unwrap_or(u32::MAX)
+                .to_be_bytes(),
+        );
+        body.extend(&self.leaf);
+        body.extend(&self.extra);
+        out.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend(checksum(&body));
+        out.extend(body);
+    }
+
+    /// The record that these bytes are, and nothing but it.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (record, rest) = Self::split(bytes)?;
+        rest.is_empty().then_some(record)
+    }
+
+    /// The record at the beginning of some bytes, and what follows it. `None`
+    /// if it is cut off or does not match its checksum.
+    fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let length = length(bytes)?;
+        let sum = bytes.get(4..HEAD)?;
+        let end = HEAD.checked_add(length)?;
+        let body = bytes.get(HEAD..end)?;
+        if checksum(body) != sum {
+            return None;
+        }
+        let key = body.get(..32)?.try_into().ok()?;
+        let time = i64::from_be_bytes(body.get(32..40)?.try_into().ok()?);
+        let leaf_length = u32::from_be_bytes(body.get(40..FIXED)?.try_into().ok()?);
+        let (leaf, extra) = body
+            .get(FIXED..)?
+            .split_at_checked(usize::try_from(leaf_length).ok()?)?;
+        let record = Self {
+            key,
+            time,
+            leaf: leaf.to_vec(),
+            extra: extra.to_vec(),
+        };
+        Some((record, bytes.get(end..)?))
+    }
+}
+
+fn length(bytes: &[u8]) -> Option<usize> {
+    let length = u32::from_be_bytes(*bytes.first_chunk()?);
+    usize::try_from(length)
+        .ok()
+        .filter(|length| (FIXED..=MAX_BODY).contains(length))
+}
+
+fn checksum(body: &[u8]) -> [u8; 8] {
+    let hash: [u8; 32] = Sha256::digest(body).into();
+    hash.first_chunk().copied().unwrap_or_default()
+}
+
+/// Reads a journal from its beginning up to the first record that is not whole.
+pub(super) struct Reader<'a> {
+    storage: &'a dyn Storage,
+    name: &'a str,
+    length: u64,
+    /// Read ahead: bytes from `position` on.
+    buffer: Vec<u8>,
+    position: u64,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(storage: &'a dyn Storage, name: &'a str, length: u64) -> Self {
+        Self {
+            storage,
+            name,
+            length,
+            buffer: Vec::new(),
+            position: 0,
+        }
+    }
+
+    /// Where the next record begins: after the last good one.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next record and where it begins; `None` at the end of what is good.
+    pub(super) fn next(&mut self) -> Result<Option<(u64, Record)>, LogError> {
+        self.fill(HEAD)?;
+        let Some(length) = length(&self.buffer) else {
+            return Ok(None);
+        };
+        self.fill(HEAD.saturating_add(length))?;
+        let Some((record, rest)) = Record::split(&self.buffer) else {
+            return Ok(None);
+        };
+        let used = self.buffer.len().saturating_sub(rest.len());
+        self.buffer.drain(..used);
+        let at = self.position;
+        self.position = at.saturating_add(u64::try_from(used).unwrap_or(u64::MAX));
+        Ok(Some((at, record)))
+    }
+
+    /// Reads ahead until `wanted` bytes are there, or the journal ends.
+    fn fill(&mut self, wanted: usize) -> Result<(), StorageError> {
+        while self.buffer.len() < wanted {
+            let have = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
+            let from = self.position.saturating_add(have);
+            let more = self.length.saturating_sub(from).min(CHUNK);
+            if more == 0 {
+                break;
+            }
+            let bytes = self.storage.journal_read(self.name, from, more)?;
+            if bytes.is_empty() {
+                break;
+            }
+            self.buffer.extend(bytes);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! Where a log keeps its files. A directory now; the trait is small enough for
+//! an object store.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+/// Why a storage did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{doing} {path}: {why}")]
+pub struct StorageError {
+    /// `write`, `flush`, `read` …
+    pub doing: &'static str,
+    /// Which file.
+    pub path: String,
+    /// What the system said.
+    pub why: String,
+}
+
+impl StorageError {
+    fn new(doing: &'static str, path: &Path, why: &io::Error) -> Self {
+        Self {
+            doing,
+            path: path.display().to_string(),
+            why: why.to_string(),
+        }
+    }
+
+    /// Whether it failed before a flush was asked for: what was there before is
+    /// then still there, and what was to come can be cut off.
+    #[must_use]
+    pub fn is_before_flush(&self) -> bool {
+        self.doing != "flush"
+    }
+}
+
+/// Named files. Names are relative, with `/`.
+pub trait Storage: Send + Sync {
+    /// A whole small file; `None` if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// Puts a file in place of what was there, all or nothing, and durably:
+    /// after the return it survives a loss of power.
+    ///
+    /// # Errors
+    /// It could not be written; what was there before still is.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// Removes a file that may not be there.
+    ///
+    /// # Errors
+    /// It could not be removed.
+    fn remove(&self, name: &str) -> Result<(), StorageError>;
+
+    /// Bytes of a journal; 0 if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be asked for.
+    fn journal_length(&self, name: &str) -> Result<u64, StorageError>;
+
+    /// Up to `count` bytes from an offset of a journal.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn journal_read(&self, name: &str, at: u64, count: u64) -> Result<Vec<u8>, StorageError>;
+
+    /// Writes at the end of a journal, which must be at `at`, and flushes.
+    ///
+    /// # Errors
+    /// [`StorageError::is_before_flush`] tells whether the flush was reached.
+    fn journal_append(&self, name: &str, at: u64, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// Cuts a journal off and flushes.
+    ///
+    /// # Errors
+    /// It could not be cut or flushed.
+    fn journal_truncate(&self, name: &str, length: u64) -> Result<(), StorageError>;
+}
+
+/// A directory of a file system, used by one process at a time.
+#[derive(Debug)]
+pub struct Directory {
+    root: PathBuf,
+    /// The open journal; every access seeks first.
+    journal: Mutex<Option<File>>,
+    /// Locked as long as this value lives.
+    _lock: File,
+}
+
+impl Directory {
+    /// Opens or makes a directory (0700 on Unix) and locks it.
+    ///
+    /// # Errors
+    /// It cannot be made, or another process uses it.
+    pub fn open(root: &Path) -> Result<Self, StorageError> {
+        let state = root.join(".state");
+        private_directory(&state)?;
+        let path = state.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|why| StorageError::new("open", &path, &why))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StorageError {
+                    doing: "lock",
+                    path: root.display().to_string(),
+                    why: "another process uses this directory; stop it first".to_owned(),
+                });
+            }
+            Err(TryLockError::Error(why)) => {
+                return Err(StorageError::new("lock", &path, &why));
+            }
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            journal: Mutex::new(None),
+            _lock: lock,
+        })
+    }
+
+    fn with_journal<T>(
+        &self,
+        name: &str,
+        doing: &'static str,
+        work: impl FnOnce(&mut File) -> io::Result<T>,
+    ) -> Result<T, StorageError> {
+        let path = self.root.join(name);
+        let fail = |why: io::Error| StorageError::new(doing, &path, &why);
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = match &mut *journal {
+            Some(file) => file,
+            none => {
+                let file = OpenOptions::new()
+                    .create(true)
+                    .truncate(false)
+                    .read(true)
+                    .write(true)
+                    .open(&path)
+                    .map_err(fail)?;
+                flush_parent(&path)?;
+                none.insert(file)
+            }
+        };
+        work(file).map_err(fail)
+    }
+}
+
+impl Storage for Directory {
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        let path = self.root.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(StorageError::new("read", &path, &why)),
+        }
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        let path = self.root.join(name);
+        let parent = path.parent().unwrap_or(&self.root);
+        private_directory(parent)?;
+        let fail = |why: io::Error| StorageError::new("write", &path, &why);
+        let mut file = tempfile::NamedTempFile::new_in(parent).map_err(fail)?;
+        file.write_all(bytes).map_err(fail)?;
+        file.as_file().sync_all().map_err(fail)?;
+        file.persist(&path).map_err(|error| fail(error.error))?;
+        flush_parent(&path)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StorageError> {
+        let path = self.root.join(name);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(()),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(why) => Err(StorageError::new("remove", &path, &why)),
+        }
+    }
+
+    fn journal_length(&self, name: &str) -> Result<u64, StorageError> {
+        self.with_journal(name, "read", |file| file.metadata().map(|data| data.len()))
+    }
+
+    fn journal_read(&self, name: &str, at: u64, count: u64) -> Result<Vec<u8>, StorageError> {
+        self.with_journal(name, "read", |file| {
+            file.seek(SeekFrom::Start(at))?;
+            let mut bytes = Vec::new();
+            file.take(count).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        })
+    }
+
+    fn journal_append(&self, name: &str, at: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        self.with_journal(name, "write", |file| {
+            file.seek(SeekFrom::Start(at))?;
+            file.write_all(bytes)
+        })?;
+        self.with_journal(name, "flush", |file| file.sync_data())
+    }
+
+    fn journal_truncate(&self, name: &str, length: u64) -> Result<(), StorageError> {
+        self.with_journal(name, "truncate", |file| {
+            file.set_len(length)?;
+            file.sync_all()
+        })
+    }
+}
+
+/// Makes a directory and all above it, for the owner only.
+fn private_directory(path: &Path) -> Result<(), StorageError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(path)
+        .map_err(|why| StorageError::new("make", path, &why))
+}
+
+/// A new name is durable once its directory is.
+fn flush_parent(path: &Path) -> Result<(), StorageError> {
+    #[cfg(unix)]
+    if let Some(parent) = path.parent() {
+        File::open(parent)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|why| StorageError::new("flush", parent, &why))?;
+    }
+    let _ = path;
+    Ok(())
+}
