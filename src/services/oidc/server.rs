@@ -1,1 +1,981 @@
-//! (to be written)
+//! A small OpenID Connect issuer for named users: the authorization code flow
+//! with PKCE, the device flow, and a login that asks no one (`prompt=none` with
+//! `login_hint`).
+//!
+//! It keeps no passwords. Whoever can reach it can log in as any of its users,
+//! so it belongs on the loopback interface of a machine one trusts; a team that
+//! signs for each other brings its own issuer.
+//!
+//! Sources: OpenID Connect Core 1.0 §3.1, RFC 6749, RFC 7636 (S256 alone), RFC
+//! 8252 §7.3 (a loopback redirect's port is free, everything else is exact), RFC
+//! 8628 (device flow), RFC 9207 (`iss` in the answer), RFC 9700 (one use of a
+//! code).
+//!
+//! *Not checked here:* what a token is good for (`fulcio/server.rs`).
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::wire::{
+    AUTHORIZE, Claims, DEVICE_CODE, DEVICE_GRANT, DEVICE_PAGE, DISCOVERY, DeviceAnswer, Discovery,
+    Jwk, KEYS, KeySet, OUT_OF_BAND, OauthError, TOKEN, TokenAnswer, access_token_hash, is_pkce_text,
+    s256, token,
+};
+use crate::{
+    evidence::UnixTime,
+    services::http::{
+        message::decode_form,
+        server::{Handler, Method, Request, Response},
+    },
+};
+
+/// How many codes may be open at one time, and how many devices.
+pub const MAX_OPEN: usize = 4096;
+/// How long a code is good for, in seconds.
+pub const CODE_LIFETIME: i64 = 60;
+/// How long a device may wait for its person, in seconds.
+pub const DEVICE_LIFETIME: i64 = 600;
+/// Seconds that a device waits between polls.
+pub const DEVICE_INTERVAL: i64 = 5;
+/// The longest `state`, `nonce` and the like, in bytes.
+pub const MAX_PARAMETER: usize = 1024;
+/// The longest address of a user, in bytes (RFC 5321 §4.5.3.1.3).
+pub const MAX_EMAIL: usize = 254;
+/// Wrong device codes that are heard in one minute, from all people together.
+pub const MAX_GUESSES: u32 = 30;
+
+/// Bytes of entropy, filled by the operating system.
+pub type Entropy = Box<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>;
+/// The time.
+pub type Clock = Box<dyn Fn() -> UnixTime + Send + Sync>;
+
+/// Someone who may log in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The address, which becomes the certificate's.
+    pub email: String,
+    /// A name that stays: here derived from the address.
+    pub subject: String,
+}
+
+impl User {
+    /// The user of this address.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the address.
+    pub fn new(email: &str) -> Result<Self, String> {
+        let problem = |what: &str| Err(format!("{email:?} is no address for a user: {what}"));
+        if email.len() > MAX_EMAIL {
+            return problem("longer than 254 bytes");
+        }
+        // What a certificate's rfc822Name can hold and a shell will not split.
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'<>()[],;:\\`".contains(&byte);
+        if !email.bytes().all(plain) {
+            return problem("only plain ASCII letters, digits and signs");
+        }
+        match email.split_once('@') {
+            Some((local, domain))
+                if !local.is_empty() && !domain.is_empty() && !domain.contains('@') => {}
+            _ => return problem("not of the form name@domain"),
+        }
+        let digest = Sha256::digest(email.as_bytes());
+        Ok(Self {
+            email: email.to_owned(),
+            subject: format!(
+                "user-{}",
+                URL_SAFE_NO_PAD.encode(digest.get(..15).unwrap_or_default())
+            ),
+        })
+    }
+}
+
+/// What an issuer is told.
+pub struct Config {
+    /// Its address, as tokens name it: no trailing slash.
+    pub issuer: String,
+    /// The clients it knows: the audiences of its tokens.
+    pub clients: Vec<String>,
+    /// Who may log in.
+    pub users: Vec<User>,
+    /// Whether `prompt=none` logs a named user in at once.
+    pub headless: bool,
+    /// How long a token is good for, in seconds.
+    pub lifetime: i64,
+}
+
+/// The issuer.
+pub struct Issuer {
+    config: Config,
+    key: SigningKey,
+    jwk: Jwk,
+    clock: Clock,
+    entropy: Entropy,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    codes: HashMap<String, Code>,
+    devices: HashMap<String, Device>,
+    guesses: u32,
+    guesses_since: UnixTime,
+}
+
+/// A login that was granted and not yet fetched.
+struct Code {
+    login: Login,
+    user: User,
+    expires: UnixTime,
+}
+
+struct Device {
+    user_code: String,
+    client: String,
+    scope: String,
+    challenge: Option<String>,
+    expires: UnixTime,
+    interval: i64,
+    polled: Option<UnixTime>,
+    decision: Decision,
+}
+
+enum Decision {
+    Waiting,
+    Denied,
+    Granted(User),
+}
+
+/// The parameters of an authorization request that hold.
+#[derive(Clone)]
+struct Login {
+    client: String,
+    redirect: String,
+    challenge: String,
+    state: Option<String>,
+    nonce: Option<String>,
+    scope: String,
+}
+
+impl Issuer {
+    /// An issuer with this key. No request is answered yet: hand it to a server.
+    ///
+    /// # Errors
+    ///
+    /// When the key cannot be written as a JWK.
+    pub fn new(
+        config: Config,
+        key: SigningKey,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, String> {
+        let point = key.verifying_key().to_sec1_point(false);
+        let jwk = Jwk::p256(point.as_bytes()).ok_or("the issuer's key is no P-256 key")?;
+        Ok(Self {
+            config,
+            key,
+            jwk,
+            clock,
+            entropy,
+            open: Mutex::default(),
+        })
+    }
+
+    /// A token for a user, as a login would give it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn mint(
+        &self,
+        user: &User,
+        client: &str,
+        nonce: Option<&str>,
+        access_token: Option<&str>,
+    ) -> Result<String, String> {
+        let now = (self.clock)();
+        let claims = Claims {
+            iss: self.config.issuer.clone(),
+            sub: user.subject.clone(),
+            aud: client.to_owned(),
+            exp: now.saturating_add(self.config.lifetime),
+            iat: now,
+            nonce: nonce.map(str::to_owned),
+            at_hash: access_token.map(access_token_hash),
+            email: user.email.clone(),
+            email_verified: true,
+        };
+        token(&claims, &self.jwk.kid, |bytes| {
+            let signature: Signature = self.key.sign(bytes);
+            signature.to_bytes().into()
+        })
+        .map_err(|error| format!("the token cannot be written: {error}"))
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn secret(&self) -> Result<String, Refused> {
+        let mut bytes = [0; 32];
+        (self.entropy)(&mut bytes).map_err(|_| Refused::server("no entropy"))?;
+        Ok(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    fn user(&self, email: &str) -> Option<&User> {
+        self.config.users.iter().find(|user| user.email == email)
+    }
+
+    // ------------------------------------------------------------ the login
+
+    /// A GET shows the page, or logs a named user in at once; the page's form
+    /// posts the same parameters back with the user that was chosen.
+    fn authorize(&self, pairs: &[(String, String)], chosen: bool) -> Response {
+        let parameters = Parameters(pairs);
+        // Until client and redirect are known to be right, nothing is sent there.
+        let (client, redirect) = match self.destination(&parameters) {
+            Ok(destination) => destination,
+            Err(problem) => return page(400, "Login refused", &paragraph(&problem)),
+        };
+        let state = parameters.one("state").ok().flatten();
+        let outcome = self
+            .login(&parameters, client, &redirect)
+            .and_then(|login| self.decide(&parameters, login, chosen));
+        match outcome {
+            Ok(response) => response,
+            Err(refused) => self.answer(
+                &redirect,
+                &[
+                    ("error", Some(refused.code)),
+                    ("error_description", Some(&refused.words)),
+                    ("state", state),
+                ],
+            ),
+        }
+    }
+
+    fn destination(&self, parameters: &Parameters<'_>) -> Result<(String, String), String> {
+        let client = parameters
+            .required("client_id")
+            .map_err(|refused| refused.words)?;
+        if !self.config.clients.iter().any(|known| known == client) {
+            return Err(format!("no client {client:?} is known here"));
+        }
+        let redirect = parameters
+            .required("redirect_uri")
+            .map_err(|refused| refused.words)?;
+        if !is_redirect(redirect) {
+            return Err(format!(
+                "{redirect:?} is not where this client's answers go"
+            ));
+        }
+        Ok((client.to_owned(), redirect.to_owned()))
+    }
+
+    fn login(
+        &self,
+        parameters: &Parameters<'_>,
+        client: String,
+        redirect: &str,
+    ) -> Result<Login, Refused> {
+        if parameters.required("response_type")? != "code" {
+            return Err(Refused::new(
+                "unsupported_response_type",
+                "response_type must be code",
+            ));
+        }
+        if parameters.one("request")?.is_some() {
+            return Err(Refused::new(
+                "request_not_supported",
+                "request objects are not read",
+            ));
+        }
+        let scope = parameters.required("scope")?.to_owned();
+        if !scope.split(' ').any(|name| name == "openid") {
+            return Err(Refused::new(
+                "invalid_scope",
+                "the scope must contain openid",
+            ));
+        }
+        let challenge = parameters.required("code_challenge")?.to_owned();
+        if parameters.required("code_challenge_method")? != "S256" {
+            return Err(Refused::request("code_challenge_method must be S256"));
+        }
+        if challenge.len() != 43 || !is_pkce_text(&challenge) {
+            return Err(Refused::request("code_challenge is no SHA-256 in base64url"));
+        }
+        Ok(Login {
+            client,
+            redirect: redirect.to_owned(),
+            challenge,
+            state: parameters.one("state")?.map(str::to_owned),
+            nonce: parameters.one("nonce")?.map(str::to_owned),
+            scope,
+        })
+    }
+
+    fn decide(
+        &self,
+        parameters: &Parameters<'_>,
+        login: Login,
+        chosen: bool,
+    ) -> Result<Response, Refused> {
+        if chosen {
+            if parameters.one("deny")?.is_some() {
+                return Err(Refused::new("access_denied", "the user said no"));
+            }
+            let user = self
+                .user(parameters.required("user")?)
+                .ok_or_else(|| Refused::new("access_denied", "no such user"))?;
+            return self.grant(login, user);
+        }
+        let hint = parameters.one("login_hint")?;
+        let prompts: Vec<&str> = parameters.one("prompt")?.unwrap_or("").split(' ').collect();
+        if !prompts.contains(&"none") {
+            return Ok(self.consent(&login, hint));
+        }
+        if prompts.len() > 1 {
+            return Err(Refused::request("prompt=none stands alone"));
+        }
+        if !self.config.headless {
+            return Err(Refused::new(
+                "interaction_required",
+                "this issuer was started without logins that ask no one",
+            ));
+        }
+        let user = hint.and_then(|hint| self.user(hint)).ok_or_else(|| {
+            Refused::new("login_required", "login_hint names none of the users here")
+        })?;
+        self.grant(login, user)
+    }
+
+    fn grant(&self, login: Login, user: &User) -> Result<Response, Refused> {
+        let code = self.secret()?;
+        let now = (self.clock)();
+        let redirect = login.redirect.clone();
+        let state = login.state.clone();
+        {
+            let mut open = self.open();
+            open.codes.retain(|_, code| code.expires >= now);
+            if open.codes.len() >= MAX_OPEN {
+                return Err(Refused::new(
+                    "temporarily_unavailable",
+                    "too many logins at one time",
+                ));
+            }
+            open.codes.insert(
+                code.clone(),
+                Code {
+                    login,
+                    user: user.clone(),
+                    expires: now.saturating_add(CODE_LIFETIME),
+                },
+            );
+        }
+        if redirect == OUT_OF_BAND {
+            return Ok(page(
+                200,
+                "Logged in",
+                &format!(
+                    "<p>Copy this code to where the login began:</p><p><code>{}</code></p>",
+                    escape(&code)
+                ),
+            ));
+        }
+        Ok(self.answer(
+            &redirect,
+            &[("code", Some(&code)), ("state", state.as_deref())],
+        ))
+    }
+
+    /// Sends the browser back to the client (RFC 6749 §4.1.2, RFC 9207 §2).
+    fn answer(&self, redirect: &str, pairs: &[(&str, Option<&str>)]) -> Response {
+        if redirect == OUT_OF_BAND {
+            let words = pairs.iter().filter_map(|(_, value)| *value);
+            let words: Vec<&str> = words.collect();
+            return page(400, "Login refused", &paragraph(&words.join(": ")));
+        }
+        let Ok(mut url) = Url::parse(redirect) else {
+            return page(400, "Login refused", &paragraph("the redirect is no URL"));
+        };
+        {
+            let mut query = url.query_pairs_mut();
+            for (name, value) in pairs {
+                if let Some(value) = value {
+                    query.append_pair(name, value);
+                }
+            }
+            query.append_pair("iss", &self.config.issuer);
+        }
+        guarded(Response::empty(302)).with("Location", String::from(url))
+    }
+
+    fn consent(&self, login: &Login, hint: Option<&str>) -> Response {
+        let mut form = format!(
+            "<p>{} asks who you are. This issuer keeps no passwords: it is for \
+             development and tests.</p><form method=\"post\" action=\"{AUTHORIZE}\">",
+            escape(&login.client)
+        );
+        let hidden = [
+            ("client_id", Some(login.client.as_str())),
+            ("redirect_uri", Some(&login.redirect)),
+            ("response_type", Some("code")),
+            ("scope", Some(&login.scope)),
+            ("code_challenge", Some(&login.challenge)),
+            ("code_challenge_method", Some("S256")),
+            ("state", login.state.as_deref()),
+            ("nonce", login.nonce.as_deref()),
+        ];
+        for (name, value) in hidden {
+            if let Some(value) = value {
+                let _ = write!(
+                    form,
+                    "<input type=\"hidden\" name=\"{name}\" value=\"{}\">",
+                    escape(value)
+                );
+            }
+        }
+        form.push_str(&self.choice(hint));
+        form.push_str("</form>");
+        page(200, "Log in", &form)
+    }
+
+    /// The users as radio buttons, and the two buttons of the form.
+    fn choice(&self, hint: Option<&str>) -> String {
+        let mut html = String::new();
+        for (index, user) in self.config.users.iter().enumerate() {
+            let checked = hint.map_or(index == 0, |hint| hint == user.email);
+            let _ = write!(
+                html,
+                "<p><label><input type=\"radio\" name=\"user\" value=\"{0}\"{1}> {0}</label></p>",
+                escape(&user.email),
+                if checked { " checked" } else { "" }
+            );
+        }
+        html.push_str(
+            "<p><button>Log in</button> <button name=\"deny\" value=\"1\">Refuse</button></p>",
+        );
+        html
+    }
+
+    // ------------------------------------------------------------ the token
+
+    fn token(&self, request: &Request) -> Result<Response, Refused> {
+        let pairs = form(request)?;
+        let parameters = Parameters(&pairs);
+        let client = self.client(request, &parameters)?;
+        match parameters.required("grant_type")? {
+            "authorization_code" => self.exchange_code(&parameters, &client),
+            DEVICE_GRANT => self.poll_device(&parameters, &client),
+            _ => Err(Refused::new(
+                "unsupported_grant_type",
+                "authorization_code and device_code are",
+            )),
+        }
+    }
+
+    /// Who asks: by `client_id`, or by HTTP Basic with any password, since the
+    /// clients of this issuer are programs on people's machines and hold no
+    /// secret (RFC 8252 §8.5). The two must not disagree.
+    fn client(&self, request: &Request, parameters: &Parameters<'_>) -> Result<String, Refused> {
+        let invalid = || Refused::new("invalid_client", "no such client is known here");
+        let mut named = parameters.one("client_id")?.map(str::to_owned);
+        if let Some(header) = request.headers.first("authorization") {
+            let (scheme, value) = header.split_once(' ').ok_or_else(invalid)?;
+            if !scheme.eq_ignore_ascii_case("basic") {
+                return Err(invalid());
+            }
+            let decoded = STANDARD.decode(value.trim()).map_err(|_| invalid())?;
+            let text = String::from_utf8(decoded).map_err(|_| invalid())?;
+            let (name, _) = text.split_once(':').ok_or_else(invalid)?;
+            // RFC 6749 §2.3.1: the name is form-encoded before it is put there.
+            let name = decode_form(&format!("n={name}"))
+                .ok()
+                .and_then(|pairs| pairs.into_iter().next())
+                .map(|(_, value)| value)
+                .ok_or_else(invalid)?;
+            if named.as_ref().is_some_and(|other| *other != name) {
+                return Err(invalid());
+            }
+            named = Some(name);
+        }
+        named
+            .filter(|name| self.config.clients.contains(name))
+            .ok_or_else(invalid)
+    }
+
+    fn exchange_code(
+        &self,
+        parameters: &Parameters<'_>,
+        client: &str,
+    ) -> Result<Response, Refused> {
+        let grant = |words: &str| Refused::new("invalid_grant", words);
+        let now = (self.clock)();
+        // Taken out whatever comes of it: a code is used once.
+        let code = self
+            .open()
+            .codes
+            .remove(parameters.required("code")?)
+            .ok_or_else(|| grant("the code is unknown, used or expired"))?;
+        if code.expires < now {
+            return Err(grant("the code is unknown, used or expired"));
+        }
+        if code.login.client != client {
+            return Err(grant("the code was issued to another client"));
+        }
+        if parameters.required("redirect_uri")? != code.login.redirect {
+            return Err(grant("redirect_uri is not the one of the login"));
+        }
+        let verifier = parameters.required("code_verifier")?;
+        if !is_pkce_text(verifier) || s256(verifier) != code.login.challenge {
+            return Err(grant("the code_verifier does not fit the challenge"));
+        }
+        self.tokens(
+            &code.user,
+            client,
+            code.login.nonce.as_deref(),
+            &code.login.scope,
+        )
+    }
+
+    fn tokens(
+        &self,
+        user: &User,
+        client: &str,
+        nonce: Option<&str>,
+        scope: &str,
+    ) -> Result<Response, Refused> {
+        let words = |_| Refused::server("the token cannot be written");
+        let access_token = self.mint(user, client, None, None).map_err(words)?;
+        let id_token = self
+            .mint(user, client, nonce, Some(&access_token))
+            .map_err(words)?;
+        json(
+            200,
+            &TokenAnswer {
+                access_token,
+                token_type: "Bearer".into(),
+                expires_in: self.config.lifetime,
+                id_token,
+                scope: scope.to_owned(),
+            },
+        )
+    }
+
+    // ------------------------------------------------------------ the device flow
+
+    fn begin_device(&self, request: &Request) -> Result<Response, Refused> {
+        let pairs = form(request)?;
+        let parameters = Parameters(&pairs);
+        let client = self.client(request, &parameters)?;
+        let challenge = match parameters.one("code_challenge")? {
+            None => None,
+            Some(challenge)
+                if parameters.one("code_challenge_method")? == Some("S256")
+                    && challenge.len() == 43
+                    && is_pkce_text(challenge) =>
+            {
+                Some(challenge.to_owned())
+            }
+            Some(_) => return Err(Refused::request("code_challenge must be S256")),
+        };
+        let device_code = self.secret()?;
+        let user_code = self.user_code()?;
+        let now = (self.clock)();
+        let mut open = self.open();
+        open.devices.retain(|_, device| device.expires >= now);
+        if open.devices.len() >= MAX_OPEN {
+            return Err(Refused::new(
+                "temporarily_unavailable",
+                "too many devices at one time",
+            ));
+        }
+        open.devices.insert(
+            device_code.clone(),
+            Device {
+                user_code: user_code.clone(),
+                client,
+                scope: parameters.one("scope")?.unwrap_or("openid").to_owned(),
+                challenge,
+                expires: now.saturating_add(DEVICE_LIFETIME),
+                interval: DEVICE_INTERVAL,
+                polled: None,
+                decision: Decision::Waiting,
+            },
+        );
+        drop(open);
+        let uri = format!("{}{DEVICE_PAGE}", self.config.issuer);
+        json(
+            200,
+            &DeviceAnswer {
+                device_code,
+                verification_uri_complete: format!("{uri}?user_code={user_code}"),
+                verification_uri: uri,
+                user_code,
+                expires_in: DEVICE_LIFETIME,
+                interval: DEVICE_INTERVAL,
+            },
+        )
+    }
+
+    /// Eight letters of RFC 8628 §6.1's alphabet (no vowels): 34 bits.
+    fn user_code(&self) -> Result<String, Refused> {
+        const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
+        let mut code = String::with_capacity(9);
+        // A byte below 240 gives each letter twelve times out of 256.
+        for _ in 0..64 {
+            let mut bytes = [0; 16];
+            (self.entropy)(&mut bytes).map_err(|_| Refused::server("no entropy"))?;
+            for byte in bytes.into_iter().filter(|byte| *byte < 240) {
+                if code.len() == 4 {
+                    code.push('-');
+                }
+                let letter = LETTERS.get(usize::from(byte % 20)).copied().unwrap_or(b'B');
+                code.push(char::from(letter));
+                if code.len() == 9 {
+                    return Ok(code);
+                }
+            }
+        }
+        Err(Refused::server("no entropy"))
+    }
+
+    fn poll_device(&self, parameters: &Parameters<'_>, client: &str) -> Result<Response, Refused> {
+        let code = parameters.required("device_code")?;
+        let now = (self.clock)();
+        let mut open = self.open();
+        let unknown = || Refused::new("invalid_grant", "the device code is unknown or used");
+        let device = open.devices.get_mut(code).ok_or_else(unknown)?;
+        if device.client != client {
+            return Err(unknown());
+        }
+        if device.expires < now {
+            open.devices.remove(code);
+            return Err(Refused::new("expired_token", "nobody logged in in time"));
+        }
+        if let Some(challenge) = &device.challenge {
+            let fits = parameters
+                .one("code_verifier")?
+                .is_some_and(|verifier| is_pkce_text(verifier) && s256(verifier) == *challenge);
+            if !fits {
+                return Err(Refused::new(
+                    "invalid_grant",
+                    "the code_verifier does not fit the challenge",
+                ));
+            }
+        }
+        let early = device
+            .polled
+            .is_some_and(|last| now.saturating_sub(last) < device.interval);
+        device.polled = Some(now);
+        match &device.decision {
+            Decision::Waiting if early => {
+                device.interval = device.interval.saturating_add(5).min(60);
+                Err(Refused::new("slow_down", "polled too often"))
+            }
+            Decision::Waiting => Err(Refused::new(
+                "authorization_pending",
+                "the person has not decided yet",
+            )),
+            Decision::Denied => {
+                open.devices.remove(code);
+                Err(Refused::new("access_denied", "the person said no"))
+            }
+            Decision::Granted(user) => {
+                let (user, scope) = (user.clone(), device.scope.clone());
+                open.devices.remove(code);
+                drop(open);
+                self.tokens(&user, client, None, &scope)
+            }
+        }
+    }
+
+    fn device_page(&self, request: &Request) -> Response {
+        let code = request.parameter("user_code").unwrap_or("");
+        page(
+            200,
+            "Log a device in",
+            &format!(
+                "<form method=\"post\" action=\"{DEVICE_PAGE}\"><p><label>The code that the device \
+                 shows: <input name=\"user_code\" value=\"{}\" autocomplete=\"off\"></label></p>{}\
+                 </form><p>Go on only if you began this login yourself.</p>",
+                escape(code),
+                self.choice(None)
+            ),
+        )
+    }
+
+    fn decide_device(&self, request: &Request) -> Response {
+        let refused = |status, words: &str| page(status, "Login refused", &paragraph(words));
+        let pairs = match form(request) {
+            Ok(pairs) => pairs,
+            Err(problem) => return refused(400, &problem.words),
+        };
+        let parameters = Parameters(&pairs);
+        let (typed, user, deny) = match (
+            parameters.required("user_code"),
+            parameters.one("user"),
+            parameters.one("deny"),
+        ) {
+            (Ok(typed), Ok(user), Ok(deny)) => (typed, user, deny.is_some()),
+            (Err(problem), ..) | (_, Err(problem), _) | (.., Err(problem)) => {
+                return refused(400, &problem.words);
+            }
+        };
+        let letters = |text: &str| -> String {
+            text.chars()
+                .filter(char::is_ascii_alphabetic)
+                .map(|letter| letter.to_ascii_uppercase())
+                .collect()
+        };
+        let typed = letters(typed);
+        let now = (self.clock)();
+        let mut open = self.open();
+        if now.saturating_sub(open.guesses_since) >= 60 {
+            open.guesses = 0;
+            open.guesses_since = now;
+        }
+        if open.guesses >= MAX_GUESSES {
+            return refused(429, "too many wrong codes; wait a minute");
+        }
+        let found = open.devices.values_mut().find(|device| {
+            device.expires >= now
+                && matches!(device.decision, Decision::Waiting)
+                && letters(&device.user_code) == typed
+        });
+        let Some(device) = found else {
+            open.guesses = open.guesses.saturating_add(1);
+            return refused(400, "no device waits with this code");
+        };
+        if deny {
+            device.decision = Decision::Denied;
+            return page(200, "Refused", &paragraph("The device is not logged in."));
+        }
+        let Some(user) = user.and_then(|email| self.user(email)) else {
+            return refused(400, "no such user");
+        };
+        device.decision = Decision::Granted(user.clone());
+        page(200, "Logged in", &paragraph("You can close this page."))
+    }
+}
+
+impl Handler for Issuer {
+    fn handle(&self, request: &Request) -> Response {
+        let outcome = match (request.method, request.path.as_str()) {
+            (Method::Get, DISCOVERY) => json(200, &Discovery::of(&self.config.issuer)),
+            (Method::Get, KEYS) => json(
+                200,
+                &KeySet {
+                    keys: vec![self.jwk.clone()],
+                },
+            ),
+            (Method::Get, AUTHORIZE) => Ok(self.authorize(&request.query, false)),
+            (Method::Post, AUTHORIZE) => match form(request) {
+                Ok(pairs) => Ok(self.authorize(&pairs, true)),
+                Err(refused) => Err(refused),
+            },
+            (Method::Post, TOKEN) => self.token(request),
+            (Method::Post, DEVICE_CODE) => self.begin_device(request),
+            (Method::Get, DEVICE_PAGE) => Ok(self.device_page(request)),
+            (Method::Post, DEVICE_PAGE) => Ok(self.decide_device(request)),
+            (Method::Get, "/healthz") => Ok(Response::json(
+                200,
+                &serde_json::json!({ "status": "SERVING" }),
+            )),
+            (
+                _,
+                DISCOVERY | KEYS | AUTHORIZE | TOKEN | DEVICE_CODE | DEVICE_PAGE | "/healthz",
+            ) => Ok(Response::text(405, "another method is meant\n")),
+            _ => Ok(Response::text(404, "nothing is here\n")),
+        };
+        outcome.unwrap_or_else(|refused| refused.response())
+    }
+}
+
+/// Why an OAuth request is refused.
+struct Refused {
+    code: &'static str,
+    words: String,
+}
+
+impl Refused {
+    fn new(code: &'static str, words: &str) -> Self {
+        Self {
+            code,
+            words: words.to_owned(),
+        }
+    }
+
+    fn request(words: &str) -> Self {
+        Self::new("invalid_request", words)
+    }
+
+    fn server(words: &str) -> Self {
+        Self::new("server_error", words)
+    }
+
+    /// RFC 6749 §5.2.
+    fn response(self) -> Response {
+        let status = match self.code {
+            "invalid_client" => 401,
+            "server_error" => 500,
+            "temporarily_unavailable" => 503,
+            _ => 400,
+        };
+        let error = OauthError {
+            error: self.code.to_owned(),
+            error_description: self.words,
+        };
+        let response = json(status, &error).unwrap_or_else(|_| Response::empty(500));
+        match status {
+            401 => response.with("WWW-Authenticate", "Basic realm=\"token\""),
+            _ => response,
+        }
+    }
+}
+
+/// The pairs of a form or a query. A name that comes twice is refused (RFC 6749
+/// §3.1).
+struct Parameters<'a>(&'a [(String, String)]);
+
+impl<'a> Parameters<'a> {
+    fn one(&self, name: &str) -> Result<Option<&'a str>, Refused> {
+        let mut values = self.0.iter().filter(|(key, _)| key == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        if values.next().is_some() {
+            return Err(Refused::request(&format!("{name} comes twice")));
+        }
+        if value.is_some_and(|value| value.len() > MAX_PARAMETER) {
+            return Err(Refused::request(&format!("{name} is too long")));
+        }
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    fn required(&self, name: &str) -> Result<&'a str, Refused> {
+        self.one(name)?
+            .ok_or_else(|| Refused::request(&format!("{name} is missing")))
+    }
+}
+
+fn form(request: &Request) -> Result<Vec<(String, String)>, Refused> {
+    if request.media_type().as_deref() != Some("application/x-www-form-urlencoded") {
+        return Err(Refused::request("a form is wanted"));
+    }
+    let text = std::str::from_utf8(&request.body)
+        .map_err(|_| Refused::request("the form is not UTF-8"))?;
+    decode_form(text).map_err(|fault| Refused::request(fault.message))
+}
+
+fn json(status: u16, value: &impl serde::Serialize) -> Result<Response, Refused> {
+    let body = serde_json::to_vec(value).map_err(|_| Refused::server("no JSON"))?;
+    Ok(Response::new(status, "application/json", body)
+        .with("Cache-Control", "no-store")
+        .with("X-Content-Type-Options", "nosniff"))
+}
+
+/// Whether answers may go there: the out-of-band name, or a loopback address
+/// with one of the two paths that clients of Sigstore listen on. The port is
+/// free (RFC 8252 §7.3), all else is exact: a text that only parses to the same
+/// URL is refused.
+fn is_redirect(redirect: &str) -> bool {
+    if redirect == OUT_OF_BAND {
+        return true;
+    }
+    let Some(rest) = redirect.strip_prefix("http://") else {
+        return false;
+    };
+    let hosts = ["127.0.0.1", "localhost", "[::1]"];
+    let Some(rest) = hosts.iter().find_map(|host| rest.strip_prefix(host)) else {
+        return false;
+    };
+    let path = match rest.strip_prefix(':') {
+        None => rest,
+        Some(rest) => {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            let (port, path) = rest.split_at(digits);
+            if port.parse::<u16>().is_ok_and(|port| port > 0) {
+                path
+            } else {
+                return false;
+            }
+        }
+    };
+    ["/auth/callback", "/", ""].contains(&path)
+}
+
+/// The five characters that mean something in HTML.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
+fn paragraph(words: &str) -> String {
+    format!("<p>{}</p>", escape(words))
+}
+
+/// A page; `body` is HTML.
+fn page(status: u16, title: &str, body: &str) -> Response {
+    let title = escape(title);
+    guarded(Response::new(
+        status,
+        "text/html; charset=utf-8",
+        format!(
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
+             <body><h1>{title}</h1>{body}</body></html>\n"
+        ),
+    ))
+}
+
+fn guarded(response: Response) -> Response {
+    response
+        .with("Cache-Control", "no-store")
+        .with("Referrer-Policy", "same-origin")
+        .with("X-Content-Type-Options", "nosniff")
+        .with("X-Frame-Options", "DENY")
+        .with(
+            "Content-Security-Policy",
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; \
+             form-action 'self' http://127.0.0.1:* http://localhost:* http://[::1]:*",
+        )
+}
+
+/// The users of a list of addresses, each once.
+///
+/// # Errors
+///
+/// An address that is none.
+pub fn users<'a>(emails: impl IntoIterator<Item = &'a str>) -> Result<Vec<User>, String> {
+    let mut seen = HashSet::new();
+    let mut users = Vec::new();
+    for email in emails {
+        if seen.insert(email) {
+            users.push(User::new(email)?);
+        }
+    }
+    Ok(users)
+}
+
+#[cfg(test)]
+mod tests;
