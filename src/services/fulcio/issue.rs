@@ -1,1 +1,437 @@
-//! (to be written)
+//! Certificates as Fulcio issues them: identity, key, time and serial number in,
+//! precertificate and certificate out, and the certificates of the authorities
+//! themselves. Pure: the signature is made by a function that is passed in.
+//!
+//! Precertificate and certificate come out of one [`Draft`], so that they agree
+//! byte for byte in all but the poison and the SCT list (RFC 6962 §3.1).
+//!
+//! Sources: RFC 5280 §4.1, §4.2; RFC 6962 §3.1, §3.3; Fulcio's certificate
+//! specification and its list of extensions (1.3.6.1.4.1.57264.1).
+//!
+//! *Not checked here:* whether the applicant is who the identity says
+//! (`tokens.rs`), and holds the key (`server.rs`).
+
+use sha1::{Digest as _, Sha1};
+
+use super::principal::{Principal, San};
+use crate::evidence::{
+    UnixTime,
+    asn1::{self, BIT_STRING, BOOLEAN, DerRefusal, OCTET_STRING, SEQUENCE, UTF8_STRING},
+    keys::{PublicKey, SignatureAlgorithm},
+};
+
+/// How long a certificate is good for, in seconds.
+pub const LIFETIME: i64 = 600;
+/// The longest value of an extension or a name, in bytes.
+pub const MAX_VALUE: usize = 2048;
+
+// Contents of object identifiers.
+const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f]; // 2.5.29.15
+const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25]; // 2.5.29.37
+const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 0x0e]; // 2.5.29.14
+const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 0x23]; // 2.5.29.35
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11]; // 2.5.29.17
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13]; // 2.5.29.19
+const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a]; // 2.5.4.10
+const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03]; // 2.5.4.3
+const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3]; // 1.3.6.1.5.5.7.3.3
+const TIME_STAMPING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 8]; // 1.3.6.1.5.5.7.3.8
+/// 1.3.6.1.4.1.57264.1, to which one arc is added.
+const FULCIO: &[u8] = &[0x2b, 6, 1, 4, 1, 0x83, 0xbf, 0x30, 1];
+/// 1.3.6.1.4.1.11129.2.4.2
+const SCT_LIST: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2];
+/// 1.3.6.1.4.1.11129.2.4.3
+const POISON: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 3];
+
+/// Signs a TBSCertificate with the issuer's key.
+pub type Sign<'a> = &'a dyn Fn(&[u8]) -> Result<Vec<u8>, String>;
+
+/// Why a certificate cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IssueError {
+    /// A name of the wrong alphabet.
+    #[error("{what} holds characters that a certificate cannot: {value:?}")]
+    Alphabet {
+        /// Which value.
+        what: &'static str,
+        /// How it begins.
+        value: String,
+    },
+    /// Too long for a certificate that travels with each commit.
+    #[error("{what} has {bytes} bytes, at most {MAX_VALUE} go into a certificate")]
+    TooLong {
+        /// Which value.
+        what: &'static str,
+        /// How many.
+        bytes: usize,
+    },
+    /// A time outside of 1970 to 9999.
+    #[error("the validity cannot be written: {0}")]
+    Time(#[from] DerRefusal),
+    /// The key did not sign.
+    #[error("the authority's key did not sign: {0}")]
+    Sign(String),
+}
+
+/// What a certificate takes from its issuer.
+#[derive(Debug, Clone)]
+pub struct IssuedBy {
+    /// The issuer's subject, DER.
+    pub name: Vec<u8>,
+    /// The issuer's key.
+    pub key: PublicKey,
+}
+
+/// A leaf that lacks only its SCT, or its poison.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// version … subjectPublicKeyInfo.
+    head: Vec<u8>,
+    /// All extensions but the last one.
+    extensions: Vec<u8>,
+    algorithm: SignatureAlgorithm,
+}
+
+impl Draft {
+    /// A leaf for `principal` and the key `spki` (DER), good from `now` for
+    /// [`LIFETIME`] seconds. `serial` is random; its top bit is not used.
+    ///
+    /// # Errors
+    ///
+    /// When an identity cannot be written into a certificate.
+    pub fn new(
+        principal: &Principal,
+        spki: &[u8],
+        issuer: &IssuedBy,
+        serial: [u8; 20],
+        now: UnixTime,
+    ) -> Result<Self, IssueError> {
+        let algorithm = issuer.key.default_algorithm();
+        let head = head(
+            serial,
+            algorithm,
+            &issuer.name,
+            (now, now.saturating_add(LIFETIME)),
+            &asn1::tlv(SEQUENCE, &[]),
+            spki,
+        )?;
+        let mut extensions = vec![
+            key_usage(&[7, 0x80]),
+            extended_key_usage(CODE_SIGNING, false),
+            authority_key_id(&issuer.key),
+            extension(
+                SUBJECT_ALT_NAME,
+                true,
+                &asn1::tlv(SEQUENCE, &[&general_name(&principal.san)?]),
+            ),
+        ];
+        for (arc, value) in principal.extensions() {
+            fit("a claim", value)?;
+            let value = if arc <= 6 {
+                value.as_bytes().to_vec()
+            } else {
+                asn1::tlv(UTF8_STRING, &[value.as_bytes()])
+            };
+            extensions.push(extension(&[FULCIO, &[arc]].concat(), false, &value));
+        }
+        Ok(Self {
+            head,
+            extensions: extensions.concat(),
+            algorithm,
+        })
+    }
+
+    fn finish(&self, last: &[u8], sign: Sign<'_>) -> Result<Vec<u8>, IssueError> {
+        let all = asn1::tlv(SEQUENCE, &[&self.extensions, last]);
+        let tbs = asn1::tlv(SEQUENCE, &[&self.head, &asn1::tlv(0xa3, &[&all])]);
+        signed(&tbs, self.algorithm, sign)
+    }
+
+    /// The precertificate, DER: with the poison, signed by the issuer's own key.
+    ///
+    /// # Errors
+    ///
+    /// When the key does not sign.
+    pub fn precertificate(&self, sign: Sign<'_>) -> Result<Vec<u8>, IssueError> {
+        self.finish(&extension(POISON, true, &asn1::tlv(asn1::NULL, &[])), sign)
+    }
+
+    /// The certificate, DER. `sct_list` is the TLS encoding of a
+    /// SignedCertificateTimestampList.
+    ///
+    /// # Errors
+    ///
+    /// When the key does not sign.
+    pub fn certificate(&self, sct_list: &[u8], sign: Sign<'_>) -> Result<Vec<u8>, IssueError> {
+        let value = asn1::tlv(OCTET_STRING, &[sct_list]);
+        self.finish(&extension(SCT_LIST, false, &value), sign)
+    }
+}
+
+/// The TLS encoding of a SignedCertificateTimestampList (RFC 6962 §3.3) out of
+/// encoded SCTs. `None` when they are too long for it.
+#[must_use]
+pub fn sct_list(scts: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let mut list = Vec::new();
+    for sct in scts {
+        list.extend(u16::try_from(sct.len()).ok()?.to_be_bytes());
+        list.extend_from_slice(sct);
+    }
+    let mut out = u16::try_from(list.len()).ok()?.to_be_bytes().to_vec();
+    out.append(&mut list);
+    Some(out)
+}
+
+/// What a certificate of the authority's own is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A root: signs the certificate of one issuing authority.
+    Root,
+    /// Issues code-signing certificates, and no authorities.
+    Issuing,
+    /// Signs timestamps.
+    TimeStamping,
+}
+
+/// A certificate of the authority's own, DER.
+#[derive(Debug, Clone)]
+pub struct Own<'a> {
+    /// What it is for.
+    pub role: Role,
+    /// Its organization.
+    pub organization: &'a str,
+    /// Its name.
+    pub common_name: &'a str,
+    /// Its key.
+    pub key: &'a PublicKey,
+    /// Random; the top bit is not used.
+    pub serial: [u8; 20],
+    /// First and last second.
+    pub validity: (UnixTime, UnixTime),
+}
+
+impl Own<'_> {
+    /// The certificate, signed by `issuer` (for a root: itself).
+    ///
+    /// # Errors
+    ///
+    /// When a name cannot be written, or the key does not sign.
+    pub fn certificate(&self, issuer: &IssuedBy, sign: Sign<'_>) -> Result<Vec<u8>, IssueError> {
+        let algorithm = issuer.key.default_algorithm();
+        let head = head(
+            self.serial,
+            algorithm,
+            &issuer.name,
+            self.validity,
+            &name(self.organization, self.common_name)?,
+            self.key.spki(),
+        )?;
+        let authority = |path: u8| {
+            let constraints = asn1::tlv(
+                SEQUENCE,
+                &[&asn1::tlv(BOOLEAN, &[&[0xff]]), &asn1::unsigned(&[path])],
+            );
+            // keyCertSign and cRLSign.
+            [
+                key_usage(&[1, 0x06]),
+                extension(BASIC_CONSTRAINTS, true, &constraints),
+            ]
+            .concat()
+        };
+        let mut extensions = match self.role {
+            Role::Root => authority(1),
+            Role::Issuing => [authority(0), extended_key_usage(CODE_SIGNING, false)].concat(),
+            Role::TimeStamping => [
+                key_usage(&[7, 0x80]),
+                // RFC 3161 §2.3: critical, and nothing else.
+                extended_key_usage(TIME_STAMPING, true),
+            ]
+            .concat(),
+        };
+        let id = asn1::tlv(OCTET_STRING, &[&key_id(self.key)]);
+        extensions.extend(extension(SUBJECT_KEY_ID, false, &id));
+        if self.role != Role::Root {
+            extensions.extend(authority_key_id(&issuer.key));
+        }
+        let all = asn1::tlv(SEQUENCE, &[&extensions]);
+        let tbs = asn1::tlv(SEQUENCE, &[&head, &asn1::tlv(0xa3, &[&all])]);
+        signed(&tbs, algorithm, sign)
+    }
+}
+
+/// A Name of an organization and a common name, DER.
+///
+/// # Errors
+///
+/// When one of them is too long or holds control characters.
+pub fn name(organization: &str, common_name: &str) -> Result<Vec<u8>, IssueError> {
+    let part = |oid: &[u8], value: &str| -> Result<Vec<u8>, IssueError> {
+        fit("a name", value)?;
+        let pair = asn1::tlv(
+            SEQUENCE,
+            &[
+                &asn1::object_identifier(oid),
+                &asn1::tlv(UTF8_STRING, &[value.as_bytes()]),
+            ],
+        );
+        Ok(asn1::tlv(asn1::SET, &[&pair]))
+    };
+    Ok(asn1::tlv(
+        SEQUENCE,
+        &[
+            &part(ORGANIZATION, organization)?,
+            &part(COMMON_NAME, common_name)?,
+        ],
+    ))
+}
+
+/// RFC 5280 §4.2.1.2, method 1: SHA-1 of the bits of the key. A name, nothing
+/// relies on it.
+fn key_id(key: &PublicKey) -> [u8; 20] {
+    Sha1::digest(key.material()).into()
+}
+
+fn head(
+    serial: [u8; 20],
+    algorithm: SignatureAlgorithm,
+    issuer: &[u8],
+    validity: (UnixTime, UnixTime),
+    subject: &[u8],
+    spki: &[u8],
+) -> Result<Vec<u8>, IssueError> {
+    let mut serial = serial;
+    if let Some(first) = serial.first_mut() {
+        *first &= 0x7f;
+    }
+    Ok([
+        asn1::tlv(0xa0, &[&asn1::unsigned(&[2])]),
+        asn1::unsigned(&serial),
+        algorithm_identifier(algorithm),
+        issuer.to_vec(),
+        asn1::tlv(
+            SEQUENCE,
+            &[
+                &asn1::encode_time(validity.0)?,
+                &asn1::encode_time(validity.1)?,
+            ],
+        ),
+        subject.to_vec(),
+        spki.to_vec(),
+    ]
+    .concat())
+}
+
+fn signed(
+    tbs: &[u8],
+    algorithm: SignatureAlgorithm,
+    sign: Sign<'_>,
+) -> Result<Vec<u8>, IssueError> {
+    let signature = sign(tbs).map_err(IssueError::Sign)?;
+    Ok(asn1::tlv(
+        SEQUENCE,
+        &[
+            tbs,
+            &algorithm_identifier(algorithm),
+            &asn1::tlv(BIT_STRING, &[&[0], &signature]),
+        ],
+    ))
+}
+
+/// RFC 5758 §3.2 and RFC 8410 §3: no parameters. RFC 4055 §5: NULL.
+fn algorithm_identifier(algorithm: SignatureAlgorithm) -> Vec<u8> {
+    let oid = asn1::object_identifier(algorithm.oid().as_bytes());
+    match algorithm {
+        SignatureAlgorithm::RsaPkcs1Sha256
+        | SignatureAlgorithm::RsaPkcs1Sha384
+        | SignatureAlgorithm::RsaPkcs1Sha512 => {
+            asn1::tlv(SEQUENCE, &[&oid, &asn1::tlv(asn1::NULL, &[])])
+        }
+        SignatureAlgorithm::EcdsaSha256
+        | SignatureAlgorithm::EcdsaSha384
+        | SignatureAlgorithm::EcdsaSha512
+        | SignatureAlgorithm::Ed25519 => asn1::tlv(SEQUENCE, &[&oid]),
+    }
+}
+
+fn extension(oid: &[u8], critical: bool, value: &[u8]) -> Vec<u8> {
+    let flag = if critical {
+        asn1::tlv(BOOLEAN, &[&[0xff]])
+    } else {
+        Vec::new()
+    };
+    asn1::tlv(
+        SEQUENCE,
+        &[
+            &asn1::object_identifier(oid),
+            &flag,
+            &asn1::tlv(OCTET_STRING, &[value]),
+        ],
+    )
+}
+
+/// `bits`: the count of unused bits, then the bits.
+fn key_usage(bits: &[u8]) -> Vec<u8> {
+    extension(KEY_USAGE, true, &asn1::tlv(BIT_STRING, &[bits]))
+}
+
+fn extended_key_usage(purpose: &[u8], critical: bool) -> Vec<u8> {
+    let list = asn1::tlv(SEQUENCE, &[&asn1::object_identifier(purpose)]);
+    extension(EXTENDED_KEY_USAGE, critical, &list)
+}
+
+fn authority_key_id(key: &PublicKey) -> Vec<u8> {
+    let id = asn1::tlv(0x80, &[&key_id(key)]);
+    extension(AUTHORITY_KEY_ID, false, &asn1::tlv(SEQUENCE, &[&id]))
+}
+
+/// GeneralName (RFC 5280 §4.2.1.6).
+fn general_name(san: &San) -> Result<Vec<u8>, IssueError> {
+    match san {
+        San::Email(email) => {
+            ascii("the address", email)?;
+            Ok(asn1::tlv(0x81, &[email.as_bytes()]))
+        }
+        San::Uri(uri) => {
+            ascii("the URI", uri)?;
+            Ok(asn1::tlv(0x86, &[uri.as_bytes()]))
+        }
+        San::OtherName(text) => {
+            fit("the user name", text)?;
+            let value = asn1::tlv(0xa0, &[&asn1::tlv(UTF8_STRING, &[text.as_bytes()])]);
+            let id = asn1::object_identifier(&[FULCIO, &[7]].concat());
+            Ok(asn1::tlv(0xa0, &[&id, &value]))
+        }
+    }
+}
+
+/// IA5String, without control characters.
+fn ascii(what: &'static str, value: &str) -> Result<(), IssueError> {
+    fit(what, value)?;
+    if value.is_ascii() {
+        return Ok(());
+    }
+    Err(alphabet(what, value))
+}
+
+fn fit(what: &'static str, value: &str) -> Result<(), IssueError> {
+    if value.len() > MAX_VALUE {
+        return Err(IssueError::TooLong {
+            what,
+            bytes: value.len(),
+        });
+    }
+    if value.is_empty() || value.chars().any(char::is_control) {
+        return Err(alphabet(what, value));
+    }
+    Ok(())
+}
+
+fn alphabet(what: &'static str, value: &str) -> IssueError {
+    IssueError::Alphabet {
+        what,
+        value: value.chars().take(64).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {}

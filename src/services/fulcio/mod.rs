@@ -1,6 +1,9 @@
-//! (to be written)
+//! The certificate authority that binds a key to a token's subject: its
+//! messages, its client, and a reference server.
 
 pub mod client;
 pub mod issue;
+pub mod principal;
 pub mod server;
+pub mod tokens;
 pub mod wire;

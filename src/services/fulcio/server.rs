@@ -1,1 +1,431 @@
-//! (to be written)
+//! A Fulcio: the HTTP API in both versions, over an authority that other code
+//! can also ask without a socket.
+//!
+//! Paths, statuses, error bodies and their words are those of the servers in
+//! use, so that clients made for them work. Two things differ on purpose: the
+//! reason why a token was refused is written to the server's log (the answer
+//! says only that it was), and a CT log that does not answer makes a refusal
+//! within its own time limit instead of a connection that hangs.
+//!
+//! Source: `fulcio.proto`, `fulcio_legacy.proto`, and the behaviour of Fulcio
+//! 1.8.
+//!
+//! *Not checked here:* tokens (`tokens.rs`), and whom they name
+//! (`principal.rs`).
+
+use std::io;
+
+use super::{
+    issue::{Draft, IssueError, IssuedBy, sct_list},
+    principal::Principal,
+    tokens::{TokenRefusal, Verifier},
+    wire::{
+        CONFIGURATION_V2, Configuration, ErrorAnswer, HEALTH, MAX_REQUEST, PEM_CHAIN_TYPE,
+        PemChain, ROOT_CERT_V1, SIGNING_CERT_V1, SIGNING_CERT_V2, SigningCertRequest,
+        SigningCertRequestV1, SigningCertificate, TRUST_BUNDLE_V2, TrustBundle,
+        read_certificate_request,
+    },
+};
+use crate::{
+    evidence::{
+        UnixTime, armor, asn1,
+        keys::{KeyAlgorithm, PublicKey, SignatureAlgorithm},
+    },
+    services::http::server::{Handler, Method, Request, Response},
+};
+
+/// The time.
+pub type Clock = Box<dyn Fn() -> UnixTime + Send + Sync>;
+/// Bytes of entropy, filled by the operating system.
+pub type Entropy = Box<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>;
+/// Signs with the issuing authority's key.
+pub type SignKey = Box<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync>;
+/// Hands a chain (precertificate first, root last, DER) to a CT log and gives
+/// the SCT in its TLS encoding.
+pub type Submit = Box<dyn Fn(&[Vec<u8>]) -> Result<Vec<u8>, SubmitError> + Send + Sync>;
+/// Takes a line for the server's log. It holds no secrets.
+pub type LogLine = Box<dyn Fn(&str) + Send + Sync>;
+
+/// Why there is no SCT.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// The log would not have it.
+    #[error("the CT log refused the precertificate: {0}")]
+    Refused(String),
+    /// The log did not answer in its time.
+    #[error("the CT log cannot be reached: {0}")]
+    Unavailable(String),
+}
+
+/// What an authority works with.
+pub struct Authority {
+    /// Its certificates in DER, the issuing one first, the root last.
+    pub chain: Vec<Vec<u8>>,
+    /// The issuing certificate's subject and key.
+    pub issuer: IssuedBy,
+    /// Signs with that key.
+    pub sign: SignKey,
+    /// Whose tokens it believes.
+    pub tokens: Verifier,
+    /// Its CT log.
+    pub submit: Submit,
+    /// The time.
+    pub clock: Clock,
+    /// Serial numbers.
+    pub entropy: Entropy,
+    /// Where refusals are written.
+    pub log: LogLine,
+}
+
+/// What an applicant brings: a key, and the proof that it is theirs.
+pub enum Proof<'a> {
+    /// A PEM PKCS#10 request, signed with the key.
+    Request(&'a [u8]),
+    /// A key, and a signature over the challenge.
+    Challenge {
+        /// The SPKI in DER, or PEM of it or of a PKCS#1 RSA key.
+        key: &'a [u8],
+        /// The signature.
+        signature: &'a [u8],
+    },
+}
+
+/// Why no certificate is issued. The words go to the applicant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The token is not believed, or names nobody.
+    #[error("There was an error processing the identity token")]
+    Token {
+        /// For the server's log alone.
+        reason: String,
+    },
+    /// No key, or one that cannot be read.
+    #[error("The public key supplied in the request could not be parsed")]
+    Key,
+    /// A key that is too weak.
+    #[error("The public key supplied in the request is insecure")]
+    WeakKey,
+    /// The applicant does not hold the key.
+    #[error("The signature supplied in the request could not be verified")]
+    Proof,
+    /// Not PKCS#10 in PEM.
+    #[error("The certificate signing request could not be parsed")]
+    Request,
+    /// Another hash than the one that belongs to the key.
+    #[error("signing algorithm not permitted: {0}")]
+    Algorithm(String),
+    /// The request is no JSON, or holds two keys.
+    #[error("{0}")]
+    Malformed(String),
+    /// What the token says cannot be written into a certificate.
+    #[error("{0}")]
+    Unfit(String),
+    /// The CT log refused.
+    #[error("Error entering certificate in CTL")]
+    CtLog(String),
+    /// The CT log is away.
+    #[error("The certificate transparency log is unavailable; try again later")]
+    CtLogUnavailable(String),
+    /// The authority itself failed.
+    #[error("error communicating with CA backend")]
+    Authority(String),
+}
+
+impl Refusal {
+    /// HTTP status and gRPC code.
+    fn codes(&self) -> (u16, i32) {
+        match self {
+            Self::Token { .. }
+            | Self::Key
+            | Self::WeakKey
+            | Self::Proof
+            | Self::Request
+            | Self::Algorithm(_)
+            | Self::Malformed(_)
+            | Self::Unfit(_) => (400, 3),
+            Self::CtLog(_) | Self::Authority(_) => (500, 13),
+            Self::CtLogUnavailable(_) => (503, 14),
+        }
+    }
+
+    /// For the server's log.
+    fn detail(&self) -> String {
+        match self {
+            Self::Token { reason }
+            | Self::CtLog(reason)
+            | Self::CtLogUnavailable(reason)
+            | Self::Authority(reason) => format!("{self}: {reason}"),
+            _ => self.to_string(),
+        }
+    }
+}
+
+impl From<TokenRefusal> for Refusal {
+    fn from(refusal: TokenRefusal) -> Self {
+        Self::Token {
+            reason: refusal.to_string(),
+        }
+    }
+}
+
+impl From<IssueError> for Refusal {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Alphabet { .. } | IssueError::TooLong { .. } => {
+                Self::Unfit(error.to_string())
+            }
+            IssueError::Time(_) | IssueError::Sign(_) => Self::Authority(error.to_string()),
+        }
+    }
+}
+
+impl Authority {
+    /// Issues a certificate: the chain in DER, leaf first, root last.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that does not hold; nothing was issued then, though a
+    /// precertificate may be in the CT log.
+    pub fn issue(&self, token: &str, proof: &Proof<'_>) -> Result<Vec<Vec<u8>>, Refusal> {
+        let now = (self.clock)();
+        let (issuer, claims) = self.tokens.verify(token, now)?;
+        let principal = issuer
+            .principal(&claims)
+            .map_err(|refusal| Refusal::Token {
+                reason: format!("{}: {refusal}", issuer.url),
+            })?;
+        let key = match proof {
+            Proof::Request(pem) => requested_key(pem)?,
+            Proof::Challenge { key, signature } => {
+                let key = read_key(key)?;
+                key.verify(
+                    key.default_algorithm(),
+                    principal.challenge.as_bytes(),
+                    signature,
+                )
+                .map_err(|_| Refusal::Proof)?;
+                key
+            }
+        };
+        self.certificate(&principal, &key, now)
+    }
+
+    fn certificate(
+        &self,
+        principal: &Principal,
+        key: &PublicKey,
+        now: UnixTime,
+    ) -> Result<Vec<Vec<u8>>, Refusal> {
+        let mut serial = [0; 20];
+        (self.entropy)(&mut serial)
+            .map_err(|error| Refusal::Authority(format!("no entropy: {error}")))?;
+        let draft = Draft::new(principal, key.spki(), &self.issuer, serial, now)?;
+        let mut chain = vec![draft.precertificate(&self.sign)?];
+        chain.extend(self.chain.iter().cloned());
+        let sct = (self.submit)(&chain).map_err(|error| match error {
+            SubmitError::Refused(reason) => Refusal::CtLog(reason),
+            SubmitError::Unavailable(reason) => Refusal::CtLogUnavailable(reason),
+        })?;
+        let list = sct_list(&[sct])
+            .ok_or_else(|| Refusal::CtLog("its SCT is too long".to_owned()))?;
+        if let Some(leaf) = chain.first_mut() {
+            *leaf = draft.certificate(&list, &self.sign)?;
+        }
+        Ok(chain)
+    }
+
+    fn answer(&self, request: &Request) -> Result<Response, Refusal> {
+        let header = request
+            .headers
+            .first("authorization")
+            .map(|value| match value.split_once(' ') {
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+                _ => value,
+            })
+            .unwrap_or("");
+        if request.body.len() > MAX_REQUEST {
+            return Err(Refusal::Malformed("http: request body too large".into()));
+        }
+        let body: &[u8] = if request.body.is_empty() {
+            b"{}"
+        } else {
+            &request.body
+        };
+        let malformed = |error: serde_json::Error| Refusal::Malformed(error.to_string());
+        if request.path == SIGNING_CERT_V1 {
+            let message: SigningCertRequestV1 =
+                serde_json::from_slice(body).map_err(malformed)?;
+            let key = message.public_key.unwrap_or_default().content.0;
+            let csr = message.certificate_signing_request.unwrap_or_default().0;
+            let chain = self.issue(
+                header,
+                &choose(&csr, &key, &message.signed_email_address.0)?,
+            )?;
+            let pem: Vec<String> = chain.iter().map(|der| pem(der)).collect();
+            return Ok(Response::new(201, PEM_CHAIN_TYPE, pem.join("\n")));
+        }
+        let message: SigningCertRequest = serde_json::from_slice(body).map_err(malformed)?;
+        let token = message
+            .credentials
+            .as_ref()
+            .map(|credentials| credentials.oidc_identity_token.as_str())
+            .filter(|token| !token.is_empty())
+            .unwrap_or(header);
+        let (key, signature) = message
+            .public_key_request
+            .map(|request| {
+                let key = request.public_key.unwrap_or_default().content;
+                (key.into_bytes(), request.proof_of_possession.0)
+            })
+            .unwrap_or_default();
+        let csr = message.certificate_signing_request.unwrap_or_default().0;
+        let chain = self.issue(token, &choose(&csr, &key, &signature)?)?;
+        let answer = SigningCertificate::embedded(chain.iter().map(|der| pem(der)).collect());
+        Ok(json(200, &answer))
+    }
+
+    fn bundle(&self) -> Vec<String> {
+        self.chain.iter().map(|der| pem(der)).collect()
+    }
+}
+
+impl Handler for Authority {
+    fn handle(&self, request: &Request) -> Response {
+        match (request.method, request.path.as_str()) {
+            (Method::Post, SIGNING_CERT_V1 | SIGNING_CERT_V2) => {
+                self.answer(request).unwrap_or_else(|refusal| {
+                    (self.log)(&format!("fulcio: refused: {}", refusal.detail()));
+                    let (status, code) = refusal.codes();
+                    json(status, &ErrorAnswer::new(code, refusal.to_string()))
+                })
+            }
+            (Method::Get, TRUST_BUNDLE_V2) => json(
+                200,
+                &TrustBundle {
+                    chains: vec![PemChain {
+                        certificates: self.bundle(),
+                    }],
+                },
+            ),
+            (Method::Get, CONFIGURATION_V2) => json(
+                200,
+                &Configuration {
+                    issuers: self.tokens.issuers().public(),
+                },
+            ),
+            (Method::Get, ROOT_CERT_V1) => {
+                Response::new(200, PEM_CHAIN_TYPE, self.bundle().join("\n"))
+            }
+            (Method::Get, HEALTH) => {
+                Response::json(200, &serde_json::json!({ "status": "SERVING" }))
+            }
+            (
+                _,
+                SIGNING_CERT_V1 | SIGNING_CERT_V2 | TRUST_BUNDLE_V2 | CONFIGURATION_V2
+                | ROOT_CERT_V1 | HEALTH,
+            ) => json(501, &ErrorAnswer::new(12, "Method Not Allowed")),
+            _ => json(404, &ErrorAnswer::new(5, "Not Found")),
+        }
+    }
+}
+
+fn choose<'a>(
+    csr: &'a [u8],
+    key: &'a [u8],
+    signature: &'a [u8],
+) -> Result<Proof<'a>, Refusal> {
+    match (csr.is_empty(), key.is_empty()) {
+        (false, false) => Err(Refusal::Malformed(
+            "proto: oneof dev.sigstore.fulcio.v2.CreateSigningCertificateRequest.key is already set"
+                .into(),
+        )),
+        (false, true) => Ok(Proof::Request(csr)),
+        (true, false) => Ok(Proof::Challenge { key, signature }),
+        (true, true) => Err(Refusal::Key),
+    }
+}
+
+/// PEM without the last line feed, as Fulcio writes it.
+fn pem(der: &[u8]) -> String {
+    let mut text = armor::encode_label("CERTIFICATE", der);
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn json(status: u16, value: &impl serde::Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => Response::new(status, "application/json", body),
+        Err(_) => Response::empty(500),
+    }
+}
+
+/// The key of a request that its own key signed with the hash that belongs to
+/// it.
+fn requested_key(pem: &[u8]) -> Result<PublicKey, Refusal> {
+    let request = read_certificate_request(pem).map_err(|_| Refusal::Request)?;
+    let key = strong(PublicKey::from_spki(&request.spki).map_err(|_| Refusal::Key)?)?;
+    let wanted = key.default_algorithm();
+    match SignatureAlgorithm::from_oid(&request.algorithm) {
+        Some(found) if found == wanted => {}
+        found => {
+            let name = found.map_or_else(|| request.algorithm.to_string(), |a| a.to_string());
+            return Err(Refusal::Algorithm(format!("{}, {name}", key.algorithm())));
+        }
+    }
+    key.verify(wanted, &request.signed, &request.signature)
+        .map_err(|_| Refusal::Proof)?;
+    Ok(key)
+}
+
+/// A key as DER, as PEM `PUBLIC KEY`, or as PEM `RSA PUBLIC KEY` (PKCS#1).
+fn read_key(text: &[u8]) -> Result<PublicKey, Refusal> {
+    let key = if text.starts_with(b"-----BEGIN") {
+        let trimmed = text.trim_ascii();
+        let (label, der) = der::pem::decode_vec(trimmed).map_err(|_| Refusal::Key)?;
+        match label {
+            "PUBLIC KEY" => PublicKey::from_spki(&der),
+            "RSA PUBLIC KEY" => PublicKey::from_spki(&rsa_spki(&der)),
+            _ => return Err(Refusal::Key),
+        }
+    } else {
+        PublicKey::from_spki(text)
+    };
+    strong(key.map_err(|_| Refusal::Key)?)
+}
+
+/// RFC 3279 §2.3.1.
+fn rsa_spki(pkcs1: &[u8]) -> Vec<u8> {
+    // 1.2.840.113549.1.1.1
+    const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+    let algorithm = asn1::tlv(
+        asn1::SEQUENCE,
+        &[&asn1::object_identifier(RSA), &asn1::tlv(asn1::NULL, &[])],
+    );
+    let bits = asn1::tlv(asn1::BIT_STRING, &[&[0], pkcs1]);
+    asn1::tlv(asn1::SEQUENCE, &[&algorithm, &bits])
+}
+
+/// Fulcio's list: the NIST curves, Ed25519, RSA of three sizes with the usual
+/// exponent.
+fn strong(key: PublicKey) -> Result<PublicKey, Refusal> {
+    match key.algorithm() {
+        KeyAlgorithm::P256
+        | KeyAlgorithm::P384
+        | KeyAlgorithm::P521
+        | KeyAlgorithm::Ed25519 => Ok(key),
+        KeyAlgorithm::Rsa {
+            bits: 2048 | 3072 | 4096,
+        } => {
+            // RSAPublicKey ends with the exponent: INTEGER 65537.
+            if key.material().ends_with(&[0x02, 0x03, 0x01, 0x00, 0x01]) {
+                Ok(key)
+            } else {
+                Err(Refusal::WeakKey)
+            }
+        }
+        KeyAlgorithm::Rsa { .. } => Err(Refusal::WeakKey),
+    }
+}
+
+#[cfg(test)]
+mod tests {}
