@@ -65,10 +65,10 @@ impl Recorder {
         }
     }
 
-    /// The steps begin again, with entries that were looked up (`found`: some).
-    pub fn restart(&mut self, found: bool) {
+    /// The steps begin again, with entries that were looked up.
+    pub fn restart(&mut self) {
         self.passed.clear();
-        self.looked_up = found;
+        self.looked_up = true;
     }
 
     /// Writes down what the signature itself says, for the steps that will not be

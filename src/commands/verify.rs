@@ -83,9 +83,15 @@ pub fn judge(
         && matches!(refusal.reason, Reason::Mismatch(Mismatch::NoEntry))
     {
         match lookup::find_entries(subject, rekor, &super::http_client()) {
+            Ok(entries) if entries.is_empty() => {
+                result = Err(Refusal {
+                    step: Step::Entry,
+                    reason: Mismatch::NotFound { candidates: 0 }.into(),
+                });
+            }
             Ok(entries) => {
                 found = entries;
-                recorder.restart(!found.is_empty());
+                recorder.restart();
                 result = once(subject, trust, wanted, &found, recorder);
             }
             Err(error) => failed_lookup = Some(error),

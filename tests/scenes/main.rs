@@ -15,6 +15,7 @@ mod config;
 #[path = "../forge/mod.rs"]
 mod forge;
 mod git;
+mod online;
 mod output;
 mod places;
 mod stage;
