@@ -256,7 +256,11 @@ pub fn signature(data: &[u8]) {
             found: &[],
         };
         if let Ok(good) = verify::verify(&subject, &against, &mut Silent) {
-            assert_eq!(good.certificate.der(), recorded.leaf, "somebody else signed it");
+            assert_eq!(
+                good.certificate.der(),
+                recorded.leaf,
+                "somebody else signed it"
+            );
             assert_eq!(walk(der), Some(der.len()), "strict DER");
         }
     }

@@ -1,1 +1,379 @@
-//! (to be written)
+//! The reference CT log: RFC 6962 §4 over the log of `services/log`. An SCT is
+//! answered only when its entry is on the disk, and the same certificate gets
+//! the same SCT again.
+
+use std::sync::Arc;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use p256::ecdsa::{DerSignature, SigningKey, signature::Signer as _};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::wire::{AddChain, LeafEntry, MAX_CHAIN, MAX_ENTRIES, SctAnswer, SignedTreeHead};
+use crate::{
+    evidence::{
+        asn1,
+        certificate::{Certificate, POISON},
+        merkle::Hash,
+        sct::{self, Sct},
+    },
+    services::{
+        http::{
+            message::{Method, Request, Response},
+            server::Handler,
+        },
+        log::{Entry, Log, LogError},
+    },
+};
+
+/// The time in milliseconds since 1970.
+pub type MillisecondClock = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// Why a CT log refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum CtError {
+    /// The submission is not what it should be.
+    #[error("{0}")]
+    Submission(String),
+    /// The log failed; trying again may help.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl CtError {
+    fn submission(why: impl Into<String>) -> Self {
+        Self::Submission(why.into())
+    }
+}
+
+/// A CT log. Its methods need no socket; [`Handler`] serves them.
+pub struct CtLog {
+    log: Arc<Log>,
+    key: SigningKey,
+    log_id: [u8; 32],
+    roots: Vec<Certificate>,
+    clock: MillisecondClock,
+}
+
+impl CtLog {
+    /// A CT log that takes chains which lead to one of `roots`. `spki` is the
+    /// SubjectPublicKeyInfo of `key`.
+    #[must_use]
+    pub fn new(
+        log: Arc<Log>,
+        key: SigningKey,
+        spki: &[u8],
+        roots: Vec<Certificate>,
+        clock: MillisecondClock,
+    ) -> Self {
+        Self {
+            log,
+            key,
+            log_id: Sha256::digest(spki).into(),
+            roots,
+            clock,
+        }
+    }
+
+    /// Takes a precertificate (DER) with its issuers and promises to show it.
+    ///
+    /// # Errors
+    /// The chain is not one, leads to no root, or the log failed.
+    pub fn add_pre_chain(&self, chain: &[Vec<u8>]) -> Result<Sct, CtError> {
+        let chain = self.chain(chain)?;
+        let (precertificate, issuer) = self.first_two(&chain)?;
+        let poison = precertificate
+            .extension(&POISON)
+            .filter(|poison| poison.critical && poison.value == [asn1::NULL, 0]);
+        if poison.is_none() {
+            return Err(CtError::submission(
+                "the first certificate is no precertificate: it has no critical poison extension",
+            ));
+        }
+        let tbs = sct::precert_tbs(precertificate)
+            .map_err(|refusal| CtError::submission(refusal.to_string()))?;
+        let entry = sct::Entry::Precert {
+            issuer_key_hash: Sha256::digest(issuer.spki()).into(),
+            tbs: &tbs,
+        };
+        // PrecertChainEntry: the precertificate, then its chain (RFC 6962 §3.1).
+        let mut extra = opaque24(precertificate.der());
+        extra.extend(certificate_list(chain.get(1..).unwrap_or_default()));
+        self.append(entry, &extra)
+    }
+
+    /// Takes a certificate (DER) with its issuers.
+    ///
+    /// # Errors
+    /// As [`Self::add_pre_chain`].
+    pub fn add_chain(&self, chain: &[Vec<u8>]) -> Result<Sct, CtError> {
+        let chain = self.chain(chain)?;
+        let (certificate, _) = self.first_two(&chain)?;
+        if certificate.extension(&POISON).is_some() {
+            return Err(CtError::submission(
+                "the first certificate is a precertificate",
+            ));
+        }
+        let extra = certificate_list(chain.get(1..).unwrap_or_default());
+        self.append(sct::Entry::X509(certificate.der()), &extra)
+    }
+
+    fn append(&self, entry: sct::Entry<'_>, extra: &[u8]) -> Result<Sct, CtError> {
+        let key: Hash = Sha256::digest(sct::entry_bytes(entry)).into();
+        // A MerkleTreeLeaf (RFC 6962 §3.4) has the bytes that an SCT signs: in
+        // both, two zero octets precede the timestamp.
+        let leaf = sct::digitally_signed((self.clock)(), entry, &[]);
+        let there = self.log.append(key, &leaf, extra)?;
+        let leaf = if there.duplicate {
+            self.log.entry(there.index)?.leaf
+        } else {
+            leaf
+        };
+        let timestamp_ms = leaf
+            .get(2..10)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(u64::from_be_bytes)
+            .ok_or_else(|| CtError::submission("the entry does not read back"))?;
+        // Deterministic (RFC 6979): the same entry gets the same signature.
+        let signature: DerSignature = self.key.sign(&leaf);
+        Ok(Sct::ecdsa_sha256(
+            self.log_id,
+            timestamp_ms,
+            Vec::new(),
+            signature.as_bytes().to_vec(),
+        ))
+    }
+
+    /// Reads a chain and follows its signatures to a root.
+    fn chain(&self, chain: &[Vec<u8>]) -> Result<Vec<Certificate>, CtError> {
+        if chain.is_empty() || chain.len() > MAX_CHAIN {
+            return Err(CtError::submission(format!(
+                "a chain of {} certificates; 1 to {MAX_CHAIN} are taken",
+                chain.len()
+            )));
+        }
+        let chain = chain
+            .iter()
+            .map(|der| Certificate::from_der(der))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|refusal| CtError::submission(refusal.to_string()))?;
+        for (nth, pair) in chain.windows(2).enumerate() {
+            if let [one, next] = pair {
+                one.verify_signed_by(next).map_err(|why| {
+                    CtError::submission(format!("certificate {nth} of the chain: {why}"))
+                })?;
+            }
+        }
+        let leads_to_root = chain.last().is_some_and(|last| {
+            self.roots
+                .iter()
+                .any(|root| root == last || last.verify_signed_by(root).is_ok())
+        });
+        if leads_to_root {
+            Ok(chain)
+        } else {
+            Err(CtError::submission(
+                "the chain leads to none of this log's roots",
+            ))
+        }
+    }
+
+    /// The submitted certificate and the one that issued it.
+    fn first_two<'a>(
+        &'a self,
+        chain: &'a [Certificate],
+    ) -> Result<(&'a Certificate, &'a Certificate), CtError> {
+        let first = chain
+            .first()
+            .ok_or_else(|| CtError::submission("an empty chain"))?;
+        let issuer = chain.get(1).or_else(|| {
+            self.roots
+                .iter()
+                .find(|root| first.verify_signed_by(root).is_ok())
+        });
+        issuer
+            .map(|issuer| (first, issuer))
+            .ok_or_else(|| CtError::submission("no root issued the certificate"))
+    }
+
+    /// The signed head of the whole tree.
+    ///
+    /// # Errors
+    /// The log failed.
+    pub fn tree_head(&self) -> Result<SignedTreeHead, LogError> {
+        let tree = self.log.checkpoint(None)?;
+        let timestamp = (self.clock)();
+        // TreeHeadSignature (RFC 6962 §3.5): version, type 1, time, size, root.
+        let mut signed = vec![0, 1];
+        signed.extend(timestamp.to_be_bytes());
+        signed.extend(tree.size.to_be_bytes());
+        signed.extend(tree.root);
+        let signature: DerSignature = self.key.sign(&signed);
+        let signature = signature.as_bytes();
+        let mut digitally_signed = vec![4, 3];
+        digitally_signed.extend(
+            u16::try_from(signature.len())
+                .unwrap_or(u16::MAX)
+                .to_be_bytes(),
+        );
+        digitally_signed.extend_from_slice(signature);
+        Ok(SignedTreeHead {
+            tree_size: tree.size,
+            timestamp,
+            sha256_root_hash: BASE64_STANDARD.encode(tree.root),
+            tree_head_signature: BASE64_STANDARD.encode(digitally_signed),
+        })
+    }
+
+    fn submit(
+        &self,
+        request: &Request,
+        add: impl Fn(&Self, &[Vec<u8>]) -> Result<Sct, CtError>,
+    ) -> Result<Value, CtError> {
+        let submission: AddChain = serde_json::from_slice(&request.body)
+            .map_err(|error| CtError::submission(format!("not a chain in JSON: {error}")))?;
+        let chain = submission
+            .chain
+            .iter()
+            .map(|text| BASE64_STANDARD.decode(text))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| CtError::submission("a certificate is not base64"))?;
+        let sct = add(self, &chain)?;
+        Ok(json!(SctAnswer::new(&sct)))
+    }
+
+    fn consistency(&self, request: &Request) -> Result<Value, CtError> {
+        let (first, second) = (number(request, "first")?, number(request, "second")?);
+        let proof = self.log.consistency(first, second).map_err(wrong)?;
+        Ok(json!({ "consistency": encode_all(&proof) }))
+    }
+
+    fn proof_by_hash(&self, request: &Request) -> Result<Value, CtError> {
+        let size = number(request, "tree_size")?;
+        let hash: Hash = request
+            .parameter("hash")
+            .and_then(|text| BASE64_STANDARD.decode(text).ok())
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(|| CtError::submission("hash: not the base64 of 32 bytes"))?;
+        let index = self
+            .log
+            .index_of_leaf(&hash)
+            .ok_or_else(|| CtError::submission("no entry has this leaf hash"))?;
+        let (_, proof) = self.log.inclusion(index, Some(size)).map_err(wrong)?;
+        Ok(json!({ "leaf_index": index, "audit_path": encode_all(&proof) }))
+    }
+
+    fn entries(&self, request: &Request) -> Result<Value, CtError> {
+        let (start, end) = (number(request, "start")?, number(request, "end")?);
+        let size = self.log.size();
+        if start > end || start >= size {
+            return Err(CtError::submission(format!(
+                "start {start} and end {end} are not a range of {size} entries"
+            )));
+        }
+        // Fewer than asked for is allowed (RFC 6962 §4.6).
+        let end = end
+            .min(size.saturating_sub(1))
+            .min(start.saturating_add(MAX_ENTRIES.saturating_sub(1)));
+        let entries = (start..=end)
+            .map(|index| self.log.entry(index).map(|entry| leaf_entry(&entry)))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(json!({ "entries": entries }))
+    }
+
+    fn entry_and_proof(&self, request: &Request) -> Result<Value, CtError> {
+        let (index, size) = (
+            number(request, "leaf_index")?,
+            number(request, "tree_size")?,
+        );
+        let (_, proof) = self.log.inclusion(index, Some(size)).map_err(wrong)?;
+        let entry = leaf_entry(&self.log.entry(index)?);
+        Ok(json!({
+            "leaf_input": entry.leaf_input,
+            "extra_data": entry.extra_data,
+            "audit_path": encode_all(&proof),
+        }))
+    }
+
+    fn roots(&self) -> Value {
+        let certificates: Vec<String> = self
+            .roots
+            .iter()
+            .map(|root| BASE64_STANDARD.encode(root.der()))
+            .collect();
+        json!({ "certificates": certificates })
+    }
+}
+
+impl Handler for CtLog {
+    fn handle(&self, request: &Request) -> Response {
+        let answer = match (request.method, request.path.as_str()) {
+            (Method::Post, "/ct/v1/add-chain") => self.submit(request, Self::add_chain),
+            (Method::Post, "/ct/v1/add-pre-chain") => self.submit(request, Self::add_pre_chain),
+            (Method::Get, "/ct/v1/get-sth") => self
+                .tree_head()
+                .map(|head| json!(head))
+                .map_err(CtError::from),
+            (Method::Get, "/ct/v1/get-sth-consistency") => self.consistency(request),
+            (Method::Get, "/ct/v1/get-proof-by-hash") => self.proof_by_hash(request),
+            (Method::Get, "/ct/v1/get-entries") => self.entries(request),
+            (Method::Get, "/ct/v1/get-entry-and-proof") => self.entry_and_proof(request),
+            (Method::Get, "/ct/v1/get-roots") => Ok(self.roots()),
+            (Method::Get, "/healthz") => Ok(json!({ "status": "SERVING" })),
+            (_, path) if path.starts_with("/ct/v1/") => {
+                return Response::text(405, "not a method of this CT log");
+            }
+            _ => return Response::text(404, "not a path of this CT log"),
+        };
+        match answer {
+            Ok(value) => Response::json(200, &value),
+            Err(CtError::Submission(why)) => Response::text(400, why),
+            Err(CtError::Log(why)) => Response::text(503, why.to_string()).with("Retry-After", "1"),
+        }
+    }
+}
+
+/// A question about a tree that is not there is the asker's mistake.
+fn wrong(error: LogError) -> CtError {
+    match error {
+        LogError::NoEntry { .. } | LogError::NoTree { .. } => {
+            CtError::submission(error.to_string())
+        }
+        other => CtError::Log(other),
+    }
+}
+
+fn number(request: &Request, name: &str) -> Result<u64, CtError> {
+    request
+        .parameter(name)
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| CtError::submission(format!("{name}: not a number")))
+}
+
+fn encode_all(hashes: &[Hash]) -> Vec<String> {
+    hashes
+        .iter()
+        .map(|hash| BASE64_STANDARD.encode(hash))
+        .collect()
+}
+
+fn leaf_entry(entry: &Entry) -> LeafEntry {
+    LeafEntry {
+        leaf_input: BASE64_STANDARD.encode(&entry.leaf),
+        extra_data: BASE64_STANDARD.encode(&entry.extra),
+    }
+}
+
+/// `opaque ASN.1Cert<1..2^24-1>`.
+fn opaque24(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let mut out = length.get(1..).unwrap_or_default().to_vec();
+    out.extend_from_slice(bytes);
+    out
+}
+
+/// `ASN.1Cert certificate_chain<0..2^24-1>`.
+fn certificate_list(chain: &[Certificate]) -> Vec<u8> {
+    let certificates: Vec<u8> = chain.iter().flat_map(|one| opaque24(one.der())).collect();
+    opaque24(&certificates)
+}
