@@ -324,10 +324,7 @@ fn issuer(
         ));
     }
     let parsed = Url::parse(url).map_err(|error| format!("the address is no URL: {error}"))?;
-    let loopback = matches!(
-        parsed.host_str(),
-        Some("127.0.0.1" | "localhost" | "[::1]")
-    );
+    let loopback = matches!(parsed.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
     if parsed.scheme() != "https" && !(parsed.scheme() == "http" && loopback) {
         return Err("the address must be https, or http on the loopback interface".into());
     }
@@ -704,9 +701,7 @@ fn kubernetes(claims: &Claims) -> Result<String, PrincipalRefusal> {
         .get("kubernetes.io")
         .ok_or_else(|| missing("kubernetes.io"))?;
     let part = |value: Option<&Value>, name: &str| -> Result<String, PrincipalRefusal> {
-        let text = value
-            .and_then(Value::as_str)
-            .ok_or_else(|| missing(name))?;
+        let text = value.and_then(Value::as_str).ok_or_else(|| missing(name))?;
         // RFC 1123 labels and subdomains: what Kubernetes allows as names.
         let holds = !text.is_empty()
             && text.bytes().all(|byte| {
@@ -759,10 +754,7 @@ mod tests {
         Issuers::from_json(config.to_string().as_bytes())
     }
 
-    fn principal(
-        type_and_more: Value,
-        claims: Value,
-    ) -> Result<Principal, PrincipalRefusal> {
+    fn principal(type_and_more: Value, claims: Value) -> Result<Principal, PrincipalRefusal> {
         let issuers = issuers(type_and_more).unwrap();
         let issuer = issuers.find("https://id.example.test").unwrap();
         issuer.principal(claims.as_object().unwrap())
@@ -795,7 +787,18 @@ mod tests {
         }
         let skipped = json!({ "type": "email", "skip-email-verification": true });
         assert!(principal(skipped, json!({ "sub": "s", "email": "a@b.test" })).is_ok());
-        for bad in ["", "a", "@b", "a@", "ü@b.test", "a@b@c", "a b@c", "a@b\u{0}", "a@.b", "a@b,c"] {
+        for bad in [
+            "",
+            "a",
+            "@b",
+            "a@",
+            "ü@b.test",
+            "a@b@c",
+            "a b@c",
+            "a@b\u{0}",
+            "a@.b",
+            "a@b,c",
+        ] {
             let claims = json!({ "sub": "s", "email": bad, "email_verified": true });
             assert!(principal(email.clone(), claims).is_err(), "{bad:?}");
         }
@@ -809,8 +812,16 @@ mod tests {
         let good = principal(uri.clone(), json!({ "sub": "https://example.test/x" })).unwrap();
         assert_eq!(good.san, San::Uri("https://example.test/x".into()));
         assert_eq!(good.challenge, "https://example.test/x");
-        for bad in ["http://example.test/x", "https://evil.test/", "https://a@example.test/", "x"] {
-            assert!(principal(uri.clone(), json!({ "sub": bad })).is_err(), "{bad}");
+        for bad in [
+            "http://example.test/x",
+            "https://evil.test/",
+            "https://a@example.test/",
+            "x",
+        ] {
+            assert!(
+                principal(uri.clone(), json!({ "sub": bad })).is_err(),
+                "{bad}"
+            );
         }
         let name = json!({ "type": "username", "subject-domain": "example.test" });
         let good = principal(name.clone(), json!({ "sub": "bob" })).unwrap();
@@ -819,8 +830,16 @@ mod tests {
         assert!(principal(name, json!({ "sub": "bob@x.test" })).is_err());
         let spiffe = json!({ "type": "spiffe", "spiffe-trust-domain": "td.test" });
         assert!(principal(spiffe.clone(), json!({ "sub": "spiffe://td.test/a/b" })).is_ok());
-        for bad in ["spiffe://other.test/a", "spiffe://td.test", "spiffe://td.test/a/../b", "a"] {
-            assert!(principal(spiffe.clone(), json!({ "sub": bad })).is_err(), "{bad}");
+        for bad in [
+            "spiffe://other.test/a",
+            "spiffe://td.test",
+            "spiffe://td.test/a/../b",
+            "a",
+        ] {
+            assert!(
+                principal(spiffe.clone(), json!({ "sub": bad })).is_err(),
+                "{bad}"
+            );
         }
         let kube = principal(
             json!({ "type": "kubernetes" }),
@@ -871,9 +890,7 @@ mod tests {
         let found = principal(json!({ "type": "github-workflow" }), claims).unwrap();
         assert_eq!(
             found.san,
-            San::Uri(
-                "https://github.com/o/r/.github/workflows/ci.yml@refs/heads/main".into()
-            )
+            San::Uri("https://github.com/o/r/.github/workflows/ci.yml@refs/heads/main".into())
         );
         let arcs: Vec<u8> = found.extensions().map(|(arc, _)| arc).collect();
         let all: Vec<u8> = (1..=24).filter(|arc| ![7, 23].contains(arc)).collect();

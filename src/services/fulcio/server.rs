@@ -226,8 +226,8 @@ impl Authority {
             SubmitError::Refused(reason) => Refusal::CtLog(reason),
             SubmitError::Unavailable(reason) => Refusal::CtLogUnavailable(reason),
         })?;
-        let list = sct_list(&[sct])
-            .ok_or_else(|| Refusal::CtLog("its SCT is too long".to_owned()))?;
+        let list =
+            sct_list(&[sct]).ok_or_else(|| Refusal::CtLog("its SCT is too long".to_owned()))?;
         if let Some(leaf) = chain.first_mut() {
             *leaf = draft.certificate(&list, &self.sign)?;
         }
@@ -253,8 +253,7 @@ impl Authority {
         };
         let malformed = |error: serde_json::Error| Refusal::Malformed(error.to_string());
         if request.path == SIGNING_CERT_V1 {
-            let message: SigningCertRequestV1 =
-                serde_json::from_slice(body).map_err(malformed)?;
+            let message: SigningCertRequestV1 = serde_json::from_slice(body).map_err(malformed)?;
             let key = message.public_key.unwrap_or_default().content.0;
             let csr = message.certificate_signing_request.unwrap_or_default().0;
             let chain = self.issue(
@@ -329,11 +328,7 @@ impl Handler for Authority {
     }
 }
 
-fn choose<'a>(
-    csr: &'a [u8],
-    key: &'a [u8],
-    signature: &'a [u8],
-) -> Result<Proof<'a>, Refusal> {
+fn choose<'a>(csr: &'a [u8], key: &'a [u8], signature: &'a [u8]) -> Result<Proof<'a>, Refusal> {
     match (csr.is_empty(), key.is_empty()) {
         (false, false) => Err(Refusal::Malformed(
             "proto: oneof dev.sigstore.fulcio.v2.CreateSigningCertificateRequest.key is already set"
@@ -409,10 +404,9 @@ fn rsa_spki(pkcs1: &[u8]) -> Vec<u8> {
 /// exponent.
 fn strong(key: PublicKey) -> Result<PublicKey, Refusal> {
     match key.algorithm() {
-        KeyAlgorithm::P256
-        | KeyAlgorithm::P384
-        | KeyAlgorithm::P521
-        | KeyAlgorithm::Ed25519 => Ok(key),
+        KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 | KeyAlgorithm::Ed25519 => {
+            Ok(key)
+        }
         KeyAlgorithm::Rsa {
             bits: 2048 | 3072 | 4096,
         } => {

@@ -22,8 +22,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use openidconnect::{
-    ClaimsVerificationError, ClientId, IssuerUrl, JsonWebKeySet, Nonce,
-    SignatureVerificationError,
+    ClaimsVerificationError, ClientId, IssuerUrl, JsonWebKeySet, Nonce, SignatureVerificationError,
     core::{CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKey, CoreJwsSigningAlgorithm},
 };
 use serde::{

@@ -30,8 +30,8 @@ use url::Url;
 
 use super::wire::{
     AUTHORIZE, Claims, DEVICE_CODE, DEVICE_GRANT, DEVICE_PAGE, DISCOVERY, DeviceAnswer, Discovery,
-    Jwk, KEYS, KeySet, OUT_OF_BAND, OauthError, TOKEN, TokenAnswer, access_token_hash, is_pkce_text,
-    s256, token,
+    Jwk, KEYS, KeySet, OUT_OF_BAND, OauthError, TOKEN, TokenAnswer, access_token_hash,
+    is_pkce_text, s256, token,
 };
 use crate::{
     evidence::UnixTime,
@@ -314,7 +314,9 @@ impl Issuer {
             return Err(Refused::request("code_challenge_method must be S256"));
         }
         if challenge.len() != 43 || !is_pkce_text(&challenge) {
-            return Err(Refused::request("code_challenge is no SHA-256 in base64url"));
+            return Err(Refused::request(
+                "code_challenge is no SHA-256 in base64url",
+            ));
         }
         Ok(Login {
             client,
@@ -794,10 +796,9 @@ impl Handler for Issuer {
                 200,
                 &serde_json::json!({ "status": "SERVING" }),
             )),
-            (
-                _,
-                DISCOVERY | KEYS | AUTHORIZE | TOKEN | DEVICE_CODE | DEVICE_PAGE | "/healthz",
-            ) => Ok(Response::text(405, "another method is meant\n")),
+            (_, DISCOVERY | KEYS | AUTHORIZE | TOKEN | DEVICE_CODE | DEVICE_PAGE | "/healthz") => {
+                Ok(Response::text(405, "another method is meant\n"))
+            }
             _ => Ok(Response::text(404, "nothing is here\n")),
         };
         outcome.unwrap_or_else(|refused| refused.response())

@@ -1,4 +1,5 @@
-//! (to be written)
+//! A Rekor transparency log: its messages, a client for both versions of the
+//! API, and the reference server (version 1).
 
 pub mod client;
 pub mod server;

@@ -1,1 +1,201 @@
-//! (to be written)
+//! The messages of Rekor's v1 API (`openapi.yaml` of Rekor), as far as client
+//! and server here speak it. Entry bodies are `evidence/entry.rs`' business.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::evidence::{
+    checkpoint::Checkpoint,
+    merkle::{self, Hash},
+    refusal::hex,
+};
+
+/// The most entries that one request may ask for.
+pub const MAX_RETRIEVE: usize = 10;
+
+/// The id of an entry: 16 hex digits of the tree id, 64 of the leaf hash.
+#[must_use]
+pub fn entry_id(tree_id: u64, body: &[u8]) -> String {
+    format!("{tree_id:016x}{}", hex(&merkle::leaf_hash(body)))
+}
+
+/// The body of an error: `{"code":…,"message":…}`.
+#[must_use]
+pub fn error(code: u32, message: &str) -> Value {
+    json!({ "code": code, "message": message })
+}
+
+/// What is proposed: `POST /api/v1/log/entries`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProposedEntry {
+    /// `hashedrekord`, `dsse`.
+    pub kind: Option<String>,
+    /// `0.0.1`.
+    pub api_version: Option<String>,
+    /// By kind.
+    pub spec: Option<Value>,
+}
+
+/// `spec` of a hashedrekord 0.0.1.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HashedRekordSpec {
+    /// The digest.
+    pub data: HashedRekordData,
+    /// The signature and its key.
+    pub signature: HashedRekordSignature,
+}
+
+/// `spec.data`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HashedRekordData {
+    /// The digest.
+    pub hash: HashValue,
+}
+
+/// An algorithm and lowercase hex.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HashValue {
+    /// `sha256`, `sha384`, `sha512`.
+    pub algorithm: String,
+    /// Hex.
+    pub value: String,
+}
+
+/// `spec.signature`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HashedRekordSignature {
+    /// Base64.
+    pub content: String,
+    /// Base64 of PEM.
+    pub public_key: KeyContent,
+}
+
+/// Base64 of PEM.
+#[derive(Debug, Clone, Deserialize)]
+pub struct KeyContent {
+    /// Base64 of PEM.
+    pub content: String,
+}
+
+/// `spec` of a dsse 0.0.1.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DsseSpec {
+    /// What the log makes its entry of.
+    pub proposed_content: Option<DsseContent>,
+}
+
+/// `spec.proposedContent`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DsseContent {
+    /// The envelope, as a JSON text.
+    pub envelope: String,
+    /// Base64 of PEM, each.
+    pub verifiers: Vec<String>,
+}
+
+/// A DSSE envelope (`github.com/secure-systems-lab/dsse`, envelope.md).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DsseEnvelope {
+    /// Base64.
+    pub payload: String,
+    /// What the payload is.
+    pub payload_type: String,
+    /// One or more.
+    pub signatures: Vec<DsseSignature>,
+}
+
+/// A signature of an envelope.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DsseSignature {
+    /// Base64.
+    pub sig: String,
+}
+
+/// `POST /api/v1/index/retrieve`.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SearchIndex {
+    /// An e-mail address of a certificate.
+    pub email: Option<String>,
+    /// Another subject of a certificate.
+    pub subject: Option<String>,
+    /// `sha256:HEX`, or HEX.
+    pub hash: Option<String>,
+    /// A key or certificate.
+    pub public_key: Option<SearchKey>,
+    /// `and`, `or` (default).
+    pub operator: Option<String>,
+}
+
+/// The key of a search.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct SearchKey {
+    /// `x509`.
+    pub format: String,
+    /// Base64 of PEM.
+    pub content: Option<String>,
+}
+
+/// `POST /api/v1/log/entries/retrieve`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Retrieve {
+    /// Ids of 64 or 80 hex digits.
+    #[serde(rename = "entryUUIDs")]
+    pub entry_uuids: Vec<String>,
+    /// Global indexes.
+    #[serde(rename = "logIndexes")]
+    pub log_indexes: Vec<i64>,
+    /// Entries as they would be proposed.
+    pub entries: Vec<ProposedEntry>,
+}
+
+/// What an entry's answer is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct EntryAnswer<'a> {
+    /// The canonical body.
+    pub body_base64: &'a str,
+    /// When the log took it.
+    pub integrated_time: i64,
+    /// Hex.
+    pub log_id: &'a str,
+    /// Global index; without shards also that in the tree.
+    pub index: u64,
+    /// The tree that the proof is for.
+    pub tree: &'a Checkpoint,
+    /// The signed note.
+    pub checkpoint: &'a str,
+    /// Leaf side first.
+    pub proof: &'a [Hash],
+    /// Base64.
+    pub set: &'a str,
+}
+
+impl EntryAnswer<'_> {
+    /// `{"<id>": {…}}`.
+    #[must_use]
+    pub fn json(&self, id: &str) -> Value {
+        let hashes: Vec<String> = self.proof.iter().map(|hash| hex(hash)).collect();
+        json!({ id: {
+            "body": self.body_base64,
+            "integratedTime": self.integrated_time,
+            "logID": self.log_id,
+            "logIndex": self.index,
+            "verification": {
+                "inclusionProof": {
+                    "checkpoint": self.checkpoint,
+                    "hashes": hashes,
+                    "logIndex": self.index,
+                    "rootHash": hex(&self.tree.root),
+                    "treeSize": self.tree.size,
+                },
+                "signedEntryTimestamp": self.set,
+            },
+        }})
+    }
+}

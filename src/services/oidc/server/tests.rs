@@ -189,7 +189,10 @@ fn a_code_becomes_a_token_once() {
     assert_eq!(id.at_hash, Some(access_token_hash(&tokens.access_token)));
     assert_eq!(claims(&tokens.access_token).aud, "sigstore");
     let again = bench.exchange(&code, &[]);
-    assert_eq!((again.status, error(&again).as_str()), (400, "invalid_grant"));
+    assert_eq!(
+        (again.status, error(&again).as_str()),
+        (400, "invalid_grant")
+    );
 }
 
 #[test]
@@ -214,8 +217,7 @@ fn tokens_are_signed_with_the_published_key() {
     let header: serde_json::Value =
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
     assert_eq!(header["kid"], set.keys[0].kid);
-    let discovery: Discovery =
-        serde_json::from_slice(&bench.get(DISCOVERY, &[]).body).unwrap();
+    let discovery: Discovery = serde_json::from_slice(&bench.get(DISCOVERY, &[]).body).unwrap();
     assert_eq!(discovery.issuer, "http://127.0.0.1:18080");
     assert_eq!(discovery.code_challenge_methods_supported, ["S256"]);
 }
@@ -226,8 +228,14 @@ fn a_code_is_bound_to_its_login() {
     for change in [
         ("client_id", "other"),
         ("redirect_uri", "http://localhost:4712/auth/callback"),
-        ("code_verifier", "xBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
-        ("code_verifier", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+        (
+            "code_verifier",
+            "xBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+        ),
+        (
+            "code_verifier",
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        ),
     ] {
         let code = bench.code();
         let refused = bench.exchange(&code, &[change]);
@@ -331,8 +339,7 @@ fn the_page_escapes_what_it_shows_and_its_form_logs_in() {
     let chosen = parameters(&[("prompt", ""), ("user", "bob@example.test")]);
     let response = bench.post(AUTHORIZE, &chosen);
     let code = answer(&response, "code").unwrap();
-    let tokens: TokenAnswer =
-        serde_json::from_slice(&bench.exchange(&code, &[]).body).unwrap();
+    let tokens: TokenAnswer = serde_json::from_slice(&bench.exchange(&code, &[]).body).unwrap();
     assert_eq!(claims(&tokens.id_token).email, "bob@example.test");
     let denied = parameters(&[("user", "bob@example.test"), ("deny", "1")]);
     assert_eq!(
@@ -350,7 +357,9 @@ fn the_page_escapes_what_it_shows_and_its_form_logs_in() {
     let code = html.split("<code>").nth(1).unwrap();
     let code = code.split("</code>").next().unwrap();
     assert_eq!(
-        bench.exchange(code, &[("redirect_uri", OUT_OF_BAND)]).status,
+        bench
+            .exchange(code, &[("redirect_uri", OUT_OF_BAND)])
+            .status,
         200
     );
 }
@@ -366,9 +375,10 @@ fn clients_may_name_themselves_by_basic_authentication() {
         ("code_verifier", VERIFIER),
     ];
     let mut request = request(Method::Post, TOKEN, &[], Some(&pairs));
-    request
-        .headers
-        .push("authorization", format!("Basic {}", STANDARD.encode("sigstore:")));
+    request.headers.push(
+        "authorization",
+        format!("Basic {}", STANDARD.encode("sigstore:")),
+    );
     assert_eq!(bench.issuer.handle(&request).status, 200);
     let mut wrong = request.clone();
     wrong.body.extend_from_slice(b"&client_id=other");
@@ -478,7 +488,9 @@ fn open_logins_are_bounded() {
 
 #[test]
 fn addresses_that_a_certificate_cannot_hold_are_no_users() {
-    for email in ["", "alice", "@x", "a@", "a@b@c", "a b@c", "ä@c", "a\n@c", "<a@c>"] {
+    for email in [
+        "", "alice", "@x", "a@", "a@b@c", "a b@c", "ä@c", "a\n@c", "<a@c>",
+    ] {
         assert!(User::new(email).is_err(), "{email:?}");
     }
     assert_eq!(users(["a@b", "a@b"]).unwrap().len(), 1);
