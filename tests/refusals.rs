@@ -1,0 +1,1221 @@
+//! Every reason for which a certificate, a chain, an SCT, a CMS or a timestamp
+//! is refused, each brought about by one change to something good. The last
+//! test reads the reasons out of the source: one that no row here brings about
+//! fails it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+mod forge;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use forge::{
+    CertificateSpec, Key, Lab, NOW, SERVER_AUTH, Spec, TIME_STAMPING, authority_key_id, ca,
+    commit_payload,
+    der::{
+        algorithm, bits, content, explicit, extension, int, name, null, octets, oid, retag, seq,
+        tlv, utc_time, utf8,
+    },
+    eku, email, fulcio, intermediate_name, root_name, san, uri,
+};
+use gitseal::evidence::{
+    certificate::Certificate,
+    chain,
+    sct::{self, Sct},
+    signed_data, timestamp,
+    trust::{TrustedRoot, Window},
+};
+
+/// A name, what came of it, what should have.
+type Row = (&'static str, String, &'static str);
+
+fn judge(rows: &[Row]) -> BTreeSet<&'static str> {
+    let wrong: Vec<String> = rows
+        .iter()
+        .filter(|(_, found, expected)| found != expected)
+        .map(|(name, found, expected)| format!("{name}: {found}, expected {expected}"))
+        .collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    rows.iter().map(|row| row.2).collect()
+}
+
+/// `good`, or the code.
+macro_rules! code {
+    ($result:expr) => {
+        match $result {
+            Ok(_) => "good".to_owned(),
+            Err(refusal) => refusal.code().to_owned(),
+        }
+    };
+}
+
+/// The values inside a constructed one.
+fn children(der: &[u8]) -> Vec<Vec<u8>> {
+    let mut rest = content(der);
+    let mut found = Vec::new();
+    while !rest.is_empty() {
+        let body = content(rest);
+        let header = body.as_ptr() as usize - rest.as_ptr() as usize;
+        let length = match rest[1] {
+            short if short < 0x80 => usize::from(short),
+            long => rest[2..2 + usize::from(long & 0x7f)]
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+        };
+        let (one, after) = rest.split_at(header + length);
+        found.push(one.to_vec());
+        rest = after;
+    }
+    found
+}
+
+/// Changes the values inside the one at `path` and mends all lengths above.
+fn edit(der: &[u8], path: &[usize], change: &dyn Fn(&mut Vec<Vec<u8>>)) -> Vec<u8> {
+    let mut inside = children(der);
+    match path {
+        [] => change(&mut inside),
+        [first, rest @ ..] => inside[*first] = edit(&inside[*first], rest, change),
+    }
+    tlv(der[0], &inside.concat())
+}
+
+const SIGNED_DATA: &[usize] = &[1, 0];
+const SIGNER: &[usize] = &[1, 0, 4, 0];
+const SIGNED_ATTRIBUTES: &[usize] = &[1, 0, 4, 0, 3];
+
+fn certificates() -> Vec<Row> {
+    let lab = Lab::new();
+    let leaf = |change: &dyn Fn(&mut CertificateSpec)| {
+        let mut spec = lab.leaf(&Key::p256(20));
+        change(&mut spec);
+        spec.sign(&lab.intermediate)
+    };
+    let read = |change: &dyn Fn(&mut CertificateSpec)| code!(Certificate::from_der(&leaf(change)));
+    let named = |names: &[Vec<u8>]| {
+        let der = leaf(&|spec| spec.extensions[3] = san(names));
+        code!(Certificate::from_der(&der).unwrap().identity())
+    };
+    let other_name =
+        |kind: &str, value: &[u8]| tlv(0xa0, &[oid(kind), explicit(0, value)].concat());
+    const FULCIO_NAME: &str = "1.3.6.1.4.1.57264.1.7";
+    vec![
+        ("unchanged", read(&|_| {}), "good"),
+        (
+            "64 KiB",
+            read(&|spec| spec.extensions.push(fulcio(20, &"x".repeat(65_536)))),
+            "certificate-too-large",
+        ),
+        (
+            "nothing",
+            code!(Certificate::from_der(&[])),
+            "certificate-unreadable",
+        ),
+        (
+            "a byte after it",
+            code!(Certificate::from_der(&[leaf(&|_| {}), vec![0]].concat())),
+            "certificate-unreadable",
+        ),
+        (
+            "unique identifiers",
+            read(&|spec| spec.spki.extend(tlv(0x81, &[0, 1]))),
+            "certificate-unreadable",
+        ),
+        (
+            "critical FALSE written out",
+            read(&|spec| {
+                spec.extensions
+                    .push(seq(&[&oid("1.2.3"), &[1, 1, 0], &octets(&null())]));
+            }),
+            "certificate-unreadable",
+        ),
+        (
+            "PEM of a key",
+            code!(Certificate::from_pem(&forge::pem("PUBLIC KEY", b"x"))),
+            "certificate-pem",
+        ),
+        (
+            "PEM of two where one is wanted",
+            code!(Certificate::from_pem(
+                &forge::pem("CERTIFICATE", &leaf(&|_| {})).repeat(2)
+            )),
+            "certificate-pem",
+        ),
+        (
+            "version 1",
+            read(&|spec| spec.version = None),
+            "certificate-version",
+        ),
+        (
+            "version 2",
+            read(&|spec| spec.version = Some(1)),
+            "certificate-version",
+        ),
+        (
+            "a serial number of 20 octets and a zero",
+            read(&|spec| spec.serial = vec![0xff; 20]),
+            "good",
+        ),
+        (
+            "a serial number of 21 octets",
+            read(&|spec| spec.serial = vec![1; 21]),
+            "certificate-serial",
+        ),
+        (
+            "a negative serial number",
+            code!(Certificate::from_der(&edit(&leaf(&|_| {}), &[0], &|tbs| {
+                tbs[1] = tlv(2, &[0x80, 1])
+            }))),
+            "certificate-serial",
+        ),
+        (
+            "GeneralizedTime before 2050",
+            read(&|spec| spec.not_before = forge::der::generalized_time(NOW)),
+            "certificate-time",
+        ),
+        (
+            "two algorithms",
+            read(&|spec| {
+                let (one, two) = (forge::ECDSA_SHA256, forge::ECDSA_SHA384);
+                spec.algorithms = Some((algorithm(one), algorithm(two)));
+            }),
+            "certificate-algorithm-mismatch",
+        ),
+        (
+            "one extension twice",
+            read(&|spec| spec.extensions.push(fulcio(8, forge::ISSUER))),
+            "certificate-duplicate-extension",
+        ),
+        (
+            "65 extensions",
+            read(&|spec| {
+                let unknown = |nth: usize| extension(&format!("1.2.3.{nth}"), false, &null());
+                spec.extensions.extend((0..65).map(unknown));
+            }),
+            "certificate-too-many-extensions",
+        ),
+        (
+            "an extension of another form",
+            read(&|spec| spec.extensions[0] = extension("2.5.29.15", true, &null())),
+            "certificate-extension",
+        ),
+        (
+            "an issuer in an OCTET STRING",
+            read(&|spec| {
+                spec.extensions[5] =
+                    extension("1.3.6.1.4.1.57264.1.8", false, &octets(b"https://x"));
+            }),
+            "certificate-extension",
+        ),
+        (
+            "an issuer that is not UTF-8",
+            read(&|spec| {
+                spec.extensions[5] = extension("1.3.6.1.4.1.57264.1.8", false, &tlv(0x0c, &[0xff]));
+            }),
+            "certificate-text",
+        ),
+        (
+            "two issuers",
+            read(&|spec| spec.extensions[5] = fulcio(8, "https://other.example.test")),
+            "certificate-issuers-differ",
+        ),
+        (
+            "no issuer",
+            code!(
+                Certificate::from_der(&leaf(&|spec| {
+                    spec.extensions.drain(4..6);
+                }))
+                .unwrap()
+                .identity()
+            ),
+            "certificate-no-issuer",
+        ),
+        ("no name", named(&[]), "certificate-sans"),
+        (
+            "two names",
+            named(&[email("a@x"), uri("https://x")]),
+            "certificate-sans",
+        ),
+        ("a URI", named(&[uri("https://x.test/a@b")]), "good"),
+        (
+            "Fulcio's user name",
+            named(&[other_name(FULCIO_NAME, &utf8("alice!x.test"))]),
+            "good",
+        ),
+        (
+            "a DNS name",
+            named(&[tlv(0x82, b"x.test")]),
+            "certificate-san-kind",
+        ),
+        (
+            "a user name of another type",
+            named(&[other_name("1.2.3", &utf8("alice"))]),
+            "certificate-san-kind",
+        ),
+        (
+            "an empty name",
+            named(&[email("")]),
+            "certificate-san-characters",
+        ),
+        (
+            "a line break in a name",
+            named(&[email("a@x\nGood signature")]),
+            "certificate-san-characters",
+        ),
+        (
+            "a name that is not ASCII",
+            named(&[email("\u{e4}@x")]),
+            "certificate-san-characters",
+        ),
+        (
+            "an escape in a user name",
+            named(&[other_name(FULCIO_NAME, &utf8("\u{1b}[2K"))]),
+            "certificate-san-characters",
+        ),
+        (
+            "a name of 5,000 bytes",
+            named(&[email(&"x".repeat(5_000))]),
+            "certificate-san-too-long",
+        ),
+    ]
+}
+
+/// The leaf, changed, against the lab's trust, changed.
+fn chained(
+    at: i64,
+    change: &dyn Fn(&mut Spec),
+    trusted: &dyn Fn(&mut TrustedRoot, &mut Lab),
+) -> String {
+    let mut lab = Lab::new();
+    let mut trust = TrustedRoot::from_json(lab.trusted_root().as_bytes()).unwrap();
+    trusted(&mut trust, &mut lab);
+    let mut spec = lab.spec();
+    change(&mut spec);
+    let leaf = Certificate::from_der(&lab.leaf_certificate(&spec)).unwrap();
+    code!(chain::verify(&leaf, at, &trust.authorities))
+}
+
+fn chains() -> Vec<Row> {
+    let leaf = |change: &dyn Fn(&mut Spec)| chained(NOW, change, &|_, _| {});
+    let at = |at| chained(at, &|_| {}, &|_, _| {});
+    // One certificate of the authority is another: 0 issues, 1 is the root.
+    let authority = |nth: usize, change: &dyn Fn(&mut CertificateSpec)| {
+        chained(NOW, &|_| {}, &|trust, lab| {
+            let (subject, key) = match nth {
+                0 => (intermediate_name(), &lab.intermediate),
+                _ => (root_name(), &lab.root),
+            };
+            let mut spec = ca(&subject, &root_name(), key, &lab.root, None);
+            change(&mut spec);
+            trust.authorities[0].chain[nth] = Certificate::from_der(&spec.sign(&lab.root)).unwrap();
+        })
+    };
+    // The issuing certificate constrains names; the leaf has one.
+    let constrained = |list: u8, base: Vec<u8>, name: Vec<u8>| {
+        chained(
+            NOW,
+            &|spec| spec.leaf.extensions[3] = san(std::slice::from_ref(&name)),
+            &|trust, lab| {
+                let mut spec = ca(
+                    &intermediate_name(),
+                    &root_name(),
+                    &lab.intermediate,
+                    &lab.root,
+                    None,
+                );
+                let subtrees = tlv(list, &seq(&[&base]));
+                spec.extensions
+                    .push(extension("2.5.29.30", true, &seq(&[&subtrees])));
+                trust.authorities[0].chain[0] =
+                    Certificate::from_der(&spec.sign(&lab.root)).unwrap();
+            },
+        )
+    };
+    const PERMITTED: u8 = 0xa0;
+    const EXCLUDED: u8 = 0xa1;
+    let foreign = {
+        let lab = Lab::new();
+        let trust = TrustedRoot::from_json(lab.trusted_root().as_bytes()).unwrap();
+        let tsa = Certificate::from_der(&lab.tsa_certificate).unwrap();
+        let own = Certificate::from_der(&lab.intermediate_certificate).unwrap();
+        assert!(chain::bag_is_own_chain(&[own], &trust.authorities[0]).is_ok());
+        code!(chain::bag_is_own_chain(&[tsa], &trust.authorities[0]))
+    };
+    vec![
+        ("first second", at(NOW), "good"),
+        ("last second", at(NOW + 600), "good"),
+        ("a second before", at(NOW - 1), "chain-expired"),
+        ("a second after", at(NOW + 601), "chain-expired"),
+        (
+            "no issuer extension",
+            leaf(&|spec| {
+                spec.leaf.extensions.drain(4..6);
+            }),
+            "chain-not-sigstore",
+        ),
+        (
+            "another issuer",
+            leaf(&|spec| spec.leaf.issuer = name("x", "y")),
+            "chain-no-authority",
+        ),
+        (
+            "no authorities",
+            chained(NOW, &|_| {}, &|trust, _| trust.authorities.clear()),
+            "chain-no-authority",
+        ),
+        (
+            "C5 first and last second of the authority",
+            chained(NOW, &|_| {}, &|trust, _| {
+                trust.authorities[0].window = Window {
+                    start: NOW,
+                    end: Some(NOW),
+                };
+            }),
+            "good",
+        ),
+        (
+            "C5 a second after the authority",
+            chained(NOW, &|_| {}, &|trust, _| {
+                trust.authorities[0].window.end = Some(NOW - 1);
+            }),
+            "chain-authority-window",
+        ),
+        (
+            "C3 the root had expired",
+            authority(1, &|spec| spec.not_after = utc_time(NOW - 1)),
+            "chain-expired",
+        ),
+        (
+            "C3 the intermediate was not valid yet",
+            authority(0, &|spec| spec.not_before = utc_time(NOW + 1)),
+            "chain-expired",
+        ),
+        (
+            "signed by another key",
+            leaf(&|spec| spec.leaf_issuer = Key::p384(90)),
+            "chain-signature",
+        ),
+        (
+            "an authority whose chain does not join",
+            authority(1, &|spec| spec.subject = name("x", "y")),
+            "chain-names",
+        ),
+        (
+            "another key identifier",
+            leaf(&|spec| spec.leaf.extensions[2] = authority_key_id(&Key::p256(90))),
+            "chain-key-ids",
+        ),
+        (
+            "no key identifier",
+            leaf(&|spec| {
+                spec.leaf.extensions.remove(2);
+            }),
+            "good",
+        ),
+        (
+            "C4 a root that is no CA",
+            authority(1, &|spec| {
+                spec.extensions[1] = extension("2.5.29.19", true, &seq(&[]));
+            }),
+            "chain-not-a-ca",
+        ),
+        (
+            "C4 a path length of zero in the root",
+            authority(1, &|spec| {
+                let limits = seq(&[&forge::der::yes(), &int(0)]);
+                spec.extensions[1] = extension("2.5.29.19", true, &limits);
+            }),
+            "chain-path-length",
+        ),
+        (
+            "C4 a path length of one in the root",
+            authority(1, &|spec| {
+                let limits = seq(&[&forge::der::yes(), &int(1)]);
+                spec.extensions[1] = extension("2.5.29.19", true, &limits);
+            }),
+            "good",
+        ),
+        (
+            "an authority that may not sign certificates",
+            authority(0, &|spec| {
+                spec.extensions[0] = extension("2.5.29.15", true, &[3, 2, 7, 0x80]);
+            }),
+            "chain-ca-key-usage",
+        ),
+        (
+            "an authority for servers",
+            authority(0, &|spec| spec.extensions[3] = eku(false, &[SERVER_AUTH])),
+            "chain-ca-extended-key-usage",
+        ),
+        (
+            "a critical extension in the leaf",
+            leaf(&|spec| {
+                spec.leaf
+                    .extensions
+                    .push(extension("1.2.3.4", true, &null()));
+            }),
+            "chain-critical-extension",
+        ),
+        (
+            "C4 a constraint on the mail host",
+            constrained(PERMITTED, email("example.test"), email("a@Example.Test")),
+            "good",
+        ),
+        (
+            "C4 another mail host",
+            constrained(PERMITTED, email("example.test"), email("a@x.example.test")),
+            "chain-name-constraints",
+        ),
+        (
+            "C4 hosts below",
+            constrained(PERMITTED, email(".example.test"), email("a@x.example.test")),
+            "good",
+        ),
+        (
+            "C4 not the domain itself, where hosts below are meant",
+            constrained(PERMITTED, email(".example.test"), email("a@example.test")),
+            "chain-name-constraints",
+        ),
+        (
+            "C4 a name that only ends alike",
+            constrained(
+                PERMITTED,
+                email(".example.test"),
+                email("a@evilexample.test"),
+            ),
+            "chain-name-constraints",
+        ),
+        (
+            "C4 an excluded mailbox, its host in capitals",
+            constrained(EXCLUDED, email("a@example.test"), email("a@EXAMPLE.test")),
+            "chain-name-constraints",
+        ),
+        (
+            "C4 another mailbox than the excluded one",
+            constrained(EXCLUDED, email("a@example.test"), email("b@example.test")),
+            "good",
+        ),
+        (
+            "C4 an excluded host with a dot after it",
+            constrained(EXCLUDED, uri("evil.test"), uri("https://evil.test./x")),
+            "chain-name-constraints",
+        ),
+        (
+            "C4 an excluded host behind a user and a port",
+            constrained(
+                EXCLUDED,
+                uri("evil.test"),
+                uri("https://good.test@evil.test:1/x"),
+            ),
+            "chain-name-constraints",
+        ),
+        (
+            "C4 an address where hosts are constrained",
+            constrained(EXCLUDED, uri("evil.test"), uri("https://127.0.0.1/x")),
+            "chain-name-constraints",
+        ),
+        (
+            "C4 a permitted host",
+            constrained(
+                PERMITTED,
+                uri("good.test"),
+                uri("https://good.test/x@evil.test"),
+            ),
+            "good",
+        ),
+        (
+            "C4 a constraint on another kind of name",
+            constrained(PERMITTED, uri("good.test"), email("a@evil.test")),
+            "good",
+        ),
+        (
+            "C4 a constraint that excludes nothing or everything",
+            constrained(EXCLUDED, email(""), email("a@example.test")),
+            "chain-name-constraints-kind",
+        ),
+        (
+            "a CA as leaf",
+            leaf(&|spec| {
+                spec.leaf.extensions.push(extension(
+                    "2.5.29.19",
+                    true,
+                    &seq(&[&forge::der::yes()]),
+                ));
+            }),
+            "chain-leaf-is-ca",
+        ),
+        (
+            "no key usage",
+            leaf(&|spec| {
+                spec.leaf.extensions.remove(0);
+            }),
+            "chain-leaf-key-usage",
+        ),
+        (
+            "no extended key usage",
+            leaf(&|spec| {
+                spec.leaf.extensions.remove(1);
+            }),
+            "chain-leaf-extended-key-usage",
+        ),
+        (
+            "C4 a key on a curve that is spelled out",
+            leaf(&|spec| {
+                let explicit = seq(&[&oid("1.2.840.10045.2.1"), &seq(&[&int(1)])]);
+                spec.leaf.spki = seq(&[&explicit, &bits(&[4; 65])]);
+            }),
+            "chain-leaf-key",
+        ),
+        (
+            "A4 a point that is not on its curve",
+            leaf(&|spec| {
+                let algorithm = seq(&[&oid("1.2.840.10045.2.1"), &oid("1.2.840.10045.3.1.7")]);
+                spec.leaf.spki = seq(&[&algorithm, &bits(&[4; 65])]);
+            }),
+            "chain-leaf-key",
+        ),
+        (
+            "two names",
+            leaf(&|spec| spec.leaf.extensions[3] = san(&[email("a@x"), email("b@x")])),
+            "chain-leaf-identity",
+        ),
+        (
+            "a stranger in the bag",
+            foreign,
+            "chain-foreign-certificate",
+        ),
+    ]
+}
+
+fn scts() -> Vec<Row> {
+    let verify = |change: &dyn Fn(&mut Spec), trusted: &dyn Fn(&mut TrustedRoot)| {
+        let lab = Lab::new();
+        let mut trust = TrustedRoot::from_json(lab.trusted_root().as_bytes()).unwrap();
+        trusted(&mut trust);
+        let mut spec = lab.spec();
+        change(&mut spec);
+        let leaf = Certificate::from_der(&lab.leaf_certificate(&spec)).unwrap();
+        let issuer = Certificate::from_der(&lab.intermediate_certificate).unwrap();
+        code!(sct::verify(&leaf, &issuer, &trust.ct_logs))
+    };
+    let leaf = |change: &dyn Fn(&mut Spec)| verify(change, &|_| {});
+    let list = |bytes: &'static [u8]| {
+        leaf(&|spec| {
+            spec.scts.clear();
+            spec.sct_list = Some(bytes.to_vec());
+        })
+    };
+    let other_algorithm = leaf(&|spec| {
+        spec.scts.clear();
+        let log_id = Lab::new().ct.log_id();
+        let mut sct = Sct::ecdsa_sha256(log_id, (NOW * 1000) as u64, vec![], vec![1]);
+        sct.hash = 2;
+        spec.sct_list = Some(sct::encode_list(&[sct]));
+    });
+    let window = |start, end| {
+        verify(&|_| {}, &|trust| {
+            trust.ct_logs[0].window = Window { start, end };
+        })
+    };
+    vec![
+        ("unchanged", leaf(&|_| {}), "good"),
+        ("none", leaf(&|spec| spec.scts.clear()), "sct-absent"),
+        ("not an OCTET STRING", list(&[5, 0]), "sct-list"),
+        ("an empty list", list(&[4, 2, 0, 0]), "sct-list"),
+        ("cut off", list(&[4, 3, 0, 2, 0]), "sct-list"),
+        ("a byte after the list", list(&[4, 3, 0, 0, 0]), "sct-list"),
+        ("version 2", list(&[4, 5, 0, 3, 0, 1, 1]), "sct-list"),
+        (
+            "seventeen",
+            leaf(&|spec| {
+                let one = spec.scts[0].clone();
+                spec.scts = vec![one; 17];
+            }),
+            "sct-too-many",
+        ),
+        (
+            "of an unknown log",
+            leaf(&|spec| spec.scts[0].key = Key::p256(90)),
+            "sct-unknown-log",
+        ),
+        ("by SHA-1", other_algorithm, "sct-algorithm"),
+        ("first and last second", window(NOW, Some(NOW)), "good"),
+        ("a second early", window(NOW + 1, None), "sct-log-window"),
+        ("a second late", window(0, Some(NOW - 1)), "sct-log-window"),
+        (
+            "over another certificate",
+            leaf(&|spec| spec.scts[0].other_tbs = true),
+            "sct-signature",
+        ),
+        (
+            "a false one beside a good one",
+            leaf(&|spec| {
+                let mut other = spec.scts[0].clone();
+                other.other_tbs = true;
+                spec.scts.push(other);
+            }),
+            "sct-signature",
+        ),
+    ]
+}
+
+fn messages() -> Vec<Row> {
+    let lab = Lab::new();
+    let payload = commit_payload();
+    let made = |change: &dyn Fn(&mut Spec)| {
+        let mut spec = lab.spec();
+        change(&mut spec);
+        lab.cms(&payload, &spec)
+    };
+    let read = |change: &dyn Fn(&mut Spec)| code!(signed_data::read(&made(change)));
+    let edited = |path: &[usize], change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        code!(signed_data::read(&edit(&made(&|_| {}), path, change)))
+    };
+    let key_id = {
+        // The signer named by key identifier (RFC 5652 §5.3: version 3).
+        let der = made(&|spec| {
+            let id = extension("2.5.29.14", false, &octets(&spec.key.key_id()));
+            spec.leaf.extensions.push(id);
+        });
+        let id = Key::p256(20).key_id();
+        let der = edit(&der, SIGNER, &|signer| {
+            signer[0] = int(3);
+            signer[1] = tlv(0x80, &id);
+        });
+        code!(signed_data::read(&edit(&der, SIGNED_DATA, &|data| {
+            data[0] = int(3)
+        })))
+    };
+    let unsigned = |kind: &'static str, values: Vec<Vec<u8>>| {
+        read(&|spec| {
+            let one = forge::attribute(kind, &values);
+            spec.entry = None;
+            spec.unsigned_attributes = Box::new(move |all| all.push(one.clone()));
+        })
+    };
+    let extra = |kind: &'static str, count: usize| {
+        read(&|spec| {
+            let one = |nth| forge::attribute(&format!("{kind}.{nth}"), &[null()]);
+            spec.extra_attributes = (0..count).map(one).collect();
+        })
+    };
+    let leaf = signed_data::read(&made(&|_| {})).unwrap().leaf;
+    vec![
+        ("unchanged", read(&|_| {}), "good"),
+        ("the signer by key identifier", key_id, "good"),
+        (
+            "1 MiB",
+            code!(signed_data::read(&vec![0x30; (1 << 20) + 1])),
+            "cms-too-large",
+        ),
+        ("nothing", code!(signed_data::read(&[])), "cms-not-der"),
+        (
+            "a byte after it",
+            read(&|spec| spec.mutate_cms = Box::new(|cms| [cms, vec![0]].concat())),
+            "cms-trailing-data",
+        ),
+        (
+            "A1 an OCTET STRING in pieces",
+            edited(SIGNER, &|signer| signer[5] = tlv(0x24, &signer[5])),
+            "cms-not-der",
+        ),
+        (
+            "A1 something after the SignerInfo's attributes",
+            edited(SIGNER, &|signer| signer.push(null())),
+            "cms-not-der",
+        ),
+        (
+            "plain data",
+            code!(signed_data::read(&seq(&[
+                &oid(forge::ID_DATA),
+                &explicit(0, &octets(b"x"))
+            ]))),
+            "cms-not-signed-data",
+        ),
+        (
+            "SignedData of version 2",
+            edited(SIGNED_DATA, &|data| data[0] = int(2)),
+            "cms-version",
+        ),
+        (
+            "a SignerInfo of version 3 with issuer and serial",
+            edited(SIGNER, &|signer| signer[0] = int(3)),
+            "cms-version",
+        ),
+        (
+            "another content type",
+            read(&|spec| spec.econtent_type = "1.2.3"),
+            "cms-content-type",
+        ),
+        (
+            "another content type among the signed attributes",
+            read(&|spec| spec.content_type = Some("1.2.3")),
+            "cms-content-type",
+        ),
+        (
+            "revocation lists",
+            edited(SIGNED_DATA, &|data| data.insert(4, tlv(0xa1, &[]))),
+            "cms-crls",
+        ),
+        (
+            "no certificate",
+            read(&|spec| spec.certificates = Box::new(|_| vec![])),
+            "cms-no-certificate",
+        ),
+        (
+            "seventeen certificates",
+            read(&|spec| spec.certificates = Box::new(|bag| vec![bag[0].clone(); 17])),
+            "cms-too-many-certificates",
+        ),
+        (
+            "a broken certificate",
+            read(&|spec| spec.leaf.version = None),
+            "cms-certificate",
+        ),
+        (
+            "two signers",
+            read(&|spec| {
+                spec.signers = Box::new(|signers| vec![signers[0].clone(), signers[0].clone()]);
+            }),
+            "cms-signers",
+        ),
+        (
+            "somebody else's certificate",
+            read(&|spec| {
+                let other = Lab::new().intermediate_certificate;
+                spec.certificates = Box::new(move |_| vec![other.clone()]);
+            }),
+            "cms-no-signer-certificate",
+        ),
+        (
+            "the same certificate twice",
+            read(&|spec| spec.certificates = Box::new(|bag| vec![bag[0].clone(); 2])),
+            "cms-ambiguous-signer",
+        ),
+        (
+            "SHA-1",
+            read(&|spec| spec.digest = forge::SHA1),
+            "cms-digest-algorithm",
+        ),
+        (
+            "a digest that is not listed",
+            read(&|spec| spec.digest_algorithms = Some(vec![algorithm(forge::SHA512)])),
+            "cms-digest-algorithms",
+        ),
+        (
+            "M6 SHA-512 with a signature over SHA-256",
+            read(&|spec| spec.digest = forge::SHA512),
+            "cms-digest-mismatch",
+        ),
+        (
+            "A4 P-256 with SHA-384",
+            read(&|spec| {
+                spec.digest = forge::SHA384;
+                spec.signature_algorithm = algorithm(forge::ECDSA_SHA384);
+            }),
+            "cms-signature-algorithm",
+        ),
+        (
+            "A4 P-256 with SHA-512, by the name of the key's kind",
+            read(&|spec| {
+                spec.digest = forge::SHA512;
+                spec.signature_algorithm = algorithm("1.2.840.10045.2.1");
+            }),
+            "cms-signature-algorithm",
+        ),
+        (
+            "the name of the key's kind for a signature algorithm",
+            read(&|spec| spec.signature_algorithm = algorithm("1.2.840.10045.2.1")),
+            "good",
+        ),
+        (
+            "an unknown signature algorithm",
+            read(&|spec| spec.signature_algorithm = algorithm("1.2.3")),
+            "cms-signature-algorithm",
+        ),
+        (
+            "parameters",
+            read(&|spec| {
+                spec.signature_algorithm = seq(&[&oid(forge::ECDSA_SHA256), &seq(&[])]);
+            }),
+            "cms-algorithm-parameters",
+        ),
+        (
+            "no signed attributes",
+            read(&|spec| spec.signed_attributes = false),
+            "cms-no-signed-attributes",
+        ),
+        ("unknown signed attributes", extra("1.2.3", 29), "good"),
+        (
+            "33 signed attributes",
+            extra("1.2.3", 30),
+            "cms-too-many-attributes",
+        ),
+        (
+            "attributes in another order",
+            edited(SIGNED_ATTRIBUTES, &|all| all.reverse()),
+            "cms-attributes-order",
+        ),
+        (
+            "no signing time",
+            read(&|spec| spec.signing_time = None),
+            "cms-missing-attribute",
+        ),
+        (
+            "two log entries",
+            read(&|spec| {
+                spec.unsigned_attributes = Box::new(|all| {
+                    all.push(forge::attribute(forge::LOG_ENTRY, &[octets(b"x")]));
+                });
+            }),
+            "cms-duplicate-attribute",
+        ),
+        (
+            "a log entry of two values",
+            unsigned(forge::LOG_ENTRY, vec![octets(b"x"), octets(b"y")]),
+            "cms-attribute-values",
+        ),
+        (
+            "a timestamp attribute without a timestamp",
+            unsigned(forge::TIMESTAMP, vec![]),
+            "cms-attribute-values",
+        ),
+        (
+            "an unknown unsigned attribute",
+            unsigned("1.2.3", vec![null()]),
+            "good",
+        ),
+        (
+            "the draft's integrated time",
+            unsigned(forge::LOG_ENTRY, vec![int(1)]),
+            "cms-draft-log-entry",
+        ),
+        (
+            "the draft's log id",
+            unsigned("1.3.6.1.4.1.57264.3.2", vec![tlv(0x13, b"00")]),
+            "cms-draft-log-entry",
+        ),
+        (
+            "attributes that are none",
+            code!(signed_data::assemble(b"x", b"s", &leaf, None, None)),
+            "cms-assembly",
+        ),
+        (
+            "a timestamp that is no DER",
+            code!(signed_data::assemble(
+                &signed_data::attributes(&[0; 32], NOW).unwrap(),
+                b"s",
+                &leaf,
+                None,
+                Some(b"x")
+            )),
+            "cms-assembly",
+        ),
+    ]
+}
+
+fn timestamps() -> Vec<Row> {
+    const MESSAGE: &[u8] = b"the signature";
+    let made = |change: &dyn Fn(&mut forge::TimestampSpec)| {
+        let mut spec = Lab::new().timestamp();
+        change(&mut spec);
+        spec.token(MESSAGE)
+    };
+    let trusted = |change: &dyn Fn(&mut TrustedRoot)| {
+        let mut trust = TrustedRoot::from_json(Lab::new().trusted_root().as_bytes()).unwrap();
+        change(&mut trust);
+        trust.timestamp_authorities
+    };
+    let verify = |token: &[u8]| code!(timestamp::verify(token, MESSAGE, &trusted(&|_| {})));
+    let token = |change: &dyn Fn(&mut forge::TimestampSpec)| verify(&made(change));
+    let edited = |path: &[usize], change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        verify(&edit(&made(&|_| {}), path, change))
+    };
+    // The TSTInfo lies in an OCTET STRING; what is refused in it is refused
+    // before the digest is compared.
+    let info = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+        edited(&[1, 0, 2, 1], &|explicit| {
+            let changed = edit(content(&explicit[0]), &[], change);
+            explicit[0] = octets(&changed);
+        })
+    };
+    let against = |change: &dyn Fn(&mut TrustedRoot)| {
+        code!(timestamp::verify(&made(&|_| {}), MESSAGE, &trusted(change)))
+    };
+    // The signing certificate is another, in the token and in the trust.
+    let signer = |change: &dyn Fn(&mut CertificateSpec)| {
+        let lab = Lab::new();
+        let mut spec = ca(
+            &name("example.test", "tsa"),
+            &name("example.test", "tsa-root"),
+            &lab.tsa,
+            &lab.tsa_root,
+            None,
+        );
+        spec.extensions = vec![
+            extension("2.5.29.15", true, &[3, 2, 7, 0x80]),
+            eku(true, &[TIME_STAMPING]),
+            authority_key_id(&lab.tsa_root),
+        ];
+        change(&mut spec);
+        let der = spec.sign(&lab.tsa_root);
+        let token = made(&|spec| spec.certificate = der.clone());
+        let trust = trusted(&|trust| {
+            trust.timestamp_authorities[0].chain[0] = Certificate::from_der(&der).unwrap();
+        });
+        code!(timestamp::verify(&token, MESSAGE, &trust))
+    };
+    let root = |change: &dyn Fn(&mut CertificateSpec)| {
+        let lab = Lab::new();
+        let root = name("example.test", "tsa-root");
+        let mut spec = ca(&root, &root, &lab.tsa_root, &lab.tsa_root, None);
+        change(&mut spec);
+        against(&|trust| {
+            trust.timestamp_authorities[0].chain[1] =
+                Certificate::from_der(&spec.sign(&lab.tsa_root)).unwrap();
+        })
+    };
+    let answer = |response: &[u8], nonce: Option<&[u8]>| {
+        let imprint: [u8; 32] = forge::hash(forge::SHA256, MESSAGE).try_into().unwrap();
+        code!(timestamp::token_of_response(response, &imprint, nonce))
+    };
+    let status = |status: u64| seq(&[&seq(&[&int(status), &seq(&[&utf8("no\x1b[2K")])])]);
+    let critical = explicit(1, &extension("1.2.3", true, &null()));
+    let critical = retag(0xa1, &seq(&[content(&critical)]));
+    let only_ca = |trust: &mut TrustedRoot| {
+        trust.timestamp_authorities[0].chain.remove(0);
+    };
+    vec![
+        ("unchanged", token(&|_| {}), "good"),
+        (
+            "only the authority's CA is trusted",
+            against(&only_ca),
+            "good",
+        ),
+        (
+            "only the CA is trusted, and the certificate is not there",
+            code!(timestamp::verify(
+                &made(&|spec| spec.with_certificate = false),
+                MESSAGE,
+                &trusted(&only_ca)
+            )),
+            "timestamp-untrusted",
+        ),
+        (
+            "M8 a stranger in the bag",
+            token(&|spec| spec.extra_certificates = vec![Lab::new().intermediate_certificate]),
+            "good",
+        ),
+        (
+            "64 KiB",
+            verify(&vec![0x30; (64 << 10) + 1]),
+            "timestamp-too-large",
+        ),
+        ("nothing", verify(&[]), "timestamp-not-der"),
+        (
+            "a TimeStampResp instead of its token",
+            verify(&timestamp::granted(&made(&|_| {}))),
+            "timestamp-not-der",
+        ),
+        (
+            "attributes in another order",
+            edited(SIGNED_ATTRIBUTES, &|all| all.reverse()),
+            "timestamp-cms",
+        ),
+        (
+            "plain data",
+            edited(&[1, 0, 2], &|encapsulated| {
+                encapsulated[0] = oid(forge::ID_DATA)
+            }),
+            "timestamp-content-type",
+        ),
+        (
+            "two signers",
+            edited(&[1, 0, 4], &|signers| signers.push(signers[0].clone())),
+            "timestamp-signers",
+        ),
+        (
+            "an imprint by SHA-1",
+            token(&|spec| spec.imprint_digest = forge::SHA1),
+            "timestamp-hash-algorithm",
+        ),
+        (
+            "an unknown signature algorithm",
+            edited(SIGNER, &|signer| signer[4] = algorithm("1.2.3")),
+            "timestamp-signature-algorithm",
+        ),
+        (
+            "over something else",
+            token(&|spec| spec.over = Some(b"other".to_vec())),
+            "timestamp-imprint",
+        ),
+        (
+            "another TSTInfo than was signed",
+            info(&|info| info[3] = int(78)),
+            "timestamp-digest",
+        ),
+        (
+            "version 2",
+            info(&|info| info[0] = int(2)),
+            "timestamp-version",
+        ),
+        (
+            "a critical extension",
+            info(&|info| info.push(critical.clone())),
+            "timestamp-critical-extension",
+        ),
+        (
+            "a fraction that ends in zero",
+            info(&|info| info[4] = tlv(0x18, b"20261120120003.50Z")),
+            "timestamp-time",
+        ),
+        (
+            "no authorities",
+            against(&|trust| trust.timestamp_authorities.clear()),
+            "timestamp-no-authority",
+        ),
+        (
+            "another authority's serial number",
+            edited(&[1, 0, 4, 0, 1], &|sid| sid[1] = int(5)),
+            "timestamp-untrusted",
+        ),
+        (
+            "no signing-certificate attribute",
+            token(&|spec| spec.signing_certificate_attribute = false),
+            "timestamp-no-signing-certificate",
+        ),
+        (
+            "another certificate of the same key",
+            token(&|spec| spec.certificate = Lab::new().tsa_root_certificate),
+            "timestamp-certificate-mismatch",
+        ),
+        (
+            "first and last second of the authority",
+            against(&|trust| {
+                trust.timestamp_authorities[0].window = Window {
+                    start: NOW + 3,
+                    end: Some(NOW + 3),
+                };
+            }),
+            "good",
+        ),
+        (
+            "a second after the authority",
+            against(&|trust| trust.timestamp_authorities[0].window.end = Some(NOW + 2)),
+            "timestamp-authority-window",
+        ),
+        (
+            "the signing certificate had expired",
+            signer(&|spec| spec.not_after = utc_time(NOW + 2)),
+            "timestamp-expired",
+        ),
+        (
+            "the signing certificate's last second",
+            signer(&|spec| spec.not_after = utc_time(NOW + 3)),
+            "good",
+        ),
+        (
+            "a use that is not critical",
+            signer(&|spec| spec.extensions[1] = eku(false, &[TIME_STAMPING])),
+            "timestamp-key-usage",
+        ),
+        (
+            "two uses",
+            signer(&|spec| spec.extensions[1] = eku(true, &[TIME_STAMPING, SERVER_AUTH])),
+            "timestamp-key-usage",
+        ),
+        (
+            "the root had expired",
+            root(&|spec| spec.not_after = utc_time(NOW + 2)),
+            "timestamp-chain",
+        ),
+        (
+            "a root that may not sign certificates",
+            root(&|spec| {
+                spec.extensions[0] = extension("2.5.29.15", true, &[3, 2, 7, 0x80]);
+            }),
+            "timestamp-chain",
+        ),
+        (
+            "a root for servers",
+            root(&|spec| spec.extensions.push(eku(false, &[SERVER_AUTH]))),
+            "timestamp-chain",
+        ),
+        (
+            "the root's key is another",
+            signer(&|spec| spec.extensions[2] = authority_key_id(&Key::p256(90))),
+            "timestamp-chain",
+        ),
+        (
+            "a broken signature",
+            token(&|spec| spec.bad_signature = true),
+            "timestamp-signature",
+        ),
+        (
+            "granted",
+            answer(&timestamp::granted(&made(&|_| {})), None),
+            "good",
+        ),
+        ("rejected", answer(&status(2), None), "timestamp-rejected"),
+        (
+            "another nonce",
+            answer(&timestamp::granted(&made(&|_| {})), Some(&[1])),
+            "timestamp-nonce",
+        ),
+        (
+            "granted without a token",
+            answer(&status(0), None),
+            "timestamp-not-der",
+        ),
+    ]
+}
+
+/// Reasons that nothing from outside brings about, and why they are there.
+const UNREACHED: [(&str, &str); 1] = [(
+    "sct-precertificate",
+    "the TBS of a certificate that was read can always be taken apart; the type says so",
+)];
+
+#[test]
+fn every_reason_is_brought_about() {
+    let mut seen = BTreeSet::new();
+    for (file, rows) in [
+        ("certificate", certificates()),
+        ("chain", chains()),
+        ("sct", scts()),
+        ("signed_data", messages()),
+        ("timestamp", timestamps()),
+    ] {
+        let found = judge(&rows);
+        seen.extend(found.iter().copied());
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("src/evidence")
+            .join(file)
+            .with_extension("rs");
+        let text = fs::read_to_string(source).unwrap();
+        let codes: Vec<&str> = text
+            .split("#[code = \"")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        assert!(codes.len() > 5, "no reasons found in {file}.rs");
+        for code in codes {
+            let excused = UNREACHED.iter().any(|(known, _)| *known == code);
+            assert_eq!(
+                found.contains(code),
+                !excused,
+                "{file}.rs: {code} is {}",
+                if excused {
+                    "reached after all"
+                } else {
+                    "never reached"
+                }
+            );
+        }
+    }
+    assert!(seen.contains("good"));
+}
