@@ -3,8 +3,13 @@
 //!
 //! ```text
 //! u32be length of the body | first 8 bytes of SHA-256(body) | body
-//! body: key[32] | i64be time | u32be length of the leaf | leaf | extra
+//! body: key[32] | i64be time | u64be where its batch begins | u32be length of the leaf | leaf | extra
 //! ```
+//!
+//! A loss of power can leave any part of the batch that was being written, and
+//! only of that one: every batch before it was flushed. So each record says
+//! where its batch begins, and a bad record with a later batch behind it is
+//! damage, not a torn end.
 
 use sha2::{Digest as _, Sha256};
 
@@ -15,7 +20,9 @@ use super::{
 use crate::evidence::{UnixTime, merkle::Hash};
 
 const HEAD: usize = 12;
-const FIXED: usize = 32 + 8 + 4;
+const FIXED: usize = 32 + 8 + 8 + 4;
+/// Where the batch stands in a record.
+const BATCH: usize = HEAD + 32 + 8;
 /// The longest body.
 const MAX_BODY: usize = FIXED + MAX_ENTRY + MAX_EXTRA;
 /// How much of the journal is read at a time.
@@ -28,6 +35,8 @@ pub(super) struct Record {
     pub key: Hash,
     /// When the log took it.
     pub time: UnixTime,
+    /// Where in the journal the batch begins that it was flushed with.
+    pub batch: u64,
     /// What is hashed.
     pub leaf: Vec<u8>,
     /// What is kept beside it.
@@ -40,6 +49,7 @@ impl Record {
         let mut body = Vec::with_capacity(FIXED + self.leaf.len() + self.extra.len());
         body.extend(self.key);
         body.extend(self.time.to_be_bytes());
+        body.extend(self.batch.to_be_bytes());
         body.extend(
             u32::try_from(self.leaf.len())
                 .unwrap_or(u32::MAX)
@@ -70,13 +80,15 @@ impl Record {
         }
         let key = body.get(..32)?.try_into().ok()?;
         let time = i64::from_be_bytes(body.get(32..40)?.try_into().ok()?);
-        let leaf_length = u32::from_be_bytes(body.get(40..FIXED)?.try_into().ok()?);
+        let batch = u64::from_be_bytes(body.get(40..48)?.try_into().ok()?);
+        let leaf_length = u32::from_be_bytes(body.get(48..FIXED)?.try_into().ok()?);
         let (leaf, extra) = body
             .get(FIXED..)?
             .split_at_checked(usize::try_from(leaf_length).ok()?)?;
         let record = Self {
             key,
             time,
+            batch,
             leaf: leaf.to_vec(),
             extra: extra.to_vec(),
         };
@@ -101,9 +113,13 @@ pub(super) struct Reader<'a> {
     storage: &'a dyn Storage,
     name: &'a str,
     length: u64,
-    /// Read ahead: bytes from `position` on.
+    /// Read ahead; what is before `used` has been handed out.
     buffer: Vec<u8>,
+    used: usize,
+    /// Where in the journal `buffer[used]` is.
     position: u64,
+    /// Where the batch of the last record begins.
+    batch: Option<u64>,
 }
 
 impl<'a> Reader<'a> {
@@ -113,7 +129,9 @@ impl<'a> Reader<'a> {
             name,
             length,
             buffer: Vec::new(),
+            used: 0,
             position: 0,
+            batch: None,
         }
     }
 
@@ -125,23 +143,69 @@ impl<'a> Reader<'a> {
     /// The next record and where it begins; `None` at the end of what is good.
     pub(super) fn next(&mut self) -> Result<Option<(u64, Record)>, LogError> {
         self.fill(HEAD)?;
-        let Some(length) = length(&self.buffer) else {
+        let Some(length) = length(self.ahead()) else {
             return Ok(None);
         };
         self.fill(HEAD.saturating_add(length))?;
-        let Some((record, rest)) = Record::split(&self.buffer) else {
+        let Some((record, rest)) = Record::split(self.ahead()) else {
             return Ok(None);
         };
-        let used = self.buffer.len().saturating_sub(rest.len());
-        self.buffer.drain(..used);
         let at = self.position;
-        self.position = at.saturating_add(u64::try_from(used).unwrap_or(u64::MAX));
+        // A record is of a new batch, which begins with it, or of the last one.
+        if record.batch != at && Some(record.batch) != self.batch {
+            return Ok(None);
+        }
+        let taken = self.ahead().len().saturating_sub(rest.len());
+        self.skip(taken);
+        self.batch = Some(record.batch);
         Ok(Some((at, record)))
+    }
+
+    /// After the last good record: where a whole record of a later batch is, if
+    /// there is one. Then what is between was flushed once and is damaged now.
+    pub(super) fn later_batch(&mut self) -> Result<Option<u64>, LogError> {
+        let bad = self.position;
+        loop {
+            self.skip(1);
+            self.fill(BATCH.saturating_add(8))?;
+            let Some(batch) = self
+                .ahead()
+                .get(BATCH..)
+                .and_then(<[u8]>::first_chunk)
+                .map(|bytes| u64::from_be_bytes(*bytes))
+            else {
+                return Ok(None);
+            };
+            if batch <= bad || batch > self.position {
+                continue;
+            }
+            let Some(length) = length(self.ahead()) else {
+                continue;
+            };
+            self.fill(HEAD.saturating_add(length))?;
+            if Record::split(self.ahead()).is_some() {
+                return Ok(Some(self.position));
+            }
+        }
+    }
+
+    fn ahead(&self) -> &[u8] {
+        self.buffer.get(self.used..).unwrap_or_default()
+    }
+
+    fn skip(&mut self, count: usize) {
+        let count = count.min(self.ahead().len());
+        self.used = self.used.saturating_add(count);
+        self.position = self
+            .position
+            .saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// Reads ahead until `wanted` bytes are there, or the journal ends.
     fn fill(&mut self, wanted: usize) -> Result<(), StorageError> {
-        while self.buffer.len() < wanted {
+        while self.ahead().len() < wanted {
+            self.buffer.drain(..self.used);
+            self.used = 0;
             let have = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
             let from = self.position.saturating_add(have);
             let more = self.length.saturating_sub(from).min(CHUNK);

@@ -216,9 +216,17 @@ struct State {
     /// Which batch the pending ones belong to, and which was last answered.
     batch: u64,
     answered: u64,
-    results: HashMap<u64, (u64, Result<(), LogError>)>,
+    results: HashMap<u64, Batch>,
     committing: bool,
     stopped: Option<StorageError>,
+}
+
+/// What the waiters of one batch are told.
+struct Batch {
+    waiters: u64,
+    /// Entries before it: what has a smaller index was there already.
+    first: u64,
+    outcome: Result<(), LogError>,
 }
 
 struct Pending {
@@ -259,6 +267,16 @@ impl Log {
             state.take(at, &record);
         }
         let good = reader.position();
+        if good < length
+            && let Some(later) = reader.later_batch()?
+        {
+            return Err(LogError::Damaged {
+                path: JOURNAL.to_owned(),
+                why: format!(
+                    "no record at byte {good}, but a later flush left one at byte {later}: restore the file, never continue"
+                ),
+            });
+        }
         let published = published(storage.as_ref())?;
         state.hold_against(published.as_ref())?;
         tiles::check(storage.as_ref(), &state.nodes)?;
@@ -311,8 +329,8 @@ impl Log {
         if let Some(there) = state.find(&key) {
             return Ok(there);
         }
-        let duplicate = state.pending.iter().any(|one| one.key == key);
-        if !duplicate {
+        let is_pending = state.pending.iter().any(|one| one.key == key);
+        if !is_pending {
             if state.pending.len() >= MAX_PENDING {
                 return Err(LogError::Busy);
             }
@@ -323,8 +341,12 @@ impl Log {
             });
         }
         let ticket = state.batch;
-        let waiters = state.results.entry(ticket).or_insert((0, Ok(())));
-        waiters.0 = waiters.0.saturating_add(1);
+        let batch = state.results.entry(ticket).or_insert(Batch {
+            waiters: 0,
+            first: 0,
+            outcome: Ok(()),
+        });
+        batch.waiters = batch.waiters.saturating_add(1);
         // The first to find no writer writes for all; the others wait.
         while state.answered <= ticket {
             if state.committing {
@@ -336,18 +358,23 @@ impl Log {
                 state = self.commit(state);
             }
         }
-        let outcome = state.outcome(ticket);
-        outcome?;
+        let first = state.outcome(ticket)?;
         let there = state
             .find(&key)
             .ok_or(LogError::NoEntry { index: u64::MAX })?;
-        Ok(Appended { duplicate, ..there })
+        Ok(Appended {
+            duplicate: is_pending || there.index < first,
+            ..there
+        })
     }
 
     /// Writes all pending entries with one flush.
     fn commit<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.committing = true;
-        let batch = mem::take(&mut state.pending);
+        let mut batch = mem::take(&mut state.pending);
+        // The batch before this one may have brought the same entry.
+        batch.retain(|one| !state.by_key.contains_key(&one.key));
+        let first = state.nodes.size();
         let ticket = state.batch;
         state.batch = ticket.saturating_add(1);
         let last = state.records.last().map_or(UnixTime::MIN, |last| last.1);
@@ -361,6 +388,7 @@ impl Log {
             .map(|one| Record {
                 key: one.key,
                 time,
+                batch: at,
                 leaf: one.leaf,
                 extra: one.extra,
             })
@@ -374,7 +402,11 @@ impl Log {
                 offset
             })
             .collect();
-        let written = self.storage.journal_append(JOURNAL, at, &bytes);
+        let written = if bytes.is_empty() {
+            Ok(())
+        } else {
+            self.storage.journal_append(JOURNAL, at, &bytes)
+        };
 
         let mut state = self.state();
         let outcome = match written {
@@ -401,7 +433,8 @@ impl Log {
             }
         };
         if let Some(slot) = state.results.get_mut(&ticket) {
-            slot.1 = outcome;
+            slot.first = first;
+            slot.outcome = outcome;
         }
         state.answered = ticket.saturating_add(1);
         state.committing = false;
@@ -531,10 +564,9 @@ impl Log {
         let checkpoint = self.checkpoint(None)?;
         let is_new = checkpoint.size > *published || self.storage.read(CHECKPOINT)?.is_none();
         if is_new {
-            let nodes = self.state().nodes.clone();
             tiles::write(
                 self.storage.as_ref(),
-                &nodes,
+                &|tile| tiles::bytes(&self.state().nodes, tile),
                 *published,
                 checkpoint.size,
                 &|index| self.entry(index).map(|entry| entry.leaf),
@@ -569,14 +601,15 @@ impl State {
         })
     }
 
-    /// The outcome of a batch; the last waiter takes it away.
-    fn outcome(&mut self, ticket: u64) -> Result<(), LogError> {
-        let Some(slot) = self.results.get_mut(&ticket) else {
-            return Ok(());
+    /// The outcome of a batch: how many entries were there before it. The last
+    /// waiter takes it away.
+    fn outcome(&mut self, ticket: u64) -> Result<u64, LogError> {
+        let Some(batch) = self.results.get_mut(&ticket) else {
+            return Ok(0);
         };
-        let outcome = slot.1.clone();
-        slot.0 = slot.0.saturating_sub(1);
-        if slot.0 == 0 {
+        let outcome = batch.outcome.clone().map(|()| batch.first);
+        batch.waiters = batch.waiters.saturating_sub(1);
+        if batch.waiters == 0 {
             self.results.remove(&ticket);
         }
         outcome

@@ -3,9 +3,9 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// Why a storage did not do what it was asked.
@@ -87,8 +87,9 @@ pub trait Storage: Send + Sync {
 #[derive(Debug)]
 pub struct Directory {
     root: PathBuf,
-    /// The open journal; every access seeks first.
-    journal: Mutex<Option<File>>,
+    /// The open journal. The lock is for the opening; all access is at a given
+    /// place, so that a read never waits for a flush.
+    journal: Mutex<Option<Arc<File>>>,
     /// Locked as long as this value lives.
     _lock: File,
 }
@@ -132,27 +133,63 @@ impl Directory {
         &self,
         name: &str,
         doing: &'static str,
-        work: impl FnOnce(&mut File) -> io::Result<T>,
+        work: impl FnOnce(&File) -> io::Result<T>,
     ) -> Result<T, StorageError> {
         let path = self.root.join(name);
-        let fail = |why: io::Error| StorageError::new(doing, &path, &why);
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = match &mut *journal {
-            Some(file) => file,
-            none => {
-                let file = OpenOptions::new()
-                    .create(true)
-                    .truncate(false)
-                    .read(true)
-                    .write(true)
-                    .open(&path)
-                    .map_err(fail)?;
-                flush_parent(&path)?;
-                none.insert(file)
-            }
-        };
-        work(file).map_err(fail)
+        let file = self.open_journal(&path)?;
+        work(&file).map_err(|why| StorageError::new(doing, &path, &why))
     }
+
+    fn open_journal(&self, path: &Path) -> Result<Arc<File>, StorageError> {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &*journal {
+            return Ok(Arc::clone(file));
+        }
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|why| StorageError::new("open", path, &why))?;
+        flush_parent(path)?;
+        Ok(Arc::clone(journal.insert(Arc::new(file))))
+    }
+}
+
+#[cfg(unix)]
+use std::os::unix::fs::FileExt;
+
+/// Some bytes of a file from a place on; the end of the file is no error.
+fn read_at(file: &File, mut at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut read: usize = 0;
+    while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        #[cfg(unix)]
+        let step = file.read_at(rest, at);
+        #[cfg(windows)]
+        let step = std::os::windows::fs::FileExt::seek_read(file, rest, at);
+        match step {
+            Ok(0) => break,
+            Ok(count) => {
+                read = read.saturating_add(count);
+                at = at.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            }
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(read)
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+    file.write_all_at(bytes, at)
+}
+
+#[cfg(windows)]
+fn write_at(mut file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+    io::Seek::seek(&mut file, io::SeekFrom::Start(at))?;
+    file.write_all(bytes)
 }
 
 impl Storage for Directory {
@@ -192,19 +229,17 @@ impl Storage for Directory {
 
     fn journal_read(&self, name: &str, at: u64, count: u64) -> Result<Vec<u8>, StorageError> {
         self.with_journal(name, "read", |file| {
-            file.seek(SeekFrom::Start(at))?;
-            let mut bytes = Vec::new();
-            file.take(count).read_to_end(&mut bytes)?;
+            let there = file.metadata()?.len().saturating_sub(at).min(count);
+            let mut bytes = vec![0; usize::try_from(there).unwrap_or(0)];
+            let read = read_at(file, at, &mut bytes)?;
+            bytes.truncate(read);
             Ok(bytes)
         })
     }
 
     fn journal_append(&self, name: &str, at: u64, bytes: &[u8]) -> Result<(), StorageError> {
-        self.with_journal(name, "write", |file| {
-            file.seek(SeekFrom::Start(at))?;
-            file.write_all(bytes)
-        })?;
-        self.with_journal(name, "flush", |file| file.sync_data())
+        self.with_journal(name, "write", |file| write_at(file, at, bytes))?;
+        self.with_journal(name, "flush", File::sync_data)
     }
 
     fn journal_truncate(&self, name: &str, length: u64) -> Result<(), StorageError> {

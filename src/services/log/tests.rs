@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use super::*;
@@ -20,6 +21,8 @@ struct Disk {
     operations: AtomicUsize,
     fail_at: AtomicUsize,
     after: bool,
+    /// How long a flush takes.
+    flush: Duration,
 }
 
 impl Disk {
@@ -29,6 +32,7 @@ impl Disk {
             operations: AtomicUsize::new(0),
             fail_at: AtomicUsize::new(at),
             after,
+            flush: Duration::ZERO,
         }
     }
 
@@ -92,6 +96,7 @@ impl Storage for Disk {
             file.resize(at as usize, 0);
             file.extend_from_slice(bytes);
         })?;
+        thread::sleep(self.flush);
         self.change("flush", name, |_| {})
     }
 
@@ -222,6 +227,60 @@ fn writers_of_the_same_entry_get_the_same_place() {
         assert_eq!(writer.join().unwrap(), 0);
     }
     assert_eq!(log.size(), 1);
+}
+
+#[test]
+fn an_entry_that_comes_again_during_its_flush_is_not_written_twice() {
+    let disk = Arc::new(Disk {
+        flush: Duration::from_millis(80),
+        ..Disk::default()
+    });
+    let log = Arc::new(open(disk.clone()).unwrap());
+    let writers: Vec<_> = (0..4)
+        .map(|nth| {
+            let log = log.clone();
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20 * nth));
+                put(&log, "the same").unwrap()
+            })
+        })
+        .collect();
+    let answers: Vec<Appended> = writers
+        .into_iter()
+        .map(|writer| writer.join().unwrap())
+        .collect();
+    assert!(answers.iter().all(|there| there.index == 0), "{answers:?}");
+    let new = answers.iter().filter(|there| !there.duplicate).count();
+    assert_eq!(new, 1, "{answers:?}");
+    assert_eq!(log.size(), 1);
+    assert_eq!(open(disk).unwrap().size(), 1);
+}
+
+#[test]
+fn damage_before_a_later_flush_is_no_torn_end() {
+    let disk = Arc::new(Disk::default());
+    let log = open(disk.clone()).unwrap();
+    let mut ends = Vec::new();
+    for nth in 0..5 {
+        put(&log, &format!("entry {nth}")).unwrap();
+        ends.push(disk.files()[JOURNAL].len());
+    }
+    let files = disk.files();
+    for at in 0..files[JOURNAL].len() {
+        let mut changed = files.clone();
+        changed.get_mut(JOURNAL).unwrap()[at] ^= 0x40;
+        let log = open(Arc::new(Disk::failing(changed, 0, false)));
+        if at < ends[3] {
+            // Nothing was published: only the journal itself can tell.
+            assert!(matches!(log, Err(LogError::Damaged { .. })), "byte {at}");
+        } else {
+            assert_eq!(
+                log.unwrap().size(),
+                4,
+                "byte {at}: the last batch may be torn"
+            );
+        }
+    }
 }
 
 #[test]
@@ -363,7 +422,7 @@ fn what_was_published_is_never_less_again() {
     })
     .unwrap_err();
     assert!(
-        matches!(error, LogError::RolledBack { journal: 0, .. }),
+        matches!(&error, LogError::Damaged { path, .. } if path == JOURNAL),
         "{error}"
     );
     let error = reopen(&|files| {

@@ -45,12 +45,21 @@ fn levels(size: u64) -> impl Iterator<Item = u8> {
     (0..HEIGHT).take_while(move |level| size >> (u32::from(*level) * u32::from(HEIGHT)).min(63) > 0)
 }
 
-fn tile_bytes(nodes: &MemoryNodes, level: u8, n: u64, width: u64) -> Result<Vec<u8>, LogError> {
+/// One tile.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tile {
+    level: u8,
+    n: u64,
+    width: u64,
+}
+
+/// A tile's bytes, out of a tree that has it.
+pub(super) fn bytes(nodes: &MemoryNodes, tile: Tile) -> Result<Vec<u8>, LogError> {
     let mut bytes = Vec::new();
-    for nth in 0..width {
-        let index = n.saturating_mul(WIDTH).saturating_add(nth);
+    for nth in 0..tile.width {
+        let index = tile.n.saturating_mul(WIDTH).saturating_add(nth);
         let hash: Hash = nodes
-            .node(level.saturating_mul(HEIGHT), index)
+            .node(tile.level.saturating_mul(HEIGHT), index)
             .map_err(|_| LogError::NoEntry { index })?;
         bytes.extend(hash);
     }
@@ -61,7 +70,7 @@ fn tile_bytes(nodes: &MemoryNodes, level: u8, n: u64, width: u64) -> Result<Vec<
 /// Partial tiles that a full one replaces are removed.
 pub(super) fn write(
     storage: &dyn Storage,
-    nodes: &MemoryNodes,
+    hashes: &dyn Fn(Tile) -> Result<Vec<u8>, LogError>,
     old: u64,
     size: u64,
     leaf: &dyn Fn(u64) -> Result<Vec<u8>, LogError>,
@@ -73,7 +82,7 @@ pub(super) fn write(
             if before == Some((n, width)) {
                 continue;
             }
-            let bytes = tile_bytes(nodes, level, n, width)?;
+            let bytes = hashes(Tile { level, n, width })?;
             storage.replace(&path(&level.to_string(), n, width), &bytes)?;
             if level == 0 {
                 let mut bundle = Vec::new();
@@ -106,7 +115,7 @@ pub(super) fn check(storage: &dyn Storage, nodes: &MemoryNodes) -> Result<(), Lo
         for (n, width) in tiles_of(level, size).filter(|(_, width)| *width == WIDTH) {
             let path = path(&level.to_string(), n, width);
             if let Some(found) = storage.read(&path)?
-                && found != tile_bytes(nodes, level, n, width)?
+                && found != bytes(nodes, Tile { level, n, width })?
             {
                 return Err(LogError::TileDiffers { path });
             }
