@@ -219,9 +219,12 @@ impl Verdict {
 
 fn hint_for(refusal: &Refusal) -> Option<&'static str> {
     match refusal.code() {
-        "log-unknown" | "chain-no-authority" | "no-authority" => Some(
+        "log-unknown" | "chain-no-authority" => Some(
             "signatures of another Sigstore than the public one need its trusted_root.json: gitseal.trustedRoot or --trusted-root",
         ),
+        "chain-not-sigstore" => {
+            Some("an ordinary S/MIME signature: gpgsm checks those, as gpg.x509.program")
+        }
         "object-unsigned" => Some("git commit -S and git tag -s sign"),
         "armor-label" => Some(
             "only signatures with gpg.format x509 are verified here; git itself checks OpenPGP and SSH signatures",

@@ -147,7 +147,7 @@ pub fn print(text: &str) -> io::Result<()> {
 /// Writes bytes as they are to standard output, all of them or an error.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;

@@ -440,3 +440,49 @@ fn what_other_callers_of_gpgsm_ask() {
         .fails(2)
         .says("the signature cannot be read");
 }
+
+/// A link named `gitsign` is the same program (`install.sh --as-gitsign`).
+#[cfg(unix)]
+#[test]
+fn under_gitsigns_name() {
+    let stage = Stage::new();
+    stage.commit("one");
+    let link = stage.at("gitsign");
+    std::os::unix::fs::symlink(crate::stage::GITSEAL, &link).unwrap();
+    stage.config("gpg.x509.program", link.to_str().unwrap());
+    stage.git(["verify-commit", "HEAD"]).ok();
+    let ended = crate::stage::run(
+        stage
+            .command(link.to_str().unwrap(), &stage.repo())
+            .args(["verify", "--offline", "--certificate-identity", IDENTITY])
+            .args(["--certificate-oidc-issuer", ISSUER]),
+        b"",
+    );
+    ended.ok();
+}
+
+/// Verification is for machines without a network: nothing is asked, and no
+/// variable of a proxy or of another client changes that.
+#[test]
+fn embedded_proofs_need_nobody() {
+    let mut stage = Stage::new();
+    let id = stage.commit("one");
+    stage.config("gitsign.rekorMode", "online");
+    stage.config("gitsign.rekor", "http://127.0.0.1:1");
+    stage.environment = vec![
+        ("HTTPS_PROXY".into(), "http://127.0.0.1:1".into()),
+        ("HTTP_PROXY".into(), "http://127.0.0.1:1".into()),
+        ("SIGSTORE_NO_CACHE".into(), "true".into()),
+        ("TUF_ROOT".into(), "/nowhere".into()),
+    ];
+    stage.git(["verify-commit", &id]).ok();
+    stage
+        .gitseal([
+            "verify",
+            "--certificate-identity",
+            IDENTITY,
+            "--certificate-oidc-issuer",
+            ISSUER,
+        ])
+        .ok();
+}
