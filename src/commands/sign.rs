@@ -1,1 +1,686 @@
-//! (to be written)
+//! `git commit -S`, `git tag -s`: from what git pipes to the signature that it
+//! reads back.
+//!
+//! ```text
+//! payload → token → key → certificate (checked before anything is signed)
+//!   → Signed → [timestamp] → Stamped → the log → Logged → our own verifier → Finished
+//! ```
+//!
+//! Each arrow is a type whose maker is private to this file, and only
+//! [`Finished`] can be shown: a signature that no log recorded, or that our own
+//! verifier would refuse, cannot reach git by accident.
+
+use std::{
+    env, fs, io,
+    io::Read as _,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use p256::ecdsa::{DerSignature, SigningKey, signature::Signer as _};
+use sha2::{Digest as _, Sha256};
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::{
+    evidence::{
+        UnixTime, armor,
+        certificate::{Identity, San},
+        entry::LogEntry,
+        identity::{Rule, Wanted},
+        keys::SignatureAlgorithm,
+        object::{self, HashKind, ObjectKind, Person},
+        signed_data,
+        trust::TrustedRoot,
+        verify::{self, Against, Subject, Verified},
+    },
+    host::{
+        git::Workspace,
+        gnupg::{self, Source, Status},
+        settings::{RekorMode, RekorVersion, ServiceUrl, Settings, process_environment},
+        terminal, trust_files,
+    },
+    services::{
+        fulcio::client::FulcioClient,
+        http::client::{Client, Timeouts},
+        oidc::client::{Headless, Provider, TOKEN_FILE, Token, TokenError},
+        rekor::client::RekorClient,
+        tsa::client::TsaClient,
+    },
+};
+
+mod certificate;
+mod error;
+
+use certificate::{Certified, certify};
+pub use error::SignError;
+
+/// The largest payload that is signed, in bytes.
+pub const MAX_PAYLOAD: usize = object::MAX_OBJECT;
+/// How far this machine's clock may be from the certificate authority's, in
+/// seconds, before signing is refused.
+pub const CLOCK_TOLERANCE: i64 = 60;
+
+/// The machines that take part.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// The certificate authority.
+    pub fulcio: Url,
+    /// The log.
+    pub rekor: Url,
+    /// Its API.
+    pub rekor_version: RekorVersion,
+    /// Where its proof goes.
+    pub rekor_mode: RekorMode,
+    /// A timestamp authority.
+    pub timestamp: Option<Url>,
+}
+
+/// How to get an identity token.
+pub struct Login {
+    /// Where from.
+    pub provider: Provider,
+    /// `SIGSTORE_ID_TOKEN`, when it is set.
+    pub environment: Option<Zeroizing<String>>,
+    /// Reads the mounted token; `None` when there is none.
+    pub file: fn() -> Result<Option<Zeroizing<String>>, TokenError>,
+    /// The OIDC issuer, for logins.
+    pub issuer: String,
+    /// Our name at the issuer.
+    pub client_id: String,
+    /// Our secret at the issuer.
+    pub client_secret: Option<Zeroizing<String>>,
+    /// The redirect address that is registered at the issuer.
+    pub redirect_url: Option<String>,
+    /// The provider behind a broker.
+    pub connector_id: Option<String>,
+    /// Who logs in, if it is not the committer or tagger (`loginHint`).
+    pub user: Option<String>,
+}
+
+/// What is to be signed, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// What git pipes.
+    pub payload: &'a [u8],
+    /// Whether the content stays outside the signature, as git wants it.
+    pub detached: bool,
+    /// Whether the certificate must name the committer or tagger.
+    pub match_committer: bool,
+    /// The time.
+    pub now: UnixTime,
+}
+
+/// Signs as git asks for it and gives the exit code. On any failure nothing is
+/// on standard output, and standard error says what to do next.
+#[must_use]
+pub fn run(request: &gnupg::Sign) -> u8 {
+    match answer(request) {
+        Ok(()) => 0,
+        Err(error) => {
+            terminal::error(&terminal::escape_lines(&error.to_string()), error.hint());
+            error.exit_code()
+        }
+    }
+}
+
+fn answer(request: &gnupg::Sign) -> Result<(), SignError> {
+    let stream = |what: &str| {
+        let what = what.to_owned();
+        move |reason| SignError::Stream { what, reason }
+    };
+    // A descriptor that is not there is found out before anybody logs in.
+    let mut status = Status::open(request.status).map_err(stream("the status descriptor"))?;
+    let source = match &request.file {
+        None => Source::Standard,
+        Some(path) => Source::File(path.clone()),
+    };
+    let payload = gnupg::read_payload(&source).map_err(stream("what is to be signed"))?;
+    let here = env::current_dir().map_err(stream("the current directory"))?;
+    let workspace = Workspace::open(&here)?;
+    let settings = Settings::resolve(
+        workspace.config(),
+        &process_environment,
+        workspace.repository().ok(),
+    )?;
+    for warning in &settings.warnings {
+        terminal::warn(&terminal::escape_lines(warning));
+    }
+    if settings.credential_cache.value.is_some() {
+        terminal::warn("the credential cache is not built in this version: going on without it");
+    }
+    let trust = trust_files::load(None, &settings)?;
+    let services = services(&settings);
+    for (name, url) in [
+        ("fulcio", &services.fulcio),
+        ("issuer", settings.issuer.value.url()),
+    ] {
+        if !is_private(url) {
+            terminal::warn(&format!(
+                "{name} has an address without TLS ({}): whoever can read the network can use the token",
+                terminal::escape_lines(url.as_str())
+            ));
+        }
+    }
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        });
+    let finished = sign(
+        &Order {
+            payload: &payload,
+            detached: request.detached,
+            match_committer: settings.match_committer.value,
+            now,
+        },
+        &services,
+        &login(&settings)?,
+        &trust.root,
+        &Client::new(timeouts(services.rekor_version), jitter),
+    )?;
+    if let Some(index) = finished.log_index() {
+        terminal::tell(&format!("tlog entry created with index: {index}"));
+    }
+    // git takes a signature only behind a status line that it could read, so the
+    // status goes first: if it cannot be written, there is no signature.
+    let bytes = if request.armor {
+        finished.armoured().into_bytes()
+    } else {
+        finished.der().to_vec()
+    };
+    status
+        .begin_signing()
+        .and_then(|()| {
+            status.sig_created(
+                request.detached,
+                SignatureAlgorithm::EcdsaSha256,
+                finished.signed_at(),
+                &finished.verified().certificate.sha1_hex(),
+            )
+        })
+        .map_err(stream("the status descriptor"))?;
+    gnupg::write_signature(&bytes, request.output.as_deref()).map_err(stream("the signature"))
+}
+
+fn services(settings: &Settings) -> Services {
+    let url = |address: &ServiceUrl| address.url().clone();
+    Services {
+        fulcio: url(&settings.fulcio.value),
+        rekor: url(&settings.rekor.value),
+        rekor_version: settings.rekor_version.value,
+        rekor_mode: settings.rekor_mode.value,
+        timestamp: settings.timestamp_server.value.as_ref().map(url),
+    }
+}
+
+fn login(settings: &Settings) -> Result<Login, SignError> {
+    let client_secret = match &settings.client_secret_file.value {
+        None => None,
+        Some(path) => {
+            let text = read_secret(path).map_err(|reason| SignError::Stream {
+                what: format!("clientSecretFile {}", path.display()),
+                reason,
+            })?;
+            Some(Zeroizing::new(text.trim().to_owned()))
+        }
+    };
+    Ok(Login {
+        provider: Provider::named(settings.token_provider.value.as_deref().unwrap_or_default())?,
+        environment: env::var("SIGSTORE_ID_TOKEN")
+            .ok()
+            .filter(|token| !token.is_empty())
+            .map(Zeroizing::new),
+        file: || match read_secret(Path::new(TOKEN_FILE)) {
+            Ok(token) => Ok(Some(token)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(TokenError::Unreadable {
+                place: TOKEN_FILE.to_owned(),
+                reason: error.to_string(),
+            }),
+        },
+        issuer: settings.issuer.value.as_str().to_owned(),
+        client_id: settings.client_id.value.clone(),
+        client_secret,
+        redirect_url: settings
+            .redirect_url
+            .value
+            .as_ref()
+            .map(|url| url.as_str().to_owned()),
+        connector_id: settings.connector_id.value.clone(),
+        user: settings.login_hint.value.clone(),
+    })
+}
+
+/// A small file with a secret in it.
+fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
+    const MOST: u64 = 64 << 10;
+    let mut text = Zeroizing::new(String::new());
+    fs::File::open(path)?.take(MOST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A Rekor v2 answers when its next checkpoint is out.
+fn timeouts(version: RekorVersion) -> Timeouts {
+    match version {
+        RekorVersion::V1 => Timeouts::default(),
+        RekorVersion::V2 => Timeouts {
+            one_try: Duration::from_secs(60),
+            all_tries: Duration::from_secs(120),
+            ..Timeouts::default()
+        },
+    }
+}
+
+fn jitter() -> u8 {
+    let mut byte = [0];
+    // Without randomness the pauses are what they are.
+    match getrandom::fill(&mut byte) {
+        Ok(()) => byte.first().copied().unwrap_or_default(),
+        Err(_) => 0,
+    }
+}
+
+/// Whether nobody on the way can read what is sent there.
+fn is_private(url: &Url) -> bool {
+    url.scheme() == "https"
+        || match url.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
+}
+
+/// A signature that is in the log and passes our own verifier.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    der: Vec<u8>,
+    verified: Verified,
+    signed_at: UnixTime,
+    log_index: Option<u64>,
+}
+
+impl Finished {
+    /// The signature as one PEM block `SIGNED MESSAGE`, with its final newline.
+    #[must_use]
+    pub fn armoured(&self) -> String {
+        armor::encode(&self.der)
+    }
+
+    /// The signature as DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// What our verifier found.
+    #[must_use]
+    pub fn verified(&self) -> &Verified {
+        &self.verified
+    }
+
+    /// When it was signed, by this machine's clock.
+    #[must_use]
+    pub fn signed_at(&self) -> UnixTime {
+        self.signed_at
+    }
+
+    /// The entry's index in the log.
+    #[must_use]
+    pub fn log_index(&self) -> Option<u64> {
+        self.log_index
+    }
+}
+
+/// Signs: token, key, certificate, signature, timestamp, log entry, and the
+/// check of it all.
+///
+/// # Errors
+///
+/// At the first thing that does not hold; nothing is handed out then.
+pub fn sign(
+    order: &Order<'_>,
+    services: &Services,
+    login: &Login,
+    trust: &TrustedRoot,
+    http: &Client,
+) -> Result<Finished, SignError> {
+    if services.rekor_version == RekorVersion::V2 {
+        if services.rekor_mode == RekorMode::Online {
+            return Err(SignError::Settings(
+                "rekorVersion 2 has no search: it needs rekorMode offline",
+            ));
+        }
+        if services.timestamp.is_none() {
+            return Err(SignError::Settings(
+                "rekorVersion 2 does not date entries: it needs timestampServerURL",
+            ));
+        }
+    }
+    if !order.detached {
+        return Err(SignError::Settings(
+            "signatures with the content inside are not made: sign with --detach-sign, as git does",
+        ));
+    }
+    let what = read_payload(order.payload)?;
+    if services.rekor_mode == RekorMode::Online && what.kind.is_none() {
+        return Err(SignError::Settings(
+            "rekorMode online can record commits and tags only",
+        ));
+    }
+    let token = obtain(login, what.person.as_ref(), http, order.now)?;
+    let certified = certify(
+        &FulcioClient::new(http, &services.fulcio),
+        services.fulcio.as_str(),
+        &token,
+        trust,
+        order.now,
+    )?;
+    drop(token);
+    if order.match_committer {
+        match_committer(&certified.identity, &what)?;
+    }
+    let stamped = certified
+        .sign(order.payload, order.now)?
+        .stamp(services.timestamp.as_ref(), http)?;
+    let logged = match (services.rekor_mode, what.kind) {
+        (RekorMode::Online, Some(kind)) => {
+            stamped.log_object(order.payload, kind, services, http)?
+        }
+        _ => stamped.log(services, http)?,
+    };
+    logged.finish(order.payload, trust)
+}
+
+// ------------------------------------------------------------------ payload
+
+/// What is signed, and who it says did it.
+struct What {
+    kind: Option<ObjectKind>,
+    person: Option<Person>,
+}
+
+/// A commit or tag is read in full, so that one no verifier would accept is
+/// refused before anybody logs in; anything else is data.
+fn read_payload(payload: &[u8]) -> Result<What, SignError> {
+    if payload.is_empty() {
+        return Err(SignError::EmptyPayload);
+    }
+    if payload.len() > MAX_PAYLOAD {
+        return Err(SignError::TooLarge);
+    }
+    let (what, kind) = match payload {
+        [b't', b'r', b'e', b'e', b' ', ..] => ("commit", ObjectKind::Commit),
+        [b'o', b'b', b'j', b'e', b'c', b't', b' ', ..] => ("tag", ObjectKind::Tag),
+        _ => {
+            return Ok(What {
+                kind: None,
+                person: None,
+            });
+        }
+    };
+    let unsound = |reason| SignError::Payload { what, reason };
+    object::check_payload(payload).map_err(unsound)?;
+    let person = match kind {
+        ObjectKind::Commit => Some(object::commit_view(payload).map_err(unsound)?.committer),
+        ObjectKind::Tag => object::tag_view(payload).map_err(unsound)?.tagger,
+    };
+    Ok(What {
+        kind: Some(kind),
+        person,
+    })
+}
+
+/// As gitsign compares: an address with the address, anything else with the
+/// name. But with those of the object, not of the configuration.
+fn match_committer(identity: &Identity, what: &What) -> Result<(), SignError> {
+    let person = what.person.as_ref().ok_or(SignError::NoCommitter)?;
+    let found = identity.san.value();
+    let same = match &identity.san {
+        San::Email(email) => *email == person.email,
+        San::Uri(_) | San::OtherName(_) => found == person.name,
+    };
+    if same {
+        return Ok(());
+    }
+    Err(SignError::OtherCommitter {
+        found: found.to_owned(),
+        role: match what.kind {
+            Some(ObjectKind::Tag) => "tagger",
+            _ => "committer",
+        },
+        name: person.name.clone(),
+        email: person.email.clone(),
+    })
+}
+
+// -------------------------------------------------------------------- token
+
+/// Gets a token and checks it.
+fn obtain(
+    login: &Login,
+    person: Option<&Person>,
+    http: &Client,
+    now: UnixTime,
+) -> Result<Token, TokenError> {
+    let environment = |login: &Login| {
+        login
+            .environment
+            .as_ref()
+            .map(|token| Token::parse(token.clone()))
+            .transpose()
+    };
+    let file = |login: &Login| {
+        (login.file)()?
+            .map(Token::parse)
+            .transpose()
+            .map_err(TokenError::from)
+    };
+    let token = match &login.provider {
+        Provider::Automatic => match environment(login)? {
+            Some(token) => token,
+            None => file(login)?.ok_or(TokenError::Absent)?,
+        },
+        Provider::Environment => environment(login)?.ok_or(TokenError::AbsentAt {
+            place: "SIGSTORE_ID_TOKEN",
+        })?,
+        Provider::File => file(login)?.ok_or(TokenError::AbsentAt { place: TOKEN_FILE })?,
+        Provider::Headless => Headless {
+            http,
+            issuer: &login.issuer,
+            client_id: &login.client_id,
+            client_secret: login.client_secret.as_deref().map(String::as_str),
+            redirect_url: login.redirect_url.as_deref(),
+            connector_id: login.connector_id.as_deref(),
+            user: login
+                .user
+                .as_deref()
+                .or(person.map(|person| person.email.as_str()))
+                .unwrap_or_default(),
+        }
+        .log_in()?,
+        Provider::NotBuilt(name) => {
+            return Err(TokenError::NotBuilt { name: name.clone() });
+        }
+    };
+    // A token that someone else fetched may be for any client: the authority
+    // knows which it takes. One that we fetched is for us.
+    let client_id = match login.provider {
+        Provider::Headless => Some(login.client_id.as_str()),
+        _ => None,
+    };
+    token.check(now, client_id)?;
+    Ok(token)
+}
+
+fn signature(key: &SigningKey, message: &[u8]) -> Vec<u8> {
+    let signature: DerSignature = key.sign(message);
+    signature.as_bytes().to_vec()
+}
+
+// ---------------------------------------------------------------- signature
+
+/// Signed, and known to nobody yet.
+struct Signed {
+    certified: Certified,
+    attributes: Vec<u8>,
+    signature: Vec<u8>,
+    signed_at: UnixTime,
+}
+
+impl Certified {
+    /// Signs the payload (RFC 5652 §5.4: its digest, through the attributes).
+    fn sign(self, payload: &[u8], now: UnixTime) -> Result<Signed, SignError> {
+        let digest: [u8; 32] = Sha256::digest(payload).into();
+        let attributes = signed_data::attributes(&digest, now)?;
+        let signature = signature(&self.key, &attributes);
+        Ok(Signed {
+            certified: self,
+            attributes,
+            signature,
+            signed_at: now,
+        })
+    }
+}
+
+/// Signed, and timestamped where that was wanted.
+struct Stamped {
+    signed: Signed,
+    timestamp: Option<Vec<u8>>,
+}
+
+impl Signed {
+    fn stamp(self, authority: Option<&Url>, http: &Client) -> Result<Stamped, SignError> {
+        let timestamp = authority
+            .map(|url| TsaClient::new(http, url).timestamp(&self.signature))
+            .transpose()?;
+        Ok(Stamped {
+            signed: self,
+            timestamp,
+        })
+    }
+}
+
+/// A signature that a log has an entry for.
+struct Logged {
+    der: Vec<u8>,
+    identity: Identity,
+    entry: LogEntry,
+    embedded: bool,
+    signed_at: UnixTime,
+}
+
+impl Stamped {
+    /// Has the log record the signature itself, and embeds the entry.
+    fn log(self, services: &Services, http: &Client) -> Result<Logged, SignError> {
+        let Signed {
+            certified,
+            attributes,
+            signature,
+            signed_at,
+        } = self.signed;
+        let log = RekorClient::new(http, &services.rekor);
+        let leaf = &certified.leaf;
+        let digest: [u8; 32] = Sha256::digest(&attributes).into();
+        let entry = match services.rekor_version {
+            RekorVersion::V1 => log.upload_v1(&digest, &signature, leaf.der())?,
+            RekorVersion::V2 => {
+                let key = leaf.public_key().map_err(|reason| SignError::Key {
+                    authority: services.fulcio.to_string(),
+                    reason,
+                })?;
+                log.upload_v2(&digest, &signature, leaf.der(), key)?
+            }
+        };
+        let der = signed_data::assemble(
+            &attributes,
+            &signature,
+            leaf,
+            Some(&entry.to_protobuf(false)),
+            self.timestamp.as_deref(),
+        )?;
+        Ok(Logged {
+            der,
+            identity: certified.identity,
+            entry,
+            embedded: true,
+            signed_at,
+        })
+    }
+
+    /// Has the log record the object's id under a second signature, as gitsign's
+    /// online mode does: the entry is not embedded, it is found by a search.
+    fn log_object(
+        self,
+        payload: &[u8],
+        kind: ObjectKind,
+        services: &Services,
+        http: &Client,
+    ) -> Result<Logged, SignError> {
+        let Signed {
+            certified,
+            attributes,
+            signature: over_attributes,
+            signed_at,
+        } = self.signed;
+        let der = signed_data::assemble(
+            &attributes,
+            &over_attributes,
+            &certified.leaf,
+            None,
+            self.timestamp.as_deref(),
+        )?;
+        // SHA-1 in SHA-256 repositories too: that is where verifiers look first.
+        let armoured = armor::encode(&der);
+        let object = object::join(kind, HashKind::Sha1, payload, armoured.as_bytes());
+        let id = object::id_hex(kind, HashKind::Sha1, &object);
+        let entry = RekorClient::new(http, &services.rekor).upload_v1(
+            &Sha256::digest(id.as_bytes()).into(),
+            &signature(&certified.key, id.as_bytes()),
+            certified.leaf.der(),
+        )?;
+        Ok(Logged {
+            der,
+            identity: certified.identity,
+            entry,
+            embedded: false,
+            signed_at,
+        })
+    }
+}
+
+impl Logged {
+    /// Has our own verifier judge the signature, as git will hand it back.
+    fn finish(self, payload: &[u8], trust: &TrustedRoot) -> Result<Finished, SignError> {
+        let armoured = armor::encode(&self.der);
+        let found = if self.embedded {
+            &[][..]
+        } else {
+            std::slice::from_ref(&self.entry)
+        };
+        let verified = verify::verify(
+            &Subject {
+                payload: Some(payload),
+                signature: armoured.as_bytes(),
+                hash: HashKind::Sha1,
+            },
+            &Against {
+                trust,
+                wanted: &Wanted::OneOf(vec![Rule::exactly(&self.identity)]),
+                found,
+            },
+            &mut verify::Silent,
+        )
+        .map_err(SignError::Unverifiable)?;
+        Ok(Finished {
+            der: self.der,
+            verified,
+            signed_at: self.signed_at,
+            log_index: u64::try_from(self.entry.log_index).ok(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! Why nothing was signed, and what to do next.
+
+use std::io;
+
+use super::MAX_PAYLOAD;
+use crate::{
+    evidence::{
+        UnixTime,
+        certificate::CertificateRefusal,
+        chain::ChainRefusal,
+        keys::KeyRefusal,
+        object::ObjectRefusal,
+        sct::SctRefusal,
+        signed_data::CmsRefusal,
+        verify::{Mismatch, Reason, Refusal},
+    },
+    host::{git::GitError, settings::SettingError, trust_files::TrustError},
+    services::{
+        fulcio::{client::FulcioError, wire::RequestRefusal},
+        http::client::{HttpError, HttpReason},
+        oidc::client::{LoginError, TokenError, TokenRefusal},
+        rekor::client::RekorError,
+        tsa::client::TsaError,
+    },
+};
+
+/// Why nothing was signed, or the signature was not handed out.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// Nothing to sign.
+    #[error("nothing to sign: standard input is empty")]
+    EmptyPayload,
+    /// More than is signed.
+    #[error("the payload has more than {MAX_PAYLOAD} bytes")]
+    TooLarge,
+    /// A commit or tag that no verifier would accept.
+    #[error("what git wants signed is not a sound {what}: {reason}")]
+    Payload {
+        /// commit or tag.
+        what: &'static str,
+        /// Why.
+        reason: ObjectRefusal,
+    },
+    /// Settings that cannot work together.
+    #[error("{0}")]
+    Settings(&'static str),
+    /// A setting that cannot be read.
+    #[error(transparent)]
+    Setting(Box<SettingError>),
+    /// git's configuration cannot be read.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The trust root cannot be read.
+    #[error(transparent)]
+    Trust(Box<TrustError>),
+    /// A file or stream cannot be used.
+    #[error("{what}: {reason}")]
+    Stream {
+        /// Which.
+        what: String,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// No token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// No certificate.
+    #[error(transparent)]
+    Fulcio(#[from] FulcioError),
+    /// No certificate request.
+    #[error(transparent)]
+    Request(#[from] RequestRefusal),
+    /// The certificate is for another key.
+    #[error("the certificate that {authority} gave is for another key than ours")]
+    OtherKey {
+        /// The authority's address.
+        authority: String,
+    },
+    /// The clocks are too far apart.
+    #[error(
+        "the certificate is valid from {not_before} to {not_after} (unix time), and this machine's clock says {now}"
+    )]
+    Clock {
+        /// Its begin.
+        not_before: UnixTime,
+        /// Its end.
+        not_after: UnixTime,
+        /// Ours.
+        now: UnixTime,
+    },
+    /// The certificate's key cannot be read.
+    #[error("the certificate that {authority} gave has an unusable key: {reason}")]
+    Key {
+        /// The authority's address.
+        authority: String,
+        /// Why.
+        reason: KeyRefusal,
+    },
+    /// Not of a trusted authority.
+    #[error("the certificate that {authority} gave is not trusted: {reason}")]
+    Chain {
+        /// The authority's address.
+        authority: String,
+        /// Why.
+        reason: ChainRefusal,
+    },
+    /// Not in a trusted CT log.
+    #[error("the certificate that {authority} gave is not in a trusted CT log: {reason}")]
+    Sct {
+        /// The authority's address.
+        authority: String,
+        /// Why.
+        reason: SctRefusal,
+    },
+    /// Names nobody.
+    #[error("the certificate that {authority} gave names nobody: {reason}")]
+    Nobody {
+        /// The authority's address.
+        authority: String,
+        /// Why.
+        reason: CertificateRefusal,
+    },
+    /// Names someone else.
+    #[error("the certificate that {authority} gave has {what} {found:?}, the token {expected:?}")]
+    OtherIdentity {
+        /// The authority's address.
+        authority: String,
+        /// Identity, issuer or subject.
+        what: &'static str,
+        /// The certificate's.
+        found: String,
+        /// The token's.
+        expected: String,
+    },
+    /// `matchCommitter` is set, and it is someone else.
+    #[error("the certificate names {found:?}, the {role} is {name} <{email}>")]
+    OtherCommitter {
+        /// The certificate's identity.
+        found: String,
+        /// committer or tagger.
+        role: &'static str,
+        /// Its name.
+        name: String,
+        /// Its address.
+        email: String,
+    },
+    /// `matchCommitter` is set, and there is nobody to compare with.
+    #[error("matchCommitter is set, and what is signed names no committer")]
+    NoCommitter,
+    /// The CMS cannot be put together.
+    #[error("the signature cannot be put together: {0}")]
+    Cms(#[from] CmsRefusal),
+    /// No timestamp.
+    #[error(transparent)]
+    Timestamp(#[from] TsaError),
+    /// No log entry.
+    #[error(transparent)]
+    Rekor(#[from] RekorError),
+    /// The finished signature does not pass our own verifier.
+    #[error("the signature was made, but would not verify, {0}")]
+    Unverifiable(Refusal),
+}
+
+impl From<SettingError> for SignError {
+    fn from(error: SettingError) -> Self {
+        Self::Setting(Box::new(error))
+    }
+}
+
+impl From<TrustError> for SignError {
+    fn from(error: TrustError) -> Self {
+        Self::Trust(Box::new(error))
+    }
+}
+
+impl SignError {
+    /// The exit code: usage or settings (2), or refused (1).
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Settings(_)
+            | Self::Setting(_)
+            | Self::Git(_)
+            | Self::Trust(_)
+            | Self::Token(TokenError::NoSuchProvider { .. } | TokenError::NotBuilt { .. }) => 2,
+            _ => 1,
+        }
+    }
+
+    /// What to do next, where that can be said.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Token(error) => return token_hint(error),
+            Self::Fulcio(FulcioError::Refused { status: 400, .. }) => {
+                "the authority takes no token that is expired, for another client than its own, or of an issuer it does not know: look at gitseal.issuer and gitseal.clientID, and get a fresh token"
+            }
+            Self::Fulcio(FulcioError::NotFulcio { .. }) => {
+                "gitseal.fulcio must be the address of a Fulcio server"
+            }
+            Self::Fulcio(FulcioError::Answer { .. }) => {
+                "the authority must embed the SCT of a CT log in its certificates"
+            }
+            Self::Fulcio(FulcioError::Http(error))
+            | Self::Rekor(RekorError::Http(error))
+            | Self::Timestamp(TsaError::Http(error)) => return http_hint(error),
+            Self::Clock { .. } => "set this machine's clock",
+            Self::Chain { .. } | Self::Sct { .. } => {
+                "for your own Sigstore, let gitseal.trustedRoot name its trusted_root.json; for the public one, leave gitseal.fulcio unset"
+            }
+            Self::OtherCommitter { .. } => {
+                "set user.email to the address you log in with, or unset gitseal.matchCommitter"
+            }
+            Self::Unverifiable(refusal) => return unverifiable_hint(refusal),
+            Self::Rekor(RekorError::Duplicate { .. }) => "sign again",
+            _ => return None,
+        })
+    }
+}
+
+fn token_hint(error: &TokenError) -> Option<&'static str> {
+    const SET_ONE: &str = "set SIGSTORE_ID_TOKEN to an OpenID Connect token, or, with the reference servers, gitseal.tokenProvider to headless";
+    Some(match error {
+        TokenError::Absent | TokenError::AbsentAt { .. } | TokenError::NotBuilt { .. } => SET_ONE,
+        TokenError::NoSuchProvider { .. } => {
+            "gitseal.tokenProvider is one of: envvar, filesystem, headless"
+        }
+        TokenError::Refused(TokenRefusal::Expired { .. }) => "get a fresh token",
+        TokenError::Refused(TokenRefusal::Audience { .. }) => {
+            "ask the identity provider for a token with the audience that gitseal.clientID names"
+        }
+        TokenError::Login(LoginError::Http(error)) => return http_hint(error),
+        TokenError::Login(LoginError::NotHeadless { .. } | LoginError::Refused { .. }) => {
+            "the reference issuer logs in the users it was started with: gitseal-reference serve --user EMAIL"
+        }
+        TokenError::Unreadable { .. } | TokenError::Refused(_) | TokenError::Login(_) => {
+            return None;
+        }
+    })
+}
+
+fn http_hint(error: &HttpError) -> Option<&'static str> {
+    Some(match error.reason {
+        HttpReason::Connection { .. } | HttpReason::HostUnknown | HttpReason::Timeout { .. } => {
+            "is the server up, and the address in the settings right? `gitseal version` shows the addresses in use"
+        }
+        HttpReason::Tls { .. } => {
+            "the server's certificate must be trusted by this system (or by the file that SSL_CERT_FILE names)"
+        }
+        HttpReason::Status { status, .. } if status == 429 || status >= 500 => "try again later",
+        _ => return None,
+    })
+}
+
+fn unverifiable_hint(refusal: &Refusal) -> Option<&'static str> {
+    Some(match &refusal.reason {
+        Reason::Mismatch(Mismatch::UnknownLog { .. }) => {
+            "the log at gitseal.rekor is not in the trusted root: let gitseal.trustedRoot name the one it belongs to"
+        }
+        Reason::Mismatch(Mismatch::TimeOutsideCertificate { .. }) => {
+            "the clocks of the certificate authority and of the log or timestamp authority differ: sign again, and if it stays, have their clocks set"
+        }
+        Reason::Timestamp(_) => {
+            "the timestamp authority at gitseal.timestampServerURL must be in the trusted root"
+        }
+        _ => return None,
+    })
+}
