@@ -358,15 +358,10 @@ pub fn sign(
             ));
         }
     }
-    if !order.detached {
-        return Err(SignError::Settings(
-            "signatures with the content inside are not made: sign with --detach-sign, as git does",
-        ));
-    }
     let what = read_payload(order.payload)?;
-    if services.rekor_mode == RekorMode::Online && what.kind.is_none() {
+    if services.rekor_mode == RekorMode::Online && (what.kind.is_none() || !order.detached) {
         return Err(SignError::Settings(
-            "rekorMode online can record commits and tags only",
+            "rekorMode online can record detached signatures of commits and tags only",
         ));
     }
     let token = obtain(login, what.person.as_ref(), http, order.now)?;
@@ -390,7 +385,7 @@ pub fn sign(
         }
         _ => stamped.log(services, http)?,
     };
-    logged.finish(order.payload, trust)
+    logged.finish(order, trust)
 }
 
 // ------------------------------------------------------------------ payload
@@ -652,8 +647,13 @@ impl Stamped {
 
 impl Logged {
     /// Has our own verifier judge the signature, as git will hand it back.
-    fn finish(self, payload: &[u8], trust: &TrustedRoot) -> Result<Finished, SignError> {
-        let armoured = armor::encode(&self.der);
+    fn finish(self, order: &Order<'_>, trust: &TrustedRoot) -> Result<Finished, SignError> {
+        let der = if order.detached {
+            self.der
+        } else {
+            signed_data::attach(&self.der, order.payload)?
+        };
+        let armoured = armor::encode(&der);
         let found = if self.embedded {
             &[][..]
         } else {
@@ -661,7 +661,7 @@ impl Logged {
         };
         let verified = verify::verify(
             &Subject {
-                payload: Some(payload),
+                payload: order.detached.then_some(order.payload),
                 signature: armoured.as_bytes(),
                 hash: HashKind::Sha1,
             },
@@ -674,7 +674,7 @@ impl Logged {
         )
         .map_err(SignError::Unverifiable)?;
         Ok(Finished {
-            der: self.der,
+            der,
             verified,
             signed_at: self.signed_at,
             log_index: u64::try_from(self.entry.log_index).ok(),

@@ -817,3 +817,23 @@ pub fn assemble(
         })
     }
 }
+
+/// Puts what was signed inside a detached signature that [`assemble`] made
+/// (RFC 5652 §5.2, eContent). The signature itself does not change: it is over
+/// the attributes, which hold the content's digest.
+///
+/// # Errors
+/// It is not such a signature, or one that has content already.
+pub fn attach(detached: &[u8], content: &[u8]) -> Result<Vec<u8>, CmsRefusal> {
+    let mut whole = ContentInfo::from_der(detached).map_err(assembly)?;
+    let mut data: SignedData = whole.content.decode_as().map_err(assembly)?;
+    if data.encap_content_info.econtent.is_some() {
+        return Err(CmsRefusal::Assembly {
+            why: "it has content already".to_owned(),
+        });
+    }
+    let content = asn1::tlv(asn1::OCTET_STRING, &[content]);
+    data.encap_content_info.econtent = Some(Any::from_der(&content).map_err(assembly)?);
+    whole.content = Any::encode_from(&data).map_err(assembly)?;
+    whole.to_der().map_err(assembly)
+}

@@ -119,6 +119,7 @@ fn login(token: Option<Zeroizing<String>>) -> Login {
 
 struct Try<'a> {
     payload: &'a [u8],
+    attached: bool,
     mode: RekorMode,
     match_committer: bool,
     token: Zeroizing<String>,
@@ -128,6 +129,7 @@ impl Default for Try<'_> {
     fn default() -> Self {
         Self {
             payload: PAYLOAD,
+            attached: false,
             mode: RekorMode::Offline,
             match_committer: false,
             token: token(|_| {}),
@@ -140,7 +142,7 @@ impl Try<'_> {
         sign(
             &Order {
                 payload: self.payload,
-                detached: true,
+                detached: !self.attached,
                 match_committer: self.match_committer,
                 now: NOW + 1,
             },
@@ -193,6 +195,39 @@ fn a_commit_is_signed_and_verifies() {
     .unwrap();
     assert_eq!(verified.identity.san.value(), IDENTITY);
     assert_eq!(verified.time, NOW + 2);
+}
+
+#[test]
+fn a_signature_can_carry_what_it_signs() {
+    let finished = Try {
+        payload: b"just data",
+        attached: true,
+        ..Try::default()
+    }
+    .sign(&good_authority(), &good_log())
+    .unwrap();
+    let (trust, wanted) = (trust(), Wanted::Unsaid);
+    let judge = |payload| {
+        let armoured = finished.armoured();
+        verify::verify(
+            &Subject {
+                payload,
+                signature: armoured.as_bytes(),
+                hash: HashKind::Sha1,
+            },
+            &Against {
+                trust: &trust,
+                wanted: &wanted,
+                found: &[],
+            },
+            &mut verify::Silent,
+        )
+    };
+    judge(None).unwrap();
+    assert_eq!(
+        judge(Some(b"just data")).unwrap_err().code(),
+        "content-in-detached"
+    );
 }
 
 #[test]
