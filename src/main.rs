@@ -7,7 +7,7 @@ use gitseal::{
     commands::{
         DONE, USAGE,
         cli::{Cli, Command},
-        complete, explain, show, verify, version,
+        complete, explain, show, sign, verify, version,
     },
     host::{
         gnupg::{self, Request},
@@ -36,10 +36,7 @@ fn run(arguments: &[OsString]) -> u8 {
 fn helper(arguments: &[OsString]) -> u8 {
     match gnupg::parse(arguments) {
         Ok(Request::Verify(request)) => verify::helper(&request),
-        Ok(Request::Sign(_)) => {
-            terminal::error("this build cannot sign yet, only verify", None);
-            USAGE
-        }
+        Ok(Request::Sign(request)) => sign::run(&request),
         Ok(Request::Version) => version::line(),
         Ok(Request::Help) => person_with(&["gitseal", "--help"]),
         Ok(Request::ListKeys) => {

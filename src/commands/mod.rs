@@ -39,7 +39,12 @@ fn written(result: io::Result<()>) -> u8 {
 
 /// The client for requests to services. The random bytes only spread retries.
 fn http_client() -> Client {
-    Client::new(Timeouts::default(), || {
+    http_client_within(Timeouts::default())
+}
+
+/// As [`http_client`], with other limits.
+fn http_client_within(timeouts: Timeouts) -> Client {
+    Client::new(timeouts, || {
         let mut byte = [0_u8; 1];
         // Without entropy the pause is the longest one.
         getrandom::fill(&mut byte).map_or(u8::MAX, |()| u8::from_be_bytes(byte))

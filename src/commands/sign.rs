@@ -22,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::{DONE, http_client_within, verify::surroundings};
 use crate::{
     evidence::{
         UnixTime, armor,
@@ -35,10 +36,10 @@ use crate::{
         verify::{self, Against, Subject, Verified},
     },
     host::{
-        git::Workspace,
         gnupg::{self, Source, Status},
-        settings::{RekorMode, RekorVersion, ServiceUrl, Settings, process_environment},
-        terminal, trust_files,
+        settings::{RekorMode, RekorVersion, ServiceUrl, Settings},
+        terminal::{self, Escape, escape},
+        trust_files,
     },
     services::{
         fulcio::client::FulcioClient,
@@ -116,9 +117,9 @@ pub struct Order<'a> {
 #[must_use]
 pub fn run(request: &gnupg::Sign) -> u8 {
     match answer(request) {
-        Ok(()) => 0,
+        Ok(()) => DONE,
         Err(error) => {
-            terminal::error(&terminal::escape_lines(&error.to_string()), error.hint());
+            terminal::error(&escape(&error.to_string(), Escape::Prose), error.hint());
             error.exit_code()
         }
     }
@@ -136,29 +137,22 @@ fn answer(request: &gnupg::Sign) -> Result<(), SignError> {
         Some(path) => Source::File(path.clone()),
     };
     let payload = gnupg::read_payload(&source).map_err(stream("what is to be signed"))?;
-    let here = env::current_dir().map_err(stream("the current directory"))?;
-    let workspace = Workspace::open(&here)?;
-    let settings = Settings::resolve(
-        workspace.config(),
-        &process_environment,
-        workspace.repository().ok(),
-    )?;
-    for warning in &settings.warnings {
-        terminal::warn(&terminal::escape_lines(warning));
-    }
+    let (_, settings) = surroundings()?;
     if settings.credential_cache.value.is_some() {
         terminal::warn("the credential cache is not built in this version: going on without it");
     }
     let trust = trust_files::load(None, &settings)?;
     let services = services(&settings);
-    for (name, url) in [
-        ("fulcio", &services.fulcio),
-        ("issuer", settings.issuer.value.url()),
-    ] {
+    let login = login(&settings)?;
+    let mut told = vec![("certificate authority", &services.fulcio)];
+    if login.provider == Provider::Headless {
+        told.push(("issuer", settings.issuer.value.url()));
+    }
+    for (who, url) in told {
         if !is_private(url) {
             terminal::warn(&format!(
-                "{name} has an address without TLS ({}): whoever can read the network can use the token",
-                terminal::escape_lines(url.as_str())
+                "the {who} has an address without TLS ({}): whoever can read the network can use the identity token",
+                escape(url.as_str(), Escape::Prose)
             ));
         }
     }
@@ -175,9 +169,9 @@ fn answer(request: &gnupg::Sign) -> Result<(), SignError> {
             now,
         },
         &services,
-        &login(&settings)?,
+        &login,
         &trust.root,
-        &Client::new(timeouts(services.rekor_version), jitter),
+        &http_client_within(timeouts(services.rekor_version)),
     )?;
     if let Some(index) = finished.log_index() {
         terminal::tell(&format!("tlog entry created with index: {index}"));
@@ -269,15 +263,6 @@ fn timeouts(version: RekorVersion) -> Timeouts {
             all_tries: Duration::from_secs(120),
             ..Timeouts::default()
         },
-    }
-}
-
-fn jitter() -> u8 {
-    let mut byte = [0];
-    // Without randomness the pauses are what they are.
-    match getrandom::fill(&mut byte) {
-        Ok(()) => byte.first().copied().unwrap_or_default(),
-        Err(_) => 0,
     }
 }
 

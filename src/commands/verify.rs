@@ -337,7 +337,7 @@ pub enum Obstacle {
 
 impl Obstacle {
     /// What to do next.
-    fn hint(&self) -> Option<&'static str> {
+    pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NobodyNamed | Self::Pattern(PatternRefusal::WithoutIdentity) => Some(
                 "write --certificate-identity WHO --certificate-oidc-issuer URL, for example --certificate-identity alice@example.com --certificate-oidc-issuer https://accounts.google.com; or set gitseal.certificateIdentity and gitseal.certificateOidcIssuer; gitseal explain shows who signed",

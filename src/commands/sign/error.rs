@@ -4,6 +4,7 @@ use std::io;
 
 use super::MAX_PAYLOAD;
 use crate::{
+    commands::{REFUSED, USAGE, verify::Obstacle},
     evidence::{
         UnixTime,
         certificate::CertificateRefusal,
@@ -14,7 +15,7 @@ use crate::{
         signed_data::CmsRefusal,
         verify::{Mismatch, Reason, Refusal},
     },
-    host::{git::GitError, settings::SettingError, trust_files::TrustError},
+    host::trust_files::TrustError,
     services::{
         fulcio::{client::FulcioError, wire::RequestRefusal},
         http::client::{HttpError, HttpReason},
@@ -44,15 +45,12 @@ pub enum SignError {
     /// Settings that cannot work together.
     #[error("{0}")]
     Settings(&'static str),
-    /// A setting that cannot be read.
+    /// The repository, git's configuration or a setting.
     #[error(transparent)]
-    Setting(Box<SettingError>),
-    /// git's configuration cannot be read.
-    #[error(transparent)]
-    Git(#[from] GitError),
+    Surroundings(#[from] Obstacle),
     /// The trust root cannot be read.
     #[error(transparent)]
-    Trust(Box<TrustError>),
+    Trust(#[from] TrustError),
     /// A file or stream cannot be used.
     #[error("{what}: {reason}")]
     Stream {
@@ -161,29 +159,16 @@ pub enum SignError {
     Unverifiable(Refusal),
 }
 
-impl From<SettingError> for SignError {
-    fn from(error: SettingError) -> Self {
-        Self::Setting(Box::new(error))
-    }
-}
-
-impl From<TrustError> for SignError {
-    fn from(error: TrustError) -> Self {
-        Self::Trust(Box::new(error))
-    }
-}
-
 impl SignError {
     /// The exit code: usage or settings (2), or refused (1).
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Settings(_)
-            | Self::Setting(_)
-            | Self::Git(_)
+            | Self::Surroundings(_)
             | Self::Trust(_)
-            | Self::Token(TokenError::NoSuchProvider { .. } | TokenError::NotBuilt { .. }) => 2,
-            _ => 1,
+            | Self::Token(TokenError::NoSuchProvider { .. } | TokenError::NotBuilt { .. }) => USAGE,
+            _ => REFUSED,
         }
     }
 
@@ -191,6 +176,7 @@ impl SignError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
+            Self::Surroundings(obstacle) => return obstacle.hint(),
             Self::Token(error) => return token_hint(error),
             Self::Fulcio(FulcioError::Refused { status: 400, .. }) => {
                 "the authority takes no token that is expired, for another client than its own, or of an issuer it does not know: look at gitseal.issuer and gitseal.clientID, and get a fresh token"
