@@ -1,4 +1,4 @@
-//! (to be written)
+//! The identity provider: its messages, the login, and a reference issuer.
 
 pub mod client;
 pub mod server;

@@ -1,4 +1,4 @@
-//! (to be written)
+//! The timestamp authority: its client and a reference server.
 
 pub mod client;
 pub mod server;

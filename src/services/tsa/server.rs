@@ -1,1 +1,218 @@
-//! (to be written)
+//! A timestamp authority: RFC 3161 over HTTP, with the paths, types and errors
+//! of Sigstore's own.
+//!
+//! Source: RFC 3161 §2.4 and §3.4, and the behaviour of sigstore's
+//! timestamp-authority 2.0. The time comes from the clock that the caller
+//! passes in: its owner decides what this authority states.
+//!
+//! *Not checked here:* tokens (`evidence/timestamp.rs`).
+
+use std::io;
+
+use const_oid::ObjectIdentifier;
+use serde::Deserialize;
+
+use crate::{
+    evidence::{
+        UnixTime,
+        certificate::Certificate,
+        keys::SignatureAlgorithm,
+        signed_data::Digest,
+        timestamp::{self, Statement, TimestampRequest},
+    },
+    services::http::server::{Handler, Method, Request, Response},
+};
+
+/// Where requests go.
+pub const TIMESTAMP: &str = "/api/v1/timestamp";
+/// Where the authority's certificates are.
+pub const CERTIFICATE_CHAIN: &str = "/api/v1/timestamp/certchain";
+/// The largest request that is read, in bytes; a real one has some 60.
+pub const MAX_REQUEST: usize = 4 << 10;
+/// The policy that tokens name: Sigstore's.
+pub const POLICY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.2");
+
+const QUERY: &str = "application/timestamp-query";
+const REPLY: &str = "application/timestamp-reply";
+
+/// The time.
+pub type Clock = Box<dyn Fn() -> UnixTime + Send + Sync>;
+/// Bytes of entropy, filled by the operating system.
+pub type Entropy = Box<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>;
+/// Signs with the authority's key.
+pub type SignKey = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
+
+/// A timestamp authority.
+pub struct Authority {
+    /// The signing certificate first, the root last.
+    pub chain: Vec<Certificate>,
+    /// How its key signs.
+    pub algorithm: SignatureAlgorithm,
+    /// Signs with it.
+    pub sign: SignKey,
+    /// The time.
+    pub clock: Clock,
+    /// Serial numbers.
+    pub entropy: Entropy,
+}
+
+/// Why there is no timestamp.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The request is no TimeStampReq.
+    #[error("error parsing the timestamp request: {0}")]
+    Request(String),
+    /// Another policy.
+    #[error("the policy {0} is not this authority's")]
+    Policy(String),
+    /// Extensions.
+    #[error("request extensions are not supported")]
+    Extensions,
+    /// The media type.
+    #[error("the request must be {QUERY} or application/json")]
+    MediaType,
+    /// The authority itself failed.
+    #[error("the timestamp could not be made: {0}")]
+    Authority(String),
+}
+
+impl Refusal {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Request(_) | Self::Policy(_) | Self::Extensions => 400,
+            Self::MediaType => 415,
+            Self::Authority(_) => 500,
+        }
+    }
+}
+
+/// The other form of a request.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct JsonRequest {
+    artifact_hash: String,
+    hash_algorithm: String,
+    #[serde(default)]
+    certificates: bool,
+    #[serde(default)]
+    nonce: Option<u64>,
+    #[serde(default, rename = "tsaPolicyOID")]
+    policy: Option<String>,
+}
+
+impl JsonRequest {
+    fn read(body: &[u8]) -> Result<TimestampRequest, Refusal> {
+        use base64::Engine as _;
+        let request: Self =
+            serde_json::from_slice(body).map_err(|error| Refusal::Request(error.to_string()))?;
+        let digest = match request.hash_algorithm.as_str() {
+            "sha256" => Digest::Sha256,
+            "sha384" => Digest::Sha384,
+            "sha512" => Digest::Sha512,
+            other => return Err(Refusal::Request(format!("the hash {other:?} is not used"))),
+        };
+        let imprint = base64::engine::general_purpose::STANDARD
+            .decode(&request.artifact_hash)
+            .map_err(|_| Refusal::Request("artifactHash is not base64".into()))?;
+        if imprint.len() != digest.of(&[]).len() {
+            return Err(Refusal::Request(
+                "artifactHash is not of the hash's length".into(),
+            ));
+        }
+        // The content octets of a DER INTEGER.
+        let nonce = request.nonce.map(|nonce| {
+            crate::evidence::asn1::unsigned(&nonce.to_be_bytes())
+                .get(2..)
+                .unwrap_or_default()
+                .to_vec()
+        });
+        Ok(TimestampRequest {
+            digest,
+            imprint,
+            policy: request.policy.filter(|policy| !policy.is_empty()),
+            nonce,
+            with_certificate: request.certificates,
+            extensions: false,
+        })
+    }
+}
+
+impl Authority {
+    /// A TimeStampToken for a request.
+    ///
+    /// # Errors
+    ///
+    /// Another policy, extensions, or the authority's own failure.
+    pub fn stamp(&self, request: &TimestampRequest) -> Result<Vec<u8>, Refusal> {
+        if let Some(policy) = &request.policy
+            && *policy != POLICY.to_string()
+        {
+            return Err(Refusal::Policy(policy.clone()));
+        }
+        if request.extensions {
+            return Err(Refusal::Extensions);
+        }
+        let mut serial = [0; 20];
+        (self.entropy)(&mut serial)
+            .map_err(|error| Refusal::Authority(format!("no entropy: {error}")))?;
+        if let Some(first) = serial.first_mut() {
+            *first &= 0x7f;
+        }
+        timestamp::token(
+            &Statement {
+                request,
+                policy: &POLICY,
+                serial: &serial,
+                time: (self.clock)(),
+                chain: &self.chain,
+                algorithm: &self.algorithm.oid(),
+            },
+            &self.sign,
+        )
+        .map_err(|refusal| Refusal::Authority(refusal.to_string()))
+    }
+
+    fn answer(&self, request: &Request) -> Result<Response, Refusal> {
+        if request.body.len() > MAX_REQUEST {
+            return Err(Refusal::Request(format!(
+                "it has {} bytes, at most {MAX_REQUEST} are read",
+                request.body.len()
+            )));
+        }
+        let query = match request.media_type().as_deref() {
+            Some(QUERY) => timestamp::read_request(&request.body)
+                .map_err(|refusal| Refusal::Request(refusal.to_string()))?,
+            Some("application/json") => JsonRequest::read(&request.body)?,
+            _ => return Err(Refusal::MediaType),
+        };
+        let token = self.stamp(&query)?;
+        Ok(Response::new(200, REPLY, timestamp::granted(&token)))
+    }
+}
+
+impl Handler for Authority {
+    fn handle(&self, request: &Request) -> Response {
+        match (request.method, request.path.as_str()) {
+            (Method::Post, TIMESTAMP) => self.answer(request).unwrap_or_else(|refusal| {
+                error(refusal.status(), &refusal.to_string())
+            }),
+            (Method::Get, CERTIFICATE_CHAIN) => {
+                let pem: Vec<String> = self.chain.iter().map(Certificate::to_pem).collect();
+                Response::new(200, "application/pem-certificate-chain", pem.concat())
+            }
+            (Method::Get, "/ping") => Response::text(200, "pong\n"),
+            (_, TIMESTAMP | CERTIFICATE_CHAIN | "/ping") => error(405, "another method is meant"),
+            _ => error(404, "nothing is here"),
+        }
+    }
+}
+
+fn error(status: u16, message: &str) -> Response {
+    Response::json(
+        status,
+        &serde_json::json!({ "code": status, "message": message }),
+    )
+}
+
+#[cfg(test)]
+mod tests {}
