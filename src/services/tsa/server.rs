@@ -193,9 +193,9 @@ impl Authority {
 impl Handler for Authority {
     fn handle(&self, request: &Request) -> Response {
         match (request.method, request.path.as_str()) {
-            (Method::Post, TIMESTAMP) => self.answer(request).unwrap_or_else(|refusal| {
-                error(refusal.status(), &refusal.to_string())
-            }),
+            (Method::Post, TIMESTAMP) => self
+                .answer(request)
+                .unwrap_or_else(|refusal| error(refusal.status(), &refusal.to_string())),
             (Method::Get, CERTIFICATE_CHAIN) => {
                 let pem: Vec<String> = self.chain.iter().map(Certificate::to_pem).collect();
                 Response::new(200, "application/pem-certificate-chain", pem.concat())

@@ -1,0 +1,631 @@
+//! `serve`: starts the services, joins them, writes what clients need, and ends
+//! in order.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use gitseal::{
+    evidence::{
+        checkpoint::{self, Checkpoint},
+        keys::PublicKey,
+        trust::{
+            CertificateAuthority, CtLog as TrustedCtLog, TimestampAuthority, TransparencyLog,
+            TrustedRoot, Window,
+        },
+    },
+    host::terminal::{self, Escape},
+    services::{
+        ct::server::{CtError, CtLog},
+        fulcio::{
+            issue::IssuedBy,
+            principal::Issuers,
+            server::{Authority, SubmitError},
+            tokens::{Fetch, MAX_DOCUMENT, Verifier},
+        },
+        http::{
+            client::{Client, Request as HttpRequest, Retry, Timeouts},
+            server::{self as http, Handler, Limits, Method, Request, Running},
+        },
+        log::{Directory, Identity, Log},
+        oidc::server::{Config as IssuerConfig, Issuer, users},
+        tsa::server::Authority as TimestampService,
+    },
+};
+use p256::ecdsa::signature::Signer as _;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::{
+    CLIENT, Failure, TOKEN_LIFETIME, config,
+    store::{self, State, Store},
+};
+
+/// The services in the order of their ports.
+pub const SERVICES: [&str; 5] = ["oidc", "fulcio", "ct", "rekor", "tsa"];
+/// The place of the issuer among them.
+pub const OIDC: usize = 0;
+/// The place of Fulcio.
+pub const FULCIO: usize = 1;
+/// The place of the CT log.
+pub const CT: usize = 2;
+/// The place of Rekor.
+pub const REKOR: usize = 3;
+/// The place of the timestamp authority.
+pub const TSA: usize = 4;
+
+/// How long requests that have begun may take once the end is asked for.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How often tiles and checkpoints are published.
+const PUBLISH: Duration = Duration::from_secs(1);
+
+/// Serves until SIGTERM or SIGINT, then finishes what has begun. Each service
+/// has a port of its own; the ports are remembered in DIR, so that a restart
+/// keeps the addresses that stand in certificates.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Where keys, logs and configuration are kept; made if it does not exist
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Address to listen on: IP, or IP:PORT for five ports from PORT on [default: the remembered one, or 127.0.0.1 and free ports]
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub listen: Option<String>,
+    /// The name in the services' URLs [default: the address]
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+    /// Someone who may log in at the built-in issuer (repeat for more)
+    #[arg(
+        long,
+        value_name = "EMAIL",
+        default_value = "alice@example.test",
+        conflicts_with = "issuers"
+    )]
+    pub user: Vec<String>,
+    /// Ask a person at each login (in a browser); without it, naming a user is enough
+    #[arg(long, conflicts_with = "issuers")]
+    pub ask: bool,
+    /// Trust the identity providers of this file instead of the built-in one (Fulcio's configuration, as JSON)
+    #[arg(long, value_name = "FILE")]
+    pub issuers: Option<PathBuf>,
+    /// Print the addresses as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The services, running.
+pub struct Servers {
+    /// Where they are.
+    pub state: State,
+    /// DIR, locked.
+    pub store: Store,
+    running: Vec<Running>,
+    publisher: Option<(Arc<AtomicBool>, thread::JoinHandle<()>)>,
+    logs: Vec<Arc<Log>>,
+}
+
+/// The URL of a service: `http://HOST:PORT`.
+///
+/// # Errors
+///
+/// It does not run.
+pub fn url_of(state: &State, service: usize) -> Result<String, Failure> {
+    let port = state.ports.get(service).copied().filter(|port| *port > 0);
+    let port = port.ok_or_else(|| {
+        Failure::new(
+            format!(
+                "the {} service does not run here",
+                SERVICES.get(service).unwrap_or(&"unknown")
+            ),
+            "",
+        )
+    })?;
+    Ok(format!("http://{}:{port}", state.host))
+}
+
+/// Starts, waits for the end, ends.
+///
+/// # Errors
+///
+/// What kept the servers from starting.
+pub fn serve(arguments: &Arguments) -> Result<(), Failure> {
+    // Before anything is started, so that an early signal is not lost.
+    #[cfg(unix)]
+    let mut signals = signal_hook::iterator::Signals::new([
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGINT,
+    ])?;
+    let servers = Servers::start(arguments)?;
+    servers.announce(arguments.json)?;
+    #[cfg(unix)]
+    let _ = signals.forever().next();
+    #[cfg(not(unix))]
+    loop {
+        thread::park();
+    }
+    #[cfg(unix)]
+    {
+        terminal::tell("gitseal-reference: stopping");
+        servers.stop()
+    }
+}
+
+impl Servers {
+    /// Starts all services.
+    ///
+    /// # Errors
+    ///
+    /// DIR or an address is not to be had.
+    pub fn start(arguments: &Arguments) -> Result<Self, Failure> {
+        let store = Store::open(&arguments.dir, super::now())?;
+        let issuers = arguments.issuers.as_deref().map(read_issuers).transpose()?;
+        let place = Place::choose(arguments, store.state.as_ref(), issuers.is_none())?;
+        let listeners = place.bind(issuers.is_none())?;
+        let ports = listeners
+            .iter()
+            .map(|listener| match listener {
+                Some(listener) => Ok(listener.local_addr()?.port()),
+                None => Ok(0),
+            })
+            .collect::<Result<Vec<u16>, std::io::Error>>()?;
+        let state = State {
+            version: 1,
+            since: store.since,
+            address: place.address,
+            host: place.host,
+            ports,
+        };
+        let mut logs = Vec::new();
+        let handlers = handlers(arguments, &store, &state, issuers, &mut logs)?;
+        let trust = trusted_root(&store, &state)?;
+        config::write(&store, &state, &trust, arguments)?;
+        store.remember(&state)?;
+        let mut running = Vec::new();
+        for (listener, handler) in listeners.into_iter().zip(handlers) {
+            if let (Some(listener), Some(handler)) = (listener, handler) {
+                let limits = Limits {
+                    hosts: vec![state.host.clone()],
+                    ..Limits::default()
+                };
+                running.push(http::serve(listener, limits, handler)?);
+            }
+        }
+        Ok(Self {
+            publisher: Some(publish(&logs)?),
+            state,
+            store,
+            running,
+            logs,
+        })
+    }
+
+    fn announce(&self, as_json: bool) -> Result<(), Failure> {
+        let dir = self.store.path.display().to_string();
+        let mut addresses = Vec::new();
+        for (index, name) in SERVICES.iter().enumerate() {
+            if let Ok(url) = url_of(&self.state, index) {
+                addresses.push((*name, url));
+            }
+        }
+        if as_json {
+            let mut object = serde_json::Map::new();
+            for (name, url) in addresses {
+                object.insert(name.to_owned(), url.into());
+            }
+            object.insert("dir".into(), dir.into());
+            let line = serde_json::Value::Object(object);
+            return Ok(terminal::print(&format!("{line}\n"))?);
+        }
+        let rows: Vec<Vec<String>> = addresses
+            .into_iter()
+            .map(|(name, url)| vec![name.to_owned(), url])
+            .collect();
+        Ok(terminal::print(&format!(
+            "{}\nSign and verify with git against these servers:\n  git config --global include.path {}\nStop with Ctrl-C or SIGTERM.\n",
+            terminal::table(&rows),
+            config::shell_word(&self.store.path.join("gitconfig").display().to_string())
+        ))?)
+    }
+
+    /// Lets requests that have begun finish, publishes the logs, and closes.
+    ///
+    /// # Errors
+    ///
+    /// The last publication failed; what was acknowledged is in the journal.
+    pub fn stop(mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + DRAIN;
+        // All stop accepting before any is waited for: Fulcio needs the CT log.
+        for running in self.running.drain(..) {
+            running.shutdown(deadline.saturating_duration_since(Instant::now()));
+        }
+        if let Some((ending, thread)) = self.publisher.take() {
+            ending.store(true, Ordering::SeqCst);
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                terminal::warn("the publisher of the logs ended early");
+            }
+        }
+        for log in &self.logs {
+            log.publish()
+                .map_err(|error| Failure::new(format!("the last publication: {error}"), ""))?;
+        }
+        Ok(())
+    }
+}
+
+fn read_issuers(path: &Path) -> Result<Issuers, Failure> {
+    let text = std::fs::read(path)
+        .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display()), ""))?;
+    Issuers::from_json(&text).map_err(|refusal| {
+        Failure::new(
+            format!("{}: {refusal}", path.display()),
+            "the file has the shape of Fulcio's configuration, in JSON",
+        )
+    })
+}
+
+/// Where to listen.
+struct Place {
+    address: IpAddr,
+    host: String,
+    /// 0: any free one.
+    ports: [u16; 5],
+}
+
+impl Place {
+    fn choose(
+        arguments: &Arguments,
+        state: Option<&State>,
+        own_issuer: bool,
+    ) -> Result<Self, Failure> {
+        let remembered = || -> (IpAddr, [u16; 5]) {
+            state
+                .and_then(|state| {
+                    let ports = state.ports.as_slice().try_into().ok()?;
+                    Some((state.address, ports))
+                })
+                .unwrap_or((Ipv4Addr::LOCALHOST.into(), [0; 5]))
+        };
+        let (address, ports) = match &arguments.listen {
+            None => remembered(),
+            Some(text) => match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
+                (Ok(socket), _) if socket.port() == 0 => (socket.ip(), [0; 5]),
+                (Ok(socket), _) => {
+                    let mut ports = [0; 5];
+                    for (offset, port) in (0_u16..).zip(ports.iter_mut()) {
+                        *port = socket.port().checked_add(offset).ok_or_else(|| {
+                            Failure::new(
+                                format!("five ports from {} on do not exist", socket.port()),
+                                "",
+                            )
+                        })?;
+                    }
+                    (socket.ip(), ports)
+                }
+                (Err(_), Ok(address)) => match remembered() {
+                    (known, ports) if known == address => (address, ports),
+                    _ => (address, [0; 5]),
+                },
+                (Err(_), Err(_)) => {
+                    return Err(Failure::new(
+                        format!("{text:?} is no address to listen on"),
+                        "an IP address, or one with a port: 127.0.0.1, [::1]:7000",
+                    ));
+                }
+            },
+        };
+        if own_issuer && !address.is_loopback() {
+            return Err(Failure::new(
+                format!(
+                    "the built-in issuer is not served on {address}: it keeps no passwords, whoever reaches it is whoever they say"
+                ),
+                "listen on 127.0.0.1, or trust an identity provider of your own: --issuers FILE",
+            ));
+        }
+        let host = match (&arguments.host, state) {
+            (Some(host), _) => host.clone(),
+            (None, Some(state)) if state.address == address => state.host.clone(),
+            (None, _) if address.is_unspecified() => {
+                return Err(Failure::new(
+                    format!("{address} is no address that a client can use"),
+                    "name the one that clients use: --host NAME",
+                ));
+            }
+            (None, _) => match address {
+                IpAddr::V4(address) => address.to_string(),
+                IpAddr::V6(address) => format!("[{address}]"),
+            },
+        };
+        let fits = Url::parse(&format!("http://{host}:1/"))
+            .ok()
+            .and_then(|url| url.host_str().map(|found| found == host));
+        if fits != Some(true) {
+            return Err(Failure::new(format!("{host:?} is no host name"), ""));
+        }
+        Ok(Self {
+            address,
+            host,
+            ports,
+        })
+    }
+
+    fn bind(&self, own_issuer: bool) -> Result<Vec<Option<TcpListener>>, Failure> {
+        let mut listeners = Vec::new();
+        for (index, port) in self.ports.into_iter().enumerate() {
+            if index == OIDC && !own_issuer {
+                listeners.push(None);
+                continue;
+            }
+            let socket = SocketAddr::new(self.address, port);
+            let listener = TcpListener::bind(socket).map_err(|error| {
+                Failure::new(
+                    format!("cannot listen on {socket}: {error}"),
+                    "the port is remembered in DIR; --listen with another one changes it, and with it the services' addresses",
+                )
+            })?;
+            listeners.push(Some(listener));
+        }
+        Ok(listeners)
+    }
+}
+
+type Handlers = Vec<Option<Arc<dyn Handler>>>;
+
+fn handlers(
+    arguments: &Arguments,
+    store: &Store,
+    state: &State,
+    issuers: Option<Issuers>,
+    logs: &mut Vec<Arc<Log>>,
+) -> Result<Handlers, Failure> {
+    let words = |what: String| Failure::new(what, "");
+    let (issuer, issuers) = match issuers {
+        Some(issuers) => (None, issuers),
+        None => {
+            let url = url_of(state, OIDC)?;
+            let issuer = Issuer::new(
+                IssuerConfig {
+                    issuer: url.clone(),
+                    clients: vec![CLIENT.into()],
+                    users: users(arguments.user.iter().map(String::as_str)).map_err(words)?,
+                    headless: !arguments.ask,
+                    lifetime: TOKEN_LIFETIME,
+                },
+                store.keys.oidc.clone(),
+                Box::new(super::now),
+                Box::new(super::entropy),
+            )
+            .map_err(words)?;
+            (Some(Arc::new(issuer)), Issuers::email(&url, CLIENT))
+        }
+    };
+    let ct = Arc::new(ct_log(store, state, logs)?);
+    let (issuing, root) = match store.fulcio.as_slice() {
+        [issuing, root] => (issuing, root),
+        _ => return Err(words("fulcio.pem holds not two certificates".into())),
+    };
+    let fulcio_key = store.keys.fulcio.clone();
+    let submit_to = Arc::clone(&ct);
+    let fulcio = Authority {
+        chain: vec![issuing.der().to_vec(), root.der().to_vec()],
+        issuer: IssuedBy {
+            name: issuing.subject_der().to_vec(),
+            key: public(issuing.spki())?,
+        },
+        sign: Box::new(move |tbs| {
+            let signature: p384::ecdsa::DerSignature = fulcio_key.sign(tbs);
+            Ok(signature.as_bytes().to_vec())
+        }),
+        tokens: Verifier::new(issuers, fetch(issuer.clone(), url_of(state, OIDC).ok())),
+        submit: Box::new(move |chain| {
+            submit_to
+                .add_pre_chain(chain)
+                .map(|sct| sct.to_bytes())
+                .map_err(|error| match error {
+                    CtError::Submission(why) => SubmitError::Refused(why),
+                    CtError::Log(error) => SubmitError::Unavailable(error.to_string()),
+                })
+        }),
+        clock: Box::new(super::now),
+        entropy: Box::new(super::entropy),
+        log: Box::new(|line| terminal::tell(&terminal::escape(line, Escape::Prose))),
+    };
+    let tsa_key = store.keys.tsa.clone();
+    let tsa = TimestampService {
+        chain: store.tsa.clone(),
+        algorithm: gitseal::evidence::keys::SignatureAlgorithm::EcdsaSha256,
+        sign: Box::new(move |bytes| {
+            let signature: p256::ecdsa::DerSignature = tsa_key.sign(bytes);
+            signature.as_bytes().to_vec()
+        }),
+        clock: Box::new(super::now),
+        entropy: Box::new(super::entropy),
+    };
+    Ok(vec![
+        issuer.map(|issuer| issuer as Arc<dyn Handler>),
+        Some(Arc::new(fulcio)),
+        Some(ct),
+        None,
+        Some(Arc::new(tsa)),
+    ])
+}
+
+fn public(spki: &[u8]) -> Result<PublicKey, Failure> {
+    PublicKey::from_spki(spki).map_err(|error| Failure::new(error.to_string(), ""))
+}
+
+fn key_of(key: &p256::ecdsa::SigningKey) -> Result<PublicKey, Failure> {
+    let spki = store::spki(key.verifying_key())
+        .ok_or_else(|| Failure::new("a key cannot be written as SPKI", ""))?;
+    public(&spki)
+}
+
+fn ct_log(store: &Store, state: &State, logs: &mut Vec<Arc<Log>>) -> Result<CtLog, Failure> {
+    let public = key_of(&store.keys.ct)?;
+    // The submission prefix without its scheme (C2SP static-ct-api).
+    let origin = url_of(state, CT)?.replacen("http://", "", 1);
+    let log_id = public.sha256();
+    let mut named = origin.clone().into_bytes();
+    named.extend(*b"\n\x05");
+    named.extend(log_id);
+    let key_id: [u8; 32] = Sha256::digest(&named).into();
+    let key = store.keys.ct.clone();
+    let name = origin.clone();
+    let sign = move |checkpoint: &Checkpoint| {
+        // RFC6962NoteSignature: the time, and a TreeHeadSignature over it.
+        let time = milliseconds().to_be_bytes();
+        let mut signed = vec![0, 1];
+        signed.extend(time);
+        signed.extend(checkpoint.size.to_be_bytes());
+        signed.extend(checkpoint.root);
+        let signature: p256::ecdsa::DerSignature = key.sign(&signed);
+        let mut blob = time.to_vec();
+        blob.extend([4, 3]);
+        let length = u16::try_from(signature.as_bytes().len()).unwrap_or(0);
+        blob.extend(length.to_be_bytes());
+        blob.extend(signature.as_bytes());
+        checkpoint::signed(
+            &checkpoint.to_text(),
+            &name,
+            checkpoint::hint(&key_id),
+            &blob,
+        )
+    };
+    let log = open_log(&store.path.join("ct"), origin, key_id, Box::new(sign))?;
+    logs.push(Arc::clone(&log));
+    let roots = store.fulcio.last().cloned().into_iter().collect();
+    Ok(CtLog::new(
+        log,
+        store.keys.ct.clone(),
+        public.spki(),
+        roots,
+        Box::new(milliseconds),
+    ))
+}
+
+fn open_log(
+    path: &Path,
+    origin: String,
+    key_id: [u8; 32],
+    sign: Box<dyn Fn(&Checkpoint) -> String + Send + Sync>,
+) -> Result<Arc<Log>, Failure> {
+    let problem = |what: String| Failure::new(format!("the log in {}: {what}", path.display()), "");
+    let storage = Directory::open(path).map_err(|error| problem(error.to_string()))?;
+    let log = Log::open(
+        Identity { origin, key_id },
+        Arc::new(storage),
+        sign,
+        Box::new(super::now),
+    )
+    .map_err(|error| problem(error.to_string()))?;
+    Ok(Arc::new(log))
+}
+
+/// Writes tiles and checkpoints every second until the flag is set.
+fn publish(logs: &[Arc<Log>]) -> Result<(Arc<AtomicBool>, thread::JoinHandle<()>), std::io::Error> {
+    let ending = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&ending);
+    let logs = logs.to_vec();
+    let thread = thread::Builder::new()
+        .name("publish".into())
+        .spawn(move || {
+            while !ended.load(Ordering::SeqCst) {
+                for log in &logs {
+                    if let Err(error) = log.publish() {
+                        terminal::warn(&format!("{}: {error}", log.identity().origin));
+                    }
+                }
+                thread::park_timeout(PUBLISH);
+            }
+        })?;
+    Ok((ending, thread))
+}
+
+fn milliseconds() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()
+        .and_then(|since| u64::try_from(since.as_millis()).ok())
+        .unwrap_or(0)
+}
+
+/// Documents of issuers: of our own without a socket, of others over HTTP.
+fn fetch(own: Option<Arc<Issuer>>, own_url: Option<String>) -> Fetch {
+    let client = Client::new(
+        Timeouts {
+            connect: Duration::from_secs(5),
+            one_try: Duration::from_secs(10),
+            all_tries: Duration::from_secs(10),
+        },
+        || 0,
+    );
+    Box::new(move |url| {
+        if let (Some(own), Some(own_url)) = (&own, &own_url)
+            && Url::parse(own_url).is_ok_and(|own_url| own_url.origin() == url.origin())
+        {
+            let answer = own.handle(&Request {
+                method: Method::Get,
+                path: url.path().to_owned(),
+                query: Vec::new(),
+                headers: http::Headers::default(),
+                body: Vec::new(),
+                peer: (Ipv4Addr::LOCALHOST, 0).into(),
+            });
+            return if answer.status == 200 {
+                Ok(answer.body)
+            } else {
+                Err(format!("{url} answers {}", answer.status))
+            };
+        }
+        let request = HttpRequest {
+            retry: Retry::NEVER,
+            ..HttpRequest::get("the issuer's keys", url, MAX_DOCUMENT)
+        };
+        let answer = client.send(&request).map_err(|error| error.to_string())?;
+        if answer.status == 200 {
+            Ok(answer.body)
+        } else {
+            Err(answer.unexpected().to_string())
+        }
+    })
+}
+
+fn trusted_root(store: &Store, state: &State) -> Result<TrustedRoot, Failure> {
+    let window = Window {
+        start: store.since,
+        end: None,
+    };
+    let rekor = key_of(&store.keys.rekor)?;
+    let ct = key_of(&store.keys.ct)?;
+    Ok(TrustedRoot {
+        logs: vec![TransparencyLog {
+            base_url: url_of(state, REKOR)?,
+            log_id: rekor.sha256().to_vec(),
+            key: rekor,
+            window,
+        }],
+        ct_logs: vec![TrustedCtLog {
+            base_url: url_of(state, CT)?,
+            log_id: ct.sha256(),
+            key: ct,
+            window,
+        }],
+        authorities: vec![CertificateAuthority {
+            uri: url_of(state, FULCIO)?,
+            chain: store.fulcio.clone(),
+            window,
+        }],
+        timestamp_authorities: vec![TimestampAuthority {
+            uri: config::timestamp_url(state)?,
+            chain: store.tsa.clone(),
+            window,
+        }],
+        ..TrustedRoot::default()
+    })
+}

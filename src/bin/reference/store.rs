@@ -1,0 +1,439 @@
+//! What the reference servers keep in DIR: keys, certificates, ports. Made
+//! once; a second process on the same DIR is refused.
+//!
+//! | name | mode | what |
+//! |---|---|---|
+//! | `keys/*.pem` | 0600 | private keys, PKCS#8 |
+//! | `fulcio.pem`, `tsa.pem` | 0644 | certificate chains, the root last |
+//! | `state.json` | 0644 | ports and times; written last, so that without it nothing was ever served |
+//! | `lock` | 0600 | locked while a process uses DIR |
+//! | `ct/`, `rekor/` | 0700 | the logs |
+//!
+//! The keys of the two root certificates sign once and are never written: a
+//! thief of DIR can issue, but not make new authorities.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use gitseal::{
+    evidence::{UnixTime, certificate::Certificate, keys::PublicKey},
+    services::fulcio::issue::{self, IssuedBy, Own, Role},
+};
+use p256::{
+    elliptic_curve::Generate as _,
+    pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding},
+};
+use p384::ecdsa::signature::Signer as _;
+use serde::{Deserialize, Serialize};
+
+use super::Failure;
+
+/// How long authorities are good for: ten years.
+const AUTHORITY_LIFETIME: i64 = 10 * 365 * 86_400;
+/// The names of all things in DIR, by which an own one is told from another.
+const NAMES: [&str; 14] = [
+    "keys",
+    "ct",
+    "rekor",
+    "lock",
+    "state.json",
+    "fulcio.pem",
+    "tsa.pem",
+    "ctfe.pub",
+    "rekor.pub",
+    "trusted_root.json",
+    "signing_config.json",
+    "client_trust_config.json",
+    "env",
+    "gitconfig",
+];
+
+/// What is remembered between starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Of this file: 1.
+    pub version: u32,
+    /// When the keys were made, in Unix seconds.
+    pub since: UnixTime,
+    /// The address that is listened on.
+    pub address: std::net::IpAddr,
+    /// The name in the URLs.
+    pub host: String,
+    /// The ports, in the order of [`super::serve::SERVICES`].
+    pub ports: Vec<u16>,
+}
+
+/// The keys that serve.
+pub struct Keys {
+    /// Signs certificates.
+    pub fulcio: p384::ecdsa::SigningKey,
+    /// Signs SCTs and tree heads.
+    pub ct: p256::ecdsa::SigningKey,
+    /// Signs checkpoints and entry timestamps.
+    pub rekor: p256::ecdsa::SigningKey,
+    /// Signs tokens.
+    pub oidc: p256::ecdsa::SigningKey,
+    /// Signs timestamps.
+    pub tsa: p256::ecdsa::SigningKey,
+}
+
+/// An opened DIR.
+pub struct Store {
+    /// Its path, absolute.
+    pub path: PathBuf,
+    /// The keys.
+    pub keys: Keys,
+    /// Issuing certificate and root.
+    pub fulcio: Vec<Certificate>,
+    /// Timestamp certificate and root.
+    pub tsa: Vec<Certificate>,
+    /// When the keys were made.
+    pub since: UnixTime,
+    /// What the last start left; `None` at the first.
+    pub state: Option<State>,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens DIR, or makes it, and locks it.
+    ///
+    /// # Errors
+    ///
+    /// It holds other things, another process uses it, or the disk fails.
+    pub fn open(path: &Path, now: UnixTime) -> Result<Self, Failure> {
+        let path = std::path::absolute(path).map_err(|error| failed("find", path, &error))?;
+        refuse_strangers(&path)?;
+        private_directory(&path)?;
+        private_directory(&path.join("keys"))?;
+        let lock = lock(&path.join("lock"))?;
+        let state = match fs::read(path.join("state.json")) {
+            Ok(bytes) => Some(read_state(&path, &bytes)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed("read", &path.join("state.json"), &error)),
+        };
+        if state.is_none() {
+            // A start that was cut short before the state was written has served
+            // nobody: its keys are replaced.
+            make(&path, now)?;
+        }
+        let keys = Keys {
+            fulcio: p384::ecdsa::SigningKey::from_pkcs8_pem(&key(&path, "fulcio")?)
+                .map_err(|_| unreadable_key(&path, "fulcio"))?,
+            ct: p256_key(&path, "ct")?,
+            rekor: p256_key(&path, "rekor")?,
+            oidc: p256_key(&path, "oidc")?,
+            tsa: p256_key(&path, "tsa")?,
+        };
+        let fulcio = chain(&path, "fulcio.pem")?;
+        let tsa = chain(&path, "tsa.pem")?;
+        let since = fulcio.first().map_or(now, Certificate::not_before);
+        let fits = |chain: &[Certificate], spki: Option<Vec<u8>>| {
+            chain.len() == 2 && chain.first().map(|c| c.spki().to_vec()) == spki
+        };
+        if !fits(&fulcio, spki(keys.fulcio.verifying_key()))
+            || !fits(&tsa, spki(keys.tsa.verifying_key()))
+        {
+            return Err(Failure::new(
+                format!(
+                    "the certificates in {} are not those of the keys there",
+                    path.display()
+                ),
+                "put both back from one backup, or start with an empty directory",
+            ));
+        }
+        Ok(Self {
+            path,
+            keys,
+            fulcio,
+            tsa,
+            since,
+            state,
+            _lock: lock,
+        })
+    }
+
+    /// Remembers where the servers are.
+    ///
+    /// # Errors
+    ///
+    /// The disk fails.
+    pub fn remember(&self, state: &State) -> Result<(), Failure> {
+        let json = serde_json::to_vec_pretty(state)
+            .map_err(|error| Failure::new(error.to_string(), ""))?;
+        self.write("state.json", &json)
+    }
+
+    /// Puts a file that everyone may read into DIR (which only its owner can
+    /// enter), all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// The disk fails.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        replace(&self.path.join(name), bytes, 0o644)
+    }
+}
+
+/// The state that another process of this DIR has written, without opening it.
+///
+/// # Errors
+///
+/// There is none, or it is unreadable.
+pub fn state_of(path: &Path) -> Result<State, Failure> {
+    let bytes = fs::read(path.join("state.json")).map_err(|error| {
+        Failure::new(
+            format!(
+                "{} is no directory of reference servers: {error}",
+                path.display()
+            ),
+            "start them first: gitseal-reference serve --dir DIR",
+        )
+    })?;
+    read_state(path, &bytes)
+}
+
+/// The key that signs tokens, for who can read it.
+///
+/// # Errors
+///
+/// It is not there, or not for us.
+pub fn token_key(path: &Path) -> Result<p256::ecdsa::SigningKey, Failure> {
+    p256_key(path, "oidc")
+}
+
+fn read_state(path: &Path, bytes: &[u8]) -> Result<State, Failure> {
+    let problem = |why: String| {
+        Failure::new(
+            format!("{} is not read: {why}", path.join("state.json").display()),
+            "put it back from a backup, or start with an empty directory",
+        )
+    };
+    let state: State = serde_json::from_slice(bytes).map_err(|error| problem(error.to_string()))?;
+    if state.version != 1 || state.ports.len() != super::serve::SERVICES.len() {
+        return Err(problem("it is of another version of this program".into()));
+    }
+    Ok(state)
+}
+
+/// A directory with other things in it was not meant.
+fn refuse_strangers(path: &Path) -> Result<(), Failure> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("read", path, &error)),
+    };
+    for entry in entries {
+        let name = entry
+            .map_err(|error| failed("read", path, &error))?
+            .file_name();
+        let known = name
+            .to_str()
+            .is_some_and(|name| NAMES.contains(&name) || name.starts_with(".tmp"));
+        if !known {
+            return Err(Failure::new(
+                format!(
+                    "{} holds {name:?}, which is not of these servers",
+                    path.display()
+                ),
+                "name a directory that is empty or does not exist yet",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn lock(path: &Path) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options
+        .open(path)
+        .map_err(|error| failed("open", path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::new(
+            format!(
+                "another process serves from {}",
+                path.parent().unwrap_or(path).display()
+            ),
+            "stop it first, or name another directory",
+        )),
+        Err(TryLockError::Error(error)) => Err(failed("lock", path, &error)),
+    }
+}
+
+/// New keys and certificates.
+fn make(path: &Path, now: UnixTime) -> Result<(), Failure> {
+    let fulcio = p384::ecdsa::SigningKey::generate();
+    let tsa = p256::ecdsa::SigningKey::generate();
+    let public = |spki: Option<Vec<u8>>| {
+        spki.and_then(|spki| PublicKey::from_spki(&spki).ok())
+            .ok_or_else(|| Failure::new("a new key cannot be read back", ""))
+    };
+    let chain_of = |role, name: &str, key: PublicKey| -> Result<String, Failure> {
+        let root_key = p384::ecdsa::SigningKey::generate();
+        let root = public(spki(root_key.verifying_key()))?;
+        let sign = |tbs: &[u8]| -> Result<Vec<u8>, String> {
+            let signature: p384::ecdsa::DerSignature = root_key.sign(tbs);
+            Ok(signature.as_bytes().to_vec())
+        };
+        let problem = |error: issue::IssueError| Failure::new(error.to_string(), "");
+        let organization = "gitseal reference";
+        let root_name = format!("{name} root");
+        let issuer = IssuedBy {
+            name: issue::name(organization, &root_name).map_err(problem)?,
+            key: root.clone(),
+        };
+        let validity = (now, now.saturating_add(AUTHORITY_LIFETIME));
+        let certificate = |role, common_name: &str, key: &PublicKey| {
+            let mut serial = [0; 20];
+            getrandom::fill(&mut serial)
+                .map_err(|error| Failure::new(format!("no entropy: {error}"), ""))?;
+            let der = Own {
+                role,
+                organization,
+                common_name,
+                key,
+                serial,
+                validity,
+            }
+            .certificate(&issuer, &sign)
+            .map_err(problem)?;
+            Certificate::from_der(&der)
+                .map(|certificate| certificate.to_pem())
+                .map_err(|error| Failure::new(error.to_string(), ""))
+        };
+        Ok(certificate(role, name, &key)? + &certificate(Role::Root, &root_name, &root)?)
+    };
+    let fulcio_chain = chain_of(
+        Role::Issuing,
+        "gitseal reference fulcio",
+        public(spki(fulcio.verifying_key()))?,
+    )?;
+    let tsa_chain = chain_of(
+        Role::TimeStamping,
+        "gitseal reference timestamps",
+        public(spki(tsa.verifying_key()))?,
+    )?;
+    let private = |name: &str, pem: Result<_, p256::pkcs8::Error>| -> Result<(), Failure> {
+        let pem: zeroize::Zeroizing<String> =
+            pem.map_err(|error| Failure::new(format!("the key {name}: {error}"), ""))?;
+        replace(
+            &path.join("keys").join(format!("{name}.pem")),
+            pem.as_bytes(),
+            0o600,
+        )
+    };
+    private("fulcio", fulcio.to_pkcs8_pem(LineEnding::LF))?;
+    private("tsa", tsa.to_pkcs8_pem(LineEnding::LF))?;
+    for name in ["ct", "rekor", "oidc"] {
+        let key = p256::ecdsa::SigningKey::generate();
+        private(name, key.to_pkcs8_pem(LineEnding::LF))?;
+    }
+    replace(&path.join("fulcio.pem"), fulcio_chain.as_bytes(), 0o644)?;
+    replace(&path.join("tsa.pem"), tsa_chain.as_bytes(), 0o644)
+}
+
+/// The SubjectPublicKeyInfo of a key, DER.
+pub fn spki(key: &impl p256::pkcs8::EncodePublicKey) -> Option<Vec<u8>> {
+    key.to_public_key_der()
+        .ok()
+        .map(|document| document.as_bytes().to_vec())
+}
+
+fn key(path: &Path, name: &str) -> Result<zeroize::Zeroizing<String>, Failure> {
+    let path = path.join("keys").join(format!("{name}.pem"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = fs::metadata(&path)
+            .map_err(|error| failed("read", &path, &error))?
+            .permissions()
+            .mode();
+        if mode & 0o077 != 0 {
+            return Err(Failure::new(
+                format!(
+                    "{} is open to others (mode {:o})",
+                    path.display(),
+                    mode & 0o777
+                ),
+                "if nobody has read it: chmod 600; otherwise start with an empty directory",
+            ));
+        }
+    }
+    fs::read_to_string(&path)
+        .map(zeroize::Zeroizing::new)
+        .map_err(|error| failed("read", &path, &error))
+}
+
+fn p256_key(path: &Path, name: &str) -> Result<p256::ecdsa::SigningKey, Failure> {
+    p256::ecdsa::SigningKey::from_pkcs8_pem(&key(path, name)?)
+        .map_err(|_| unreadable_key(path, name))
+}
+
+fn unreadable_key(path: &Path, name: &str) -> Failure {
+    Failure::new(
+        format!(
+            "{} is no private key of these servers",
+            path.join("keys").join(format!("{name}.pem")).display()
+        ),
+        "put it back from a backup, or start with an empty directory",
+    )
+}
+
+fn chain(path: &Path, name: &str) -> Result<Vec<Certificate>, Failure> {
+    let path = path.join(name);
+    let pem = fs::read_to_string(&path).map_err(|error| failed("read", &path, &error))?;
+    Certificate::pem_chain(&pem).map_err(|error| {
+        Failure::new(
+            format!("{}: {error}", path.display()),
+            "put it back from a backup, or start with an empty directory",
+        )
+    })
+}
+
+fn private_directory(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error| failed("make", path, &error))?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+            .map_err(|error| failed("close to others", path, &error))?;
+    }
+    Ok(())
+}
+
+/// Writes beside, flushes, renames, flushes the directory.
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+    let fail = |error: io::Error| failed("write", path, &error);
+    let parent = path.parent().unwrap_or(path);
+    let mut file = tempfile::Builder::new()
+        .prefix(".tmp")
+        .tempfile_in(parent)
+        .map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(mode))
+            .map_err(fail)?;
+    }
+    #[cfg(not(unix))]
+    let _ = mode;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    #[cfg(unix)]
+    File::open(parent)
+        .and_then(|directory| directory.sync_all())
+        .map_err(fail)?;
+    Ok(())
+}
+
+fn failed(doing: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot {doing} {}: {error}", path.display()), "")
+}
