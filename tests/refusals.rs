@@ -400,6 +400,15 @@ fn chains() -> Vec<Row> {
             "chain-signature",
         ),
         (
+            "a leaf of the root itself",
+            leaf(&|spec| {
+                spec.leaf_issuer = Key::p384(1);
+                spec.leaf.issuer = root_name();
+                spec.leaf.extensions[2] = authority_key_id(&Key::p384(1));
+            }),
+            "good",
+        ),
+        (
             "an authority whose chain does not join",
             authority(1, &|spec| spec.subject = name("x", "y")),
             "chain-names",

@@ -2,8 +2,8 @@
 //! profile that Fulcio gives its leaves.
 //!
 //! No path is searched: each authority of the trusted root is one ordered
-//! chain, and the leaf was issued by its first certificate or not by it. Every
-//! link is checked at the time of the signature.
+//! chain, and one of its certificates issued the leaf or none of them. Every
+//! link from there to the root is checked at the time of the signature.
 //!
 //! *Not checked here:* where that time comes from (`verify.rs`), the SCT
 //! (`sct.rs`), whose identity it is (`identity.rs`). There is no revocation:
@@ -305,13 +305,35 @@ fn leaf_profile(leaf: &Certificate) -> Result<(), ChainRefusal> {
         .map_err(|why| ChainRefusal::LeafIdentity { why })
 }
 
-/// Whether this authority issued the leaf, with every link good at `at`.
+/// Whether this authority issued the leaf, with every link good at `at`. Its
+/// issuing certificate did, or one further up: in May 2022 the public
+/// instance's root still issued leaves itself.
 fn issued_by<'a>(
     leaf: &Certificate,
     at: UnixTime,
     authority: &'a CertificateAuthority,
 ) -> Result<&'a Certificate, ChainRefusal> {
-    let issuer = authority.chain.first().ok_or(ChainRefusal::NoAuthority)?;
+    let mut telling = ChainRefusal::NoAuthority;
+    for (nth, issuer) in authority.chain.iter().enumerate() {
+        let chain = authority.chain.get(nth..).unwrap_or_default();
+        match issued_through(leaf, at, authority, chain) {
+            Ok(()) => return Ok(issuer),
+            Err(refusal) if nearness(&refusal) >= nearness(&telling) => telling = refusal,
+            Err(_) => {}
+        }
+    }
+    Err(telling)
+}
+
+/// Whether the first certificate of `chain`, a part of the authority's up to its
+/// root, issued the leaf.
+fn issued_through(
+    leaf: &Certificate,
+    at: UnixTime,
+    authority: &CertificateAuthority,
+    chain: &[Certificate],
+) -> Result<(), ChainRefusal> {
+    let issuer = chain.first().ok_or(ChainRefusal::NoAuthority)?;
     if leaf.issuer_der() != issuer.subject_der() {
         return Err(ChainRefusal::NoAuthority);
     }
@@ -323,8 +345,7 @@ fn issued_by<'a>(
         });
     }
     valid_at(leaf, at)?;
-    authorities_of(leaf, &authority.chain, at, Purpose::CodeSigning)?;
-    Ok(issuer)
+    authorities_of(leaf, chain, at, Purpose::CodeSigning)
 }
 
 /// What a chain of authorities is for.

@@ -421,6 +421,9 @@ impl Lab {
             eku(true, &[TIME_STAMPING]),
             authority_key_id(&tsa_root),
         ];
+        // One issuer gives each serial number once.
+        let mut tsa_root_spec = ca(&tsa_root_name, &tsa_root_name, &tsa_root, &tsa_root, None);
+        tsa_root_spec.serial = vec![1];
         Self {
             root_certificate: ca(&root_name(), &root_name(), &root, &root, None).sign(&root),
             intermediate_certificate: ca(
@@ -432,8 +435,7 @@ impl Lab {
             )
             .sign(&root),
             tsa_certificate: tsa_spec.sign(&tsa_root),
-            tsa_root_certificate: ca(&tsa_root_name, &tsa_root_name, &tsa_root, &tsa_root, None)
-                .sign(&tsa_root),
+            tsa_root_certificate: tsa_root_spec.sign(&tsa_root),
             ct: Key::p256(3),
             rekor: Key::p256(4),
             rekor2: Key::ed25519(5),
