@@ -396,6 +396,7 @@ fn what_was_published_is_never_less_again() {
     }
     log.publish().unwrap();
     let files = disk.files();
+    #[allow(clippy::type_complexity)]
     let reopen = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
         let mut files = files.clone();
         change(&mut files);
