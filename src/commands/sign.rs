@@ -99,6 +99,9 @@ pub struct Login {
     pub user: Option<String>,
 }
 
+/// What tells the time, in Unix seconds.
+pub type Clock = fn() -> UnixTime;
+
 /// What is to be signed, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
@@ -108,8 +111,8 @@ pub struct Order<'a> {
     pub detached: bool,
     /// Whether the certificate must name the committer or tagger.
     pub match_committer: bool,
-    /// The time.
-    pub now: UnixTime,
+    /// The time, asked for anew where it counts: a login can take minutes.
+    pub clock: Clock,
 }
 
 /// Signs as git asks for it and gives the exit code. On any failure nothing is
@@ -156,17 +159,12 @@ fn answer(request: &gnupg::Sign) -> Result<(), SignError> {
             ));
         }
     }
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-        });
     let finished = sign(
         &Order {
             payload: &payload,
             detached: request.detached,
             match_committer: settings.match_committer.value,
-            now,
+            clock: system_time,
         },
         &services,
         &login,
@@ -252,6 +250,14 @@ fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     fs::File::open(path)?.take(MOST).read_to_string(&mut text)?;
     Ok(text)
+}
+
+fn system_time() -> UnixTime {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        })
 }
 
 /// A Rekor v2 answers when its next checkpoint is out.
@@ -349,20 +355,20 @@ pub fn sign(
             "rekorMode online can record detached signatures of commits and tags only",
         ));
     }
-    let token = obtain(login, what.person.as_ref(), http, order.now)?;
+    let token = obtain(login, what.person.as_ref(), http, order.clock)?;
     let certified = certify(
         &FulcioClient::new(http, &services.fulcio),
         services.fulcio.as_str(),
         &token,
         trust,
-        order.now,
+        order.clock,
     )?;
     drop(token);
     if order.match_committer {
         match_committer(&certified.identity, &what)?;
     }
     let stamped = certified
-        .sign(order.payload, order.now)?
+        .sign(order.payload, (order.clock)())?
         .stamp(services.timestamp.as_ref(), http)?;
     let logged = match (services.rekor_mode, what.kind) {
         (RekorMode::Online, Some(kind)) => {
@@ -442,7 +448,7 @@ fn obtain(
     login: &Login,
     person: Option<&Person>,
     http: &Client,
-    now: UnixTime,
+    clock: Clock,
 ) -> Result<Token, TokenError> {
     let environment = |login: &Login| {
         login
@@ -490,7 +496,7 @@ fn obtain(
         Provider::Headless => Some(login.client_id.as_str()),
         _ => None,
     };
-    token.check(now, client_id)?;
+    token.check(clock(), client_id)?;
     Ok(token)
 }
 

@@ -4,10 +4,9 @@
 use p256::{ecdsa::SigningKey, elliptic_curve::Generate as _};
 use spki::EncodePublicKey as _;
 
-use super::{CLOCK_TOLERANCE, SignError, signature};
+use super::{CLOCK_TOLERANCE, Clock, SignError, signature};
 use crate::{
     evidence::{
-        UnixTime,
         certificate::{Certificate, Identity, San},
         chain, sct,
         trust::TrustedRoot,
@@ -32,7 +31,7 @@ pub(super) fn certify<A>(
     name: &str,
     token: &Token,
     trust: &TrustedRoot,
-    now: UnixTime,
+    clock: Clock,
 ) -> Result<Certified, SignError>
 where
     A: Authority,
@@ -70,6 +69,7 @@ where
         });
     }
     let (not_before, not_after) = (leaf.not_before(), leaf.not_after());
+    let now = clock();
     let at = now.max(not_before).min(not_after);
     if at.abs_diff(now) > CLOCK_TOLERANCE.unsigned_abs() {
         return Err(SignError::Clock {

@@ -144,7 +144,7 @@ impl Try<'_> {
                 payload: self.payload,
                 detached: !self.attached,
                 match_committer: self.match_committer,
-                now: NOW + 1,
+                clock: || NOW + 1,
             },
             &Services {
                 fulcio: authority.url.clone(),
@@ -526,7 +526,7 @@ fn what_no_verifier_would_take_is_refused_before_anybody_is_asked() {
 #[test]
 fn without_a_token_it_says_how_to_get_one() {
     let http = Client::new(Timeouts::default(), || 0);
-    let fail = |login: Login| match obtain(&login, None, &http, NOW) {
+    let fail = |login: Login| match obtain(&login, None, &http, || NOW) {
         Ok(_) => panic!("a token came from nowhere"),
         Err(error) => SignError::from(error),
     };
