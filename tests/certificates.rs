@@ -509,6 +509,17 @@ fn names_read_as_gitsign_prints_them() {
         ]),
         "CN=sigstore-intermediate,O=sigstore.dev"
     );
+    // The order is the reader's, whatever the certificate's; a comma inside a
+    // name does not end it.
+    assert_eq!(
+        shown(&[
+            attribute("2.5.4.3", &utf8("ca, #1")),
+            attribute("2.5.4.17", &utf8("98033")),
+            attribute("2.5.4.6", &tlv(0x13, b"USA")),
+            attribute("1.2.3", &utf8("x")),
+        ]),
+        "CN=ca\\, #1,POSTALCODE=98033,C=USA,1.2.3=#0c0178"
+    );
     // Nothing that a terminal or a status line would obey.
     let text = shown(&[attribute(
         "2.5.4.3",

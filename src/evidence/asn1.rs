@@ -10,6 +10,15 @@
 //! `signed_data.rs`, `timestamp.rs`), the order of a SET OF
 //! ([`is_sorted_set`] for those that care).
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 use const_oid::ObjectIdentifier;
 use der::DateTime;
 
@@ -471,12 +480,16 @@ pub fn bit_string<'a>(value: &'a [u8], what: &'static str) -> Result<(u8, &'a [u
         [unused, ..] if *unused > 7 => refuse("more than seven unused bits"),
         [0] => Ok((0, &[])),
         [_] => refuse("unused bits in no octet"),
-        [unused, octets @ .., last] if last & ((1u8 << unused) - 1) == 0 => {
-            let _ = octets;
-            Ok((*unused, value.get(1..).unwrap_or_default()))
+        [unused, rest @ ..] if rest.last().is_some_and(|last| clear(*last, *unused)) => {
+            Ok((*unused, rest))
         }
         _ => refuse("unused bits are set"),
     }
+}
+
+/// Whether the lowest `count` bits are zero.
+fn clear(octet: u8, count: u8) -> bool {
+    octet.trailing_zeros() >= u32::from(count)
 }
 
 /// The octets of a BIT STRING of whole octets.

@@ -8,6 +8,15 @@
 //! *Not checked here:* signatures, validity, profiles (`chain.rs`,
 //! `timestamp.rs`), the SCT list's content (`sct.rs`).
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 use std::sync::{Arc, OnceLock};
 
 use const_oid::ObjectIdentifier;
@@ -20,6 +29,11 @@ use super::{
     refusal::reasons,
 };
 
+mod claims;
+mod names;
+pub use claims::{CLAIMS, Claim, FulcioExtensions};
+pub use names::{GeneralName, Identity, MAX_IDENTITY, NameConstraints, San};
+
 /// The largest certificate that is read, in bytes.
 pub const MAX_CERTIFICATE: usize = 64 * 1024;
 /// The most extensions of one certificate.
@@ -28,8 +42,6 @@ pub const MAX_EXTENSIONS: usize = 64;
 pub const MAX_SERIAL: usize = 20;
 /// The most certificates of one PEM text.
 pub const MAX_PEM_CERTIFICATES: usize = 64;
-/// The longest identity, in bytes.
-pub const MAX_IDENTITY: usize = 4096;
 
 const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
@@ -42,10 +54,6 @@ const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.2
 pub const SCT_LIST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.2");
 /// The poison of a precertificate (RFC 6962 §3.1).
 pub const POISON: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.3");
-/// The arc of Fulcio's extensions: 1.3.6.1.4.1.57264.1.
-const FULCIO_ARC: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01];
-/// The type of Fulcio's otherName SAN: 1.3.6.1.4.1.57264.1.7.
-const FULCIO_OTHER_NAME: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01, 0x07];
 
 reasons! {
     /// Why a certificate is not read, or names nobody.
@@ -175,15 +183,6 @@ pub struct Extension {
     pub value: Vec<u8>,
 }
 
-/// One name of a SAN or of name constraints (RFC 5280 §4.2.1.6).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GeneralName {
-    /// The context tag: 1 rfc822Name, 6 URI, 0 otherName …
-    pub tag: u8,
-    /// The content octets.
-    pub value: Vec<u8>,
-}
-
 /// BasicConstraints (RFC 5280 §4.2.1.9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BasicConstraints {
@@ -191,126 +190,6 @@ pub struct BasicConstraints {
     pub ca: bool,
     /// How many intermediates may follow.
     pub path_len: Option<u32>,
-}
-
-/// NameConstraints (RFC 5280 §4.2.1.10).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NameConstraints {
-    /// What names must lie in.
-    pub permitted: Vec<GeneralName>,
-    /// What names must not lie in.
-    pub excluded: Vec<GeneralName>,
-}
-
-/// The one name of a leaf.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum San {
-    /// rfc822Name.
-    Email(String),
-    /// uniformResourceIdentifier.
-    Uri(String),
-    /// Fulcio's otherName 1.3.6.1.4.1.57264.1.7: `name!domain`.
-    OtherName(String),
-}
-
-impl San {
-    /// The text, byte for byte as certified.
-    #[must_use]
-    pub fn value(&self) -> &str {
-        match self {
-            Self::Email(text) | Self::Uri(text) | Self::OtherName(text) => text,
-        }
-    }
-
-    /// The kind, in one word.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Email(_) => "email",
-            Self::Uri(_) => "uri",
-            Self::OtherName(_) => "username",
-        }
-    }
-}
-
-/// Who, and who vouches for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The subject alternative name.
-    pub san: San,
-    /// The identity provider.
-    pub issuer: String,
-}
-
-/// One of Fulcio's extensions (`docs/oid-info.md` of Fulcio).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim {
-    /// The last arc of 1.3.6.1.4.1.57264.1.N.
-    pub arc: u8,
-    /// The name that rules and reports use.
-    pub name: &'static str,
-}
-
-/// Fulcio's extensions .1 to .24; .7 is a type of name, not an extension.
-pub const CLAIMS: [Claim; 23] = {
-    const fn claim(arc: u8, name: &'static str) -> Claim {
-        Claim { arc, name }
-    }
-    [
-        claim(1, "issuer"),
-        claim(2, "githubWorkflowTrigger"),
-        claim(3, "githubWorkflowSha"),
-        claim(4, "githubWorkflowName"),
-        claim(5, "githubWorkflowRepository"),
-        claim(6, "githubWorkflowRef"),
-        claim(8, "issuerV2"),
-        claim(9, "buildSignerUri"),
-        claim(10, "buildSignerDigest"),
-        claim(11, "runnerEnvironment"),
-        claim(12, "sourceRepositoryUri"),
-        claim(13, "sourceRepositoryDigest"),
-        claim(14, "sourceRepositoryRef"),
-        claim(15, "sourceRepositoryIdentifier"),
-        claim(16, "sourceRepositoryOwnerUri"),
-        claim(17, "sourceRepositoryOwnerIdentifier"),
-        claim(18, "buildConfigUri"),
-        claim(19, "buildConfigDigest"),
-        claim(20, "buildTrigger"),
-        claim(21, "runInvocationUri"),
-        claim(22, "sourceRepositoryVisibilityAtSigning"),
-        claim(23, "deploymentEnvironment"),
-        claim(24, "subject"),
-    ]
-};
-
-/// What Fulcio certified beside the name: each extension by name.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FulcioExtensions {
-    values: Vec<(Claim, String)>,
-}
-
-impl FulcioExtensions {
-    /// The value of the extension of this name.
-    #[must_use]
-    pub fn by_name(&self, name: &str) -> Option<&str> {
-        self.values
-            .iter()
-            .find(|(claim, _)| claim.name == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    /// All that are there, by arc.
-    pub fn iter(&self) -> impl Iterator<Item = (Claim, &str)> {
-        self.values
-            .iter()
-            .map(|(claim, value)| (*claim, value.as_str()))
-    }
-
-    /// The identity provider: .8, else .1; they were compared when read.
-    #[must_use]
-    pub fn issuer(&self) -> Option<&str> {
-        self.by_name("issuerV2").or_else(|| self.by_name("issuer"))
-    }
 }
 
 /// A certificate. Cheap to clone.
@@ -393,7 +272,9 @@ impl Certificate {
             if before.contains("-----END ") {
                 return Err(refuse("an END line without its BEGIN line"));
             }
-            let start = rest.len().saturating_sub(after.len() + "-----BEGIN ".len());
+            let start = rest
+                .len()
+                .saturating_sub(after.len().saturating_add("-----BEGIN ".len()));
             let block = rest.get(start..).unwrap_or_default();
             let body = block
                 .strip_prefix(BEGIN)
@@ -446,13 +327,13 @@ impl Certificate {
     /// The subject for people: `CN=sigstore-intermediate,O=sigstore.dev`.
     #[must_use]
     pub fn subject_text(&self) -> String {
-        name_text(&self.0.subject)
+        names::text(&self.0.subject)
     }
 
     /// The issuer for people: `CN=sigstore-intermediate,O=sigstore.dev`.
     #[must_use]
     pub fn issuer_text(&self) -> String {
-        name_text(&self.0.issuer)
+        names::text(&self.0.issuer)
     }
 
     /// The serial number's content octets (big-endian, not negative).
@@ -642,17 +523,7 @@ impl Certificate {
                 found: self.0.sans.len(),
             });
         };
-        if name.value.len() > MAX_IDENTITY {
-            return Err(CertificateRefusal::SanTooLong {
-                bytes: name.value.len(),
-            });
-        }
-        let san = match name.tag {
-            1 => San::Email(ia5(&name.value)?),
-            6 => San::Uri(ia5(&name.value)?),
-            0 => San::OtherName(fulcio_other_name(&name.value)?),
-            _ => return Err(CertificateRefusal::SanKind),
-        };
+        let san = San::read(name)?;
         let issuer = self
             .0
             .fulcio
@@ -661,37 +532,6 @@ impl Certificate {
             .to_owned();
         Ok(Identity { san, issuer })
     }
-}
-
-/// IA5String without control characters.
-fn ia5(value: &[u8]) -> Result<String, CertificateRefusal> {
-    if value.is_empty() || !value.iter().all(|byte| (0x20..0x7f).contains(byte)) {
-        return Err(CertificateRefusal::SanCharacters);
-    }
-    String::from_utf8(value.to_vec()).map_err(|_| CertificateRefusal::SanCharacters)
-}
-
-/// `OtherName ::= SEQUENCE { type-id OBJECT IDENTIFIER, value [0] EXPLICIT ANY }`
-/// with a UTF8String inside.
-fn fulcio_other_name(value: &[u8]) -> Result<String, CertificateRefusal> {
-    const NAME: &str = "subjectAltName";
-    let bad = |why| CertificateRefusal::Extension { name: NAME, why };
-    let mut reader = Reader::new(value);
-    if reader.oid("otherName type").map_err(bad)? != FULCIO_OTHER_NAME {
-        return Err(CertificateRefusal::SanKind);
-    }
-    let mut inner = reader.inside(0xa0, "otherName value").map_err(bad)?;
-    reader.finish("otherName").map_err(bad)?;
-    let text = inner
-        .expect(asn1::UTF8_STRING, "otherName value")
-        .map_err(bad)?;
-    inner.finish("otherName value").map_err(bad)?;
-    let text = String::from_utf8(text.value.to_vec())
-        .map_err(|_| CertificateRefusal::Text { name: NAME })?;
-    if text.is_empty() || text.chars().any(char::is_control) {
-        return Err(CertificateRefusal::SanCharacters);
-    }
-    Ok(text)
 }
 
 /// ```text
@@ -708,8 +548,9 @@ fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
     outer.finish("certificate")?;
     let signature = asn1::octets(signature_part.value, "signatureValue")?.to_vec();
     // The three parts fill the outer SEQUENCE, so its header is what is left.
-    let parts = tbs.raw.len() + algorithm.raw.len() + signature_part.raw.len();
-    let tbs_start = der.len().saturating_sub(parts);
+    let tbs_start = [tbs, algorithm, signature_part]
+        .iter()
+        .fold(der.len(), |left, part| left.saturating_sub(part.raw.len()));
 
     let mut reader = Reader::new(tbs.value);
     let version = match reader.optional(0xa0, "version")? {
@@ -876,13 +717,13 @@ impl Parsed {
             extended_key_usage,
         )?;
         self.sans = of("subjectAltName", self.value(&SUBJECT_ALT_NAME), |value| {
-            general_names(asn1::only(value, asn1::SEQUENCE, "subjectAltName")?.value)
+            names::general_names(asn1::only(value, asn1::SEQUENCE, "subjectAltName")?.value)
         })?
         .unwrap_or_default();
         self.name_constraints = of(
             "nameConstraints",
             self.value(&NAME_CONSTRAINTS),
-            name_constraints,
+            names::name_constraints,
         )?;
         self.subject_key_id = of(
             "subjectKeyIdentifier",
@@ -902,39 +743,8 @@ impl Parsed {
             },
         )?
         .flatten();
-        self.fulcio = self.read_fulcio()?;
+        self.fulcio = claims::read(&self.extensions)?;
         Ok(())
-    }
-
-    /// .1 to .6 hold the bare bytes of a text, .8 and up a UTF8String in DER.
-    fn read_fulcio(&self) -> Result<FulcioExtensions, CertificateRefusal> {
-        let mut values = Vec::new();
-        for claim in CLAIMS {
-            let name = claim.name;
-            let found = self
-                .extensions
-                .iter()
-                .find(|one| one.oid.split_last() == Some((&claim.arc, FULCIO_ARC)));
-            let Some(extension) = found else { continue };
-            let bytes = if claim.arc <= 6 {
-                extension.value.as_slice()
-            } else {
-                asn1::only(&extension.value, asn1::UTF8_STRING, name)
-                    .map_err(|why| CertificateRefusal::Extension { name, why })?
-                    .value
-            };
-            let text =
-                String::from_utf8(bytes.to_vec()).map_err(|_| CertificateRefusal::Text { name })?;
-            values.push((claim, text));
-        }
-        let fulcio = FulcioExtensions { values };
-        match (fulcio.by_name("issuer"), fulcio.by_name("issuerV2")) {
-            (Some(v1), Some(v2)) if v1 != v2 => Err(CertificateRefusal::IssuersDiffer {
-                v1: v1.to_owned(),
-                v2: v2.to_owned(),
-            }),
-            _ => Ok(fulcio),
-        }
     }
 }
 
@@ -969,103 +779,4 @@ fn extended_key_usage(value: &[u8]) -> Result<Vec<Vec<u8>>, DerRefusal> {
         uses.push(reader.oid("extKeyUsage")?.to_vec());
     }
     Ok(uses)
-}
-
-fn general_names(names: &[u8]) -> Result<Vec<GeneralName>, DerRefusal> {
-    let mut reader = Reader::new(names);
-    let mut found = Vec::new();
-    while !reader.is_empty() {
-        let name = reader.any("GeneralName")?;
-        if name.tag & 0xc0 != 0x80 {
-            return Err(DerRefusal::Tag {
-                what: "GeneralName",
-                expected: 0x80,
-                found: name.tag,
-            });
-        }
-        found.push(GeneralName {
-            tag: name.tag & 0x1f,
-            value: name.value.to_vec(),
-        });
-    }
-    Ok(found)
-}
-
-/// `GeneralSubtree ::= SEQUENCE { base GeneralName, minimum [0] DEFAULT 0, … }`;
-/// RFC 5280 §4.2.1.10 allows no minimum and no maximum.
-fn name_constraints(value: &[u8]) -> Result<NameConstraints, DerRefusal> {
-    const WHAT: &str = "nameConstraints";
-    let subtrees = |list: Option<Tlv<'_>>| -> Result<Vec<GeneralName>, DerRefusal> {
-        let mut bases = Vec::new();
-        let Some(list) = list else { return Ok(bases) };
-        let mut reader = Reader::new(list.value);
-        while !reader.is_empty() {
-            let subtree = reader.expect(asn1::SEQUENCE, WHAT)?;
-            let mut names = general_names(subtree.value)?;
-            match (names.pop(), names.is_empty()) {
-                (Some(base), true) => bases.push(base),
-                _ => {
-                    return Err(DerRefusal::Value {
-                        what: WHAT,
-                        problem: "a subtree that is not one base",
-                    });
-                }
-            }
-        }
-        Ok(bases)
-    };
-    let mut reader = Reader::new(asn1::only(value, asn1::SEQUENCE, WHAT)?.value);
-    let permitted = subtrees(reader.optional(0xa0, WHAT)?)?;
-    let excluded = subtrees(reader.optional(0xa1, WHAT)?)?;
-    reader.finish(WHAT)?;
-    Ok(NameConstraints {
-        permitted,
-        excluded,
-    })
-}
-
-/// A Name for people, the most particular part first (RFC 2253 §2.1); what is
-/// not printable text is shown in hex.
-fn name_text(der: &[u8]) -> String {
-    let mut parts = Vec::new();
-    let Ok(name) = asn1::only(der, asn1::SEQUENCE, "Name") else {
-        return String::new();
-    };
-    let mut sets = Reader::new(name.value);
-    while let Ok(set) = sets.expect(asn1::SET, "RDN") {
-        let mut pairs = Reader::new(set.value);
-        while let Ok(mut pair) = pairs.inside(asn1::SEQUENCE, "AttributeTypeAndValue") {
-            let (Ok(kind), Ok(value)) = (pair.oid("type"), pair.any("value")) else {
-                break;
-            };
-            parts.push(format!(
-                "{}={}",
-                attribute_name(kind),
-                attribute_text(value)
-            ));
-        }
-    }
-    parts.reverse();
-    parts.join(",")
-}
-
-fn attribute_name(oid: &[u8]) -> String {
-    match oid {
-        [0x55, 0x04, 0x03] => "CN".to_owned(),
-        [0x55, 0x04, 0x06] => "C".to_owned(),
-        [0x55, 0x04, 0x07] => "L".to_owned(),
-        [0x55, 0x04, 0x08] => "ST".to_owned(),
-        [0x55, 0x04, 0x09] => "STREET".to_owned(),
-        [0x55, 0x04, 0x0a] => "O".to_owned(),
-        [0x55, 0x04, 0x0b] => "OU".to_owned(),
-        other => asn1::dotted(other),
-    }
-}
-
-fn attribute_text(value: Tlv<'_>) -> String {
-    // UTF8String, PrintableString, IA5String.
-    match (value.tag, std::str::from_utf8(value.value)) {
-        (0x0c | 0x13 | 0x16, Ok(text)) if !text.chars().any(char::is_control) => text.to_owned(),
-        _ => format!("#{}", asn1::hex(value.raw)),
-    }
 }

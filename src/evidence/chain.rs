@@ -9,6 +9,15 @@
 //! (`sct.rs`), whose identity it is (`identity.rs`). There is no revocation:
 //! certificates live ten minutes.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 use super::{
     UnixTime, asn1,
     certificate::{Certificate, CertificateRefusal, GeneralName},

@@ -8,6 +8,15 @@
 //! *Not checked here:* whether the CT log shows the certificate to anybody: an
 //! SCT is a promise, and no verifier of Sigstore asks the log.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 use sha2::{Digest as _, Sha256};
 
 use super::{

@@ -7,6 +7,15 @@
 //! signature (`verify.rs`, steps 2 and 3), the log entry's and timestamps'
 //! content (`entry.rs`, `timestamp.rs`), whose certificate it is (`chain.rs`).
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 use cms::{
     cert::{CertificateChoices, IssuerAndSerialNumber},
     content_info::{CmsVersion, ContentInfo},

@@ -5,6 +5,15 @@
 //! (`verify.rs`). An authority's certificate may have expired since: it must
 //! have been valid at the time that the token states.
 
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
 use const_oid::ObjectIdentifier;
 use sha2::{Digest as _, Sha256};
 
