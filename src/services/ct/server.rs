@@ -123,7 +123,7 @@ impl CtLog {
         // A MerkleTreeLeaf (RFC 6962 §3.4) has the bytes that an SCT signs: in
         // both, two zero octets precede the timestamp.
         let leaf = sct::digitally_signed((self.clock)(), entry, &[]);
-        let there = self.log.append(key, &leaf, extra)?;
+        let there = self.log.append(key, &leaf, extra).map_err(wrong)?;
         let leaf = if there.duplicate {
             self.log.entry(there.index)?.leaf
         } else {
@@ -333,10 +333,11 @@ impl Handler for CtLog {
     }
 }
 
-/// A question about a tree that is not there is the asker's mistake.
+/// A question about a tree that is not there is the asker's mistake, as is a
+/// chain that no entry has room for.
 fn wrong(error: LogError) -> CtError {
     match error {
-        LogError::NoEntry { .. } | LogError::NoTree { .. } => {
+        LogError::NoEntry { .. } | LogError::NoTree { .. } | LogError::TooLong { .. } => {
             CtError::submission(error.to_string())
         }
         other => CtError::Log(other),

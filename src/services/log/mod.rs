@@ -35,7 +35,7 @@ use std::{
 use crate::evidence::{
     UnixTime,
     checkpoint::{Checkpoint, Note},
-    merkle::{self, Hash, MemoryNodes},
+    merkle::{self, Hash, MemoryNodes, Nodes as _},
     refusal::hex,
 };
 
@@ -512,6 +512,17 @@ impl Log {
     #[must_use]
     pub fn index_of_leaf(&self, leaf: &Hash) -> Option<u64> {
         self.state().by_leaf.get(leaf).copied()
+    }
+
+    /// The leaf hash of one entry.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn leaf_hash(&self, index: u64) -> Result<Hash, LogError> {
+        self.state()
+            .nodes
+            .node(0, index)
+            .map_err(|_| LogError::NoEntry { index })
     }
 
     /// Where the entry with this key is.

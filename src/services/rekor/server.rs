@@ -47,6 +47,8 @@ use crate::{
 const MAX_DSSE: usize = 10;
 /// The most search keys of one entry (subjects of an attestation).
 const MAX_INDEX_KEYS: usize = 1_024;
+/// The most entries that one search finds.
+const MAX_FOUND: usize = 10_000;
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +73,17 @@ pub enum RekorError {
     /// No such entry: 404.
     #[error("not found")]
     NotFound,
+    /// Nothing is served there: 404.
+    #[error("path {0} was not found")]
+    NoPath(String),
+    /// The path is served, not with this method: 405.
+    #[error("method {method} is not allowed, but [{allowed}] are")]
+    Method {
+        /// The method asked for.
+        method: Method,
+        /// The one that is served.
+        allowed: &'static str,
+    },
     /// Not JSON by its content type: 415.
     #[error("unsupported media type {0:?}, only \"application/json\" is taken")]
     MediaType(String),
@@ -96,7 +109,14 @@ impl RekorError {
                     .with("Location", location(id));
             }
             Self::NotFound => return Response::empty(404),
+            Self::NoPath(_) => (404, 404),
+            Self::Method { allowed, .. } => {
+                return Response::json(405, &wire::error(405, &self.to_string()))
+                    .with("Allow", *allowed);
+            }
             Self::MediaType(_) => (415, 415),
+            // The entry is what is wrong: no second try will help.
+            Self::Log(LogError::TooLong { .. }) => (400, 400),
             Self::Log(_) => {
                 return Response::json(503, &wire::error(503, &self.to_string()))
                     .with("Retry-After", "1");
@@ -366,12 +386,18 @@ impl Rekor {
             });
         }
         drop(index);
+        let found = found.unwrap_or_default();
+        if found.len() > MAX_FOUND {
+            return Err(RekorError::Bad(format!(
+                "{} entries match, more than the {MAX_FOUND} that one answer has; ask for less with operator \"and\"",
+                found.len()
+            )));
+        }
         let ids = found
-            .unwrap_or_default()
             .into_iter()
             .map(|index| {
-                let entry = self.log.entry(index)?;
-                Ok(wire::entry_id(self.tree_id(), &entry.leaf))
+                let leaf = self.log.leaf_hash(index)?;
+                Ok(format!("{:016x}{}", self.tree_id(), hex(&leaf)))
             })
             .collect::<Result<Vec<_>, LogError>>()?;
         Ok(json!(ids))
@@ -471,19 +497,28 @@ impl Rekor {
             (Method::Get, "/healthz") => ok(json!({ "status": "SERVING" })),
             (Method::Get, path) => match path.strip_prefix("/api/v1/log/entries/") {
                 Some(id) => ok(self.entry(self.index_of(id)?)?),
-                None => not_found(path),
+                None => return Err(unserved(request)),
             },
-            (_, path) => not_found(path),
+            _ => return Err(unserved(request)),
         })
     }
 }
 
-fn not_found(path: &str) -> Response {
-    let shown: String = path.chars().take(200).collect();
-    Response::json(
-        404,
-        &wire::error(404, &format!("path {shown} was not found")),
-    )
+/// What is said about a path that is not served, or not with this method.
+fn unserved(request: &Request) -> RekorError {
+    let allowed = match request.path.as_str() {
+        "/api/v1/log/entries" => "GET,POST",
+        "/api/v1/log/entries/retrieve" | "/api/v1/index/retrieve" => "POST",
+        "/api/v1/log" | "/api/v1/log/proof" | "/api/v1/log/publicKey" | "/ping" | "/healthz" => {
+            "GET"
+        }
+        path if path.starts_with("/api/v1/log/entries/") => "GET",
+        path => return RekorError::NoPath(path.chars().take(200).collect()),
+    };
+    RekorError::Method {
+        method: request.method,
+        allowed,
+    }
 }
 
 impl Handler for Rekor {
@@ -773,3 +808,6 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
