@@ -1392,3 +1392,68 @@ fn i_identities() {
         );
     }
 }
+
+#[test]
+fn r11_what_is_counted_is_bounded() {
+    judge(&[
+        (
+            "R11 a hundred timestamps",
+            &|lab, spec| {
+                let stamp = lab.timestamp();
+                spec.timestamps = vec![stamp];
+                spec.unsigned_attributes = Box::new(|all| {
+                    let token = forge::inner(&all[1]).to_vec();
+                    let (kind, values) = token.split_at(token.len() - token.len() + 13);
+                    let value = forge::inner(values).to_vec();
+                    let many: Vec<Vec<u8>> = (0..20)
+                        .map(|nth| {
+                            let mut one = value.clone();
+                            *one.last_mut().unwrap() ^= nth;
+                            one
+                        })
+                        .collect();
+                    all[1] = seq(&[kind, &der::set_of(&many)]);
+                });
+            },
+            "6 too-many-timestamps",
+        ),
+        (
+            "R11 a hundred attributes",
+            &|_, spec| {
+                spec.unsigned_attributes = Box::new(|all| {
+                    all.extend((0..100).map(|nth| attribute(&format!("1.2.3.{nth}"), &[int(1)])));
+                });
+            },
+            "1 cms-too-many-attributes",
+        ),
+        (
+            "C6 twenty certificates",
+            &|_, spec| {
+                spec.certificates = Box::new(|bag| vec![bag[0].clone(); 20]);
+            },
+            "1 cms-too-many-certificates",
+        ),
+    ]);
+}
+
+#[test]
+fn g13_g14_what_a_signature_cannot_tell() {
+    // The same commit with another unsigned attribute is another object, and as
+    // good as the first: nothing may be keyed by the signature's bytes. And no
+    // signature says which repository or branch it was made for.
+    let lab = Lab::new();
+    let trust = trust(&lab);
+    let payload = commit_payload();
+    let one = lab.sign(&payload, &lab.spec());
+    let other = lab.sign_with(&payload, |spec| {
+        spec.unsigned_attributes = Box::new(|all| all.push(attribute("1.2.3.4", &[utf8("x")])));
+    });
+    assert_ne!(
+        forge::commit_object(&payload, &one),
+        forge::commit_object(&payload, &other)
+    );
+    for signature in [one, other] {
+        let found = verdict_on(Some(&payload), &signature, &trust, &Wanted::Unsaid);
+        assert_eq!(found, "good");
+    }
+}

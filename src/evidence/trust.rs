@@ -28,6 +28,9 @@ pub const MAX_ENTRIES: usize = 64;
 /// The longest chain of one authority, the root included.
 pub const MAX_CHAIN: usize = 8;
 
+/// The most paths that are followed between the certificates of a PEM file.
+const MAX_STEPS: usize = 4096;
+
 /// The media type that is written: the one that every client reads.
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.trustedroot+json;version=0.1";
 /// The media types that are read.
@@ -606,7 +609,17 @@ fn chains(certificates: &[Certificate]) -> Result<Vec<Vec<Certificate>>, TrustRe
     }
     let mut complete = Vec::new();
     let mut open: Vec<Vec<&Certificate>> = certificates.iter().map(|one| vec![one]).collect();
+    let mut steps: usize = 0;
     while let Some(path) = open.pop() {
+        // Certificates that name each other in circles have no end of paths.
+        steps = steps.saturating_add(1);
+        if steps > MAX_STEPS {
+            return Err(TrustRefusal::TooMany {
+                what: "certificate paths",
+                found: steps,
+                limit: MAX_STEPS,
+            });
+        }
         let Some(last) = path.last() else { continue };
         if self_issued(last) {
             complete.push(path.into_iter().cloned().collect());
@@ -630,13 +643,6 @@ fn chains(certificates: &[Certificate]) -> Result<Vec<Vec<Certificate>>, TrustRe
             let mut longer = path.clone();
             longer.push(parent);
             open.push(longer);
-        }
-        if open.len() > MAX_ENTRIES * MAX_CHAIN {
-            return Err(TrustRefusal::TooMany {
-                what: "certificate paths",
-                found: open.len(),
-                limit: MAX_ENTRIES * MAX_CHAIN,
-            });
         }
     }
     complete.reverse();
