@@ -484,7 +484,7 @@ fn a_precertificate_becomes_a_certificate_with_an_sct() {
         ));
         let leaf = Certificate::from_der(&spec.sign(&lab.intermediate)).unwrap();
         assert_eq!(sct::precert_tbs(&leaf).unwrap(), tbs);
-        assert_eq!(sct::embedded(&leaf).unwrap(), [answer.clone()]);
+        assert_eq!(sct::embedded(&leaf).unwrap(), std::slice::from_ref(&answer));
         assert_eq!(sct::verify(&leaf, &issuer, &trust.ct_logs), Ok(answer));
         chain::verify(&leaf, NOW, &trust.authorities).unwrap();
     }
