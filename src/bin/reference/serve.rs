@@ -36,6 +36,7 @@ use gitseal::{
         },
         log::{Directory, Identity, Log},
         oidc::server::{Config as IssuerConfig, Issuer, users},
+        rekor::server::{self as rekor, Rekor},
         tsa::server::Authority as TimestampService,
     },
 };
@@ -451,7 +452,7 @@ fn handlers(
         issuer.map(|issuer| issuer as Arc<dyn Handler>),
         Some(Arc::new(fulcio)),
         Some(ct),
-        None,
+        Some(Arc::new(rekor(store, state, logs)?)),
         Some(Arc::new(tsa)),
     ])
 }
@@ -507,6 +508,22 @@ fn ct_log(store: &Store, state: &State, logs: &mut Vec<Arc<Log>>) -> Result<CtLo
         roots,
         Box::new(milliseconds),
     ))
+}
+
+fn rekor(store: &Store, state: &State, logs: &mut Vec<Arc<Log>>) -> Result<Rekor, Failure> {
+    let public = key_of(&store.keys.rekor)?;
+    let key = || store.keys.rekor.clone();
+    let identity = rekor::identity(&state.host, public.spki());
+    let sign = rekor::checkpoint_signer(&state.host, key(), public.spki());
+    let log = open_log(
+        &store.path.join("rekor"),
+        identity.origin,
+        identity.key_id,
+        sign,
+    )?;
+    logs.push(Arc::clone(&log));
+    Rekor::new(log, &state.host, key(), public.spki())
+        .map_err(|error| Failure::new(format!("Rekor's log: {error}"), ""))
 }
 
 fn open_log(
