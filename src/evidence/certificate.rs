@@ -330,6 +330,18 @@ impl Certificate {
         names::text(&self.0.subject)
     }
 
+    /// The subject's organization (2.5.4.10), where it is plain text.
+    #[must_use]
+    pub fn subject_organization(&self) -> Option<String> {
+        names::attribute(&self.0.subject, &[0x55, 0x04, 0x0a])
+    }
+
+    /// The subject's common name (2.5.4.3), where it is plain text.
+    #[must_use]
+    pub fn subject_common_name(&self) -> Option<String> {
+        names::attribute(&self.0.subject, &[0x55, 0x04, 0x03])
+    }
+
     /// The issuer for people: `CN=sigstore-intermediate,O=sigstore.dev`.
     #[must_use]
     pub fn issuer_text(&self) -> String {

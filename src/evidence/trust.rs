@@ -334,7 +334,8 @@ impl TrustedRoot {
             }),
         };
         let authority = |uri: &str, chain: &[Certificate], window: &Window| Authority {
-            subject: None,
+            // Nothing reads it for a decision; sigstore-python demands it.
+            subject: Some(distinguished_name(chain.last())),
             uri: uri.to_owned(),
             cert_chain: Some(Chain {
                 certificates: chain
@@ -762,6 +763,25 @@ struct Authority {
     uri: String,
     cert_chain: Option<Chain>,
     valid_for: Option<TimeRange>,
+}
+
+/// `dev.sigstore.common.v1.DistinguishedName`.
+fn distinguished_name(certificate: Option<&Certificate>) -> serde_json::Value {
+    let mut name = serde_json::Map::new();
+    let mut insert = |key: &str, text: Option<String>| {
+        if let Some(text) = text {
+            name.insert(key.to_owned(), text.into());
+        }
+    };
+    insert(
+        "organization",
+        certificate.and_then(Certificate::subject_organization),
+    );
+    insert(
+        "commonName",
+        certificate.and_then(Certificate::subject_common_name),
+    );
+    name.into()
 }
 
 #[derive(Debug, Deserialize, Serialize)]

@@ -220,6 +220,21 @@ pub(super) fn text(name: &[u8]) -> String {
     parts.join(",")
 }
 
+/// The plain text of the first attribute of this type, such as an organization.
+pub(super) fn attribute(name: &[u8], kind: &[u8]) -> Option<String> {
+    let (_, value) = attributes(name)
+        .ok()?
+        .into_iter()
+        .find(|(found, _)| *found == kind)?;
+    match (value.tag, std::str::from_utf8(value.value)) {
+        // UTF8String, PrintableString, IA5String.
+        (0x0c | 0x13 | 0x16, Ok(text)) if !text.chars().any(char::is_control) => {
+            Some(text.to_owned())
+        }
+        _ => None,
+    }
+}
+
 /// `Name ::= SEQUENCE OF SET OF SEQUENCE { type OBJECT IDENTIFIER, value ANY }`
 fn attributes(name: &[u8]) -> Result<Vec<(&[u8], Tlv<'_>)>, DerRefusal> {
     let mut sets = Reader::new(asn1::only(name, asn1::SEQUENCE, "Name")?.value);

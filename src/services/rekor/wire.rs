@@ -146,13 +146,23 @@ pub struct SearchKey {
 #[serde(default)]
 pub struct Retrieve {
     /// Ids of 64 or 80 hex digits.
-    #[serde(rename = "entryUUIDs")]
+    #[serde(rename = "entryUUIDs", deserialize_with = "null_is_empty")]
     pub entry_uuids: Vec<String>,
     /// Global indexes.
-    #[serde(rename = "logIndexes")]
+    #[serde(rename = "logIndexes", deserialize_with = "null_is_empty")]
     pub log_indexes: Vec<i64>,
     /// Entries as they would be proposed.
+    #[serde(deserialize_with = "null_is_empty")]
     pub entries: Vec<ProposedEntry>,
+}
+
+/// Go's JSON writes a list without members as `null`; rekor-cli sends that.
+fn null_is_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// What an entry's answer is made of.
