@@ -159,7 +159,7 @@ impl CtLog {
             .map_err(|refusal| CtError::submission(refusal.to_string()))?;
         for (nth, pair) in chain.windows(2).enumerate() {
             if let [one, next] = pair {
-                one.verify_signed_by(next).map_err(|why| {
+                issued_by(one, next).map_err(|why| {
                     CtError::submission(format!("certificate {nth} of the chain: {why}"))
                 })?;
             }
@@ -167,7 +167,7 @@ impl CtLog {
         let leads_to_root = chain.last().is_some_and(|last| {
             self.roots
                 .iter()
-                .any(|root| root == last || last.verify_signed_by(root).is_ok())
+                .any(|root| root == last || issued_by(last, root).is_ok())
         });
         if leads_to_root {
             Ok(chain)
@@ -189,7 +189,7 @@ impl CtLog {
         let issuer = chain.get(1).or_else(|| {
             self.roots
                 .iter()
-                .find(|root| first.verify_signed_by(root).is_ok())
+                .find(|root| issued_by(first, root).is_ok())
         });
         issuer
             .map(|issuer| (first, issuer))
@@ -305,6 +305,21 @@ impl CtLog {
     }
 }
 
+/// Whether an authority issued a certificate: it is one, its name is the one
+/// that is named, and its key signed. Times and uses are Fulcio's business; a
+/// log shows what was issued.
+fn issued_by(certificate: &Certificate, issuer: &Certificate) -> Result<(), String> {
+    if certificate.issuer_der() != issuer.subject_der() {
+        return Err("the next one has another name than its issuer".to_owned());
+    }
+    if !issuer.basic_constraints().is_some_and(|limits| limits.ca) {
+        return Err("the next one is no authority's".to_owned());
+    }
+    certificate
+        .verify_signed_by(issuer)
+        .map_err(|why| why.to_string())
+}
+
 impl Handler for CtLog {
     fn handle(&self, request: &Request) -> Response {
         let answer = match (request.method, request.path.as_str()) {
@@ -320,10 +335,14 @@ impl Handler for CtLog {
             (Method::Get, "/ct/v1/get-entry-and-proof") => self.entry_and_proof(request),
             (Method::Get, "/ct/v1/get-roots") => Ok(self.roots()),
             (Method::Get, "/healthz") => Ok(json!({ "status": "SERVING" })),
-            (_, path) if path.starts_with("/ct/v1/") => {
-                return Response::text(405, "not a method of this CT log");
+            (_, "/ct/v1/add-chain" | "/ct/v1/add-pre-chain") => {
+                return Response::text(405, "chains are sent with POST").with("Allow", "POST");
             }
-            _ => return Response::text(404, "not a path of this CT log"),
+            (Method::Get, _) => return Response::text(404, "not a path of this CT log"),
+            _ => {
+                return Response::text(405, "everything but chains is asked for with GET")
+                    .with("Allow", "GET");
+            }
         };
         match answer {
             Ok(value) => Response::json(200, &value),
