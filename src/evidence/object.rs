@@ -706,6 +706,15 @@ impl<'a> Headers<'a> {
                 line,
                 found: excerpt(first),
             })?;
+        // Git knows a signature by the name and a space; without the space it
+        // would be another spelling of an empty first line.
+        let signature = [GPGSIG, GPGSIG_SHA256].map(str::as_bytes).contains(&name);
+        if signature && name.len() == first.len() {
+            return Err(ObjectRefusal::HeaderMalformed {
+                line,
+                found: excerpt(first),
+            });
+        }
         let text = first
             .get(name.len().saturating_add(1)..)
             .unwrap_or_default();

@@ -137,6 +137,14 @@ pub fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
     for (number, signed) in (0u8..).zip(signed()) {
         add("signature", [&[number][..], &signed.der].concat());
     }
+    // What was found once.
+    for target in ["entry", "object"] {
+        for path in files(&root().join("tests/fuzz/found").join(target)) {
+            if let Ok(bytes) = fs::read(path) {
+                add(target, bytes);
+            }
+        }
+    }
     // Shapes that no recorded vector has.
     add(
         "checkpoint",
