@@ -249,7 +249,7 @@ fn question_of(step: Step) -> &'static str {
         Step::Time => "somebody trusted says when",
         Step::Chain => "a trusted authority issued the certificate, and it was valid then",
         Step::Sct => "a trusted CT log saw the certificate",
-        Step::Identity => "it is who was asked for",
+        Step::Identity => "whose signature it is, and whether that was asked for",
     }
 }
 
