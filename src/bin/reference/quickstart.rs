@@ -1,16 +1,329 @@
-//! `quickstart`.
+//! `quickstart`: the whole story once, with git itself, in a temporary
+//! directory: start, sign, verify, forge, refuse, clean up. Each command is
+//! printed as it runs, so that it can be typed by hand afterwards.
 
-use super::Failure;
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
-/// Quick.
+use gitseal::host::terminal::{self, Tone};
+
+use super::{
+    Failure, config,
+    serve::{self, Servers},
+};
+
+/// Who signs.
+const USER: &str = "alice@example.test";
+/// Longest output of one command that is looked at, in bytes.
+const MAX_OUTPUT: usize = 64 * 1024;
+
+/// Starts the servers on free loopback ports in a temporary directory, makes a
+/// repository there, signs a commit and a tag with git, verifies both, changes
+/// the commit and shows that it is refused. Needs git 2.34 or newer, and
+/// gitseal beside this program. Nothing is left behind, and nothing of yours is
+/// read or changed.
 #[derive(clap::Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// Keep the directory, and say where it is
+    #[arg(long)]
+    pub keep: bool,
+}
 
-/// Runs.
+/// What a command must do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    Success,
+    /// This exit code, and no other.
+    Refusal(i32),
+}
+
+/// One command's end.
+struct Ended {
+    stdout: String,
+}
+
+struct Stage {
+    folder: PathBuf,
+    repository: PathBuf,
+    /// Where gitseal is, first on the PATH.
+    path: OsString,
+}
+
+/// Runs the story.
 ///
 /// # Errors
 ///
-/// Not yet there.
-pub fn run(_arguments: &Arguments) -> Result<(), Failure> {
-    Err(Failure::new("this build has no quickstart yet", ""))
+/// The first thing that is not as it must be.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let program = beside("gitseal")?;
+    let folder = tempfile::Builder::new()
+        .prefix("gitseal-quickstart-")
+        .tempdir()?;
+    let stage = Stage::new(folder.path(), &program)?;
+    say("Servers: an identity provider, Fulcio, a CT log, Rekor and a timestamp authority");
+    let servers = Servers::start(&serve::Arguments {
+        dir: stage.folder.join("sigstore"),
+        listen: None,
+        host: None,
+        user: vec![USER.to_owned()],
+        ask: false,
+        issuers: None,
+        json: false,
+    })?;
+    let issuer = serve::url_of(&servers.state, serve::OIDC)?;
+    terminal::print(&format!(
+        "  {issuer} knows {USER}; the others are beside it, and only on this machine\n"
+    ))?;
+    let told = stage.tell_story(&issuer);
+    // Also after a failure: the servers end and the directory goes.
+    let stopped = servers.stop();
+    if arguments.keep || told.is_err() && env::var_os("GITSEAL_KEEP").is_some() {
+        terminal::print(&format!("kept: {}\n", folder.keep().display()))?;
+    } else {
+        folder.close()?;
+    }
+    told?;
+    stopped?;
+    say("Everything was as it must be, and nothing is left behind.");
+    terminal::print(
+        "Next: `gitseal-reference serve --dir DIR` keeps such servers; docs/operations.md shows\nhow to use your own, or the public Sigstore.\n",
+    )?;
+    Ok(())
+}
+
+/// A heading.
+fn say(text: &str) {
+    // A closed pipe ends the story at the next command, which checks it.
+    let _ = terminal::print(&format!("\n{}\n", terminal::paint(Tone::Strong, text)));
+}
+
+/// A program of the same installation.
+fn beside(name: &str) -> Result<PathBuf, Failure> {
+    let own = env::current_exe()?;
+    let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+    let program = own.with_file_name(&file);
+    if program.is_file() {
+        return Ok(program);
+    }
+    Err(Failure::new(
+        format!("{} is not there", program.display()),
+        "build or install both programs together: cargo build, or ./install.sh",
+    ))
+}
+
+impl Stage {
+    fn new(folder: &Path, program: &Path) -> Result<Self, Failure> {
+        let repository = folder.join("repository");
+        fs::create_dir_all(folder.join("home"))?;
+        fs::create_dir_all(&repository)?;
+        let directory = program.parent().unwrap_or(Path::new(".")).to_owned();
+        let rest = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths(std::iter::once(directory).chain(env::split_paths(&rest)))
+            .map_err(|error| Failure::new(format!("PATH: {error}"), ""))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            repository,
+            path,
+        })
+    }
+
+    fn tell_story(&self, issuer: &str) -> Result<(), Failure> {
+        self.check_git()?;
+        let config = self.folder.join("sigstore").join("gitconfig");
+        say("A repository, and git told to use gitseal");
+        self.git(&["init", "--quiet"], Expect::Success)?;
+        for (key, value) in [
+            ("user.name", "Alice"),
+            ("user.email", USER),
+            ("include.path", &config.display().to_string()),
+        ] {
+            self.git(&["config", "--global", key, value], Expect::Success)?;
+        }
+        for (key, value) in [
+            ("gitseal.certificateIdentity", USER),
+            ("gitseal.certificateOidcIssuer", issuer),
+        ] {
+            self.git(&["config", "--global", key, value], Expect::Success)?;
+        }
+
+        say("A signed commit and a signed tag");
+        fs::write(self.repository.join("hello.txt"), "hello\n")?;
+        self.git(&["add", "hello.txt"], Expect::Success)?;
+        self.git(
+            &["commit", "--quiet", "-S", "-m", "Say hello"],
+            Expect::Success,
+        )?;
+        self.git(&["tag", "-s", "v1", "-m", "Version 1"], Expect::Success)?;
+
+        say("Verified by git, and by gitseal for this signer");
+        self.git(&["verify-commit", "HEAD"], Expect::Success)?;
+        self.git(&["verify-tag", "v1"], Expect::Success)?;
+        let identity = [
+            "--certificate-identity",
+            USER,
+            "--certificate-oidc-issuer",
+            issuer,
+        ];
+        let verify = |first: &[&'static str]| -> Vec<String> {
+            first
+                .iter()
+                .copied()
+                .chain(identity)
+                .map(str::to_owned)
+                .collect()
+        };
+        self.gitseal(&verify(&["verify", "--offline"]), Expect::Success)?;
+        self.gitseal(&verify(&["verify-tag", "v1", "--offline"]), Expect::Success)?;
+        let shown = self.git(&["log", "-1", "--format=%G? %GS %GT"], Expect::Success)?;
+        self.must_be(&shown.stdout, &format!("G {USER} fully"))?;
+
+        say("A forgery: the same signature over another message");
+        let commit = self.git(&["cat-file", "commit", "HEAD"], Expect::Success)?;
+        let forged = commit.stdout.replace("Say hello", "Say goodbye");
+        fs::write(self.folder.join("forged"), forged)?;
+        let file = self.folder.join("forged").display().to_string();
+        let id = self.git(
+            &["hash-object", "-t", "commit", "-w", &file],
+            Expect::Success,
+        )?;
+        let id = id.stdout.trim().to_owned();
+        self.git(&["verify-commit", &id], Expect::Refusal(1))?;
+        let mut refused = verify(&["verify", "--offline"]);
+        refused.push(id.clone());
+        self.gitseal(&refused, Expect::Refusal(1))?;
+        let shown = self.git(&["log", "-1", "--format=%G?", &id], Expect::Success)?;
+        self.must_be(&shown.stdout, "B")?;
+
+        say("And somebody else who might have signed");
+        let other: Vec<String> = [
+            "verify",
+            "--offline",
+            "--certificate-identity",
+            "mallory@example.test",
+            "--certificate-oidc-issuer",
+            issuer,
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        self.gitseal(&other, Expect::Refusal(1))?;
+        Ok(())
+    }
+
+    /// git 2.34 is the first that verifies through `gpg.minTrustLevel`.
+    fn check_git(&self) -> Result<(), Failure> {
+        let hint = "install git 2.34 or newer from your system's packages";
+        let output = self
+            .command("git")
+            .arg("--version")
+            .output()
+            .map_err(|error| Failure::new(format!("git does not start: {error}"), hint))?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let mut numbers = text
+            .split(|one: char| !one.is_ascii_digit())
+            .filter_map(|part| part.parse::<u32>().ok());
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        if version >= (2, 34) {
+            return Ok(());
+        }
+        Err(Failure::new(format!("{text} is too old"), hint))
+    }
+
+    /// A command whose environment is this stage's own.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(&self.repository)
+            .env_clear()
+            .env("PATH", &self.path)
+            .env("HOME", self.folder.join("home"))
+            .env("XDG_CONFIG_HOME", self.folder.join("home"))
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null());
+        // Windows programs do not start without these.
+        for name in ["SystemRoot", "TEMP", "TMP"] {
+            if let Some(value) = env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command
+    }
+
+    fn git(&self, arguments: &[&str], expect: Expect) -> Result<Ended, Failure> {
+        self.run("git", arguments, expect)
+    }
+
+    fn gitseal(&self, arguments: &[String], expect: Expect) -> Result<Ended, Failure> {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.run("gitseal", &arguments, expect)
+    }
+
+    /// Prints a command, runs it, prints what it says, and checks its end.
+    fn run(&self, program: &str, arguments: &[&str], expect: Expect) -> Result<Ended, Failure> {
+        let line: Vec<String> = std::iter::once(&program)
+            .chain(arguments)
+            .map(|word| config::shell_word(word))
+            .collect();
+        let line = line.join(" ");
+        terminal::print(&format!("$ {line}\n"))?;
+        let output = self
+            .command(program)
+            .args(arguments)
+            .output()
+            .map_err(|error| Failure::new(format!("{program} does not start: {error}"), ""))?;
+        let text = |bytes: &[u8]| {
+            let shown = bytes.get(..MAX_OUTPUT).unwrap_or(bytes);
+            String::from_utf8_lossy(shown).into_owned()
+        };
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        // The commit that is read back is for the next command, not for people.
+        if arguments.first() != Some(&"cat-file") {
+            for said in [&stdout, &stderr] {
+                for one in said.lines() {
+                    terminal::print(&format!("  {}\n", terminal::escape_lines(one)))?;
+                }
+            }
+        }
+        let code = output.status.code();
+        let good = match expect {
+            Expect::Success => output.status.success(),
+            Expect::Refusal(wanted) => code == Some(wanted),
+        };
+        if !good {
+            let wanted = match expect {
+                Expect::Success => "0".to_owned(),
+                Expect::Refusal(code) => code.to_string(),
+            };
+            return Err(Failure::new(
+                format!("`{line}` ended with {}, not {wanted}", output.status),
+                "set GITSEAL_KEEP=1 and run it again to keep the directory",
+            ));
+        }
+        if let Expect::Refusal(code) = expect {
+            terminal::print(&format!(
+                "  {}\n",
+                terminal::paint(
+                    Tone::Quiet,
+                    &format!("refused, exit code {code}, as it must be")
+                )
+            ))?;
+        }
+        Ok(Ended { stdout })
+    }
+
+    fn must_be(&self, found: &str, wanted: &str) -> Result<(), Failure> {
+        if found.trim() == wanted {
+            return Ok(());
+        }
+        Err(Failure::new(
+            format!("git shows {:?}, not {wanted:?}", found.trim()),
+            "",
+        ))
+    }
 }
