@@ -12,7 +12,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -170,6 +170,9 @@ pub struct Rekor {
     public_key_pem: String,
     log_id: [u8; 32],
     sign_checkpoint: crate::services::log::SignCheckpoint,
+    /// The checkpoint that was signed last, and its note: all who wait for one
+    /// flush ask for the same.
+    signed: Mutex<Option<(Checkpoint, Arc<str>)>>,
     /// Search key → indexes, in order.
     index: RwLock<HashMap<String, Vec<u64>>>,
 }
@@ -200,9 +203,21 @@ impl Rekor {
             public_key_pem: armor::encode_label("PUBLIC KEY", spki),
             log_id: Sha256::digest(spki).into(),
             sign_checkpoint: checkpoint_signer(name, key.clone(), spki),
+            signed: Mutex::new(None),
             key,
             index: RwLock::new(index),
         })
+    }
+
+    /// The signed note of a tree head.
+    fn note(&self, tree: &Checkpoint) -> Arc<str> {
+        let lock = || self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, note)) = lock().as_ref().filter(|(signed, _)| signed == tree) {
+            return Arc::clone(note);
+        }
+        let note: Arc<str> = (self.sign_checkpoint)(tree).into();
+        *lock() = Some((tree.clone(), Arc::clone(&note)));
+        note
     }
 
     /// The tree id, as in origins and entry ids.
@@ -261,7 +276,7 @@ impl Rekor {
             log_id: &log_id,
             index,
             tree: &tree,
-            checkpoint: &(self.sign_checkpoint)(&tree),
+            checkpoint: &self.note(&tree),
             proof: &proof,
             set: &BASE64_STANDARD.encode(set.as_bytes()),
         };
@@ -408,7 +423,7 @@ impl Rekor {
         Ok(json!({
             "inactiveShards": null,
             "rootHash": hex(&tree.root),
-            "signedTreeHead": (self.sign_checkpoint)(&tree),
+            "signedTreeHead": self.note(&tree).as_ref(),
             "treeID": self.tree_id().to_string(),
             "treeSize": tree.size,
         }))
