@@ -13,7 +13,8 @@
 //! cache alone). `src/services/log/tests.rs` fails every operation of a storage
 //! in turn for that.
 //!
-//! The server process is this test binary again, with one ignored test.
+//! The server process is this test binary again, with one ignored test, which
+//! publishes all the time; and, for fewer rounds, `gitseal-reference serve`.
 
 #![allow(
     clippy::unwrap_used,
@@ -59,6 +60,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 const ROUNDS: u64 = 52;
+const REFERENCE_ROUNDS: u64 = 8;
 const WRITERS: usize = 8;
 const NAME: &str = "log.test";
 /// Nothing here may take longer.
@@ -116,44 +118,111 @@ fn spki(key: &SigningKey) -> Vec<u8> {
     der.as_bytes().to_vec()
 }
 
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// [`server_process`].
+    Own,
+    /// `gitseal-reference serve`, where Rekor is one of five services.
+    Reference,
+}
+
+impl Kind {
+    /// The name in the origin of its log.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Own => NAME,
+            Self::Reference => "127.0.0.1",
+        }
+    }
+
+    /// Where its log is.
+    fn log(self, dir: &Path) -> PathBuf {
+        dir.join(match self {
+            Self::Own => "log",
+            Self::Reference => "rekor",
+        })
+    }
+
+    fn command(self, dir: &Path) -> Command {
+        match self {
+            Self::Own => {
+                let mut command = Command::new(std::env::current_exe().unwrap());
+                command
+                    .args(["--exact", "server_process", "--ignored", "--nocapture"])
+                    .env("GITSEAL_CRASH_DIR", dir)
+                    .stdin(Stdio::piped());
+                command
+            }
+            Self::Reference => {
+                // It keeps its five ports over all rounds: below those that the
+                // system gives to others meanwhile.
+                let port = 20_000 + std::process::id() % 1_000 * 8;
+                let mut command = Command::new(env!("CARGO_BIN_EXE_gitseal-reference"));
+                command
+                    .args(["serve", "--json", "--listen"])
+                    .arg(format!("127.0.0.1:{port}"))
+                    .arg("--dir")
+                    .arg(dir)
+                    .stdin(Stdio::null());
+                command
+            }
+        }
+    }
+
+    /// Where it listens, once it does.
+    fn address(self, dir: &Path, printed: &Path) -> Option<SocketAddr> {
+        match self {
+            Self::Own => fs::read_to_string(dir.join("address")).ok()?.parse().ok(),
+            Self::Reference => {
+                let line = fs::read_to_string(printed).ok()?;
+                let urls: Value = serde_json::from_str(line.lines().next()?).ok()?;
+                urls["rekor"]
+                    .as_str()?
+                    .strip_prefix("http://")?
+                    .parse()
+                    .ok()
+            }
+        }
+    }
+}
+
 /// A server process; killed when it is dropped.
 struct Server {
     child: Child,
     address: SocketAddr,
-    /// The process ends when this does.
-    _stdin: ChildStdin,
+    /// Our own process ends when this does.
+    _stdin: Option<ChildStdin>,
 }
 
 impl Server {
-    fn start(dir: &Path) -> Self {
-        let address = dir.join("address");
-        let _ = fs::remove_file(&address);
-        let output = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(dir.join("output"))
-            .unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "server_process", "--ignored", "--nocapture"])
-            .env("GITSEAL_CRASH_DIR", dir)
-            .stdin(Stdio::piped())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
+    fn start(kind: Kind, dir: &Path, beside: &Path) -> Self {
+        let _ = fs::remove_file(dir.join("address"));
+        let (printed, said) = (beside.join("stdout"), beside.join("stderr"));
+        let mut child = kind
+            .command(dir)
+            .stdout(fs::File::create(&printed).unwrap())
+            .stderr(fs::File::create(&said).unwrap())
             .spawn()
             .unwrap();
         let began = Instant::now();
         loop {
-            if let Ok(text) = fs::read_to_string(&address) {
+            if let Some(address) = kind.address(dir, &printed) {
                 return Self {
-                    address: text.parse().unwrap(),
-                    _stdin: child.stdin.take().unwrap(),
+                    address,
+                    _stdin: child.stdin.take(),
                     child,
                 };
             }
             if child.try_wait().unwrap().is_some() || began.elapsed() > PATIENCE {
                 let _ = child.kill();
-                let output = fs::read_to_string(dir.join("output")).unwrap();
-                panic!("the server does not start:\n{output}");
+                let _ = child.wait();
+                let text = |path| fs::read_to_string(path).unwrap();
+                panic!(
+                    "{kind:?} does not start:\n{}{}",
+                    text(&printed),
+                    text(&said)
+                );
             }
             thread::sleep(Duration::from_millis(2));
         }
@@ -272,6 +341,7 @@ impl Known {
 
 struct Checker {
     key: PublicKey,
+    name: &'static str,
 }
 
 impl Checker {
@@ -280,7 +350,7 @@ impl Checker {
             key: &self.key,
             key_hint: checkpoint::hint(&checkpoint::ecdsa_key_id(self.key.spki())),
             kind: LogKind::RekorV1,
-            origin: Some(NAME),
+            origin: Some(self.name),
         };
         checkpoint::open(note, &verifier).unwrap()
     }
@@ -340,8 +410,8 @@ fn propose(key: &SigningKey, pem: &str, number: u64) -> Vec<u8> {
 }
 
 /// What a loss of power leaves: a record that is not whole.
-fn tear(dir: &Path, round: u64) {
-    let path = dir.join("log/.state/journal");
+fn tear(log: &Path, round: u64) {
+    let path = log.join(".state/journal");
     let journal = fs::read(&path).unwrap();
     let length = usize::try_from(20 + round * 7).unwrap().min(journal.len());
     let torn = if round.is_multiple_of(2) {
@@ -357,10 +427,31 @@ fn tear(dir: &Path, round: u64) {
 
 #[test]
 fn nothing_answered_is_lost_when_the_log_is_killed() {
-    let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path();
+    rounds(Kind::Own, ROUNDS);
+}
+
+#[test]
+fn nothing_answered_is_lost_when_the_reference_servers_are_killed() {
+    rounds(Kind::Reference, REFERENCE_ROUNDS);
+}
+
+fn rounds(kind: Kind, rounds: u64) {
+    let (folder, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (dir, beside) = (folder.path(), beside.path());
+    // One key for all rounds: the second server that says another is refused
+    // by its own log, and by the checkpoints here.
+    let key = match kind {
+        Kind::Own => PublicKey::from_spki(&spki(&log_key())).unwrap(),
+        Kind::Reference => {
+            let server = Server::start(kind, dir, beside);
+            let mut connection = Connection::new(server.address).unwrap();
+            let answer = connection.ask("GET", "/api/v1/log/publicKey", b"").unwrap();
+            PublicKey::from_pem(std::str::from_utf8(&answer.body).unwrap()).unwrap()
+        }
+    };
     let checker = Checker {
-        key: PublicKey::from_spki(&spki(&log_key())).unwrap(),
+        key,
+        name: kind.name(),
     };
     let key = SigningKey::from_slice(&[0x22; 32]).unwrap();
     let pem = armor::encode_label("PUBLIC KEY", &spki(&key));
@@ -370,8 +461,8 @@ fn nothing_answered_is_lost_when_the_log_is_killed() {
     // The last tree that was shown before each kill.
     let mut last_trees = Vec::new();
 
-    for round in 0..ROUNDS {
-        let server = Server::start(dir);
+    for round in 0..rounds {
+        let server = Server::start(kind, dir, beside);
         let address = server.address;
         let mut connection = Connection::new(address).unwrap();
         // Where the restart left us, before anything is added.
@@ -412,14 +503,14 @@ fn nothing_answered_is_lost_when_the_log_is_killed() {
             drop(server);
         });
         if round % 5 == 4 {
-            tear(dir, round);
+            tear(&kind.log(dir), round);
         }
         let known = known.lock().unwrap();
         last_trees.push(known.trees.last_key_value().map(|(a, b)| (*a, *b)).unwrap());
     }
 
     // The last start: all that was ever answered, and every tree ever shown.
-    let server = Server::start(dir);
+    let server = Server::start(kind, dir, beside);
     let mut connection = Connection::new(server.address).unwrap();
     let unanswered = std::mem::take(&mut known.lock().unwrap().unanswered);
     for body in &unanswered {
@@ -476,12 +567,12 @@ fn nothing_answered_is_lost_when_the_log_is_killed() {
     }
 
     assert!(
-        whole.size > ROUNDS * 4,
+        whole.size > rounds * 4,
         "too little was written: {}",
         whole.size
     );
     println!(
-        "{ROUNDS} kills, {} entries, {} trees, {} entries that nobody had an answer for, {:?}",
+        "{rounds} kills, {} entries, {} trees, {} entries that nobody had an answer for, {:?}",
         whole.size,
         trees.len(),
         known.found_again,
@@ -499,8 +590,8 @@ fn unhex(text: &str) -> merkle::Hash {
 
 #[test]
 fn a_second_process_on_the_same_log_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path());
+    let (folder, beside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Server::start(Kind::Own, folder.path(), beside.path());
     let second = Directory::open(&folder.path().join("log")).unwrap_err();
     assert!(second.to_string().contains("another process"), "{second}");
     drop(server);
