@@ -28,7 +28,7 @@ use super::{
     checkpoint::split_v1_origin,
     keys::{KeyAlgorithm, PublicKey},
     merkle::{MAX_PROOF_HASHES, leaf_hash},
-    refusal::{hex, reasons},
+    refusal::{self, hex, reasons},
 };
 
 #[cfg(test)]
@@ -764,21 +764,8 @@ fn base64(what: &'static str, text: &str) -> Result<Vec<u8>, EntryRefusal> {
 
 /// Lowercase hex only.
 fn unhex(what: &'static str, text: &str) -> Result<Vec<u8>, EntryRefusal> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte & 0x0f),
-        b'a'..=b'f' => Some((byte & 0x0f).saturating_add(9)),
-        _ => None,
-    };
-    let pair = |pair: &[u8]| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    };
-    text.as_bytes()
-        .chunks(2)
-        .map(pair)
-        .collect::<Option<_>>()
-        .ok_or(EntryRefusal::Encoding {
-            what,
-            encoding: "lowercase hex",
-        })
+    refusal::unhex(text).ok_or(EntryRefusal::Encoding {
+        what,
+        encoding: "lowercase hex",
+    })
 }

@@ -27,7 +27,7 @@ use super::{
     keys::KeyRefusal,
     merkle::{self, MerkleRefusal},
     object::{self, HashKind, ObjectKind, ObjectRefusal},
-    refusal::{Step, hex, reasons},
+    refusal::{Step, hex, reasons, unhex},
     sct::{self, SctRefusal},
     signed_data::{self, CmsRefusal, Digest, SignedMessage},
     timestamp::{self, TimestampRefusal},
@@ -1119,21 +1119,6 @@ pub fn assume(message: &SignedMessage, trust: &TrustedRoot) -> Assumed {
             at,
         },
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => byte.checked_sub(b'0'),
-        b'a'..=b'f' => byte.checked_sub(b'a')?.checked_add(10),
-        _ => None,
-    };
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-            _ => None,
-        })
-        .collect()
 }
 
 /// A time in RFC 3339, UTC.

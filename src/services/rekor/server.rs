@@ -32,7 +32,7 @@ use crate::{
         entry,
         keys::{KeyAlgorithm, PublicKey, SignatureAlgorithm},
         merkle,
-        refusal::hex,
+        refusal::{hex, unhex},
     },
     services::{
         http::{
@@ -806,22 +806,6 @@ fn index_keys(keys: Vec<String>) -> Vec<String> {
 
 fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-/// Lowercase hex only.
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
-        b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
-        _ => None,
-    };
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-            _ => None,
-        })
-        .collect()
 }
 
 #[cfg(test)]
