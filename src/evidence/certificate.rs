@@ -551,7 +551,7 @@ impl Certificate {
 /// TBSCertificate ::= SEQUENCE { version [0] EXPLICIT, serialNumber, signature,
 ///   issuer, validity, subject, subjectPublicKeyInfo, extensions [3] EXPLICIT }
 /// ```
-/// Unique identifiers ([1], [2]) are refused: RFC 5280 §4.1.2.8 has none.
+/// Unique identifiers (context tags 1 and 2) are refused: RFC 5280 §4.1.2.8 has none.
 fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
     let mut outer = Reader::new(asn1::only(der, asn1::SEQUENCE, "certificate")?.value);
     let tbs = outer.expect(asn1::SEQUENCE, "tbsCertificate")?;
