@@ -22,7 +22,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -157,7 +157,7 @@ impl Connection {
 #[test]
 #[ignore = "measures; run it alone, in release mode"]
 fn entries_a_second() {
-    let folder = tempfile::tempdir_in(".").unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
 
     let log = open(&folder.path().join("bare"));
     for threads in [1, 8, 64, 256] {
@@ -205,11 +205,12 @@ fn entries_a_second() {
     )
     .unwrap();
     let address = running.addr();
-    let publisher = Arc::clone(&log);
-    thread::spawn(move || {
-        loop {
+    let (publisher, ended) = (Arc::clone(&log), Arc::new(AtomicBool::new(false)));
+    let ending = Arc::clone(&ended);
+    let publisher = thread::spawn(move || {
+        while !ending.load(Ordering::SeqCst) {
             publisher.publish().unwrap();
-            thread::sleep(Duration::from_secs(1));
+            thread::park_timeout(Duration::from_secs(1));
         }
     });
     let mut from = 0;
@@ -251,4 +252,8 @@ fn entries_a_second() {
             &measured,
         );
     }
+    // Nothing writes into the folder any more when it is removed.
+    ended.store(true, Ordering::SeqCst);
+    publisher.thread().unpark();
+    publisher.join().unwrap();
 }
