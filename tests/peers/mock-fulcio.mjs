@@ -9,6 +9,9 @@
 // the mock will certify (it decodes tokens and does not verify them; it puts
 // the subject into an URI name). The file appears by a rename, when the server
 // already listens. The server ends with its standard input.
+//
+// package.json holds pkijs at 3.2.5: with a newer one the mock leaves the
+// signature of its SCTs empty.
 import { createHash, generateKeyPairSync, sign } from 'node:crypto';
 import { renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
