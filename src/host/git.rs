@@ -277,18 +277,27 @@ impl Repository {
         self.inner.git_dir_trust() == gix::sec::Trust::Full
     }
 
-    /// The paths by which a person would name this repository: work tree, git
-    /// directory, common directory.
+    /// The paths by which a person would name this repository: where its
+    /// configuration lies. That is the git directory; the work tree whose own
+    /// `.git` leads there; and the common directory, if the git directory is in
+    /// it. A repository can say that its work tree (`core.worktree`) or its common
+    /// directory (`commondir`) is somewhere else: that is no name of its own.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
+        let canonical = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let git_dir = canonical(self.inner.git_dir());
+        let common = canonical(self.inner.common_dir());
+        let work_tree = self.inner.workdir().map(canonical).filter(|work_tree| {
+            let link = work_tree.join(".git");
+            let leads_to = match gix::discover::path::from_gitdir_file(&link) {
+                Ok(target) => target,
+                Err(_) => link,
+            };
+            fs::canonicalize(leads_to).is_ok_and(|found| found == git_dir)
+        });
+        let common = git_dir.starts_with(&common).then_some(common);
         let mut paths: Vec<PathBuf> = Vec::new();
-        let candidates = [
-            self.inner.workdir(),
-            Some(self.inner.git_dir()),
-            Some(self.inner.common_dir()),
-        ];
-        for path in candidates.into_iter().flatten() {
-            let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        for path in [work_tree, Some(git_dir), common].into_iter().flatten() {
             if !paths.contains(&path) {
                 paths.push(path);
             }

@@ -1,7 +1,7 @@
 //! Attacks by configuration and environment (E1 to E5), and how settings reach
 //! a verdict.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use crate::{
     forge::{IDENTITY, ISSUER},
@@ -62,6 +62,91 @@ fn e1_not_through_an_include_or_a_worktree_either() {
         ])
         .ok();
     stage.verify(&id).fails(1).says("is left aside");
+}
+
+/// E1: a repository is trusted by where its configuration lies, not by where it
+/// says that its work tree or its common directory is.
+#[test]
+fn e1_a_repository_cannot_pose_as_a_trusted_one() {
+    let stage = Stage::new();
+    stage.commit("one");
+    stage
+        .git(["config", "--global", "--unset", "gitseal.trustedRoot"])
+        .ok();
+    let trusted = stage.at("trusted");
+    stage
+        .git_at(&stage.at(""), ["init", "-q", trusted.to_str().unwrap()])
+        .ok();
+    stage
+        .git_at(&trusted, ["config", "extensions.worktreeConfig", "true"])
+        .ok();
+    stage.config("gitseal.trustedRepository", trusted.to_str().unwrap());
+    stage
+        .git([
+            "config",
+            "--global",
+            "--add",
+            "gitseal.trustedRepository",
+            &format!("{}/.git", trusted.display()),
+        ])
+        .ok();
+    let trusted_root = |directory: &Path| {
+        let version = stage.gitseal_at(directory, ["version", "--json"]).ok();
+        version.json()["settings"]["trustedRoot"]["value"].clone()
+    };
+    let theirs = |name: &str| serde_json::Value::from(name);
+    // What the user meant: the repository itself, and its linked work trees.
+    stage
+        .git_at(&trusted, ["config", "gitseal.trustedRoot", "/theirs"])
+        .ok();
+    assert_eq!(trusted_root(&trusted), theirs("/theirs"));
+    stage
+        .git_at(
+            &trusted,
+            [
+                "-c",
+                "user.name=x",
+                "-c",
+                "user.email=x",
+                "commit",
+                "-q",
+                "--allow-empty",
+                "-m",
+                "x",
+            ],
+        )
+        .ok();
+    let linked = stage.at("linked");
+    stage
+        .git_at(
+            &trusted,
+            ["worktree", "add", "-q", linked.to_str().unwrap()],
+        )
+        .ok();
+    assert_eq!(trusted_root(&linked), theirs("/theirs"));
+    stage
+        .git_at(&trusted, ["config", "--unset", "gitseal.trustedRoot"])
+        .ok();
+
+    stage.local("gitseal.trustedRoot", "/evil");
+    stage.local("core.worktree", trusted.to_str().unwrap());
+    assert_eq!(trusted_root(&stage.repo()), serde_json::Value::Null);
+
+    let posing = stage.at("posing");
+    let directory = posing.join(".git");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+    fs::write(
+        directory.join("commondir"),
+        format!("{}/.git\n", trusted.display()),
+    )
+    .unwrap();
+    fs::write(
+        directory.join("config.worktree"),
+        "[gitseal]\n\ttrustedRoot = /evil\n",
+    )
+    .unwrap();
+    assert_eq!(trusted_root(&posing), serde_json::Value::Null);
 }
 
 /// E2: looking at a log must not empty a file.
