@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     cli,
-    verify::{Obstacle, Verdict, question, stopped},
+    verify::{Obstacle, Verdict, question, stopped, tag_name},
 };
 use crate::{
     evidence::{
@@ -198,6 +198,7 @@ impl Recorder {
         json!({
             "object": object.id,
             "type": object.kind.name(),
+            "tag": tag_name(object),
             "steps": steps,
             "verdict": match verdict {
                 Verdict::Good(_) => "good",

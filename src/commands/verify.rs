@@ -22,7 +22,7 @@ use crate::{
     evidence::{
         entry::LogEntry,
         identity::{Pattern, PatternRefusal, Rule, Wanted},
-        object::{self, HashKind},
+        object::{self, HashKind, ObjectKind},
         refusal::Step,
         trust::TrustedRoot,
         verify::{self, Against, Mismatch, Observer, Reason, Refusal, Silent, Subject, Verified},
@@ -30,7 +30,7 @@ use crate::{
     host::{
         git::{GitError, Object, Repository, Workspace},
         gnupg::{self, Outcome, Signer, Status},
-        settings::{RekorMode, SettingError, Settings, process_environment},
+        settings::{Origin, RekorMode, SettingError, Settings, process_environment},
         terminal::{self, Escape, Tone, escape, paint},
         trust_files::{self, Trust, TrustError},
     },
@@ -478,11 +478,26 @@ fn helper_verdict(request: &gnupg::Verify) -> Result<(Outcome, Told), Obstacle> 
     Ok((verdict.outcome(&subject), (verdict.told(), hint)))
 }
 
-/// Who may sign, by the settings of the user and the system.
+/// Who may sign, by the settings of the user and the system. An empty text takes
+/// a setting back so that another can stand in its place; where none does, as
+/// with a CI variable that was never filled, it must not mean "anybody".
 ///
 /// # Errors
-/// A pattern that is none, or half a rule.
+/// A pattern that is none, half a rule, or nothing but empty texts.
 pub fn wanted_by_settings(settings: &Settings) -> Result<Wanted, PatternRefusal> {
+    let rules = [
+        &settings.certificate_identity,
+        &settings.certificate_identity_regexp,
+        &settings.certificate_oidc_issuer,
+        &settings.certificate_oidc_issuer_regexp,
+    ];
+    if rules.iter().all(|rule| rule.value.is_none())
+        && rules.iter().any(|rule| rule.origin != Origin::Default)
+    {
+        return Err(PatternRefusal::Empty {
+            what: "certificate identity or issuer",
+        });
+    }
     let who = Who {
         certificate_identity: settings.certificate_identity.value.clone(),
         certificate_identity_regexp: settings.certificate_identity_regexp.value.clone(),
@@ -620,7 +635,11 @@ fn person(
             let report = recorder.report(&verdict, &object);
             terminal::print(&format!("{report:#}\n"))
         } else if exit == DONE {
-            terminal::print(&format!("{}\n", verdict.told()))
+            terminal::print(&format!(
+                "{}\n{}\n",
+                verdict.told(),
+                verified_object(&object)
+            ))
         } else {
             terminal::tell(&verdict.told());
             if let Some(hint) = verdict.hint(!evidence.offline) {
@@ -634,6 +653,27 @@ fn person(
         obstacle.show();
         USAGE
     })
+}
+
+/// Which object the verdict is about: the name that was asked for may mean
+/// another one by now, and a tag object may lie under a name that is not its own.
+fn verified_object(object: &Object) -> String {
+    let line = format!("gitseal: verified {} {}", object.kind, object.id);
+    match tag_name(object) {
+        Some(name) => format!(
+            "{line}, which names itself {}",
+            escape(&name, Escape::Ascii)
+        ),
+        None => line,
+    }
+}
+
+/// The name inside a tag object.
+pub(super) fn tag_name(object: &Object) -> Option<String> {
+    match object.kind {
+        ObjectKind::Commit => None,
+        ObjectKind::Tag => object::tag_view(&object.raw).ok().map(|view| view.tag),
+    }
 }
 
 impl Question {

@@ -57,6 +57,20 @@ fn i6_who_must_have_signed_has_to_be_said() {
     .says("Validated Certificate claims: true");
     stage.name_the_signer(IDENTITY);
     good(&stage, &[]).ok();
+    // Variables that were never filled take back who may sign, and name nobody.
+    let mut unfilled = Stage::new();
+    let id = unfilled.commit("one");
+    unfilled.name_the_signer(IDENTITY);
+    for name in ["IDENTITY", "OIDC_ISSUER"] {
+        unfilled
+            .environment
+            .push((format!("GITSEAL_CERTIFICATE_{name}"), String::new()));
+    }
+    unfilled
+        .git(["verify-commit", "--raw", &id])
+        .fails(1)
+        .says("[GNUPG:] ERRSIG");
+    good(&unfilled, &[]).fails(2).says("names nobody");
     // Flags replace the settings.
     good(
         &stage,

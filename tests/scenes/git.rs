@@ -196,6 +196,17 @@ fn tags() {
     stage.git(["tag", "-v", "v1"]).ok().says("A release");
     let format = "--format=%(tag) %(*objectname)";
     stage.git(["tag", "-v", format, "v1"]).ok().says("v1 ");
+    // Under another name it is a good object, and says what it is.
+    let id = stage.git(["rev-parse", "v1"]).ok().line().to_owned();
+    stage.git(["update-ref", "refs/tags/v9", &id]).ok();
+    stage
+        .gitseal(["verify-tag", "--offline", "v9"])
+        .ok()
+        .says(&format!("verified tag {id}, which names itself v1"));
+    let report = stage
+        .gitseal(["verify-tag", "--offline", "--json", "v9"])
+        .ok();
+    assert_eq!(report.json()["tag"], "v1");
     stage.name_the_signer("bob@example.test");
     stage.git(["verify-tag", "v1"]).fails(1);
     // Text after the signature is signed by nobody.

@@ -511,7 +511,7 @@ This page is printed from the table in `src/host/settings/table.rs`; a test hold
 
 A setting is looked for in three places, and the last one that has it wins: the built-in default, git's configuration, the environment. In git's configuration the order is git's own: system, global, local, worktree, `git -c`. Every setting of gitsign keeps its names; the same setting under `gitseal.*` wins over `gitsign.*`, and `GITSEAL_*` over `GITSIGN_*` over `SIGSTORE_*`.
 
-Booleans and numbers are read as git reads them: `true`, `yes`, `on`, `1` or a key without `=`; `1k` is 1024. An empty text means the default, wherever it is set, so an empty variable switches a value of the configuration off. A value that cannot be read is an error that names the key, the value and the place; so is one with a line break.
+Booleans and numbers are read as git reads them: `true`, `yes`, `on`, `1` or a key without `=`; `1k` is 1024. An empty text means the default, wherever it is set, so an empty variable switches a value of the configuration off. Where empty texts are all that is said about who may sign, that is an error: it never means anybody. A value that cannot be read is an error that names the key, the value and the place; so is one with a line break.
 
 A repository's own configuration (`.git/config`, its includes, `config.worktree`) may say which services sign, but not who is believed, which files are read or written, and which programs run. Such values are left aside with a warning, unless the user's own configuration names the repository in `gitseal.trustedRepository`. A repository that belongs to another user is not asked at all (`safe.directory`).
 
