@@ -6,7 +6,10 @@
 //! as an embedded entry; a log that answers with something else can only make a
 //! signature undecided.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use url::Url;
@@ -24,6 +27,10 @@ use crate::{
     },
 };
 
+/// How long a search may take, all its requests together: git waits for it. No
+/// request begins after it.
+pub const MAX_TIME: Duration = Duration::from_secs(120);
+
 /// Why a search gave nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
@@ -33,6 +40,14 @@ pub enum LookupError {
     /// The log cannot be asked, or answers with something else.
     #[error(transparent)]
     Rekor(#[from] RekorError),
+    /// The log is too slow.
+    #[error("after {} s the log had given {seen} of the {found} entries that it has for this certificate", MAX_TIME.as_secs())]
+    TooSlow {
+        /// Entries looked at.
+        seen: usize,
+        /// Entries found.
+        found: usize,
+    },
 }
 
 impl LookupError {
@@ -41,7 +56,7 @@ impl LookupError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unreadable(_) => None,
-            Self::Rekor(_) => Some(
+            Self::Rekor(_) | Self::TooSlow { .. } => Some(
                 "the signature does not carry its log entry, so it can only be verified with the log at hand: check the network and gitseal.rekor",
             ),
         }
@@ -64,9 +79,16 @@ pub fn find_entries(
     let message = read.message();
     let wanted = digests(subject, message.digest, &message.attributes);
     let log = RekorClient::new(http, rekor);
+    let begun = Instant::now();
     let ids = log.search(message.leaf.der())?;
     let mut found = Vec::new();
-    for id in ids.iter().take(MAX_FOUND_ENTRIES) {
+    for (seen, id) in ids.iter().take(MAX_FOUND_ENTRIES).enumerate() {
+        if begun.elapsed() >= MAX_TIME {
+            return Err(LookupError::TooSlow {
+                seen,
+                found: ids.len(),
+            });
+        }
         // The index runs ahead of nothing: an id without entry is skipped.
         let Some(entry) = log.entry(id)? else {
             continue;
