@@ -564,6 +564,30 @@ fn r_transparency_log_v2() {
     ]);
 }
 
+/// R6: a trusted log without an address has no origin that a v2 checkpoint could
+/// be of; it is not "any".
+#[test]
+fn r6_a_v2_log_without_an_address() {
+    let lab = Lab::new();
+    let mut trust = trust(&lab);
+    let mut spec = lab.spec();
+    spec.entry = Some(EntrySpec::v2(&lab.rekor2));
+    spec.timestamps = vec![lab.timestamp()];
+    let payload = commit_payload();
+    let signature = lab.sign(&payload, &spec);
+    assert_eq!(
+        verdict_on(Some(&payload), &signature, &trust, &Wanted::Unsaid),
+        "good"
+    );
+    for log in &mut trust.logs {
+        log.base_url.clear();
+    }
+    assert_eq!(
+        verdict_on(Some(&payload), &signature, &trust, &Wanted::Unsaid),
+        "5 checkpoint-origin"
+    );
+}
+
 #[test]
 fn m8_timestamps() {
     fn stamped(

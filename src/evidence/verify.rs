@@ -763,7 +763,8 @@ impl<'a, 't> Described<'a, 't> {
         }
         let expected = match self.version {
             LogKind::RekorV1 => None,
-            LogKind::RekorV2 => super::trust::host_of(&self.log.base_url),
+            // A trusted log without an address has no origin that could be its own.
+            LogKind::RekorV2 => Some(super::trust::host_of(&self.log.base_url).unwrap_or_default()),
         };
         let checkpoint = checkpoint::open(
             &proof.checkpoint,
