@@ -147,11 +147,19 @@ fn answer(request: &gnupg::Sign) -> Result<(), SignError> {
     let trust = trust_files::load(None, &settings)?;
     let services = services(&settings);
     let login = login(&settings)?;
-    let mut told = vec![("certificate authority", &services.fulcio)];
+    let mut told = vec![("certificate authority", &settings.fulcio)];
     if login.provider == Provider::Headless {
-        told.push(("issuer", settings.issuer.value.url()));
+        told.push(("issuer", &settings.issuer));
     }
-    for (who, url) in told {
+    for (who, setting) in told {
+        let url = setting.value.url();
+        if settings.is_untrusted(&setting.origin) {
+            terminal::warn(&format!(
+                "the {who} {} is this repository's choice, not yours ({}): whoever runs it can be you wherever the identity token is good. If you know it, set it with git config --global, or name the repository in gitseal.trustedRepository",
+                escape(url.as_str(), Escape::Prose),
+                escape(&setting.origin.to_string(), Escape::Prose)
+            ));
+        }
         if !is_private(url) {
             terminal::warn(&format!(
                 "the {who} has an address without TLS ({}): whoever can read the network can use the identity token",
@@ -209,6 +217,12 @@ fn services(settings: &Settings) -> Services {
 fn login(settings: &Settings) -> Result<Login, SignError> {
     let client_secret = match &settings.client_secret_file.value {
         None => None,
+        // The secret is the user's, and goes to whom the user chose.
+        Some(_) if settings.is_untrusted(&settings.issuer.origin) => {
+            return Err(SignError::Settings(
+                "clientSecretFile is set, and this repository's own configuration names the issuer that would get the secret: set gitseal.issuer with git config --global, or name the repository in gitseal.trustedRepository",
+            ));
+        }
         Some(path) => {
             let text = read_secret(path).map_err(|reason| SignError::Stream {
                 what: format!("clientSecretFile {}", path.display()),

@@ -235,6 +235,8 @@ pub struct Settings {
     pub certificate_oidc_issuer_regexp: Setting<Option<String>>,
     /// Repositories whose own configuration is trusted like the user's.
     pub trusted_repositories: Vec<String>,
+    /// Whether this repository is one of them.
+    pub trusts_repository: bool,
     /// Things to tell: settings that were left aside because a repository set
     /// them.
     pub warnings: Vec<String>,
@@ -327,6 +329,7 @@ impl Settings {
             certificate_oidc_issuer: r.text(Key::CertificateOidcIssuer)?,
             certificate_oidc_issuer_regexp: r.text(Key::CertificateOidcIssuerRegexp)?,
             trusted_repositories: r.trusted_repositories.clone(),
+            trusts_repository: r.trusts_repository,
             warnings: std::mem::take(&mut r.warnings),
             notices: std::mem::take(&mut r.notices),
             resolved: r.resolved(),
@@ -334,6 +337,13 @@ impl Settings {
         // Read for its errors only: there is one engine.
         r.flag(Key::EnableSigstoreGo)?;
         Ok(settings)
+    }
+
+    /// Whether this origin is the repository's own configuration, and the user has
+    /// not named the repository as trusted.
+    #[must_use]
+    pub fn is_untrusted(&self, origin: &Origin) -> bool {
+        origin.is_repository() && !self.trusts_repository
     }
 
     /// Each setting's name, value as text (none: unset) and origin, in the order
@@ -353,6 +363,7 @@ struct Reader<'a> {
     lookup: Option<Found>,
     home: Option<&'a Path>,
     trusted_repositories: Vec<String>,
+    trusts_repository: bool,
     warnings: Vec<String>,
     notices: Vec<String>,
 }
@@ -369,11 +380,13 @@ impl<'a> Reader<'a> {
             lookup: None,
             home,
             trusted_repositories: Vec::new(),
+            trusts_repository: false,
             warnings: Vec::new(),
             notices: Vec::new(),
         };
         reader.trusted_repositories(config)?;
         let trusted = reader.names_one_of(repository);
+        reader.trusts_repository = trusted;
         // gitsign's names first, so that ours win.
         for section in ["gitsign", "gitseal"] {
             for value in config {

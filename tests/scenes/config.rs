@@ -149,6 +149,40 @@ fn e1_a_repository_cannot_pose_as_a_trusted_one() {
     assert_eq!(trusted_root(&posing), serde_json::Value::Null);
 }
 
+/// E1: a repository may choose the services that sign, but not in silence, and
+/// it does not get the client secret.
+#[test]
+fn e1_a_repository_that_chooses_who_gets_the_token() {
+    let mut stage = Stage::new();
+    stage.commit("one");
+    stage
+        .environment
+        .push(("SIGSTORE_ID_TOKEN".into(), "no token".into()));
+    let sign = |stage: &Stage| {
+        let arguments = ["--status-fd=2", "-bsau", "key"];
+        stage.helper(&arguments, "", b"data")
+    };
+    stage.config("gitseal.fulcio", "https://ours.example");
+    let err = sign(&stage).fails(1).err;
+    assert!(!err.contains("not yours"), "{err}");
+    stage.local("gitseal.fulcio", "https://evil.example");
+    sign(&stage).fails(1).says(
+        "the certificate authority https://evil.example/ is this repository's choice, not yours",
+    );
+    stage.config("gitseal.tokenProvider", "headless");
+    stage.local("gitseal.issuer", "https://evil.example");
+    let secret = stage.home("secret");
+    fs::write(&secret, "secret").unwrap();
+    stage.config("gitseal.clientSecretFile", secret.to_str().unwrap());
+    sign(&stage)
+        .fails(2)
+        .says("names the issuer that would get the secret");
+    stage.config("gitseal.trustedRepository", stage.repo().to_str().unwrap());
+    stage.config("gitseal.tokenProvider", "envvar");
+    let err = sign(&stage).fails(1).err;
+    assert!(!err.contains("not yours"), "{err}");
+}
+
 /// E2: looking at a log must not empty a file.
 #[test]
 fn e2_a_repository_cannot_name_a_log_file() {
