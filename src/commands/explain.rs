@@ -276,12 +276,17 @@ fn explain(arguments: &cli::Explain) -> Result<u8, Obstacle> {
         .commit_or_tag(&arguments.revision)?;
     let mut recorder = Recorder::listening();
     let verdict = question.judge(&object, arguments.evidence.offline, &mut recorder)?;
-    let text = if arguments.json {
-        format!("{:#}\n", recorder.report(&verdict, &object))
+    let written = if arguments.json {
+        terminal::print_json(&recorder.report(&verdict, &object))
     } else {
-        report(&recorder, &verdict, &object, &question.trust.source)
+        terminal::print(&report(
+            &recorder,
+            &verdict,
+            &object,
+            &question.trust.source,
+        ))
     };
-    Ok(verdict.exit().max(super::written(terminal::print(&text))))
+    Ok(verdict.exit().max(super::written(written)))
 }
 
 /// The report for people.

@@ -32,7 +32,7 @@ const TAG: &str = "https://gitsign.sigstore.dev/predicate/tag/v0.1";
 /// `gitseal show`.
 pub fn run(arguments: &cli::Show) -> u8 {
     match show(arguments) {
-        Ok(Ok(statement)) => super::written(terminal::print(&format!("{statement:#}\n"))),
+        Ok(Ok(statement)) => super::written(terminal::print_json(&statement)),
         Ok(Err(refusal)) => {
             terminal::error(&escape(&refusal.to_string(), Escape::Prose), None);
             super::REFUSED

@@ -633,7 +633,7 @@ fn person(
         let exit = verdict.exit();
         let written = if json {
             let report = recorder.report(&verdict, &object);
-            terminal::print(&format!("{report:#}\n"))
+            terminal::print_json(&report)
         } else if exit == DONE {
             terminal::print(&format!(
                 "{}\n{}\n",

@@ -44,7 +44,7 @@ pub fn run(arguments: &cli::Version) -> u8 {
             "notices": settings.notices,
         });
         let report: Value = report;
-        return super::written(terminal::print(&format!("{report:#}\n")));
+        return super::written(terminal::print_json(&report));
     }
     let mut rows: Vec<Vec<String>> = settings
         .shown()

@@ -144,6 +144,32 @@ pub fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Writes JSON to standard output. Outside ASCII it holds nothing but what shows
+/// as itself: the rest (C1 controls, changes of direction, what has no width)
+/// becomes `\\uXXXX`, which reads as the same text.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_json(value: &serde_json::Value) -> io::Result<()> {
+    print(&json(value))
+}
+
+fn json(value: &serde_json::Value) -> String {
+    let written = format!("{value:#}\n");
+    let mut out = String::with_capacity(written.len());
+    for character in written.chars() {
+        // What is not ASCII, and DEL, can only be inside a string here.
+        if character == '\n' || is_plain_ascii(character) || is_visible(character) {
+            out.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    }
+    out
+}
+
 /// Writes bytes as they are to standard output, all of them or an error.
 ///
 /// # Errors
@@ -267,6 +293,19 @@ mod tests {
             "x\\u{202e}y\\u{2066}z\\u{9b}1m\\u{e0041}\\u{feff}\\u{2028}"
         );
         assert_eq!(escape_lines("a\n\tb\r\u{1b}c"), "a\n\tb\\u{d}\\u{1b}c");
+    }
+
+    #[test]
+    fn json_moves_no_cursor_and_reads_the_same() {
+        let text = "Grüße\n\u{1b}[2K\u{9b}2K\u{7f}\u{202e}x\u{e0041}\"日本";
+        let value = serde_json::json!({ "a": [text] });
+        let written = json(&value);
+        assert_eq!(
+            written,
+            "{\n  \"a\": [\n    \"Grüße\\n\\u001b[2K\\u009b2K\\u007f\\u202ex\\udb40\\udc41\\\"日本\"\n  ]\n}\n"
+        );
+        let read: serde_json::Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(read, value);
     }
 
     #[test]

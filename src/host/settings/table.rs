@@ -206,7 +206,7 @@ pub const TABLE: &[Row] = &[
         default: Some("sigstore"),
         kind: Text,
         who: Anybody,
-        doc: "The client id at the identity provider; tokens must be for it.",
+        doc: "The client id at the identity provider. The token of a login must be for it; one that the environment or a file brings is for the authority to judge.",
     },
     Row {
         key: Key::ClientSecretFile,
