@@ -14,7 +14,7 @@ use crate::{
         identity::{self, Wanted},
         refusal::Step,
         trust::TrustedRoot,
-        verify::{self, Mismatch, Observer, Reason, Refusal, Silent, Subject, Verified},
+        verify::{self, Observer, Refusal, Silent, Subject, Verified},
     },
     host::{
         git::Object,
@@ -163,6 +163,13 @@ impl Recorder {
             .collect()
     }
 
+    /// Whether what is said of this step holds only if the evidence that is missing
+    /// is as assumed.
+    fn is_assumed(&self, verdict: &Verdict, step: Step) -> bool {
+        matches!(verdict, Verdict::Undecided { .. })
+            && !self.passed.iter().any(|(passed, _)| *passed == step)
+    }
+
     /// The report as JSON. Its members are a contract.
     #[must_use]
     pub fn report(&self, verdict: &Verdict, object: &Object) -> Value {
@@ -171,7 +178,13 @@ impl Recorder {
             .steps(verdict)
             .into_iter()
             .map(|(step, ok, detail)| {
-                json!({"step": step.number(), "name": step.name(), "ok": ok, "detail": detail})
+                json!({
+                    "step": step.number(),
+                    "name": step.name(),
+                    "ok": ok,
+                    "assumed": ok.is_some() && self.is_assumed(verdict, step),
+                    "detail": detail,
+                })
             })
             .collect();
         let claimed = self.claimed.as_ref();
@@ -302,6 +315,7 @@ fn report(recorder: &Recorder, verdict: &Verdict, object: &Object, trust: &str) 
     );
     for (step, ok, detail) in recorder.steps(verdict) {
         let (mark, tone) = match ok {
+            Some(true) if recorder.is_assumed(verdict, step) => ("ok?", Tone::Warning),
             Some(true) => ("ok", Tone::Good),
             Some(false) => ("NO", Tone::Bad),
             None => ("--", Tone::Quiet),
@@ -355,9 +369,8 @@ fn report(recorder: &Recorder, verdict: &Verdict, object: &Object, trust: &str) 
                     "the log could not be asked: {}",
                     escape(&error.to_string(), Escape::Prose)
                 );
-            } else if matches!(refusal.reason, Reason::Mismatch(Mismatch::NoEntry)) {
-                out.push_str("steps 7 to 9 are shown as they would be at the certificate's begin; only the log can say whether it was used then\n");
             }
+            out.push_str("steps 7 to 9 are shown as they would be at the certificate's begin; only the log can say whether it was used then\n");
         }
     }
     let _ = writeln!(

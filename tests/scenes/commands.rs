@@ -286,7 +286,14 @@ fn explain_json() {
     }
     for step in [0, 1, 2, 6, 7, 8] {
         assert_eq!(report["steps"][step]["ok"], true, "{report}");
+        // What is said without the time is marked as such.
+        assert_eq!(report["steps"][step]["assumed"], step > 3);
     }
+    stage
+        .gitseal(["explain", "--offline"])
+        .fails(3)
+        .says("3 ok  ")
+        .says("8 ok?  ");
     // Not signed at all.
     stage.payload("three");
     let report = explain(&[]).fails(1).json();
