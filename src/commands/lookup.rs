@@ -64,8 +64,12 @@ impl LookupError {
 }
 
 /// Asks the log for the entries of this signature's certificate. Gives the entry
-/// for this object alone when there is one, else all that were looked at (at
+/// for this object alone when there is one, else those that were looked at (at
 /// most [`MAX_FOUND_ENTRIES`]), so that the verdict can say how many there were.
+///
+/// All that the search names are looked at, within [`MAX_TIME`]: a signer with a
+/// credential cache makes hundreds of entries in a certificate's ten minutes, in a
+/// rebase for example, and their order means nothing.
 ///
 /// # Errors
 ///
@@ -82,7 +86,7 @@ pub fn find_entries(
     let begun = Instant::now();
     let ids = log.search(message.leaf.der())?;
     let mut found = Vec::new();
-    for (seen, id) in ids.iter().take(MAX_FOUND_ENTRIES).enumerate() {
+    for (seen, id) in ids.iter().enumerate() {
         if begun.elapsed() >= MAX_TIME {
             return Err(LookupError::TooSlow {
                 seen,
@@ -101,7 +105,10 @@ pub fn find_entries(
         if matches {
             return Ok(vec![entry]);
         }
-        found.push(entry);
+        // Kept to be counted only.
+        if found.len() < MAX_FOUND_ENTRIES {
+            found.push(entry);
+        }
     }
     Ok(found)
 }

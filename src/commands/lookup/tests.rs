@@ -120,6 +120,31 @@ fn entries_of_other_objects_are_passed_over() {
     verdict.unwrap();
 }
 
+/// A rebase of many commits within one certificate.
+#[test]
+fn the_last_of_many_entries_is_found() {
+    let recorded = recorded("online.commit");
+    let other = self::recorded("online.tag");
+    let log = log(recorded.answers.clone(), |answers| {
+        let theirs = other.answers["index_retrieve"][0].as_str().unwrap();
+        let entry = &other.answers["entries"][theirs][theirs];
+        let leaf = &theirs[theirs.len() - 64..];
+        let ids = answers["index_retrieve"].as_array_mut().unwrap();
+        // Other objects' entries, all of which come first.
+        let more: Vec<String> = (0..200).map(|n| format!("{n:016}{leaf}")).collect();
+        ids.extend(more.iter().map(|id| id.as_str().into()));
+        for id in more {
+            // An id of another tree than the checkpoint's is refused.
+            let mut entry = entry.clone();
+            entry["verification"] = Value::Null;
+            answers["entries"][&id] = serde_json::json!({ &id: entry });
+        }
+    });
+    let (found, verdict) = judge(&recorded, &log);
+    assert_eq!(found, 1);
+    verdict.unwrap();
+}
+
 #[test]
 fn only_another_objects_entry_leaves_it_undecided() {
     let recorded = recorded("online.commit");
