@@ -432,6 +432,3 @@ fn alphabet(what: &'static str, value: &str) -> IssueError {
         value: value.chars().take(64).collect(),
     }
 }
-
-#[cfg(test)]
-mod tests {}

@@ -420,6 +420,3 @@ fn strong(key: PublicKey) -> Result<PublicKey, Refusal> {
         KeyAlgorithm::Rsa { .. } => Err(Refusal::WeakKey),
     }
 }
-
-#[cfg(test)]
-mod tests {}

@@ -393,6 +393,3 @@ impl<'de> Deserialize<'de> for Unambiguous {
         deserializer.deserialize_map(Members).map(Self)
     }
 }
-
-#[cfg(test)]
-mod tests {}

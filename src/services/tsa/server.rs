@@ -213,6 +213,3 @@ fn error(status: u16, message: &str) -> Response {
         &serde_json::json!({ "code": status, "message": message }),
     )
 }
-
-#[cfg(test)]
-mod tests {}
