@@ -398,12 +398,10 @@ pub(super) fn authorities_of(
         valid_at(ca, at)?;
         may_issue(ca, below, purpose)?;
         name_constraints(ca, leaf.sans())?;
-        match chain.get(below.saturating_add(1)) {
-            Some(next) => link(ca, next)?,
-            // The anchor is believed because it is in the trusted root; if it
-            // is self-issued, its own signature must still be right.
-            None if ca.issuer_der() == ca.subject_der() => link(ca, ca)?,
-            None => {}
+        // The last one is believed because the trusted root names it: a trust
+        // anchor's own signature proves nothing (RFC 5280 §6.1).
+        if let Some(next) = chain.get(below.saturating_add(1)) {
+            link(ca, next)?;
         }
     }
     Ok(())
