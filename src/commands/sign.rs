@@ -141,9 +141,6 @@ fn answer(request: &gnupg::Sign) -> Result<(), SignError> {
     };
     let payload = gnupg::read_payload(&source).map_err(stream("what is to be signed"))?;
     let (_, settings) = surroundings()?;
-    if settings.credential_cache.value.is_some() {
-        terminal::warn("the credential cache is not built in this version: going on without it");
-    }
     let trust = trust_files::load(None, &settings)?;
     let services = services(&settings);
     let login = login(&settings)?;

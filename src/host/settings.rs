@@ -159,6 +159,28 @@ pub enum RekorVersion {
     V2,
 }
 
+/// Which credential cache is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheMode {
+    /// The user's own, started when there is none.
+    Auto,
+    /// None.
+    Off,
+    /// The one behind this socket.
+    At(PathBuf),
+}
+
+/// Whether an identity that was not used before is shown first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfirmIdentity {
+    /// Where somebody can be asked.
+    OnTerminal,
+    /// Always; nobody to ask is a no.
+    Always,
+    /// Never.
+    Never,
+}
+
 /// A setting that cannot be used: which, its value, where it was set, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: cannot use {value:?} ({origin}): {why}")]
@@ -223,8 +245,14 @@ pub struct Settings {
     pub log_path: Setting<Option<PathBuf>>,
     /// The program that opens a browser.
     pub url_opener: Setting<Option<String>>,
-    /// The socket of the credential cache.
-    pub credential_cache: Setting<Option<PathBuf>>,
+    /// Which credential cache is used.
+    pub credential_cache: Setting<CacheMode>,
+    /// The file that holds the token.
+    pub token_file: Setting<Option<PathBuf>>,
+    /// Whether a refresh token is asked for.
+    pub refresh: Setting<bool>,
+    /// Whether a new identity is shown first.
+    pub confirm_identity: Setting<ConfirmIdentity>,
     /// Who may sign, as set by the user or the system: exactly.
     pub certificate_identity: Setting<Option<String>>,
     /// Who may sign: a pattern.
@@ -323,7 +351,17 @@ impl Settings {
             autoclose_timeout: r.number(Key::AutocloseTimeout, 1, 3600)?,
             log_path: r.path(Key::LogPath)?,
             url_opener: r.text(Key::UrlOpener)?,
-            credential_cache: r.path(Key::CredentialCache)?,
+            credential_cache: r.cache()?,
+            token_file: r.path(Key::TokenFile)?,
+            refresh: r.flag(Key::Refresh)?,
+            confirm_identity: r.choice(
+                Key::ConfirmIdentity,
+                &[
+                    ("auto", ConfirmIdentity::OnTerminal),
+                    ("true", ConfirmIdentity::Always),
+                    ("false", ConfirmIdentity::Never),
+                ],
+            )?,
             certificate_identity: r.text(Key::CertificateIdentity)?,
             certificate_identity_regexp: r.text(Key::CertificateIdentityRegexp)?,
             certificate_oidc_issuer: r.text(Key::CertificateOidcIssuer)?,
@@ -557,6 +595,18 @@ impl<'a> Reader<'a> {
         let setting = self.text(key)?;
         Ok(Setting {
             value: setting.value.map(|text| self.expand(&text)),
+            origin: setting.origin,
+        })
+    }
+
+    fn cache(&self) -> Result<Setting<CacheMode>, SettingError> {
+        let setting = self.text(Key::CredentialCache)?;
+        Ok(Setting {
+            value: match setting.value.as_deref() {
+                None | Some("auto") => CacheMode::Auto,
+                Some("off") => CacheMode::Off,
+                Some(path) => CacheMode::At(self.expand(path)),
+            },
             origin: setting.origin,
         })
     }

@@ -17,7 +17,10 @@ pub enum Key {
     RedirectUrl,
     ConnectorId,
     TokenProvider,
+    TokenFile,
     LoginHint,
+    Refresh,
+    ConfirmIdentity,
     TimestampServerUrl,
     TrustedRoot,
     FulcioRoot,
@@ -66,6 +69,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A regular expression, anchored at both ends.
     Pattern,
+    /// One of a few words, or a file name.
+    ChoiceOrPath(&'static [&'static str]),
 }
 
 impl Kind {
@@ -76,14 +81,19 @@ impl Kind {
             Self::Text => "text".to_owned(),
             Self::Boolean => "boolean".to_owned(),
             Self::Number => "number".to_owned(),
-            Self::Choice(choices) => choices
-                .iter()
-                .map(|choice| format!("`{choice}`"))
-                .collect::<Vec<_>>()
-                .join(" or "),
+            Self::Choice(choices) => words(choices),
+            Self::ChoiceOrPath(choices) => format!("{} or file", words(choices)),
             Self::Pattern => "regular expression".to_owned(),
         }
     }
+}
+
+fn words(choices: &[&str]) -> String {
+    choices
+        .iter()
+        .map(|choice| format!("`{choice}`"))
+        .collect::<Vec<_>>()
+        .join(" or ")
 }
 
 /// Whose configuration may set it.
@@ -126,7 +136,7 @@ impl Row {
     }
 }
 
-use Kind::{Boolean, Choice, Number, Path, Pattern, Text, Url};
+use Kind::{Boolean, Choice, ChoiceOrPath, Number, Path, Pattern, Text, Url};
 use WhoMaySet::{Anybody, NotTheRepository};
 
 /// All settings, in the order of the documentation.
@@ -253,7 +263,18 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Text,
         who: Anybody,
-        doc: "Where the token comes from; unset: whichever source is there.",
+        doc: "Where the identity token comes from. Unset: the first of the sources below that is there without asking anybody (a variable, a file, a CI system's or a cloud's own), then `interactive` (the browser), `device` where no browser can be opened, `oob` (a code to paste). By name: `interactive`, `device`, `oob`, `headless` (an issuer that asks nobody, such as the reference one), `envvar`, `filesystem`, `github-actions`, `gitlab`, `buildkite-agent`, `circleci`, `spiffe`, `google-workload-identity`, `google-impersonate`, `azure`, `kubernetes`.",
+    },
+    Row {
+        key: Key::TokenFile,
+        name: "tokenFile",
+        in_gitsign: false,
+        variable: "TOKEN_FILE",
+        aliases: &[],
+        default: None,
+        kind: Path,
+        who: NotTheRepository,
+        doc: "A file that holds the identity token, such as a projected service account token of Kubernetes; for the providers `filesystem`, `kubernetes` and `azure`.",
     },
     Row {
         key: Key::LoginHint,
@@ -265,6 +286,28 @@ pub const TABLE: &[Row] = &[
         kind: Text,
         who: Anybody,
         doc: "The user to log in as, where the identity provider takes a hint.",
+    },
+    Row {
+        key: Key::Refresh,
+        name: "refresh",
+        in_gitsign: false,
+        variable: "REFRESH",
+        aliases: &[],
+        default: Some("false"),
+        kind: Boolean,
+        who: NotTheRepository,
+        doc: "Ask the identity provider for a refresh token (scope `offline_access`), so that a login lasts longer than its token. It is kept in the credential cache's memory only, and without the cache it is not asked for.",
+    },
+    Row {
+        key: Key::ConfirmIdentity,
+        name: "confirmIdentity",
+        in_gitsign: false,
+        variable: "CONFIRM_IDENTITY",
+        aliases: &[],
+        default: Some("auto"),
+        kind: Choice(&["auto", "true", "false"]),
+        who: NotTheRepository,
+        doc: "Whether to show an identity, and ask, before it is written to a public log for the first time. `auto` asks where there is a terminal; `true` refuses to sign with a new identity where there is none.",
     },
     Row {
         key: Key::TimestampServerUrl,
@@ -395,7 +438,7 @@ pub const TABLE: &[Row] = &[
         default: Some("false"),
         kind: Boolean,
         who: Anybody,
-        doc: "Sign only if the committer (tagger) in the object is the identity in the certificate.",
+        doc: "Sign only if the committer (tagger) in the object is the identity in the certificate. `--match-committer` asks the same when verifying.",
     },
     Row {
         key: Key::Autoclose,
@@ -406,7 +449,7 @@ pub const TABLE: &[Row] = &[
         default: Some("true"),
         kind: Boolean,
         who: Anybody,
-        doc: "Whether the page that ends a login in the browser closes itself.",
+        doc: "Whether the page that ends a login in the browser closes itself; as in gitsign, only where `connectorID` is set.",
     },
     Row {
         key: Key::AutocloseTimeout,
@@ -447,10 +490,10 @@ pub const TABLE: &[Row] = &[
         in_gitsign: false,
         variable: "CREDENTIAL_CACHE",
         aliases: &["GITSIGN_CREDENTIAL_CACHE"],
-        default: None,
-        kind: Path,
+        default: Some("auto"),
+        kind: ChoiceOrPath(&["auto", "off"]),
         who: NotTheRepository,
-        doc: "The socket of the credential cache.",
+        doc: "The credential cache, a process that keeps a login for the minutes that its certificate lives, and signs on request. `auto` starts it when it is first needed; `off` makes a key and a certificate for each signature; a file name is the socket of one that runs, or is started, there.",
     },
     Row {
         key: Key::TrustedRepository,
