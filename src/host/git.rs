@@ -21,6 +21,8 @@ use gix::bstr::{BString, ByteSlice as _};
 
 use crate::evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
 
+pub mod push;
+
 /// The longest chain of tags of tags that is followed.
 pub const MAX_TAG_DEPTH: usize = 16;
 /// The most object directories that the environment may name.

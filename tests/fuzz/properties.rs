@@ -25,6 +25,7 @@ use gitseal::evidence::signed_data;
 use gitseal::evidence::timestamp;
 use gitseal::evidence::trust::TrustedRoot;
 use gitseal::evidence::verify::{self, Against, Silent, Subject};
+use gitseal::host::git::push;
 
 use crate::seeds;
 
@@ -32,12 +33,13 @@ use crate::seeds;
 pub type Property = fn(&[u8]);
 
 /// Every target: its name and its property.
-pub const ALL: [(&str, Property); 10] = [
+pub const ALL: [(&str, Property); 11] = [
     ("armor", armor),
     ("certificate", certificate),
     ("checkpoint", checkpoint),
     ("cms", cms),
     ("entry", entry),
+    ("hook", hook),
     ("object", object),
     ("signature", signature),
     ("timestamp", timestamp),
@@ -57,6 +59,64 @@ pub fn armor(data: &[u8]) {
     // The body, to a reader of its own.
     let body: String = printed.lines().filter(|l| !l.starts_with('-')).collect();
     assert_eq!(body, STANDARD.encode(&der));
+}
+
+/// `[hash and hook] lines`: what is accepted prints back identically, each name
+/// is one that `gix` takes for a reference too, and no name is there twice.
+pub fn hook(data: &[u8]) {
+    let Some((&flag, lines)) = data.split_first() else {
+        return;
+    };
+    let hash = if flag & 1 == 0 {
+        HashKind::Sha1
+    } else {
+        HashKind::Sha256
+    };
+    let zero = "0".repeat(hash.hex_length());
+    let text = |id: Option<gix::ObjectId>| id.map_or_else(|| zero.clone(), |id| id.to_string());
+    let receives = flag & 2 == 0;
+    let read = if receives {
+        push::receive(lines, hash, 1000)
+    } else {
+        push::send(lines, hash, 1000)
+    };
+    let Ok(updates) = read else { return };
+    let mut rest = lines;
+    let mut names = BTreeSet::new();
+    for update in &updates {
+        let end = rest.iter().position(|&b| b == b'\n').unwrap() + 1;
+        let (line, after) = rest.split_at(end);
+        rest = after;
+        let (old, new) = (text(update.old), text(update.new));
+        assert!(update.old.is_some() || update.new.is_some());
+        if receives {
+            let printed = [
+                old.as_bytes(),
+                b" ",
+                new.as_bytes(),
+                b" ",
+                &update.name,
+                b"\n",
+            ]
+            .concat();
+            assert_eq!(line, printed);
+        } else {
+            let tail = [
+                b" ",
+                new.as_bytes(),
+                b" ",
+                &update.name,
+                b" ",
+                old.as_bytes(),
+                b"\n",
+            ]
+            .concat();
+            assert!(line.ends_with(&tail));
+        }
+        assert!(gix::refs::FullName::try_from(update.name.clone()).is_ok());
+        assert!(names.insert(update.name.clone()));
+    }
+    assert!(rest.is_empty());
 }
 
 /// `[kind and hash] raw`: an accepted object joins back to its raw bytes, and

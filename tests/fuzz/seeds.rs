@@ -145,6 +145,26 @@ pub fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
             }
         }
     }
+    for (flag, digits) in [(0_u8, 40), (1, 64)] {
+        let id = |digit: &str| digit.repeat(digits);
+        let (a, b, none) = (id("a"), id("5"), id("0"));
+        add(
+            "hook",
+            format!(
+                "{}{none} {a} refs/heads/main\n{a} {b} refs/tags/v1.0\n{b} {none} refs/notes/commits\n",
+                char::from(flag)
+            )
+            .into_bytes(),
+        );
+        add(
+            "hook",
+            format!(
+                "{}refs/heads/main {a} refs/heads/main {b}\n(delete) {none} refs/heads/x {a}\nHEAD@{{1 day ago}} {a} refs/for/main {none}\n",
+                char::from(flag | 2)
+            )
+            .into_bytes(),
+        );
+    }
     // Shapes that no recorded vector has.
     add(
         "checkpoint",

@@ -1,0 +1,548 @@
+//! What git tells a hook about a push: the lines on standard input of
+//! `pre-receive` and `pre-push`, the arguments of `update`, and the names of
+//! references in them.
+//!
+//! ```text
+//! pre-receive   OLD SP NEW SP REF LF                        (githooks(5))
+//! pre-push      LOCAL-REF SP LOCAL-ID SP REF SP REMOTE-ID LF
+//! ```
+//!
+//! The reader is strict: git writes these lines, so whatever it would not write
+//! is refused, and nothing is guessed.
+//!
+//! *Not checked here:* whether the objects exist (`range.rs`), and what may
+//! happen to a reference (`policy/`).
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
+use std::collections::HashSet;
+
+use gix::bstr::{BStr, BString, ByteSlice as _};
+
+use crate::evidence::object::HashKind;
+
+/// The most references that one push may change, unless a setting says
+/// otherwise.
+pub const MAX_UPDATES: usize = 100_000;
+/// The longest name of a reference, in bytes. File systems allow less.
+pub const MAX_REF_NAME: usize = 1024;
+/// The longest line: four parts, of which one may be an expression that somebody
+/// typed.
+pub const MAX_LINE: usize = 8192;
+
+/// Why the lines are not what git writes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LineRefusal {
+    /// Longer than all lines together may be.
+    #[error("more than {max} bytes about the push")]
+    TooLong {
+        /// How many are read.
+        max: usize,
+    },
+    /// More references than may be changed at once.
+    #[error("the push changes more than {max} references")]
+    TooMany {
+        /// How many may be changed.
+        max: usize,
+    },
+    /// A line that is too long to be one.
+    #[error("line {line} has {bytes} bytes, more than {MAX_LINE}")]
+    LineLength {
+        /// Counted from 1.
+        line: usize,
+        /// Its length.
+        bytes: usize,
+    },
+    /// The last line does not end.
+    #[error("line {line} does not end with a line feed")]
+    Unterminated {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// A NUL.
+    #[error("line {line} holds a NUL")]
+    Nul {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// Not the parts that git writes.
+    #[error("line {line} has not the {parts} parts that git writes")]
+    Parts {
+        /// Counted from 1.
+        line: usize,
+        /// How many git writes.
+        parts: usize,
+    },
+    /// Not an object id.
+    #[error("line {line}: {found:?} is no object id of {digits} lower-case hex digits")]
+    Id {
+        /// Counted from 1.
+        line: usize,
+        /// What is there.
+        found: String,
+        /// Digits of an id in this repository.
+        digits: usize,
+    },
+    /// Not the name of a reference.
+    #[error("line {line}: {found:?} is no name of a reference: {reason}")]
+    Name {
+        /// Counted from 1.
+        line: usize,
+        /// What is there.
+        found: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// From nothing to nothing.
+    #[error("line {line} neither makes nor deletes nor changes {found:?}")]
+    Nothing {
+        /// Counted from 1.
+        line: usize,
+        /// The reference.
+        found: String,
+    },
+    /// One reference, twice.
+    #[error("line {line} is the second one about {found:?}")]
+    Twice {
+        /// Counted from 1.
+        line: usize,
+        /// The reference.
+        found: String,
+    },
+}
+
+/// One reference that a push changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    /// What it points at before; nothing: it is not there.
+    pub old: Option<gix::ObjectId>,
+    /// What it is to point at; nothing: it is to be deleted.
+    pub new: Option<gix::ObjectId>,
+    /// Its full name.
+    pub name: BString,
+}
+
+/// What part of the name space a reference is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Space {
+    /// `refs/heads/`.
+    Branch,
+    /// `refs/tags/`.
+    Tag,
+    /// `refs/replace/`: shows git another object under the same name.
+    Replace,
+    /// `refs/notes/`: text beside commits, in no commit of a branch.
+    Notes,
+    /// `refs/for/`, `refs/drafts/`, `refs/publish/`: where a review server takes
+    /// pushes that it then turns into something else.
+    Review,
+    /// `refs/pull/`, `refs/merge-requests/`, `refs/changes/`,
+    /// `refs/keep-around/`, `refs/environments/`, `refs/pipelines/`: what servers
+    /// write, and nobody else should.
+    Server,
+    /// Anything else under `refs/`.
+    Other,
+}
+
+impl Space {
+    /// Where `name` is.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Self {
+        const SPACES: [(&[u8], Space); 13] = [
+            (b"refs/heads/", Space::Branch),
+            (b"refs/tags/", Space::Tag),
+            (b"refs/replace/", Space::Replace),
+            (b"refs/notes/", Space::Notes),
+            (b"refs/for/", Space::Review),
+            (b"refs/drafts/", Space::Review),
+            (b"refs/publish/", Space::Review),
+            (b"refs/pull/", Space::Server),
+            (b"refs/merge-requests/", Space::Server),
+            (b"refs/changes/", Space::Server),
+            (b"refs/keep-around/", Space::Server),
+            (b"refs/environments/", Space::Server),
+            (b"refs/pipelines/", Space::Server),
+        ];
+        SPACES
+            .iter()
+            .find(|(prefix, _)| name.starts_with(prefix))
+            .map_or(Self::Other, |(_, space)| *space)
+    }
+}
+
+/// Reads what git writes to `pre-receive`.
+///
+/// # Errors
+/// The first thing that git would not write, or a limit.
+pub fn receive(input: &[u8], hash: HashKind, most: usize) -> Result<Vec<Update>, LineRefusal> {
+    read(input, most, |line, number| {
+        let mut parts = line.splitn(3, |&byte| byte == b' ');
+        let (Some(old), Some(new), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(LineRefusal::Parts {
+                line: number,
+                parts: 3,
+            });
+        };
+        update(old, new, name, hash, number)
+    })
+}
+
+/// Reads what git writes to `pre-push`: the changes as the remote will see them.
+///
+/// # Errors
+/// The first thing that git would not write, or a limit.
+pub fn send(input: &[u8], hash: HashKind, most: usize) -> Result<Vec<Update>, LineRefusal> {
+    read(input, most, |line, number| {
+        // The first part is what somebody typed, and may hold spaces.
+        let mut parts = line.rsplitn(4, |&byte| byte == b' ');
+        let (Some(old), Some(name), Some(new), Some(_)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(LineRefusal::Parts {
+                line: number,
+                parts: 4,
+            });
+        };
+        update(old, new, name, hash, number)
+    })
+}
+
+/// Reads the arguments of `update`.
+///
+/// # Errors
+/// As [`receive`].
+pub fn argument(
+    name: &[u8],
+    old: &[u8],
+    new: &[u8],
+    hash: HashKind,
+) -> Result<Update, LineRefusal> {
+    update(old, new, name, hash, 1)
+}
+
+fn read(
+    input: &[u8],
+    most: usize,
+    mut one: impl FnMut(&[u8], usize) -> Result<Update, LineRefusal>,
+) -> Result<Vec<Update>, LineRefusal> {
+    let mut updates: Vec<Update> = Vec::new();
+    let mut seen: HashSet<BString> = HashSet::new();
+    for (index, whole) in input.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let number = index.saturating_add(1);
+        if updates.len() >= most {
+            return Err(LineRefusal::TooMany { max: most });
+        }
+        if whole.len() > MAX_LINE {
+            return Err(LineRefusal::LineLength {
+                line: number,
+                bytes: whole.len(),
+            });
+        }
+        let Some(line) = whole.strip_suffix(b"\n") else {
+            return Err(LineRefusal::Unterminated { line: number });
+        };
+        if line.contains(&0) {
+            return Err(LineRefusal::Nul { line: number });
+        }
+        let update = one(line, number)?;
+        if !seen.insert(update.name.clone()) {
+            return Err(LineRefusal::Twice {
+                line: number,
+                found: shown(&update.name),
+            });
+        }
+        updates.push(update);
+    }
+    Ok(updates)
+}
+
+fn update(
+    old: &[u8],
+    new: &[u8],
+    name: &[u8],
+    hash: HashKind,
+    line: usize,
+) -> Result<Update, LineRefusal> {
+    let old = id(old, hash, line)?;
+    let new = id(new, hash, line)?;
+    if let Err(reason) = check_name(name) {
+        return Err(LineRefusal::Name {
+            line,
+            found: shown(name),
+            reason,
+        });
+    }
+    if old.is_none() && new.is_none() {
+        return Err(LineRefusal::Nothing {
+            line,
+            found: shown(name),
+        });
+    }
+    Ok(Update {
+        old,
+        new,
+        name: BString::from(name),
+    })
+}
+
+/// An id; all zeros: none.
+fn id(text: &[u8], hash: HashKind, line: usize) -> Result<Option<gix::ObjectId>, LineRefusal> {
+    let digits = hash.hex_length();
+    let is_id = text.len() == digits
+        && text
+            .iter()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match gix::ObjectId::from_hex(text) {
+        Ok(id) if is_id => Ok((!id.is_null()).then_some(id)),
+        _ => Err(LineRefusal::Id {
+            line,
+            found: shown(text),
+            digits,
+        }),
+    }
+}
+
+fn shown(bytes: &[u8]) -> String {
+    const MOST: usize = 80;
+    let cut = bytes.get(..MOST).unwrap_or(bytes);
+    BStr::new(cut).to_str_lossy().into_owned()
+}
+
+/// Checks the full name of a reference: `git-check-ref-format(1)`, the numbered
+/// rules, and that it is under `refs/`.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn check_name(name: &[u8]) -> Result<(), &'static str> {
+    if name.len() > MAX_REF_NAME {
+        return Err("it is too long");
+    }
+    let Some(rest) = name.strip_prefix(b"refs/") else {
+        return Err("it is not under refs/");
+    };
+    for component in rest.split(|&byte| byte == b'/') {
+        if component.is_empty() {
+            return Err("a part of it is empty");
+        }
+        if component.starts_with(b".") {
+            return Err("a part of it begins with a dot");
+        }
+        if component.ends_with(b".lock") {
+            return Err("a part of it ends with .lock");
+        }
+    }
+    if name.find(b"..").is_some() {
+        return Err("it holds two dots in a row");
+    }
+    if name.find(b"@{").is_some() {
+        return Err("it holds @{");
+    }
+    if name.ends_with(b".") {
+        return Err("it ends with a dot");
+    }
+    if name.iter().any(|&byte| byte < 0x20 || byte == 0x7f) {
+        return Err("it holds a control character");
+    }
+    if name
+        .iter()
+        .any(|byte| matches!(byte, b' ' | b'~' | b'^' | b':' | b'?' | b'*' | b'[' | b'\\'))
+    {
+        return Err("it holds one of space ~ ^ : ? * [ and backslash");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    const ZERO: &str = "0000000000000000000000000000000000000000";
+
+    fn lines(text: &str) -> Result<Vec<Update>, LineRefusal> {
+        receive(text.as_bytes(), HashKind::Sha1, 3)
+    }
+
+    #[test]
+    fn what_git_writes_is_read() {
+        let read = lines(&format!(
+            "{ZERO} {A} refs/heads/neu\n{A} {ZERO} refs/heads/alt\n{A} {B} refs/tags/v1\n"
+        ))
+        .unwrap();
+        assert_eq!(read.len(), 3);
+        assert_eq!(
+            (read[0].old, read[0].new.map(|id| id.to_string())),
+            (None, Some(A.to_owned()))
+        );
+        assert_eq!(
+            (read[1].new, Space::of(&read[1].name)),
+            (None, Space::Branch)
+        );
+        assert_eq!(read[2].name, "refs/tags/v1");
+        assert_eq!(lines("").unwrap(), []);
+        let long = "c".repeat(64);
+        let read = receive(
+            format!("{long} {} refs/heads/x\n", "d".repeat(64)).as_bytes(),
+            HashKind::Sha256,
+            1,
+        );
+        assert_eq!(read.unwrap()[0].old.unwrap().to_string(), long);
+    }
+
+    #[test]
+    fn what_git_would_not_write_is_refused() {
+        let refused = |text: String| lines(&text).unwrap_err();
+        assert!(matches!(
+            refused(format!("{A} {B} refs/heads/x")),
+            LineRefusal::Unterminated { line: 1 }
+        ));
+        assert!(matches!(
+            refused(format!("{A} {B}\n")),
+            LineRefusal::Parts { line: 1, parts: 3 }
+        ));
+        for id in [
+            "",
+            "abc",
+            &A.to_uppercase(),
+            &"a".repeat(64),
+            &format!("+{}", &A[1..]),
+        ] {
+            assert!(
+                matches!(
+                    refused(format!("{id} {B} refs/heads/x\n")),
+                    LineRefusal::Id { digits: 40, .. }
+                ),
+                "{id}"
+            );
+        }
+        for name in [
+            "HEAD",
+            "main",
+            "refs/",
+            "refs//x",
+            "refs/heads/",
+            "refs/heads/.x",
+            "refs/heads/x.lock",
+            "refs/heads/x.lock/y",
+            "refs/heads/a..b",
+            "refs/heads/x.",
+            "refs/heads/a b",
+            "refs/heads/a\tb",
+            "refs/heads/\u{7f}",
+            "refs/heads/a~1",
+            "refs/heads/^x",
+            "refs/heads/a:b",
+            "refs/heads/*",
+            "refs/heads/a?",
+            "refs/heads/[x]",
+            "refs/heads/a\\b",
+            "refs/heads/@{x",
+            " refs/heads/x",
+            "refs/heads/x\r",
+            "../refs/heads/x",
+        ] {
+            assert!(
+                matches!(
+                    refused(format!("{A} {B} {name}\n")),
+                    LineRefusal::Name { .. }
+                ),
+                "{name:?}"
+            );
+        }
+        assert!(matches!(
+            refused(format!("{A} {B} refs/heads/x\0y\n")),
+            LineRefusal::Nul { line: 1 }
+        ));
+        assert!(matches!(
+            refused(format!("{ZERO} {ZERO} refs/heads/x\n")),
+            LineRefusal::Nothing { .. }
+        ));
+        assert!(matches!(
+            refused(format!("{A} {B} refs/heads/x\n{B} {A} refs/heads/x\n")),
+            LineRefusal::Twice { line: 2, .. }
+        ));
+        assert!(matches!(
+            refused(format!("{A} {B} refs/heads/{}\n", "x".repeat(MAX_LINE))),
+            LineRefusal::LineLength { line: 1, .. }
+        ));
+        assert!(matches!(
+            refused(format!("{A} {B} refs/heads/{}\n", "x".repeat(MAX_REF_NAME))),
+            LineRefusal::Name { .. }
+        ));
+        let four: String = (0..4)
+            .map(|n| format!("{A} {B} refs/heads/{n}\n"))
+            .collect();
+        assert_eq!(refused(four), LineRefusal::TooMany { max: 3 });
+        assert!(matches!(
+            refused("\n".to_owned()),
+            LineRefusal::Parts { .. }
+        ));
+    }
+
+    #[test]
+    fn names_that_git_takes_are_taken() {
+        for name in [
+            "refs/heads/main",
+            "refs/stash",
+            "refs/heads/a@b",
+            "refs/heads/@",
+            "refs/heads/a.b",
+            "refs/heads/a{b}",
+            "refs/heads/-x",
+            "refs/heads/\u{fc}",
+            "refs/heads/x.lockx",
+        ] {
+            assert_eq!(check_name(name.as_bytes()), Ok(()), "{name}");
+        }
+        assert_eq!(check_name(b"refs/heads/\xff"), Ok(()));
+    }
+
+    #[test]
+    fn a_local_expression_may_hold_spaces() {
+        let read = send(
+            format!(
+                "HEAD@{{1 day ago}} {A} refs/heads/x {B}\n(delete) {ZERO} refs/heads/y {A}\nrefs/heads/z {A} refs/heads/z {ZERO}\n"
+            )
+            .as_bytes(),
+            HashKind::Sha1,
+            9,
+        )
+        .unwrap();
+        assert_eq!(read[0].new.unwrap().to_string(), A);
+        assert_eq!(read[0].old.unwrap().to_string(), B);
+        assert_eq!((read[1].new, read[2].old), (None, None));
+        assert!(
+            send(
+                format!("{A} refs/heads/x {B}\n").as_bytes(),
+                HashKind::Sha1,
+                9
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn spaces_of_names() {
+        for (name, space) in [
+            ("refs/heads/a", Space::Branch),
+            ("refs/tags/a", Space::Tag),
+            ("refs/replace/a", Space::Replace),
+            ("refs/notes/a", Space::Notes),
+            ("refs/for/main", Space::Review),
+            ("refs/pull/1/head", Space::Server),
+            ("refs/headsx/a", Space::Other),
+            ("refs/stash", Space::Other),
+        ] {
+            assert_eq!(Space::of(name.as_bytes()), space, "{name}");
+        }
+    }
+}
