@@ -21,6 +21,7 @@ use gix::bstr::{BString, ByteSlice as _};
 
 use crate::evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
 
+pub mod changes;
 pub mod push;
 
 /// The longest chain of tags of tags that is followed.
@@ -434,15 +435,7 @@ impl Repository {
         name: &str,
         wanted: &'static str,
     ) -> Result<(ObjectKind, Vec<u8>), GitError> {
-        let unreadable = |error: gix::Error| GitError::Unreadable {
-            id: id.to_string(),
-            why: words(&error),
-        };
-        let header = self
-            .inner
-            .try_find_header(id)
-            .map_err(unreadable)?
-            .ok_or_else(|| GitError::Missing { id: id.to_string() })?;
+        let header = self.header(id)?;
         let kind = match header.kind() {
             gix::objs::Kind::Commit => ObjectKind::Commit,
             gix::objs::Kind::Tag => ObjectKind::Tag,
@@ -460,12 +453,49 @@ impl Repository {
                 bytes: header.size(),
             });
         }
-        let stored = self.inner.find_object(id).map_err(unreadable)?;
-        let found = gix::objs::compute_hash(id.kind(), stored.kind, &stored.data);
-        match found {
-            Ok(found) if found == id && stored.kind == header.kind() => {
-                Ok((kind, stored.detach().data))
-            }
+        Ok((kind, self.hashed(id, header.kind())?))
+    }
+
+    /// The bytes of a tree, hashed again.
+    fn raw_tree(&self, id: gix::ObjectId) -> Result<Vec<u8>, GitError> {
+        let header = self.header(id)?;
+        if header.kind() != gix::objs::Kind::Tree {
+            return Err(GitError::Kind {
+                name: id.to_string(),
+                found: header.kind().to_string(),
+                wanted: "tree",
+            });
+        }
+        if header.size() > changes::MAX_TREE {
+            return Err(GitError::TooLarge {
+                id: id.to_string(),
+                bytes: header.size(),
+            });
+        }
+        self.hashed(id, header.kind())
+    }
+
+    fn header(&self, id: gix::ObjectId) -> Result<gix::odb::find::Header, GitError> {
+        self.inner
+            .try_find_header(id)
+            .map_err(|error| GitError::Unreadable {
+                id: id.to_string(),
+                why: words(&error),
+            })?
+            .ok_or_else(|| GitError::Missing { id: id.to_string() })
+    }
+
+    /// The bytes of an object of this kind, hashed again.
+    fn hashed(&self, id: gix::ObjectId, kind: gix::objs::Kind) -> Result<Vec<u8>, GitError> {
+        let stored = self
+            .inner
+            .find_object(id)
+            .map_err(|error| GitError::Unreadable {
+                id: id.to_string(),
+                why: words(&error),
+            })?;
+        match gix::objs::compute_hash(id.kind(), stored.kind, &stored.data) {
+            Ok(found) if found == id && stored.kind == kind => Ok(stored.detach().data),
             Ok(found) => Err(GitError::Damaged {
                 id: id.to_string(),
                 found: found.to_string(),

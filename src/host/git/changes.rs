@@ -1,0 +1,436 @@
+//! Which paths a commit changes: two trees or more, read raw and side by side,
+//! without looking into any file.
+//!
+//! *An ordinary commit* is held against its parent, a root commit against
+//! nothing. *A merge* answers for what it adds to what its parents bring: of the
+//! paths that differ from its first parent, those
+//!
+//! - that differ from every other parent as well, or
+//! - that are again as they were in the merge base, though the first parent had
+//!   changed them: taking back somebody's change is a change.
+//!
+//! What a merge merely brings in from another parent was changed by the commits
+//! over there, and they answer for it.
+//!
+//! Trees are read strictly: entries in git's order, no name twice, no name that
+//! a path could be hidden in. `gitformat-pack(5)` and git's `fsck.c`.
+//!
+//! *Not checked here:* what a path allows (`policy/`), what a file holds.
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
+use std::cmp::Ordering;
+
+use gix::bstr::{BString, ByteSlice as _};
+
+use super::{GitError, Repository};
+
+/// The most paths that one commit may change.
+pub const MAX_CHANGES: usize = 500_000;
+/// The most trees that are read for one commit.
+pub const MAX_TREES: usize = 500_000;
+/// The deepest path, in directories. git's own limit is 2048 (`core.maxTreeDepth`).
+pub const MAX_DEPTH: usize = 2048;
+/// The most bytes of one tree.
+pub const MAX_TREE: u64 = 64 * 1024 * 1024;
+
+/// Why it cannot be said what a commit changes.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// A tree cannot be read.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// A tree that two readers would read differently.
+    #[error("tree {id} is malformed at byte {at}: {reason}")]
+    Tree {
+        /// Hex.
+        id: String,
+        /// Where.
+        at: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// More changes than are looked at.
+    #[error("more than {most} {what} for one commit")]
+    TooMuch {
+        /// The limit.
+        most: usize,
+        /// Of what.
+        what: &'static str,
+    },
+}
+
+/// What happened to a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// It was not there.
+    Added,
+    /// It has other content, or is another kind of file.
+    Modified,
+    /// It is no longer there.
+    Deleted,
+}
+
+/// A path that a commit changes: a file, a symbolic link or a submodule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// From the top, with `/` between its parts; any bytes but NUL.
+    pub path: BString,
+    /// What happened to it.
+    pub how: Change,
+}
+
+/// The trees of a commit and of what it is held against.
+#[derive(Debug, Clone, Default)]
+pub struct Trees {
+    /// The commit's own.
+    pub result: Option<gix::ObjectId>,
+    /// The first parent's; none for a root commit.
+    pub first: Option<gix::ObjectId>,
+    /// The other parents'.
+    pub others: Vec<gix::ObjectId>,
+    /// Those of the merge bases, where there are other parents; none where the
+    /// histories have nothing in common.
+    pub bases: Vec<gix::ObjectId>,
+}
+
+/// What stands under a name: the same name may not be file and directory at once,
+/// but it may be one here and the other there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry<'a> {
+    name: &'a [u8],
+    is_tree: bool,
+    mode: u32,
+    id: gix::ObjectId,
+}
+
+impl Entry<'_> {
+    /// git's order of the entries of a tree: a directory as if its name ended
+    /// with a slash.
+    fn order(&self, other: &Entry<'_>) -> Ordering {
+        let end = |is_tree: bool| is_tree.then_some(b'/');
+        self.name
+            .iter()
+            .copied()
+            .chain(end(self.is_tree))
+            .cmp(other.name.iter().copied().chain(end(other.is_tree)))
+    }
+}
+
+const TREE: u32 = 0o040_000;
+
+/// Reads a tree.
+fn entries<'a>(raw: &'a [u8], digest: usize) -> Result<Vec<Entry<'a>>, (usize, &'static str)> {
+    let mut rest = raw;
+    let mut list: Vec<Entry<'a>> = Vec::new();
+    while !rest.is_empty() {
+        let at = raw.len().saturating_sub(rest.len());
+        let fault = |reason| (at, reason);
+        let (mode, after) = rest
+            .split_once_str(" ")
+            .ok_or_else(|| fault("a mode without end"))?;
+        let is_octal = mode.iter().all(|byte| matches!(byte, b'0'..=b'7'));
+        let mode = std::str::from_utf8(mode)
+            .ok()
+            .filter(|mode| is_octal && matches!(mode.len(), 5 | 6) && !mode.starts_with('0'))
+            .and_then(|mode| u32::from_str_radix(mode, 8).ok())
+            .ok_or_else(|| fault("a mode that git does not write"))?;
+        // Directory, file, symbolic link, submodule.
+        if !matches!(mode & 0o170_000, TREE | 0o100_000 | 0o120_000 | 0o160_000) {
+            return Err(fault("a mode of no kind of file"));
+        }
+        let (name, after) = after
+            .split_once_str("\0")
+            .ok_or_else(|| fault("a name without end"))?;
+        if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') {
+            return Err(fault("a name that is no name of a file"));
+        }
+        let (id, after) = after
+            .split_at_checked(digest)
+            .ok_or_else(|| fault("an object id that is cut off"))?;
+        let id = gix::ObjectId::try_from(id).map_err(|_| fault("no object id"))?;
+        let entry = Entry {
+            name,
+            is_tree: mode == TREE,
+            mode,
+            id,
+        };
+        if let Some(last) = list.last()
+            && last.order(&entry) != Ordering::Less
+        {
+            return Err(fault("names out of order, or one of them twice"));
+        }
+        // As a file further up: `a`, `a.b`, `a/`.
+        if entry.is_tree && find(&list, name, false).is_some() {
+            return Err(fault("a name that is both a file and a directory"));
+        }
+        list.push(entry);
+        rest = after;
+    }
+    Ok(list)
+}
+
+fn find<'a>(list: &[Entry<'a>], name: &[u8], is_tree: bool) -> Option<Entry<'a>> {
+    let wanted = Entry {
+        name,
+        is_tree,
+        mode: 0,
+        id: gix::ObjectId::null(gix::hash::Kind::Sha1),
+    };
+    let at = list.binary_search_by(|entry| entry.order(&wanted)).ok()?;
+    list.get(at).copied()
+}
+
+fn same_name<'a>(list: &[Entry<'a>], as_this: &Entry<'_>) -> Option<Entry<'a>> {
+    find(list, as_this.name, as_this.is_tree)
+}
+
+/// A directory that is still to be compared: what is there in each of the trees.
+struct Task {
+    path: BString,
+    depth: usize,
+    result: Option<gix::ObjectId>,
+    first: Option<gix::ObjectId>,
+    others: Vec<Option<gix::ObjectId>>,
+    bases: Vec<Option<gix::ObjectId>>,
+}
+
+impl Repository {
+    /// The paths that a commit changes, in no particular order.
+    ///
+    /// # Errors
+    /// A tree is absent, damaged, malformed, or there is more than the limits
+    /// allow.
+    pub fn changes(&self, trees: &Trees) -> Result<Vec<Changed>, ChangeError> {
+        let is_merge = !trees.others.is_empty();
+        let mut bases: Vec<Option<gix::ObjectId>> = trees.bases.iter().copied().map(Some).collect();
+        if is_merge && bases.is_empty() {
+            // Nothing in common: the base is the empty tree.
+            bases.push(None);
+        }
+        let mut tasks = vec![Task {
+            path: BString::default(),
+            depth: 0,
+            others: trees.others.iter().copied().map(Some).collect(),
+            bases,
+            result: trees.result,
+            first: trees.first,
+        }];
+        let mut changed = Vec::new();
+        let mut read = 0_usize;
+        while let Some(task) = tasks.pop() {
+            if task.result == task.first {
+                continue;
+            }
+            if task.depth > MAX_DEPTH {
+                return Err(ChangeError::TooMuch {
+                    most: MAX_DEPTH,
+                    what: "directories in one path",
+                });
+            }
+            read = read
+                .saturating_add(2)
+                .saturating_add(task.others.len())
+                .saturating_add(task.bases.len());
+            if read > MAX_TREES {
+                return Err(ChangeError::TooMuch {
+                    most: MAX_TREES,
+                    what: "directories",
+                });
+            }
+            self.compare(&task, &mut tasks, &mut changed)?;
+        }
+        Ok(changed)
+    }
+
+    /// Compares one directory, and notes those below it.
+    fn compare(
+        &self,
+        task: &Task,
+        tasks: &mut Vec<Task>,
+        changed: &mut Vec<Changed>,
+    ) -> Result<(), ChangeError> {
+        let result = self.tree(task.result)?;
+        let first = self.tree(task.first)?;
+        let others = self.trees(&task.others)?;
+        let bases = self.trees(&task.bases)?;
+        let result = self.entries(task.result, &result)?;
+        let first = self.entries(task.first, &first)?;
+        let others = self.all_entries(&task.others, &others)?;
+        let bases = self.all_entries(&task.bases, &bases)?;
+        for (now, before) in side_by_side(&result, &first) {
+            let Some(any) = now.or(before) else { continue };
+            let same = |a: Option<Entry<'_>>, b: Option<Entry<'_>>| match (a, b) {
+                (None, None) => true,
+                (Some(a), Some(b)) => a.mode == b.mode && a.id == b.id,
+                _ => false,
+            };
+            if same(now, before) {
+                continue;
+            }
+            let mut path = task.path.clone();
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(any.name);
+            if any.is_tree {
+                let ids = |lists: &[Vec<Entry<'_>>]| -> Vec<Option<gix::ObjectId>> {
+                    lists
+                        .iter()
+                        .map(|list| same_name(list, &any).map(|entry| entry.id))
+                        .collect()
+                };
+                tasks.push(Task {
+                    path,
+                    depth: task.depth.saturating_add(1),
+                    result: now.map(|entry| entry.id),
+                    first: before.map(|entry| entry.id),
+                    others: ids(&others),
+                    bases: ids(&bases),
+                });
+                continue;
+            }
+            let brought = others.iter().any(|list| same(same_name(list, &any), now));
+            let taken_back = bases.iter().any(|list| same(same_name(list, &any), now));
+            if brought && !taken_back {
+                continue;
+            }
+            if changed.len() >= MAX_CHANGES {
+                return Err(ChangeError::TooMuch {
+                    most: MAX_CHANGES,
+                    what: "changed paths",
+                });
+            }
+            changed.push(Changed {
+                path,
+                how: match (before, now) {
+                    (None, _) => Change::Added,
+                    (_, None) => Change::Deleted,
+                    _ => Change::Modified,
+                },
+            });
+        }
+        Ok(())
+    }
+
+    fn tree(&self, id: Option<gix::ObjectId>) -> Result<Vec<u8>, ChangeError> {
+        match id {
+            // git knows the empty tree without having it.
+            None => Ok(Vec::new()),
+            Some(id) if id.is_empty_tree() => Ok(Vec::new()),
+            Some(id) => Ok(self.raw_tree(id)?),
+        }
+    }
+
+    fn trees(&self, ids: &[Option<gix::ObjectId>]) -> Result<Vec<Vec<u8>>, ChangeError> {
+        ids.iter().map(|id| self.tree(*id)).collect()
+    }
+
+    fn entries<'a>(
+        &self,
+        id: Option<gix::ObjectId>,
+        raw: &'a [u8],
+    ) -> Result<Vec<Entry<'a>>, ChangeError> {
+        let digest = self.inner.object_hash().len_in_bytes();
+        entries(raw, digest).map_err(|(at, reason)| ChangeError::Tree {
+            id: id.map(|id| id.to_string()).unwrap_or_default(),
+            at,
+            reason,
+        })
+    }
+
+    fn all_entries<'a>(
+        &self,
+        ids: &[Option<gix::ObjectId>],
+        raw: &'a [Vec<u8>],
+    ) -> Result<Vec<Vec<Entry<'a>>>, ChangeError> {
+        ids.iter()
+            .zip(raw)
+            .map(|(id, raw)| self.entries(*id, raw))
+            .collect()
+    }
+}
+
+/// A name in one of two directories, or in both.
+type Pair<'a> = (Option<Entry<'a>>, Option<Entry<'a>>);
+
+/// Two lists in git's order, name by name. A file and a directory of one name are
+/// two names.
+fn side_by_side<'a>(one: &[Entry<'a>], two: &[Entry<'a>]) -> Vec<Pair<'a>> {
+    let mut pairs = Vec::with_capacity(one.len().max(two.len()));
+    let (mut one, mut two) = (one.iter().peekable(), two.iter().peekable());
+    loop {
+        let order = match (one.peek(), two.peek()) {
+            (None, None) => return pairs,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(a), Some(b)) => a.order(b),
+        };
+        pairs.push(match order {
+            Ordering::Less => (one.next().copied(), None),
+            Ordering::Greater => (None, two.next().copied()),
+            Ordering::Equal => (one.next().copied(), two.next().copied()),
+        });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn entry(mode: &str, name: &str, id: u8) -> Vec<u8> {
+        [mode.as_bytes(), b" ", name.as_bytes(), b"\0", &[id; 20]].concat()
+    }
+
+    fn tree(list: &[(&str, &str)]) -> Vec<u8> {
+        list.iter()
+            .flat_map(|(mode, name)| entry(mode, name, 7))
+            .collect()
+    }
+
+    #[test]
+    fn trees_that_git_writes_are_read() {
+        let raw = tree(&[
+            ("100644", "a.b"),
+            ("40000", "a"),
+            ("100755", "a0"),
+            ("120000", "link"),
+            ("160000", "module"),
+        ]);
+        let list = entries(&raw, 20).unwrap();
+        assert_eq!(list.len(), 5);
+        assert!(list[1].is_tree);
+        assert_eq!(find(&list, b"a0", false), Some(list[2]));
+        assert_eq!(find(&list, b"a", false), None);
+        assert_eq!(entries(b"", 20).unwrap(), []);
+    }
+
+    #[test]
+    fn trees_that_hide_something_are_refused() {
+        let refused = |list: &[(&str, &str)]| entries(&tree(list), 20).unwrap_err().1;
+        assert!(refused(&[("100644", "b"), ("100644", "a")]).contains("out of order"));
+        assert!(refused(&[("100644", "a"), ("100644", "a")]).contains("twice"));
+        assert!(
+            refused(&[("100644", "a"), ("100644", "a.b"), ("40000", "a")]).contains("both"),
+            "a file and a directory"
+        );
+        for name in ["", ".", "..", "a/b"] {
+            assert!(refused(&[("100644", name)]).contains("name"), "{name:?}");
+        }
+        for mode in ["040000", "1006440", "644", "100648", "50000", "+00644"] {
+            assert!(refused(&[(mode, "a")]).contains("mode"), "{mode}");
+        }
+        let raw = entry("100644", "a", 1);
+        for cut in 1..raw.len() {
+            assert!(entries(&raw[..cut], 20).is_err(), "{cut}");
+        }
+    }
+}
