@@ -22,6 +22,7 @@ use gix::bstr::{BString, ByteSlice as _};
 use crate::evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
 
 pub mod changes;
+pub mod graph;
 pub mod push;
 
 /// The longest chain of tags of tags that is followed.
