@@ -186,6 +186,21 @@ pub struct Request<'a> {
     pub max_answer: usize,
     /// How often it may be sent.
     pub retry: Retry,
+    /// Further headers. Their values may be secret.
+    pub headers: &'a [(&'static str, &'a str)],
+    /// Whether redirects are followed, within the origin and for GET only.
+    pub redirects: bool,
+    /// Past any proxy: for addresses that mean this very machine.
+    pub direct: bool,
+    /// For one try, where the client's own time is too long.
+    pub one_try: Option<Duration>,
+}
+
+/// How a message travels.
+#[derive(Debug, Clone, Copy, Default)]
+struct Way {
+    direct: bool,
+    one_try: Option<Duration>,
 }
 
 impl<'a> Request<'a> {
@@ -201,6 +216,10 @@ impl<'a> Request<'a> {
             body: None,
             max_answer,
             retry: Retry::USUAL,
+            headers: &[],
+            redirects: true,
+            direct: false,
+            one_try: None,
         }
     }
 
@@ -383,7 +402,7 @@ impl Client {
             else {
                 return Err(answer.unexpected());
             };
-            if request.method != Method::GET || to.origin() != url.origin() {
+            if !request.redirects || request.method != Method::GET || to.origin() != url.origin() {
                 return Err(HttpError {
                     what: request.what,
                     url: public_part(&url),
@@ -420,6 +439,15 @@ impl Client {
                 Err(_) => return Err(refused(request.what, url, HttpReason::Token)),
             }
         }
+        for (name, value) in request.headers {
+            match HeaderValue::try_from(*value) {
+                Ok(mut value) => {
+                    value.set_sensitive(true);
+                    message = message.header(*name, value);
+                }
+                Err(_) => return Err(refused(request.what, url, HttpReason::Token)),
+            }
+        }
         if let Some((content_type, _)) = request.body {
             message = message.header(header::CONTENT_TYPE, content_type);
         }
@@ -427,7 +455,11 @@ impl Client {
         let message = message
             .body(body.unwrap_or_default())
             .map_err(|_| refused(request.what, url, HttpReason::Address))?;
-        let answer = self.exchange(request.what, message, request.max_answer)?;
+        let way = Way {
+            direct: request.direct,
+            one_try: request.one_try,
+        };
+        let answer = self.exchange_by(request.what, message, request.max_answer, way)?;
         let (head, body) = answer.into_parts();
         Ok(Answer {
             status: head.status.as_u16(),
@@ -450,6 +482,16 @@ impl Client {
         message: http::Request<Vec<u8>>,
         max_answer: usize,
     ) -> Result<http::Response<Vec<u8>>, HttpError> {
+        self.exchange_by(what, message, max_answer, Way::default())
+    }
+
+    fn exchange_by(
+        &self,
+        what: &'static str,
+        message: http::Request<Vec<u8>>,
+        max_answer: usize,
+        way: Way,
+    ) -> Result<http::Response<Vec<u8>>, HttpError> {
         let shown = message.uri().to_string();
         let url = Url::parse(&shown).map_err(|_| HttpError {
             what,
@@ -459,7 +501,7 @@ impl Client {
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(refused(what, &url, HttpReason::Address));
         }
-        let agent = if is_loopback(&url) {
+        let agent = if way.direct || is_loopback(&url) {
             &self.direct
         } else {
             self.proxied.get_or_init(|| match Proxy::try_from_env() {
@@ -467,13 +509,17 @@ impl Client {
                 None => self.direct.clone(),
             })
         };
-        let fail =
-            |error: ureq::Error| refused(what, &url, reason(error, self.timeouts, max_answer));
+        let timeouts = Timeouts {
+            one_try: way.one_try.unwrap_or(self.timeouts.one_try),
+            ..self.timeouts
+        };
+        let fail = |error: ureq::Error| refused(what, &url, reason(error, timeouts, max_answer));
         let answer = if message.method() == Method::GET {
             let (head, _) = message.into_parts();
-            agent.run(http::Request::from_parts(head, ()))
+            let message = http::Request::from_parts(head, ());
+            agent.run(within(agent, message, way.one_try))
         } else {
-            agent.run(message)
+            agent.run(within(agent, message, way.one_try))
         };
         let (head, mut body) = answer.map_err(fail)?.into_parts();
         let body = if head.status == StatusCode::NO_CONTENT {
@@ -496,6 +542,21 @@ impl Client {
             body
         };
         Ok(http::Response::from_parts(head, body))
+    }
+}
+
+/// The message, with a time of its own if there is one.
+fn within<B: ureq::AsSendBody>(
+    agent: &Agent,
+    message: http::Request<B>,
+    time: Option<Duration>,
+) -> http::Request<B> {
+    match time {
+        None => message,
+        Some(time) => agent
+            .configure_request(message)
+            .timeout_global(Some(time))
+            .build(),
     }
 }
 
