@@ -10,6 +10,7 @@ use crate::{
 pub mod cli;
 pub mod complete;
 pub mod explain;
+pub mod gate;
 pub mod lookup;
 pub mod show;
 pub mod sign;

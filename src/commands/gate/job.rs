@@ -1,0 +1,463 @@
+//! What a CI job is about, out of its environment: which commits are to be
+//! judged, for which branch, and where the policy is to be read.
+//!
+//! The commits of a pull or merge request are those that its head reaches and its
+//! base does not. The policy is that of the base: what the request itself brings
+//! along is what is to be judged, and judges nothing.
+//!
+//! Sources: GitHub's "Variables" and "Webhook events and payloads", GitLab's
+//! "Predefined CI/CD variables". Gitea and Forgejo Actions use GitHub's names.
+
+use serde_json::Value;
+
+use crate::host::git::push::check_name;
+
+/// The most bytes of an event file. GitHub's own limit for a payload is 25 MB.
+pub const MAX_EVENT: u64 = 32 * 1024 * 1024;
+
+/// Whose job it is, which decides what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Platform {
+    /// GitHub Actions, and those that speak like it.
+    GitHub,
+    /// GitLab CI/CD.
+    GitLab,
+    /// Somebody's terminal, or another service.
+    Plain,
+}
+
+/// What is to be judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Whose.
+    pub platform: Platform,
+    /// In words, for the report.
+    pub what: String,
+    /// The branch or tag that the commits are meant for, in full.
+    pub reference: String,
+    /// Where they begin, exclusively: an id; none for a new branch.
+    pub base: Option<String>,
+    /// Where they end: an id.
+    pub head: String,
+    /// The default branch, whose history a new branch does not repeat.
+    pub default_branch: Option<String>,
+    /// Whether somebody who may not write to the repository can have made the
+    /// commits.
+    pub is_request: bool,
+}
+
+/// Why the environment does not say what to judge.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// Not a job that is known.
+    #[error("this is no job of GitHub or GitLab, and no --range is given")]
+    Unknown,
+    /// A variable that must be there is not.
+    #[error("the variable {name} is not set")]
+    Variable {
+        /// Its name.
+        name: &'static str,
+    },
+    /// The event has no commits.
+    #[error("the event {event:?} has no range of commits")]
+    Event {
+        /// Its name.
+        event: String,
+    },
+    /// The event file lacks something.
+    #[error("the event file has no usable {field}")]
+    Field {
+        /// Where in the file.
+        field: &'static str,
+    },
+    /// The event file cannot be read.
+    #[error("the event file {path:?} cannot be read: {why}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// A value that is no object id.
+    #[error("{what} is {found:?}, which is no object id")]
+    Id {
+        /// Whose value.
+        what: &'static str,
+        /// The value.
+        found: String,
+    },
+    /// A value that is no name of a branch.
+    #[error("{what} is {found:?}, which is no name of a branch or tag")]
+    Name {
+        /// Whose value.
+        what: &'static str,
+        /// The value.
+        found: String,
+    },
+    /// A branch that is deleted has no commits.
+    #[error("the event deletes {reference}: there is nothing to judge")]
+    Deleted {
+        /// What is deleted.
+        reference: String,
+    },
+}
+
+/// The variables of the job.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// Reads the event file.
+pub type ReadEvent<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
+
+/// Finds out.
+///
+/// # Errors
+/// The environment does not say it, or says what cannot be.
+pub fn find(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<Job, JobError> {
+    let is = |name: &str| variable(name).is_some_and(|value| value == "true");
+    if is("GITLAB_CI") {
+        return gitlab(variable);
+    }
+    if is("GITHUB_ACTIONS") || is("GITEA_ACTIONS") || is("FORGEJO_ACTIONS") {
+        return github(variable, event);
+    }
+    Err(JobError::Unknown)
+}
+
+/// Whose job it is, whatever it is about.
+#[must_use]
+pub fn platform(variable: Variables<'_>) -> Platform {
+    let is = |name: &str| variable(name).is_some_and(|value| value == "true");
+    if is("GITLAB_CI") {
+        Platform::GitLab
+    } else if is("GITHUB_ACTIONS") || is("GITEA_ACTIONS") || is("FORGEJO_ACTIONS") {
+        Platform::GitHub
+    } else {
+        Platform::Plain
+    }
+}
+
+fn required(variable: Variables<'_>, name: &'static str) -> Result<String, JobError> {
+    variable(name)
+        .filter(|value| !value.is_empty())
+        .ok_or(JobError::Variable { name })
+}
+
+/// An id; all zeros: none.
+fn id(what: &'static str, text: &str) -> Result<Option<String>, JobError> {
+    let is_id = matches!(text.len(), 40 | 64)
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_id {
+        return Err(JobError::Id {
+            what,
+            found: text.chars().take(80).collect(),
+        });
+    }
+    Ok(text
+        .bytes()
+        .any(|byte| byte != b'0')
+        .then(|| text.to_owned()))
+}
+
+fn some_id(what: &'static str, text: &str) -> Result<String, JobError> {
+    id(what, text)?.ok_or_else(|| JobError::Id {
+        what,
+        found: text.to_owned(),
+    })
+}
+
+fn name(what: &'static str, full: String) -> Result<String, JobError> {
+    match check_name(full.as_bytes()) {
+        Ok(()) => Ok(full),
+        Err(_) => Err(JobError::Name {
+            what,
+            found: full.chars().take(80).collect(),
+        }),
+    }
+}
+
+fn github(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<Job, JobError> {
+    let kind = required(variable, "GITHUB_EVENT_NAME")?;
+    let path = required(variable, "GITHUB_EVENT_PATH")?;
+    let unreadable = |why: String| JobError::File {
+        path: path.clone(),
+        why,
+    };
+    let bytes = event(&path).map_err(unreadable)?;
+    let event: Value =
+        serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
+    let text = |field: &'static str| -> Result<&str, JobError> {
+        event
+            .pointer(field)
+            .and_then(Value::as_str)
+            .ok_or(JobError::Field { field })
+    };
+    let default_branch = text("/repository/default_branch").ok().map(str::to_owned);
+    match kind.as_str() {
+        "pull_request" | "pull_request_target" | "pull_request_review" => {
+            let number = event
+                .pointer("/pull_request/number")
+                .and_then(Value::as_u64);
+            Ok(Job {
+                platform: Platform::GitHub,
+                what: match number {
+                    Some(number) => format!("pull request {number}"),
+                    None => "pull request".to_owned(),
+                },
+                reference: name(
+                    "the pull request's base",
+                    format!("refs/heads/{}", text("/pull_request/base/ref")?),
+                )?,
+                base: Some(some_id(
+                    "the pull request's base",
+                    text("/pull_request/base/sha")?,
+                )?),
+                head: some_id("the pull request's head", text("/pull_request/head/sha")?)?,
+                default_branch,
+                is_request: true,
+            })
+        }
+        "merge_group" => Ok(Job {
+            platform: Platform::GitHub,
+            what: "merge group".to_owned(),
+            reference: name(
+                "the group's base",
+                text("/merge_group/base_ref")?.to_owned(),
+            )?,
+            base: Some(some_id("the group's base", text("/merge_group/base_sha")?)?),
+            head: some_id("the group's head", text("/merge_group/head_sha")?)?,
+            default_branch,
+            is_request: true,
+        }),
+        "push" => {
+            let reference = name("the pushed reference", text("/ref")?.to_owned())?;
+            let Some(head) = id("what was pushed", text("/after")?)? else {
+                return Err(JobError::Deleted { reference });
+            };
+            Ok(Job {
+                platform: Platform::GitHub,
+                what: format!("push to {reference}"),
+                base: id("what was there before", text("/before")?)?,
+                head,
+                reference,
+                default_branch,
+                is_request: false,
+            })
+        }
+        _ => Err(JobError::Event { event: kind }),
+    }
+}
+
+fn gitlab(variable: Variables<'_>) -> Result<Job, JobError> {
+    let some = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let commit = some_id("CI_COMMIT_SHA", &required(variable, "CI_COMMIT_SHA")?)?;
+    let default_branch = some("CI_DEFAULT_BRANCH");
+    if let Some(base) = some("CI_MERGE_REQUEST_DIFF_BASE_SHA") {
+        let target = required(variable, "CI_MERGE_REQUEST_TARGET_BRANCH_NAME")?;
+        // A pipeline for merged results runs on a merge that GitLab made and that
+        // nobody signed; the request's own head is what counts.
+        let head = match some("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") {
+            Some(head) => some_id("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", &head)?,
+            None => commit,
+        };
+        return Ok(Job {
+            platform: Platform::GitLab,
+            what: match some("CI_MERGE_REQUEST_IID") {
+                Some(number) => format!("merge request {number}"),
+                None => "merge request".to_owned(),
+            },
+            reference: name(
+                "CI_MERGE_REQUEST_TARGET_BRANCH_NAME",
+                format!("refs/heads/{target}"),
+            )?,
+            base: Some(some_id("CI_MERGE_REQUEST_DIFF_BASE_SHA", &base)?),
+            head,
+            default_branch,
+            is_request: true,
+        });
+    }
+    let reference = match (some("CI_COMMIT_TAG"), some("CI_COMMIT_BRANCH")) {
+        (Some(tag), _) => name("CI_COMMIT_TAG", format!("refs/tags/{tag}"))?,
+        (None, Some(branch)) => name("CI_COMMIT_BRANCH", format!("refs/heads/{branch}"))?,
+        (None, None) => {
+            return Err(JobError::Variable {
+                name: "CI_COMMIT_BRANCH",
+            });
+        }
+    };
+    let base = match some("CI_COMMIT_BEFORE_SHA") {
+        Some(before) => id("CI_COMMIT_BEFORE_SHA", &before)?,
+        None => None,
+    };
+    Ok(Job {
+        platform: Platform::GitLab,
+        what: format!("pipeline of {reference}"),
+        reference,
+        base,
+        head: commit,
+        default_branch,
+        is_request: false,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    const ZERO: &str = "0000000000000000000000000000000000000000";
+
+    fn job(variables: &[(&str, &str)], event: &str) -> Result<Job, JobError> {
+        find(
+            &|name| {
+                variables
+                    .iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, value)| (*value).to_owned())
+            },
+            &|path| match path {
+                "/event" => Ok(event.as_bytes().to_vec()),
+                _ => Err("not there".to_owned()),
+            },
+        )
+    }
+
+    fn on_github(kind: &str, event: &str) -> Result<Job, JobError> {
+        job(
+            &[
+                ("GITHUB_ACTIONS", "true"),
+                ("GITHUB_EVENT_NAME", kind),
+                ("GITHUB_EVENT_PATH", "/event"),
+            ],
+            event,
+        )
+    }
+
+    #[test]
+    fn pull_requests_of_github() {
+        let event = format!(
+            r#"{{"pull_request":{{"number":7,"base":{{"sha":"{A}","ref":"main"}},"head":{{"sha":"{B}","ref":"x"}}}}}}"#
+        );
+        let found = on_github("pull_request", &event).unwrap();
+        assert_eq!(found.reference, "refs/heads/main");
+        assert_eq!((found.base.as_deref(), found.head.as_str()), (Some(A), B));
+        assert!(found.is_request);
+        assert_eq!(found.what, "pull request 7");
+        let group = format!(
+            r#"{{"merge_group":{{"base_sha":"{A}","base_ref":"refs/heads/main","head_sha":"{B}"}}}}"#
+        );
+        assert_eq!(on_github("merge_group", &group).unwrap().head, B);
+    }
+
+    #[test]
+    fn pushes_of_github() {
+        let event = |before: &str, after: &str| {
+            format!(
+                r#"{{"ref":"refs/heads/x","before":"{before}","after":"{after}","repository":{{"default_branch":"main"}}}}"#
+            )
+        };
+        let found = on_github("push", &event(A, B)).unwrap();
+        assert_eq!((found.base.as_deref(), found.is_request), (Some(A), false));
+        let new = on_github("push", &event(ZERO, B)).unwrap();
+        assert_eq!(
+            (new.base, new.default_branch.as_deref()),
+            (None, Some("main"))
+        );
+        assert!(matches!(
+            on_github("push", &event(A, ZERO)),
+            Err(JobError::Deleted { .. })
+        ));
+        assert!(matches!(
+            on_github("schedule", "{}"),
+            Err(JobError::Event { .. })
+        ));
+    }
+
+    #[test]
+    fn what_an_event_cannot_say() {
+        for event in [
+            "{}",
+            "[]",
+            "nonsense",
+            r#"{"pull_request":{"base":{"sha":7,"ref":"main"},"head":{"sha":"x"}}}"#,
+            r#"{"pull_request":{"base":{"sha":"--upload-pack=x","ref":"main"},"head":{"sha":"x"}}}"#,
+        ] {
+            assert!(on_github("pull_request", event).is_err(), "{event}");
+        }
+        let hostile = format!(
+            r#"{{"pull_request":{{"base":{{"sha":"{A}","ref":"main\n::error::x"}},"head":{{"sha":"{B}"}}}}}}"#
+        );
+        assert!(matches!(
+            on_github("pull_request", &hostile),
+            Err(JobError::Name { .. })
+        ));
+        assert!(matches!(
+            job(
+                &[
+                    ("GITHUB_ACTIONS", "true"),
+                    ("GITHUB_EVENT_NAME", "push"),
+                    ("GITHUB_EVENT_PATH", "/gone"),
+                ],
+                ""
+            ),
+            Err(JobError::File { .. })
+        ));
+        assert_eq!(job(&[], ""), Err(JobError::Unknown));
+    }
+
+    #[test]
+    fn merge_requests_of_gitlab() {
+        let base = [
+            ("GITLAB_CI", "true"),
+            ("CI_COMMIT_SHA", B),
+            ("CI_MERGE_REQUEST_DIFF_BASE_SHA", A),
+            ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main"),
+            ("CI_MERGE_REQUEST_IID", "12"),
+        ];
+        let found = job(&base, "").unwrap();
+        assert_eq!((found.base.as_deref(), found.head.as_str()), (Some(A), B));
+        assert_eq!(found.what, "merge request 12");
+        // Merged results: the merge itself is GitLab's.
+        let source = "c".repeat(40);
+        let mut merged = base.to_vec();
+        merged.push(("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", &source));
+        assert_eq!(job(&merged, "").unwrap().head, source);
+    }
+
+    #[test]
+    fn pipelines_of_gitlab() {
+        let found = job(
+            &[
+                ("GITLAB_CI", "true"),
+                ("CI_COMMIT_SHA", B),
+                ("CI_COMMIT_BEFORE_SHA", ZERO),
+                ("CI_COMMIT_BRANCH", "x"),
+                ("CI_DEFAULT_BRANCH", "main"),
+            ],
+            "",
+        )
+        .unwrap();
+        assert_eq!(
+            (found.base, found.reference.as_str()),
+            (None, "refs/heads/x")
+        );
+        let tag = job(
+            &[
+                ("GITLAB_CI", "true"),
+                ("CI_COMMIT_SHA", B),
+                ("CI_COMMIT_TAG", "v1"),
+            ],
+            "",
+        )
+        .unwrap();
+        assert_eq!(tag.reference, "refs/tags/v1");
+        assert_eq!(
+            job(&[("GITLAB_CI", "true")], ""),
+            Err(JobError::Variable {
+                name: "CI_COMMIT_SHA"
+            })
+        );
+    }
+}
