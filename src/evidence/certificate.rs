@@ -26,6 +26,7 @@ use super::{
     UnixTime, armor,
     asn1::{self, DerRefusal, Reader, Tlv},
     keys::{KeyRefusal, PublicKey, SignatureAlgorithm},
+    memo::Memo,
     refusal::reasons,
 };
 
@@ -427,6 +428,20 @@ impl Certificate {
         // If another key is remembered already, that one stays.
         let _ = self.0.signed_by.set(issuer.spki().to_vec());
         Ok(())
+    }
+
+    /// As [`verify_signed_by`](Self::verify_signed_by), for a certificate that comes
+    /// with each signature anew: that its issuer signed it is remembered in `memo`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_signed_by_once(&self, issuer: &Self, memo: &Memo) -> Result<(), KeyRefusal> {
+        memo.verify(
+            issuer.public_key()?,
+            self.signature_algorithm()?,
+            self.tbs(),
+            self.signature(),
+        )
     }
 
     /// The fingerprint by which git and gitsign name a certificate. A name, not

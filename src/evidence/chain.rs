@@ -22,6 +22,7 @@ use super::{
     UnixTime, asn1,
     certificate::{Certificate, CertificateRefusal, GeneralName},
     keys::{KeyAlgorithm, KeyRefusal},
+    memo::Memo,
     refusal::reasons,
     trust::CertificateAuthority,
 };
@@ -230,10 +231,24 @@ pub fn verify<'a>(
     at: UnixTime,
     authorities: &'a [CertificateAuthority],
 ) -> Result<Chained<'a>, ChainRefusal> {
+    verify_once(leaf, at, authorities, Memo::nothing())
+}
+
+/// As [`verify`]; that an authority's key signed the leaf is remembered in `memo`.
+/// Names, times and purposes are compared each time.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_once<'a>(
+    leaf: &Certificate,
+    at: UnixTime,
+    authorities: &'a [CertificateAuthority],
+    memo: &Memo,
+) -> Result<Chained<'a>, ChainRefusal> {
     sigstore_leaf(leaf)?;
     let mut telling = ChainRefusal::NoAuthority;
     for authority in authorities {
-        match issued_by(leaf, at, authority) {
+        match issued_by(leaf, at, authority, memo) {
             Ok(issuer) => {
                 leaf_profile(leaf)?;
                 return Ok(Chained { authority, issuer });
@@ -321,11 +336,12 @@ fn issued_by<'a>(
     leaf: &Certificate,
     at: UnixTime,
     authority: &'a CertificateAuthority,
+    memo: &Memo,
 ) -> Result<&'a Certificate, ChainRefusal> {
     let mut telling = ChainRefusal::NoAuthority;
     for (nth, issuer) in authority.chain.iter().enumerate() {
         let chain = authority.chain.get(nth..).unwrap_or_default();
-        match issued_through(leaf, at, authority, chain) {
+        match issued_through(leaf, at, authority, chain, memo) {
             Ok(()) => return Ok(issuer),
             Err(refusal) if nearness(&refusal) >= nearness(&telling) => telling = refusal,
             Err(_) => {}
@@ -341,12 +357,15 @@ fn issued_through(
     at: UnixTime,
     authority: &CertificateAuthority,
     chain: &[Certificate],
+    memo: &Memo,
 ) -> Result<(), ChainRefusal> {
     let issuer = chain.first().ok_or(ChainRefusal::NoAuthority)?;
     if leaf.issuer_der() != issuer.subject_der() {
         return Err(ChainRefusal::NoAuthority);
     }
-    link(leaf, issuer)?;
+    names_lead(leaf, issuer)?;
+    leaf.verify_signed_by_once(issuer, memo)
+        .map_err(|why| unsigned(leaf, issuer, why))?;
     if !authority.window.contains(at) {
         return Err(ChainRefusal::AuthorityWindow {
             authority: issuer.subject_text(),
@@ -409,6 +428,21 @@ pub(super) fn authorities_of(
 
 /// `one` names `next` as its issuer, and `next`'s key signed it.
 pub(super) fn link(one: &Certificate, next: &Certificate) -> Result<(), ChainRefusal> {
+    names_lead(one, next)?;
+    one.verify_signed_by(next)
+        .map_err(|why| unsigned(one, next, why))
+}
+
+fn unsigned(one: &Certificate, next: &Certificate, why: KeyRefusal) -> ChainRefusal {
+    ChainRefusal::Signature {
+        subject: one.subject_text(),
+        issuer: next.subject_text(),
+        why,
+    }
+}
+
+/// The names and key identifiers of `one` lead to `next`.
+fn names_lead(one: &Certificate, next: &Certificate) -> Result<(), ChainRefusal> {
     if one.issuer_der() != next.subject_der() {
         return Err(ChainRefusal::Names {
             subject: one.subject_text(),
@@ -425,12 +459,7 @@ pub(super) fn link(one: &Certificate, next: &Certificate) -> Result<(), ChainRef
             found: asn1::hex(found),
         });
     }
-    one.verify_signed_by(next)
-        .map_err(|why| ChainRefusal::Signature {
-            subject: one.subject_text(),
-            issuer: next.subject_text(),
-            why,
-        })
+    Ok(())
 }
 
 fn valid_at(one: &Certificate, at: UnixTime) -> Result<(), ChainRefusal> {

@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     keys::{KeyAlgorithm, KeyRefusal, PublicKey},
+    memo::Memo,
     merkle::Hash,
     refusal::{hex, reasons},
 };
@@ -462,6 +463,18 @@ pub struct LogVerifier<'a> {
 /// # Errors
 /// [`NoteRefusal`]: malformed, of another log, or not signed by this one.
 pub fn open(note: &str, log: &LogVerifier<'_>) -> Result<Checkpoint, NoteRefusal> {
+    open_once(note, log, Memo::nothing())
+}
+
+/// As [`open`]; that the log signed it is remembered in `memo`.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_once(
+    note: &str,
+    log: &LogVerifier<'_>,
+    memo: &Memo,
+) -> Result<Checkpoint, NoteRefusal> {
     let note = Note::parse(note)?;
     let checkpoint = Checkpoint::parse(&note.text)?;
     let name = match log.kind {
@@ -483,12 +496,8 @@ pub fn open(note: &str, log: &LogVerifier<'_>) -> Result<Checkpoint, NoteRefusal
     let mut verified = false;
     for line in &note.signatures {
         if line.name == name && line.key_hint == log.key_hint {
-            log.key
-                .verify(
-                    log.key.default_algorithm(),
-                    note.text.as_bytes(),
-                    &line.signature,
-                )
+            let algorithm = log.key.default_algorithm();
+            memo.verify(log.key, algorithm, note.text.as_bytes(), &line.signature)
                 .map_err(|reason| NoteRefusal::SignatureInvalid {
                     name: excerpt(name),
                     reason,

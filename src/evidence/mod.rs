@@ -14,6 +14,7 @@ pub mod checkpoint;
 pub mod entry;
 pub mod identity;
 pub mod keys;
+pub mod memo;
 pub mod merkle;
 pub mod object;
 pub mod refusal;

@@ -24,6 +24,7 @@ use super::{
     asn1::{self, DerRefusal, Reader},
     certificate::{Certificate, POISON, SCT_LIST},
     keys::{KeyRefusal, SignatureAlgorithm},
+    memo::Memo,
     refusal::reasons,
     trust::CtLog,
 };
@@ -357,6 +358,19 @@ pub fn verify(
     issuer: &Certificate,
     logs: &[CtLog],
 ) -> Result<Sct, SctRefusal> {
+    verify_once(certificate, issuer, logs, Memo::nothing())
+}
+
+/// As [`verify`]; that a log signed an SCT is remembered in `memo`.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_once(
+    certificate: &Certificate,
+    issuer: &Certificate,
+    logs: &[CtLog],
+    memo: &Memo,
+) -> Result<Sct, SctRefusal> {
     let scts = embedded(certificate)?;
     let first = scts.first().ok_or(SctRefusal::Absent)?;
     let unknown = SctRefusal::UnknownLog {
@@ -387,8 +401,7 @@ pub fn verify(
             tbs: &tbs,
         };
         let signed = digitally_signed(sct.timestamp_ms, entry, &sct.extensions);
-        log.key
-            .verify(algorithm, &signed, &sct.signature)
+        memo.verify(&log.key, algorithm, &signed, &sct.signature)
             .map_err(|why| SctRefusal::Signature { why })?;
         good.get_or_insert(sct);
     }

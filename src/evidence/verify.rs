@@ -25,6 +25,7 @@ use super::{
     entry::{self, EntryRefusal, LogEntry},
     identity::{self, IdentityRefusal, Wanted},
     keys::KeyRefusal,
+    memo::Memo,
     merkle::{self, MerkleRefusal},
     object::{self, HashKind, ObjectKind, ObjectRefusal},
     refusal::{Step, hex, reasons, unhex},
@@ -378,7 +379,23 @@ pub fn verify(
     against: &Against<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Verified, Refusal> {
+    verify_once(subject, against, Memo::nothing(), observer)
+}
+
+/// As [`verify`], for one of many signatures: signatures over certificates, SCTs
+/// and checkpoints, which many commits share, are computed once (`memo.rs` says
+/// what exactly is remembered). The verdict is the same.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_once(
+    subject: &Subject<'_>,
+    against: &Against<'_>,
+    memo: &Memo,
+    observer: &mut dyn Observer,
+) -> Result<Verified, Refusal> {
     let signed = read(subject, observer)?
+        .remembering(memo)
         .content(observer)?
         .signature(observer)?;
     let attested = signed
@@ -397,6 +414,7 @@ pub struct Read<'a> {
     kind: Option<ObjectKind>,
     hash: HashKind,
     armoured: &'a [u8],
+    memo: &'a Memo,
 }
 
 /// Step 1: the armour is one strict block, the CMS is DER with one signer and
@@ -440,6 +458,7 @@ pub fn read<'a>(subject: &Subject<'a>, observer: &mut dyn Observer) -> Result<Re
         kind,
         hash: subject.hash,
         armoured: subject.signature,
+        memo: Memo::nothing(),
     })
 }
 
@@ -488,6 +507,12 @@ impl<'a> Read<'a> {
             )
         });
         Ok(Bound { read: self })
+    }
+
+    /// The steps to come remember in `memo` which signatures verified.
+    #[must_use]
+    pub fn remembering(self, memo: &'a Memo) -> Self {
+        Self { memo, ..self }
     }
 
     /// What the CMS holds. Nothing of it is believed yet.
@@ -766,7 +791,7 @@ impl<'a, 't> Described<'a, 't> {
             // A trusted log without an address has no origin that could be its own.
             LogKind::RekorV2 => Some(super::trust::host_of(&self.log.base_url).unwrap_or_default()),
         };
-        let checkpoint = checkpoint::open(
+        let checkpoint = checkpoint::open_once(
             &proof.checkpoint,
             &LogVerifier {
                 key: &self.log.key,
@@ -774,6 +799,7 @@ impl<'a, 't> Described<'a, 't> {
                 kind: self.version,
                 origin: expected,
             },
+            self.read.memo,
         )
         .at(STEP)?;
         if checkpoint.size != size {
@@ -973,7 +999,8 @@ impl<'a, 't> Timed<'a, 't> {
         observer: &mut dyn Observer,
     ) -> Result<Chained<'a, 't>, Refusal> {
         let message = &self.logged.described.read.message;
-        let issuer = chain_at(message, &self.times, trust).at(Step::Chain)?;
+        let memo = self.logged.described.read.memo;
+        let issuer = chain_at(message, &self.times, trust, memo).at(Step::Chain)?;
         observer.passed(Step::Chain, &|| {
             format!(
                 "issued by {}, valid at {}",
@@ -993,10 +1020,11 @@ fn chain_at<'t>(
     message: &SignedMessage,
     times: &[UnixTime],
     trust: &'t TrustedRoot,
+    memo: &Memo,
 ) -> Result<&'t Certificate, ChainRefusal> {
     let mut issuer = None;
     for &at in times {
-        let chained = chain::verify(&message.leaf, at, &trust.authorities)?;
+        let chained = chain::verify_once(&message.leaf, at, &trust.authorities, memo)?;
         chain::bag_is_own_chain(&message.others, chained.authority)?;
         issuer = Some(chained.issuer);
     }
@@ -1019,8 +1047,9 @@ impl<'a, 't> Chained<'a, 't> {
         trust: &TrustedRoot,
         observer: &mut dyn Observer,
     ) -> Result<Attested<'a, 't>, Refusal> {
-        let leaf = &self.timed.logged.described.read.message.leaf;
-        let sct = sct::verify(leaf, self.issuer, &trust.ct_logs).at(Step::Sct)?;
+        let read = &self.timed.logged.described.read;
+        let sct = sct::verify_once(&read.message.leaf, self.issuer, &trust.ct_logs, read.memo)
+            .at(Step::Sct)?;
         observer.passed(Step::Sct, &|| {
             format!(
                 "SCT of {} by CT log {}",
@@ -1105,7 +1134,7 @@ pub struct Assumed {
 #[must_use]
 pub fn assume(message: &SignedMessage, trust: &TrustedRoot) -> Assumed {
     let at = message.leaf.not_before();
-    match chain_at(message, &[at], trust) {
+    match chain_at(message, &[at], trust, Memo::nothing()) {
         Err(refusal) => Assumed {
             chain: Err(refusal),
             sct: None,

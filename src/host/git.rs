@@ -15,6 +15,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use gix::bstr::{BString, ByteSlice as _};
@@ -24,6 +25,8 @@ use crate::evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
 pub mod changes;
 pub mod graph;
 pub mod push;
+pub mod walk;
+pub use gix::ObjectId;
 
 /// The longest chain of tags of tags that is followed.
 pub const MAX_TAG_DEPTH: usize = 16;
@@ -61,6 +64,12 @@ pub enum GitError {
     #[error("the object directories of the environment cannot be used: {why}")]
     ObjectDirectories {
         /// What is wrong.
+        why: String,
+    },
+    /// The references cannot be listed.
+    #[error("the references cannot be listed: {why}")]
+    References {
+        /// What the library said.
         why: String,
     },
     /// The name means nothing here.
@@ -202,7 +211,7 @@ pub struct Repository {
     hash: HashKind,
     /// Holds the directory through which several object directories are seen as
     /// one; removed when dropped.
-    _view: Option<tempfile::TempDir>,
+    view: Option<Arc<tempfile::TempDir>>,
 }
 
 /// The sections of git's configuration that are of any interest here.
@@ -387,7 +396,7 @@ impl Repository {
     }
 
     /// What a full reference name points at, if it exists.
-    fn reference(&self, full: &str) -> Result<Option<gix::ObjectId>, GitError> {
+    fn reference(&self, full: &str) -> Result<Option<ObjectId>, GitError> {
         let revision = |why: String| GitError::Revision {
             revision: full.to_owned(),
             why,
@@ -412,11 +421,11 @@ impl Repository {
         }
     }
 
-    fn resolve(&self, revision: &str) -> Result<gix::ObjectId, GitError> {
+    fn resolve(&self, revision: &str) -> Result<ObjectId, GitError> {
         // A full id needs no look-up, which would follow `core.disambiguate` and
         // references of that name.
         if revision.len() == self.inner.object_hash().len_in_hex()
-            && let Ok(id) = gix::ObjectId::from_hex(revision.as_bytes())
+            && let Ok(id) = ObjectId::from_hex(revision.as_bytes())
         {
             return Ok(id);
         }
@@ -432,7 +441,7 @@ impl Repository {
     /// The bytes of a commit or tag, hashed again.
     fn raw(
         &self,
-        id: gix::ObjectId,
+        id: ObjectId,
         name: &str,
         wanted: &'static str,
     ) -> Result<(ObjectKind, Vec<u8>), GitError> {
@@ -508,7 +517,7 @@ impl Repository {
         }
     }
 
-    fn tag_target(&self, id: gix::ObjectId, raw: &[u8]) -> Result<gix::ObjectId, GitError> {
+    fn tag_target(&self, id: ObjectId, raw: &[u8]) -> Result<ObjectId, GitError> {
         gix::objs::TagRefIter::from_bytes(raw, self.inner.object_hash())
             .target_id()
             .map_err(|_| GitError::Unreadable {
@@ -561,12 +570,12 @@ impl Repository {
         Ok(Self {
             inner,
             hash,
-            _view: view,
+            view: view.map(Arc::new),
         })
     }
 }
 
-fn object(id: gix::ObjectId, kind: ObjectKind, raw: Vec<u8>) -> Object {
+fn object(id: ObjectId, kind: ObjectKind, raw: Vec<u8>) -> Object {
     Object {
         id: id.to_string(),
         kind,
