@@ -22,6 +22,7 @@ use crate::{
     evidence::{
         entry::LogEntry,
         identity::{Pattern, PatternRefusal, Rule, Wanted},
+        memo::Memo,
         object::{self, HashKind, ObjectKind},
         refusal::Step,
         trust::TrustedRoot,
@@ -66,6 +67,9 @@ pub enum Search<'a> {
     No,
     /// This log is.
     Log(&'a Url),
+    /// Nobody is asked: this entry was found already. It is believed no more than
+    /// an embedded one.
+    Found(&'a LogEntry),
 }
 
 /// Judges one signature.
@@ -76,8 +80,31 @@ pub fn judge(
     search: Search<'_>,
     recorder: &mut Recorder,
 ) -> Verdict {
-    let mut found: Vec<LogEntry> = Vec::new();
-    let mut result = once(subject, trust, wanted, &found, recorder);
+    judge_once(subject, trust, wanted, search, Memo::nothing(), recorder)
+}
+
+/// As [`judge`], for one of many signatures: `memo` remembers what they share.
+pub fn judge_once(
+    subject: &Subject<'_>,
+    trust: &TrustedRoot,
+    wanted: &Wanted,
+    search: Search<'_>,
+    memo: &Memo,
+    recorder: &mut Recorder,
+) -> Verdict {
+    let once = |wanted: &Wanted, found: &[LogEntry], observer: &mut dyn Observer| {
+        let against = Against {
+            trust,
+            wanted,
+            found,
+        };
+        verify::verify_once(subject, &against, memo, observer)
+    };
+    let mut found: Vec<LogEntry> = match search {
+        Search::Found(entry) => vec![entry.clone()],
+        Search::No | Search::Log(_) => Vec::new(),
+    };
+    let mut result = once(wanted, &found, recorder);
     let mut failed_lookup = None;
     if let (Err(refusal), Search::Log(rekor)) = (&result, search)
         && matches!(refusal.reason, Reason::Mismatch(Mismatch::NoEntry))
@@ -92,7 +119,7 @@ pub fn judge(
             Ok(entries) => {
                 found = entries;
                 recorder.restart();
-                result = once(subject, trust, wanted, &found, recorder);
+                result = once(wanted, &found, recorder);
             }
             Err(error) => failed_lookup = Some(error),
         }
@@ -101,7 +128,7 @@ pub fn judge(
         Ok(verified) => Verdict::Good(Box::new(verified)),
         Err(refusal) if refusal.step == Step::Identity => {
             // Everything else holds, if it does without the question as well.
-            match once(subject, trust, &Wanted::Unsaid, &found, &mut Silent) {
+            match once(&Wanted::Unsaid, &found, &mut Silent) {
                 Ok(verified) => Verdict::NotWanted {
                     verified: Box::new(verified),
                     refusal,
@@ -115,21 +142,6 @@ pub fn judge(
         },
         Err(refusal) => Verdict::Refused(refusal),
     }
-}
-
-fn once(
-    subject: &Subject<'_>,
-    trust: &TrustedRoot,
-    wanted: &Wanted,
-    found: &[LogEntry],
-    observer: &mut dyn Observer,
-) -> Result<Verified, Refusal> {
-    let against = Against {
-        trust,
-        wanted,
-        found,
-    };
-    verify::verify(subject, &against, observer)
 }
 
 impl Verdict {

@@ -21,7 +21,7 @@ use super::{
     UnixTime, armor,
     certificate::{Certificate, CertificateRefusal, Identity},
     chain::{self, ChainRefusal},
-    checkpoint::{self, LogKind, LogVerifier, NoteRefusal},
+    checkpoint::{self, Checkpoint, LogKind, LogVerifier, NoteRefusal},
     entry::{self, EntryRefusal, LogEntry},
     identity::{self, IdentityRefusal, Wanted},
     keys::KeyRefusal,
@@ -350,6 +350,10 @@ pub struct Verified {
     pub log_index: Option<u64>,
     /// The origin line of the checkpoint.
     pub log_origin: String,
+    /// The id of the key of the log that signed the checkpoint.
+    pub log_id: Vec<u8>,
+    /// What the log said its tree was.
+    pub checkpoint: Checkpoint,
     /// The leaf certificate.
     pub certificate: Certificate,
     /// The kind of object, where the payload is one.
@@ -677,6 +681,39 @@ fn log_kind(entry: &LogEntry) -> LogKind {
     LogKind::of_origin(origin)
 }
 
+/// By what the checkpoints of a trusted log are known.
+#[must_use]
+pub fn log_verifier(log: &TransparencyLog, kind: LogKind) -> LogVerifier<'_> {
+    LogVerifier {
+        key: &log.key,
+        key_hint: log.log_id.first_chunk().copied().unwrap_or_default(),
+        kind,
+        origin: match kind {
+            LogKind::RekorV1 => None,
+            // A trusted log without an address has no origin that could be its own.
+            LogKind::RekorV2 => Some(super::trust::host_of(&log.base_url).unwrap_or_default()),
+        },
+    }
+}
+
+/// The checkpoint that a signature carries, if a trusted log signed it, and that
+/// log's id. Whether the signature itself is good does not matter: what a log
+/// signed stays said.
+#[must_use]
+pub fn embedded_checkpoint(
+    subject: &Subject<'_>,
+    trust: &TrustedRoot,
+    memo: &Memo,
+) -> Option<(Vec<u8>, Checkpoint)> {
+    let read = read(subject, &mut Silent).ok()?;
+    let entry = LogEntry::from_protobuf(read.message.log_entry.as_ref()?).ok()?;
+    let log = trust.logs.iter().find(|log| log.log_id == entry.log_id)?;
+    let verifier = log_verifier(log, log_kind(&entry));
+    let proof = entry.proof.as_ref()?;
+    let checkpoint = checkpoint::open_once(&proof.checkpoint, &verifier, memo).ok()?;
+    Some((entry.log_id, checkpoint))
+}
+
 /// Digest and signature of a logged hashedrekord 0.0.1, to find out whether it
 /// may be about this object. What is found is then rebuilt, not believed.
 struct HashedRekord {
@@ -756,7 +793,7 @@ impl Read<'_> {
 /// After step 5: a trusted log holds the entry.
 pub struct Logged<'a, 't> {
     described: Described<'a, 't>,
-    origin: String,
+    checkpoint: Checkpoint,
     /// The integrated time and global index, where the log signed them.
     promised: Option<(UnixTime, u64)>,
 }
@@ -786,22 +823,8 @@ impl<'a, 't> Described<'a, 't> {
         if index >= size {
             return refuse(STEP, bad_index());
         }
-        let expected = match self.version {
-            LogKind::RekorV1 => None,
-            // A trusted log without an address has no origin that could be its own.
-            LogKind::RekorV2 => Some(super::trust::host_of(&self.log.base_url).unwrap_or_default()),
-        };
-        let checkpoint = checkpoint::open_once(
-            &proof.checkpoint,
-            &LogVerifier {
-                key: &self.log.key,
-                key_hint: self.log.log_id.first_chunk().copied().unwrap_or_default(),
-                kind: self.version,
-                origin: expected,
-            },
-            self.read.memo,
-        )
-        .at(STEP)?;
+        let log = log_verifier(self.log, self.version);
+        let checkpoint = checkpoint::open_once(&proof.checkpoint, &log, self.read.memo).at(STEP)?;
         if checkpoint.size != size {
             return refuse(
                 STEP,
@@ -842,7 +865,7 @@ impl<'a, 't> Described<'a, 't> {
             )
         });
         Ok(Logged {
-            origin: checkpoint.origin,
+            checkpoint,
             described: self,
             promised,
         })
@@ -1110,7 +1133,9 @@ impl Attested<'_, '_> {
             time,
             time_source: source,
             log_index,
-            log_origin: logged.origin,
+            log_origin: logged.checkpoint.origin.clone(),
+            log_id: entry.log_id,
+            checkpoint: logged.checkpoint,
             certificate: leaf,
             kind: read.kind,
         })

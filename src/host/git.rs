@@ -467,7 +467,7 @@ impl Repository {
     }
 
     /// The bytes of a tree, hashed again.
-    fn raw_tree(&self, id: gix::ObjectId) -> Result<Vec<u8>, GitError> {
+    fn raw_tree(&self, id: ObjectId) -> Result<Vec<u8>, GitError> {
         let header = self.header(id)?;
         if header.kind() != gix::objs::Kind::Tree {
             return Err(GitError::Kind {
@@ -485,7 +485,7 @@ impl Repository {
         self.hashed(id, header.kind())
     }
 
-    fn header(&self, id: gix::ObjectId) -> Result<gix::odb::find::Header, GitError> {
+    fn header(&self, id: ObjectId) -> Result<gix::odb::find::Header, GitError> {
         self.inner
             .try_find_header(id)
             .map_err(|error| GitError::Unreadable {
@@ -496,7 +496,7 @@ impl Repository {
     }
 
     /// The bytes of an object of this kind, hashed again.
-    fn hashed(&self, id: gix::ObjectId, kind: gix::objs::Kind) -> Result<Vec<u8>, GitError> {
+    fn hashed(&self, id: ObjectId, kind: gix::objs::Kind) -> Result<Vec<u8>, GitError> {
         let stored = self
             .inner
             .find_object(id)

@@ -50,6 +50,12 @@ pub struct Unhashed {
 }
 
 impl Unhashed {
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> ObjectId {
+        self.id
+    }
+
     /// How many bytes.
     #[must_use]
     pub fn size(&self) -> usize {
