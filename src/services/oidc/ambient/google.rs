@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Ambient, AmbientError, Answer, LOCAL_TRY, MAX_ANSWER, MAX_NAME, Request, Secret, Surroundings,
-    address, excerpt, json,
+    address, excerpt, is_near, json,
 };
 
 /// Another address of the metadata server: `HOST[:PORT]`.
@@ -184,14 +184,9 @@ fn metadata(around: &Surroundings<'_>, leaf: &str) -> Result<Url, AmbientError> 
         host.as_str()
     ))
     .map_err(|_| fail("not HOST or HOST:PORT".into()))?;
-    let near = match url.host() {
-        None => false,
-        Some(Host::Domain(name)) => name == USUAL_HOST || !name.contains('.'),
-        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_link_local() || ip.is_private(),
-        Some(Host::Ipv6(ip)) => {
-            ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local()
-        }
-    };
+    let near = url
+        .host()
+        .is_some_and(|host| host == Host::Domain(USUAL_HOST) || is_near(&host));
     if !near {
         return Err(fail(format!(
             "{} is not on this machine's own network, and the metadata server has no TLS",

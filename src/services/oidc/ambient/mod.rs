@@ -31,12 +31,17 @@ mod buildkite;
 mod circleci;
 mod github;
 mod google;
+mod grpc;
+mod hpack;
+mod spiffe;
+
+pub use grpc::GrpcError;
 
 use std::{ffi::OsString, fmt, io, path::Path, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
-use url::Url;
+use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -210,6 +215,16 @@ pub enum AmbientError {
         /// What is wrong with it. Never the answer itself: it may hold a token.
         reason: String,
     },
+    /// The workload API gave no answer, or said no.
+    #[error("{provider}: {place}: {error}")]
+    Grpc {
+        /// The provider.
+        provider: Ambient,
+        /// The socket.
+        place: String,
+        /// What went wrong.
+        error: GrpcError,
+    },
     /// The token does not do.
     #[error("{provider}: {refusal}")]
     Token {
@@ -253,6 +268,19 @@ impl AmbientError {
                 refusal: TokenRefusal::Expired { .. },
                 ..
             } => Some("get a fresh token right before signing".into()),
+            Self::Grpc {
+                error: GrpcError::Status { code: 7 | 16, .. },
+                ..
+            } => Some(spiffe::NO_ENTRY.into()),
+            Self::Grpc { .. } => Some(format!(
+                "{} says where the agent listens; it is not there, or is no SPIFFE workload API",
+                spiffe::SOCKET_VARIABLE
+            )),
+            Self::Token {
+                provider: Ambient::Spiffe,
+                refusal: TokenRefusal::Claims { .. },
+                ..
+            } => Some(spiffe::NO_ISSUER.into()),
             Self::Answer { .. } | Self::Token { .. } => None,
         }
     }
@@ -305,7 +333,7 @@ impl Ambient {
             Self::GitlabCi => around.says_true("GITLAB_CI"),
             Self::Buildkite => buildkite::is_present(around),
             Self::CircleCi => circleci::is_present(around),
-            Self::Spiffe => false,
+            Self::Spiffe => spiffe::is_present(around),
             Self::GoogleImpersonation => around.has(google::ACCOUNT_VARIABLE),
             Self::GoogleMetadata => google::is_present(around),
             Self::Azure | Self::Kubernetes => false,
@@ -422,14 +450,7 @@ pub fn obtain(
         Ambient::CircleCi => circleci::find(audience, around)?,
         Ambient::GoogleMetadata => google::fetch(audience, around)?,
         Ambient::GoogleImpersonation => google::impersonate(audience, around)?,
-        Ambient::Spiffe => {
-            return Err(AmbientError::Unset {
-                provider: *provider,
-                variable: "SPIFFE_ENDPOINT_SOCKET",
-                empty: false,
-                audience: audience.to_owned(),
-            });
-        }
+        Ambient::Spiffe => spiffe::fetch(audience, around)?,
     };
     let refused = |refusal| AmbientError::Token {
         provider: *provider,
@@ -464,7 +485,7 @@ pub fn binding(provider: &Ambient, around: &Surroundings<'_>) -> String {
         Ambient::GithubActions => &github::VARIABLES,
         Ambient::Buildkite => &buildkite::VARIABLES,
         Ambient::CircleCi => &circleci::VARIABLES,
-        Ambient::Spiffe => &["SPIFFE_ENDPOINT_SOCKET"],
+        Ambient::Spiffe => &[spiffe::SOCKET_VARIABLE],
         Ambient::GoogleMetadata => &[google::HOST_VARIABLE],
         Ambient::GoogleImpersonation => &[google::HOST_VARIABLE, google::ACCOUNT_VARIABLE],
     };
@@ -631,9 +652,9 @@ fn address(variable: &'static str, text: &str) -> Result<Url, AmbientError> {
     }
     let loopback = match url.host() {
         None => return Err(fail("there is no host in the address")),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
     };
     match url.scheme() {
         "https" => Ok(url),
@@ -651,6 +672,16 @@ struct Secret(Zeroizing<String>);
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
+}
+
+/// Whether a host without TLS can be one that this machine's own network has
+/// under it: loopback, link-local, private, and names without a dot.
+fn is_near(host: &Host<impl AsRef<str>>) -> bool {
+    match host {
+        Host::Domain(name) => !name.as_ref().contains('.'),
+        Host::Ipv4(ip) => ip.is_loopback() || ip.is_link_local() || ip.is_private(),
+        Host::Ipv6(ip) => ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local(),
     }
 }
 

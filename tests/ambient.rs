@@ -1,0 +1,1087 @@
+//! Tokens of CI jobs and cloud machines, each provider against a real HTTP
+//! endpoint of the documented shape: right, and wrong in every way that has its
+//! own answer.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+#[allow(dead_code)]
+#[path = "../src/services/http/client/stub.rs"]
+mod stub;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use gitseal::services::http::client::{Client, Timeouts};
+use gitseal::services::oidc::ambient::{self, Ambient, AmbientError, Surroundings, TOKEN_VARIABLE};
+use serde_json::{Value, json};
+use stub::{Asked, Stub, Told};
+use zeroize::Zeroizing;
+
+const NOW: i64 = 1_800_000_000;
+const SECRET: &str = "the-credential-of-this-very-job";
+
+/// A machine: variables, files, sockets.
+#[derive(Default, Clone)]
+struct Machine {
+    variables: HashMap<String, OsString>,
+    files: HashMap<PathBuf, String>,
+    locked: Vec<PathBuf>,
+    sockets: Vec<PathBuf>,
+    token_file: Option<PathBuf>,
+}
+
+impl Machine {
+    fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    fn file(mut self, path: &str, text: &str) -> Self {
+        self.files.insert(path.into(), text.into());
+        self
+    }
+
+    fn token_file(mut self, path: &str) -> Self {
+        self.token_file = Some(path.into());
+        self
+    }
+
+    fn around<T>(&self, run: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+        let http = Client::new(
+            Timeouts {
+                connect: Duration::from_secs(1),
+                one_try: Duration::from_secs(1),
+                all_tries: Duration::from_secs(3),
+            },
+            || 0,
+        );
+        run(&Surroundings {
+            variable: &|name| self.variables.get(name).cloned(),
+            file: &|path: &Path| {
+                if self.locked.iter().any(|locked| locked == path) {
+                    return Err(io::ErrorKind::PermissionDenied.into());
+                }
+                Ok(self.files.get(path).cloned().map(Zeroizing::new))
+            },
+            socket: &|path| self.sockets.iter().any(|socket| socket == path),
+            now: &|| NOW,
+            http: &http,
+            token_file: self.token_file.as_deref(),
+        })
+    }
+
+    fn detect(&self) -> Option<Ambient> {
+        self.around(ambient::detect)
+    }
+
+    fn binding(&self, provider: Ambient) -> String {
+        self.around(|around| ambient::binding(&provider, around))
+    }
+
+    /// The subject of the token, or the error.
+    fn obtain(&self, provider: Ambient) -> Result<String, AmbientError> {
+        self.around(|around| ambient::obtain(&provider, "sigstore", around))
+            .map(|token| token.claims().subject.clone())
+    }
+
+    /// The words of the error and its hint, which hold no secret.
+    #[track_caller]
+    fn refusal(&self, provider: Ambient) -> (AmbientError, String) {
+        let error = match self.obtain(provider) {
+            Ok(subject) => panic!("a token of {subject}"),
+            Err(error) => error,
+        };
+        let words = format!("{error}\nhint: {}", error.hint().unwrap_or_default());
+        let debug = format!("{error:?}");
+        for shown in [&words, &debug] {
+            assert!(!shown.contains(SECRET), "{shown}");
+            assert!(!shown.contains("eyJ"), "{shown}");
+        }
+        (error, words)
+    }
+}
+
+fn jwt(claims: &Value) -> String {
+    format!(
+        "{}.{}.{}",
+        URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","kid":"1"}"#),
+        URL_SAFE_NO_PAD.encode(claims.to_string()),
+        URL_SAFE_NO_PAD.encode("signature")
+    )
+}
+
+fn claims() -> Value {
+    json!({"iss": "https://ci.test", "sub": "repo:a/b", "aud": "sigstore", "exp": NOW + 300, "iat": NOW})
+}
+
+fn token() -> String {
+    jwt(&claims())
+}
+
+fn token_with(name: &str, value: Value) -> String {
+    let mut claims = claims();
+    claims[name] = value;
+    jwt(&claims)
+}
+
+#[track_caller]
+fn says(words: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(words.contains(part), "{part:?} is not in: {words}");
+    }
+}
+
+// --------------------------------------------------------------- one HTTP way
+
+/// A provider that asks over HTTP, and how its endpoint is told where it is.
+struct Way {
+    provider: Ambient,
+    machine: fn(&Stub) -> Machine,
+    /// Whether a request is the documented one.
+    fits: fn(&Asked) -> bool,
+    good: fn(&str) -> Told,
+}
+
+fn query(asked: &Asked) -> Vec<(String, String)> {
+    let query = asked.target.split_once('?').map_or("", |(_, query)| query);
+    url::form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect()
+}
+
+fn has(asked: &Asked, name: &str, value: &str) -> bool {
+    query(asked)
+        .iter()
+        .filter(|(n, _)| n == name)
+        .map(|(_, v)| v.as_str())
+        .eq([value])
+}
+
+const GITHUB: Way = Way {
+    provider: Ambient::GithubActions,
+    machine: |stub| {
+        Machine::default()
+            .with("GITHUB_ACTIONS", "true")
+            .with(
+                "ACTIONS_ID_TOKEN_REQUEST_URL",
+                format!("{}pool//idtoken/1?api-version=2.0", stub.url),
+            )
+            .with("ACTIONS_ID_TOKEN_REQUEST_TOKEN", SECRET)
+    },
+    fits: |asked| {
+        asked.method == "GET"
+            && asked.target.starts_with("/pool//idtoken/1?")
+            && has(asked, "api-version", "2.0")
+            && has(asked, "audience", "sigstore")
+            && asked.header("authorization") == Some(&format!("Bearer {SECRET}"))
+    },
+    good: |token| Told::json(200, &json!({"count": 1, "value": token})),
+};
+
+const BUILDKITE: Way = Way {
+    provider: Ambient::Buildkite,
+    machine: |stub| {
+        Machine::default()
+            .with("BUILDKITE", "true")
+            .with("BUILDKITE_AGENT_ENDPOINT", format!("{}v3", stub.url))
+            .with("BUILDKITE_AGENT_ACCESS_TOKEN", SECRET)
+            .with("BUILDKITE_JOB_ID", "0184990a-477b-4fa8-9968-496074483cee")
+    },
+    fits: |asked| {
+        asked.method == "POST"
+            && asked.target == "/v3/jobs/0184990a-477b-4fa8-9968-496074483cee/oidc/tokens"
+            && asked.header("authorization") == Some(&format!("Token {SECRET}"))
+            && asked.header("content-type") == Some("application/json")
+            && serde_json::from_slice::<Value>(&asked.body).ok()
+                == Some(json!({"audience": "sigstore"}))
+    },
+    good: |token| Told::json(201, &json!({"token": token})),
+};
+
+const GOOGLE: Way = Way {
+    provider: Ambient::GoogleMetadata,
+    machine: |stub| Machine::default().with("GCE_METADATA_HOST", stub.address.to_string()),
+    fits: |asked| {
+        asked.method == "GET"
+            && asked
+                .target
+                .starts_with("/computeMetadata/v1/instance/service-accounts/default/identity?")
+            && has(asked, "audience", "sigstore")
+            && has(asked, "format", "full")
+            && asked.header("metadata-flavor") == Some("Google")
+    },
+    good: |token| Told::new(200, "text/html", token).with("Metadata-Flavor", "Google"),
+};
+
+/// The second request: the first is answered by [`google`].
+const IMPERSONATE: Way = Way {
+    provider: Ambient::GoogleImpersonation,
+    machine: |stub| {
+        Machine::default()
+            .with("GCE_METADATA_HOST", stub.address.to_string())
+            .with(
+                "GOOGLE_SERVICE_ACCOUNT_NAME",
+                "signer@p-1.iam.gserviceaccount.com",
+            )
+            .with(
+                "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS",
+                stub.url.as_str(),
+            )
+    },
+    fits: |asked| {
+        asked.method == "POST"
+            && asked.target
+                == "/v1/projects/-/serviceAccounts/signer@p-1.iam.gserviceaccount.com:generateIdToken"
+            && asked.header("authorization") == Some(&format!("Bearer {SECRET}"))
+            && serde_json::from_slice::<Value>(&asked.body).ok()
+                == Some(json!({"audience": "sigstore", "includeEmail": true}))
+    },
+    good: |token| Told::json(200, &json!({"token": token})),
+};
+
+const WAYS: [&Way; 4] = [&GITHUB, &BUILDKITE, &GOOGLE, &IMPERSONATE];
+
+/// What comes before the request that is looked at: the access token.
+fn before(asked: &Asked) -> Option<Told> {
+    asked
+        .target
+        .ends_with("/service-accounts/default/token")
+        .then(|| {
+            assert_eq!(asked.header("metadata-flavor"), Some("Google"));
+            Told::json(
+                200,
+                &json!({"access_token": SECRET, "expires_in": 3599, "token_type": "Bearer"}),
+            )
+            .with("Metadata-Flavor", "Google")
+        })
+}
+
+impl Way {
+    fn endpoint(&self, answer: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> Stub {
+        let fits = self.fits;
+        Stub::start(move |asked| {
+            before(asked).unwrap_or_else(|| {
+                if fits(asked) {
+                    answer(asked)
+                } else {
+                    Told::new(418, "text/plain", format!("not documented: {asked:?}"))
+                }
+            })
+        })
+    }
+}
+
+#[test]
+fn each_service_gives_its_token() {
+    for way in WAYS {
+        let good = way.good;
+        let stub = way.endpoint(move |_| good(&token()));
+        let machine = (way.machine)(&stub);
+        assert_eq!(machine.detect(), Some(way.provider));
+        assert_eq!(machine.obtain(way.provider).unwrap(), "repo:a/b");
+    }
+}
+
+#[test]
+fn a_service_that_stumbles_is_asked_again() {
+    for way in WAYS {
+        let good = way.good;
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let stub =
+            way.endpoint(
+                move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+                    0 => Told::new(500, "text/plain", "oops"),
+                    1 => Told::new(429, "text/plain", "slowly").with("Retry-After", "0"),
+                    _ => good(&token()),
+                },
+            );
+        assert_eq!(
+            (way.machine)(&stub).obtain(way.provider).unwrap(),
+            "repo:a/b"
+        );
+    }
+}
+
+#[test]
+fn a_service_that_says_no_is_quoted_and_the_permission_named() {
+    for (way, hint) in [
+        (&GITHUB, "id-token: write"),
+        (&BUILDKITE, "BUILDKITE_AGENT_ACCESS_TOKEN"),
+        (&GOOGLE, "attach a service account"),
+        (&IMPERSONATE, "roles/iam.serviceAccountTokenCreator"),
+    ] {
+        for status in [401, 403, 404] {
+            let stub = way.endpoint(move |_| {
+                Told::json(status, &json!({"message": "no\u{1b}[1m permission"}))
+            });
+            let (error, words) = (way.machine)(&stub).refusal(way.provider);
+            assert!(matches!(error, AmbientError::Denied { .. }), "{error:?}");
+            says(
+                &words,
+                &[way.provider.name(), &status.to_string(), "permission", hint],
+            );
+            assert!(!words.contains('\u{1b}'));
+        }
+        // A server that repeats the credential is not quoted.
+        let stub = way.endpoint(|asked| {
+            let repeated = asked.header("authorization").unwrap_or_default().to_owned();
+            Told::new(
+                403,
+                "text/plain",
+                format!("bad credential {repeated} {SECRET}"),
+            )
+        });
+        if way.provider != Ambient::GoogleMetadata {
+            (way.machine)(&stub).refusal(way.provider);
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_none_is_refused() {
+    std::thread::scope(|scope| {
+        for way in WAYS {
+            scope.spawn(move || answers_that_are_none(way));
+        }
+    });
+}
+
+fn answers_that_are_none(way: &'static Way) {
+    type Case = (&'static str, fn() -> Told, &'static str);
+    let cases: Vec<Case> = vec![
+        (
+            "html",
+            || Told::new(200, "text/html", "<html>log in</html>"),
+            "",
+        ),
+        (
+            "other json",
+            || Told::json(200, &json!({"values": [1]})),
+            "",
+        ),
+        (
+            "null",
+            || Told::json(200, &json!({"value": null, "token": null})),
+            "",
+        ),
+        ("empty", || Told::new(200, "application/json", ""), ""),
+        (
+            "not UTF-8",
+            || Told::new(200, "text/plain", vec![0xff, 0xfe]),
+            "",
+        ),
+        (
+            "too large",
+            || Told::new(200, "application/json", vec![b'a'; 1 << 20]),
+            "larger than",
+        ),
+        (
+            "five hundred",
+            || Told::new(503, "text/plain", "later"),
+            "503",
+        ),
+        (
+            "nothing",
+            || Told {
+                hang_up: true,
+                ..Told::new(200, "x/y", "")
+            },
+            "answer",
+        ),
+    ];
+    for (name, answer, part) in cases {
+        let stub = way.endpoint(move |_| answer().with("Metadata-Flavor", "Google"));
+        let (_, words) = (way.machine)(&stub).refusal(way.provider);
+        says(&words, &[way.provider.name()]);
+        if name != "nothing" {
+            says(&words, &[part]);
+        }
+    }
+}
+
+#[test]
+fn a_slow_service_ends_in_time() {
+    for way in [&GITHUB, &BUILDKITE] {
+        let stub = way.endpoint(|_| Told {
+            drip: Duration::from_millis(200),
+            ..Told::json(200, &json!({"value": "a".repeat(4000)}))
+        });
+        let begun = Instant::now();
+        let (error, words) = (way.machine)(&stub).refusal(way.provider);
+        assert!(matches!(error, AmbientError::Http { .. }), "{error:?}");
+        says(&words, &["no answer within"]);
+        assert!(
+            begun.elapsed() < Duration::from_secs(6),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+}
+
+#[test]
+fn credentials_follow_no_redirect() {
+    for way in WAYS {
+        let stub = way.endpoint(|asked| {
+            assert!(!asked.target.contains("elsewhere"), "followed");
+            Told::new(302, "text/plain", "").with("Location", "/elsewhere")
+        });
+        let (error, words) = (way.machine)(&stub).refusal(way.provider);
+        assert!(matches!(error, AmbientError::Http { .. }), "{error:?}");
+        says(&words, &["which is not followed"]);
+        assert!(
+            stub.asked()
+                .iter()
+                .all(|asked| asked.target != "/elsewhere")
+        );
+    }
+}
+
+#[test]
+fn a_token_that_does_not_do_is_refused() {
+    for way in WAYS {
+        for (text, parts) in [
+            (
+                token_with("aud", json!("https://github.com/a")),
+                vec!["https://github.com/a", "\"sigstore\""],
+            ),
+            (token_with("exp", json!(NOW - 1)), vec!["expired", "fresh"]),
+            (token_with("nbf", json!(NOW + 3600)), vec!["good from"]),
+            (token_with("sub", json!("")), vec!["names no subject"]),
+            ("a.b".to_owned(), vec!["not a JWT"]),
+        ] {
+            let good = way.good;
+            let stub = way.endpoint(move |_| good(&text));
+            let (error, words) = (way.machine)(&stub).refusal(way.provider);
+            assert!(matches!(error, AmbientError::Token { .. }), "{error:?}");
+            says(&words, &parts);
+        }
+    }
+}
+
+// ----------------------------------------------------------- what is missing
+
+#[test]
+fn github_without_the_permission_says_so() {
+    let machine = Machine::default().with("GITHUB_ACTIONS", "true");
+    assert_eq!(machine.detect(), Some(Ambient::GithubActions));
+    let (_, words) = machine.refusal(Ambient::GithubActions);
+    says(
+        &words,
+        &["ACTIONS_ID_TOKEN_REQUEST_URL", "not set", "id-token: write"],
+    );
+    let half = machine.with("ACTIONS_ID_TOKEN_REQUEST_URL", "https://h.test/?a=b");
+    let (_, words) = half.refusal(Ambient::GithubActions);
+    says(
+        &words,
+        &["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "id-token: write"],
+    );
+}
+
+#[test]
+fn github_sends_its_credential_nowhere_in_the_clear() {
+    for (url, part) in [
+        ("http://actions.test/token?a=b", "plain http"),
+        ("http://10.0.0.1/token", "plain http"),
+        ("ftp://127.0.0.1/token", "neither"),
+        ("https://user:pass@h.test/", "user name"),
+        ("/token", "not an address"),
+        ("unix:/run/x", "no host"),
+    ] {
+        let machine = Machine::default()
+            .with("ACTIONS_ID_TOKEN_REQUEST_URL", url)
+            .with("ACTIONS_ID_TOKEN_REQUEST_TOKEN", SECRET);
+        let (error, words) = machine.refusal(Ambient::GithubActions);
+        assert!(matches!(error, AmbientError::Value { .. }), "{error:?}");
+        says(&words, &["ACTIONS_ID_TOKEN_REQUEST_URL", part]);
+    }
+    // A line end in the credential would end its header.
+    let stub = GITHUB.endpoint(|_| panic!("sent"));
+    let machine = (GITHUB.machine)(&stub).with("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "a\r\nX: y");
+    says(
+        &machine.refusal(Ambient::GithubActions).1,
+        &["characters that no token has"],
+    );
+    assert_eq!(stub.asked().len(), 0);
+}
+
+#[test]
+fn gitlab_says_which_lines_are_missing() {
+    let machine = Machine::default().with("GITLAB_CI", "true");
+    assert_eq!(machine.detect(), Some(Ambient::GitlabCi));
+    let (_, words) = machine.refusal(Ambient::GitlabCi);
+    says(
+        &words,
+        &[
+            "SIGSTORE_ID_TOKEN",
+            "id_tokens: { SIGSTORE_ID_TOKEN: { aud: sigstore } }",
+        ],
+    );
+    let given = machine.clone().with(TOKEN_VARIABLE, token());
+    assert_eq!(given.detect(), Some(Ambient::Environment));
+    assert_eq!(given.obtain(Ambient::GitlabCi).unwrap(), "repo:a/b");
+    let other = machine.with(
+        TOKEN_VARIABLE,
+        token_with("aud", json!("https://gitlab.com")),
+    );
+    says(
+        &other.refusal(Ambient::GitlabCi).1,
+        &["https://gitlab.com", "{ aud: sigstore }"],
+    );
+}
+
+#[test]
+fn buildkite_says_which_variable_is_missing() {
+    let machine = Machine::default().with("BUILDKITE", "true");
+    assert_eq!(machine.detect(), Some(Ambient::Buildkite));
+    says(
+        &machine.refusal(Ambient::Buildkite).1,
+        &["BUILDKITE_AGENT_ACCESS_TOKEN is not set", "container"],
+    );
+    let machine = machine.with("BUILDKITE_AGENT_ACCESS_TOKEN", SECRET);
+    says(
+        &machine.refusal(Ambient::Buildkite).1,
+        &["BUILDKITE_JOB_ID is not set"],
+    );
+    for job in ["../../other", "a/b", "a?b", ""] {
+        says(
+            &machine
+                .clone()
+                .with("BUILDKITE_JOB_ID", job)
+                .refusal(Ambient::Buildkite)
+                .1,
+            &["BUILDKITE_JOB_ID"],
+        );
+    }
+    let machine = machine
+        .with("BUILDKITE_JOB_ID", "1")
+        .with("BUILDKITE_AGENT_ENDPOINT", "http://agent.test/v3");
+    says(
+        &machine.refusal(Ambient::Buildkite).1,
+        &["BUILDKITE_AGENT_ENDPOINT", "plain http"],
+    );
+}
+
+#[test]
+fn circleci_uses_the_token_that_fits_and_names_the_command_otherwise() {
+    let machine = Machine::default().with("CIRCLECI", "true");
+    assert_eq!(machine.detect(), Some(Ambient::CircleCi));
+    says(
+        &machine.refusal(Ambient::CircleCi).1,
+        &["CIRCLE_OIDC_TOKEN_V2 is not set", "circleci run oidc get"],
+    );
+    let organization = token_with("aud", json!("5a9c1b3e-organization"));
+    let usual = machine
+        .with("CIRCLE_OIDC_TOKEN", organization.clone())
+        .with("CIRCLE_OIDC_TOKEN_V2", organization);
+    let (error, words) = usual.refusal(Ambient::CircleCi);
+    assert!(matches!(error, AmbientError::Token { .. }));
+    says(
+        &words,
+        &[
+            "5a9c1b3e-organization",
+            r#"SIGSTORE_ID_TOKEN='$(circleci run oidc get --claims '{"aud":"sigstore"}')'"#,
+        ],
+    );
+    let fits = usual.with("CIRCLE_OIDC_TOKEN", token());
+    assert_eq!(fits.obtain(Ambient::CircleCi).unwrap(), "repo:a/b");
+}
+
+#[test]
+fn google_is_known_without_asking_anybody() {
+    let machine = Machine::default();
+    assert_eq!(machine.detect(), None);
+    let dmi = "/sys/class/dmi/id/product_name";
+    assert_eq!(
+        machine.clone().file(dmi, "Standard PC (Q35)\n").detect(),
+        None
+    );
+    let google = machine.clone().file(dmi, "Google Compute Engine\n");
+    assert_eq!(google.detect(), Some(Ambient::GoogleMetadata));
+    assert_eq!(
+        google.with("GOOGLE_SERVICE_ACCOUNT_NAME", "a@b").detect(),
+        Some(Ambient::GoogleImpersonation)
+    );
+    let machine = machine.with("GCE_METADATA_HOST", "127.0.0.1:1");
+    let (_, words) = machine.refusal(Ambient::GoogleMetadata);
+    says(
+        &words,
+        &[
+            "google-workload-identity",
+            "no connection",
+            "GCE_METADATA_HOST",
+        ],
+    );
+}
+
+#[test]
+fn google_takes_no_token_from_afar() {
+    for host in ["metadata.example.com", "8.8.8.8", "[2001:db8::1]:80"] {
+        let machine = Machine::default().with("GCE_METADATA_HOST", host);
+        says(
+            &machine.refusal(Ambient::GoogleMetadata).1,
+            &["GCE_METADATA_HOST", "not on this machine's own network"],
+        );
+    }
+    for host in ["h/../x", "a@b", "h?x", "h#x", " "] {
+        let machine = Machine::default().with("GCE_METADATA_HOST", host);
+        says(
+            &machine.refusal(Ambient::GoogleMetadata).1,
+            &["GCE_METADATA_HOST"],
+        );
+    }
+    // A page of somebody else's, such as that of a hotel's network.
+    let stub = GOOGLE.endpoint(|_| Told::new(200, "text/html", token()));
+    says(
+        &(GOOGLE.machine)(&stub).refusal(Ambient::GoogleMetadata).1,
+        &["no header Metadata-Flavor: Google"],
+    );
+}
+
+#[test]
+fn google_accounts_have_names() {
+    let stub = IMPERSONATE.endpoint(|_| panic!("sent"));
+    for account in ["a/b", "../x", "a:b", "a b", "a%2fb", "..", "é"] {
+        let machine = (IMPERSONATE.machine)(&stub).with("GOOGLE_SERVICE_ACCOUNT_NAME", account);
+        says(
+            &machine.refusal(Ambient::GoogleImpersonation).1,
+            &["GOOGLE_SERVICE_ACCOUNT_NAME"],
+        );
+    }
+    let machine = Machine::default();
+    says(
+        &machine.refusal(Ambient::GoogleImpersonation).1,
+        &["GOOGLE_SERVICE_ACCOUNT_NAME is not set"],
+    );
+    let machine = (IMPERSONATE.machine)(&stub).with(
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS",
+        "http://iam.test/",
+    );
+    says(
+        &machine.refusal(Ambient::GoogleImpersonation).1,
+        &["plain http"],
+    );
+    assert_eq!(stub.asked().len(), 0);
+}
+
+// ---------------------------------------------------------- variable and file
+
+#[test]
+fn the_variable_comes_first_and_its_faults_are_told() {
+    let machine = Machine::default()
+        .with("GITHUB_ACTIONS", "true")
+        .file(ambient_file(), &token_with("sub", json!("file")));
+    assert_eq!(machine.detect(), Some(Ambient::File));
+    let machine = machine.with(TOKEN_VARIABLE, format!("{}\n", token()));
+    assert_eq!(machine.detect(), Some(Ambient::Environment));
+    assert_eq!(machine.obtain(Ambient::Environment).unwrap(), "repo:a/b");
+
+    // Empty is not set, and said.
+    let empty = machine.clone().with(TOKEN_VARIABLE, "");
+    assert_eq!(empty.detect(), Some(Ambient::File));
+    says(
+        &empty.refusal(Ambient::Environment).1,
+        &["SIGSTORE_ID_TOKEN is empty"],
+    );
+    let notes = empty.around(ambient::notes);
+    assert_eq!(notes.len(), 1);
+    says(&notes[0], &["SIGSTORE_ID_TOKEN", "empty"]);
+    assert_eq!(machine.around(ambient::notes), Vec::<String>::new());
+
+    // Broken is broken, whatever else is there.
+    let broken = machine.clone().with(TOKEN_VARIABLE, "garbage");
+    assert_eq!(broken.detect(), Some(Ambient::Environment));
+    says(
+        &broken.refusal(Ambient::Environment).1,
+        &["envvar", "not a JWT"],
+    );
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStringExt as _;
+        let other = machine.with(TOKEN_VARIABLE, OsString::from_vec(vec![b'e', 0xff]));
+        assert_eq!(other.detect(), Some(Ambient::Environment));
+        says(
+            &other.refusal(Ambient::Environment).1,
+            &["SIGSTORE_ID_TOKEN is not UTF-8"],
+        );
+    }
+}
+
+fn ambient_file() -> &'static str {
+    "/var/run/sigstore/cosign/oidc-token"
+}
+
+#[test]
+fn files_are_read_where_they_are_named() {
+    let none = Machine::default();
+    says(
+        &none.refusal(Ambient::File).1,
+        &[ambient_file(), "does not exist", "gitseal.tokenFile"],
+    );
+    says(
+        &none.refusal(Ambient::Kubernetes).1,
+        &[
+            "gitseal.tokenFile is not set",
+            "serviceAccountToken: { audience: sigstore, path: token }",
+        ],
+    );
+    says(
+        &none.refusal(Ambient::Azure).1,
+        &[
+            "AZURE_FEDERATED_TOKEN_FILE is not set",
+            "azure.workload.identity/use",
+        ],
+    );
+
+    let path = "/var/run/secrets/tokens/sigstore";
+    let named = none
+        .clone()
+        .token_file(path)
+        .file(path, &format!("{}\n", token()));
+    assert_eq!(named.detect(), Some(Ambient::File));
+    for provider in [Ambient::File, Ambient::Kubernetes, Ambient::Azure] {
+        assert_eq!(named.obtain(provider).unwrap(), "repo:a/b");
+    }
+    // Lying there is not enough.
+    assert_eq!(none.clone().file(path, &token()).detect(), None);
+
+    let azure = none
+        .clone()
+        .with("AZURE_FEDERATED_TOKEN_FILE", "/a/token")
+        .file("/a/token", &token());
+    assert_eq!(azure.detect(), None);
+    assert_eq!(azure.obtain(Ambient::Azure).unwrap(), "repo:a/b");
+    let exchange = azure.file(
+        "/a/token",
+        &token_with("aud", json!(["api://AzureADTokenExchange"])),
+    );
+    says(
+        &exchange.refusal(Ambient::Azure).1,
+        &["api://AzureADTokenExchange", "\"sigstore\""],
+    );
+
+    let mut locked = none.token_file(path);
+    locked.locked.push(path.into());
+    assert_eq!(locked.detect(), Some(Ambient::File));
+    says(
+        &locked.refusal(Ambient::File).1,
+        &[path, "permission denied"],
+    );
+}
+
+// -------------------------------------------------------------------- SPIFFE
+
+/// The workload API of go-spiffe and grpc-go, on a socket.
+#[cfg(unix)]
+struct Agent {
+    program: std::process::Child,
+    place: String,
+    _folder: tempfile::TempDir,
+}
+
+#[cfg(unix)]
+impl Agent {
+    /// `None`, and a word about it, where the peer is not installed.
+    fn start(tcp: bool, token: &str) -> Option<Self> {
+        use std::io::{BufRead as _, BufReader, Write as _};
+        use std::process::{Command, Stdio};
+        let from = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        let peers = from("GITSEAL_PEERS").unwrap_or_else(|| {
+            from("XDG_CACHE_HOME")
+                .or_else(|| from("HOME").map(|home| home.join(".cache")))
+                .unwrap_or_default()
+                .join("gitseal-peers")
+        });
+        let path = peers.join("bin/spiffe-workload");
+        if !path.exists() {
+            println!("skipped: no spiffe-workload (install with .ci/peers)");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("api.sock");
+        let mut program = Command::new(path)
+            .arg(if tcp {
+                Path::new("127.0.0.1:0")
+            } else {
+                &socket
+            })
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = program.stdin.take().unwrap();
+        writeln!(stdin, "{token}").unwrap();
+        let mut line = String::new();
+        BufReader::new(program.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        program.stdin = Some(stdin);
+        let address = line.trim().strip_prefix("listening on ").unwrap();
+        Some(Self {
+            program,
+            place: match tcp {
+                true => format!("tcp://{address}"),
+                false => format!("unix://{}", socket.display()),
+            },
+            _folder: folder,
+        })
+    }
+
+    fn machine(&self) -> Machine {
+        Machine::default().with("SPIFFE_ENDPOINT_SOCKET", &self.place)
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Agent {
+    fn drop(&mut self) {
+        drop(self.program.stdin.take());
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+#[cfg(unix)]
+fn svid(audience: &str) -> String {
+    let mut claims = claims();
+    claims["sub"] = json!("spiffe://example.test/ci/signer");
+    claims["aud"] = json!([audience]);
+    jwt(&claims)
+}
+
+#[test]
+#[cfg(unix)]
+fn spiffe_gives_the_first_identity() {
+    for tcp in [false, true] {
+        let Some(agent) = Agent::start(tcp, &svid("sigstore")) else {
+            return;
+        };
+        let machine = agent.machine();
+        assert_eq!(machine.detect(), Some(Ambient::Spiffe));
+        for _ in 0..3 {
+            assert_eq!(
+                machine.obtain(Ambient::Spiffe).unwrap(),
+                "spiffe://example.test/ci/signer"
+            );
+        }
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn spiffe_says_no_in_its_own_words() {
+    let Some(agent) = Agent::start(false, &svid("split")) else {
+        return;
+    };
+    let ask = |audience: &str| {
+        agent
+            .machine()
+            .around(|around| ambient::obtain(&Ambient::Spiffe, audience, around))
+    };
+    let refusal = |audience: &str| {
+        let error = ask(audience).err().unwrap();
+        format!("{error}\nhint: {}", error.hint().unwrap_or_default())
+    };
+    says(
+        &refusal("denied"),
+        &[
+            "api.sock",
+            "gRPC status 7",
+            "no identity issued: \\xc3\\xa9\\x1b[1m",
+            "spire-server entry create",
+        ],
+    );
+    says(&refusal("none"), &["there is none in the answer"]);
+    says(&refusal("large"), &["larger than"]);
+    let begun = Instant::now();
+    says(&refusal("slow"), &["spiffe"]);
+    assert!(
+        begun.elapsed() < Duration::from_secs(7),
+        "{:?}",
+        begun.elapsed()
+    );
+    says(&refusal("other"), &["\"other\"", "split"]);
+    // A message in several frames.
+    assert_eq!(
+        ask("split").unwrap().claims().subject,
+        "spiffe://example.test/ci/signer"
+    );
+    // The identity that comes with a token is the token's.
+    let Some(agent) = Agent::start(false, &token()) else {
+        return;
+    };
+    says(
+        &agent.machine().refusal(Ambient::Spiffe).1,
+        &["its subject is not the identity"],
+    );
+    let mut anonymous = claims();
+    anonymous.as_object_mut().unwrap().remove("iss");
+    let Some(agent) = Agent::start(false, &jwt(&anonymous)) else {
+        return;
+    };
+    says(
+        &agent.machine().refusal(Ambient::Spiffe).1,
+        &["iss", "jwt_issuer"],
+    );
+}
+
+#[test]
+#[cfg(unix)]
+fn spiffe_without_an_agent_says_where_it_looked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("api.sock");
+    let machine = Machine::default().with(
+        "SPIFFE_ENDPOINT_SOCKET",
+        format!("unix://{}", path.display()),
+    );
+    says(
+        &machine.refusal(Ambient::Spiffe).1,
+        &["api.sock", "no connection", "SPIFFE_ENDPOINT_SOCKET"],
+    );
+    says(
+        &Machine::default().refusal(Ambient::Spiffe).1,
+        &["SPIFFE_ENDPOINT_SOCKET is not set"],
+    );
+    let odd = Machine::default().with("SPIFFE_ENDPOINT_SOCKET", "https://127.0.0.1:1");
+    says(
+        &odd.refusal(Ambient::Spiffe).1,
+        &["SPIFFE_ENDPOINT_SOCKET", "unix:///PATH"],
+    );
+
+    // SPIRE's own socket counts only where it belongs to us or to root.
+    let mut usual = Machine::default();
+    assert_eq!(usual.detect(), None);
+    usual
+        .sockets
+        .push("/tmp/spire-agent/public/api.sock".into());
+    assert_eq!(usual.detect(), Some(Ambient::Spiffe));
+
+    // Something listens that is no workload API: it talks HTTP/1, or not at all.
+    let http = Stub::start(|_| Told::new(200, "text/plain", "x".repeat(100)));
+    let machine =
+        Machine::default().with("SPIFFE_ENDPOINT_SOCKET", format!("tcp://{}", http.address));
+    says(
+        &machine.refusal(Ambient::Spiffe).1,
+        &["spiffe", &http.address.to_string()],
+    );
+    let silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let machine = Machine::default().with(
+        "SPIFFE_ENDPOINT_SOCKET",
+        format!("unix://{}", path.display()),
+    );
+    let begun = Instant::now();
+    says(
+        &machine.refusal(Ambient::Spiffe).1,
+        &["no answer within 5 s"],
+    );
+    assert!(begun.elapsed() < Duration::from_secs(7));
+    drop(silent);
+}
+
+// --------------------------------------------------------------- names, jobs
+
+#[test]
+fn providers_have_the_names_that_gitsign_gave_them() {
+    for name in [
+        "envvar",
+        "filesystem",
+        "github-actions",
+        "buildkite-agent",
+        "spiffe",
+        "google-workload-identity",
+        "google-impersonate",
+        "gitlab",
+        "circleci",
+        "azure",
+        "kubernetes",
+    ] {
+        assert_eq!(Ambient::named(name).unwrap().name(), name);
+    }
+    assert_eq!(
+        Ambient::named("google-impersonation"),
+        Some(Ambient::GoogleImpersonation)
+    );
+    assert_eq!(Ambient::named("interactive"), None);
+    assert_eq!(Ambient::named(""), None);
+}
+
+#[test]
+fn the_order_is_the_documented_one() {
+    // Everything is there at once, and taken away in order.
+    let mut machine = Machine::default()
+        .with(TOKEN_VARIABLE, "x")
+        .with("GITHUB_ACTIONS", "true")
+        .with("GITLAB_CI", "true")
+        .with("BUILDKITE", "true")
+        .with("CIRCLECI", "true")
+        .with("SPIFFE_ENDPOINT_SOCKET", "unix:///run/agent.sock")
+        .with("GOOGLE_SERVICE_ACCOUNT_NAME", "a@b")
+        .with("GCE_METADATA_HOST", "127.0.0.1:1")
+        .token_file("/t");
+    for (provider, name) in [
+        (Ambient::Environment, TOKEN_VARIABLE),
+        (Ambient::File, ""),
+        (Ambient::GithubActions, "GITHUB_ACTIONS"),
+        (Ambient::GitlabCi, "GITLAB_CI"),
+        (Ambient::Buildkite, "BUILDKITE"),
+        (Ambient::CircleCi, "CIRCLECI"),
+        (Ambient::Spiffe, "SPIFFE_ENDPOINT_SOCKET"),
+        (Ambient::GoogleImpersonation, "GOOGLE_SERVICE_ACCOUNT_NAME"),
+        (Ambient::GoogleMetadata, "GCE_METADATA_HOST"),
+    ] {
+        assert_eq!(machine.detect(), Some(provider));
+        if machine.variables.remove(name).is_none() {
+            machine.token_file = None;
+        }
+    }
+    assert_eq!(machine.detect(), None);
+}
+
+#[test]
+fn two_jobs_have_two_bindings() {
+    let job = |credential: &str| {
+        Machine::default()
+            .with("ACTIONS_ID_TOKEN_REQUEST_URL", "https://h.test/?a=b")
+            .with("ACTIONS_ID_TOKEN_REQUEST_TOKEN", credential)
+    };
+    let one = job("one").binding(Ambient::GithubActions);
+    assert_eq!(one.len(), 64);
+    assert_eq!(one, job("one").binding(Ambient::GithubActions));
+    assert_ne!(one, job("two").binding(Ambient::GithubActions));
+    assert_ne!(one, job("one").binding(Ambient::Buildkite));
+    // Parts do not run into each other.
+    let split = |a: &str, b: &str| {
+        Machine::default()
+            .with("CIRCLE_OIDC_TOKEN_V2", a)
+            .with("CIRCLE_OIDC_TOKEN", b)
+            .binding(Ambient::CircleCi)
+    };
+    assert_ne!(split("ab", "c"), split("a", "bc"));
+
+    let file = |text: &str| {
+        let path = ambient_file();
+        Machine::default().file(path, text).binding(Ambient::File)
+    };
+    assert_ne!(file("a"), file("b"));
+    let variable = |text: &str| {
+        Machine::default()
+            .with(TOKEN_VARIABLE, text)
+            .binding(Ambient::Environment)
+    };
+    assert_ne!(variable("a"), variable("b"));
+    let group = |text: &str| {
+        Machine::default()
+            .file("/proc/self/cgroup", text)
+            .binding(Ambient::Spiffe)
+    };
+    assert_ne!(group("0::/a.service"), group("0::/b.service"));
+}
