@@ -157,6 +157,13 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Takes the checkpoint of a signature whose entry was found later.
+    pub(super) fn look(&self, judged: &mut Judged) {
+        if self.checkpoints {
+            judged.seen = Seen::of(&judged.opinion);
+        }
+    }
+
     fn facts(&self, kind: ObjectKind, payload: &[u8]) -> Option<Facts> {
         if !self.facts {
             return None;
@@ -174,10 +181,7 @@ impl<'a> Engine<'a> {
     /// The log's statement in this signature, if the log signed it.
     fn seen(&self, opinion: &Opinion, subject: &Subject<'_>) -> Option<Seen> {
         match opinion {
-            Opinion::Good(verified) | Opinion::NotWanted { verified, .. } => Some(Seen {
-                log_id: verified.log_id.clone(),
-                checkpoint: verified.checkpoint.clone(),
-            }),
+            Opinion::Good(_) | Opinion::NotWanted { .. } => Seen::of(opinion),
             // A signature that is refused can still carry what its log signed.
             Opinion::Refused(refusal) if refusal.step > Step::Read => {
                 verify::embedded_checkpoint(subject, self.trust, &self.memo)
@@ -221,6 +225,18 @@ pub struct Seen {
     pub log_id: Vec<u8>,
     /// What it said its tree is.
     pub checkpoint: Checkpoint,
+}
+
+impl Seen {
+    fn of(opinion: &Opinion) -> Option<Self> {
+        match opinion {
+            Opinion::Good(verified) | Opinion::NotWanted { verified, .. } => Some(Self {
+                log_id: verified.log_id.clone(),
+                checkpoint: verified.checkpoint.clone(),
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// A verdict on one of many objects.

@@ -41,7 +41,7 @@ Settings: docs/settings.md, or `gitseal version` for the ones in effect.";
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Verify the signature of a commit, and who made it
+    /// Verify the signature of a commit, or of many, and who made it
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyCommit),
     /// Verify the signature of an annotated tag, and who made it
@@ -70,6 +70,12 @@ Examples:
   gitseal verify v1.2^{commit} --offline --json \\
       --certificate-identity-regexp 'https://github\\.com/example/.*' \\
       --certificate-oidc-issuer https://token.actions.githubusercontent.com
+  gitseal verify origin/main..HEAD --junit report.xml
+  gitseal verify --all --allow-unsigned --json | jq -c 'select(.fails)'
+  git rev-list --first-parent v1.2..main | gitseal verify --stdin
+
+A list of names means those commits; a range among them means ancestors too.
+In a range, an unsigned commit is a failure unless --allow-unsigned is given.
 
 Who may sign can also be set once: gitseal.certificateIdentity and
 gitseal.certificateOidcIssuer in your git configuration.";
@@ -194,16 +200,19 @@ impl Refused {
 /// `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyCommit {
-    /// The commit: any name that git knows; a tag stands for its commit
-    #[arg(value_name = "REV", default_value = "HEAD")]
-    pub revision: String,
+    /// A commit, by any name that git knows (a tag stands for its commit; default HEAD), or several, or ranges: A..B, ^A, A^!
+    #[arg(value_name = "REV")]
+    pub revisions: Vec<String>,
+    /// Many commits at once.
+    #[command(flatten)]
+    pub range: super::range::RangeFlags,
     /// Who must have signed.
     #[command(flatten)]
     pub who: Who,
     /// Who is believed.
     #[command(flatten)]
     pub evidence: Evidence,
-    /// Print the verdict as one JSON object
+    /// Print the verdict as one JSON object; of several commits, one on a line and a summary
     #[arg(long)]
     pub json: bool,
 }

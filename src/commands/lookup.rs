@@ -7,7 +7,8 @@
 //! signature undecided.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -23,7 +24,7 @@ use crate::{
     },
     services::{
         http::client::Client,
-        rekor::client::{RekorClient, RekorError},
+        rekor::client::{MAX_RETRIEVE, RekorClient, RekorError},
     },
 };
 
@@ -32,7 +33,7 @@ use crate::{
 pub const MAX_TIME: Duration = Duration::from_secs(120);
 
 /// Why a search gave nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum LookupError {
     /// The signature cannot be read: there is nothing to search for.
     #[error(transparent)]
@@ -111,6 +112,237 @@ pub fn find_entries(
         }
     }
     Ok(found)
+}
+
+/// The most requests that are under way at once.
+const MAX_AT_ONCE: usize = 4;
+/// The most entries that are remembered for certificates that come again.
+const MAX_REMEMBERED: usize = 8192;
+
+/// Searches for many signatures: each certificate is searched for once, and its
+/// entries are fetched in tens until each signature has its own.
+pub struct Finder {
+    http: Client,
+    rekor: Url,
+    certificates: HashMap<[u8; 32], Known>,
+    requests: u64,
+    fetched: u64,
+}
+
+/// What the log has for one certificate.
+#[derive(Default)]
+struct Known {
+    /// Ids still to be fetched.
+    ids: Vec<String>,
+    /// How many entries were looked at.
+    seen: usize,
+    /// Entries, by the digest that they name.
+    entries: HashMap<String, LogEntry>,
+    failed: Option<LookupError>,
+}
+
+/// One signature, as far as the search needs it.
+struct Sought {
+    certificate: [u8; 32],
+    digests: HashSet<String>,
+}
+
+impl Finder {
+    /// One that asks this log.
+    #[must_use]
+    pub fn new(rekor: &Url) -> Self {
+        Self {
+            http: super::http_client(),
+            rekor: rekor.clone(),
+            certificates: HashMap::new(),
+            requests: 0,
+            fetched: 0,
+        }
+    }
+
+    /// Requests until now.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Entries that the log gave until now.
+    #[must_use]
+    pub fn fetched(&self) -> u64 {
+        self.fetched
+    }
+
+    /// The entry for each subject, or none. What is unreadable is not searched for.
+    pub fn find_all(
+        &mut self,
+        subjects: &[Option<Subject<'_>>],
+    ) -> Vec<Result<Vec<LogEntry>, LookupError>> {
+        let mut leaves: HashMap<[u8; 32], Vec<u8>> = HashMap::new();
+        let sought: Vec<Option<Result<Sought, LookupError>>> = subjects
+            .iter()
+            .map(|subject| {
+                subject.as_ref().map(|subject| {
+                    let read = verify::read(subject, &mut verify::Silent)?;
+                    let message = read.message();
+                    let certificate = Sha256::digest(message.leaf.der()).into();
+                    leaves.insert(certificate, message.leaf.der().to_vec());
+                    Ok(Sought {
+                        certificate,
+                        digests: digests(subject, message.digest, &message.attributes),
+                    })
+                })
+            })
+            .collect();
+        let remembered: usize = self
+            .certificates
+            .values()
+            .map(|one| one.entries.len())
+            .sum();
+        if remembered > MAX_REMEMBERED {
+            self.certificates.clear();
+        }
+        leaves.retain(|certificate, _| !self.certificates.contains_key(certificate));
+        self.search(leaves);
+        let begun = Instant::now();
+        loop {
+            // The next ten ids of each certificate that still owes somebody an entry.
+            let owing: HashSet<[u8; 32]> = sought
+                .iter()
+                .flatten()
+                .flatten()
+                .filter(|one| self.answer(one).is_none())
+                .map(|one| one.certificate)
+                .collect();
+            let mut batch: Vec<([u8; 32], String)> = Vec::new();
+            for certificate in owing {
+                if let Some(known) = self.certificates.get_mut(&certificate) {
+                    let count = known.ids.len().min(MAX_RETRIEVE);
+                    batch.extend(known.ids.drain(..count).map(|id| (certificate, id)));
+                }
+            }
+            if batch.is_empty() {
+                break;
+            }
+            let late = begun.elapsed() >= MAX_TIME;
+            self.fetch(&batch, late);
+        }
+        sought
+            .into_iter()
+            .map(|one| match one {
+                None => Ok(Vec::new()),
+                Some(Err(error)) => Err(error),
+                Some(Ok(one)) => match self.answer(&one) {
+                    Some(answer) => answer,
+                    None => Ok(Vec::new()),
+                },
+            })
+            .collect()
+    }
+
+    /// What is known for one signature by now, if that settles it.
+    fn answer(&self, sought: &Sought) -> Option<Result<Vec<LogEntry>, LookupError>> {
+        let known = self.certificates.get(&sought.certificate)?;
+        let found = sought
+            .digests
+            .iter()
+            .find_map(|digest| known.entries.get(digest));
+        match (found, &known.failed) {
+            (Some(entry), _) => Some(Ok(vec![entry.clone()])),
+            (None, Some(error)) => Some(Err(error.clone())),
+            (None, None) => None,
+        }
+    }
+
+    /// Asks for the ids of the entries of certificates, some at a time.
+    fn search(&mut self, leaves: HashMap<[u8; 32], Vec<u8>>) {
+        let leaves: Vec<([u8; 32], Vec<u8>)> = leaves.into_iter().collect();
+        let (http, rekor) = (&self.http, &self.rekor);
+        let share = leaves.len().div_ceil(MAX_AT_ONCE).max(1);
+        let answers: Vec<_> = thread::scope(|scope| {
+            let searches: Vec<_> = leaves
+                .chunks(share)
+                .map(|chunk| {
+                    scope.spawn(move || {
+                        let log = RekorClient::new(http, rekor);
+                        let search = |(name, leaf): &([u8; 32], Vec<u8>)| (*name, log.search(leaf));
+                        chunk.iter().map(search).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            searches
+                .into_iter()
+                .filter_map(|search| search.join().ok())
+                .flatten()
+                .collect()
+        });
+        for (certificate, answer) in answers {
+            self.requests = self.requests.saturating_add(1);
+            let known = match answer {
+                Ok(ids) => Known {
+                    ids,
+                    ..Known::default()
+                },
+                Err(error) => Known {
+                    failed: Some(error.into()),
+                    ..Known::default()
+                },
+            };
+            self.certificates.insert(certificate, known);
+        }
+    }
+
+    /// Fetches entries in tens; `late`: they are given up.
+    fn fetch(&mut self, batch: &[([u8; 32], String)], late: bool) {
+        let log = RekorClient::new(&self.http, &self.rekor);
+        for ten in batch.chunks(MAX_RETRIEVE) {
+            let ids: Vec<String> = ten.iter().map(|(_, id)| id.clone()).collect();
+            let answer = if late {
+                None
+            } else {
+                self.requests = self.requests.saturating_add(1);
+                Some(log.retrieve(&ids))
+            };
+            let by_leaf: HashMap<&str, [u8; 32]> = ten
+                .iter()
+                .map(|(certificate, id)| (leaf_of(id), *certificate))
+                .collect();
+            match answer {
+                Some(Ok(entries)) => {
+                    for (id, entry) in entries {
+                        self.fetched = self.fetched.saturating_add(1);
+                        let digest = entry.body.as_deref().and_then(logged_digest);
+                        let certificate = by_leaf.get(leaf_of(&id));
+                        if let (Some(certificate), Some(digest)) = (certificate, digest)
+                            && let Some(known) = self.certificates.get_mut(certificate)
+                        {
+                            known.seen = known.seen.saturating_add(1);
+                            known.entries.insert(digest, entry);
+                        }
+                    }
+                }
+                other => {
+                    for (certificate, _) in ten {
+                        if let Some(known) = self.certificates.get_mut(certificate) {
+                            let found = known.seen.saturating_add(known.ids.len());
+                            known.ids.clear();
+                            known.failed = Some(match &other {
+                                Some(Err(error)) => error.clone().into(),
+                                _ => LookupError::TooSlow {
+                                    seen: known.seen,
+                                    found,
+                                },
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The part of an entry's id that is its leaf hash.
+fn leaf_of(id: &str) -> &str {
+    id.get(id.len().saturating_sub(64)..).unwrap_or(id)
 }
 
 /// The digests, in hex, that an entry for this object can have: of the signed

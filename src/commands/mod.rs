@@ -13,6 +13,7 @@ pub mod complete;
 pub mod explain;
 pub mod gate;
 pub mod lookup;
+pub mod range;
 pub mod show;
 pub mod sign;
 pub mod verify;

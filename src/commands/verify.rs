@@ -16,7 +16,7 @@ use super::{
     DONE, REFUSED, UNDECIDED, USAGE,
     cli::{Evidence, VerifyCommit, VerifyTag, Who},
     explain::Recorder,
-    lookup,
+    lookup, range,
 };
 use crate::{
     evidence::{
@@ -67,9 +67,9 @@ pub enum Search<'a> {
     No,
     /// This log is.
     Log(&'a Url),
-    /// Nobody is asked: this entry was found already. It is believed no more than
-    /// an embedded one.
-    Found(&'a LogEntry),
+    /// Nobody is asked: these entries were found already. They are believed no
+    /// more than embedded ones.
+    Found(&'a [LogEntry]),
 }
 
 /// Judges one signature.
@@ -101,11 +101,16 @@ pub fn judge_once(
         verify::verify_once(subject, &against, memo, observer)
     };
     let mut found: Vec<LogEntry> = match search {
-        Search::Found(entry) => vec![entry.clone()],
+        Search::Found(entries) => entries.to_vec(),
         Search::No | Search::Log(_) => Vec::new(),
     };
     let mut result = once(wanted, &found, recorder);
     let mut failed_lookup = None;
+    if let (Err(refusal), Search::Found([])) = (&mut result, search)
+        && matches!(refusal.reason, Reason::Mismatch(Mismatch::NoEntry))
+    {
+        refusal.reason = Mismatch::NotFound { candidates: 0 }.into();
+    }
     if let (Err(refusal), Search::Log(rekor)) = (&result, search)
         && matches!(refusal.reason, Reason::Mismatch(Mismatch::NoEntry))
     {
@@ -331,6 +336,14 @@ pub enum Obstacle {
     Input {
         /// Which input.
         what: &'static str,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A report cannot be written.
+    #[error("{} cannot be written: {error}", .path.display())]
+    Output {
+        /// Where.
+        path: std::path::PathBuf,
         /// Why.
         error: std::io::Error,
     },
@@ -609,11 +622,15 @@ pub fn question(who: &Who, evidence: &Evidence) -> Result<Question, Obstacle> {
 
 /// `gitseal verify`.
 pub fn commit(arguments: &VerifyCommit) -> u8 {
+    if !range::is_single(arguments) {
+        return range::run(arguments);
+    }
+    let revision = arguments.revisions.first().map_or("HEAD", String::as_str);
     person(
         &arguments.who,
         &arguments.evidence,
         arguments.json,
-        |repository| repository.commit(&arguments.revision),
+        |repository| repository.commit(revision),
     )
 }
 

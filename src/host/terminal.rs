@@ -7,7 +7,7 @@
 use std::{
     fmt::Write as _,
     fs::{File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::Path,
     sync::OnceLock,
 };
@@ -155,7 +155,11 @@ pub fn print_json(value: &serde_json::Value) -> io::Result<()> {
 }
 
 fn json(value: &serde_json::Value) -> String {
-    let written = format!("{value:#}\n");
+    harmless(&format!("{value:#}\n"))
+}
+
+/// JSON in which nothing moves the cursor.
+fn harmless(written: &str) -> String {
     let mut out = String::with_capacity(written.len());
     for character in written.chars() {
         // What is not ASCII, and DEL, can only be inside a string here.
@@ -168,6 +172,77 @@ fn json(value: &serde_json::Value) -> String {
         }
     }
     out
+}
+
+/// JSON on standard output, one value on a line, for results that come one by one.
+pub struct Lines(io::BufWriter<io::Stdout>);
+
+impl Lines {
+    /// Begins.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(io::BufWriter::with_capacity(64 * 1024, io::stdout()))
+    }
+
+    /// Writes a value in one line. Outside ASCII it holds what [`print_json`] lets
+    /// through.
+    ///
+    /// # Errors
+    /// As [`print()`].
+    pub fn json(&mut self, value: &serde_json::Value) -> io::Result<()> {
+        self.0.write_all(harmless(&format!("{value}\n")).as_bytes())
+    }
+
+    /// Ends: everything is written.
+    ///
+    /// # Errors
+    /// As [`print()`].
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// A count that goes up while something long happens, on standard error, if that
+/// is a terminal.
+pub struct Progress(Option<indicatif::ProgressBar>);
+
+impl Progress {
+    /// Begins. `what` is in the present: "verifying".
+    #[must_use]
+    pub fn start(what: &'static str) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = indicatif::ProgressBar::new_spinner().with_message(what);
+        if let Ok(style) = indicatif::ProgressStyle::with_template(
+            "{spinner} {msg} {human_pos} ({per_sec}, {elapsed})",
+        ) {
+            bar.set_style(style);
+        }
+        Self(Some(bar))
+    }
+
+    /// One more.
+    pub fn step(&self) {
+        if let Some(bar) = &self.0 {
+            bar.inc(1);
+        }
+    }
+
+    /// Does something that writes to the terminal, out of the way of the count.
+    pub fn aside<T>(&self, what: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some(bar) => bar.suspend(what),
+            None => what(),
+        }
+    }
+
+    /// Ends, and leaves nothing behind.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// Writes bytes as they are to standard output, all of them or an error.

@@ -704,8 +704,10 @@ impl Revisions {
             }
         }
         self.waiting.clear();
-        // What is absent and excluded is nobody's concern.
-        self.failed.retain(|failed| !graph.is_out(&failed.id));
+        // What is absent and excluded is nobody's concern; what is damaged is.
+        self.failed.retain(|failed| {
+            !graph.is_out(&failed.id) || matches!(failed.error, GitError::Damaged { .. })
+        });
         order.retain(|id| !graph.is_out(id));
         order.into()
     }

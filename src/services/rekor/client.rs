@@ -27,6 +27,8 @@ use crate::{
     services::http::client::{Answer, Client, HttpError, Request, excerpt},
 };
 
+pub use super::wire::MAX_RETRIEVE;
+
 /// The longest answer that is read, in bytes: one entry with its proof has some 6 KiB.
 pub const MAX_ANSWER: usize = 256 << 10;
 /// The most entries that a search may give. A certificate lives ten minutes.
@@ -309,6 +311,50 @@ impl<'a> RekorClient<'a> {
             });
         }
         Ok(self.fetch(id)?.map(|(_, entry)| entry))
+    }
+
+    /// Fetches up to [`MAX_RETRIEVE`] entries by their ids, bodies included. What
+    /// the log does not have is left out; what was not asked for is refused.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be asked, or answers with another entry.
+    pub fn retrieve(&self, ids: &[String]) -> Result<Vec<(String, LogEntry)>, RekorError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let url = self.at("/api/v1/log/entries/retrieve");
+        let body = json!({ "entryUUIDs": ids });
+        let answer = self.http.send(&Request::post(
+            "log entries",
+            &url,
+            "application/json",
+            body.to_string().as_bytes(),
+            MAX_ANSWER,
+        ))?;
+        match answer.status {
+            200 => {}
+            404 => return Ok(Vec::new()),
+            _ => return Err(self.refused("the request for entries", &answer)),
+        }
+        let shape = |reason: String| RekorError::Shape {
+            log: self.name(),
+            what: "a list of entries",
+            reason,
+        };
+        let entries: Vec<serde_json::Value> =
+            serde_json::from_slice(&answer.body).map_err(|error| shape(error.to_string()))?;
+        let mut found = Vec::new();
+        for entry in entries {
+            let (id, entry) = from_rekor_v1_json(entry.to_string().as_bytes())
+                .map_err(|error| self.entry_error(error))?;
+            let leaf = |id: &str| id.get(id.len().saturating_sub(64)..).map(str::to_owned);
+            if !ids.iter().any(|asked| leaf(asked) == leaf(&id)) {
+                return Err(shape("it has an entry that was not asked for".to_owned()));
+            }
+            found.push((id, entry));
+        }
+        Ok(found)
     }
 
     /// The ids of the entries whose verifier is this certificate. An index only:
