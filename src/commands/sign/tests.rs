@@ -98,7 +98,7 @@ fn token(change: impl FnOnce(&mut Value)) -> Zeroizing<String> {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     Zeroizing::new(format!(
         "{}.{}.c2ln",
-        part(&json!({"alg": "ES256"})),
+        part(&json!({"alg": "RS256"})),
         part(&claims)
     ))
 }

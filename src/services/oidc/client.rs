@@ -14,7 +14,6 @@
 
 use std::fmt;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use openidconnect::{
     AccessTokenHash, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest,
     HttpResponse, IssuerUrl, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, RedirectUrl,
@@ -27,7 +26,10 @@ use zeroize::Zeroizing;
 
 use crate::{
     evidence::UnixTime,
-    services::http::client::{Client, HttpError, excerpt},
+    services::{
+        http::client::{Client, HttpError, excerpt},
+        oidc::compact::{self, CompactRefusal},
+    },
 };
 
 /// The longest token that is taken, in bytes.
@@ -159,6 +161,12 @@ pub enum TokenRefusal {
         /// The header's value.
         algorithm: String,
     },
+    /// Signed in a way that no identity provider's keys are for.
+    #[error("the identity token's algorithm {algorithm:?} is no public-key signature known here")]
+    Algorithm {
+        /// The header's value.
+        algorithm: String,
+    },
     /// Its time is over.
     #[error("the identity token expired at {expires} (unix time; now {now})")]
     Expired {
@@ -221,11 +229,7 @@ pub struct Claims {
 pub struct Token {
     raw: Zeroizing<String>,
     claims: Claims,
-}
-
-#[derive(Deserialize)]
-struct RawHeader {
-    alg: String,
+    issued: Option<UnixTime>,
 }
 
 #[derive(Deserialize)]
@@ -237,6 +241,8 @@ struct RawClaims {
     exp: serde_json::Number,
     #[serde(default)]
     nbf: Option<serde_json::Number>,
+    #[serde(default)]
+    iat: Option<serde_json::Number>,
     #[serde(default)]
     email: Option<String>,
     #[serde(default)]
@@ -273,30 +279,13 @@ impl Token {
         if raw.len() > MAX_TOKEN {
             return Err(TokenRefusal::TooLong { length: raw.len() });
         }
-        let not_jwt = |reason| TokenRefusal::NotJwt { reason };
-        let mut parts = raw.splitn(4, '.');
-        let (Some(header), Some(payload), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(not_jwt("it has not three parts"));
+        let payload = compact::claims(&raw)?;
+        let unreadable = |reason: String| TokenRefusal::Claims {
+            reason: excerpt(reason.as_bytes()),
         };
-        let decode = |part: &str| {
-            URL_SAFE_NO_PAD
-                .decode(part)
-                .map(Zeroizing::new)
-                .map_err(|_| not_jwt("a part is not base64url"))
-        };
-        let header: RawHeader = serde_json::from_slice(&decode(header)?)
-            .map_err(|_| not_jwt("its header is not JSON with an algorithm"))?;
-        if header.alg.eq_ignore_ascii_case("none") || decode(signature)?.is_empty() {
-            return Err(TokenRefusal::Unsigned {
-                algorithm: excerpt(header.alg.as_bytes()),
-            });
-        }
         let raw_claims: RawClaims =
-            serde_json::from_slice(&decode(payload)?).map_err(|error| TokenRefusal::Claims {
-                reason: error.to_string(),
-            })?;
+            serde_json::from_slice(&payload).map_err(|error| unreadable(error.to_string()))?;
+        let seconds = |number| compact::seconds(number).map_err(unreadable);
         let claims = Claims {
             issuer: raw_claims.iss,
             audience: match raw_claims.aud {
@@ -316,7 +305,25 @@ impl Token {
                 .federated_claims
                 .and_then(|federated| federated.connector_id),
         };
-        Ok(Self { raw, claims })
+        let texts = [&claims.issuer, &claims.subject];
+        let more = claims.email.iter().chain(&claims.connector);
+        if texts
+            .into_iter()
+            .chain(more)
+            .chain(&claims.audience)
+            .any(|text| compact::hides(text))
+        {
+            return Err(unreadable("a text in them has control characters".into()));
+        }
+        if claims.issuer.is_empty() || claims.audience.is_empty() {
+            return Err(unreadable("iss or aud is empty".into()));
+        }
+        let issued = raw_claims.iat.as_ref().map(seconds).transpose()?;
+        Ok(Self {
+            raw,
+            claims,
+            issued,
+        })
     }
 
     /// What it says.
@@ -352,7 +359,8 @@ impl Token {
                 now,
             });
         }
-        if let Some(from) = claims.not_before
+        // `iat` too: a token from tomorrow is from a clock that is wrong.
+        if let Some(from) = claims.not_before.max(self.issued)
             && from > now.saturating_add(SKEW)
         {
             return Err(TokenRefusal::NotYet { from, now });
@@ -378,17 +386,22 @@ impl Token {
     }
 }
 
-/// A NumericDate (RFC 7519 §2): whole seconds are all that counts here.
-fn seconds(number: &serde_json::Number) -> Result<UnixTime, TokenRefusal> {
-    if let Some(whole) = number.as_i64() {
-        return Ok(whole);
+impl From<CompactRefusal> for TokenRefusal {
+    fn from(refusal: CompactRefusal) -> Self {
+        let shown = |text: String| excerpt(text.as_bytes());
+        match refusal {
+            CompactRefusal::Form(reason) => Self::NotJwt { reason },
+            CompactRefusal::Unsigned(algorithm) => Self::Unsigned {
+                algorithm: shown(algorithm),
+            },
+            CompactRefusal::Algorithm(algorithm) => Self::Algorithm {
+                algorithm: shown(algorithm),
+            },
+            CompactRefusal::Claims(reason) => Self::Claims {
+                reason: shown(reason),
+            },
+        }
     }
-    let unreadable = || TokenRefusal::Claims {
-        reason: format!("{number} is not a time"),
-    };
-    let text = number.to_string();
-    let (whole, _) = text.split_once('.').ok_or_else(unreadable)?;
-    whole.parse().map_err(|_| unreadable())
 }
 
 /// Why a login did not give a token.

@@ -2,5 +2,6 @@
 
 pub mod ambient;
 pub mod client;
+pub mod compact;
 pub mod server;
 pub mod wire;

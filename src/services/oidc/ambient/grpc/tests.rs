@@ -168,7 +168,8 @@ fn what_is_not_a_call_s_answer_is_refused() {
     };
     let headers =
         |headers: &[(&str, &str)]| (frame::HEADERS, frame::END_HEADERS, 1, block(headers));
-    let cases: Vec<(&str, Vec<(u8, u8, u32, Vec<u8>)>)> = vec![
+    type Frames = Vec<(u8, u8, u32, Vec<u8>)>;
+    let cases: Vec<(&str, Frames)> = vec![
         ("nothing", vec![]),
         ("only settings", vec![(frame::SETTINGS, 0, 0, vec![])]),
         ("no head", vec![data(b"a"), trailers("0", "")]),
