@@ -90,6 +90,19 @@ impl Pattern {
     /// # Errors
     /// The pattern is empty, too long, or no regular expression.
     pub fn matching(what: &'static str, pattern: &str) -> Result<Self, PatternRefusal> {
+        Self::matching_within(what, pattern, 1 << 20)
+    }
+
+    /// As [`matching`](Self::matching), where the compiled expression may take
+    /// `size` bytes: for lists of patterns, which are bounded together.
+    ///
+    /// # Errors
+    /// As [`matching`](Self::matching).
+    pub fn matching_within(
+        what: &'static str,
+        pattern: &str,
+        size: usize,
+    ) -> Result<Self, PatternRefusal> {
         if pattern.is_empty() {
             return Err(PatternRefusal::Empty { what });
         }
@@ -106,11 +119,11 @@ impl Pattern {
         };
         // First alone, so that `a)(b` cannot climb out of the group below.
         RegexBuilder::new(pattern)
-            .size_limit(1 << 20)
+            .size_limit(size)
             .build()
             .map_err(syntax)?;
         let compiled = RegexBuilder::new(&format!(r"\A(?:{pattern})\z"))
-            .size_limit(1 << 20)
+            .size_limit(size)
             .build()
             .map_err(syntax)?;
         Ok(Self::Matching {

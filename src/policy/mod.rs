@@ -1,3 +1,36 @@
-//! Ring 2: rules about people, refs and paths. Pure. (The policy file comes with the push gate; until then who may sign is said by the settings and flags that `evidence::identity` matches.)
+//! Ring 2: rules about people, refs and paths. Pure: who signed, what changed
+//! and what time it was are arguments.
+//!
+//! ```text
+//! text ── read ──► model::Policy ── judge ──► findings of one commit, tag or ref
+//!                        │       ── several ► findings of a set (thresholds)
+//!                        │       ── walk ───► a history, each by its parent's policy
+//!                        └ describe, diff, lint: in words
+//! ```
+//!
+//! One rule about rules: **what is done is allowed if at least one rule speaks of
+//! it and every rule that speaks of it allows it.** `docs/policy.md` is the
+//! reference.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
+pub mod facts;
+pub mod glob;
+pub mod judge;
+pub mod model;
+pub mod read;
+
+pub use facts::{
+    Action, ChangedPath, Commit, Finding, Mode, OtherKind, OtherTag, POLICY_FOLDER, POLICY_PATH,
+    Person, Pusher, RefUpdate, Signature, Tag, UpdateKind, codes,
+};
+pub use model::Policy;
+pub use read::{PolicyError, PolicyErrors};

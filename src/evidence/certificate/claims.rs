@@ -65,6 +65,19 @@ pub struct FulcioExtensions {
 }
 
 impl FulcioExtensions {
+    /// Claims by name, as a certificate would carry them; names that Fulcio does
+    /// not have are left out.
+    #[must_use]
+    pub fn of(values: &[(&str, &str)]) -> Self {
+        let found = CLAIMS.iter().filter_map(|claim| {
+            let (_, value) = values.iter().find(|(name, _)| *name == claim.name)?;
+            Some((*claim, (*value).to_owned()))
+        });
+        Self {
+            values: found.collect(),
+        }
+    }
+
     /// The value of the extension of this name.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&str> {

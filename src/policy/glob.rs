@@ -1,0 +1,157 @@
+//! Patterns over ref names and paths, on bytes.
+//!
+//! `*` and `?` stay within one name, `**` crosses `/`, `[a-z]` and `{a,b}` are
+//! as in shells, `\` takes the meaning away; `!` in front excludes. A list
+//! matches what one of its patterns matches and none of its exclusions does.
+//! Case counts.
+//!
+//! *Not checked here:* whether a pattern is of any use (`lint.rs`).
+
+use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
+
+/// The longest pattern, in bytes.
+pub const MAX_GLOB: usize = 1024;
+
+/// A list of patterns.
+#[derive(Debug, Clone)]
+pub struct Globs {
+    written: Vec<String>,
+    included: GlobSet,
+    excluded: GlobSet,
+}
+
+impl PartialEq for Globs {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+}
+
+impl Eq for Globs {}
+
+/// Why a pattern is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadGlob {
+    /// Which of the list, from 0; beyond its end: the list.
+    pub index: usize,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl Globs {
+    /// Compiles a list.
+    ///
+    /// # Errors
+    /// The first pattern that is none, or a list that only excludes.
+    pub fn new(patterns: &[String]) -> Result<Self, BadGlob> {
+        let mut included = GlobSetBuilder::new();
+        let mut excluded = GlobSetBuilder::new();
+        let mut any = false;
+        for (index, pattern) in patterns.iter().enumerate() {
+            let bad = |why: String| BadGlob { index, why };
+            let (set, text) = match pattern.strip_prefix('!') {
+                Some(rest) => (&mut excluded, rest),
+                None => {
+                    any = true;
+                    (&mut included, pattern.as_str())
+                }
+            };
+            if text.is_empty() {
+                return Err(bad("an empty pattern matches nothing".to_owned()));
+            }
+            if text.len() > MAX_GLOB {
+                return Err(bad(format!(
+                    "a pattern of {} bytes, more than {MAX_GLOB}",
+                    text.len()
+                )));
+            }
+            let glob = GlobBuilder::new(text)
+                .literal_separator(true)
+                .backslash_escape(true)
+                .case_insensitive(false)
+                .build()
+                .map_err(|error| bad(format!("no pattern: {}", error.kind())))?;
+            set.add(glob);
+        }
+        let whole = |why: String| BadGlob {
+            index: patterns.len(),
+            why,
+        };
+        if !any {
+            return Err(whole(
+                "nothing is included, so nothing can be excluded".to_owned(),
+            ));
+        }
+        let build = |set: GlobSetBuilder| {
+            set.build()
+                .map_err(|error| whole(format!("too large together: {}", error.kind())))
+        };
+        Ok(Self {
+            written: patterns.to_vec(),
+            included: build(included)?,
+            excluded: build(excluded)?,
+        })
+    }
+
+    /// Whether the list matches.
+    #[must_use]
+    pub fn matches(&self, text: &[u8]) -> bool {
+        let candidate = Candidate::from_bytes(text);
+        self.included.is_match_candidate(&candidate)
+            && !self.excluded.is_match_candidate(&candidate)
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn written(&self) -> &[String] {
+        &self.written
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn globs(patterns: &[&str]) -> Result<Globs, BadGlob> {
+        Globs::new(&patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_star_stays_within_a_name() {
+        let one = globs(&["refs/heads/*"]).unwrap();
+        assert!(one.matches(b"refs/heads/main"));
+        assert!(!one.matches(b"refs/heads/a/b"));
+        assert!(!one.matches(b"xrefs/heads/main"));
+        let all = globs(&["refs/heads/**"]).unwrap();
+        assert!(all.matches(b"refs/heads/a/b") && all.matches(b"refs/heads/a"));
+        assert!(!all.matches(b"refs/headsx/a"));
+        assert!(!globs(&["docs/?"]).unwrap().matches(b"docs//"));
+    }
+
+    #[test]
+    fn exclusions_go_before() {
+        let code = globs(&["**", "!docs/**"]).unwrap();
+        assert!(code.matches(b"src/main.rs") && code.matches(b"docs"));
+        assert!(!code.matches(b"docs/policy.md"));
+        assert_eq!(globs(&["!docs/**"]).unwrap_err().index, 1);
+        assert_eq!(globs(&["a", "!"]).unwrap_err().index, 1);
+        assert_eq!(globs(&["a", ""]).unwrap_err().index, 1);
+    }
+
+    #[test]
+    fn bytes_and_case_count() {
+        let all = globs(&["src/**"]).unwrap();
+        assert!(all.matches(b"src/\xff\xfe.rs") && all.matches(b"src/a\nb"));
+        assert!(!all.matches(b"SRC/a") && !all.matches(b"src"));
+        assert!(globs(&["**"]).unwrap().matches(b"\xff\n/x"));
+        assert!(globs(&[r"a\*b"]).unwrap().matches(b"a*b"));
+        assert!(!globs(&[r"a\*b"]).unwrap().matches(b"axb"));
+    }
+
+    #[test]
+    fn patterns_that_are_none() {
+        assert!(globs(&["a[", "b"]).unwrap_err().index == 0);
+        assert!(globs(&[&"a".repeat(MAX_GLOB + 1)]).is_err());
+        assert!(globs(&[&"a".repeat(MAX_GLOB)]).is_ok());
+    }
+}
