@@ -7,7 +7,7 @@ use gitseal::{
     commands::{
         DONE, USAGE,
         cli::{Cli, Command},
-        complete, explain, show, sign, verify, version,
+        complete, explain, setup, show, sign, verify, version,
     },
     host::{
         gnupg::{self, Request},
@@ -81,6 +81,7 @@ fn dispatch(parsed: Result<Cli, clap::Error>) -> u8 {
         Command::VerifyTag(arguments) => verify::tag(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Show(arguments) => show::run(arguments),
+        Command::Setup(arguments) => setup::run(arguments),
         Command::Version(arguments) => version::run(arguments),
         Command::Completions(arguments) => complete::completions(arguments),
         Command::Man(arguments) => complete::man(arguments),

@@ -52,6 +52,9 @@ pub enum Command {
     Explain(Explain),
     /// Print a commit or tag with its signature as an in-toto statement (nothing is verified)
     Show(Show),
+    /// Write git's configuration, so that git signs and verifies with gitseal
+    #[command(after_help = super::setup::EXAMPLES)]
+    Setup(super::setup::Setup),
     /// Print the version and the settings in effect
     Version(Version),
     /// Print a completion script for a shell

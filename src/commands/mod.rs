@@ -14,6 +14,7 @@ pub mod explain;
 pub mod gate;
 pub mod lookup;
 pub mod range;
+pub mod setup;
 pub mod show;
 pub mod sign;
 pub mod verify;

@@ -318,6 +318,12 @@ impl Repository {
         paths
     }
 
+    /// The file that `git config --local` writes.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.inner.common_dir().join("config")
+    }
+
     /// The first URL of a remote, as configured.
     #[must_use]
     pub fn remote_url(&self, remote: &str) -> Option<String> {

@@ -1,8 +1,11 @@
 //! Ring 3b: speaking to this machine.
 
+pub mod config_file;
 pub mod entry_store;
 pub mod git;
+pub mod git_program;
 pub mod gnupg;
+pub mod profile;
 pub mod settings;
 pub mod terminal;
 pub mod trust_files;

@@ -1,0 +1,270 @@
+//! The program `git` itself, asked for what only it can say: its version, the
+//! place of its system configuration, and where each value comes from. Nothing
+//! that is verified or signed comes from here.
+
+use std::{
+    ffi::OsStr,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long git may take.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// The most output that is read, in bytes.
+pub const MAX_OUTPUT: u64 = 8 << 20;
+
+/// What git answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Exit status; `None`: ended by a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: Vec<u8>,
+    /// Standard error, as text.
+    pub err: String,
+}
+
+/// Why git gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum GitProgramError {
+    /// There is no git on the PATH.
+    #[error("git is not on the PATH")]
+    Absent,
+    /// It cannot be started.
+    #[error("git cannot be started: {0}")]
+    Start(io::Error),
+    /// It did not end.
+    #[error("git did not end within {} s", PATIENCE.as_secs())]
+    Slow,
+    /// It failed.
+    #[error("git {what}: {why}")]
+    Failed {
+        /// What it was to do.
+        what: String,
+        /// The first line of what it said.
+        why: String,
+    },
+}
+
+/// Runs git in `directory`.
+///
+/// # Errors
+/// It is not there, cannot be started, or does not end.
+pub fn run<S: AsRef<OsStr>>(
+    directory: &Path,
+    arguments: &[S],
+    environment: &[(&str, &str)],
+) -> Result<Answer, GitProgramError> {
+    run_program(Path::new("git"), directory, arguments, environment)
+}
+
+/// Runs any program in the same way.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_program<S: AsRef<OsStr>>(
+    program: &Path,
+    directory: &Path,
+    arguments: &[S],
+    environment: &[(&str, &str)],
+) -> Result<Answer, GitProgramError> {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .env("LC_ALL", "C")
+        // A token in the environment is nobody's business further down.
+        .env_remove("SIGSTORE_ID_TOKEN")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for (name, value) in environment {
+        command.env(name, value);
+    }
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => GitProgramError::Absent,
+        _ => GitProgramError::Start(error),
+    })?;
+    let out = child.stdout.take().map(drain);
+    let err = child.stderr.take().map(drain);
+    let begun = Instant::now();
+    let code = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status.code(),
+            Ok(None) if begun.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(2)),
+            Ok(None) => {
+                // It is our child, and what it would say is not awaited.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(GitProgramError::Slow);
+            }
+            Err(error) => return Err(GitProgramError::Start(error)),
+        }
+    };
+    // Something that it started may hold the pipe: that is not waited for.
+    let collect = |from: Option<mpsc::Receiver<Vec<u8>>>| {
+        from.and_then(|from| from.recv_timeout(Duration::from_secs(1)).ok())
+            .unwrap_or_default()
+    };
+    Ok(Answer {
+        code,
+        out: collect(out),
+        err: String::from_utf8_lossy(&collect(err)).into_owned(),
+    })
+}
+
+fn drain(from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (give, take) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read until an error is what there is, and who does not wait
+        // for it any more does not need it.
+        let _ = from.take(MAX_OUTPUT).read_to_end(&mut bytes);
+        let _ = give.send(bytes);
+    });
+    take
+}
+
+/// git's version: its numbers, and as it says it.
+///
+/// # Errors
+/// git gives no answer, or one without a version.
+pub fn version(directory: &Path) -> Result<((u32, u32), String), GitProgramError> {
+    let answer = run(directory, &["--version"], &[])?;
+    let text = String::from_utf8_lossy(&answer.out).trim().to_owned();
+    let mut numbers = text
+        .trim_start_matches("git version ")
+        .split(['.', ' ', '-'])
+        .map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok(((major, minor), text)),
+        _ => Err(GitProgramError::Failed {
+            what: "--version".to_owned(),
+            why: format!("no version in {text:?}"),
+        }),
+    }
+}
+
+/// Where git has its system configuration, whether or not the file is there.
+///
+/// # Errors
+/// git gives no answer.
+pub fn system_file(directory: &Path) -> Result<PathBuf, GitProgramError> {
+    // Since 2.42 there is a word for it.
+    let told = run(directory, &["var", "GIT_CONFIG_SYSTEM"], &[])?;
+    let path = first_line(&told.out);
+    if told.code == Some(0) && !path.is_empty() {
+        return Ok(PathBuf::from(path));
+    }
+    // Before, git names the file to the editor, and makes none.
+    let told = run(
+        directory,
+        &["config", "--system", "--edit"],
+        &[("GIT_EDITOR", "echo"), ("TERM", "dumb")],
+    )?;
+    let path = first_line(&told.out);
+    if told.code == Some(0) && !path.is_empty() {
+        return Ok(PathBuf::from(path));
+    }
+    Err(GitProgramError::Failed {
+        what: "does not say where its system configuration is".to_owned(),
+        why: first_line(told.err.as_bytes()),
+    })
+}
+
+fn first_line(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+/// One value as git lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// `system`, `global`, `local`, `worktree`, `command`.
+    pub scope: String,
+    /// The file, or what git says instead.
+    pub origin: String,
+    /// The key; section and name in lower case.
+    pub key: String,
+    /// The value; `None` for a key without `=`.
+    pub value: Option<String>,
+}
+
+/// All of git's configuration with the origin of each value, in the order of
+/// ascending precedence.
+///
+/// # Errors
+/// git gives no answer, or cannot read its configuration: what it says.
+pub fn configuration(directory: &Path) -> Result<Vec<Listed>, GitProgramError> {
+    let answer = run(
+        directory,
+        &["config", "--list", "-z", "--show-scope", "--show-origin"],
+        &[],
+    )?;
+    if answer.code != Some(0) {
+        return Err(GitProgramError::Failed {
+            what: "config --list".to_owned(),
+            why: first_line(answer.err.as_bytes()),
+        });
+    }
+    let mut parts = answer
+        .out
+        .split(|byte| *byte == 0)
+        .map(|part| String::from_utf8_lossy(part).into_owned());
+    let mut listed = Vec::new();
+    while let (Some(scope), Some(origin), Some(entry)) = (parts.next(), parts.next(), parts.next())
+    {
+        let (key, value) = match entry.split_once('\n') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (entry, None),
+        };
+        listed.push(Listed {
+            scope,
+            origin: origin.strip_prefix("file:").unwrap_or(&origin).to_owned(),
+            key,
+            value,
+        });
+    }
+    Ok(listed)
+}
+
+/// The value of a key that counts, and where it is from.
+#[must_use]
+pub fn last<'a>(listed: &'a [Listed], key: &str) -> Option<&'a Listed> {
+    listed
+        .iter()
+        .rev()
+        .find(|value| value.key.eq_ignore_ascii_case(key))
+}
+
+/// The first program of this name on a PATH.
+#[must_use]
+pub fn find_on(path: &OsStr, name: &str) -> Option<PathBuf> {
+    std::env::split_paths(path)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+        .find(|file| is_program(file))
+}
+
+/// Whether this is a file that may be started.
+#[must_use]
+pub fn is_program(file: &Path) -> bool {
+    let Ok(facts) = std::fs::metadata(file) else {
+        return false;
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        facts.is_file() && facts.permissions().mode() & 0o111 != 0
+    }
+    #[cfg(not(unix))]
+    facts.is_file()
+}
