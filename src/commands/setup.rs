@@ -284,7 +284,8 @@ impl Place {
                 if !repository.is_own() {
                     return Err(SetupError::NotOwn);
                 }
-                Ok(repository.config_file())
+                let file = repository.config_file();
+                Ok(file.canonicalize().unwrap_or(file))
             }
             Self::Global => global_file(),
             Self::System => Ok(git_program::system_file(here)?),

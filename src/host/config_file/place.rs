@@ -268,7 +268,16 @@ fn resolve(path: &Path) -> Result<PathBuf, PlaceError> {
                     None => to,
                 };
             }
-            Err(_) => return Ok(target),
+            Err(_) => {
+                // One name for one file, whichever way it was reached.
+                let directory = target
+                    .parent()
+                    .and_then(|parent| parent.canonicalize().ok());
+                return Ok(match (directory, target.file_name()) {
+                    (Some(directory), Some(name)) => directory.join(name),
+                    _ => target,
+                });
+            }
         }
     }
     Err(PlaceError::Links {
