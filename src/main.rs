@@ -5,7 +5,7 @@ use std::{env, ffi::OsString, process::ExitCode};
 use clap::Parser as _;
 use gitseal::{
     commands::{
-        DONE, USAGE,
+        DONE, USAGE, audit,
         cli::{Cli, Command},
         complete, explain, setup, show, sign, verify, version,
     },
@@ -79,6 +79,7 @@ fn dispatch(parsed: Result<Cli, clap::Error>) -> u8 {
     match &cli.command {
         Command::Verify(arguments) => verify::commit(arguments),
         Command::VerifyTag(arguments) => verify::tag(arguments),
+        Command::Audit(arguments) => audit::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::Setup(arguments) => setup::run(arguments),

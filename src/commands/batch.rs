@@ -59,6 +59,7 @@ pub struct Engine<'a> {
     wanted: &'a Wanted,
     memo: Memo,
     facts: bool,
+    tag_facts: bool,
     checkpoints: bool,
 }
 
@@ -71,6 +72,7 @@ impl<'a> Engine<'a> {
             wanted,
             memo: Memo::of(crate::evidence::memo::CAPACITY),
             facts: false,
+            tag_facts: false,
             checkpoints: false,
         }
     }
@@ -80,6 +82,15 @@ impl<'a> Engine<'a> {
     pub fn with_facts(self) -> Self {
         Self {
             facts: true,
+            ..self
+        }
+    }
+
+    /// What tags say of themselves comes with each verdict on one.
+    #[must_use]
+    pub fn with_tag_facts(self) -> Self {
+        Self {
+            tag_facts: true,
             ..self
         }
     }
@@ -165,7 +176,7 @@ impl<'a> Engine<'a> {
     }
 
     fn facts(&self, kind: ObjectKind, payload: &[u8]) -> Option<Facts> {
-        if !self.facts {
+        if !(self.facts || self.tag_facts && kind == ObjectKind::Tag) {
             return None;
         }
         match kind {

@@ -47,6 +47,9 @@ pub enum Command {
     /// Verify the signature of an annotated tag, and who made it
     #[command(after_help = VERIFY_TAG_EXAMPLES)]
     VerifyTag(VerifyTag),
+    /// Verify the whole repository, and hold the logs to what they signed
+    #[command(after_help = AUDIT_EXAMPLES)]
+    Audit(super::audit::Arguments),
     /// Show step by step what a signature is made of and what holds
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
@@ -87,6 +90,17 @@ const VERIFY_TAG_EXAMPLES: &str = "\
 Example:
   gitseal verify-tag v1.2 --certificate-identity alice@example.com \\
       --certificate-oidc-issuer https://accounts.google.com";
+
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  gitseal audit --allow-unsigned
+  gitseal audit --offline --json --certificate-identity-regexp '.*@example\\.com' \\
+      --certificate-oidc-issuer https://accounts.google.com
+
+Every commit and annotated tag that a reference reaches is verified. The
+checkpoints that the signatures carry are held against each other and, without
+--offline, against the logs: a log that shows another history than it signed is
+reported as a fork or a rollback.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:

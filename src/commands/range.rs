@@ -245,6 +245,13 @@ pub(super) struct Work<'a> {
     pub what: &'static str,
 }
 
+/// What else a run is to bring.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Extras {
+    /// Checkpoints, and the names of tags.
+    pub checkpoints: bool,
+}
+
 /// What came of it.
 pub(super) struct Outcome {
     pub exit: u8,
@@ -274,7 +281,7 @@ impl Work<'_> {
         items: impl Iterator<Item = Item> + Send,
         broken: &[(String, String)],
     ) -> Result<Outcome, Obstacle> {
-        let mut outcome = self.judge(items, broken, &mut |_| {}, false)?;
+        let mut outcome = self.judge(items, broken, &mut |_| {}, Extras::default())?;
         let written = outcome.1.finish(&outcome.0.summary, None);
         outcome.0.exit = outcome.0.exit.max(written);
         Ok(outcome.0)
@@ -286,11 +293,11 @@ impl Work<'_> {
         items: impl Iterator<Item = Item> + Send,
         broken: &[(String, String)],
         each: &mut dyn FnMut(&Judged),
-        checkpoints: bool,
+        extras: Extras,
     ) -> Result<(Outcome, Report), Obstacle> {
         let mut engine = Engine::new(&self.question.trust.root, &self.question.wanted);
-        if checkpoints {
-            engine = engine.with_checkpoints();
+        if extras.checkpoints {
+            engine = engine.with_checkpoints().with_tag_facts();
         }
         let mut report = Report::open(self.what, self.json, self.flags)?;
         let mut summary = Summary::new(self.flags.allowed());

@@ -326,7 +326,6 @@ impl Summary {
     }
 
     /// A failure that is about no single object.
-    #[allow(dead_code)]
     pub(in crate::commands) fn fail(&mut self, weight: Weight, code: &'static str, example: &str) {
         match weight {
             Weight::Passes => return,

@@ -22,7 +22,8 @@ use crate::{
             hashedrekord_v1, hashedrekord_v2,
         },
         keys::PublicKey,
-        merkle::leaf_hash,
+        merkle::{Hash, MAX_PROOF_HASHES, leaf_hash},
+        refusal::unhex,
     },
     services::http::client::{Answer, Client, HttpError, Request, excerpt},
 };
@@ -105,6 +106,14 @@ pub enum RekorError {
         log: String,
         /// The id.
         id: String,
+    },
+    /// The log does not know the tree.
+    #[error("the log {log} has no tree {tree}")]
+    NoTree {
+        /// Its address.
+        log: String,
+        /// The tree's id.
+        tree: String,
     },
     /// A search with more answers than can be looked at.
     #[error("the log {log} found {found} entries, more than {MAX_FOUND}")]
@@ -399,6 +408,143 @@ impl<'a> RekorClient<'a> {
         Ok(ids)
     }
 
+    /// What the log says now of a tree of its own, as a signed note (v1). Nobody
+    /// has checked the signature yet.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be asked, or does not know the tree.
+    pub fn signed_tree(&self, tree_id: u64) -> Result<String, RekorError> {
+        let url = self.at("/api/v1/log");
+        let answer = self
+            .http
+            .send(&Request::get("log info", &url, MAX_ANSWER))?;
+        if answer.status != 200 {
+            return Err(self.refused("the request for its tree", &answer));
+        }
+        let info: LogInfo =
+            serde_json::from_slice(&answer.body).map_err(|error| RekorError::Shape {
+                log: self.name(),
+                what: "what it says of its tree",
+                reason: error.to_string(),
+            })?;
+        let wanted = tree_id.to_string();
+        std::iter::once(info.tree)
+            .chain(info.inactive_shards.unwrap_or_default())
+            .find(|tree| tree.tree_id == wanted)
+            .map(|tree| tree.signed_tree_head)
+            .ok_or_else(|| RekorError::NoTree {
+                log: self.name(),
+                tree: wanted,
+            })
+    }
+
+    /// The proof that one size of a tree is the beginning of another (v1). Its
+    /// hashes are not held against anything yet.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be asked, or gives no proof.
+    pub fn consistency(&self, tree_id: u64, old: u64, new: u64) -> Result<Vec<Hash>, RekorError> {
+        #[derive(Deserialize)]
+        struct Proof {
+            hashes: Vec<String>,
+        }
+        let mut url = self.at("/api/v1/log/proof");
+        url.set_query(Some(&format!(
+            "firstSize={old}&lastSize={new}&treeID={tree_id}"
+        )));
+        let answer = self
+            .http
+            .send(&Request::get("consistency proof", &url, MAX_ANSWER))?;
+        if answer.status != 200 {
+            return Err(self.refused("the request for a proof", &answer));
+        }
+        let shape = |reason: String| RekorError::Shape {
+            log: self.name(),
+            what: "a consistency proof",
+            reason,
+        };
+        let proof: Proof =
+            serde_json::from_slice(&answer.body).map_err(|error| shape(error.to_string()))?;
+        if proof.hashes.len() > MAX_PROOF_HASHES {
+            return Err(shape(format!("{} hashes", proof.hashes.len())));
+        }
+        proof
+            .hashes
+            .iter()
+            .map(|text| {
+                unhex(text)
+                    .and_then(|hash| Hash::try_from(hash).ok())
+                    .ok_or_else(|| shape("a hash is not 64 hex digits".to_owned()))
+            })
+            .collect()
+    }
+
+    /// The checkpoint that a v2 log shows now, as a signed note.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be asked, or answers with something else than text.
+    pub fn checkpoint_v2(&self) -> Result<String, RekorError> {
+        let url = self.at("/api/v2/checkpoint");
+        let answer = self
+            .http
+            .send(&Request::get("checkpoint", &url, MAX_ANSWER))?;
+        if answer.status != 200 {
+            return Err(self.refused("the request for its checkpoint", &answer));
+        }
+        String::from_utf8(answer.body).map_err(|_| RekorError::Shape {
+            log: self.name(),
+            what: "a checkpoint",
+            reason: "it is not UTF-8".to_owned(),
+        })
+    }
+
+    /// The hashes of one tile (C2SP tlog-tiles) of a v2 log.
+    ///
+    /// # Errors
+    ///
+    /// When the log cannot be asked, or the tile has another width.
+    pub fn tile(&self, level: u8, n: u64, width: u64) -> Result<Vec<Hash>, RekorError> {
+        let mut path = format!("{:03}", n % 1000);
+        let mut rest = n / 1000;
+        while rest > 0 {
+            path = format!("x{:03}/{path}", rest % 1000);
+            rest /= 1000;
+        }
+        let part = if width < 256 {
+            format!(".p/{width}")
+        } else {
+            String::new()
+        };
+        let url = self.at(&format!("/api/v2/tile/{level}/{path}{part}"));
+        let answer = self
+            .http
+            .send(&Request::get("tile of the log", &url, MAX_ANSWER))?;
+        if answer.status != 200 {
+            return Err(self.refused("the request for a tile", &answer));
+        }
+        let (hashes, rest) = answer.body.as_chunks::<32>();
+        if !rest.is_empty() || u64::try_from(hashes.len()) != Ok(width) {
+            return Err(RekorError::Shape {
+                log: self.name(),
+                what: "a tile",
+                reason: format!("{} bytes, not {width} hashes", answer.body.len()),
+            });
+        }
+        Ok(hashes.to_vec())
+    }
+
+    /// That a tile does not hold a hash that it should.
+    pub(super) fn no_node(&self, level: u8, index: u64) -> RekorError {
+        RekorError::Shape {
+            log: self.name(),
+            what: "its tree",
+            reason: format!("hash {index} of level {level} is outside of it"),
+        }
+    }
+
     /// Uploads a `hashedrekord` 0.0.2 entry to a v2 log and gives the entry,
     /// body included. The answer may take the log's checkpoint interval, ten
     /// seconds and more.
@@ -455,6 +601,23 @@ impl<'a> RekorClient<'a> {
         self.same_body(&entry, &body)?;
         Ok(entry)
     }
+}
+
+/// `GET /api/v1/log`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LogInfo {
+    #[serde(flatten)]
+    tree: TreeInfo,
+    inactive_shards: Option<Vec<TreeInfo>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TreeInfo {
+    #[serde(rename = "treeID")]
+    tree_id: String,
+    signed_tree_head: String,
 }
 
 fn last_segment(path: &str) -> &str {
