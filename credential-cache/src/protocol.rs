@@ -7,22 +7,35 @@
 //! bytes    = u32 length, then that many bytes
 //! text     = bytes that are UTF-8 without control characters
 //! list<T>  = u32 count, then count times T
+//! flag     = u8, 0 or 1
+//! scope    = issuer client_id connector authority trust_root subject, each a text;
+//!            together at most MAX_SCOPE bytes
 //! ```
 //!
-//! One request is answered by one response, in order. Everything is strict: an
-//! unknown version or kind, a length that points past the end, bytes after the
-//! last field, an over-long field are each refused by name, so that a payload
-//! that is accepted prints back to the same bytes.
+//! One request is answered by one response, in order; a connection begins with
+//! [`Request::Hello`]. Everything is strict: an unknown version or kind, a
+//! length that points past the end, bytes after the last field, an over-long
+//! field are each refused by name, so that a payload that is accepted prints
+//! back to the same bytes.
 //!
-//! A message never holds a private key, an identity token or a passphrase.
+//! **No message holds a private key.** A token travels to the daemon in a frame
+//! ([`Request::KeepToken`]); no response can carry one back: it leaves the daemon
+//! only through a descriptor that the client passes along with
+//! [`Request::Token`] (SCM_RIGHTS), which a socket forwarded to another machine
+//! cannot do.
 //!
-//! *Not checked here:* who is at the other end of the socket, how long a
-//! certificate lives, whether a key exists. The daemon's store and its peer
-//! check do that; neither is built yet.
+//! *Not checked here:* who is at the other end of the socket (`peer.rs`), how
+//! long a certificate lives and whether a key exists (`store.rs`), descriptors
+//! (`connection.rs`).
 
+use std::fmt;
 use std::io::{self, Read, Write};
 
 use thiserror::Error;
+use zeroize::Zeroizing;
+
+mod fields;
+mod wire;
 
 /// The version of this protocol. A daemon answers another one with
 /// [`Refusal::Version`], and does not guess.
@@ -32,8 +45,12 @@ pub const VERSION: u8 = 1;
 /// a status of [`MAX_ENTRIES`] is the largest honest message.
 pub const MAX_FRAME: usize = 64 * 1024;
 
-/// The longest text (an URL, an e-mail address), in bytes.
-pub const MAX_TEXT: usize = 2048;
+/// The longest text (an URL, an e-mail address, a reason), in bytes.
+pub const MAX_TEXT: usize = 1600;
+
+/// The most bytes of the texts of one scope together. [`MAX_ENTRIES`] of them
+/// fit a frame.
+pub const MAX_SCOPE: usize = 1800;
 
 /// The most certificates in a chain: leaf, two intermediates, root, and room.
 pub const MAX_CHAIN: usize = 8;
@@ -41,44 +58,101 @@ pub const MAX_CHAIN: usize = 8;
 /// The largest certificate, in bytes of DER.
 pub const MAX_CERTIFICATE: usize = 16 * 1024;
 
-/// The most entries that a status lists.
+/// The most entries that a status lists, and the most scopes that a daemon
+/// keeps.
 pub const MAX_ENTRIES: usize = 32;
 
 /// The largest public key (SubjectPublicKeyInfo) or signature, in bytes.
 pub const MAX_KEY: usize = 1024;
+
+/// The largest token, in bytes.
+pub const MAX_TOKEN: usize = 16 * 1024;
 
 /// Names a key inside the daemon: random, of no meaning outside it.
 pub type KeyId = [u8; 16];
 
 /// Whose credential a key is for. Two requests get the same key only if every
 /// member is equal, so a changed setting never reuses another identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// The OIDC issuer's URL.
     pub issuer: String,
     /// The OIDC client id, which is the token's audience.
     pub client_id: String,
+    /// The identity provider behind the issuer that was asked for, or empty.
+    pub connector: String,
     /// The certificate authority's base URL.
     pub authority: String,
+    /// SHA-256 of the trust root in use, in hex.
+    pub trust_root: String,
     /// The subject that was asked for (an e-mail address), or empty for
     /// "whoever logs in".
     pub subject: String,
 }
 
+/// Which of a scope's tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// The identity token of a login, while it lives.
+    Identity,
+    /// The refresh token, where the issuer grants one.
+    Refresh,
+}
+
+/// A token on its way to the daemon. It is zeroized when dropped, and its
+/// `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Zeroizing<String>);
+
+impl Secret {
+    /// A copy that is zeroized when dropped.
+    pub fn new(token: &str) -> Self {
+        Self(Zeroizing::new(token.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(not shown)")
+    }
+}
+
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Is there a key with a certificate that still lives for this scope?
-    Find(Scope),
-    /// Make a P-256 key for this scope; answered by [`Response::Key`].
-    MakeKey(Scope),
+    /// Is there a key with a certificate that lives this long for this scope?
+    /// Never waits, never makes one.
+    Find {
+        /// Whose.
+        scope: Scope,
+        /// The least seconds that the certificate must still live.
+        min_left: u32,
+    },
+    /// As [`Request::Find`]; where there is none, the first to ask gets a new
+    /// key and leads ([`Response::Lead`]), and those who ask while it logs in
+    /// wait for what becomes of it.
+    Acquire {
+        /// Whose.
+        scope: Scope,
+        /// The least seconds that the certificate must still live.
+        min_left: u32,
+        /// How long to wait for another login, in milliseconds.
+        wait: u32,
+    },
     /// Keep this chain (DER, leaf first) with the key. The daemon checks that
     /// the leaf holds that key.
-    StoreCertificate {
+    Store {
         /// The key that the leaf certifies.
         key: KeyId,
         /// Certificates in DER, leaf first.
         chain: Vec<Vec<u8>>,
+    },
+    /// The login for this key failed: all who wait for it are told.
+    Fail {
+        /// The key that gets no certificate.
+        key: KeyId,
+        /// Why, in words for a person.
+        reason: String,
     },
     /// Sign this SHA-256 digest with ECDSA.
     Sign {
@@ -89,55 +163,102 @@ pub enum Request {
     },
     /// What is held?
     Status,
-    /// Forget and zeroize every key.
+    /// Forget and zeroize every key and token.
     Clear,
-    /// Forget every key, and end.
+    /// Forget everything, and end.
     Stop,
+    /// The first message of a connection. A client on the same machine passes a
+    /// descriptor with it.
+    Hello,
+    /// Keep a token.
+    KeepToken {
+        /// Whose.
+        scope: Scope,
+        /// Which.
+        kind: TokenKind,
+        /// The token.
+        token: Secret,
+        /// When it ends, unix seconds; 0 for a refresh token that does not say.
+        expires: u64,
+    },
+    /// Write the token into the socket that is passed with this message.
+    Token {
+        /// Whose.
+        scope: Scope,
+        /// Which.
+        kind: TokenKind,
+    },
+    /// Forget this scope's keys and tokens.
+    Forget(Scope),
 }
 
 /// What the daemon answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// The answer to [`Request::Find`] when there is none.
+    /// There is no such credential.
     Absent,
-    /// The answer to [`Request::Find`] when there is one.
+    /// There is one.
     Found {
         /// The key.
         key: KeyId,
         /// Its certificates in DER, leaf first.
         chain: Vec<Vec<u8>>,
     },
-    /// The answer to [`Request::MakeKey`].
-    Key {
+    /// A new key for the one who asked: it logs in for all who wait.
+    Lead {
         /// The new key's name.
         key: KeyId,
         /// Its SubjectPublicKeyInfo in DER.
         public: Vec<u8>,
     },
-    /// The answer to [`Request::StoreCertificate`].
-    Stored,
+    /// It is done: the answer to `Store`, `Fail` and `KeepToken`.
+    Done,
     /// The answer to [`Request::Sign`]: an ECDSA signature in DER.
     Signature(Vec<u8>),
     /// The answer to [`Request::Status`].
     Status(Vec<Entry>),
-    /// The answer to [`Request::Clear`]: how many keys were forgotten.
+    /// How many keys and tokens were forgotten.
     Cleared(u32),
     /// The answer to [`Request::Stop`], the last of its process.
     Stopping,
+    /// The login that was waited for failed, for this reason.
+    Failed(String),
+    /// The answer to [`Request::Hello`].
+    Welcome(Daemon),
+    /// So many bytes of token were written into the socket that was passed; 0:
+    /// there is no such token.
+    Token(u32),
     /// The request was read and is not granted.
     Refused(Refusal),
 }
 
-/// One credential in a status: what, until when, how often used.
+/// What a daemon says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// Its process id.
+    pub pid: u32,
+    /// Whether its memory is locked: no key reaches a swap device.
+    pub locked: bool,
+    /// Whether a person is asked before a signature is made.
+    pub confirms: bool,
+}
+
+/// One scope in a status: what is held for it, until when, how often used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Whose it is.
     pub scope: Scope,
-    /// The end of the certificate's validity, unix seconds; 0 while the key has
-    /// no certificate yet.
+    /// The end of the certificate's validity, unix seconds; 0 while there is no
+    /// certificate.
     pub not_after: u64,
-    /// How many signatures the key has made.
+    /// How many signatures were made.
     pub signatures: u32,
+    /// The end of the identity token that is held, unix seconds; 0: none.
+    pub identity_token: u64,
+    /// Whether a refresh token is held.
+    pub refresh_token: bool,
+    /// How many wait for a login that is under way.
+    pub waiting: u32,
 }
 
 /// Why a request that could be read was not granted.
@@ -161,35 +282,34 @@ pub enum Refusal {
     /// The request could not be read.
     #[error("the credential cache could not read the request")]
     Unreadable,
+    /// Nobody finished logging in within the time that the client would wait.
+    #[error("the login that was waited for took too long")]
+    Waited,
+    /// The person who was asked said no, or did not answer.
+    #[error("the signature was not confirmed")]
+    Denied,
+    /// No descriptor was passed: the client is at the far end of a forwarded
+    /// socket, where only signatures can be had.
+    #[error("only a client on the machine of the credential cache can do that")]
+    FarAway,
+    /// The daemon could not do it (no entropy, no memory for more).
+    #[error("the credential cache could not do it")]
+    Internal,
 }
 
 impl Refusal {
-    const ALL: [(u8, Self); 6] = [
+    const ALL: [(u8, Self); 10] = [
         (1, Self::Version),
         (2, Self::UnknownKey),
         (3, Self::Expired),
         (4, Self::NotForThisKey),
         (5, Self::Full),
         (6, Self::Unreadable),
+        (7, Self::Waited),
+        (8, Self::Denied),
+        (9, Self::FarAway),
+        (10, Self::Internal),
     ];
-
-    fn code(self) -> u8 {
-        match self {
-            Self::Version => 1,
-            Self::UnknownKey => 2,
-            Self::Expired => 3,
-            Self::NotForThisKey => 4,
-            Self::Full => 5,
-            Self::Unreadable => 6,
-        }
-    }
-
-    fn from_code(code: u8) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(known, _)| *known == code)
-            .map(|(_, refusal)| *refusal)
-    }
 }
 
 /// Why bytes are not a message.
@@ -229,153 +349,12 @@ pub enum ProtocolError {
     /// A text is not UTF-8, or holds a control character.
     #[error("field {0} is not plain text")]
     Text(&'static str),
+    /// A flag or a kind of token has a value that means nothing.
+    #[error("field {0} has a value that means nothing")]
+    Value(&'static str),
     /// A refusal code that this version does not know.
     #[error("unknown refusal code {0}")]
     RefusalCode(u8),
-}
-
-impl Request {
-    const FIND: u8 = 0x01;
-    const MAKE_KEY: u8 = 0x02;
-    const STORE_CERTIFICATE: u8 = 0x03;
-    const SIGN: u8 = 0x04;
-    const STATUS: u8 = 0x05;
-    const CLEAR: u8 = 0x06;
-    const STOP: u8 = 0x07;
-
-    /// Reads one payload (a frame without its length).
-    ///
-    /// # Errors
-    /// Every [`ProtocolError`] but `Closed`, `Io` and `FrameLength`.
-    pub fn parse(payload: &[u8]) -> Result<Self, ProtocolError> {
-        let (kind, mut fields) = Fields::open(payload)?;
-        let request = match kind {
-            Self::FIND => Self::Find(fields.scope()?),
-            Self::MAKE_KEY => Self::MakeKey(fields.scope()?),
-            Self::STORE_CERTIFICATE => Self::StoreCertificate {
-                key: fields.array("key")?,
-                chain: fields.chain()?,
-            },
-            Self::SIGN => Self::Sign {
-                key: fields.array("key")?,
-                digest: fields.array("digest")?,
-            },
-            Self::STATUS => Self::Status,
-            Self::CLEAR => Self::Clear,
-            Self::STOP => Self::Stop,
-            other => return Err(ProtocolError::Kind(other)),
-        };
-        fields.end()?;
-        Ok(request)
-    }
-
-    /// The payload that [`Request::parse`] reads.
-    ///
-    /// # Errors
-    /// [`ProtocolError::TooLong`], [`ProtocolError::Text`] or
-    /// [`ProtocolError::FrameLength`] for a value that the other end would
-    /// refuse.
-    pub fn print(&self) -> Result<Vec<u8>, ProtocolError> {
-        match self {
-            Self::Find(scope) => Printer::new(Self::FIND).scope(scope)?.done(),
-            Self::MakeKey(scope) => Printer::new(Self::MAKE_KEY).scope(scope)?.done(),
-            Self::StoreCertificate { key, chain } => Printer::new(Self::STORE_CERTIFICATE)
-                .raw(key)
-                .chain(chain)?
-                .done(),
-            Self::Sign { key, digest } => Printer::new(Self::SIGN).raw(key).raw(digest).done(),
-            Self::Status => Printer::new(Self::STATUS).done(),
-            Self::Clear => Printer::new(Self::CLEAR).done(),
-            Self::Stop => Printer::new(Self::STOP).done(),
-        }
-    }
-}
-
-impl Response {
-    const ABSENT: u8 = 0x81;
-    const FOUND: u8 = 0x82;
-    const KEY: u8 = 0x83;
-    const STORED: u8 = 0x84;
-    const SIGNATURE: u8 = 0x85;
-    const STATUS: u8 = 0x86;
-    const CLEARED: u8 = 0x87;
-    const STOPPING: u8 = 0x88;
-    const REFUSED: u8 = 0xff;
-
-    /// Reads one payload (a frame without its length).
-    ///
-    /// # Errors
-    /// Every [`ProtocolError`] but `Closed`, `Io` and `FrameLength`.
-    pub fn parse(payload: &[u8]) -> Result<Self, ProtocolError> {
-        let (kind, mut fields) = Fields::open(payload)?;
-        let response = match kind {
-            Self::ABSENT => Self::Absent,
-            Self::FOUND => Self::Found {
-                key: fields.array("key")?,
-                chain: fields.chain()?,
-            },
-            Self::KEY => Self::Key {
-                key: fields.array("key")?,
-                public: fields.bytes("public", MAX_KEY)?.to_vec(),
-            },
-            Self::STORED => Self::Stored,
-            Self::SIGNATURE => Self::Signature(fields.bytes("signature", MAX_KEY)?.to_vec()),
-            Self::STATUS => {
-                let count = fields.count("entries", MAX_ENTRIES)?;
-                let mut entries = Vec::new();
-                for _ in 0..count {
-                    entries.push(Entry {
-                        scope: fields.scope()?,
-                        not_after: u64::from_be_bytes(fields.array("not_after")?),
-                        signatures: fields.u32("signatures")?,
-                    });
-                }
-                Self::Status(entries)
-            }
-            Self::CLEARED => Self::Cleared(fields.u32("cleared")?),
-            Self::STOPPING => Self::Stopping,
-            Self::REFUSED => {
-                let [code] = fields.array::<1>("refusal")?;
-                Self::Refused(Refusal::from_code(code).ok_or(ProtocolError::RefusalCode(code))?)
-            }
-            other => return Err(ProtocolError::Kind(other)),
-        };
-        fields.end()?;
-        Ok(response)
-    }
-
-    /// The payload that [`Response::parse`] reads.
-    ///
-    /// # Errors
-    /// As [`Request::print`].
-    pub fn print(&self) -> Result<Vec<u8>, ProtocolError> {
-        match self {
-            Self::Absent => Printer::new(Self::ABSENT).done(),
-            Self::Found { key, chain } => Printer::new(Self::FOUND).raw(key).chain(chain)?.done(),
-            Self::Key { key, public } => Printer::new(Self::KEY)
-                .raw(key)
-                .bytes("public", public, MAX_KEY)?
-                .done(),
-            Self::Stored => Printer::new(Self::STORED).done(),
-            Self::Signature(signature) => Printer::new(Self::SIGNATURE)
-                .bytes("signature", signature, MAX_KEY)?
-                .done(),
-            Self::Status(entries) => {
-                let mut printer =
-                    Printer::new(Self::STATUS).count("entries", entries.len(), MAX_ENTRIES)?;
-                for entry in entries {
-                    printer = printer
-                        .scope(&entry.scope)?
-                        .raw(&entry.not_after.to_be_bytes())
-                        .raw(&entry.signatures.to_be_bytes());
-                }
-                printer.done()
-            }
-            Self::Cleared(count) => Printer::new(Self::CLEARED).raw(&count.to_be_bytes()).done(),
-            Self::Stopping => Printer::new(Self::STOPPING).done(),
-            Self::Refused(refusal) => Printer::new(Self::REFUSED).raw(&[refusal.code()]).done(),
-        }
-    }
 }
 
 /// Reads one frame and returns its payload. Memory grows with the bytes that
@@ -425,164 +404,12 @@ pub fn write_frame(stream: &mut impl Write, payload: &[u8]) -> Result<(), Protoc
     Ok(())
 }
 
-fn frame_length(length: usize) -> Result<usize, ProtocolError> {
+/// The length, if a frame may have it.
+pub(crate) fn frame_length(length: usize) -> Result<usize, ProtocolError> {
     if (2..=MAX_FRAME).contains(&length) {
         Ok(length)
     } else {
         Err(ProtocolError::FrameLength(length as u64))
-    }
-}
-
-fn plain(text: &str) -> bool {
-    !text.chars().any(char::is_control)
-}
-
-/// A payload that is being read, front to back.
-struct Fields<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Fields<'a> {
-    fn open(payload: &'a [u8]) -> Result<(u8, Self), ProtocolError> {
-        frame_length(payload.len())?;
-        let mut fields = Self { rest: payload };
-        let [version, kind] = fields.array("head")?;
-        if version != VERSION {
-            return Err(ProtocolError::Version(version));
-        }
-        Ok((kind, fields))
-    }
-
-    fn take(&mut self, field: &'static str, count: usize) -> Result<&'a [u8], ProtocolError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or(ProtocolError::Truncated(field))?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], ProtocolError> {
-        self.take(field, N)?
-            .try_into()
-            .map_err(|_| ProtocolError::Truncated(field))
-    }
-
-    fn u32(&mut self, field: &'static str) -> Result<u32, ProtocolError> {
-        Ok(u32::from_be_bytes(self.array(field)?))
-    }
-
-    fn count(&mut self, field: &'static str, limit: usize) -> Result<usize, ProtocolError> {
-        let length = self.u32(field)? as usize;
-        if length > limit {
-            return Err(ProtocolError::TooLong {
-                field,
-                length,
-                limit,
-            });
-        }
-        Ok(length)
-    }
-
-    fn bytes(&mut self, field: &'static str, limit: usize) -> Result<&'a [u8], ProtocolError> {
-        let length = self.count(field, limit)?;
-        self.take(field, length)
-    }
-
-    fn text(&mut self, field: &'static str) -> Result<String, ProtocolError> {
-        let bytes = self.bytes(field, MAX_TEXT)?;
-        match std::str::from_utf8(bytes) {
-            Ok(text) if plain(text) => Ok(text.to_owned()),
-            _ => Err(ProtocolError::Text(field)),
-        }
-    }
-
-    fn scope(&mut self) -> Result<Scope, ProtocolError> {
-        Ok(Scope {
-            issuer: self.text("issuer")?,
-            client_id: self.text("client_id")?,
-            authority: self.text("authority")?,
-            subject: self.text("subject")?,
-        })
-    }
-
-    fn chain(&mut self) -> Result<Vec<Vec<u8>>, ProtocolError> {
-        let count = self.count("chain", MAX_CHAIN)?;
-        (0..count)
-            .map(|_| Ok(self.bytes("certificate", MAX_CERTIFICATE)?.to_vec()))
-            .collect()
-    }
-
-    fn end(self) -> Result<(), ProtocolError> {
-        match self.rest.len() {
-            0 => Ok(()),
-            left => Err(ProtocolError::Trailing(left)),
-        }
-    }
-}
-
-/// A payload that is being written. Holds to the limits of [`Fields`].
-struct Printer {
-    payload: Vec<u8>,
-}
-
-impl Printer {
-    fn new(kind: u8) -> Self {
-        Self {
-            payload: vec![VERSION, kind],
-        }
-    }
-
-    fn raw(mut self, bytes: &[u8]) -> Self {
-        self.payload.extend_from_slice(bytes);
-        self
-    }
-
-    fn count(
-        self,
-        field: &'static str,
-        length: usize,
-        limit: usize,
-    ) -> Result<Self, ProtocolError> {
-        let too_long = ProtocolError::TooLong {
-            field,
-            length,
-            limit,
-        };
-        match u32::try_from(length) {
-            Ok(count) if length <= limit => Ok(self.raw(&count.to_be_bytes())),
-            _ => Err(too_long),
-        }
-    }
-
-    fn bytes(self, field: &'static str, bytes: &[u8], limit: usize) -> Result<Self, ProtocolError> {
-        Ok(self.count(field, bytes.len(), limit)?.raw(bytes))
-    }
-
-    fn text(self, field: &'static str, text: &str) -> Result<Self, ProtocolError> {
-        if !plain(text) {
-            return Err(ProtocolError::Text(field));
-        }
-        self.bytes(field, text.as_bytes(), MAX_TEXT)
-    }
-
-    fn scope(self, scope: &Scope) -> Result<Self, ProtocolError> {
-        self.text("issuer", &scope.issuer)?
-            .text("client_id", &scope.client_id)?
-            .text("authority", &scope.authority)?
-            .text("subject", &scope.subject)
-    }
-
-    fn chain(self, chain: &[Vec<u8>]) -> Result<Self, ProtocolError> {
-        chain.iter().try_fold(
-            self.count("chain", chain.len(), MAX_CHAIN)?,
-            |printer, certificate| printer.bytes("certificate", certificate, MAX_CERTIFICATE),
-        )
-    }
-
-    fn done(self) -> Result<Vec<u8>, ProtocolError> {
-        frame_length(self.payload.len())?;
-        Ok(self.payload)
     }
 }
 

@@ -8,16 +8,41 @@ fn scope(subject: &str) -> Scope {
     Scope {
         issuer: "https://issuer.example".into(),
         client_id: "sigstore".into(),
+        connector: "https://provider.example".into(),
         authority: "https://authority.example".into(),
+        trust_root: "00ff".repeat(16),
         subject: subject.into(),
     }
 }
 
 fn requests() -> Vec<Request> {
     vec![
-        Request::Find(scope("alice@example.test")),
-        Request::MakeKey(scope("")),
-        Request::StoreCertificate {
+        Request::Hello,
+        Request::Find {
+            scope: scope("alice@example.test"),
+            min_left: 20,
+        },
+        Request::Acquire {
+            scope: scope(""),
+            min_left: u32::MAX,
+            wait: 60_000,
+        },
+        Request::Fail {
+            key: [5; 16],
+            reason: "the browser was closed".into(),
+        },
+        Request::KeepToken {
+            scope: scope(""),
+            kind: TokenKind::Identity,
+            token: Secret::new("eyJ.e30.sig"),
+            expires: 1_800_000_000,
+        },
+        Request::Token {
+            scope: scope(""),
+            kind: TokenKind::Refresh,
+        },
+        Request::Forget(scope("x")),
+        Request::Store {
             key: [7; 16],
             chain: vec![vec![0x30, 0], vec![]],
         },
@@ -38,11 +63,18 @@ fn responses() -> Vec<Response> {
             key: [9; 16],
             chain: vec![vec![0x30; 900]],
         },
-        Response::Key {
+        Response::Lead {
             key: [3; 16],
             public: vec![4; 91],
         },
-        Response::Stored,
+        Response::Done,
+        Response::Failed("no network".into()),
+        Response::Welcome(Daemon {
+            pid: 77,
+            locked: true,
+            confirms: false,
+        }),
+        Response::Token(1200),
         Response::Signature(vec![0x30; 71]),
         Response::Status(vec![]),
         Response::Status(vec![
@@ -50,6 +82,9 @@ fn responses() -> Vec<Response> {
                 scope: scope("ünï@example.test"),
                 not_after: u64::MAX,
                 signatures: 12,
+                identity_token: 5,
+                refresh_token: true,
+                waiting: 99,
             };
             MAX_ENTRIES
         ]),
@@ -86,8 +121,8 @@ fn every_message_prints_and_parses_back() {
 fn what_is_accepted_prints_back_identically() {
     let payloads: Vec<Vec<u8>> = requests()
         .iter()
-        .map(|r| r.print().unwrap())
-        .chain(responses().iter().map(|r| r.print().unwrap()))
+        .map(|r| r.print().unwrap().to_vec())
+        .chain(responses().iter().map(|r| r.print().unwrap().to_vec()))
         .collect();
     let mut accepted = 0;
     for payload in payloads {
@@ -106,11 +141,11 @@ fn what_is_accepted_prints_back_identically() {
                 let mut bytes = payload.clone();
                 bytes[at] ^= change;
                 if let Ok(request) = Request::parse(&bytes) {
-                    assert_eq!(request.print().unwrap(), bytes);
+                    assert_eq!(*request.print().unwrap(), bytes);
                     accepted += 1;
                 }
                 if let Ok(response) = Response::parse(&bytes) {
-                    assert_eq!(response.print().unwrap(), bytes);
+                    assert_eq!(*response.print().unwrap(), bytes);
                     accepted += 1;
                 }
             }
@@ -155,7 +190,7 @@ fn refusals_name_their_reason() {
         Response::parse(&[1, 0xff, 99]).unwrap_err(),
         ProtocolError::RefusalCode(99)
     ));
-    let chain = Request::StoreCertificate {
+    let chain = Request::Store {
         key: [0; 16],
         chain: vec![vec![]; MAX_CHAIN + 1],
     };
@@ -163,9 +198,9 @@ fn refusals_name_their_reason() {
         chain.print().unwrap_err(),
         ProtocolError::TooLong { field: "chain", .. }
     ));
-    let text = Request::Find(Scope {
+    let text = Request::Forget(Scope {
         issuer: "x".repeat(MAX_TEXT + 1),
-        ..scope("")
+        ..Scope::default()
     });
     assert!(matches!(
         text.print().unwrap_err(),
@@ -174,11 +209,20 @@ fn refusals_name_their_reason() {
             ..
         }
     ));
+    let wide = Request::Forget(Scope {
+        issuer: "x".repeat(MAX_SCOPE / 2),
+        subject: "x".repeat(MAX_SCOPE / 2 + 1),
+        ..Scope::default()
+    });
     assert!(matches!(
-        Request::Find(scope("a\u{1b}[2K")).print().unwrap_err(),
+        wide.print().unwrap_err(),
+        ProtocolError::TooLong { field: "scope", .. }
+    ));
+    assert!(matches!(
+        Request::Forget(scope("a\u{1b}[2K")).print().unwrap_err(),
         ProtocolError::Text("subject")
     ));
-    let large = Request::StoreCertificate {
+    let large = Request::Store {
         key: [0; 16],
         chain: vec![vec![0; MAX_CERTIFICATE]; MAX_CHAIN],
     };

@@ -1,0 +1,280 @@
+//! The daemon's command line, and the order in which a process becomes one:
+//! read the options, give up what could betray a key, take the socket, detach,
+//! serve.
+//!
+//! *Not checked here:* everything that is served (`server.rs`).
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use gitseal_credential_cache::client::ALREADY_SERVED;
+use gitseal_credential_cache::confirm::{Confirm, Way};
+use gitseal_credential_cache::listener::{ListenError, Listener};
+use gitseal_credential_cache::server::{self, Server};
+use gitseal_credential_cache::{clock, harden, place, secret};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+
+const HELP: &str = "\
+Holds gitseal's ephemeral keys and signs on request. A key never leaves it.
+
+Usage: gitseal-credential-cache [OPTIONS]
+
+gitseal starts it by itself when it first logs in, and it ends by itself when
+nothing is left to keep. Start it by hand to choose where it listens, to be
+asked before each signature, or to let another machine sign through ssh.
+
+Options:
+      --socket PATH       Listen here. PATH's directory must be yours, mode 0700
+                          (it is made if it is missing). Default:
+                          $XDG_RUNTIME_DIR/gitseal/cache.sock, or gitseal/cache.sock
+                          in your cache directory
+      --systemd-socket-activation
+                          Take the listening socket from the service manager
+                          (LISTEN_FDS, descriptor 3) instead
+      --confirm[=SECONDS] Ask you before a signature is made: through --askpass,
+                          else on this terminal, else through $SSH_ASKPASS. With
+                          SECONDS a yes holds that long for the same process
+      --askpass PROGRAM   The program that asks; its exit status 0 says yes
+      --idle-timeout SECONDS
+                          End after so long with nothing to keep; 0: never
+                          [default: 120]
+      --foreground        Stay in the terminal and say on standard error what is
+                          done (the default when started by hand)
+      --detach            Leave the terminal and the session, say nothing (this
+                          is how gitseal starts it)
+  -h, --help              Show this
+  -V, --version           Show the version
+
+Exit status: 0 when it ended in order, 1 when it could not serve, 2 for a wrong
+option, 3 when another one serves that socket already.
+
+Sign on a server with the identity of this machine, asked each time:
+  gitseal-credential-cache --confirm --socket ~/.cache/gitseal/forward.sock &
+  ssh -R /run/user/1000/gitseal/cache.sock:$HOME/.cache/gitseal/forward.sock server
+The server can ask for signatures while that connection and your certificate
+last. It gets neither the key nor a token, and cannot log in.
+";
+
+struct Arguments {
+    socket: Option<PathBuf>,
+    activated: bool,
+    confirm: Option<Duration>,
+    askpass: Option<PathBuf>,
+    idle_end: Option<Duration>,
+    detach: bool,
+}
+
+enum Wanted {
+    Serve(Arguments),
+    Text(String),
+}
+
+/// What failed, and what to do about it.
+struct Failure {
+    what: String,
+    hint: &'static str,
+    status: u8,
+}
+
+impl Failure {
+    fn new(what: impl fmt::Display, hint: &'static str) -> Self {
+        Self {
+            what: what.to_string(),
+            hint,
+            status: 1,
+        }
+    }
+}
+
+/// Runs the daemon.
+pub fn main() -> ExitCode {
+    let wanted = match parse(std::env::args_os().skip(1)) {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            return complain(&Failure {
+                what: error.to_string(),
+                hint: "gitseal-credential-cache --help shows the options",
+                status: 2,
+            });
+        }
+    };
+    match wanted {
+        Wanted::Text(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Wanted::Serve(arguments) => match serve(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => complain(&failure),
+        },
+    }
+}
+
+fn complain(failure: &Failure) -> ExitCode {
+    eprintln!("gitseal-credential-cache: {}", failure.what);
+    if !failure.hint.is_empty() {
+        eprintln!("hint: {}", failure.hint);
+    }
+    ExitCode::from(failure.status)
+}
+
+fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Wanted, lexopt::Error> {
+    let mut parsed = Arguments {
+        socket: None,
+        activated: false,
+        confirm: None,
+        askpass: None,
+        idle_end: Some(server::IDLE_END),
+        detach: false,
+    };
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("socket") => parsed.socket = Some(parser.value()?.into()),
+            Long("systemd-socket-activation") => parsed.activated = true,
+            Long("confirm") => {
+                let seconds = match parser.optional_value() {
+                    Some(value) => value.parse()?,
+                    None => 0,
+                };
+                parsed.confirm = Some(Duration::from_secs(seconds));
+            }
+            Long("askpass") => parsed.askpass = Some(parser.value()?.into()),
+            Long("idle-timeout") => {
+                let seconds: u64 = parser.value()?.parse()?;
+                parsed.idle_end = (seconds > 0).then(|| Duration::from_secs(seconds));
+            }
+            Long("foreground") => parsed.detach = false,
+            Long("detach") => parsed.detach = true,
+            Short('h') | Long("help") => return Ok(Wanted::Text(HELP.into())),
+            Short('V') | Long("version") => {
+                let version = concat!("gitseal-credential-cache ", env!("CARGO_PKG_VERSION"), "\n");
+                return Ok(Wanted::Text(version.into()));
+            }
+            Value(_) | Short(_) | Long(_) => return Err(argument.unexpected()),
+        }
+    }
+    Ok(Wanted::Serve(parsed))
+}
+
+fn serve(arguments: Arguments) -> Result<(), Failure> {
+    let hardened = harden::harden();
+    let detach = arguments.detach;
+    if !detach {
+        for complaint in &hardened.complaints {
+            eprintln!("gitseal-credential-cache: warning: {complaint}");
+        }
+    }
+    let signals = signals()?;
+    let confirm = confirm(&arguments)?;
+    let listener = listener(&arguments)?;
+    if detach {
+        // It is a process of its own (nobody's group leader) when gitseal has
+        // started it; elsewhere it already leads a session.
+        let _ = rustix::process::setsid();
+    }
+    rustix::process::chdir("/").map_err(|error| Failure::new(error, ""))?;
+    let mut log = logger(detach);
+    log(&format!("listening on {}", listener.path.display()));
+    let options = server::Options {
+        idle_end: arguments.idle_end,
+        confirm,
+        locked: hardened.locked,
+        clock: Box::new(clock::system),
+        entropy: Box::new(secret::system_entropy),
+        log,
+        signals,
+    };
+    Server::new(listener, options)
+        .run()
+        .map_err(|error| Failure::new(error, ""))
+}
+
+/// SIGTERM, SIGINT and SIGHUP make the far end of this readable: the loop ends,
+/// and what is kept is zeroized on the way out.
+fn signals() -> Result<UnixStream, Failure> {
+    let failed = |error| Failure::new(error, "");
+    let (heard, raised) = UnixStream::pair().map_err(failed)?;
+    for signal in [
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGHUP,
+    ] {
+        let raised = raised.try_clone().map_err(failed)?;
+        signal_hook::low_level::pipe::register(signal, raised).map_err(failed)?;
+    }
+    Ok(heard)
+}
+
+fn listener(arguments: &Arguments) -> Result<Listener, Failure> {
+    if arguments.activated {
+        return Listener::passed().map_err(|error| {
+            Failure::new(error, "the .socket unit must name one ListenStream= path")
+        });
+    }
+    let path = match &arguments.socket {
+        Some(path) => std::path::absolute(path).map_err(|error| Failure::new(error, ""))?,
+        None => place::default_socket()
+            .map_err(|error| Failure::new(error, "name a socket with --socket PATH"))?,
+    };
+    Listener::bind(&path).map_err(|error| match error {
+        ListenError::Taken(_) => Failure {
+            what: error.to_string(),
+            hint: "`gitseal cache stop` ends it",
+            status: u8::try_from(ALREADY_SERVED).unwrap_or(1),
+        },
+        ListenError::Stranger(_) => Failure::new(error, "name another one with --socket PATH"),
+        ListenError::Place(_) => Failure::new(
+            error,
+            "the socket needs a directory that is yours alone (mode 0700)",
+        ),
+        ListenError::NotPassed(_) | ListenError::Io(..) => Failure::new(error, ""),
+    })
+}
+
+fn confirm(arguments: &Arguments) -> Result<Option<Confirm>, Failure> {
+    let Some(hold) = arguments.confirm else {
+        return Ok(None);
+    };
+    let way = if let Some(program) = &arguments.askpass {
+        Way::Program(program.clone())
+    } else if let Some(terminal) = terminal(arguments.detach) {
+        Way::Terminal(terminal)
+    } else if let Some(program) = std::env::var_os("SSH_ASKPASS").filter(|p| !p.is_empty()) {
+        Way::Program(program.into())
+    } else {
+        return Err(Failure::new(
+            "--confirm has nobody to ask: there is no terminal",
+            "name a program with --askpass PROGRAM or SSH_ASKPASS",
+        ));
+    };
+    Ok(Some(Confirm::new(way, hold)))
+}
+
+/// The terminal this was started from; a detached process has none.
+fn terminal(detach: bool) -> Option<File> {
+    if detach {
+        return None;
+    }
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).ok()?;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(flags)
+        .open("/dev/tty")
+        .ok()
+}
+
+fn logger(detach: bool) -> Box<dyn FnMut(&str)> {
+    if detach {
+        Box::new(|_| {})
+    } else {
+        Box::new(|line| eprintln!("gitseal-credential-cache: {line}"))
+    }
+}

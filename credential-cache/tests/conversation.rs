@@ -1,0 +1,166 @@
+//! What a client and a daemon say to each other when all goes well, and the
+//! refusals that belong to it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod daemon;
+
+use std::time::Duration;
+
+use daemon::*;
+use gitseal_credential_cache::client::{Acquired, ClientError, Refusal, TokenKind};
+use gitseal_credential_cache::protocol::Scope;
+
+#[test]
+fn a_key_is_led_stored_found_and_signs() {
+    let mut daemon = Daemon::start(&[]);
+    let alice = scope("alice@example.test");
+    let mut first = daemon.connect();
+    let (key, public) = lead(&mut first, &alice);
+
+    // Proof of possession: before the certificate, for the leader alone.
+    let digest = [7; 32];
+    assert!(verifies(
+        &public,
+        &digest,
+        &first.sign(key, digest).unwrap()
+    ));
+    let mut second = daemon.connect();
+    assert!(matches!(
+        second.sign(key, digest),
+        Err(ClientError::Refused(Refusal::UnknownKey))
+    ));
+    assert_eq!(second.find(&alice, 20).unwrap(), None);
+
+    let now = wall();
+    let chain = vec![leaf(&public, now, now + 600), vec![0x30, 0]];
+    first.store(key, &chain).unwrap();
+    assert_eq!(second.find(&alice, 20).unwrap(), Some((key, chain.clone())));
+    let found = second.acquire(&alice, 20, Duration::ZERO).unwrap();
+    assert_eq!(found, Acquired::Found { key, chain });
+    assert!(verifies(
+        &public,
+        &digest,
+        &second.sign(key, digest).unwrap()
+    ));
+
+    let status = second.status().unwrap();
+    assert_eq!(status.len(), 1);
+    assert_eq!(status[0].scope, alice);
+    assert_eq!(status[0].not_after, now + 600);
+    assert_eq!(status[0].signatures, 2);
+
+    assert_eq!(second.clear().unwrap(), 1);
+    assert!(matches!(
+        first.sign(key, digest),
+        Err(ClientError::Refused(Refusal::UnknownKey))
+    ));
+    assert!(second.status().unwrap().is_empty());
+    second.stop().unwrap();
+    assert!(daemon.ended(Duration::from_secs(5)).success());
+    assert!(!daemon.socket.exists());
+}
+
+#[test]
+fn another_setting_is_another_credential() {
+    let daemon = Daemon::start(&[]);
+    let mut connection = daemon.connect();
+    let alice = scope("alice@example.test");
+    credential(&mut connection, &alice, 600);
+    let changes: [fn(&mut Scope); 6] = [
+        |s| s.issuer.push('x'),
+        |s| s.client_id.push('x'),
+        |s| s.connector.push('x'),
+        |s| s.authority.push('x'),
+        |s| s.trust_root.push('x'),
+        |s| s.subject.clear(),
+    ];
+    for change in changes {
+        let mut other = alice.clone();
+        change(&mut other);
+        assert_eq!(connection.find(&other, 0).unwrap(), None, "{other:?}");
+    }
+    assert!(connection.find(&alice, 0).unwrap().is_some());
+}
+
+#[test]
+fn an_expiring_certificate_is_renewed_with_a_fresh_key() {
+    let daemon = Daemon::start(&[]);
+    let mut connection = daemon.connect();
+    let alice = scope("alice@example.test");
+    let (old, _) = credential(&mut connection, &alice, 15);
+    assert_eq!(connection.find(&alice, 20).unwrap(), None);
+    let (new, _) = credential(&mut connection, &alice, 600);
+    assert_ne!(old, new);
+    // The old one signs until it ends, the new one is what is found.
+    connection.sign(old, [1; 32]).unwrap();
+    assert_eq!(connection.find(&alice, 0).unwrap().unwrap().0, new);
+}
+
+#[test]
+fn tokens_come_back_until_they_end() {
+    let daemon = Daemon::start(&[]);
+    let mut connection = daemon.connect();
+    let alice = scope("alice@example.test");
+    let long = "t".repeat(16 * 1024);
+    assert_eq!(connection.token(&alice, TokenKind::Identity).unwrap(), None);
+    connection
+        .keep_token(&alice, TokenKind::Identity, &long, wall() + 600)
+        .unwrap();
+    connection
+        .keep_token(&alice, TokenKind::Refresh, "refresh", 0)
+        .unwrap();
+    let mut other = daemon.connect();
+    for _ in 0..3 {
+        let token = other.token(&alice, TokenKind::Identity).unwrap().unwrap();
+        assert_eq!(*token, long);
+    }
+    let token = other.token(&alice, TokenKind::Refresh).unwrap().unwrap();
+    assert_eq!(*token, "refresh");
+    let status = other.status().unwrap();
+    assert!(status[0].refresh_token);
+    assert!(status[0].identity_token > wall());
+    assert_eq!(
+        other.token(&scope("bob"), TokenKind::Refresh).unwrap(),
+        None
+    );
+
+    // One that has ended is not kept.
+    assert!(matches!(
+        connection.keep_token(&alice, TokenKind::Identity, "old", wall() - 1),
+        Err(ClientError::Refused(Refusal::Expired))
+    ));
+    assert!(other.forget(&alice).unwrap());
+    assert!(!other.forget(&alice).unwrap());
+    assert_eq!(other.token(&alice, TokenKind::Refresh).unwrap(), None);
+}
+
+#[test]
+fn a_certificate_must_be_for_the_key_and_alive() {
+    let daemon = Daemon::start(&[]);
+    let mut connection = daemon.connect();
+    let (key, public) = lead(&mut connection, &scope("a"));
+    let (_, foreign) = lead(&mut connection, &scope("b"));
+    let now = wall();
+    let refused = |result: Result<(), ClientError>| match result {
+        Err(ClientError::Refused(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    };
+    for chain in [
+        vec![],
+        vec![vec![1, 2, 3]],
+        vec![leaf(&foreign, now, now + 600)],
+    ] {
+        assert_eq!(
+            refused(connection.store(key, &chain)),
+            Refusal::NotForThisKey
+        );
+    }
+    let ended = [leaf(&public, now - 600, now - 1)];
+    assert_eq!(refused(connection.store(key, &ended)), Refusal::Expired);
+    let mut other = daemon.connect();
+    let good = [leaf(&public, now, now + 600)];
+    assert_eq!(refused(other.store(key, &good)), Refusal::UnknownKey);
+    connection.store(key, &good).unwrap();
+    assert_eq!(refused(connection.store(key, &good)), Refusal::UnknownKey);
+}
