@@ -449,3 +449,82 @@ pub mod codes {
         PARENT,
     ];
 }
+
+/// A signature as verified, held on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignatureFacts {
+    /// As [`Signature::Good`].
+    Good {
+        /// Who signed, and who vouches for that.
+        identity: Identity,
+        /// What else the certificate says.
+        claims: FulcioExtensions,
+        /// When, from the log or a timestamp authority.
+        signed_at: UnixTime,
+    },
+    /// As [`Signature::Unsigned`].
+    Unsigned,
+    /// As [`Signature::Other`].
+    Other(OtherKind),
+    /// As [`Signature::Bad`].
+    Bad {
+        /// The refusal's code.
+        code: String,
+        /// The refusal in words.
+        words: String,
+    },
+}
+
+impl SignatureFacts {
+    /// As a policy is asked about it.
+    #[must_use]
+    pub fn view(&self) -> Signature<'_> {
+        match self {
+            Self::Good {
+                identity,
+                claims,
+                signed_at,
+            } => Signature::Good {
+                identity,
+                claims,
+                signed_at: *signed_at,
+            },
+            Self::Unsigned => Signature::Unsigned,
+            Self::Other(kind) => Signature::Other(*kind),
+            Self::Bad { code, words } => Signature::Bad { code, words },
+        }
+    }
+}
+
+/// A commit, held on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitFacts {
+    /// Its id, hex.
+    pub id: String,
+    /// Its parents' ids, hex.
+    pub parents: Vec<String>,
+    /// Its signature.
+    pub signature: SignatureFacts,
+    /// The author header's value.
+    pub author: Vec<u8>,
+    /// The committer header's value.
+    pub committer: Vec<u8>,
+    /// As [`Commit::paths`].
+    pub paths: Vec<ChangedPath>,
+}
+
+impl CommitFacts {
+    /// As a policy is asked about it.
+    #[must_use]
+    pub fn view(&self, direct: bool) -> Commit<'_> {
+        Commit {
+            id: &self.id,
+            parents: &self.parents,
+            signature: self.signature.view(),
+            author: Person::from_header(&self.author),
+            committer: Person::from_header(&self.committer),
+            paths: &self.paths,
+            direct,
+        }
+    }
+}

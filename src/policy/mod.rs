@@ -27,10 +27,12 @@ pub mod glob;
 pub mod judge;
 pub mod model;
 pub mod read;
+pub mod several;
+pub mod walk;
 
 pub use facts::{
-    Action, ChangedPath, Commit, Finding, Mode, OtherKind, OtherTag, POLICY_FOLDER, POLICY_PATH,
-    Person, Pusher, RefUpdate, Signature, Tag, UpdateKind, codes,
+    Action, ChangedPath, Commit, CommitFacts, Finding, Mode, OtherKind, OtherTag, POLICY_FOLDER,
+    POLICY_PATH, Person, Pusher, RefUpdate, Signature, SignatureFacts, Tag, UpdateKind, codes,
 };
 pub use model::Policy;
 pub use read::{PolicyError, PolicyErrors};
