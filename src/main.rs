@@ -7,7 +7,7 @@ use gitseal::{
     commands::{
         DONE, USAGE, audit,
         cli::{Cli, Command},
-        complete, explain, setup, show, sign, verify, version,
+        complete, explain, gate, setup, show, sign, verify, version,
     },
     host::{
         gnupg::{self, Request},
@@ -83,6 +83,10 @@ fn dispatch(parsed: Result<Cli, clap::Error>) -> u8 {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::Setup(arguments) => setup::run(arguments),
+        Command::PreReceive(arguments) => gate::pre_receive(arguments),
+        Command::Update(arguments) => gate::update(arguments),
+        Command::PrePush(arguments) => gate::pre_push(arguments),
+        Command::Ci(arguments) => gate::ci(arguments),
         Command::Version(arguments) => version::run(arguments),
         Command::Completions(arguments) => complete::completions(arguments),
         Command::Man(arguments) => complete::man(arguments),

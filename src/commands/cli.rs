@@ -58,6 +58,16 @@ pub enum Command {
     /// Write git's configuration, so that git signs and verifies with gitseal
     #[command(after_help = super::setup::EXAMPLES)]
     Setup(super::setup::Setup),
+    /// Judge a push on the server, before it is taken: the pre-receive hook
+    #[command(after_help = super::gate::PRE_RECEIVE_EXAMPLES)]
+    PreReceive(super::gate::PreReceive),
+    /// Judge one reference of a push on the server: the update hook
+    Update(super::gate::UpdateHook),
+    /// Judge a push before it leaves: the pre-push hook
+    PrePush(super::gate::PrePush),
+    /// Judge the commits of a pull or merge request in a CI job
+    #[command(after_help = super::gate::CI_EXAMPLES)]
+    Ci(super::gate::Ci),
     /// Print the version and the settings in effect
     Version(Version),
     /// Print a completion script for a shell

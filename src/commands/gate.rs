@@ -2,8 +2,416 @@
 //! in a server's `pre-receive` or `update` hook, before it leaves (`pre-push`), and
 //! once more in CI.
 //!
+//! ```text
+//! git's lines ── host/git/push ── plan ── batch (nine steps) ── judge ── report
+//! CI's variables ── job ──────────┘           policy ────────────┘
+//! ```
+//!
+//! It fails closed: whatever cannot be read, does not end in time or is larger
+//! than the limits is refused, and the message says which it was. No server is
+//! asked, and of the repository nothing is believed but objects that hash to their
+//! names.
+//!
 //! *Not decided here:* whether a signature is good (`evidence/verify.rs`) and what
 //! is allowed (`policy/`).
 
+use std::{
+    ffi::OsString,
+    io::{self, Read as _},
+    panic,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+
+use super::{
+    DONE, REFUSED, UNDECIDED, USAGE,
+    verify::{Obstacle, surroundings, surroundings_on_server},
+};
+use crate::host::{
+    git::{
+        graph::Graph,
+        push::{self, LineRefusal, MAX_LINE, MAX_UPDATES, Update},
+    },
+    settings::Settings,
+    terminal::{self, Escape, escape},
+};
+
+mod ci;
 pub mod job;
+mod judge;
+pub mod plan;
 pub mod report;
+mod rules;
+
+pub use ci::{Ci, run as ci};
+use judge::JudgeError;
+use plan::{Before, PlanError, Side};
+use report::Report;
+
+/// What `--help` shows of it.
+pub const PRE_RECEIVE_EXAMPLES: &str = "\
+hooks/pre-receive of the repository, or of all with core.hooksPath:
+  #!/bin/sh
+  exec /usr/local/bin/gitseal pre-receive --policy /etc/gitseal/policy.toml
+
+See docs/operations.md for Gitea, Forgejo, GitLab and plain git.";
+
+/// What `--help` shows of it.
+pub const CI_EXAMPLES: &str = "\
+Examples:
+  gitseal ci
+  gitseal ci --range origin/main..HEAD --ref refs/heads/main --policy ~/policy.toml
+
+Ready workflow files: docs/ci/github.yml, docs/ci/gitlab.yml, docs/ci/forgejo.yml.";
+
+/// Seconds after which a hook refuses what it has not judged.
+const TIMEOUT: u64 = 120;
+/// The longest time that can be asked for, in seconds.
+const MAX_TIMEOUT: u64 = 24 * 3600;
+/// What may be left to do when the time is over: seconds until the process ends,
+/// whatever it is doing.
+const GRACE: u64 = 5;
+
+/// What all of them take.
+#[derive(Debug, Args, Clone)]
+pub struct Options {
+    /// The policy: a file that whoever pushes cannot write to
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The commit with which the repository's own policy begins
+    #[arg(long, value_name = "REV")]
+    pub trust_root: Option<String>,
+    /// A trusted_root.json: which authorities and logs are believed
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// Print the report as one JSON object, on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Seconds after which what is not judged is refused
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT, value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
+    pub timeout: u64,
+    /// The most references that one push may change
+    #[arg(long, value_name = "N", default_value_t = MAX_UPDATES)]
+    pub max_updates: usize,
+}
+
+/// `pre-receive`.
+#[derive(Debug, Args)]
+pub struct PreReceive {
+    /// What all of them take.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// `update`.
+#[derive(Debug, Args)]
+pub struct UpdateHook {
+    /// What all of them take.
+    #[command(flatten)]
+    pub options: Options,
+    /// The reference
+    #[arg(value_name = "REF")]
+    pub reference: OsString,
+    /// What it points at
+    #[arg(value_name = "OLD")]
+    pub old: OsString,
+    /// What it is to point at
+    #[arg(value_name = "NEW")]
+    pub new: OsString,
+}
+
+/// `pre-push`.
+#[derive(Debug, Args)]
+pub struct PrePush {
+    /// What all of them take.
+    #[command(flatten)]
+    pub options: Options,
+    /// The name of the remote
+    #[arg(value_name = "REMOTE")]
+    pub remote: OsString,
+    /// Its address
+    #[arg(value_name = "URL")]
+    pub url: OsString,
+}
+
+/// Why there is no verdict. None of these lets anything through.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// Repository, settings, trust.
+    #[error(transparent)]
+    Obstacle(#[from] Obstacle),
+    /// git's lines.
+    #[error("what git says about the push cannot be used: {0}")]
+    Line(#[from] LineRefusal),
+    /// What the push would change.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Judging it.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
+    /// The CI job.
+    #[error(transparent)]
+    Job(#[from] job::JobError),
+    /// The clone of a CI job lacks something.
+    #[error("{what} {id} is not in this clone")]
+    Shallow {
+        /// What it is.
+        what: &'static str,
+        /// Hex.
+        id: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A report cannot be written.
+    #[error("the report {path:?} cannot be written: {error}")]
+    Write {
+        /// Where to.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A flag that cannot mean anything here.
+    #[error("{flag} cannot be used: {why}")]
+    Flag {
+        /// Which.
+        flag: &'static str,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Stop {
+    fn exit(&self) -> u8 {
+        match self {
+            Self::Obstacle(Obstacle::Git(_)) | Self::Plan(_) | Self::Shallow { .. } => UNDECIDED,
+            Self::Judge(error) => error.exit(),
+            Self::Write { .. } => UNDECIDED,
+            Self::Obstacle(_) | Self::Line(_) | Self::Job(_) | Self::Flag { .. } => USAGE,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Obstacle(obstacle) => obstacle.hint(),
+            Self::Line(LineRefusal::TooMany { .. }) => {
+                Some("push in parts, or have the administrator raise --max-updates")
+            }
+            Self::Line(_) => Some(
+                "git starts this as a hook and writes those lines itself: gitseal pre-receive --help",
+            ),
+            Self::Plan(error) => error.hint(),
+            Self::Judge(error) => error.hint(),
+            Self::Job(job::JobError::Unknown) => {
+                Some("gitseal ci --range A..B --ref refs/heads/main")
+            }
+            Self::Job(_) => Some("name the commits with --range A..B and --ref refs/heads/main"),
+            Self::Shallow { hint, .. } => Some(hint),
+            Self::Write { .. } | Self::Flag { .. } => None,
+        }
+    }
+
+    fn show(&self) {
+        terminal::error(&escape(&self.to_string(), Escape::Prose), self.hint());
+    }
+}
+
+/// When what is not judged is refused.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    end: Instant,
+    seconds: u64,
+}
+
+impl Deadline {
+    fn within(seconds: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            end: now.checked_add(Duration::from_secs(seconds)).unwrap_or(now),
+            seconds,
+        }
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.end
+    }
+
+    /// How long it was.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        self.seconds
+    }
+}
+
+/// git's door on a server: all references of a push at once.
+#[must_use]
+pub fn pre_receive(arguments: &PreReceive) -> u8 {
+    let options = &arguments.options;
+    guarded(options, |deadline| {
+        let (workspace, settings) = surroundings_on_server()?;
+        let repository = workspace.repository().map_err(Obstacle::from)?;
+        let input = standard_input(options.max_updates)?;
+        let updates = push::receive(&input, repository.hash(), options.max_updates)?;
+        decide(
+            "pre-receive",
+            updates,
+            repository,
+            &settings,
+            options,
+            None,
+            deadline,
+        )
+    })
+}
+
+/// git's door on a server: one reference.
+#[must_use]
+pub fn update(arguments: &UpdateHook) -> u8 {
+    let options = &arguments.options;
+    guarded(options, |deadline| {
+        let (workspace, settings) = surroundings_on_server()?;
+        let repository = workspace.repository().map_err(Obstacle::from)?;
+        let update = push::argument(
+            arguments.reference.as_encoded_bytes(),
+            arguments.old.as_encoded_bytes(),
+            arguments.new.as_encoded_bytes(),
+            repository.hash(),
+        )?;
+        decide(
+            "update",
+            vec![update],
+            repository,
+            &settings,
+            options,
+            None,
+            deadline,
+        )
+    })
+}
+
+/// git's door where a push begins.
+#[must_use]
+pub fn pre_push(arguments: &PrePush) -> u8 {
+    let options = &arguments.options;
+    guarded(options, |deadline| {
+        let (workspace, settings) = surroundings()?;
+        let repository = workspace.repository().map_err(Obstacle::from)?;
+        let input = standard_input(options.max_updates)?;
+        let updates = push::send(&input, repository.hash(), options.max_updates)?;
+        decide(
+            "pre-push",
+            updates,
+            repository,
+            &settings,
+            options,
+            Some(arguments.remote.as_encoded_bytes()),
+            deadline,
+        )
+    })
+}
+
+/// From what is to change to the report.
+fn decide(
+    command: &'static str,
+    updates: Vec<Update>,
+    repository: &crate::host::git::Repository,
+    settings: &Settings,
+    options: &Options,
+    remote: Option<&[u8]>,
+    deadline: Deadline,
+) -> Result<Report, Stop> {
+    // The references first: whatever is written from here on hides nothing.
+    let before = match remote {
+        None => Before::read(repository),
+        Some(remote) => Before::of_remote(repository, remote),
+    }
+    .map_err(Obstacle::from)?;
+    let side = match remote {
+        None => Side::Server,
+        Some(_) => Side::Client,
+    };
+    let court = judge::Court::open(repository, settings, options)?;
+    let mut graph = Graph::new(repository);
+    let plan = plan::plan(
+        updates,
+        repository,
+        &mut graph,
+        &before,
+        side,
+        &|name| court.binds(name),
+        &court.cut_off(),
+    )?;
+    Ok(court.judge(command, &plan, &before, &mut graph, deadline, false)?)
+}
+
+/// Runs a story so that no way out of it is a success by mistake.
+fn guarded(options: &Options, story: impl FnOnce(Deadline) -> Result<Report, Stop>) -> u8 {
+    watched(options.timeout, |deadline| {
+        let report = story(deadline)?;
+        let text = report.text();
+        if !text.is_empty() {
+            terminal::tell(text.trim_end());
+        }
+        let written = if options.json {
+            terminal::print_json(&report.json())
+        } else {
+            Ok(())
+        };
+        let verdict = if report.refuses() { REFUSED } else { DONE };
+        Ok(verdict.max(super::written(written)))
+    })
+}
+
+/// Runs a story under a clock. A panic and a time that is over say so, and end
+/// the process with a code that is not 0.
+fn watched(seconds: u64, story: impl FnOnce(Deadline) -> Result<u8, Stop>) -> u8 {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |what| {
+        usual(what);
+        terminal::error(
+            "a defect of gitseal: there is no verdict, so nothing was taken",
+            None,
+        );
+    }));
+    let deadline = Deadline::within(seconds);
+    let last = Duration::from_secs(seconds.saturating_add(GRACE));
+    thread::spawn(move || {
+        thread::sleep(last);
+        terminal::error(&judge::over(seconds), Some(judge::OVER_HINT));
+        std::process::exit(UNDECIDED.into());
+    });
+    match story(deadline) {
+        Ok(code) => code,
+        Err(stop) => {
+            stop.show();
+            terminal::tell("gitseal: there is no verdict, so nothing was taken");
+            stop.exit()
+        }
+    }
+}
+
+/// All of standard input, no more than the lines of a push can take.
+fn standard_input(most: usize) -> Result<Vec<u8>, Stop> {
+    let max = most
+        .saturating_add(1)
+        .saturating_mul(MAX_LINE)
+        .min(256 * 1024 * 1024);
+    let mut input = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    io::stdin()
+        .lock()
+        .take(limit)
+        .read_to_end(&mut input)
+        .map_err(|error| Obstacle::Input {
+            what: "standard input",
+            error,
+        })?;
+    if input.len() > max {
+        return Err(LineRefusal::TooLong { max }.into());
+    }
+    Ok(input)
+}

@@ -401,6 +401,25 @@ pub fn surroundings() -> Result<(Workspace, Settings), Obstacle> {
         &process_environment,
         workspace.repository().ok(),
     )?;
+    attended(workspace, settings)
+}
+
+/// As [`surroundings`], in a hook on a server.
+///
+/// # Errors
+/// As [`surroundings`], and there is no repository.
+pub fn surroundings_on_server() -> Result<(Workspace, Settings), Obstacle> {
+    let workspace = Workspace::open(Path::new("."))?;
+    let settings = Settings::resolve_on_server(
+        workspace.config(),
+        &process_environment,
+        workspace.repository()?,
+    )?;
+    attended(workspace, settings)
+}
+
+/// Tells what is to be told about settings and repository.
+fn attended(workspace: Workspace, settings: Settings) -> Result<(Workspace, Settings), Obstacle> {
     if let Some(path) = &settings.log_path.value
         && let Err(error) = terminal::log_to(path)
     {

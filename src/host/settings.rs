@@ -235,6 +235,10 @@ pub struct Settings {
     pub ct_log_public_key: Setting<Option<PathBuf>>,
     /// `trusted_root.json`; goes before the single files.
     pub trusted_root: Setting<Option<PathBuf>>,
+    /// The policy's file.
+    pub policy: Setting<Option<PathBuf>>,
+    /// The commit with which the repository's own policy begins.
+    pub trust_root: Setting<Option<String>>,
     /// Whether the committer must be the identity in the certificate.
     pub match_committer: Setting<bool>,
     /// Whether the page after a login closes itself.
@@ -306,17 +310,42 @@ impl Settings {
         let home = environment("HOME")
             .filter(|home| !home.is_empty())
             .map(PathBuf::from);
-        Self::resolve_for(config, environment, &paths, home.as_deref())
+        Self::resolve_for(config, environment, &paths, home.as_deref(), false)
     }
 
-    /// As [`resolve`](Self::resolve), for the repository that these paths name.
+    /// As [`resolve`](Self::resolve), for a hook on a server: there the repository's
+    /// own configuration is the administrator's, like the hook beside it. One that
+    /// belongs to another user is left aside all the same.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn resolve_on_server(
+        config: &[ConfigValue],
+        environment: Environment<'_>,
+        repository: &Repository,
+    ) -> Result<Self, SettingError> {
+        let home = environment("HOME")
+            .filter(|home| !home.is_empty())
+            .map(PathBuf::from);
+        Self::resolve_for(
+            config,
+            environment,
+            &repository.paths(),
+            home.as_deref(),
+            repository.is_own(),
+        )
+    }
+
+    /// As [`resolve`](Self::resolve), for the repository that these paths name;
+    /// `trusted`: its own configuration counts like the user's.
     fn resolve_for(
         config: &[ConfigValue],
         environment: Environment<'_>,
         repository: &[PathBuf],
         home: Option<&Path>,
+        trusted: bool,
     ) -> Result<Self, SettingError> {
-        let mut reader = Reader::new(config, environment, repository, home)?;
+        let mut reader = Reader::new(config, environment, repository, home, trusted)?;
         let r = &mut reader;
         let settings = Self {
             fulcio: r.url(Key::Fulcio)?,
@@ -346,6 +375,8 @@ impl Settings {
             rekor_public_key: r.path(Key::RekorPublicKey)?,
             ct_log_public_key: r.path(Key::CtLogPublicKey)?,
             trusted_root: r.path(Key::TrustedRoot)?,
+            policy: r.path(Key::Policy)?,
+            trust_root: r.text(Key::TrustRoot)?,
             match_committer: r.flag(Key::MatchCommitter)?,
             autoclose: r.flag(Key::Autoclose)?,
             autoclose_timeout: r.number(Key::AutocloseTimeout, 1, 3600)?,
@@ -412,6 +443,7 @@ impl<'a> Reader<'a> {
         environment: Environment<'_>,
         repository: &[PathBuf],
         home: Option<&'a Path>,
+        trusted: bool,
     ) -> Result<Self, SettingError> {
         let mut reader = Self {
             found: vec![None; TABLE.len()],
@@ -423,7 +455,7 @@ impl<'a> Reader<'a> {
             notices: Vec::new(),
         };
         reader.trusted_repositories(config)?;
-        let trusted = reader.names_one_of(repository);
+        let trusted = trusted || reader.names_one_of(repository);
         reader.trusts_repository = trusted;
         // gitsign's names first, so that ours win.
         for section in ["gitsign", "gitseal"] {

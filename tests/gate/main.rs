@@ -12,7 +12,9 @@
 
 #[path = "../forge/mod.rs"]
 mod forge;
+mod rules;
 mod servers;
 #[path = "../scenes/stage.rs"]
 mod stage;
+mod wires;
 mod yard;

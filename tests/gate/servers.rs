@@ -81,7 +81,7 @@ pub fn daemon(base: &Path, prepare: Prepare) -> Server {
                 "--strict-paths",
             ])
             .arg(format!("--base-path={}", base.display()))
-            .arg(&base)
+            .arg(base.join("server.git"))
             .stdin(Stdio::from(input))
             .stdout(Stdio::from(output))
             .stderr(Stdio::null())

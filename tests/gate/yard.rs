@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use gitseal::evidence::object::{self, HashKind, ObjectKind};
+
 use crate::{
     forge::{self, ISSUER, Spec},
     servers::Prepare,
@@ -19,34 +21,47 @@ pub const ALICE: &str = "alice@example.test";
 pub const BOB: &str = "bob@example.test";
 pub const MALLORY: &str = "mallory@example.test";
 
-/// Everybody that the policies here name.
-pub const SIGNERS: &str = concat!(
-    "[signers.alice]\n",
-    "issuer = \"https://issuer.example.test\"\n",
-    "identity = \"alice@example.test\"\n\n",
-    "[signers.bob]\n",
-    "issuer = \"https://issuer.example.test\"\n",
-    "identity = \"bob@example.test\"\n\n",
-);
+/// A policy with two signers and these rules.
+pub fn policy(rules: &str) -> String {
+    format!(
+        "version = 1\n\n[signers.alice]\nissuer = \"{ISSUER}\"\nidentity = \"{ALICE}\"\n\n\
+         [signers.bob]\nissuer = \"{ISSUER}\"\nidentity = \"{BOB}\"\n\n{rules}"
+    )
+}
+
+/// Alice and Bob may do on branches what they want, but for rewriting.
+pub const BRANCHES: &str = r#"
+[[rules]]
+name = "branches"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+merge = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+delete = ["anyone"]
+"#;
 
 pub struct Yard {
     pub stage: Stage,
+    hash: HashKind,
 }
 
 impl Yard {
     /// A server with this policy, and an empty clone.
     pub fn new(policy: &str) -> Self {
-        Self::with(Stage::new(), &[], policy)
+        Self::with(Stage::new(), HashKind::Sha1, policy)
     }
 
     pub fn sha256(policy: &str) -> Self {
-        Self::with(Stage::sha256(), &["--object-format=sha256"], policy)
+        Self::with(Stage::sha256(), HashKind::Sha256, policy)
     }
 
-    fn with(stage: Stage, options: &[&str], policy: &str) -> Self {
-        let yard = Self { stage };
+    fn with(stage: Stage, hash: HashKind, policy: &str) -> Self {
+        let yard = Self { stage, hash };
         let mut arguments = vec!["init", "-q", "--bare", "-b", "main"];
-        arguments.extend_from_slice(options);
+        if hash == HashKind::Sha256 {
+            arguments.push("--object-format=sha256");
+        }
         let server = yard.server();
         arguments.push(server.to_str().unwrap());
         yard.stage.git(arguments).ok();
@@ -59,6 +74,10 @@ impl Yard {
         yard.policy(policy);
         yard.hook("pre-receive", "");
         yard
+    }
+
+    pub fn base(&self) -> PathBuf {
+        self.stage.repo().parent().unwrap().to_owned()
     }
 
     pub fn server(&self) -> PathBuf {
@@ -187,7 +206,8 @@ impl Yard {
 
     /// A commit of the index, signed by `who`.
     pub fn commit(&self, who: &str, message: &str) -> String {
-        self.stage.commit_with(message, |spec| by(spec, who))
+        self.stage.payload(message);
+        self.sign_head(who)
     }
 
     pub fn unsigned(&self, message: &str) -> String {
@@ -218,8 +238,12 @@ impl Yard {
             .stage
             .lab
             .sign_with(payload.as_bytes(), |spec| by(spec, who));
-        self.stage
-            .place(&forge::commit_object(payload.as_bytes(), &signature))
+        self.stage.place(&object::join(
+            ObjectKind::Commit,
+            self.hash,
+            payload.as_bytes(),
+            signature.as_bytes(),
+        ))
     }
 
     /// A tag of HEAD that names itself `inside`, under the name `name`.
@@ -256,7 +280,7 @@ impl Yard {
     /// How a server process is started here.
     pub fn prepare(&self) -> Prepare {
         let home = self.stage.home("");
-        let ceiling = self.stage.at("");
+        let ceiling = self.base();
         Arc::new(move |program: &str| server_command(program, &home, &ceiling))
     }
 }
@@ -280,5 +304,4 @@ pub fn by(spec: &mut Spec, who: &str) {
             *extension = forge::san(&[forge::email(who)]);
         }
     }
-    let _ = ISSUER;
 }

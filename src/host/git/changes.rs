@@ -1,9 +1,9 @@
 //! Which paths a commit changes: two trees or more, read raw and side by side,
 //! without looking into any file.
 //!
-//! *An ordinary commit* is held against its parent, a root commit against
-//! nothing. *A merge* answers for what it adds to what its parents bring: of the
-//! paths that differ from its first parent, those
+//! A commit is held against its first parent, a root commit against nothing. All
+//! of that is an ordinary commit's *own*. A merge's own is what it adds to what its
+//! parents bring: of the paths that differ from its first parent, those
 //!
 //! - that differ from every other parent as well, or
 //! - that are again as they were in the merge base, though the first parent had
@@ -30,7 +30,7 @@ use std::cmp::Ordering;
 
 use gix::bstr::{BString, ByteSlice as _};
 
-use super::{GitError, Repository};
+use super::{GitError, Repository, words};
 
 /// The most paths that one commit may change.
 pub const MAX_CHANGES: usize = 500_000;
@@ -85,6 +85,8 @@ pub struct Changed {
     pub path: BString,
     /// What happened to it.
     pub how: Change,
+    /// Whether the commit itself did that; otherwise another parent brings it.
+    pub own: bool,
 }
 
 /// The trees of a commit and of what it is held against.
@@ -297,11 +299,8 @@ impl Repository {
                 });
                 continue;
             }
-            let brought = others.iter().any(|list| same(same_name(list, &any), now));
-            let taken_back = bases.iter().any(|list| same(same_name(list, &any), now));
-            if brought && !taken_back {
-                continue;
-            }
+            let is_brought = others.iter().any(|list| same(same_name(list, &any), now));
+            let is_taken_back = bases.iter().any(|list| same(same_name(list, &any), now));
             if changed.len() >= MAX_CHANGES {
                 return Err(ChangeError::TooMuch {
                     most: MAX_CHANGES,
@@ -310,6 +309,7 @@ impl Repository {
             }
             changed.push(Changed {
                 path,
+                own: !is_brought || is_taken_back,
                 how: match (before, now) {
                     (None, _) => Change::Added,
                     (_, None) => Change::Deleted,
@@ -318,6 +318,39 @@ impl Repository {
             });
         }
         Ok(())
+    }
+
+    /// The tree of a commit.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no commit.
+    pub fn tree_of(&self, commit: gix::ObjectId) -> Result<gix::ObjectId, GitError> {
+        let (_, raw) = self.raw(commit, &commit.to_string(), "commit")?;
+        gix::objs::CommitRefIter::from_bytes(&raw, self.inner.object_hash())
+            .tree_id()
+            .map_err(|_| GitError::Unreadable {
+                id: commit.to_string(),
+                why: "it names no tree".to_owned(),
+            })
+    }
+
+    /// The best common ancestors of two commits; none where the histories have
+    /// nothing in common.
+    ///
+    /// # Errors
+    /// A commit on the way cannot be read.
+    pub fn merge_bases(
+        &self,
+        one: gix::ObjectId,
+        other: gix::ObjectId,
+    ) -> Result<Vec<gix::ObjectId>, GitError> {
+        self.inner
+            .merge_bases_many(one, &[other])
+            .map(|bases| bases.into_iter().map(gix::Id::detach).collect())
+            .map_err(|error| GitError::Unreadable {
+                id: one.to_string(),
+                why: words(&error),
+            })
     }
 
     fn tree(&self, id: Option<gix::ObjectId>) -> Result<Vec<u8>, ChangeError> {

@@ -37,6 +37,8 @@ pub enum Key {
     LogPath,
     UrlOpener,
     CredentialCache,
+    Policy,
+    TrustRoot,
     TrustedRepository,
 }
 
@@ -494,6 +496,28 @@ pub const TABLE: &[Row] = &[
         kind: ChoiceOrPath(&["auto", "off"]),
         who: NotTheRepository,
         doc: "The credential cache, a process that keeps a login for the minutes that its certificate lives, and signs on request. `auto` starts it when it is first needed; `off` makes a key and a certificate for each signature; a file name is the socket of one that runs, or is started, there.",
+    },
+    Row {
+        key: Key::Policy,
+        name: "policy",
+        in_gitsign: false,
+        variable: "POLICY",
+        aliases: &[],
+        default: None,
+        kind: Path,
+        who: NotTheRepository,
+        doc: "The policy: who may sign what (`docs/policy.md`). In the hooks of a server its repository's own configuration may set it as well. `--policy` goes before it.",
+    },
+    Row {
+        key: Key::TrustRoot,
+        name: "trustRoot",
+        in_gitsign: false,
+        variable: "TRUST_ROOT",
+        aliases: &[],
+        default: None,
+        kind: Text,
+        who: NotTheRepository,
+        doc: "The commit with which the policy in the repository (`.gitseal/policy.toml`) begins: everything after it is judged by the policy of its parent. In the hooks of a server its repository's own configuration may set it as well. `--trust-root` goes before it.",
     },
     Row {
         key: Key::TrustedRepository,

@@ -27,6 +27,7 @@ fn resolve(config: &[ConfigValue], environment: &[(&str, &str)]) -> Result<Setti
         &|name| environment.get(name).cloned(),
         &[PathBuf::from("/srv/repo")],
         Some(Path::new("/home/u")),
+        false,
     )
 }
 

@@ -1,0 +1,273 @@
+//! `gitseal ci`: the commits of a pull or merge request, or of a push, judged in a
+//! CI job.
+//!
+//! The clone is the request's author's as much as the project's: its work tree, its
+//! branches and its tags are what the request brings along. Believed are the ids
+//! that the service names, the objects that hash to them, and the settings of user
+//! and system.
+
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use gix::ObjectId;
+
+use super::{
+    super::{
+        DONE, REFUSED,
+        verify::{Obstacle, surroundings},
+    },
+    Options, Stop,
+    job::{self, Job, MAX_EVENT, Platform},
+    judge::{self, Court},
+    plan::{self, Before, Side},
+    report::Report,
+    watched,
+};
+use crate::host::{
+    git::{
+        GitError, Repository,
+        graph::Graph,
+        push::{Update, check_name},
+        walk::Target,
+    },
+    terminal::{self, Escape, escape},
+};
+
+/// `ci`.
+#[derive(Debug, Args)]
+pub struct Ci {
+    /// What all of them take.
+    #[command(flatten)]
+    pub options: Options,
+    /// The commits, if the environment does not say: A..B, or A for all that it reaches
+    #[arg(long, value_name = "A..B", requires = "reference")]
+    pub range: Option<String>,
+    /// The branch or tag that they are meant for, in full
+    #[arg(long = "ref", id = "reference", value_name = "REF", requires = "range")]
+    pub reference: Option<String>,
+    /// Write a JUnit report
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write a Code Quality report of GitLab
+    #[arg(long, value_name = "FILE")]
+    pub code_quality: Option<PathBuf>,
+}
+
+/// A variable that is text; one that is not is as good as none here.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+fn event(path: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| {
+            file.take(MAX_EVENT.saturating_add(1))
+                .read_to_end(&mut bytes)
+        })
+        .map_err(|error| error.to_string())?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_EVENT {
+        return Err(format!("more than {MAX_EVENT} bytes"));
+    }
+    Ok(bytes)
+}
+
+/// Runs it.
+#[must_use]
+pub fn run(arguments: &Ci) -> u8 {
+    let options = &arguments.options;
+    let platform = job::platform(&variable);
+    watched(options.timeout, |deadline| {
+        let (workspace, settings) = surroundings()?;
+        let repository = workspace.repository().map_err(Obstacle::from)?;
+        let job = match (&arguments.range, &arguments.reference) {
+            (Some(range), Some(reference)) => by_hand(range, reference, platform, repository)?,
+            _ => job::find(&variable, &event)?,
+        };
+        if job.is_request {
+            outside(options.policy.as_deref(), repository)?;
+        }
+        let update = Update {
+            old: commit(job.base.as_deref(), "the base", &job, repository)?,
+            new: commit(Some(&job.head), "the head", &job, repository)?,
+            name: job.reference.as_str().into(),
+        };
+        let mut before = Before::of_remote(repository, b"origin").map_err(Obstacle::from)?;
+        before.forget(job.reference.as_bytes());
+        let court = Court::open(repository, &settings, options)?;
+        let mut graph = Graph::new(repository);
+        let plan = plan::plan(
+            vec![update],
+            repository,
+            &mut graph,
+            &before,
+            Side::Server,
+            &|name| court.binds(name),
+            &court.cut_off(),
+        )
+        .map_err(|error| cut_off(error, platform))?;
+        let report = court.judge("ci", &plan, &before, &mut graph, deadline, job.is_request)?;
+        told(&report, &job, arguments)
+    })
+}
+
+/// Says it in every way that was asked for.
+fn told(report: &Report, job: &Job, arguments: &Ci) -> Result<u8, Stop> {
+    let write = |path: &Path, text: &str| {
+        fs::write(path, text).map_err(|error| Stop::Write {
+            path: path.to_owned(),
+            error,
+        })
+    };
+    if let Some(path) = &arguments.junit {
+        write(path, &report.junit(&job.what))?;
+    }
+    if let Some(path) = &arguments.code_quality {
+        write(path, &format!("{:#}\n", report.code_quality()))?;
+    }
+    if job.platform == Platform::GitHub
+        && let Some(path) = variable("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty())
+    {
+        let path = PathBuf::from(path);
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(report.markdown(&job.what).as_bytes()))
+            .map_err(|error| Stop::Write { path, error })?;
+    }
+    let text = report.text();
+    if !text.is_empty() {
+        // A runner reads commands out of this as well.
+        terminal::tell(text.trim_end().replace("##[", "#\\u{23}[").as_str());
+    }
+    let line = format!(
+        "gitseal: {}: {} commits and tags judged, {} refusals, {} warnings",
+        escape(&job.what, Escape::Ascii),
+        report.judged,
+        report.refusals,
+        report.warnings
+    );
+    let written = if arguments.options.json {
+        terminal::tell(&line);
+        terminal::print_json(&report.json())
+    } else {
+        let annotations = match job.platform {
+            Platform::GitHub => report.annotations(),
+            Platform::GitLab | Platform::Plain => String::new(),
+        };
+        terminal::print(&format!("{annotations}{line}\n"))
+    };
+    let verdict = if report.refuses() { REFUSED } else { DONE };
+    Ok(verdict.max(super::super::written(written)))
+}
+
+/// `--range` and `--ref`.
+fn by_hand(
+    range: &str,
+    reference: &str,
+    platform: Platform,
+    repository: &Repository,
+) -> Result<Job, Stop> {
+    check_name(reference.as_bytes()).map_err(|why| Stop::Flag {
+        flag: "--ref",
+        why: why.to_owned(),
+    })?;
+    let (base, head) = match range.split_once("..") {
+        Some((_, head)) if head.starts_with('.') => {
+            return Err(Stop::Flag {
+                flag: "--range",
+                why: "A...B has two sides".to_owned(),
+            });
+        }
+        Some((base, head)) => (Some(base), head),
+        None => (None, range),
+    };
+    let resolve = |revision: &str| -> Result<String, Stop> {
+        let name = if revision.is_empty() {
+            "HEAD"
+        } else {
+            revision
+        };
+        Ok(repository.commit(name).map_err(Obstacle::from)?.id)
+    };
+    Ok(Job {
+        platform,
+        what: format!("commits for {reference}"),
+        reference: reference.to_owned(),
+        base: base.map(resolve).transpose()?,
+        head: resolve(head)?,
+        default_branch: None,
+        is_request: true,
+    })
+}
+
+/// The object that the service names, which a shallow clone may not have.
+fn commit(
+    id: Option<&str>,
+    what: &'static str,
+    job: &Job,
+    repository: &Repository,
+) -> Result<Option<ObjectId>, Stop> {
+    let Some(text) = id else { return Ok(None) };
+    let missing = || Stop::Shallow {
+        what,
+        id: text.to_owned(),
+        hint: deeper(job.platform),
+    };
+    let id = ObjectId::from_hex(text.as_bytes()).map_err(|_| missing())?;
+    match repository.objects().peel(id) {
+        Ok(peeled) if matches!(peeled.target, Target::Commit(_)) => Ok(Some(id)),
+        Ok(_) | Err(GitError::Missing { .. }) => Err(missing()),
+        Err(error) => Err(Obstacle::from(error).into()),
+    }
+}
+
+fn deeper(platform: Platform) -> &'static str {
+    match platform {
+        Platform::GitHub => {
+            "check out with fetch-depth: 0, and fetch refs/pull/NUMBER/head; docs/ci/github.yml does both"
+        }
+        Platform::GitLab => {
+            "set the variable GIT_DEPTH to \"0\" for this job; see docs/ci/gitlab.yml"
+        }
+        Platform::Plain => "git fetch --unshallow, and fetch what is to be judged",
+    }
+}
+
+/// History that ends too early is a shallow clone's.
+fn cut_off(error: plan::PlanError, platform: Platform) -> Stop {
+    match error.cut() {
+        Some(parent) => Stop::Shallow {
+            what: "the parent",
+            id: parent,
+            hint: deeper(platform),
+        },
+        None => error.into(),
+    }
+}
+
+/// A policy in the work tree of a request is what the request says.
+fn outside(policy: Option<&Path>, repository: &Repository) -> Result<(), Stop> {
+    let Some(policy) = policy else { return Ok(()) };
+    let Ok(policy) = fs::canonicalize(policy) else {
+        // That it cannot be read is said by whoever reads it.
+        return Ok(());
+    };
+    let inside = repository
+        .paths()
+        .iter()
+        .any(|path| policy.starts_with(path));
+    if inside {
+        return Err(Stop::Flag {
+            flag: "--policy",
+            why: judge::INSIDE.to_owned(),
+        });
+    }
+    Ok(())
+}

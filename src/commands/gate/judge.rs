@@ -1,0 +1,536 @@
+//! The court: every commit and tag of a plan is verified, on all cores, and held
+//! against the rules; so is the change of each reference itself.
+//!
+//! *Not decided here:* whether a signature is good (`commands/batch.rs` asks the
+//! verifier) and what is allowed (`rules.rs` asks the policy).
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::ControlFlow,
+};
+
+use gix::{ObjectId, bstr::BString};
+
+use super::{
+    super::{
+        UNDECIDED, USAGE,
+        batch::{self, Engine, Facts, Judged},
+        verify::Obstacle,
+    },
+    Deadline, Options,
+    plan::{self, Before, Change, Gain, Group, Plan},
+    report::{About, Note, Report},
+    rules::{CommitFacts, Finding, OtherFacts, Rules, RulesError, TagFacts},
+};
+use crate::{
+    evidence::{identity::Wanted, object::CommitView},
+    host::{
+        git::{
+            GitError, Repository,
+            changes::{ChangeError, Changed, Trees},
+            graph::{Graph, GraphError},
+        },
+        settings::Settings,
+        trust_files::{self, Trust},
+    },
+};
+
+/// Why a policy in the tree of a request is refused.
+pub const INSIDE: &str = "the file lies in the tree of what is to be judged, so that whoever made the request made the policy too; leave it out to read .gitseal/policy.toml of the base, or name a file outside";
+/// What to do when the time is over.
+pub const OVER_HINT: &str = "push in parts, or have the administrator raise --timeout";
+
+/// What is said when the time is over.
+#[must_use]
+pub fn over(seconds: u64) -> String {
+    format!("not everything was judged within {seconds} seconds")
+}
+
+/// Why there is no judgement.
+#[derive(Debug, thiserror::Error)]
+pub enum JudgeError {
+    /// The policy.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// A commit or tag of the push cannot be read.
+    #[error("{id} cannot be judged: {error}")]
+    Object {
+        /// Hex.
+        id: String,
+        /// Why.
+        error: GitError,
+    },
+    /// It cannot be said what a commit changes.
+    #[error("what commit {id} changes cannot be said: {error}")]
+    Changes {
+        /// Hex.
+        id: String,
+        /// Why.
+        error: ChangeError,
+    },
+    /// The history cannot be walked.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The time is over.
+    #[error("{}", over(*.seconds))]
+    Time {
+        /// How long it was.
+        seconds: u64,
+    },
+}
+
+impl JudgeError {
+    pub(super) fn exit(&self) -> u8 {
+        match self {
+            Self::Rules(_) => USAGE,
+            _ => UNDECIDED,
+        }
+    }
+
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Rules(error) => error.hint(),
+            Self::Time { .. } => Some(OVER_HINT),
+            _ => None,
+        }
+    }
+}
+
+/// Tags beside the one that is judged, by its reference: name and tag object.
+type Others = HashMap<BString, Vec<(Vec<u8>, ObjectId)>>;
+
+/// The most other tags that count for one.
+const MAX_OTHERS: usize = 256;
+
+/// Everything that does not change during a push: read once.
+pub struct Court<'r> {
+    repository: &'r Repository,
+    trust: Trust,
+    rules: Rules,
+}
+
+impl<'r> Court<'r> {
+    /// Reads trust and policy.
+    ///
+    /// # Errors
+    /// One of them is not there or cannot be used: nothing can be judged then.
+    pub fn open(
+        repository: &'r Repository,
+        settings: &Settings,
+        options: &Options,
+    ) -> Result<Self, super::Stop> {
+        let rules = Rules::read(settings, options).map_err(JudgeError::from)?;
+        let trust =
+            trust_files::load(options.trusted_root.as_deref(), settings).map_err(Obstacle::from)?;
+        Ok(Self {
+            repository,
+            trust,
+            rules,
+        })
+    }
+
+    /// The rules that bind a reference.
+    #[must_use]
+    pub fn binds(&self, reference: &[u8]) -> Group {
+        self.rules.binds(reference)
+    }
+
+    /// Commits whose history is not judged.
+    #[must_use]
+    pub fn cut_off(&self) -> Vec<ObjectId> {
+        self.rules.cut_off()
+    }
+
+    /// Judges all of a plan. With `only_commits` the references are not moved by
+    /// this (a request that may never be merged).
+    ///
+    /// # Errors
+    /// Something cannot be judged, or the time is over.
+    pub fn judge(
+        &self,
+        command: &'static str,
+        plan: &Plan,
+        before: &Before,
+        graph: &mut Graph<'_>,
+        deadline: Deadline,
+        only_commits: bool,
+    ) -> Result<Report, JudgeError> {
+        let mut report = Report {
+            command,
+            policy: self.rules.source().to_owned(),
+            references: plan.changes.len(),
+            ..Report::default()
+        };
+        let wanted = Wanted::Unsaid;
+        let engine = Engine::new(&self.trust.root, &wanted).with_facts();
+        let others = self.others(plan, before);
+        let tags = self.tags(plan, &others, &engine, deadline)?;
+        report.judged = report.judged.saturating_add(tags.len());
+        if !only_commits {
+            for change in &plan.changes {
+                if deadline.is_over() {
+                    return Err(time(deadline));
+                }
+                self.change(change, &tags, &others, &mut report);
+            }
+        }
+        let notes = self.commits(plan, &engine, deadline, &mut report)?;
+        let cut_off = self.cut_off();
+        for (change, notes) in notes {
+            let Some(change) = plan.changes.get(change) else {
+                continue;
+            };
+            add(change, notes, &cut_off, graph, &mut report)?;
+        }
+        Ok(report)
+    }
+
+    /// For each tag whose rule asks for several signers: the other tags that name
+    /// the same object, there before or in the same push.
+    fn others(&self, plan: &Plan, before: &Before) -> Others {
+        let mut others = Others::new();
+        for change in &plan.changes {
+            let (Some(tag), Some(target)) = (change.new.tags.last(), change.new.commit) else {
+                continue;
+            };
+            if !self.rules.counts_tags(&change.update.name) {
+                continue;
+            }
+            let beside = plan
+                .changes
+                .iter()
+                .filter(|other| other.new.commit == Some(target))
+                .filter_map(|other| Some((other.update.name.to_vec(), other.new.tags.first()?.id)));
+            let there = before
+                .tags
+                .iter()
+                .filter(|(name, _, commit)| {
+                    *commit == target
+                        && !plan
+                            .changes
+                            .iter()
+                            .any(|change| *change.update.name == name.as_slice())
+                })
+                .map(|(name, id, _)| (name.clone(), *id));
+            let found: Vec<(Vec<u8>, ObjectId)> = beside
+                .chain(there)
+                .filter(|(name, id)| *change.update.name != name.as_slice() && *id != tag.id)
+                .take(MAX_OTHERS)
+                .collect();
+            others.insert(change.update.name.clone(), found);
+        }
+        others
+    }
+
+    /// Verifies every tag object, once.
+    fn tags(
+        &self,
+        plan: &Plan,
+        others: &Others,
+        engine: &Engine<'_>,
+        deadline: Deadline,
+    ) -> Result<HashMap<ObjectId, Judged>, JudgeError> {
+        let mut seen = HashSet::new();
+        let ids: Vec<ObjectId> = plan
+            .changes
+            .iter()
+            .filter(|change| change.update.new.is_some())
+            .flat_map(|change| change.new.tags.iter().map(|tag| tag.id))
+            .chain(others.values().flatten().map(|(_, id)| *id))
+            .filter(|id| seen.insert(*id))
+            .collect();
+        let mut found = HashMap::with_capacity(ids.len());
+        let mut next = ids.iter();
+        self.run(ids.clone(), engine, deadline, &mut |judged| {
+            if let Some(id) = next.next() {
+                found.insert(*id, judged);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Runs the verifier over `ids`, until the time is over.
+    fn run(
+        &self,
+        ids: Vec<ObjectId>,
+        engine: &Engine<'_>,
+        deadline: Deadline,
+        each: &mut dyn FnMut(Judged) -> Result<(), JudgeError>,
+    ) -> Result<(), JudgeError> {
+        let jobs = if ids.len() < 8 {
+            1
+        } else {
+            batch::default_jobs()
+        };
+        let mut result = Ok(());
+        batch::verify_all(ids, self.repository, engine, jobs, &mut |judged| {
+            result = if deadline.is_over() {
+                Err(time(deadline))
+            } else {
+                match judged.opinion {
+                    batch::Opinion::Unreadable { error, .. } => Err(JudgeError::Object {
+                        id: judged.id,
+                        error,
+                    }),
+                    _ => each(judged),
+                }
+            };
+            match result {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
+        result
+    }
+
+    /// Judges what happens to a reference, and the tags it leads to.
+    fn change(
+        &self,
+        change: &Change,
+        tags: &HashMap<ObjectId, Judged>,
+        others: &Others,
+        report: &mut Report,
+    ) {
+        let chain: Vec<TagFacts<'_>> = change
+            .new
+            .tags
+            .iter()
+            .filter_map(|tag| {
+                Some(TagFacts {
+                    id: tag.id,
+                    judged: tags.get(&tag.id)?,
+                })
+            })
+            .collect();
+        let others: Vec<OtherFacts<'_>> = others
+            .get(&change.update.name)
+            .into_iter()
+            .flatten()
+            .filter_map(|(name, id)| {
+                Some(OtherFacts {
+                    name,
+                    judged: tags.get(id)?,
+                })
+            })
+            .collect();
+        for finding in self.rules.change(change, &chain, &others) {
+            let about = match (finding.of_tag, change.new.tags.first()) {
+                (true, Some(tag)) => About::Tag {
+                    id: tag.id.to_string(),
+                    name: tag.name.clone().unwrap_or_default(),
+                },
+                _ => About::Reference,
+            };
+            let signer = chain.first().and_then(|tag| signer(tag.judged));
+            report.add(note(change, about, signer, finding));
+        }
+    }
+
+    /// Judges every commit, and gives what was found, by change.
+    fn commits(
+        &self,
+        plan: &Plan,
+        engine: &Engine<'_>,
+        deadline: Deadline,
+        report: &mut Report,
+    ) -> Result<BTreeMap<usize, Vec<Note>>, JudgeError> {
+        let mut ids: Vec<ObjectId> = Vec::new();
+        let mut gained: HashMap<ObjectId, Vec<(usize, bool)>> = HashMap::new();
+        for Gain {
+            commit,
+            change,
+            direct,
+        } in &plan.gains
+        {
+            let changes = gained.entry(*commit).or_default();
+            if changes.is_empty() {
+                ids.push(*commit);
+            }
+            changes.push((*change, *direct));
+        }
+        report.judged = report.judged.saturating_add(ids.len());
+        let mut notes: BTreeMap<usize, Vec<Note>> = BTreeMap::new();
+        let mut next = ids.iter();
+        self.run(ids.clone(), engine, deadline, &mut |judged| {
+            let Some(id) = next.next() else { return Ok(()) };
+            let view = match &judged.facts {
+                Some(Facts::Commit(view)) => Some(&**view),
+                _ => None,
+            };
+            let mut paths: Option<Vec<Changed>> = None;
+            for (at, direct) in gained.get(id).into_iter().flatten() {
+                let Some(change) = plan.changes.get(*at) else {
+                    continue;
+                };
+                if paths.is_none()
+                    && let Some(view) = view
+                {
+                    paths = Some(self.paths(view).map_err(|error| JudgeError::Changes {
+                        id: judged.id.clone(),
+                        error,
+                    })?);
+                }
+                let facts = CommitFacts {
+                    judged: &judged,
+                    view,
+                    paths: paths.as_deref().unwrap_or_default(),
+                    direct: *direct,
+                };
+                for finding in self.rules.commit(&facts, &change.update.name) {
+                    let about = About::Commit {
+                        id: judged.id.clone(),
+                        subject: view.map(subject).unwrap_or_default(),
+                    };
+                    notes.entry(*at).or_default().push(note(
+                        change,
+                        about,
+                        signer(&judged),
+                        finding,
+                    ));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(notes)
+    }
+
+    /// The paths that a commit answers for.
+    fn paths(&self, view: &CommitView) -> Result<Vec<Changed>, ChangeError> {
+        let id = |hex: &str| {
+            ObjectId::from_hex(hex.as_bytes()).map_err(|_| GitError::Missing { id: hex.to_owned() })
+        };
+        let parents = view
+            .parents
+            .iter()
+            .map(|parent| id(parent))
+            .collect::<Result<Vec<_>, _>>()?;
+        let tree_of = |commit: &ObjectId| self.repository.tree_of(*commit);
+        let (first, others) = match parents.split_first() {
+            None => (None, &[][..]),
+            Some((first, others)) => (Some(*first), others),
+        };
+        let mut bases = Vec::new();
+        if let Some(first) = first {
+            for other in others {
+                for base in self.repository.merge_bases(first, *other)? {
+                    let tree = tree_of(&base)?;
+                    if !bases.contains(&tree) {
+                        bases.push(tree);
+                    }
+                }
+            }
+        }
+        self.repository.changes(&Trees {
+            result: Some(id(&view.tree)?),
+            first: first.as_ref().map(tree_of).transpose()?,
+            others: others.iter().map(tree_of).collect::<Result<_, _>>()?,
+            bases,
+        })
+    }
+}
+
+fn time(deadline: Deadline) -> JudgeError {
+    JudgeError::Time {
+        seconds: deadline.seconds(),
+    }
+}
+
+/// Takes the findings of one change into the report. Where a commit is refused, a
+/// second look makes sure that the reference gains it in truth: the walk by commit
+/// times may have said too much.
+fn add(
+    change: &Change,
+    notes: Vec<Note>,
+    cut_off: &[ObjectId],
+    graph: &mut Graph<'_>,
+    report: &mut Report,
+) -> Result<(), JudgeError> {
+    let is_refused = notes.iter().any(|note| note.enforced);
+    let exact = if is_refused {
+        match plan::exactly(change, cut_off, graph) {
+            Ok(exact) => exact,
+            // Too much history to be sure: what was found stands.
+            Err(GraphError::TooMuch { .. } | GraphError::Cut { .. }) => None,
+            Err(error) => return Err(error.into()),
+        }
+    } else {
+        None
+    };
+    let gained = |note: &Note| match (&note.about, &exact) {
+        (About::Commit { id, .. }, Some(exact)) => {
+            ObjectId::from_hex(id.as_bytes()).is_ok_and(|id| exact.contains(&id))
+        }
+        _ => true,
+    };
+    let mut mend: Option<String> = None;
+    for mut note in notes.into_iter().filter(|note| gained(note)) {
+        // One command signs all of them again: from the first, which is the oldest.
+        if let About::Commit { id, .. } = &note.about
+            && note
+                .mend
+                .as_deref()
+                .is_some_and(|mend| mend.starts_with("git rebase "))
+        {
+            let command = match mend.take() {
+                Some(command) => command,
+                None => sign_again(id, change, graph)?,
+            };
+            mend = Some(command.clone());
+            note.mend = Some(command);
+        }
+        report.add(note);
+    }
+    Ok(())
+}
+
+/// The command that signs a commit and all after it again.
+fn sign_again(id: &str, change: &Change, graph: &mut Graph<'_>) -> Result<String, GraphError> {
+    const COMMAND: &str = "git rebase --rebase-merges --exec 'git commit --amend --no-edit -S'";
+    let Ok(commit) = ObjectId::from_hex(id.as_bytes()) else {
+        return Ok(COMMAND.to_owned());
+    };
+    if change.new.commit == Some(commit) {
+        return Ok("git commit --amend --no-edit -S".to_owned());
+    }
+    Ok(match graph.parents(commit)?.first() {
+        Some(parent) => {
+            let parent = parent.to_string();
+            format!("{COMMAND} {}", parent.get(..12).unwrap_or(&parent))
+        }
+        None => format!("{COMMAND} --root"),
+    })
+}
+
+fn note(change: &Change, about: About, signer: Option<String>, finding: Finding) -> Note {
+    Note {
+        reference: change.update.name.to_string(),
+        about,
+        signer,
+        rule: finding.rule,
+        enforced: finding.enforced,
+        code: finding.code,
+        words: finding.words,
+        mend: finding.mend,
+    }
+}
+
+/// Who signed, where the signature is good.
+fn signer(judged: &Judged) -> Option<String> {
+    match &judged.opinion {
+        batch::Opinion::Good(verified) | batch::Opinion::NotWanted { verified, .. } => {
+            Some(verified.identity.san.value().to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// The first line of a commit's message.
+fn subject(view: &CommitView) -> String {
+    let line = view
+        .message
+        .split(|&byte| byte == b'\n')
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
+    String::from_utf8_lossy(line.get(..200).unwrap_or(line)).into_owned()
+}

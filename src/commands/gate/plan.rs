@@ -1,0 +1,493 @@
+//! What a push would change: for each reference what it points at before and
+//! after, whether it moves forward, and which commits it gains.
+//!
+//! **Which commits a reference gains**, and so has to have judged:
+//!
+//! - *One that is there already*: all that the new value reaches and the old one
+//!   does not. Not only objects that are new to the repository: a commit that
+//!   lies on some other reference was judged by that reference's rules, or by
+//!   none.
+//! - *A new one*: all that the new value reaches, except what a reference that the
+//!   same rules bind reached before the push. What the same rules have let in
+//!   once adds nothing; everything else has to pass them, to the root of history
+//!   or to the cut-off that the policy sets.
+//!
+//! "Before the push" is what the references say when the hook starts, together
+//! with the old values that git names. A reference that is written meanwhile, by
+//! another push or by an earlier part of this one, hides nothing: for a reference
+//! that is there already only its own old value counts.
+//!
+//! References bound by the same rules are a group; within one, a commit is judged
+//! once, however many references gain it.
+//!
+//! *Not decided here:* what is allowed (`policy/`).
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use gix::ObjectId;
+
+use crate::{
+    evidence::object,
+    host::git::{
+        GitError, Repository,
+        graph::{Care, Graph, GraphError},
+        push::{Space, Update},
+        walk::{Objects, Peeled, Target},
+    },
+};
+
+/// The rules that bind a reference, as numbers: what makes a group.
+pub type Group = Vec<usize>;
+
+/// A tag object that a reference leads to.
+#[derive(Debug, Clone)]
+pub struct TagObject {
+    /// Its id.
+    pub id: ObjectId,
+    /// The name inside, if it can be read.
+    pub name: Option<String>,
+}
+
+/// What a reference points at.
+#[derive(Debug, Clone, Default)]
+pub struct Value {
+    /// What it names itself.
+    pub id: Option<ObjectId>,
+    /// The tag objects on the way, the outer first.
+    pub tags: Vec<TagObject>,
+    /// The commit that is reached, if one is.
+    pub commit: Option<ObjectId>,
+    /// `tree` or `blob`, if that is what is reached.
+    pub other: Option<String>,
+}
+
+/// One reference that is to be changed.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// What git says.
+    pub update: Update,
+    /// Where it is.
+    pub space: Space,
+    /// The rules that bind it.
+    pub group: Group,
+    /// What it points at before.
+    pub old: Arc<Value>,
+    /// What it is to point at.
+    pub new: Arc<Value>,
+    /// Whether all that the old value reached stays reached; only where there are
+    /// an old and a new one.
+    pub forward: bool,
+}
+
+/// A commit that has to be judged, and the change on whose account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gain {
+    /// The commit.
+    pub commit: ObjectId,
+    /// Which change, counted from 0.
+    pub change: usize,
+    /// Whether it lies on the line of first parents that ends with the new value;
+    /// otherwise a merge brings it in.
+    pub direct: bool,
+}
+
+/// The whole push.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The changes, in git's order.
+    pub changes: Vec<Change>,
+    /// What has to be judged: each commit after its parents, within a change.
+    pub gains: Vec<Gain>,
+}
+
+/// Why it cannot be said what a push would change.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A reference or an object cannot be read.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The commits cannot be told.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The same, for one reference.
+    #[error("{reference}: {error}")]
+    Reference {
+        /// Its name.
+        reference: String,
+        /// Why.
+        error: GraphError,
+    },
+    /// A new value that cannot be read.
+    #[error("what {reference} is to point at cannot be read: {error}")]
+    Value {
+        /// The reference.
+        reference: String,
+        /// Why.
+        error: GitError,
+    },
+}
+
+/// Where a push is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Where it arrives: references are those of the server, and what git names
+    /// as old is there.
+    Server,
+    /// Where it comes from: of the other side only the references that were
+    /// fetched are known, under this prefix.
+    Client,
+}
+
+/// References as they are before the push.
+pub struct Before {
+    /// Name and the commit that it leads to.
+    pub commits: Vec<(Vec<u8>, ObjectId)>,
+    /// Of those that are tag objects: name, tag object, and the commit.
+    pub tags: Vec<(Vec<u8>, ObjectId, ObjectId)>,
+}
+
+impl Before {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// They cannot be listed. One that leads nowhere is left out: it hides
+    /// nothing.
+    pub fn read(repository: &Repository) -> Result<Self, GitError> {
+        let mut before = Self {
+            commits: Vec::new(),
+            tags: Vec::new(),
+        };
+        for tip in repository.reference_tips()? {
+            let Ok(Peeled {
+                tags,
+                target: Target::Commit(commit),
+            }) = tip.peeled
+            else {
+                continue;
+            };
+            if let Some(tag) = tags.first() {
+                before.tags.push((tip.name.clone(), *tag, commit));
+            }
+            before.commits.push((tip.name, commit));
+        }
+        Ok(before)
+    }
+}
+
+impl Before {
+    /// What a remote's references were when they were fetched, under the names
+    /// that they have there; local ones hide nothing.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn of_remote(repository: &Repository, remote: &[u8]) -> Result<Self, GitError> {
+        let prefix = [b"refs/remotes/", remote, b"/"].concat();
+        let mut before = Self::read(repository)?;
+        before.commits = before
+            .commits
+            .into_iter()
+            .filter_map(|(name, commit)| {
+                let branch = name.strip_prefix(prefix.as_slice())?;
+                (branch != b"HEAD").then(|| ([b"refs/heads/", branch].concat(), commit))
+            })
+            .collect();
+        Ok(before)
+    }
+
+    /// Leaves one reference out.
+    pub fn forget(&mut self, name: &[u8]) {
+        self.commits.retain(|(known, _)| known != name);
+    }
+}
+
+impl PlanError {
+    /// The parent that is not there, if that is what is wrong.
+    #[must_use]
+    pub fn cut(&self) -> Option<String> {
+        match self {
+            Self::Graph(GraphError::Cut { parent, .. })
+            | Self::Reference {
+                error: GraphError::Cut { parent, .. },
+                ..
+            } => Some(parent.clone()),
+            _ => None,
+        }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        if self.cut().is_some() {
+            return Some(
+                "history is cut off there (a shallow push, or a shallow repository): git fetch --unshallow, then push again",
+            );
+        }
+        match self {
+            Self::Graph(GraphError::TooMuch { .. })
+            | Self::Reference {
+                error: GraphError::TooMuch { .. },
+                ..
+            } => Some("push in parts: older commits first"),
+            _ => None,
+        }
+    }
+}
+
+/// Puts the plan together. `binds` names the rules that bind a reference; what is
+/// reachable from `cut_off` is not judged.
+///
+/// # Errors
+/// Something that has to be looked at cannot be read, or a limit is reached.
+pub fn plan(
+    updates: Vec<Update>,
+    repository: &Repository,
+    graph: &mut Graph<'_>,
+    before: &Before,
+    side: Side,
+    binds: &dyn Fn(&[u8]) -> Group,
+    cut_off: &[ObjectId],
+) -> Result<Plan, PlanError> {
+    let objects = repository.objects();
+    let mut values: HashMap<ObjectId, Arc<Value>> = HashMap::new();
+    let mut plan = Plan::default();
+    for update in updates {
+        let reference = update.name.to_string();
+        let new = match update.new {
+            None => Arc::default(),
+            Some(id) => value(&objects, id, &mut values)
+                .map_err(|error| PlanError::Value { reference, error })?,
+        };
+        // An old value that cannot be read is no reason to keep it.
+        let old = update
+            .old
+            .map(|id| {
+                value(&objects, id, &mut values).unwrap_or_else(|_| {
+                    Arc::new(Value {
+                        id: Some(id),
+                        ..Value::default()
+                    })
+                })
+            })
+            .unwrap_or_default();
+        plan.changes.push(Change {
+            space: Space::of(&update.name),
+            group: binds(&update.name),
+            update,
+            old,
+            new,
+            forward: false,
+        });
+    }
+    moved(&mut plan, graph, before, side, cut_off)?;
+    created(&mut plan, graph, before, binds, cut_off)?;
+    Ok(plan)
+}
+
+/// What references gain that are there already.
+fn moved(
+    plan: &mut Plan,
+    graph: &mut Graph<'_>,
+    before: &Before,
+    side: Side,
+    cut_off: &[ObjectId],
+) -> Result<(), PlanError> {
+    let mut judged: HashSet<(ObjectId, Group, bool)> = HashSet::new();
+    for (at, change) in plan.changes.iter_mut().enumerate() {
+        let (Some(_), Some(new)) = (change.update.old, change.new.commit) else {
+            continue;
+        };
+        let mut hidden: Vec<ObjectId> = change.old.commit.into_iter().collect();
+        if hidden.is_empty() && side == Side::Client {
+            // The old value was never fetched; what was fetched stands in for it.
+            hidden.extend(before.commits.iter().map(|(_, commit)| *commit));
+        }
+        let failed = |error| PlanError::Reference {
+            reference: change.update.name.to_string(),
+            error,
+        };
+        let gained = graph.gained(&[new], &hidden, Care::Quick).map_err(failed)?;
+        change.forward =
+            change.old.commit == Some(new) || (change.old.commit.is_some() && gained.continues);
+        let gained = if cut_off.is_empty() {
+            gained
+        } else {
+            hidden.extend_from_slice(cut_off);
+            graph.gained(&[new], &hidden, Care::Quick).map_err(failed)?
+        };
+        let among: HashSet<ObjectId> = gained.commits.iter().copied().collect();
+        let line = first_parents(new, &among, &HashSet::new(), graph).map_err(failed)?;
+        for commit in gained.commits {
+            let direct = line.contains(&commit);
+            if judged.insert((commit, change.group.clone(), direct)) {
+                plan.gains.push(Gain {
+                    commit,
+                    change: at,
+                    direct,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What new references gain.
+fn created(
+    plan: &mut Plan,
+    graph: &mut Graph<'_>,
+    before: &Before,
+    binds: &dyn Fn(&[u8]) -> Group,
+    cut_off: &[ObjectId],
+) -> Result<(), PlanError> {
+    let mut groups: BTreeMap<Group, Vec<usize>> = BTreeMap::new();
+    for (at, change) in plan.changes.iter().enumerate() {
+        if change.update.old.is_none() && change.new.commit.is_some() {
+            groups.entry(change.group.clone()).or_default().push(at);
+        }
+    }
+    if groups.is_empty() {
+        return Ok(());
+    }
+    // Which rules bind what is there.
+    let mut bound: HashMap<Group, Vec<ObjectId>> = HashMap::new();
+    for (name, commit) in &before.commits {
+        bound.entry(binds(name)).or_default().push(*commit);
+    }
+    for (group, members) in groups {
+        let mut hidden: Vec<ObjectId> = bound
+            .iter()
+            .filter(|(other, _)| group.iter().all(|rule| other.contains(rule)))
+            .flat_map(|(_, commits)| commits.iter().copied())
+            .collect();
+        hidden.extend_from_slice(cut_off);
+        hidden.sort_unstable();
+        hidden.dedup();
+        let tips: Vec<(usize, ObjectId)> = members
+            .into_iter()
+            .filter_map(|at| Some((at, plan.changes.get(at)?.new.commit?)))
+            .collect();
+        let all: Vec<ObjectId> = tips.iter().map(|(_, tip)| *tip).collect();
+        let gained = graph.gained(&all, &hidden, Care::Quick)?;
+        let with = attributed(&tips, &gained.commits, graph)?;
+        // A commit that one reference gains through a merge can be on another's
+        // line: then it is judged as both.
+        let among: HashSet<ObjectId> = gained.commits.iter().copied().collect();
+        let mut direct: HashSet<ObjectId> = HashSet::new();
+        let mut direct_with: HashMap<ObjectId, usize> = HashMap::new();
+        for (at, tip) in &tips {
+            for commit in first_parents(*tip, &among, &direct, graph)? {
+                direct.insert(commit);
+                direct_with.insert(commit, *at);
+            }
+        }
+        for commit in gained.commits {
+            let through = with.get(&commit).copied();
+            let line = direct_with.get(&commit).copied();
+            if let Some(change) = line {
+                plan.gains.push(Gain {
+                    commit,
+                    change,
+                    direct: true,
+                });
+            }
+            if let Some(change) = through
+                && through != line
+            {
+                plan.gains.push(Gain {
+                    commit,
+                    change,
+                    direct: false,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The line of first parents from `tip` on, as long as it is `among` those gained
+/// and not yet `known`.
+fn first_parents(
+    tip: ObjectId,
+    among: &HashSet<ObjectId>,
+    known: &HashSet<ObjectId>,
+    graph: &mut Graph<'_>,
+) -> Result<HashSet<ObjectId>, GraphError> {
+    let mut line = HashSet::new();
+    let mut next = Some(tip);
+    while let Some(commit) = next {
+        if !among.contains(&commit) || known.contains(&commit) || !line.insert(commit) {
+            break;
+        }
+        next = graph.parents(commit)?.first().copied();
+    }
+    Ok(line)
+}
+
+/// Which of several tips brings each commit: the first that reaches it.
+fn attributed(
+    tips: &[(usize, ObjectId)],
+    commits: &[ObjectId],
+    graph: &mut Graph<'_>,
+) -> Result<HashMap<ObjectId, usize>, GraphError> {
+    let mut left: HashSet<ObjectId> = commits.iter().copied().collect();
+    let mut with = HashMap::with_capacity(commits.len());
+    for (change, tip) in tips {
+        let mut stack = vec![*tip];
+        while let Some(commit) = stack.pop() {
+            if left.remove(&commit) {
+                with.insert(commit, *change);
+                stack.extend(graph.parents(commit)?);
+            }
+        }
+    }
+    Ok(with)
+}
+
+/// Whether a commit is among what a change gains when the walk goes to the end of
+/// history: commit times may lie, and then the quick answer is too large.
+///
+/// # Errors
+/// As [`plan`].
+pub fn exactly(
+    change: &Change,
+    cut_off: &[ObjectId],
+    graph: &mut Graph<'_>,
+) -> Result<Option<HashSet<ObjectId>>, GraphError> {
+    let (Some(old), Some(new)) = (change.old.commit, change.new.commit) else {
+        return Ok(None);
+    };
+    let hidden = [&[old], cut_off].concat();
+    let gained = graph.gained(&[new], &hidden, Care::Exact)?;
+    Ok(Some(gained.commits.into_iter().collect()))
+}
+
+fn value(
+    objects: &Objects,
+    id: ObjectId,
+    known: &mut HashMap<ObjectId, Arc<Value>>,
+) -> Result<Arc<Value>, GitError> {
+    if let Some(value) = known.get(&id) {
+        return Ok(Arc::clone(value));
+    }
+    let Peeled { tags, target } = objects.peel(id)?;
+    let mut read = Vec::with_capacity(tags.len());
+    for id in tags {
+        let raw = objects.read(id)?.raw;
+        let name = object::tag_view(&raw).ok().map(|view| view.tag);
+        read.push(TagObject { id, name });
+    }
+    let (commit, other) = match target {
+        Target::Commit(id) => (Some(id), None),
+        Target::Other(kind) => (None, Some(kind)),
+    };
+    let value = Arc::new(Value {
+        id: Some(id),
+        tags: read,
+        commit,
+        other,
+    });
+    known.insert(id, Arc::clone(&value));
+    Ok(value)
+}

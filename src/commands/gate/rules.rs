@@ -1,0 +1,473 @@
+//! The policy, as the gate asks it: what was found in a push, put into the
+//! policy's words, and its answers back.
+//!
+//! Where it is read from, once for each push: `--policy FILE`, else
+//! `gitseal.policy`. Never from what is pushed.
+//!
+//! *Not decided here:* what is allowed (`policy/`).
+
+use std::{
+    env,
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use gix::ObjectId;
+
+use super::{
+    super::batch::{self, Judged, Opinion},
+    Options,
+    plan::{Change, Group},
+};
+use crate::{
+    evidence::object::{CommitView, TagView},
+    host::{
+        git::{changes::Changed, push::Space},
+        settings::Settings,
+    },
+    policy::{
+        Action, ChangedPath, Commit, Mode, OtherKind, OtherTag, Person, Policy, PolicyErrors,
+        Pusher, RefUpdate, Signature, Tag, UpdateKind,
+    },
+};
+
+/// The largest policy file, in bytes.
+const MAX_POLICY: u64 = 16 * 1024 * 1024;
+
+/// Variables in which servers say who pushes, the surest first: Gitea and
+/// Forgejo, GitLab, and whatever authenticated an HTTP request.
+const PUSHERS: [&str; 4] = [
+    "GITEA_PUSHER_NAME",
+    "FORGEJO_PUSHER_NAME",
+    "GL_USERNAME",
+    "REMOTE_USER",
+];
+
+/// Why the policy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RulesError {
+    /// Nobody named one.
+    #[error("no policy is named")]
+    None,
+    /// Not readable.
+    #[error("the policy {} cannot be read: {error}", .path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Readable, and no policy.
+    #[error("{0}")]
+    Policy(#[from] PolicyErrors),
+}
+
+impl RulesError {
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::None => Some(
+                "name one with --policy FILE or gitseal.policy; docs/policy.md says what it can hold",
+            ),
+            Self::Policy(_) => Some("gitseal policy check FILE says more"),
+            Self::Unreadable { .. } => None,
+        }
+    }
+}
+
+/// A commit.
+pub struct CommitFacts<'a> {
+    /// What is thought of it.
+    pub judged: &'a Judged,
+    /// What it says, if it can be read.
+    pub view: Option<&'a CommitView>,
+    /// The paths that it changes.
+    pub paths: &'a [Changed],
+    /// Whether it lies on the line of first parents.
+    pub direct: bool,
+}
+
+/// A tag object.
+pub struct TagFacts<'a> {
+    /// Its id.
+    pub id: ObjectId,
+    /// What is thought of it.
+    pub judged: &'a Judged,
+}
+
+/// Another tag of the same object, and what is thought of it.
+pub struct OtherFacts<'a> {
+    /// Its full name.
+    pub name: &'a [u8],
+    /// What is thought of it.
+    pub judged: &'a Judged,
+}
+
+/// What is not as the policy says.
+pub struct Finding {
+    /// The rule's name.
+    pub rule: String,
+    /// Whether it refuses.
+    pub enforced: bool,
+    /// Stable.
+    pub code: String,
+    /// In words.
+    pub words: String,
+    /// A command, or a line of the policy.
+    pub mend: Option<String>,
+    /// About the tag object, and not the reference.
+    pub of_tag: bool,
+}
+
+impl Finding {
+    fn of(finding: crate::policy::Finding, of_tag: bool) -> Self {
+        Self {
+            enforced: finding.refuses(),
+            rule: finding.rule,
+            code: finding.code.to_owned(),
+            words: finding.words,
+            mend: finding.mend,
+            of_tag,
+        }
+    }
+}
+
+/// The policy.
+pub struct Rules {
+    policy: Policy,
+    source: String,
+    pusher: Option<String>,
+}
+
+impl Rules {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Nobody named one, or it cannot be read or used.
+    pub fn read(settings: &Settings, options: &Options) -> Result<Self, RulesError> {
+        let path = options
+            .policy
+            .as_ref()
+            .or(settings.policy.value.as_ref())
+            .ok_or(RulesError::None)?;
+        let name = path.display().to_string();
+        Ok(Self {
+            policy: Policy::parse(&text(path)?, &name)?,
+            source: name,
+            pusher: PUSHERS
+                .iter()
+                .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty())),
+        })
+    }
+
+    /// Where it is from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The rules that speak of commits on a reference.
+    pub fn binds(&self, reference: &[u8]) -> Group {
+        const OF_COMMITS: [Action; 4] =
+            [Action::Commit, Action::Merge, Action::Adopt, Action::Policy];
+        self.policy
+            .rules
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| {
+                rule.is_about_ref(reference)
+                    && OF_COMMITS
+                        .iter()
+                        .any(|action| rule.may.contains_key(action))
+            })
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// Commits whose history is not judged.
+    pub fn cut_off(&self) -> Vec<ObjectId> {
+        self.policy
+            .cut_off()
+            .iter()
+            .filter_map(|id| ObjectId::from_hex(id.as_bytes()).ok())
+            .collect()
+    }
+
+    /// Whether a rule about this reference asks for other tags of the same object.
+    pub fn counts_tags(&self, reference: &[u8]) -> bool {
+        self.policy.rules.iter().any(|rule| {
+            rule.threshold.is_some()
+                && rule.may.contains_key(&Action::Tag)
+                && rule.is_about_ref(reference)
+        })
+    }
+
+    /// Judges what happens to a reference, and the tag objects it leads to.
+    pub fn change(
+        &self,
+        change: &Change,
+        tags: &[TagFacts<'_>],
+        others: &[OtherFacts<'_>],
+    ) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let name: &[u8] = &change.update.name;
+        self.unusual(change, &mut findings);
+        let words: Vec<Words> = tags.iter().map(|tag| Words::of(tag.judged)).collect();
+        let other_words: Vec<Words> = others.iter().map(|tag| Words::of(tag.judged)).collect();
+        let others: Vec<OtherTag<'_>> = others
+            .iter()
+            .zip(&other_words)
+            .map(|(tag, words)| OtherTag {
+                ref_name: tag.name,
+                signature: words.signature(tag.judged),
+            })
+            .collect();
+        let ids: Vec<String> = tags.iter().map(|tag| tag.id.to_string()).collect();
+        let mut read: Vec<Tag<'_>> = Vec::new();
+        for ((tag, words), id) in tags.iter().zip(&words).zip(&ids) {
+            let view = view_of(tag.judged);
+            read.push(Tag {
+                id,
+                name: view.map_or(&b""[..], |view| view.tag.as_bytes()),
+                signature: words.signature(tag.judged),
+                target_type: view.map_or("", |view| view.object_type.as_str()),
+                tagger: view.and_then(|view| view.tagger.as_ref()).map(Person::of),
+                others: &others,
+            });
+        }
+        let id = |id: Option<ObjectId>| id.map(|id| id.to_string()).unwrap_or_default();
+        let (old, new) = (id(change.update.old), id(change.update.new));
+        let update = RefUpdate {
+            name,
+            kind: match (&change.update.old, &change.update.new) {
+                (None, _) => UpdateKind::Create,
+                (Some(_), None) => UpdateKind::Delete,
+                (Some(_), Some(_)) => UpdateKind::Update {
+                    fast_forward: change.forward,
+                },
+            },
+            old: &old,
+            new: &new,
+            tag: read.first().copied(),
+        };
+        let pusher = Pusher {
+            account: self.pusher.as_deref(),
+            ..Pusher::default()
+        };
+        let of_tag = |code: &str| {
+            update.tag.is_some() && !code.starts_with("pusher-") && !code.starts_with("no-rule")
+        };
+        findings.extend(
+            self.policy
+                .judge_update(&update, &pusher)
+                .into_iter()
+                .map(|finding| {
+                    let of_tag = of_tag(finding.code);
+                    Finding::of(finding, of_tag)
+                }),
+        );
+        // Tags that the outer one leads to are signed by somebody too; their names
+        // are not the reference's.
+        for tag in read.iter().skip(1) {
+            for finding in self.policy.judge_tag(tag, name) {
+                if finding.code != crate::policy::codes::TAG_NAME {
+                    findings.push(Finding::of(finding, true));
+                }
+            }
+        }
+        findings
+    }
+
+    /// What no policy means when it says nothing of it in particular: references
+    /// that are no branches and no tags, and tags of what is no commit on a branch.
+    fn unusual(&self, change: &Change, findings: &mut Vec<Finding>) {
+        let name: &[u8] = &change.update.name;
+        let mut say = |code: &str, words: String| {
+            findings.push(Finding {
+                rule: String::new(),
+                enforced: self.policy.mode == Mode::Enforce,
+                code: code.to_owned(),
+                words,
+                mend: None,
+                of_tag: false,
+            });
+        };
+        let what = match change.space {
+            Space::Branch | Space::Tag | Space::Other => None,
+            Space::Replace => Some((
+                "refs/replace/",
+                "a replacement shows plain git another object under the same name",
+            )),
+            Space::Notes => Some((
+                "refs/notes/",
+                "notes are text that no commit of a branch holds",
+            )),
+            Space::Review => Some((
+                "refs/",
+                "a review server makes something else of what is pushed there",
+            )),
+            Space::Server => Some(("refs/", "the server itself writes there, and nobody else")),
+        };
+        if let Some((prefix, why)) = what
+            && change.update.new.is_some()
+            && !self.names(name, prefix)
+        {
+            say("reference-special", format!("{why}, and no rule names it"));
+        }
+        if change.space == Space::Branch
+            && change.update.new.is_some()
+            && !change.new.tags.is_empty()
+        {
+            say(
+                "branch-of-tag",
+                "a branch points at a commit, and this is a tag".to_owned(),
+            );
+        }
+        if let Some(other) = &change.new.other
+            && (change.space == Space::Branch || change.new.tags.is_empty())
+        {
+            say(
+                "reference-of-other",
+                format!("it would point at a {other}, in which nothing is signed"),
+            );
+        }
+    }
+
+    /// Whether a rule about this reference says so in particular: a pattern that
+    /// begins with the part of the name space, and not with a wildcard before it.
+    fn names(&self, name: &[u8], prefix: &str) -> bool {
+        self.policy.rules.iter().any(|rule| {
+            rule.is_about_ref(name)
+                && rule.refs.as_ref().is_some_and(|globs| {
+                    globs.written().iter().any(|pattern| {
+                        let literal: String = pattern
+                            .chars()
+                            .take_while(|character| {
+                                !matches!(character, '*' | '?' | '[' | '{' | '\\')
+                            })
+                            .collect();
+                        let literal = literal.as_bytes();
+                        literal.len() > prefix.len()
+                            && literal.starts_with(prefix.as_bytes())
+                            && name.starts_with(literal)
+                    }) || globs
+                        .written()
+                        .iter()
+                        .any(|pattern| prefix != "refs/" && pattern.starts_with(prefix))
+                })
+        })
+    }
+
+    /// Judges a commit on its way to a reference.
+    pub fn commit(&self, facts: &CommitFacts<'_>, reference: &[u8]) -> Vec<Finding> {
+        let words = Words::of(facts.judged);
+        let paths: Vec<ChangedPath> = facts
+            .paths
+            .iter()
+            .map(|changed| ChangedPath {
+                path: changed.path.to_vec(),
+                own: changed.own,
+            })
+            .collect();
+        let signature = words.signature(facts.judged);
+        let commit = Commit {
+            id: &facts.judged.id,
+            parents: facts.view.map_or(&[][..], |view| &view.parents),
+            // What cannot be read is not good either, whatever it is signed with.
+            signature: match (facts.view, signature) {
+                (None, Signature::Unsigned | Signature::Other(_)) => Signature::Bad {
+                    code: "object-unreadable",
+                    words: "the commit's headers are not those of a commit",
+                },
+                (_, signature) => signature,
+            },
+            author: facts
+                .view
+                .map_or_else(Person::default, |view| Person::of(&view.author)),
+            committer: facts
+                .view
+                .map_or_else(Person::default, |view| Person::of(&view.committer)),
+            paths: &paths,
+            direct: facts.direct,
+        };
+        self.policy
+            .judge_commit(&commit, reference)
+            .into_iter()
+            .map(|finding| Finding::of(finding, false))
+            .collect()
+    }
+}
+
+/// A tag, read, if it can be.
+fn view_of(judged: &Judged) -> Option<&TagView> {
+    match &judged.facts {
+        Some(batch::Facts::Tag(view)) => Some(view),
+        _ => None,
+    }
+}
+
+/// A refusal's code and words, which the policy borrows.
+struct Words {
+    code: &'static str,
+    words: String,
+}
+
+impl Words {
+    fn of(judged: &Judged) -> Self {
+        match &judged.opinion {
+            Opinion::Refused(refusal) | Opinion::Undecided { refusal, .. } => Self {
+                code: refusal.code(),
+                words: format!("{}: {}", refusal.step, refusal.reason),
+            },
+            Opinion::Unreadable { error, .. } => Self {
+                code: "object-unreadable",
+                words: error.to_string(),
+            },
+            Opinion::Good(_)
+            | Opinion::NotWanted { .. }
+            | Opinion::Unsigned
+            | Opinion::Other(_) => Self {
+                code: "",
+                words: String::new(),
+            },
+        }
+    }
+
+    fn signature<'a>(&'a self, judged: &'a Judged) -> Signature<'a> {
+        match &judged.opinion {
+            Opinion::Good(verified) | Opinion::NotWanted { verified, .. } => Signature::Good {
+                identity: &verified.identity,
+                claims: verified.certificate.fulcio(),
+                signed_at: verified.time,
+            },
+            Opinion::Unsigned => Signature::Unsigned,
+            Opinion::Other(batch::OtherKind::OpenPgp) => Signature::Other(OtherKind::OpenPgp),
+            Opinion::Other(batch::OtherKind::Ssh) => Signature::Other(OtherKind::Ssh),
+            Opinion::Refused(_) | Opinion::Undecided { .. } | Opinion::Unreadable { .. } => {
+                Signature::Bad {
+                    code: self.code,
+                    words: &self.words,
+                }
+            }
+        }
+    }
+}
+
+fn text(path: &Path) -> Result<String, RulesError> {
+    let unreadable = |error| RulesError::Unreadable {
+        path: path.to_owned(),
+        error,
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| {
+            file.take(MAX_POLICY.saturating_add(1))
+                .read_to_end(&mut bytes)
+        })
+        .map_err(unreadable)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_POLICY {
+        return Err(unreadable(io::Error::other(format!(
+            "more than {MAX_POLICY} bytes"
+        ))));
+    }
+    String::from_utf8(bytes).map_err(|_| unreadable(io::Error::other("it is no UTF-8")))
+}

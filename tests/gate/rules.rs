@@ -1,0 +1,464 @@
+//! Every kind of rule: a push that it allows, and one that it refuses, with the
+//! reason in what the pusher sees.
+
+use crate::yard::{ALICE, BOB, BRANCHES, MALLORY, Yard, policy};
+
+#[test]
+fn who_may_add_commits() {
+    for yard in [
+        Yard::new(&policy(BRANCHES)),
+        Yard::sha256(&policy(BRANCHES)),
+    ] {
+        yard.file("README", "1");
+        yard.commit(ALICE, "first");
+        yard.allowed(&["HEAD:refs/heads/main"]);
+        yard.commit(BOB, "second");
+        yard.commit(ALICE, "third");
+        assert_eq!(
+            yard.allowed(&["HEAD:refs/heads/main"])
+                .err
+                .matches("remote:")
+                .count(),
+            0
+        );
+        let bad = yard.commit(MALLORY, "fourth");
+        yard.commit(ALICE, "fifth");
+        yard.refused(
+            &["HEAD:refs/heads/main"],
+            &[
+                "refused by the policy",
+                "refs/heads/main: commit ",
+                &bad[..12],
+                "mallory@example.test, vouched for by https://issuer.example.test, is no signer",
+                "[signer-unknown]",
+                "nothing of this push was taken",
+            ],
+        );
+        yard.stage.git(["reset", "-q", "--hard", "HEAD~2"]).ok();
+        let bad = yard.unsigned("unsigned");
+        yard.refused(
+            &["HEAD:refs/heads/main"],
+            &[
+                &bad[..12],
+                "rule branches: there is no signature [unsigned]",
+                "git commit --amend --no-edit -S",
+            ],
+        );
+        let parent = yard.stage.git(["rev-parse", "HEAD~1"]).ok();
+        yard.commit(ALICE, "on top");
+        yard.refused(
+            &["HEAD:refs/heads/main"],
+            &[&format!(
+                "hint: git rebase --rebase-merges --exec 'git commit --amend --no-edit -S' {}",
+                &parent.line()[..12]
+            )],
+        );
+    }
+}
+
+#[test]
+fn a_tampered_commit_says_step_and_code() {
+    let yard = Yard::new(&policy(BRANCHES));
+    yard.commit(ALICE, "first");
+    let raw = yard.stage.git(["cat-file", "commit", "HEAD"]).ok().out;
+    yard.stage.place(raw.replace("first", "First").as_bytes());
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &[
+            "the signature is not good",
+            "(digest-mismatch)",
+            "[signature-bad]",
+        ],
+    );
+}
+
+#[test]
+fn who_may_merge() {
+    let yard = Yard::new(&policy(
+        r#"
+[[rules]]
+name = "main"
+refs = ["refs/heads/main"]
+commit = ["alice", "bob"]
+merge = ["alice"]
+create = ["anyone"]
+update = ["anyone"]
+"#,
+    ));
+    yard.file("a", "1");
+    yard.commit(ALICE, "first");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    for (who, is_allowed) in [(BOB, false), (ALICE, true)] {
+        yard.stage
+            .git(["checkout", "-q", "-B", "topic", "HEAD~0"])
+            .ok();
+        yard.file(&format!("of-{who}"), "1");
+        yard.commit(BOB, "on the side");
+        yard.stage
+            .git(["checkout", "-q", "-B", "main", "refs/remotes/origin/main"])
+            .ok();
+        yard.file(&format!("b-{who}"), "1");
+        yard.commit(BOB, "on main");
+        yard.merge(who, "topic", "a merge");
+        if is_allowed {
+            yard.allowed(&["HEAD:refs/heads/main"]);
+        } else {
+            yard.refused(
+                &["HEAD:refs/heads/main"],
+                &[
+                    "bob (bob@example.test) may not merge: [alice] may",
+                    "[signer-not-allowed]",
+                ],
+            );
+        }
+    }
+}
+
+#[test]
+fn who_may_put_commits_directly() {
+    let yard = Yard::new(&policy(
+        r#"
+[[rules]]
+name = "main"
+refs = ["refs/heads/main"]
+commit = ["alice", "bob"]
+merge = ["alice"]
+direct = ["alice"]
+create = ["anyone"]
+update = ["anyone"]
+"#,
+    ));
+    yard.file("a", "1");
+    yard.commit(ALICE, "first");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.file("b", "1");
+    yard.commit(BOB, "directly");
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["[direct-not-allowed]", "[alice] may do that"],
+    );
+    yard.stage.git(["branch", "-f", "side"]).ok();
+    yard.stage.git(["reset", "-q", "--hard", "HEAD~1"]).ok();
+    yard.merge(ALICE, "side", "merged by alice");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+}
+
+#[test]
+fn who_may_change_a_path() {
+    let yard = Yard::new(&policy(
+        r#"
+[[rules]]
+name = "branches"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+merge = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+
+[[rules]]
+name = "release"
+paths = ["release/**", "Makefile"]
+commit = ["alice"]
+"#,
+    ));
+    yard.file("src/a.c", "1");
+    yard.file("release/notes", "1");
+    yard.commit(ALICE, "first");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.file("src/a.c", "2");
+    yard.commit(BOB, "his own");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.file("release/notes", "2");
+    yard.commit(BOB, "not his");
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["rule release: bob (bob@example.test) may not add commits: [alice] may"],
+    );
+    yard.stage.git(["reset", "-q", "--hard", "HEAD~1"]).ok();
+    // Deleting is changing; so is a file where the folder was.
+    yard.stage.git(["rm", "-rq", "release"]).ok();
+    yard.commit(BOB, "away with it");
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["rule release", "[signer-not-allowed]"],
+    );
+}
+
+#[test]
+fn a_merge_answers_for_what_it_does_itself() {
+    let yard = Yard::new(&policy(
+        r#"
+[[rules]]
+name = "branches"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+merge = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+
+[[rules]]
+name = "secret"
+paths = ["secret"]
+commit = ["alice"]
+"#,
+    ));
+    yard.file("secret", "1");
+    yard.file("other", "1");
+    yard.commit(ALICE, "first");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.stage.git(["branch", "-f", "old"]).ok();
+    yard.file("secret", "2");
+    yard.commit(ALICE, "alice changes it");
+    yard.stage.git(["branch", "-f", "now"]).ok();
+    yard.allowed(&["HEAD:refs/heads/main"]);
+
+    // Bob merges what alice did: fine.
+    yard.branch("bobs", "old");
+    yard.file("other", "2");
+    yard.commit(BOB, "bob works elsewhere");
+    yard.branch("merged", "now");
+    yard.merge(BOB, "bobs", "merge");
+    yard.allowed(&["HEAD:refs/heads/good"]);
+
+    // Bob merges and takes alice's change back on the way: his own doing.
+    yard.branch("evil", "now");
+    yard.stage
+        .git(["merge", "-q", "--no-ff", "--no-commit", "bobs"]);
+    yard.file("secret", "1");
+    yard.stage
+        .git(["commit", "-q", "--no-gpg-sign", "-m", "merge"])
+        .ok();
+    yard.sign_head(BOB);
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["rule secret: bob (bob@example.test) may not add commits"],
+    );
+
+    // Or writes something that no parent has.
+    yard.branch("evil", "now");
+    yard.stage
+        .git(["merge", "-q", "--no-ff", "--no-commit", "bobs"]);
+    yard.file("secret", "3");
+    yard.stage
+        .git(["commit", "-q", "--no-gpg-sign", "-m", "merge"])
+        .ok();
+    yard.sign_head(BOB);
+    yard.refused(&["HEAD:refs/heads/main"], &["rule secret"]);
+}
+
+#[test]
+fn the_committer_is_the_signer() {
+    let yard = Yard::new(&policy(
+        r#"
+[[rules]]
+name = "branches"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+match-committer = true
+create = ["anyone"]
+update = ["anyone"]
+"#,
+    ));
+    yard.commit(ALICE, "as herself");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.commit(BOB, "bob as alice");
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &[
+            "[committer-mismatch]",
+            "who is not the signer bob@example.test",
+        ],
+    );
+}
+
+#[test]
+fn bots_other_kinds_and_warnings() {
+    let rules = |more: &str| {
+        policy(&format!(
+            "[bots.web]\nauthor = \"Alice <alice@example.test>\"\ncommitter = \"Alice <alice@example.test>\"\n\n[[rules]]\nname = \"branches\"\nrefs = [\"refs/heads/**\"]\ncommit = [\"alice\"]\ncreate = [\"anyone\"]\nupdate = [\"anyone\"]\n{more}\n"
+        ))
+    };
+    let yard = Yard::new(&rules(""));
+    yard.unsigned("by the web editor");
+    yard.refused(&["HEAD:refs/heads/main"], &["[unsigned]"]);
+    yard.policy(&rules("unsigned = [\"web\"]"));
+    let told = yard.push(&["HEAD:refs/heads/main"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(told.err.contains("[unsigned-bot]"), "{told:?}");
+
+    yard.policy(&rules(""));
+    let payload = yard.stage.payload("by ssh");
+    yard.stage.place(&crate::forge::commit_object(
+        &payload,
+        "-----BEGIN SSH SIGNATURE-----\nU1NIU0lH\n-----END SSH SIGNATURE-----\n",
+    ));
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["the signature is an SSH one", "[signature-other]"],
+    );
+
+    yard.policy(&rules("mode = \"warn\""));
+    let told = yard.allowed(&["HEAD:refs/heads/main"]);
+    assert!(told.err.contains("let through with warnings"), "{told:?}");
+    assert!(told.err.contains("warning: rule branches"), "{told:?}");
+}
+
+#[test]
+fn who_may_move_and_delete() {
+    let yard = Yard::new(&policy(
+        r#"
+[[rules]]
+name = "branches"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+rewrite = ["nobody"]
+delete = ["alice"]
+"#,
+    ));
+    yard.commit(ALICE, "first");
+    yard.commit(ALICE, "second");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    // Back, and aside.
+    yard.refused(
+        &["-f", "HEAD~1:refs/heads/main"],
+        &["nobody may rewrite refs", "[pusher-not-allowed]"],
+    );
+    yard.stage.git(["reset", "-q", "--hard", "HEAD~1"]).ok();
+    yard.commit(ALICE, "another second");
+    yard.refused(
+        &["-f", "HEAD:refs/heads/main"],
+        &["nobody may rewrite refs"],
+    );
+    // Who pushes is not known here: whoever asks for one gets nobody.
+    yard.refused(
+        &[":refs/heads/main"],
+        &["only [alice] may delete refs here", "[pusher-unknown]"],
+    );
+    // A reference of which no rule speaks.
+    yard.refused(
+        &["refs/remotes/origin/main:refs/odd/one"],
+        &[
+            "no rule says who may create refs on refs/odd/one",
+            "[no-rule]",
+        ],
+    );
+}
+
+#[test]
+fn a_server_says_who_pushes() {
+    let yard = Yard::new(
+        &policy(
+            r#"
+[[rules]]
+name = "branches"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+delete = ["alice"]
+"#,
+        )
+        .replace(
+            "identity = \"alice@example.test\"",
+            "identity = \"alice@example.test\"\naccounts = [\"pusher\"]",
+        ),
+    );
+    yard.commit(ALICE, "first");
+    yard.allowed(&["HEAD:refs/heads/main", "HEAD:refs/heads/gone"]);
+    yard.refused(&[":refs/heads/gone"], &["[pusher-unknown]"]);
+    // Over HTTP the server authenticated somebody (the tests' one says "pusher").
+    let http = crate::servers::http(&yard.base(), yard.prepare());
+    yard.push_to(
+        &format!("http://127.0.0.1:{}/server.git", http.port),
+        &[":refs/heads/gone"],
+    )
+    .ok();
+}
+
+#[test]
+fn tags_are_signed_and_stay() {
+    let yard = Yard::new(&policy(&format!(
+        "{BRANCHES}{}",
+        r#"
+[[rules]]
+name = "releases"
+refs = ["refs/tags/v*"]
+tag = ["alice"]
+create = ["anyone"]
+rewrite = ["nobody"]
+delete = ["nobody"]
+"#
+    )));
+    yard.commit(ALICE, "first");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.tag(ALICE, "v1", "v1");
+    yard.allowed(&["refs/tags/v1"]);
+    yard.tag(BOB, "v2", "v2");
+    yard.refused(
+        &["refs/tags/v2"],
+        &["rule releases: bob (bob@example.test) may not sign tags"],
+    );
+    yard.stage.git(["tag", "-f", "v3"]).ok();
+    yard.refused(&["refs/tags/v3"], &["[tag-lightweight]"]);
+    yard.commit(ALICE, "second");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.tag(ALICE, "v1", "v1");
+    yard.refused(&["-f", "refs/tags/v1"], &["nobody may rewrite refs"]);
+    yard.refused(&[":refs/tags/v1"], &["nobody may delete refs"]);
+}
+
+#[test]
+fn a_release_asks_for_two() {
+    let yard = Yard::new(&policy(&format!(
+        "{BRANCHES}{}",
+        r#"
+[[rules]]
+name = "approvals"
+refs = ["refs/tags/approved/**"]
+tag = ["alice", "bob"]
+create = ["anyone"]
+
+[[rules]]
+name = "releases"
+refs = ["refs/tags/v*"]
+tag = ["alice", "bob"]
+threshold = { count = 2, of = ["alice", "bob"], approvals = ["refs/tags/approved/**"] }
+create = ["anyone"]
+"#
+    )));
+    yard.commit(ALICE, "first");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.tag(ALICE, "v1", "v1");
+    yard.refused(
+        &["refs/tags/v1"],
+        &["2 distinct signers", "[threshold-not-met]"],
+    );
+    // Her own approval is no second one.
+    yard.tag(ALICE, "approved/v1-alice", "approved/v1-alice");
+    yard.refused(
+        &["refs/tags/approved/v1-alice", "refs/tags/v1"],
+        &["[threshold-not-met]"],
+    );
+    yard.tag(BOB, "approved/v1-bob", "approved/v1-bob");
+    yard.allowed(&["refs/tags/approved/v1-bob"]);
+    yard.allowed(&["refs/tags/v1"]);
+}
+
+#[test]
+fn history_before_the_cut_off_is_not_judged() {
+    let yard = Yard::new(&policy(BRANCHES));
+    yard.unsigned("old");
+    let cut = yard.unsigned("the last one without");
+    yard.commit(ALICE, "the first one with");
+    yard.refused(&["HEAD:refs/heads/main"], &["[unsigned]"]);
+    yard.policy(&policy(BRANCHES).replacen(
+        "version = 1",
+        &format!("version = 1\ncut-off = [\"{cut}\"]"),
+        1,
+    ));
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.unsigned("one after");
+    yard.refused(&["HEAD:refs/heads/main"], &["[unsigned]"]);
+}

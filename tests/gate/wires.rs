@@ -1,0 +1,49 @@
+//! How a push arrives changes nothing: by path, by git's daemon, by smart HTTP.
+
+use crate::{
+    servers,
+    yard::{ALICE, BRANCHES, MALLORY, Yard, policy},
+};
+
+#[test]
+fn every_way_is_guarded() {
+    let yard = Yard::new(&policy(BRANCHES));
+    let daemon = servers::daemon(&yard.base(), yard.prepare());
+    let http = servers::http(&yard.base(), yard.prepare());
+    let ways = [
+        format!("file://{}", yard.server().display()),
+        format!("git://127.0.0.1:{}/server.git", daemon.port),
+        format!("http://127.0.0.1:{}/server.git", http.port),
+    ];
+    for way in &ways {
+        yard.file("file", way);
+        yard.commit(ALICE, "allowed");
+        yard.push_to(way, &["HEAD:refs/heads/main"]).ok();
+        let good = yard.head();
+        yard.commit(MALLORY, "refused");
+        let before = yard.state();
+        let told = yard.push_to(way, &["HEAD:refs/heads/main"]);
+        assert_eq!(told.code, 1, "{way}: {told:?}");
+        assert!(told.err.contains("remote: "), "{way}: {told:?}");
+        assert!(told.err.contains("mallory@example.test"), "{way}: {told:?}");
+        assert!(told.err.contains("[signer-unknown]"), "{way}: {told:?}");
+        assert_eq!(yard.state(), before, "{way}");
+        yard.stage.git(["reset", "-q", "--hard", &good]).ok();
+    }
+    let at = yard.on_server(["rev-parse", "main"]).ok();
+    assert_eq!(at.line(), yard.head());
+}
+
+#[test]
+fn a_push_that_stays_packed_is_seen_too() {
+    let yard = Yard::new(&policy(BRANCHES));
+    yard.stage.config("receive.unpackLimit", "1");
+    for n in 0..20 {
+        yard.file("file", &n.to_string());
+        yard.commit(ALICE, "one of many");
+    }
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.unsigned("bad");
+    yard.commit(ALICE, "good");
+    yard.refused(&["HEAD:refs/heads/main"], &["[unsigned]"]);
+}
