@@ -110,7 +110,7 @@ fn the_parsers_accept_their_seeds() {
         trust::TrustedRoot,
     };
     type Accepts = fn(&[u8]) -> bool;
-    let parsers: [(&str, Accepts); 7] = [
+    let parsers: [(&str, Accepts); 8] = [
         ("armor", |d| armor::decode(d).is_ok()),
         ("certificate", |d| Certificate::from_der(d).is_ok()),
         ("checkpoint", |d| {
@@ -119,6 +119,7 @@ fn the_parsers_accept_their_seeds() {
         ("cms", |d| signed_data::read(d).is_ok()),
         ("entry", |d| LogEntry::from_protobuf(d).is_ok()),
         ("timestamp", |d| timestamp::read(d).is_ok()),
+        ("token", properties::is_token),
         ("trusted_root", |d| TrustedRoot::from_json(d).is_ok()),
     ];
     let seeds = seeds::all();

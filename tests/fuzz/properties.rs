@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use gitseal::evidence::armor;
 use gitseal::evidence::certificate::Certificate;
 use gitseal::evidence::checkpoint::{Checkpoint, Note};
@@ -26,6 +26,9 @@ use gitseal::evidence::timestamp;
 use gitseal::evidence::trust::TrustedRoot;
 use gitseal::evidence::verify::{self, Against, Silent, Subject};
 use gitseal::host::git::push;
+use gitseal::services::oidc::client::Token;
+use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::seeds;
 
@@ -33,7 +36,7 @@ use crate::seeds;
 pub type Property = fn(&[u8]);
 
 /// Every target: its name and its property.
-pub const ALL: [(&str, Property); 11] = [
+pub const ALL: [(&str, Property); 12] = [
     ("armor", armor),
     ("certificate", certificate),
     ("checkpoint", checkpoint),
@@ -43,6 +46,7 @@ pub const ALL: [(&str, Property); 11] = [
     ("object", object),
     ("signature", signature),
     ("timestamp", timestamp),
+    ("token", token),
     ("trusted_root", trusted_root),
     ("verify", verify),
 ];
@@ -248,6 +252,88 @@ pub fn timestamp(data: &[u8]) {
     if timestamp::read_request(data).is_ok() {
         assert_eq!(walk(data), Some(data.len()), "strict DER");
     }
+}
+
+/// A token as it is, or `\0 header \0 claims \0 signature` to be put together: an
+/// accepted one has three canonical parts, and says what a reader of JSON that
+/// knows nothing of tokens finds in it.
+pub fn token(data: &[u8]) {
+    let Some(text) = token_text(data) else { return };
+    let Ok(token) = Token::parse(Zeroizing::new(text.clone())) else {
+        return;
+    };
+    assert_eq!(token.secret(), text.trim());
+    let parts: Vec<Vec<u8>> = token
+        .secret()
+        .split('.')
+        .map(|part| {
+            // The other alphabet, with padding: a reader of its own.
+            let mut other = part.replace('-', "+").replace('_', "/");
+            assert!(!part.contains(['+', '/', '=']), "one alphabet");
+            while other.len() % 4 != 0 {
+                other.push('=');
+            }
+            let bytes = STANDARD.decode(&other).expect("base64");
+            assert_eq!(STANDARD.encode(&bytes), other, "canonical");
+            bytes
+        })
+        .collect();
+    let [header, payload, signature] = &parts[..] else {
+        panic!("{} parts", parts.len());
+    };
+    assert!(!signature.is_empty());
+    let header: Value = serde_json::from_slice(header).expect("JSON");
+    let algorithm = header["alg"].as_str().expect("an algorithm");
+    assert!(!algorithm.eq_ignore_ascii_case("none") && !algorithm.starts_with("HS"));
+    for name in ["jwk", "jku", "x5u", "x5c", "crit", "b64", "cty"] {
+        assert!(header.get(name).is_none(), "{name}");
+    }
+    let said: Value = serde_json::from_slice(payload).expect("JSON");
+    let claims = token.claims();
+    assert_eq!(said["iss"], claims.issuer.as_str());
+    assert_eq!(
+        said.get("sub").and_then(Value::as_str).unwrap_or(""),
+        claims.subject
+    );
+    match &said["aud"] {
+        Value::String(one) => assert_eq!(&claims.audience, &[one.clone()]),
+        Value::Array(many) => assert_eq!(many, &claims.audience),
+        other => panic!("audience {other}"),
+    }
+    let time = |name: &str| said[name].as_f64().map(|time| time.floor() as i64);
+    assert_eq!(time("exp"), Some(claims.expires));
+    assert_eq!(time("nbf"), claims.not_before);
+    let email = said["email"].as_str().filter(|email| !email.is_empty());
+    assert_eq!(email, claims.email.as_deref());
+    assert_eq!(
+        claims.email_verified,
+        said["email_verified"] == true || said["email_verified"] == "true"
+    );
+    for text in [&claims.issuer, &claims.subject] {
+        assert!(!text.chars().any(char::is_control));
+    }
+    assert!(!claims.issuer.is_empty() && !claims.audience.is_empty());
+    // Total, whatever the clock says; and good only in its time.
+    for now in [i64::MIN, 0, claims.expires, i64::MAX] {
+        let _ = token.check(now, None);
+    }
+    assert!(token.check(claims.expires, None).is_err());
+}
+
+/// Whether it is read as a token.
+pub fn is_token(data: &[u8]) -> bool {
+    token_text(data).is_some_and(|text| Token::parse(Zeroizing::new(text)).is_ok())
+}
+
+fn token_text(data: &[u8]) -> Option<String> {
+    let Some(parts) = data.strip_prefix(&[0]) else {
+        return String::from_utf8(data.to_vec()).ok();
+    };
+    let parts: Vec<String> = parts
+        .split(|byte| *byte == 0)
+        .map(|part| URL_SAFE_NO_PAD.encode(part))
+        .collect();
+    Some(parts.join("."))
 }
 
 /// An accepted trusted root prints to a form that reads back as the same.

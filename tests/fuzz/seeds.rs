@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 /// `[kind, hash]` before an object's bytes: bit 0 tag, bit 1 SHA-256.
 pub fn flag(tag: bool, sha256: bool) -> u8 {
@@ -165,6 +165,19 @@ pub fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
             .into_bytes(),
         );
     }
+    for (header, claims, length) in TOKENS {
+        let signature = vec![7; length];
+        let parts = [header.as_bytes(), claims.as_bytes(), &signature];
+        let parts_as_they_are = parts.map(|part| [&[0], part].concat()).concat();
+        add("token", parts_as_they_are);
+        add(
+            "token",
+            parts
+                .map(|part| URL_SAFE_NO_PAD.encode(part))
+                .join(".")
+                .into_bytes(),
+        );
+    }
     // Shapes that no recorded vector has.
     add(
         "checkpoint",
@@ -174,6 +187,46 @@ pub fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
     );
     seeds
 }
+
+/// Tokens in the shapes of well-known identity providers: header, claims, and
+/// the length of the signature.
+const TOKENS: [(&str, &str, usize); 7] = [
+    (
+        r#"{"alg":"ES256","kid":"sT7_","typ":"JWT"}"#,
+        r#"{"iss":"https://oauth2.example.test/auth","sub":"CgVhbGljZRIF","aud":"sigstore","exp":1800000060,"iat":1800000000,"nonce":"n","at_hash":"MTIzNDU2Nzg5MDEyMzQ1Ng","email":"alice@example.test","email_verified":true,"federated_claims":{"connector_id":"https://github.com/login/oauth","user_id":"1"}}"#,
+        64,
+    ),
+    (
+        r#"{"typ":"JWT","alg":"RS256","x5t":"eBZ_cn3sXYAd0ch4THBKHIgOwOE","kid":"78167F727DEC5D801DD1C8784C704A1C880EC0E1"}"#,
+        r#"{"jti":"a","sub":"repo:octo-org/octo-repo:ref:refs/heads/main","aud":"sigstore","ref":"refs/heads/main","sha":"0123456789012345678901234567890123456789","repository":"octo-org/octo-repo","repository_owner":"octo-org","run_id":"1","workflow":"release","event_name":"push","job_workflow_ref":"octo-org/octo-repo/.github/workflows/r.yml@refs/heads/main","runner_environment":"github-hosted","iss":"https://token.actions.githubusercontent.com","nbf":1799999400,"exp":1800000300,"iat":1800000000}"#,
+        256,
+    ),
+    (
+        r#"{"kid":"4i3sFE7sxqNPOT7FdvcGA1ZVGGI_r-tsDXnEuYT4ZqE","typ":"JWT","alg":"RS256"}"#,
+        r#"{"iss":"https://gitlab.com","sub":"project_path:g/p:ref_type:branch:ref:main","aud":["sigstore","other"],"exp":1800003600,"nbf":1799999995,"iat":1800000000,"project_id":"20","user_email":"u@example.test"}"#,
+        256,
+    ),
+    (
+        r#"{"alg":"RS256","kid":"k","typ":"JWT"}"#,
+        r#"{"aud":"sigstore","azp":"1","email":"robot@p.iam.gserviceaccount.com","email_verified":true,"exp":1800003600,"google":{"compute_engine":{"instance_id":"1","project_number":2}},"iat":1800000000,"iss":"https://accounts.google.com","sub":"1"}"#,
+        256,
+    ),
+    (
+        r#"{"alg":"RS256","kid":"k"}"#,
+        r#"{"aud":["sigstore"],"exp":1800003600.25,"iat":1800000000,"iss":"https://kubernetes.default.svc","kubernetes.io":{"namespace":"n","pod":{"name":"p","uid":"u"},"serviceaccount":{"name":"s","uid":"v"}},"nbf":1800000000,"sub":"system:serviceaccount:n:s"}"#,
+        256,
+    ),
+    (
+        r#"{"alg":"ES384","kid":"k","typ":"JOSE"}"#,
+        r#"{"aud":["sigstore"],"exp":1800003600,"iat":1800000000,"iss":"https://spire.example.test","sub":"spiffe://example.test/ci"}"#,
+        96,
+    ),
+    (
+        r#"{"alg":"EdDSA"}"#,
+        r#"{"iss":"https://i.test","sub":"é","aud":"a","exp":1800000000,"email":"a@b.test","email_verified":"true"}"#,
+        64,
+    ),
+];
 
 /// The armoured block of an object: a header's continuation lines, or the end
 /// of a tag.
