@@ -101,6 +101,9 @@ impl From<io::Error> for ClientError {
     }
 }
 
+/// A key and its certificates in DER, leaf first.
+pub type Credential = (KeyId, Vec<Vec<u8>>);
+
 /// What became of [`Connection::acquire`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Acquired {
@@ -186,7 +189,7 @@ impl Connection {
         &mut self,
         scope: &Scope,
         min_left: u64,
-    ) -> Result<Option<(KeyId, Vec<Vec<u8>>)>, ClientError> {
+    ) -> Result<Option<Credential>, ClientError> {
         let request = Request::Find {
             scope: scope.clone(),
             min_left: clamp(min_left),
