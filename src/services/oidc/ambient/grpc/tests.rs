@@ -306,3 +306,51 @@ fn limits_hold() {
     };
     assert!(matches!(opening(&large), Err(GrpcError::TooLarge { .. })));
 }
+
+#[test]
+fn changed_answers_end_and_nothing_else() {
+    let mut good = Vec::new();
+    for (kind, flags, stream, payload) in [
+        (frame::SETTINGS, 0, 0, vec![0, 3, 0, 0, 0, 100]),
+        (frame::PING, 0, 0, b"12345678".to_vec()),
+        head(),
+        data(b"answer"),
+        trailers("0", "a%20b"),
+    ] {
+        put(&mut good, kind, flags, stream, &payload);
+    }
+    // SplitMix64, so that a failure repeats.
+    let mut state = 0x6772_7063_u64;
+    let mut roll = |below: usize| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % below as u64) as usize
+    };
+    let mut accepted = 0;
+    for _ in 0..30_000 {
+        let mut sends = good.clone();
+        for _ in 0..=roll(3) {
+            let at = roll(sends.len());
+            match roll(4) {
+                0 => sends.truncate(at.max(1)),
+                1 => sends.insert(at, roll(256) as u8),
+                2 => sends[at] = roll(256) as u8,
+                _ => sends[at] ^= 1 << roll(8),
+            }
+        }
+        let mut script = Script {
+            sends,
+            at: 0,
+            got: Vec::new(),
+        };
+        if let Ok(message) = converse(&mut script, &CALL) {
+            // Nothing else is as long and has its length before it.
+            assert!(message.len() <= 6, "{message:?}");
+            accepted += 1;
+        }
+        assert!(script.got.len() < 1 << 14);
+    }
+    assert!(accepted > 1000, "only {accepted} were read");
+}
