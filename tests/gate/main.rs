@@ -10,6 +10,7 @@
     missing_docs
 )]
 
+mod attacks;
 #[path = "../forge/mod.rs"]
 mod forge;
 mod rules;

@@ -90,7 +90,7 @@ update = ["anyone"]
     yard.allowed(&["HEAD:refs/heads/main"]);
     for (who, is_allowed) in [(BOB, false), (ALICE, true)] {
         yard.stage
-            .git(["checkout", "-q", "-B", "topic", "HEAD~0"])
+            .git(["checkout", "-q", "-B", "topic", "refs/remotes/origin/main"])
             .ok();
         yard.file(&format!("of-{who}"), "1");
         yard.commit(BOB, "on the side");
