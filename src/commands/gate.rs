@@ -40,6 +40,7 @@ use crate::host::{
 };
 
 mod ci;
+mod history;
 pub mod job;
 mod judge;
 pub mod plan;
@@ -334,7 +335,7 @@ fn decide(
         None => Side::Server,
         Some(_) => Side::Client,
     };
-    let court = judge::Court::open(repository, settings, options)?;
+    let court = judge::Court::open(repository, settings, options, before.tip)?;
     let mut graph = Graph::new(repository);
     let plan = plan::plan(
         updates,

@@ -11,8 +11,10 @@
 )]
 
 mod attacks;
+mod ci;
 #[path = "../forge/mod.rs"]
 mod forge;
+mod own;
 mod rules;
 mod servers;
 #[path = "../scenes/stage.rs"]

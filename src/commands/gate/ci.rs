@@ -99,7 +99,7 @@ pub fn run(arguments: &Ci) -> u8 {
         };
         let mut before = Before::of_remote(repository, b"origin").map_err(Obstacle::from)?;
         before.forget(job.reference.as_bytes());
-        let court = Court::open(repository, &settings, options)?;
+        let court = Court::open_for_ci(repository, &settings, options, update.old)?;
         let mut graph = Graph::new(repository);
         let plan = plan::plan(
             vec![update],

@@ -17,10 +17,10 @@ use super::{
         batch::{self, Engine, Facts, Judged},
         verify::Obstacle,
     },
-    Deadline, Options,
+    Deadline, Options, history,
     plan::{self, Before, Change, Gain, Group, Plan},
     report::{About, Note, Report},
-    rules::{CommitFacts, Finding, OtherFacts, Rules, RulesError, TagFacts},
+    rules::{self, Finding, OtherFacts, Rules, RulesError, TagFacts},
 };
 use crate::{
     evidence::{identity::Wanted, object::CommitView},
@@ -33,6 +33,7 @@ use crate::{
         settings::Settings,
         trust_files::{self, Trust},
     },
+    policy::{CommitFacts, walk},
 };
 
 /// Why a policy in the tree of a request is refused.
@@ -71,6 +72,14 @@ pub enum JudgeError {
     /// The history cannot be walked.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The walk by the repository's own policies has no answer.
+    #[error("{reference}: {error}")]
+    Walk {
+        /// The reference.
+        reference: String,
+        /// Why.
+        error: walk::Stopped,
+    },
     /// The time is over.
     #[error("{}", over(*.seconds))]
     Time {
@@ -110,7 +119,8 @@ pub struct Court<'r> {
 }
 
 impl<'r> Court<'r> {
-    /// Reads trust and policy.
+    /// Reads trust and policy. `tip`: the commit of the protected branch before the
+    /// push.
     ///
     /// # Errors
     /// One of them is not there or cannot be used: nothing can be judged then.
@@ -118,8 +128,41 @@ impl<'r> Court<'r> {
         repository: &'r Repository,
         settings: &Settings,
         options: &Options,
+        tip: Option<ObjectId>,
     ) -> Result<Self, super::Stop> {
-        let rules = Rules::read(settings, options).map_err(JudgeError::from)?;
+        let rules = Rules::read(settings, options, repository, tip).map_err(JudgeError::from)?;
+        Self::with(repository, settings, options, rules)
+    }
+
+    /// As [`open`](Self::open), for a CI job: what is named goes first, else the
+    /// policy in the tree of the base.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_for_ci(
+        repository: &'r Repository,
+        settings: &Settings,
+        options: &Options,
+        base: Option<ObjectId>,
+    ) -> Result<Self, super::Stop> {
+        let rules = match (Rules::read(settings, options, repository, base), base) {
+            (Err(RulesError::None), Some(base)) => Rules::of_base(repository, base),
+            (rules, _) => rules,
+        };
+        Self::with(
+            repository,
+            settings,
+            options,
+            rules.map_err(JudgeError::from)?,
+        )
+    }
+
+    fn with(
+        repository: &'r Repository,
+        settings: &Settings,
+        options: &Options,
+        rules: Rules,
+    ) -> Result<Self, super::Stop> {
         let trust =
             trust_files::load(options.trusted_root.as_deref(), settings).map_err(Obstacle::from)?;
         Ok(Self {
@@ -127,6 +170,10 @@ impl<'r> Court<'r> {
             trust,
             rules,
         })
+    }
+
+    pub(super) fn repository(&self) -> &'r Repository {
+        self.repository
     }
 
     /// The rules that bind a reference.
@@ -151,7 +198,7 @@ impl<'r> Court<'r> {
         command: &'static str,
         plan: &Plan,
         before: &Before,
-        graph: &mut Graph<'_>,
+        graph: &mut Graph<'r>,
         deadline: Deadline,
         only_commits: bool,
     ) -> Result<Report, JudgeError> {
@@ -174,7 +221,10 @@ impl<'r> Court<'r> {
                 self.change(change, &tags, &others, &mut report);
             }
         }
-        let notes = self.commits(plan, &engine, deadline, &mut report)?;
+        let notes = match self.rules.root() {
+            None => self.commits(plan, &engine, deadline, &mut report)?,
+            Some(root) => self.walks(plan, before, root, &engine, deadline, graph, &mut report)?,
+        };
         let cut_off = self.cut_off();
         for (change, notes) in notes {
             let Some(change) = plan.changes.get(change) else {
@@ -351,36 +401,25 @@ impl<'r> Court<'r> {
         }
         report.judged = report.judged.saturating_add(ids.len());
         let mut notes: BTreeMap<usize, Vec<Note>> = BTreeMap::new();
+        let counted: Vec<bool> = plan
+            .changes
+            .iter()
+            .map(|change| self.rules.has_thresholds(&change.update.name))
+            .collect();
+        let mut sets: BTreeMap<usize, Vec<rules::FactsOf>> = BTreeMap::new();
         let mut next = ids.iter();
         self.run(ids.clone(), engine, deadline, &mut |judged| {
             let Some(id) = next.next() else { return Ok(()) };
-            let view = match &judged.facts {
-                Some(Facts::Commit(view)) => Some(&**view),
-                _ => None,
-            };
-            let mut paths: Option<Vec<Changed>> = None;
+            let mut facts = (self.facts(&judged)?, true);
             for (at, direct) in gained.get(id).into_iter().flatten() {
                 let Some(change) = plan.changes.get(*at) else {
                     continue;
                 };
-                if paths.is_none()
-                    && let Some(view) = view
-                {
-                    paths = Some(self.paths(view).map_err(|error| JudgeError::Changes {
-                        id: judged.id.clone(),
-                        error,
-                    })?);
-                }
-                let facts = CommitFacts {
-                    judged: &judged,
-                    view,
-                    paths: paths.as_deref().unwrap_or_default(),
-                    direct: *direct,
-                };
+                facts.1 = *direct;
                 for finding in self.rules.commit(&facts, &change.update.name) {
                     let about = About::Commit {
                         id: judged.id.clone(),
-                        subject: view.map(subject).unwrap_or_default(),
+                        subject: subject(&judged),
                     };
                     notes.entry(*at).or_default().push(note(
                         change,
@@ -389,10 +428,157 @@ impl<'r> Court<'r> {
                         finding,
                     ));
                 }
+                if counted.get(*at) == Some(&true) {
+                    sets.entry(*at).or_default().push(facts.clone());
+                }
             }
             Ok(())
         })?;
+        for (at, set) in sets {
+            let Some(change) = plan.changes.get(at) else {
+                continue;
+            };
+            for (id, finding) in self.rules.set(&set, &change.update.name) {
+                let about = About::Commit {
+                    id,
+                    subject: String::new(),
+                };
+                notes
+                    .entry(at)
+                    .or_default()
+                    .push(note(change, about, None, finding));
+            }
+        }
         Ok(notes)
+    }
+
+    /// Judges what references gain by the repository's own policies: each commit by
+    /// that of its parent.
+    #[allow(clippy::too_many_arguments)]
+    fn walks(
+        &self,
+        plan: &Plan,
+        before: &Before,
+        root: ObjectId,
+        engine: &Engine<'_>,
+        deadline: Deadline,
+        graph: &mut Graph<'r>,
+        report: &mut Report,
+    ) -> Result<BTreeMap<usize, Vec<Note>>, JudgeError> {
+        // On all cores what the push brings; the walk asks for it one by one.
+        let mut seen = HashSet::new();
+        let ids: Vec<ObjectId> = plan
+            .gains
+            .iter()
+            .map(|gain| gain.commit)
+            .filter(|id| seen.insert(*id))
+            .collect();
+        let mut known: HashMap<ObjectId, CommitFacts> = HashMap::new();
+        let mut subjects: HashMap<String, (String, Option<String>)> = HashMap::new();
+        let mut next = ids.iter();
+        self.run(ids.clone(), engine, deadline, &mut |judged| {
+            if let Some(id) = next.next() {
+                known.insert(*id, self.facts(&judged)?);
+                subjects.insert(judged.id.clone(), (subject(&judged), signer(&judged)));
+            }
+            Ok(())
+        })?;
+        let mut notes: BTreeMap<usize, Vec<Note>> = BTreeMap::new();
+        for (at, change) in plan.changes.iter().enumerate() {
+            if deadline.is_over() {
+                return Err(time(deadline));
+            }
+            let gained: HashSet<ObjectId> = plan
+                .gains
+                .iter()
+                .filter(|gain| gain.change == at)
+                .map(|gain| gain.commit)
+                .collect();
+            let Some(tip) = change.new.commit.filter(|_| !gained.is_empty()) else {
+                continue;
+            };
+            let old = change.old.commit.filter(|_| change.forward);
+            let from = self.accepted(root, old.or(before.tip), &gained, graph)?;
+            let (root, tip) = (from.to_string(), tip.to_string());
+            let through = old.map(|old| old.to_string());
+            let question = walk::Question {
+                root: &root,
+                tip: &tip,
+                through: through.as_deref().filter(|_| old != Some(from)),
+                ref_name: &change.update.name,
+            };
+            let mut history = history::Facts {
+                court: self,
+                graph,
+                engine,
+                known: &mut known,
+            };
+            let walked =
+                walk::authenticate(&question, &mut history).map_err(|error| JudgeError::Walk {
+                    reference: change.update.name.to_string(),
+                    error,
+                })?;
+            report.judged = report.judged.saturating_add(walked.judged);
+            let refused = walked
+                .refused
+                .into_iter()
+                .flat_map(|(id, findings)| findings.into_iter().map(move |one| (id.clone(), one)));
+            for (id, finding) in refused.chain(walked.warnings) {
+                let (subject, signer) = subjects.get(&id).cloned().unwrap_or_default();
+                let about = About::Commit { id, subject };
+                let finding = Finding::of(finding, false);
+                notes
+                    .entry(at)
+                    .or_default()
+                    .push(note(change, about, signer, finding));
+            }
+        }
+        Ok(notes)
+    }
+
+    /// Where a walk may begin: the trust root, or a later commit that was accepted
+    /// already, on the line of first parents of what is there. It is as old as the
+    /// oldest commit that the push builds on; where one of those is not on that
+    /// line, the whole history has to be walked.
+    fn accepted(
+        &self,
+        root: ObjectId,
+        tip: Option<ObjectId>,
+        gained: &HashSet<ObjectId>,
+        graph: &mut Graph<'_>,
+    ) -> Result<ObjectId, JudgeError> {
+        let mut built_on: HashSet<ObjectId> = HashSet::new();
+        for commit in gained {
+            for parent in graph.parents(*commit)? {
+                if !gained.contains(&parent) {
+                    built_on.insert(parent);
+                }
+            }
+        }
+        let mut from = root;
+        let mut at = tip;
+        while let Some(commit) = at {
+            if built_on.remove(&commit) {
+                from = commit;
+            }
+            if commit == root {
+                return Ok(if built_on.is_empty() { from } else { root });
+            }
+            at = graph.parents(commit)?.first().copied();
+        }
+        Ok(root)
+    }
+
+    /// A commit in the policy's words, with the paths that it changes.
+    pub(super) fn facts(&self, judged: &Judged) -> Result<CommitFacts, JudgeError> {
+        let paths = match &judged.facts {
+            Some(Facts::Commit(view)) => self.paths(view).map_err(|error| JudgeError::Changes {
+                id: judged.id.clone(),
+                error,
+            })?,
+            _ => Vec::new(),
+        };
+        Ok(rules::facts(judged, &paths))
     }
 
     /// The paths that a commit answers for.
@@ -526,7 +712,10 @@ fn signer(judged: &Judged) -> Option<String> {
 }
 
 /// The first line of a commit's message.
-fn subject(view: &CommitView) -> String {
+fn subject(judged: &Judged) -> String {
+    let Some(Facts::Commit(view)) = &judged.facts else {
+        return String::new();
+    };
     let line = view
         .message
         .split(|&byte| byte == b'\n')

@@ -147,6 +147,8 @@ pub struct Before {
     pub commits: Vec<(Vec<u8>, ObjectId)>,
     /// Of those that are tag objects: name, tag object, and the commit.
     pub tags: Vec<(Vec<u8>, ObjectId, ObjectId)>,
+    /// The commit of the branch that HEAD names: the protected branch.
+    pub tip: Option<ObjectId>,
 }
 
 impl Before {
@@ -159,6 +161,7 @@ impl Before {
         let mut before = Self {
             commits: Vec::new(),
             tags: Vec::new(),
+            tip: repository.head_commit(),
         };
         for tip in repository.reference_tips()? {
             let Ok(Peeled {
@@ -295,11 +298,24 @@ fn moved(
     cut_off: &[ObjectId],
 ) -> Result<(), PlanError> {
     let mut judged: HashSet<(ObjectId, Group, bool)> = HashSet::new();
+    // A reference about whose commits no rule speaks (a tag, as a rule) adds none:
+    // what it reaches has to lie on one about which a rule does.
+    let is_any_unbound = plan
+        .changes
+        .iter()
+        .any(|change| change.group.is_empty() && change.update.old.is_some());
+    let elsewhere: Vec<ObjectId> = if is_any_unbound {
+        let there = before.commits.iter().map(|(_, commit)| *commit);
+        there.chain(arriving(&plan.changes)).collect()
+    } else {
+        Vec::new()
+    };
     for (at, change) in plan.changes.iter_mut().enumerate() {
         let (Some(_), Some(new)) = (change.update.old, change.new.commit) else {
             continue;
         };
         let mut hidden: Vec<ObjectId> = change.old.commit.into_iter().collect();
+        let is_unbound = change.group.is_empty();
         if hidden.is_empty() && side == Side::Client {
             // The old value was never fetched; what was fetched stands in for it.
             hidden.extend(before.commits.iter().map(|(_, commit)| *commit));
@@ -311,10 +327,13 @@ fn moved(
         let gained = graph.gained(&[new], &hidden, Care::Quick).map_err(failed)?;
         change.forward =
             change.old.commit == Some(new) || (change.old.commit.is_some() && gained.continues);
-        let gained = if cut_off.is_empty() {
+        let gained = if cut_off.is_empty() && !is_unbound {
             gained
         } else {
             hidden.extend_from_slice(cut_off);
+            if is_unbound {
+                hidden.extend_from_slice(&elsewhere);
+            }
             graph.gained(&[new], &hidden, Care::Quick).map_err(failed)?
         };
         let among: HashSet<ObjectId> = gained.commits.iter().copied().collect();
@@ -331,6 +350,15 @@ fn moved(
         }
     }
     Ok(())
+}
+
+/// The new commits of references about whose commits rules speak: they are judged
+/// there.
+fn arriving(changes: &[Change]) -> impl Iterator<Item = ObjectId> {
+    changes
+        .iter()
+        .filter(|change| !change.group.is_empty())
+        .filter_map(|change| change.new.commit)
 }
 
 /// What new references gain.
@@ -362,6 +390,9 @@ fn created(
             .flat_map(|(_, commits)| commits.iter().copied())
             .collect();
         hidden.extend_from_slice(cut_off);
+        if group.is_empty() {
+            hidden.extend(arriving(&plan.changes));
+        }
         hidden.sort_unstable();
         hidden.dedup();
         let tips: Vec<(usize, ObjectId)> = members

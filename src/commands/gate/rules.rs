@@ -1,8 +1,16 @@
 //! The policy, as the gate asks it: what was found in a push, put into the
 //! policy's words, and its answers back.
 //!
-//! Where it is read from, once for each push: `--policy FILE`, else
-//! `gitseal.policy`. Never from what is pushed.
+//! Where it is read from, once for each push, the first that there is:
+//!
+//! 1. `--policy FILE`;
+//! 2. `--trust-root REV`: the repository's own, each commit by that of its parent;
+//! 3. `gitseal.policy`;
+//! 4. `gitseal.trustRoot`.
+//!
+//! With the repository's own policy, what happens to references is judged by that
+//! of the branch that HEAD names, as it was before the push (of the trust root,
+//! while there is no such branch). Never by what is pushed.
 //!
 //! *Not decided here:* what is allowed (`policy/`).
 
@@ -21,19 +29,19 @@ use super::{
     plan::{Change, Group},
 };
 use crate::{
-    evidence::object::{CommitView, TagView},
+    evidence::object::TagView,
     host::{
-        git::{changes::Changed, push::Space},
+        git::{GitError, Repository, changes::Changed, push::Space},
         settings::Settings,
     },
     policy::{
-        Action, ChangedPath, Commit, Mode, OtherKind, OtherTag, Person, Policy, PolicyErrors,
-        Pusher, RefUpdate, Signature, Tag, UpdateKind,
+        Action, ChangedPath, Commit, CommitFacts, Mode, OtherKind, OtherTag, Person, Policy,
+        PolicyErrors, Pusher, RefUpdate, Signature, SignatureFacts, Tag, UpdateKind,
     },
 };
 
 /// The largest policy file, in bytes.
-const MAX_POLICY: u64 = 16 * 1024 * 1024;
+pub(super) const MAX_POLICY: u64 = 16 * 1024 * 1024;
 
 /// Variables in which servers say who pushes, the surest first: Gitea and
 /// Forgejo, GitLab, and whatever authenticated an HTTP request.
@@ -61,6 +69,17 @@ pub enum RulesError {
     /// Readable, and no policy.
     #[error("{0}")]
     Policy(#[from] PolicyErrors),
+    /// The trust root names no commit.
+    #[error("the trust root: {0}")]
+    Root(GitError),
+    /// The repository's own policy cannot be read.
+    #[error("the policy of {commit}: {why}")]
+    InTree {
+        /// Hex.
+        commit: String,
+        /// Why.
+        why: String,
+    },
 }
 
 impl RulesError {
@@ -70,21 +89,13 @@ impl RulesError {
                 "name one with --policy FILE or gitseal.policy; docs/policy.md says what it can hold",
             ),
             Self::Policy(_) => Some("gitseal policy check FILE says more"),
+            Self::InTree { .. } => {
+                Some("a trust root is a commit that has .gitseal/policy.toml in its tree")
+            }
+            Self::Root(_) => Some("name it by its full id; it must be in this repository"),
             Self::Unreadable { .. } => None,
         }
     }
-}
-
-/// A commit.
-pub struct CommitFacts<'a> {
-    /// What is thought of it.
-    pub judged: &'a Judged,
-    /// What it says, if it can be read.
-    pub view: Option<&'a CommitView>,
-    /// The paths that it changes.
-    pub paths: &'a [Changed],
-    /// Whether it lies on the line of first parents.
-    pub direct: bool,
 }
 
 /// A tag object.
@@ -120,7 +131,8 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn of(finding: crate::policy::Finding, of_tag: bool) -> Self {
+    /// Out of the policy's own.
+    pub fn of(finding: crate::policy::Finding, of_tag: bool) -> Self {
         Self {
             enforced: finding.refuses(),
             rule: finding.rule,
@@ -137,27 +149,111 @@ pub struct Rules {
     policy: Policy,
     source: String,
     pusher: Option<String>,
+    /// The trust root, where each commit is judged by the policy of its parent.
+    root: Option<ObjectId>,
 }
 
 impl Rules {
-    /// Reads it.
+    /// Reads it. `tip`: the commit of the protected branch before the push.
     ///
     /// # Errors
     /// Nobody named one, or it cannot be read or used.
-    pub fn read(settings: &Settings, options: &Options) -> Result<Self, RulesError> {
-        let path = options
-            .policy
-            .as_ref()
-            .or(settings.policy.value.as_ref())
-            .ok_or(RulesError::None)?;
-        let name = path.display().to_string();
-        Ok(Self {
-            policy: Policy::parse(&text(path)?, &name)?,
-            source: name,
+    pub fn read(
+        settings: &Settings,
+        options: &Options,
+        repository: &Repository,
+        tip: Option<ObjectId>,
+    ) -> Result<Self, RulesError> {
+        let file = |path: &PathBuf| -> Result<Self, RulesError> {
+            let name = path.display().to_string();
+            Ok(Self::of(Policy::parse(&text(path)?, &name)?, name, None))
+        };
+        let own = |root: &String| Self::in_tree(root, repository, tip);
+        match (
+            &options.policy,
+            &options.trust_root,
+            &settings.policy.value,
+            &settings.trust_root.value,
+        ) {
+            (Some(path), ..) => file(path),
+            (None, Some(root), ..) => own(root),
+            (None, None, Some(path), _) => file(path),
+            (None, None, None, Some(root)) => own(root),
+            (None, None, None, None) => Err(RulesError::None),
+        }
+    }
+
+    /// The repository's own, from `base` on: what a CI job uses if nothing is
+    /// named.
+    ///
+    /// # Errors
+    /// The base has no policy that can be used.
+    pub fn of_base(repository: &Repository, base: ObjectId) -> Result<Self, RulesError> {
+        Self::in_tree(&base.to_string(), repository, None).map(|rules| Self {
+            root: None,
+            ..rules
+        })
+    }
+
+    fn of(policy: Policy, source: String, root: Option<ObjectId>) -> Self {
+        Self {
+            policy,
+            source,
+            root,
             pusher: PUSHERS
                 .iter()
                 .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty())),
-        })
+        }
+    }
+
+    fn in_tree(
+        root: &str,
+        repository: &Repository,
+        tip: Option<ObjectId>,
+    ) -> Result<Self, RulesError> {
+        let root = repository.commit(root).map_err(RulesError::Root)?.id;
+        let root = ObjectId::from_hex(root.as_bytes()).map_err(|_| RulesError::None)?;
+        let commit = tip.unwrap_or(root);
+        let failed = |why: String| RulesError::InTree {
+            commit: commit.to_string(),
+            why,
+        };
+        let path: [&[u8]; 2] = [b".gitseal", b"policy.toml"];
+        let blob = repository
+            .file_at(commit, &path)
+            .map_err(|error| failed(error.to_string()))?
+            .ok_or_else(|| failed("there is no .gitseal/policy.toml in its tree".to_owned()))?;
+        let bytes = repository
+            .blob(blob, MAX_POLICY)
+            .map_err(|error| failed(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|_| failed("it is no UTF-8".to_owned()))?;
+        let id = commit.to_string();
+        let name = format!(".gitseal/policy.toml of {}", id.get(..12).unwrap_or(&id));
+        Ok(Self::of(Policy::parse(&text, &name)?, name, Some(root)))
+    }
+
+    /// The trust root, where each commit is judged by the policy of its parent.
+    pub fn root(&self) -> Option<ObjectId> {
+        self.root
+    }
+
+    /// Whether commits on this reference are counted.
+    pub fn has_thresholds(&self, reference: &[u8]) -> bool {
+        self.policy.has_thresholds(reference)
+    }
+
+    /// Holds all commits that a reference gains against the thresholds; each
+    /// finding with the commit's id.
+    pub fn set(&self, commits: &[FactsOf], reference: &[u8]) -> Vec<(String, Finding)> {
+        let views: Vec<Commit<'_>> = commits
+            .iter()
+            .map(|(facts, direct)| facts.view(*direct))
+            .collect();
+        self.policy
+            .judge_set(&views, reference)
+            .into_iter()
+            .map(|(id, finding)| (id, Finding::of(finding, false)))
+            .collect()
     }
 
     /// Where it is from.
@@ -358,42 +454,66 @@ impl Rules {
     }
 
     /// Judges a commit on its way to a reference.
-    pub fn commit(&self, facts: &CommitFacts<'_>, reference: &[u8]) -> Vec<Finding> {
-        let words = Words::of(facts.judged);
-        let paths: Vec<ChangedPath> = facts
-            .paths
+    pub fn commit(&self, facts: &FactsOf, reference: &[u8]) -> Vec<Finding> {
+        let (commit, direct) = facts;
+        self.policy
+            .judge_commit(&commit.view(*direct), reference)
+            .into_iter()
+            .map(|finding| Finding::of(finding, false))
+            .collect()
+    }
+}
+
+/// A commit, and whether it lies on the line of first parents.
+pub type FactsOf = (CommitFacts, bool);
+
+/// A commit in the policy's words.
+pub fn facts(judged: &Judged, paths: &[Changed]) -> CommitFacts {
+    let words = Words::of(judged);
+    let view = match &judged.facts {
+        Some(batch::Facts::Commit(view)) => Some(&**view),
+        _ => None,
+    };
+    let signature = match (view, words.signature(judged)) {
+        // What cannot be read is not good either, whatever it is signed with.
+        (None, Signature::Unsigned | Signature::Other(_)) => SignatureFacts::Bad {
+            code: "object-unreadable".to_owned(),
+            words: "the commit's headers are not those of a commit".to_owned(),
+        },
+        (
+            _,
+            Signature::Good {
+                identity,
+                claims,
+                signed_at,
+            },
+        ) => SignatureFacts::Good {
+            identity: identity.clone(),
+            claims: claims.clone(),
+            signed_at,
+        },
+        (_, Signature::Unsigned) => SignatureFacts::Unsigned,
+        (_, Signature::Other(kind)) => SignatureFacts::Other(kind),
+        (_, Signature::Bad { code, words }) => SignatureFacts::Bad {
+            code: code.to_owned(),
+            words: words.to_owned(),
+        },
+    };
+    CommitFacts {
+        id: judged.id.clone(),
+        parents: view.map(|view| view.parents.clone()).unwrap_or_default(),
+        signature,
+        author: view.map(|view| view.author.raw.clone()).unwrap_or_default(),
+        committer: view
+            .map(|view| view.committer.raw.clone())
+            .unwrap_or_default(),
+        paths: paths
             .iter()
             .map(|changed| ChangedPath {
                 path: changed.path.to_vec(),
                 own: changed.own,
             })
-            .collect();
-        let signature = words.signature(facts.judged);
-        let commit = Commit {
-            id: &facts.judged.id,
-            parents: facts.view.map_or(&[][..], |view| &view.parents),
-            // What cannot be read is not good either, whatever it is signed with.
-            signature: match (facts.view, signature) {
-                (None, Signature::Unsigned | Signature::Other(_)) => Signature::Bad {
-                    code: "object-unreadable",
-                    words: "the commit's headers are not those of a commit",
-                },
-                (_, signature) => signature,
-            },
-            author: facts
-                .view
-                .map_or_else(Person::default, |view| Person::of(&view.author)),
-            committer: facts
-                .view
-                .map_or_else(Person::default, |view| Person::of(&view.committer)),
-            paths: &paths,
-            direct: facts.direct,
-        };
-        self.policy
-            .judge_commit(&commit, reference)
-            .into_iter()
-            .map(|finding| Finding::of(finding, false))
-            .collect()
+            .collect(),
     }
 }
 

@@ -334,6 +334,74 @@ impl Repository {
             })
     }
 
+    /// The commit that HEAD leads to; none if there is none yet, or HEAD is broken.
+    #[must_use]
+    pub fn head_commit(&self) -> Option<gix::ObjectId> {
+        let id = self.inner.head_id().ok()?.detach();
+        self.tree_of(id).is_ok().then_some(id)
+    }
+
+    /// The ordinary file at this path in a commit's tree, if there is one.
+    ///
+    /// # Errors
+    /// A tree cannot be read, or what is there is no ordinary file.
+    pub fn file_at(
+        &self,
+        commit: gix::ObjectId,
+        path: &[&[u8]],
+    ) -> Result<Option<gix::ObjectId>, ChangeError> {
+        let mut tree = self.tree_of(commit)?;
+        let mut parts = path.iter().peekable();
+        while let Some(part) = parts.next() {
+            let raw = self.tree(Some(tree))?;
+            let list = self.entries(Some(tree), &raw)?;
+            let is_last = parts.peek().is_none();
+            let other = find(&list, part, is_last);
+            match find(&list, part, !is_last) {
+                None if other.is_some() => {
+                    return Err(ChangeError::Tree {
+                        id: tree.to_string(),
+                        at: 0,
+                        reason: "a folder and a file have changed places on the way to a file that is read",
+                    });
+                }
+                None => return Ok(None),
+                Some(entry) if is_last && entry.mode & 0o170_000 != 0o100_000 => {
+                    return Err(ChangeError::Tree {
+                        id: tree.to_string(),
+                        at: 0,
+                        reason: "what is to be read is a link or a submodule and no file",
+                    });
+                }
+                Some(entry) if is_last => return Ok(Some(entry.id)),
+                Some(entry) => tree = entry.id,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The bytes of a file, hashed again.
+    ///
+    /// # Errors
+    /// It is no file, cannot be read, or has more than `most` bytes.
+    pub fn blob(&self, id: gix::ObjectId, most: u64) -> Result<Vec<u8>, GitError> {
+        let header = self.header(id)?;
+        if header.kind() != gix::objs::Kind::Blob {
+            return Err(GitError::Kind {
+                name: id.to_string(),
+                found: header.kind().to_string(),
+                wanted: "file",
+            });
+        }
+        if header.size() > most {
+            return Err(GitError::TooLarge {
+                id: id.to_string(),
+                bytes: header.size(),
+            });
+        }
+        self.hashed(id, header.kind())
+    }
+
     /// The best common ancestors of two commits; none where the histories have
     /// nothing in common.
     ///

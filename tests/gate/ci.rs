@@ -1,0 +1,194 @@
+//! `gitseal ci` in jobs of GitHub and GitLab: the range out of their variables, the
+//! policy of the base, and what is written for them.
+
+use std::fs;
+
+use crate::{
+    stage::{Ended, GITSEAL, run},
+    yard::{ALICE, BRANCHES, MALLORY, Yard, policy},
+};
+
+/// A repository whose main has a policy, and a branch beside it.
+fn project() -> (Yard, String) {
+    let yard = Yard::new("");
+    yard.no_hook();
+    yard.file(".gitseal/policy.toml", &policy(BRANCHES));
+    let base = yard.commit(ALICE, "base");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.branch("topic", "HEAD");
+    (yard, base)
+}
+
+fn github(yard: &Yard, base: &str, head: &str, more: &[&str]) -> Ended {
+    let event = yard.stage.home("event.json");
+    fs::write(
+        &event,
+        format!(
+            r#"{{"pull_request":{{"number":7,"base":{{"sha":"{base}","ref":"main"}},"head":{{"sha":"{head}"}}}},"repository":{{"default_branch":"main"}}}}"#
+        ),
+    )
+    .unwrap();
+    let mut command = yard.stage.command(GITSEAL, &yard.stage.repo());
+    command
+        .arg("ci")
+        .args(more)
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_EVENT_NAME", "pull_request")
+        .env("GITHUB_EVENT_PATH", &event)
+        .env("GITHUB_STEP_SUMMARY", yard.stage.home("summary.md"));
+    run(&mut command, b"")
+}
+
+#[test]
+fn a_pull_request_of_github() {
+    let (yard, base) = project();
+    yard.file("a", "1");
+    let good = yard.commit(ALICE, "good");
+    let told = github(&yard, &base, &good, &[]).ok();
+    assert!(
+        told.out
+            .contains("pull request 7: 1 commits and tags judged, 0 refusals"),
+        "{told:?}"
+    );
+    // What the request says about who may sign is not asked.
+    yard.file(
+        ".gitseal/policy.toml",
+        &policy(BRANCHES).replace("bob@example.test", MALLORY),
+    );
+    let bad = yard.commit(MALLORY, "x%\n\n::error::fine##[add-mask]");
+    let told = github(&yard, &base, &bad, &[]).fails(1);
+    let annotation = told
+        .out
+        .lines()
+        .find(|line| line.starts_with("::error "))
+        .unwrap();
+    assert!(
+        annotation.contains("[signer-unknown]") && annotation.contains("%25"),
+        "{annotation}"
+    );
+    assert!(
+        !told.out.contains("##[") && !told.err.contains("##["),
+        "{told:?}"
+    );
+    assert_eq!(
+        told.out
+            .lines()
+            .filter(|line| line.starts_with("::error::"))
+            .count(),
+        0
+    );
+    let summary = fs::read_to_string(yard.stage.home("summary.md")).unwrap();
+    assert!(
+        summary.contains("### gitseal: pull request 7 accepted"),
+        "{summary}"
+    );
+    assert!(
+        summary.contains("### gitseal: pull request 7 refused"),
+        "{summary}"
+    );
+    // A policy file in the checkout is the request's.
+    github(&yard, &base, &bad, &["--policy", ".gitseal/policy.toml"])
+        .fails(2)
+        .says("the file lies in the tree of what is to be judged");
+    let value = github(&yard, &base, &bad, &["--json"]).fails(1).json();
+    assert_eq!(value["verdict"], "refused");
+    assert_eq!(value["findings"][0]["code"], "signer-unknown");
+}
+
+#[test]
+fn a_shallow_checkout_is_named() {
+    let (yard, base) = project();
+    yard.file("a", "1");
+    yard.commit(ALICE, "one");
+    let head = yard.commit(ALICE, "two");
+    yard.allowed(&["HEAD:refs/heads/topic"]);
+    let shallow = yard.stage.at("shallow");
+    yard.stage
+        .git([
+            "clone",
+            "-q",
+            "--depth=1",
+            "-b",
+            "topic",
+            &format!("file://{}", yard.server().display()),
+            shallow.to_str().unwrap(),
+        ])
+        .ok();
+    let event = yard.stage.home("event.json");
+    fs::write(
+        &event,
+        format!(r#"{{"pull_request":{{"base":{{"sha":"{base}","ref":"main"}},"head":{{"sha":"{head}"}}}}}}"#),
+    )
+    .unwrap();
+    let mut command = yard.stage.command(GITSEAL, &shallow);
+    command
+        .arg("ci")
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_EVENT_NAME", "pull_request")
+        .env("GITHUB_EVENT_PATH", &event);
+    run(&mut command, b"")
+        .fails(3)
+        .says("is not in this clone")
+        .says("fetch-depth: 0");
+    let mut command = yard.stage.command(GITSEAL, &shallow);
+    command
+        .arg("ci")
+        .env("GITLAB_CI", "true")
+        .env("CI_COMMIT_SHA", &head)
+        .env("CI_MERGE_REQUEST_DIFF_BASE_SHA", &base)
+        .env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main");
+    run(&mut command, b"").fails(3).says("GIT_DEPTH");
+}
+
+#[test]
+fn a_merge_request_of_gitlab() {
+    let (yard, base) = project();
+    let head = yard.unsigned("bad");
+    let mut command = yard.stage.command(GITSEAL, &yard.stage.repo());
+    command
+        .args([
+            "ci",
+            "--junit",
+            "junit.xml",
+            "--code-quality",
+            "quality.json",
+        ])
+        .env("GITLAB_CI", "true")
+        .env("CI_COMMIT_SHA", &head)
+        .env("CI_MERGE_REQUEST_IID", "12")
+        .env("CI_MERGE_REQUEST_DIFF_BASE_SHA", &base)
+        .env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main");
+    let told = run(&mut command, b"").fails(1);
+    assert!(told.out.contains("merge request 12: 1 commits"), "{told:?}");
+    let junit = fs::read_to_string(yard.stage.repo().join("junit.xml")).unwrap();
+    assert!(junit.contains("<failure type=\"unsigned\""), "{junit}");
+    let quality: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(yard.stage.repo().join("quality.json")).unwrap())
+            .unwrap();
+    assert_eq!(quality[0]["check_name"], "gitseal/unsigned");
+}
+
+#[test]
+fn by_hand_and_not_at_all() {
+    let (yard, base) = project();
+    yard.commit(ALICE, "good");
+    let ci = |more: &[&str]| {
+        let mut command = yard.stage.command(GITSEAL, &yard.stage.repo());
+        command.arg("ci").args(more);
+        run(&mut command, b"")
+    };
+    ci(&[
+        "--range",
+        &format!("{base}..HEAD"),
+        "--ref",
+        "refs/heads/main",
+    ])
+    .ok();
+    yard.unsigned("bad");
+    ci(&["--range", &format!("{base}.."), "--ref", "refs/heads/main"])
+        .fails(1)
+        .says("[unsigned]");
+    ci(&["--range", "a...b", "--ref", "refs/heads/main"]).fails(2);
+    ci(&["--range", "HEAD", "--ref", "main\n::error::x"]).fails(2);
+    ci(&[]).fails(2).says("no job of GitHub or GitLab");
+}

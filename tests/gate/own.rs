@@ -1,0 +1,161 @@
+//! The policy in the repository: each commit is judged by that of its parent, from
+//! the trust root that the server names.
+
+use crate::{
+    stage::GITSEAL,
+    yard::{ALICE, BOB, MALLORY, Yard, policy},
+};
+
+const PATH: &str = ".gitseal/policy.toml";
+
+const RULES: &str = r#"
+[[rules]]
+name = "branches"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+merge = ["alice", "bob"]
+policy = ["alice"]
+create = ["anyone"]
+update = ["anyone"]
+rewrite = ["nobody"]
+
+[[rules]]
+name = "tags"
+refs = ["refs/tags/**"]
+tag = ["alice", "bob"]
+create = ["anyone"]
+"#;
+
+/// A server that trusts the first commit, which brings the policy.
+fn yard() -> Yard {
+    let yard = Yard::new("");
+    yard.file(PATH, &policy(RULES));
+    let root = yard.commit(ALICE, "root");
+    yard.script(
+        "pre-receive",
+        &format!("exec {GITSEAL} pre-receive --trust-root {root}"),
+    );
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard
+}
+
+#[test]
+fn each_commit_by_the_policy_of_its_parent() {
+    let yard = yard();
+    yard.file("a", "1");
+    yard.commit(BOB, "work");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.commit(MALLORY, "not a signer");
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["mallory@example.test", "[signer-unknown]"],
+    );
+    yard.stage.git(["reset", "-q", "--hard", "HEAD~1"]).ok();
+    // Bob may not change the policy.
+    yard.file(
+        PATH,
+        &policy(RULES).replace("policy = [\"alice\"]", "policy = [\"bob\"]"),
+    );
+    yard.commit(BOB, "more power to me");
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["bob (bob@example.test) may not change the policy"],
+    );
+    yard.stage.git(["reset", "-q", "--hard", "HEAD~1"]).ok();
+    // Nor does a policy judge the commit that brings it.
+    yard.file(
+        PATH,
+        &policy(RULES).replace("bob@example.test", "mallory@example.test"),
+    );
+    yard.commit(MALLORY, "a policy that allows me");
+    yard.refused(&["HEAD:refs/heads/main"], &["[signer-unknown]"]);
+    yard.stage.git(["reset", "-q", "--hard", "HEAD~1"]).ok();
+    // Alice may; from then on the new one counts, also within one push.
+    yard.file(
+        PATH,
+        &policy(RULES).replace("bob@example.test", "carol@example.test"),
+    );
+    yard.commit(ALICE, "carol for bob");
+    yard.commit("carol@example.test", "by carol");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.commit(BOB, "bob is gone");
+    yard.refused(&["HEAD:refs/heads/main"], &["[signer-unknown]"]);
+}
+
+#[test]
+fn merges_branches_and_tags() {
+    let yard = yard();
+    yard.file("a", "1");
+    yard.commit(ALICE, "on main");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.stage.git(["branch", "-f", "now"]).ok();
+    // A branch from further back, merged.
+    yard.branch("topic", "HEAD~1");
+    yard.file("b", "1");
+    yard.commit(BOB, "on the side");
+    yard.allowed(&["HEAD:refs/heads/topic"]);
+    yard.branch("merged", "now");
+    yard.merge(ALICE, "topic", "merge");
+    yard.tag(ALICE, "v1", "v1");
+    yard.allowed(&["HEAD:refs/heads/main", "refs/tags/v1"]);
+    yard.allowed(&["HEAD:refs/heads/release"]);
+    // A hostile branch with its own beginning and its own policy.
+    yard.stage
+        .git(["checkout", "-q", "--orphan", "hostile"])
+        .ok();
+    yard.file(
+        PATH,
+        &policy(RULES).replace("alice@example.test", "mallory@example.test"),
+    );
+    yard.commit(MALLORY, "mine");
+    yard.refused(&["HEAD:refs/heads/hostile"], &["[not-descended]"]);
+    yard.branch("evil", "merged");
+    yard.stage
+        .git([
+            "merge",
+            "-q",
+            "--no-ff",
+            "--no-gpg-sign",
+            "--allow-unrelated-histories",
+            "-s",
+            "ours",
+            "-m",
+            "merge",
+            "hostile",
+        ])
+        .ok();
+    yard.sign_head(BOB);
+    yard.refused(&["HEAD:refs/heads/main"], &["[parent-not-authenticated]"]);
+    // A tag of what is on no branch.
+    yard.branch("loose", "merged");
+    yard.unsigned("loose");
+    yard.tag(ALICE, "v2", "v2");
+    yard.refused(&["refs/tags/v2"], &["refs/tags/v2: commit"]);
+}
+
+#[test]
+fn a_trust_root_that_is_none() {
+    let yard = yard();
+    yard.script(
+        "pre-receive",
+        &format!("exec {GITSEAL} pre-receive --trust-root {}", "7".repeat(40)),
+    );
+    yard.commit(ALICE, "next");
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["the trust root: ", "there is no verdict"],
+    );
+    let no_policy = Yard::new("");
+    let root = no_policy.commit(ALICE, "without a policy");
+    no_policy.script(
+        "pre-receive",
+        &format!("exec {GITSEAL} pre-receive --trust-root {root}"),
+    );
+    no_policy.refused(
+        &["HEAD:refs/heads/main"],
+        &[
+            "there is no .gitseal/policy.toml in its tree",
+            "there is no verdict",
+        ],
+    );
+}
