@@ -7,7 +7,7 @@ use gitseal::{
     commands::{
         DONE, USAGE, audit,
         cli::{Cli, Command},
-        complete, explain, gate, setup, show, sign, verify, version,
+        complete, doctor, explain, gate, setup, show, sign, verify, version,
     },
     host::{
         gnupg::{self, Request},
@@ -82,6 +82,7 @@ fn dispatch(parsed: Result<Cli, clap::Error>) -> u8 {
         Command::Audit(arguments) => audit::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Show(arguments) => show::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Setup(arguments) => setup::run(arguments),
         Command::PreReceive(arguments) => gate::pre_receive(arguments),
         Command::Update(arguments) => gate::update(arguments),

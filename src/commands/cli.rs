@@ -68,6 +68,9 @@ pub enum Command {
     /// Judge the commits of a pull or merge request in a CI job
     #[command(after_help = super::gate::CI_EXAMPLES)]
     Ci(super::gate::Ci),
+    /// Find what will make signing or verifying fail, and how to mend it
+    #[command(after_help = super::doctor::EXAMPLES)]
+    Doctor(super::doctor::Doctor),
     /// Print the version and the settings in effect
     Version(Version),
     /// Print a completion script for a shell

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod batch;
 pub mod cli;
 pub mod complete;
+pub mod doctor;
 pub mod explain;
 pub mod gate;
 pub mod lookup;

@@ -380,6 +380,30 @@ pub fn run(arguments: &Setup) -> u8 {
     }
 }
 
+/// Lets git use this program, and changes nothing else: what `doctor --fix`
+/// does by itself.
+///
+/// # Errors
+/// See [`SetupError`].
+pub fn mend() -> Result<(), SetupError> {
+    let arguments = Setup {
+        local: false,
+        global: true,
+        system: false,
+        dry_run: false,
+        undo: false,
+        yes: true,
+        json: false,
+        set: Vec::new(),
+        program: None,
+        verify_only: true,
+        source: Source::default(),
+    };
+    let plan = plan(&arguments)?;
+    plan.file.check_writable()?;
+    plan.carry_out()
+}
+
 fn story(arguments: &Setup) -> Result<u8, SetupError> {
     let plan = plan(arguments)?;
     let nothing = plan.rows.is_empty() && plan.content.as_deref() == plan.file.content.as_deref();

@@ -37,7 +37,7 @@ use crate::{
 pub const MAX_SIGNATURE: usize = 256 << 10;
 
 /// Where the organisation's profile is from, and who vouches for it.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "An organisation's profile (docs/profile.md)")]
 pub struct Source {
     /// The profile: a file, or an https address; its signature is beside it, with .sig at the end

@@ -371,6 +371,19 @@ pub fn config_directory() -> Result<PathBuf, PlaceError> {
         .ok_or(PlaceError::NoHome)
 }
 
+/// The user's directory for what can be had again.
+///
+/// # Errors
+/// The user has no home.
+pub fn cache_directory() -> Result<PathBuf, PlaceError> {
+    if cfg!(unix) && env::var_os("HOME").is_none_or(|home| home.is_empty()) {
+        return Err(PlaceError::NoHome);
+    }
+    directories::ProjectDirs::from("", "", "gitseal")
+        .map(|directories| directories.cache_dir().to_owned())
+        .ok_or(PlaceError::NoHome)
+}
+
 /// Reads the record, if there is one.
 ///
 /// # Errors
