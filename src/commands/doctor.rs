@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::{DONE, REFUSED, setup, verify::Obstacle};
 use crate::{
-    evidence::checkpoint::UnixTime,
+    evidence::UnixTime,
     host::{
         git::Workspace,
         git_program::{self, Listed},

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Findings, Level, Patient, Repair};
+use super::{Findings, Patient, Repair};
 use crate::host::{
     config_file::place,
     profile::nearest,
@@ -275,61 +275,84 @@ pub(super) fn cache(settings: &Settings, findings: &mut Findings) {
     socket_is_safe(&socket, findings);
 }
 
-/// The socket that is used when none is named.
+#[cfg(unix)]
 fn default_socket() -> Option<PathBuf> {
-    variable("XDG_RUNTIME_DIR")
-        .map(|directory| Path::new(&directory).join("gitseal").join("cache.sock"))
-        .or_else(|| {
-            place::cache_directory()
-                .ok()
-                .map(|directory| directory.join("cache.sock"))
-        })
+    gitseal_credential_cache::place::default_socket().ok()
 }
 
+#[cfg(not(unix))]
+fn default_socket() -> Option<PathBuf> {
+    place::cache_directory()
+        .ok()
+        .map(|directory| directory.join("cache.sock"))
+}
+
+/// Asks as a signature would, with the same checks of the place.
 #[cfg(unix)]
 fn socket_is_safe(socket: &Path, findings: &mut Findings) {
-    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+    use gitseal_credential_cache::{
+        client::{ClientError, Connection, Limits},
+        place::private,
+    };
 
-    let me = own_uid();
-    if let Some(directory) = socket.parent()
-        && let Ok(facts) = fs::symlink_metadata(directory)
+    let directory = socket.parent().unwrap_or(Path::new("/"));
+    if let Ok(facts) = fs::symlink_metadata(directory)
+        && let Err(error) = private(directory, &facts)
     {
-        let shown = directory.display();
-        if facts.is_dir() && me == Some(facts.uid()) && facts.mode() & 0o077 != 0 {
-            findings
-                .problem(
-                    "cache-directory",
-                    format!("others may look into {shown}, where the credential cache's socket is: it is not used"),
-                )
-                .fix(format!("chmod 700 {shown}"))
+        let finding = findings.problem(
+            "cache-directory",
+            format!("the directory of the credential cache's socket is not safe: {error}"),
+        );
+        if facts.is_dir() {
+            finding
+                .fix(format!("chmod 700 {}", directory.display()))
                 .repair(Repair::Close(directory.to_owned()));
-            return;
+        } else {
+            finding.fix("git config --global gitseal.credentialCache auto");
         }
-        if !facts.is_dir() || me.is_some_and(|me| me != facts.uid()) {
-            findings
-                .problem(
-                    "cache-directory",
-                    format!("{shown}, where the credential cache's socket is, is not your own directory: it is not used"),
-                )
-                .fix("git config --global gitseal.credentialCache auto");
-            return;
-        }
+        return;
     }
-    match fs::symlink_metadata(socket) {
-        Err(_) => findings.ok(
-            "cache",
-            "no credential cache runs; it is started when it is needed",
-        ),
-        Ok(facts) if !facts.file_type().is_socket() => {
-            findings
-                .add(
-                    "cache",
-                    Level::Problem,
-                    format!("{} is no socket", socket.display()),
-                )
-                .fix(format!("rm {}", socket.display()));
+    let mut connection = match Connection::open(socket, Limits::default()) {
+        Ok(connection) => connection,
+        Err(ClientError::Absent(_)) => {
+            findings.ok(
+                "cache",
+                "no credential cache runs; it is started when it is needed",
+            );
+            return;
         }
-        Ok(_) => answers(socket, findings),
+        Err(error @ ClientError::Gitsign(_)) => {
+            findings
+                .warning("cache-gitsign", error.to_string())
+                .fix("unset GITSIGN_CREDENTIAL_CACHE, or git config --global gitseal.credentialCache auto: a cache of its own is started");
+            return;
+        }
+        Err(error @ (ClientError::Unsafe(_) | ClientError::Stranger(_))) => {
+            findings
+                .problem("cache-unsafe", error.to_string())
+                .fix(format!("rm {}", socket.display()));
+            return;
+        }
+        Err(error) => {
+            findings
+                .warning("cache", error.to_string())
+                .fix("gitseal logout, and end the process that listens there");
+            return;
+        }
+    };
+    match connection.status() {
+        Ok(entries) => findings.ok(
+            "cache",
+            format!(
+                "the credential cache runs and holds {}",
+                super::counted(entries.len(), "login")
+            ),
+        ),
+        Err(error) => {
+            findings
+                .warning("cache", error.to_string())
+                .fix("gitseal logout, and end the process that listens there");
+        }
     }
 }
 
@@ -339,19 +362,4 @@ fn socket_is_safe(socket: &Path, findings: &mut Findings) {
         "cache",
         format!("the credential cache's socket is {}", socket.display()),
     );
-}
-
-/// Whether somebody listens there.
-#[cfg(unix)]
-fn answers(socket: &Path, findings: &mut Findings) {
-    match std::os::unix::net::UnixStream::connect(socket) {
-        Ok(_) => findings.ok("cache", "the credential cache runs"),
-        Err(error) => {
-            findings
-                .note(
-                    "cache",
-                    format!("{} is there and nobody answers ({error}); the next signature starts the cache anew", socket.display()),
-                );
-        }
-    }
 }

@@ -3,7 +3,7 @@
 use super::Findings;
 use crate::{
     evidence::{
-        checkpoint::UnixTime,
+        UnixTime,
         trust::{TrustedRoot, Window, host_of},
         verify::rfc3339,
     },
