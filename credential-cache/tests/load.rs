@@ -1,0 +1,121 @@
+//! What a daemon costs, by hand:
+//!
+//! ```text
+//! cargo test --release -p gitseal-credential-cache --test load -- --ignored --nocapture
+//! ```
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod daemon;
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use daemon::*;
+
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+fn resident(pid: u32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let of = |name| {
+        status
+            .lines()
+            .find(|l: &&str| l.starts_with(name))
+            .unwrap_or("")
+            .to_owned()
+    };
+    format!("{} / {} / {}", of("VmRSS"), of("VmHWM"), of("VmLck"))
+}
+
+#[test]
+#[ignore = "measures; run by hand with --release"]
+fn what_a_daemon_costs() {
+    // From the start of the process to the first greeting, the median of 51.
+    let directory = private_directory();
+    let mut starts: Vec<Duration> = (0..51)
+        .map(|number| {
+            let socket = directory.path().join(format!("s{number}"));
+            let begun = Instant::now();
+            let mut child = Command::new(PROGRAM)
+                .arg("--socket")
+                .arg(&socket)
+                .stdin(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            while UnixStream::connect(&socket).is_err() {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            let took = begun.elapsed();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            took
+        })
+        .collect();
+    starts.sort();
+    println!("start: median {:?}, best {:?}", starts[25], starts[0]);
+
+    let daemon = Daemon::start_with(&[], |command| {
+        command.stderr(Stdio::null());
+    });
+    let (key, _) = credential(&mut daemon.connect(), &scope("a"), 3600);
+    let pid = daemon.pid();
+    println!("with one key: {}", resident(pid));
+
+    let mut connection = daemon.connect();
+    let rounds = 20_000u64;
+    let (begun, before) = (Instant::now(), ticks(pid));
+    for number in 0..rounds {
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&number.to_be_bytes());
+        connection.sign(key, digest).unwrap();
+    }
+    let (took, busy) = (begun.elapsed(), ticks(pid) - before);
+    println!(
+        "one client: {:.0} signatures/s by the clock, {:.0} in a second of the daemon's processor time",
+        rounds as f64 / took.as_secs_f64(),
+        rounds as f64 / (busy as f64 / 100.0)
+    );
+
+    let (begun, before) = (Instant::now(), ticks(pid));
+    std::thread::scope(|threads| {
+        for _ in 0..8 {
+            threads.spawn(|| {
+                let mut connection = daemon.connect();
+                for _ in 0..rounds / 8 {
+                    connection.sign(key, [1; 32]).unwrap();
+                }
+            });
+        }
+    });
+    let (took, busy) = (begun.elapsed(), ticks(pid) - before);
+    println!(
+        "eight clients: {:.0} signatures/s by the clock, {:.0} in a second of the daemon's processor time",
+        rounds as f64 / took.as_secs_f64(),
+        rounds as f64 / (busy as f64 / 100.0)
+    );
+
+    let mut connects: Vec<Duration> = (0..200)
+        .map(|_| {
+            let begun = Instant::now();
+            let mut connection = daemon.connect();
+            connection.find(&scope("a"), 20).unwrap().unwrap();
+            connection.sign(key, [1; 32]).unwrap();
+            begun.elapsed()
+        })
+        .collect();
+    connects.sort();
+    println!("connect, find, sign: median {:?}", connects[100]);
+    println!("after it: {}", resident(pid));
+}
