@@ -110,7 +110,13 @@ fn the_parsers_accept_their_seeds() {
         trust::TrustedRoot,
     };
     type Accepts = fn(&[u8]) -> bool;
-    let parsers: [(&str, Accepts); 8] = [
+    let parsers: [(&str, Accepts); 9] = [
+        ("frame", |d| {
+            use gitseal_credential_cache::protocol::{Request, Response, read_frame};
+            read_frame(&mut &*d).is_ok_and(|payload| {
+                Request::parse(&payload).is_ok() || Response::parse(&payload).is_ok()
+            })
+        }),
         ("armor", |d| armor::decode(d).is_ok()),
         ("certificate", |d| Certificate::from_der(d).is_ok()),
         ("checkpoint", |d| {

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -420,15 +420,7 @@ impl Connection {
 pub fn start(program: &Path, socket: &Path, wait: Duration) -> Result<(), ClientError> {
     place::split(socket).map_err(ClientError::Unsafe)?;
     let deadline = Deadline::after(wait);
-    let mut child = Command::new(program)
-        .arg("--detach")
-        .arg("--socket")
-        .arg(socket)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .current_dir("/")
-        .spawn()?;
+    let mut child = spawn(program, socket)?;
     // Reaps it if it ends while this process lives.
     let mut ended = None;
     loop {
@@ -461,6 +453,36 @@ pub fn start(program: &Path, socket: &Path, wait: Duration) -> Result<(), Client
         }
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Nothing of this process goes along: no environment (it may hold a token), no
+/// standard stream, and no other descriptor that a caller of this program waits
+/// on to be closed. The shell closes those, which safe code cannot.
+fn spawn(program: &Path, socket: &Path) -> Result<Child, ClientError> {
+    std::fs::metadata(program)?;
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(CLOSED).arg(program);
+    let spawned = detached(&mut command, socket).spawn();
+    match spawned {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(detached(&mut Command::new(program), socket).spawn()?)
+        }
+        spawned => Ok(spawned?),
+    }
+}
+
+/// Becomes the program, without the descriptors that POSIX lets a shell name.
+const CLOSED: &str = r#"exec "$0" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-"#;
+
+fn detached<'a>(command: &'a mut Command, socket: &Path) -> &'a mut Command {
+    command
+        .args(["--detach", "--socket"])
+        .arg(socket)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .current_dir("/")
 }
 
 /// The exit status of a daemon that finds another one serving.

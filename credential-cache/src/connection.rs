@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendFlags, recvmsg, send, sendmsg, sockopt,
+    SendFlags, getsockname, recvmsg, send, sendmsg,
 };
 use zeroize::{Zeroize, Zeroizing};
 
@@ -27,6 +27,18 @@ pub const IDLE: Duration = Duration::from_secs(30);
 
 /// How long a frame may take, in either direction, and the first one to come.
 pub const FRAME: Duration = Duration::from_secs(5);
+
+/// Without waiting, and without SIGPIPE (which a Rust program ignores anyway).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const SENDING: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const SENDING: SendFlags = SendFlags::DONTWAIT;
+
+/// Without waiting; no program that is started inherits what comes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const RECEIVING: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags::CMSG_CLOEXEC);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const RECEIVING: RecvFlags = RecvFlags::DONTWAIT;
 
 /// What a connection is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,11 +215,7 @@ impl Connection {
     /// Goes on sending. False: the connection is of no more use.
     pub fn write(&mut self, now: Now) -> bool {
         while let Some(rest) = self.output.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match send(
-                &self.socket,
-                rest,
-                SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL),
-            ) {
+            match send(&self.socket, rest, SENDING) {
                 Ok(count) => self.sent = self.sent.saturating_add(count),
                 Err(rustix::io::Errno::AGAIN) => return true,
                 Err(rustix::io::Errno::INTR) => {}
@@ -278,8 +286,7 @@ fn receive(socket: &UnixStream, into: &mut [u8]) -> io::Result<(usize, Option<Ow
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut parts = [IoSliceMut::new(into)];
-    let flags = RecvFlags::DONTWAIT.union(RecvFlags::CMSG_CLOEXEC);
-    let received = recvmsg(socket, &mut parts, &mut control, flags)?;
+    let received = recvmsg(socket, &mut parts, &mut control, RECEIVING)?;
     let mut descriptor = None;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {
@@ -304,12 +311,11 @@ pub(crate) fn send_with(
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(rustix::net::SendAncillaryMessage::ScmRights(&descriptors));
-    let flags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
     Ok(sendmsg(
         socket,
         &[IoSlice::new(frame)],
         &mut control,
-        flags,
+        SENDING,
     )?)
 }
 
@@ -319,11 +325,10 @@ pub(crate) fn send_with(
 /// # Errors
 /// What the system says; `InvalidInput` if it is no local socket.
 pub fn hand_over(token: &str, into: &OwnedFd) -> io::Result<()> {
-    if sockopt::socket_domain(into)? != AddressFamily::UNIX {
+    if getsockname(into)?.address_family() != AddressFamily::UNIX {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let flags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
-    let sent = send(into, token.as_bytes(), flags)?;
+    let sent = send(into, token.as_bytes(), SENDING)?;
     if sent == token.len() {
         Ok(())
     } else {

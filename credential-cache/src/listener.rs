@@ -163,7 +163,6 @@ impl Drop for Listener {
 }
 
 fn passed_socket() -> Result<UnixListener, ListenError> {
-    use rustix::net::{AddressFamily, SocketType, sockopt};
     let number = |name| {
         std::env::var(name)
             .ok()
@@ -176,14 +175,6 @@ fn passed_socket() -> Result<UnixListener, ListenError> {
         return Err(ListenError::NotPassed("LISTEN_FDS is not 1"));
     }
     let given = descriptor_three()?;
-    let stream = sockopt::socket_domain(&given).ok() == Some(AddressFamily::UNIX)
-        && sockopt::socket_type(&given).ok() == Some(SocketType::STREAM)
-        && sockopt::socket_acceptconn(&given).unwrap_or(false);
-    if !stream {
-        return Err(ListenError::NotPassed(
-            "descriptor 3 is not a listening local stream socket",
-        ));
-    }
     Ok(UnixListener::from(given))
 }
 
@@ -191,10 +182,17 @@ fn passed_socket() -> Result<UnixListener, ListenError> {
 /// (pidfd_getfd(2), Linux 5.6): taking it by its number alone is not safe code.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn descriptor_three() -> Result<OwnedFd, ListenError> {
+    use rustix::net::{AddressFamily, SocketType, sockopt};
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
     let failed = |error: rustix::io::Errno| ListenError::Io("descriptor 3", error.into());
     let this = pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed)?;
-    pidfd_getfd(this, 3, PidfdGetfdFlags::empty()).map_err(failed)
+    let given = pidfd_getfd(this, 3, PidfdGetfdFlags::empty()).map_err(failed)?;
+    let right = sockopt::socket_domain(&given).ok() == Some(AddressFamily::UNIX)
+        && sockopt::socket_type(&given).ok() == Some(SocketType::STREAM)
+        && sockopt::socket_acceptconn(&given).unwrap_or(false);
+    right.then_some(given).ok_or(ListenError::NotPassed(
+        "descriptor 3 is not a listening local stream socket",
+    ))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -467,14 +467,15 @@ impl Server {
         digest: [u8; 32],
         now: Now,
     ) -> Option<Response> {
-        let leads = self.store.leads(id);
+        // Its own proof of possession nobody is asked about.
+        let unproved = self.store.is_led(&key);
         let scope = match self.store.may_sign(id, &key, now) {
             Ok(scope) => scope,
             Err(refusal) => return Some(Response::Refused(refusal)),
         };
         let connection = self.connections.get_mut(&id)?;
         if let Some(confirm) = &mut self.options.confirm
-            && !leads
+            && !unproved
         {
             let question = Question {
                 connection: id,

@@ -107,6 +107,11 @@ impl Store {
         self.keys.iter().any(|key| key.led_by(connection))
     }
 
+    /// Whether this key has no certificate yet.
+    pub fn is_led(&self, id: &KeyId) -> bool {
+        self.keys.iter().any(|key| key.id == *id && key.led())
+    }
+
     /// Forgets what has ended, and answers those who have waited long enough.
     pub fn expire(&mut self, now: Now) {
         let mut ended = Vec::new();

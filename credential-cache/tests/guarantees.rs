@@ -483,6 +483,64 @@ fn d10_no_secret_in_arguments_environment_log_or_debug() {
 }
 
 #[test]
+fn d10_a_daemon_that_is_started_inherits_nothing() {
+    // Not the token in the environment, and not the pipe that somebody waits on.
+    // The starter is this program again, so that it has both.
+    let directory = private_directory();
+    let socket = directory.path().join("s");
+    let line = "exec 3>&1; exec \"$0\" --exact d10_helper --nocapture";
+    let begun = Instant::now();
+    let output = Command::new("sh")
+        .args(["-c", line])
+        .arg(std::env::current_exe().unwrap())
+        .env("GITSEAL_TEST_START", &socket)
+        .env("SIGSTORE_ID_TOKEN", "secret-token-of-alice")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    // The pipe has ended though the daemon lives.
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    let mut connection = Connection::open(&socket, LIMITS).unwrap();
+    let pid = connection.daemon().pid;
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    for variable in environment
+        .split(|byte| *byte == 0)
+        .filter(|v| !v.is_empty())
+    {
+        // What a shell adds of its own.
+        let name = variable.split(|byte| *byte == b'=').next().unwrap();
+        let name = String::from_utf8_lossy(name).into_owned();
+        assert!(
+            ["PWD", "OLDPWD", "SHLVL", "_"].contains(&name.as_str()),
+            "{name}"
+        );
+    }
+    if let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) {
+        for entry in entries.flatten() {
+            let target = fs::read_link(entry.path()).unwrap_or_default();
+            assert!(!target.to_string_lossy().starts_with("pipe:"), "{target:?}");
+        }
+    }
+    assert_eq!(
+        fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_else(|_| "/".into()),
+        std::path::Path::new("/")
+    );
+    connection.stop().unwrap();
+}
+
+/// Not a test of its own: the starter in the one above.
+#[test]
+fn d10_helper() {
+    if let Some(socket) = std::env::var_os("GITSEAL_TEST_START") {
+        client::start(PROGRAM.as_ref(), socket.as_ref(), Duration::from_secs(15)).unwrap();
+    }
+}
+
+#[test]
 fn a_stopped_daemon_costs_its_time_limit() {
     // SIGSTOP: it accepts (the system does), and says nothing.
     let daemon = Daemon::start(&[]);

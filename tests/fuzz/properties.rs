@@ -36,12 +36,13 @@ use crate::seeds;
 pub type Property = fn(&[u8]);
 
 /// Every target: its name and its property.
-pub const ALL: [(&str, Property); 12] = [
+pub const ALL: [(&str, Property); 13] = [
     ("armor", armor),
     ("certificate", certificate),
     ("checkpoint", checkpoint),
     ("cms", cms),
     ("entry", entry),
+    ("frame", frame),
     ("hook", hook),
     ("object", object),
     ("signature", signature),
@@ -240,6 +241,39 @@ pub fn entry(data: &[u8]) {
     if let Ok(again) = LogEntry::from_protobuf(&bare) {
         assert_eq!(again.to_protobuf(true), bare);
         assert_eq!(again.body, None);
+    }
+}
+
+/// A stream of frames of the credential cache: each whole frame is what framing
+/// its payload gives, and an accepted message prints back identically. No
+/// payload is both a request and a response.
+pub fn frame(data: &[u8]) {
+    use gitseal_credential_cache::protocol::{
+        MAX_FRAME, Request, Response, read_frame, write_frame,
+    };
+    let mut rest = data;
+    loop {
+        let before = rest;
+        let Ok(payload) = read_frame(&mut rest) else {
+            return;
+        };
+        assert!((2..=MAX_FRAME).contains(&payload.len()));
+        let mut framed = Vec::new();
+        write_frame(&mut framed, &payload).expect("it was framed");
+        assert_eq!(framed, before[..before.len() - rest.len()]);
+        let (request, response) = (Request::parse(&payload), Response::parse(&payload));
+        assert!(request.is_err() || response.is_err());
+        if let Ok(request) = request {
+            assert_eq!(*request.print().expect("it was read"), payload);
+            if let Request::KeepToken { token, .. } = &request
+                && token.0.len() > 10
+            {
+                assert!(!format!("{request:?}").contains(token.0.as_str()));
+            }
+        }
+        if let Ok(response) = response {
+            assert_eq!(*response.print().expect("it was read"), payload);
+        }
     }
 }
 

@@ -52,6 +52,62 @@ pub fn objects() -> Vec<(String, u8, Vec<u8>)> {
     found
 }
 
+/// Every message of the credential cache, written by hand, each in a frame and
+/// all of them in one stream.
+fn frames() -> Vec<Vec<u8>> {
+    let bytes = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes(), bytes].concat();
+    let scope = [
+        "https://issuer.example",
+        "sigstore",
+        "",
+        "https://fulcio.example",
+        "00ff",
+        "alice@example.test",
+    ]
+    .map(|text| bytes(text.as_bytes()))
+    .concat();
+    let number = |number: u32| number.to_be_bytes().to_vec();
+    let chain = [number(2), bytes(&[0x30, 0]), bytes(&[0x30; 20])].concat();
+    let entry = [&scope[..], &[0; 8], &number(7), &[1; 8], &[1], &number(3)].concat();
+    let key = vec![7; 16];
+    let messages: [(u8, Vec<u8>); 25] = [
+        (0x01, [&scope[..], &number(20)].concat()),
+        (0x02, [&scope[..], &number(20), &number(1000)].concat()),
+        (0x03, [&key[..], &chain].concat()),
+        (0x04, [&key[..], &[9; 32]].concat()),
+        (0x05, vec![]),
+        (0x06, vec![]),
+        (0x07, vec![]),
+        (0x08, vec![]),
+        (0x09, [&key[..], &bytes(b"no network")].concat()),
+        (
+            0x0a,
+            [&scope[..], &[0], &bytes(b"e30.e30.c2ln"), &[2; 8]].concat(),
+        ),
+        (0x0b, [&scope[..], &[1]].concat()),
+        (0x0c, scope.clone()),
+        (0x81, vec![]),
+        (0x82, [&key[..], &chain].concat()),
+        (0x83, [&key[..], &bytes(&[4; 91])].concat()),
+        (0x84, vec![]),
+        (0x85, bytes(&[0x30; 71])),
+        (0x86, [&number(1), &entry[..]].concat()),
+        (0x86, number(0)),
+        (0x87, number(2)),
+        (0x88, vec![]),
+        (0x89, bytes("schade \u{fc}".as_bytes())),
+        (0x8a, [&number(77)[..], &[1, 0]].concat()),
+        (0x8b, number(12)),
+        (0xff, vec![10]),
+    ];
+    let mut frames: Vec<Vec<u8>> = messages
+        .into_iter()
+        .map(|(kind, fields)| bytes(&[&[1, kind], &fields[..]].concat()))
+        .collect();
+    frames.push(frames.concat());
+    frames
+}
+
 /// A recorded object with its signature taken apart.
 pub struct Signed {
     pub flag: u8,
@@ -177,6 +233,9 @@ pub fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
                 .join(".")
                 .into_bytes(),
         );
+    }
+    for frame in frames() {
+        add("frame", frame);
     }
     // Shapes that no recorded vector has.
     add(
