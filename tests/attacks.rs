@@ -24,10 +24,13 @@ use forge::{
 };
 use gitseal::evidence::{
     identity::{Pattern, Rule, Wanted},
+    memo::Memo,
     object::HashKind,
     trust::TrustedRoot,
-    verify::{Against, Silent, Subject, verify},
+    verify::{Against, Silent, Subject, verify, verify_once},
 };
+
+static MEMORY: Memo = Memo::of(4096);
 
 /// `good`, or the step and the code.
 fn verdict_on(
@@ -36,19 +39,32 @@ fn verdict_on(
     trust: &TrustedRoot,
     wanted: &Wanted,
 ) -> String {
-    match verify(
-        &Subject {
-            payload,
-            signature: signature.as_bytes(),
-            hash: HashKind::Sha1,
-        },
-        &Against {
-            trust,
-            wanted,
-            found: &[],
-        },
-        &mut Silent,
-    ) {
+    let subject = Subject {
+        payload,
+        signature: signature.as_bytes(),
+        hash: HashKind::Sha1,
+    };
+    let against = Against {
+        trust,
+        wanted,
+        found: &[],
+    };
+    let plain = verify(&subject, &against, &mut Silent);
+    // One memory for all attacks of this file, in whatever order they come: what it
+    // remembers of one must change no verdict on another, nor on the same again.
+    for _ in 0..2 {
+        let remembered = verify_once(&subject, &against, &MEMORY, &mut Silent);
+        match (&plain, &remembered) {
+            (Ok(one), Ok(other)) => {
+                assert_eq!(one.certificate.der(), other.certificate.der());
+                assert_eq!((one.time, one.named), (other.time, other.named));
+                assert_eq!(one.log_index, other.log_index);
+                assert_eq!(one.checkpoint, other.checkpoint);
+            }
+            (one, other) => assert_eq!(one.as_ref().err(), other.as_ref().err()),
+        }
+    }
+    match plain {
         Ok(verified) => {
             assert_eq!(verified.identity.issuer, ISSUER);
             "good".to_owned()

@@ -21,6 +21,8 @@
 
 #[path = "forge/mod.rs"]
 mod forge;
+#[path = "log/mod.rs"]
+mod log;
 
 use std::{
     fs,
@@ -29,17 +31,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use forge::{IDENTITY, Key, LOG_NAME, Lab, NOW, TREE_ID};
+use forge::{IDENTITY, Key, Lab, NOW};
 use gitseal::evidence::{
-    armor,
-    certificate::Certificate,
-    checkpoint::{self, Checkpoint},
-    entry::{self, InclusionProof, LogEntry},
     merkle::{self, MemoryNodes},
     object::{self, HashKind, ObjectKind},
     refusal::hex,
-    signed_data,
 };
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
@@ -127,86 +123,15 @@ fn git(directory: &Path, arguments: &[&str], input: &[u8]) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-/// One signature, with an entry in `log`.
-fn sign(
-    lab: &Lab,
-    payload: &[u8],
-    at: i64,
-    key: &Key,
-    leaf: &[u8],
-    log: &mut MemoryNodes,
-) -> String {
-    let attributes = signed_data::attributes(&Sha256::digest(payload).into(), at).unwrap();
-    let signature = key.sign(&attributes);
-    let digest = Sha256::digest(&attributes).into();
-    let body = entry::hashedrekord_v1(&digest, &signature, leaf);
-    let index = log.size();
-    log.push(merkle::leaf_hash(&body));
-    // What others log in the same moment.
-    for nth in 0..u64::from(digest[0] % 16) {
-        log.push(merkle::leaf_hash(
-            &[digest.as_slice(), &nth.to_be_bytes()].concat(),
-        ));
-    }
-    let size = log.size();
-    let tree = Checkpoint {
-        origin: format!("{LOG_NAME} - {TREE_ID}"),
-        size,
-        root: merkle::root(log, size).unwrap(),
-        extensions: vec![],
-    };
-    let text = tree.to_text();
-    let log_id = lab.rekor.log_id();
-    let note = checkpoint::signed(
-        &text,
-        LOG_NAME,
-        checkpoint::hint(&log_id),
-        &lab.rekor.sign(text.as_bytes()),
-    );
-    let set = entry::set_payload(
-        &BASE64_STANDARD.encode(&body),
-        at + 1,
-        &hex(&log_id),
-        index as i64,
-    );
-    let proof = merkle::inclusion_proof(log, index, size).unwrap();
-    let logged = LogEntry {
-        log_index: index as i64,
-        log_id: log_id.to_vec(),
-        kind: "hashedrekord".to_owned(),
-        version: "0.0.1".to_owned(),
-        integrated_time: at + 1,
-        set: Some(lab.rekor.sign(&set)),
-        proof: Some(InclusionProof {
-            log_index: index as i64,
-            root_hash: tree.root.to_vec(),
-            tree_size: size as i64,
-            hashes: proof.iter().map(|hash| hash.to_vec()).collect(),
-            checkpoint: note,
-        }),
-        body: None,
-    };
-    let leaf = Certificate::from_der(leaf).unwrap();
-    let cms = signed_data::assemble(
-        &attributes,
-        &signature,
-        &leaf,
-        Some(&logged.to_protobuf(false)),
-        None,
-    )
-    .unwrap();
-    armor::encode_label(armor::LABEL, &cms)
-}
-
 /// Makes the repository. The signed commits are the last ones.
 fn make(directory: &Path, plan: &Plan) {
     fs::create_dir_all(directory).unwrap();
     git(directory, &["init", "-q", "--bare", "-b", "main", "."], b"");
     let lab = Lab::new();
     fs::write(directory.join("trusted_root.json"), lab.trusted_root()).unwrap();
-    let mut log = MemoryNodes::default();
+    let mut tree_of_log = MemoryNodes::default();
     for nth in 0..plan.others {
-        log.push(merkle::leaf_hash(&nth.to_be_bytes()));
+        tree_of_log.push(merkle::leaf_hash(&nth.to_be_bytes()));
     }
     let mut pack = Pack::new();
     pack.push(2, b"");
@@ -239,7 +164,14 @@ fn make(directory: &Path, plan: &Plan) {
                     spec.scts[0].timestamp_ms = ((at - 5) * 1000) as u64;
                     leaf = lab.leaf_certificate(&spec);
                 }
-                let armored = sign(&lab, payload.as_bytes(), at, &spec.key, &leaf, &mut log);
+                let armored = log::sign(
+                    &lab,
+                    payload.as_bytes(),
+                    at,
+                    &spec.key,
+                    &leaf,
+                    &mut tree_of_log,
+                );
                 object::join(
                     ObjectKind::Commit,
                     HashKind::Sha1,

@@ -15,7 +15,13 @@ mod forge;
 #[path = "scenes/stage.rs"]
 mod stage;
 
-use std::{fs, ops::ControlFlow, path::Path};
+use std::{
+    fs,
+    net::TcpListener,
+    ops::ControlFlow,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use forge::{IDENTITY, ISSUER, NOW};
 use gitseal::{
@@ -25,13 +31,15 @@ use gitseal::{
         memo::Memo,
         object::{self, HashKind, ObjectKind},
         trust::TrustedRoot,
+        verify::{self, Silent, Subject},
     },
     host::git::{
         ObjectId, Workspace,
         walk::{RangeSpec, Revisions},
     },
+    services::http::server::{Limits, Request, Response, Running, serve},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use stage::{Ended, GITSEAL, Stage};
 
 // ------------------------------------------------------------- what is meant
@@ -242,7 +250,7 @@ fn named() -> Stage {
     stage
 }
 
-fn verify(stage: &Stage, words: &[&str]) -> Ended {
+fn verify_words(stage: &Stage, words: &[&str]) -> Ended {
     stage.gitseal(["verify", "--offline"].iter().chain(words))
 }
 
@@ -262,8 +270,8 @@ fn lines(ended: &Ended) -> (Vec<Value>, Value) {
 fn one_commit_is_told_as_ever() {
     let stage = named();
     let id = stage.commit("one");
-    let plain = verify(&stage, &[]).ok();
-    assert_eq!(plain.out, verify(&stage, &["HEAD"]).ok().out);
+    let plain = verify_words(&stage, &[]).ok();
+    assert_eq!(plain.out, verify_words(&stage, &["HEAD"]).ok().out);
     assert!(plain.out.contains("tlog index: 4242\n"), "{plain:?}");
     assert!(
         plain
@@ -272,7 +280,7 @@ fn one_commit_is_told_as_ever() {
         "{plain:?}"
     );
     assert_eq!(
-        verify(&stage, &["--json"]).ok().json()["steps"][8]["ok"],
+        verify_words(&stage, &["--json"]).ok().json()["steps"][8]["ok"],
         true
     );
 }
@@ -281,7 +289,7 @@ fn one_commit_is_told_as_ever() {
 fn a_range_of_good_commits_is_good() {
     let stage = named();
     let made: Vec<String> = (0..40).map(|n| stage.commit(&n.to_string())).collect();
-    let text = verify(&stage, &["HEAD~39..HEAD"]).ok();
+    let text = verify_words(&stage, &["HEAD~39..HEAD"]).ok();
     assert_eq!(
         text.out,
         format!(
@@ -289,7 +297,7 @@ fn a_range_of_good_commits_is_good() {
         )
     );
     assert_eq!(text.err, "");
-    let (each, summary) = lines(&verify(&stage, &["--json", "HEAD~39..HEAD"]).ok());
+    let (each, summary) = lines(&verify_words(&stage, &["--json", "HEAD~39..HEAD"]).ok());
     let order: Vec<&str> = each
         .iter()
         .map(|one| one["object"].as_str().unwrap())
@@ -312,7 +320,7 @@ fn a_range_of_good_commits_is_good() {
 fn nobody_named_is_no_range() {
     let stage = Stage::new();
     stage.commit("one");
-    verify(&stage, &["--all"])
+    verify_words(&stage, &["--all"])
         .fails(2)
         .says("nobody said who must have signed");
 }
@@ -353,7 +361,7 @@ fn each_kind_of_failure_has_its_code() {
         spec.leaf = leaf;
     });
     let without = stage.commit_with("online", |spec| spec.entry = None);
-    let all = verify(&stage, &["--json", "--all"]).fails(1);
+    let all = verify_words(&stage, &["--json", "--all"]).fails(1);
     let (each, summary) = lines(&all);
     let told = |id: &str| {
         let one = each.iter().find(|one| one["object"] == id).unwrap();
@@ -380,16 +388,18 @@ fn each_kind_of_failure_has_its_code() {
     assert_eq!(summary["other"]["SSH"], 1);
     assert_eq!(summary["verdict"], "refused");
     // Flags let pass what they name and nothing else.
-    let (_, summary) = lines(&verify(&stage, &["--json", "--all", "--allow-unsigned"]).fails(1));
+    let (_, summary) =
+        lines(&verify_words(&stage, &["--json", "--all", "--allow-unsigned"]).fails(1));
     assert_eq!(summary["refused"], 5);
-    let (_, summary) = lines(&verify(&stage, &["--json", "--all", "--allow-other-kinds"]).fails(1));
+    let (_, summary) =
+        lines(&verify_words(&stage, &["--json", "--all", "--allow-other-kinds"]).fails(1));
     assert_eq!(summary["refused"], 4);
-    verify(&stage, &["--allow-unsigned", &unsigned]).ok();
-    verify(&stage, &["--allow-other-kinds", &pgp, &ssh]).ok();
-    verify(&stage, &[&without, &without]).fails(3);
+    verify_words(&stage, &["--allow-unsigned", &unsigned]).ok();
+    verify_words(&stage, &["--allow-other-kinds", &pgp, &ssh]).ok();
+    verify_words(&stage, &[&without, &without]).fails(3);
     // A failure to verify outweighs a doubt.
-    verify(&stage, &[&without, &late]).fails(1);
-    let text = verify(&stage, &["--all"]).fails(1);
+    verify_words(&stage, &[&without, &late]).fails(1);
+    let text = verify_words(&stage, &["--all"]).fails(1);
     assert!(
         text.out
             .contains(&format!("commit {late} refused at step 6 (time)")),
@@ -404,10 +414,10 @@ fn names_alone_are_those_commits_and_ranges_their_ancestors() {
     stage.payload("unsigned root");
     stage.commit("one");
     let two = stage.commit("two");
-    let (each, _) = lines(&verify(&stage, &["--json", "HEAD", "HEAD~1", "HEAD"]).ok());
+    let (each, _) = lines(&verify_words(&stage, &["--json", "HEAD", "HEAD~1", "HEAD"]).ok());
     assert_eq!(each.len(), 2);
     assert_eq!(each[0]["object"], two.as_str());
-    let (each, _) = lines(&verify(&stage, &["--json", "^HEAD~1", "HEAD"]).ok());
+    let (each, _) = lines(&verify_words(&stage, &["--json", "^HEAD~1", "HEAD"]).ok());
     assert_eq!(each.len(), 1);
     // From standard input, one on a line.
     let mut command = stage.command(GITSEAL, &stage.repo());
@@ -432,15 +442,15 @@ fn tags_that_are_named_are_judged_as_tags() {
     let tag = stage.tag("v1");
     stage.git(["tag", "-a", "-m", "not signed", "v0"]).ok();
     stage.commit("two");
-    let (each, summary) = lines(&verify(&stage, &["--json", "v1", "HEAD"]).ok());
+    let (each, summary) = lines(&verify_words(&stage, &["--json", "v1", "HEAD"]).ok());
     assert_eq!(each.len(), 3);
     assert_eq!(each[0]["object"], tag.as_str());
     assert_eq!(each[0]["type"], "tag");
     assert_eq!(summary["tags"], 1);
-    let (each, _) = lines(&verify(&stage, &["--json", "v0", "HEAD"]).fails(1));
+    let (each, _) = lines(&verify_words(&stage, &["--json", "v0", "HEAD"]).fails(1));
     assert_eq!(each[0]["refusal"]["code"], "object-unsigned");
     // One that is excluded is not asked for.
-    verify(&stage, &["v0..HEAD"]).ok();
+    verify_words(&stage, &["v0..HEAD"]).ok();
 }
 
 #[test]
@@ -451,7 +461,7 @@ fn the_work_stops_at_so_many_failures() {
     }
     for jobs in ["1", "2", "7"] {
         let (each, summary) = lines(
-            &verify(
+            &verify_words(
                 &stage,
                 &["--json", "--all", "--max-failures", "3", "--jobs", jobs],
             )
@@ -460,8 +470,8 @@ fn the_work_stops_at_so_many_failures() {
         assert_eq!(each.len(), 3);
         assert_eq!(summary["stopped_early"], true);
     }
-    verify(&stage, &["--all", "--max-failures", "0"]).fails(2);
-    verify(&stage, &["--all", "--jobs", "0"]).fails(2);
+    verify_words(&stage, &["--all", "--max-failures", "0"]).fails(2);
+    verify_words(&stage, &["--all", "--jobs", "0"]).fails(2);
 }
 
 #[test]
@@ -482,9 +492,9 @@ fn threads_change_nothing() {
             }
         }
     }
-    let one = verify(&stage, &["--json", "--all", "--jobs", "1"]).fails(1);
+    let one = verify_words(&stage, &["--json", "--all", "--jobs", "1"]).fails(1);
     for jobs in ["2", "3", "16"] {
-        let many = verify(&stage, &["--json", "--all", "--jobs", jobs]).fails(1);
+        let many = verify_words(&stage, &["--json", "--all", "--jobs", jobs]).fails(1);
         assert_eq!(one.out, many.out);
     }
 }
@@ -516,7 +526,8 @@ fn a_merge_of_ten_thousand_is_walked_and_refused() {
         NOW + 20_000
     ));
     let id = stage.write("commit", octopus.as_bytes());
-    let (each, summary) = lines(&verify(&stage, &["--json", &id, &format!("^{id}^1")]).fails(1));
+    let (each, summary) =
+        lines(&verify_words(&stage, &["--json", &id, &format!("^{id}^1")]).fails(1));
     assert_eq!(each.len(), 10_000);
     assert_eq!(each[0]["object"], id.as_str());
     assert_eq!(each[0]["refusal"]["code"], "object-too-many-parents");
@@ -530,7 +541,7 @@ fn what_is_missing_leaves_it_undecided_and_is_named() {
     stage.commit("second");
     stage.commit("third");
     fs::remove_file(loose(&stage, &first)).unwrap();
-    let (each, summary) = lines(&verify(&stage, &["--json", "--all"]).fails(3));
+    let (each, summary) = lines(&verify_words(&stage, &["--json", "--all"]).fails(3));
     assert_eq!(each.len(), 3);
     let missing = each
         .iter()
@@ -539,10 +550,10 @@ fn what_is_missing_leaves_it_undecided_and_is_named() {
     assert_eq!(missing["verdict"], "undecided");
     assert_eq!(missing["refusal"]["code"], "object-missing");
     assert_eq!(summary["good"], 2);
-    verify(&stage, &["--all"]).fails(3).says(&first);
+    verify_words(&stage, &["--all"]).fails(3).says(&first);
     // An id that was never there.
     let never = "00112233445566778899aabbccddeeff00112233";
-    verify(&stage, &[never, "HEAD"]).fails(3).says(never);
+    verify_words(&stage, &[never, "HEAD"]).fails(3).says(never);
 }
 
 #[test]
@@ -558,7 +569,7 @@ fn a_damaged_object_is_refused_wherever_it_stands() {
     fs::remove_file(&damaged).unwrap();
     fs::copy(&source, &damaged).unwrap();
     assert!(other.starts_with("tree "));
-    let (each, _) = lines(&verify(&stage, &["--json", "--all"]).fails(1));
+    let (each, _) = lines(&verify_words(&stage, &["--json", "--all"]).fails(1));
     let one = each
         .iter()
         .find(|one| one["object"] == second.as_str())
@@ -566,7 +577,7 @@ fn a_damaged_object_is_refused_wherever_it_stands() {
     assert_eq!(one["refusal"]["code"], "object-damaged");
     // As the lower end of a range it is told as well: what it would exclude is not
     // what its name says.
-    verify(&stage, &[&format!("{second}..HEAD")])
+    verify_words(&stage, &[&format!("{second}..HEAD")])
         .fails(1)
         .says("is damaged");
 }
@@ -588,7 +599,7 @@ fn pretended_history_is_left_aside_and_named() {
     let bad = stage.git(["rev-parse", "HEAD"]).ok().line().to_owned();
     let top = stage.commit("top");
     stage.git(["replace", &bad, &good]).ok();
-    let ended = verify(&stage, &["--json", "HEAD~2..HEAD"]).fails(1);
+    let ended = verify_words(&stage, &["--json", "HEAD~2..HEAD"]).fails(1);
     assert!(ended.err.contains("1 replacements"), "{ended:?}");
     let (each, _) = lines(&ended);
     assert_eq!(each[1]["object"], bad.as_str());
@@ -601,14 +612,14 @@ fn pretended_history_is_left_aside_and_named() {
         format!("{top} {good}\n"),
     )
     .unwrap();
-    let ended = verify(&stage, &["--json", &format!("{good}..HEAD")]).fails(1);
+    let ended = verify_words(&stage, &["--json", &format!("{good}..HEAD")]).fails(1);
     assert!(ended.err.contains("grafts"), "{ended:?}");
     assert_eq!(lines(&ended).0.len(), 2);
     fs::remove_file(stage.repo().join(".git/info/grafts")).unwrap();
     // A shallow file that ends history above commits that are there.
     fs::write(stage.repo().join(".git/shallow"), format!("{top}\n")).unwrap();
     assert_eq!(
-        lines(&verify(&stage, &["--json", "--all"]).fails(1))
+        lines(&verify_words(&stage, &["--json", "--all"]).fails(1))
             .0
             .len(),
         3
@@ -657,14 +668,14 @@ fn objects_that_are_no_commits_end_nothing_quietly() {
         "tree {tree}\nparent {tree}\nauthor A <a@x> {NOW} +0000\ncommitter A <a@x> {NOW} +0000\n\nm\n"
     );
     let id = stage.write("commit", raw.as_bytes());
-    let (each, _) = lines(&verify(&stage, &["--json", "HEAD..", &id]).fails(1));
+    let (each, _) = lines(&verify_words(&stage, &["--json", "HEAD..", &id]).fails(1));
     assert!(
         each.iter()
             .any(|one| one["object"] == tree && one["refusal"]["code"] == "object-unreadable")
     );
     let raw = "tree x\nparent y\ncommitter z\n\nnot a commit\n";
     let id = stage.write("commit", raw.as_bytes());
-    let (each, _) = lines(&verify(&stage, &["--json", &id, "HEAD"]).fails(1));
+    let (each, _) = lines(&verify_words(&stage, &["--json", &id, "HEAD"]).fails(1));
     assert_eq!(each[0]["verdict"], "refused");
 }
 
@@ -679,7 +690,7 @@ fn junit_and_sarif_say_the_same() {
         spec.entry.as_mut().unwrap().integrated_time = NOW + 900;
     });
     let (junit, sarif) = (stage.home("junit.xml"), stage.home("out.sarif"));
-    verify(
+    verify_words(
         &stage,
         &[
             "--all",
@@ -719,7 +730,7 @@ fn junit_and_sarif_say_the_same() {
         late.as_str()
     );
     // Nowhere to write is said before the work.
-    verify(&stage, &["--all", "--junit", "/nonexistent/x.xml"])
+    verify_words(&stage, &["--all", "--junit", "/nonexistent/x.xml"])
         .fails(2)
         .says("/nonexistent/x.xml");
 }
@@ -803,4 +814,180 @@ fn a_memory_is_shared_by_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Memo>();
     shared::<Engine<'_>>();
+}
+
+// ---------------------------------------------------- entries that are looked up
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/gitsign");
+
+/// A log that knows the recorded answers and counts what it is asked.
+struct Recorded {
+    running: Running,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Recorded {
+    fn start(names: &[&str]) -> Self {
+        let mut searches: Vec<(String, Value)> = Vec::new();
+        let mut entries = serde_json::Map::new();
+        for name in names {
+            let path = Path::new(DATA).join(format!("rekor/{name}.json"));
+            let answers: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+            searches.push((certificate(name), answers["index_retrieve"].clone()));
+            entries.extend(answers["entries"].as_object().unwrap().clone());
+        }
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let answer = move |request: &Request| {
+            log.lock().unwrap().push(request.path.clone());
+            let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+            match request.path.as_str() {
+                "/api/v1/index/retrieve" => {
+                    let wanted = body["publicKey"]["content"].as_str().unwrap();
+                    let found = searches.iter().find(|(pem, _)| pem == wanted);
+                    Response::json(200, &found.map_or(json!([]), |(_, ids)| ids.clone()))
+                }
+                "/api/v1/log/entries/retrieve" => {
+                    let ids = body["entryUUIDs"].as_array().unwrap();
+                    assert!((1..=10).contains(&ids.len()));
+                    let found: Vec<Value> = ids
+                        .iter()
+                        .filter_map(|id| entries.get(id.as_str().unwrap()).cloned())
+                        .collect();
+                    Response::json(200, &Value::Array(found))
+                }
+                _ => Response::json(404, &json!({"code": 404, "message": "no"})),
+            }
+        };
+        Self {
+            running: serve(
+                TcpListener::bind("127.0.0.1:0").unwrap(),
+                Limits::default(),
+                Arc::new(answer),
+            )
+            .unwrap(),
+            asked,
+        }
+    }
+
+    /// What was asked since the last time.
+    fn asked(&self) -> usize {
+        std::mem::take(&mut *self.asked.lock().unwrap()).len()
+    }
+}
+
+fn recorded_object(name: &str) -> (ObjectKind, Vec<u8>) {
+    let kind = match name.rsplit_once('.').unwrap().1 {
+        "commit" => ObjectKind::Commit,
+        _ => ObjectKind::Tag,
+    };
+    let raw = fs::read(Path::new(DATA).join("objects").join(name)).unwrap();
+    (kind, raw)
+}
+
+/// The certificate of a recorded object as a search names it.
+fn certificate(name: &str) -> String {
+    let (kind, raw) = recorded_object(name);
+    let signed = object::split(kind, HashKind::Sha1, &raw).unwrap();
+    let subject = Subject {
+        payload: Some(&signed.payload),
+        signature: &signed.signature,
+        hash: HashKind::Sha1,
+    };
+    let read = verify::read(&subject, &mut Silent).unwrap();
+    base64::Engine::encode(
+        &base64::prelude::BASE64_STANDARD,
+        read.message().leaf.to_pem(),
+    )
+}
+
+#[test]
+fn entries_are_fetched_in_tens_and_kept() {
+    let names = [
+        "online.commit",
+        "online-legacy.commit",
+        "online.tag",
+        "online-legacy.tag",
+    ];
+    let log = Recorded::start(&names);
+    let stage = Stage::new();
+    stage.config("gitseal.trustedRoot", &format!("{DATA}/trusted_root.json"));
+    stage.config("gitseal.certificateIdentity", "alice@example.test");
+    stage.config("gitseal.certificateOidcIssuer", "http://127.0.0.1:18080");
+    stage.config("gitsign.rekor", &log.running.url());
+    let ids: Vec<String> = names
+        .iter()
+        .map(|name| {
+            let (kind, raw) = recorded_object(name);
+            stage.write(kind.name(), &raw)
+        })
+        .collect();
+    let words = |more: &[&str]| -> Vec<String> {
+        ["verify", "--json"]
+            .iter()
+            .chain(more)
+            .map(|word| (*word).to_owned())
+            .chain(ids.clone())
+            .collect()
+    };
+    stage.gitseal(words(&["--offline"])).fails(3);
+    assert_eq!(log.asked(), 0);
+    let (each, summary) = lines(&stage.gitseal(words(&[])).ok());
+    assert_eq!(summary["good"], 4, "{each:?}");
+    let order: Vec<&str> = each
+        .iter()
+        .map(|one| one["object"].as_str().unwrap())
+        .collect();
+    // Tags first, and what they name only once.
+    assert_eq!(order, [&ids[2], &ids[3], &ids[0], &ids[1]]);
+    // A search for each certificate, one request for all their entries.
+    assert!(log.asked() <= 5);
+    // From now on nobody need be asked, and nobody is.
+    let (_, summary) = lines(&stage.gitseal(words(&[])).ok());
+    assert_eq!(summary["good"], 4);
+    assert_eq!(log.asked(), 0);
+    stage.gitseal(words(&["--offline"])).ok();
+    // What is kept is no evidence: false, foreign and torn files are seen.
+    let store = stage.home(".cache/gitseal/entries");
+    let mut files: Vec<std::path::PathBuf> = Vec::new();
+    for shelf in fs::read_dir(&store).unwrap() {
+        for file in fs::read_dir(shelf.unwrap().path()).unwrap() {
+            files.push(file.unwrap().path());
+        }
+    }
+    assert_eq!(files.len(), 4);
+    let foreign = fs::read(&files[1]).unwrap();
+    fs::write(&files[0], &foreign).unwrap();
+    let torn = fs::read(&files[2]).unwrap();
+    fs::write(&files[2], &torn[..torn.len() / 2]).unwrap();
+    let (_, summary) = lines(&stage.gitseal(words(&["--offline"])).fails(3));
+    assert_eq!(
+        (&summary["good"], &summary["undecided"]),
+        (&2.into(), &2.into())
+    );
+    let (_, summary) = lines(&stage.gitseal(words(&[])).ok());
+    assert_eq!(summary["good"], 4);
+    assert!(log.asked() > 0);
+    stage.gitseal(words(&["--offline"])).ok();
+}
+
+#[test]
+fn a_log_that_cannot_be_asked_leaves_it_undecided() {
+    let stage = Stage::new();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", gone.local_addr().unwrap());
+    drop(gone);
+    stage.config("gitseal.trustedRoot", &format!("{DATA}/trusted_root.json"));
+    stage.config("gitseal.certificateIdentity", "alice@example.test");
+    stage.config("gitseal.certificateOidcIssuer", "http://127.0.0.1:18080");
+    stage.config("gitsign.rekor", &url);
+    let (kind, raw) = recorded_object("online.commit");
+    let id = stage.write(kind.name(), &raw);
+    let (each, _) = lines(&stage.gitseal(["verify", "--json", &id, &id]).fails(3));
+    assert_eq!(each[0]["refusal"]["code"], "lookup-failed");
+    // A log that has other entries for the certificate, and one that has none.
+    let log = Recorded::start(&["online.tag"]);
+    stage.config("gitsign.rekor", &log.running.url());
+    let (each, _) = lines(&stage.gitseal(["verify", "--json", &id, &id]).fails(3));
+    assert_eq!(each[0]["refusal"]["code"], "log-entry-not-found");
 }

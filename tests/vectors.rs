@@ -22,11 +22,14 @@ use std::{
 use gitseal::evidence::{
     entry,
     identity::Wanted,
+    memo::Memo,
     object::{self, HashKind, ObjectKind},
     trust::TrustedRoot,
-    verify::{Against, Silent, Subject, Verified, verify},
+    verify::{Against, Silent, Subject, Verified, verify, verify_once},
 };
 use serde_json::Value;
+
+static MEMORY: Memo = Memo::of(4096);
 
 fn vectors() -> Option<PathBuf> {
     let shared = std::env::var_os("GITSEAL_SHARED").map_or_else(
@@ -86,20 +89,31 @@ fn judge(
         raw,
         "{oid} rejoins byte for byte"
     );
-    verify(
-        &Subject {
-            payload: Some(&signed.payload),
-            signature: &signed.signature,
-            hash,
-        },
-        &Against {
-            trust,
-            wanted: &Wanted::Unsaid,
-            found,
-        },
-        &mut Silent,
-    )
-    .map_err(|refusal| {
+    let subject = Subject {
+        payload: Some(&signed.payload),
+        signature: &signed.signature,
+        hash,
+    };
+    let against = Against {
+        trust,
+        wanted: &Wanted::Unsaid,
+        found,
+    };
+    let plain = verify(&subject, &against, &mut Silent);
+    // One memory for all vectors changes no verdict, the second time neither.
+    for _ in 0..2 {
+        let remembered = verify_once(&subject, &against, &MEMORY, &mut Silent);
+        match (&plain, &remembered) {
+            (Ok(one), Ok(other)) => {
+                assert_eq!(one.certificate.der(), other.certificate.der(), "{oid}");
+                assert_eq!(one.time, other.time, "{oid}");
+                assert_eq!(one.log_index, other.log_index, "{oid}");
+                assert_eq!(one.checkpoint, other.checkpoint, "{oid}");
+            }
+            (one, other) => assert_eq!(one.as_ref().err(), other.as_ref().err(), "{oid}"),
+        }
+    }
+    plain.map_err(|refusal| {
         let verdict = if refusal.is_undecided() {
             "undecided"
         } else {

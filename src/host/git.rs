@@ -22,6 +22,7 @@ use gix::bstr::{BString, ByteSlice as _};
 
 use crate::evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
 
+mod bases;
 pub mod changes;
 pub mod graph;
 pub mod push;
@@ -573,6 +574,9 @@ impl Repository {
             }
         };
         inner.objects.ignore_replacements = true;
+        inner
+            .objects
+            .set_pack_cache(|| Box::new(bases::Bases::default()));
         Ok(Self {
             inner,
             hash,
