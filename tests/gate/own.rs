@@ -159,3 +159,32 @@ fn a_trust_root_that_is_none() {
         ],
     );
 }
+
+#[test]
+fn a_policy_that_is_lost_refuses_all_that_follows() {
+    // Bob may not, but alice may take the policy away; then nothing can follow, and
+    // what is refused is told though no commit of the push is at fault.
+    let yard = yard();
+    yard.stage.git(["rm", "-q", PATH]).ok();
+    yard.commit(ALICE, "without a policy");
+    yard.refused(&["HEAD:refs/heads/main"], &["[policy-missing]"]);
+    yard.smuggle(&["HEAD:refs/heads/main"]);
+    yard.commit(ALICE, "next");
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["there is no .gitseal/policy.toml"],
+    );
+    // A trust root beside the line: nothing descends from it.
+    yard.branch("beside", "HEAD~2");
+    let beside = yard.commit(ALICE, "beside");
+    yard.smuggle(&["HEAD:refs/heads/beside"]);
+    yard.script(
+        "pre-receive",
+        &format!("exec {GITSEAL} pre-receive --trust-root {beside}"),
+    );
+    yard.branch("line", "HEAD~1");
+    yard.commit(ALICE, "first on the line");
+    yard.smuggle(&["-f", "HEAD:refs/heads/main"]);
+    yard.commit(ALICE, "second on the line");
+    yard.refused(&["HEAD:refs/heads/main"], &["[not-descended]"]);
+}

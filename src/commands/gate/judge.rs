@@ -19,7 +19,7 @@ use super::{
     },
     Deadline, Options, history,
     plan::{self, Before, Change, Gain, Group, Plan},
-    report::{About, Note, Report},
+    report::{About, MAX_KEPT, Note, Report},
     rules::{self, Finding, OtherFacts, Rules, RulesError, TagFacts},
 };
 use crate::{
@@ -80,6 +80,9 @@ pub enum JudgeError {
         /// Why.
         error: walk::Stopped,
     },
+    /// More refusals than a report holds.
+    #[error("more than {MAX_KEPT} findings refuse this")]
+    TooMany,
     /// The time is over.
     #[error("{}", over(*.seconds))]
     Time {
@@ -100,6 +103,7 @@ impl JudgeError {
         match self {
             Self::Rules(error) => error.hint(),
             Self::Time { .. } => Some(OVER_HINT),
+            Self::TooMany => Some("push in parts, the oldest commits first"),
             _ => None,
         }
     }
@@ -230,7 +234,10 @@ impl<'r> Court<'r> {
             let Some(change) = plan.changes.get(change) else {
                 continue;
             };
-            add(change, notes, &cut_off, graph, &mut report)?;
+            // A walk by the repository's own policies says itself what is refused,
+            // and that need not be a commit that this push brings.
+            let second_look = self.rules.root().is_none();
+            add(change, notes, second_look, &cut_off, graph, &mut report)?;
         }
         Ok(report)
     }
@@ -407,6 +414,8 @@ impl<'r> Court<'r> {
             .map(|change| self.rules.has_thresholds(&change.update.name))
             .collect();
         let mut sets: BTreeMap<usize, Vec<rules::FactsOf>> = BTreeMap::new();
+        let mut kept = 0_usize;
+        let mut unkept = 0_usize;
         let mut next = ids.iter();
         self.run(ids.clone(), engine, deadline, &mut |judged| {
             let Some(id) = next.next() else { return Ok(()) };
@@ -417,6 +426,14 @@ impl<'r> Court<'r> {
                 };
                 facts.1 = *direct;
                 for finding in self.rules.commit(&facts, &change.update.name) {
+                    if kept >= MAX_KEPT {
+                        if finding.enforced {
+                            return Err(JudgeError::TooMany);
+                        }
+                        unkept = unkept.saturating_add(1);
+                        continue;
+                    }
+                    kept = kept.saturating_add(1);
                     let about = About::Commit {
                         id: judged.id.clone(),
                         subject: subject(&judged),
@@ -434,6 +451,7 @@ impl<'r> Court<'r> {
             }
             Ok(())
         })?;
+        report.warnings = report.warnings.saturating_add(unkept);
         for (at, set) in sets {
             let Some(change) = plan.changes.get(at) else {
                 continue;
@@ -628,12 +646,13 @@ fn time(deadline: Deadline) -> JudgeError {
 fn add(
     change: &Change,
     notes: Vec<Note>,
+    second_look: bool,
     cut_off: &[ObjectId],
     graph: &mut Graph<'_>,
     report: &mut Report,
 ) -> Result<(), JudgeError> {
     let is_refused = notes.iter().any(|note| note.enforced);
-    let exact = if is_refused {
+    let exact = if is_refused && second_look {
         match plan::exactly(change, cut_off, graph) {
             Ok(exact) => exact,
             // Too much history to be sure: what was found stands.

@@ -163,7 +163,13 @@ impl Report {
             let _ = writeln!(out, "hint: {}", escape(mend, Escape::Prose));
         }
         if self.refuses() {
-            let _ = writeln!(out, "gitseal: nothing of this push was taken");
+            let end = match self.command {
+                "update" => "this reference stays as it is",
+                "pre-push" => "nothing was sent",
+                "ci" => "this is not to be merged",
+                _ => "nothing of this push was taken",
+            };
+            let _ = writeln!(out, "gitseal: {end}");
         }
         out
     }
