@@ -238,6 +238,8 @@ fn examine(offline: bool) -> Findings {
             }
             patient.workspace = Some(workspace);
         }
+        // Where git stops as well, that was told with git's own words.
+        Err(_) if patient.git.is_some() && patient.listed.is_none() => {}
         Err(error) => {
             findings
                 .problem("configuration", Obstacle::from(error).to_string())

@@ -469,6 +469,9 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
+/// An entry's name, its value, and the bytes between its name and its end.
+type NameAndValue = (String, Option<Vec<u8>>, Range<usize>);
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -579,10 +582,7 @@ impl Reader<'_> {
     }
 
     /// An entry whose name begins at `begun`; ends behind its line.
-    fn entry(
-        &mut self,
-        begun: usize,
-    ) -> Result<(String, Option<Vec<u8>>, Range<usize>), Malformed> {
+    fn entry(&mut self, begun: usize) -> Result<NameAndValue, Malformed> {
         let mut name_end = self.at;
         while self
             .bytes

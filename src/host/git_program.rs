@@ -129,12 +129,21 @@ fn drain(from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     take
 }
 
-/// git's version: its numbers, and as it says it.
+/// git's version: its numbers, and as it says it. Past any configuration, which
+/// git reads even for this, and stops at if it is damaged.
 ///
 /// # Errors
 /// git gives no answer, or one without a version.
-pub fn version(directory: &Path) -> Result<((u32, u32), String), GitProgramError> {
-    let answer = run(directory, &["--version"], &[])?;
+pub fn version() -> Result<((u32, u32), String), GitProgramError> {
+    let nothing = if cfg!(windows) { "NUL" } else { "/dev/null" };
+    let answer = run(
+        &std::env::temp_dir(),
+        &["--version"],
+        &[
+            ("GIT_CONFIG_GLOBAL", nothing),
+            ("GIT_CONFIG_SYSTEM", nothing),
+        ],
+    )?;
     let text = String::from_utf8_lossy(&answer.out).trim().to_owned();
     let mut numbers = text
         .trim_start_matches("git version ")

@@ -29,7 +29,7 @@ const DESKTOP_PATH: &str = if cfg!(target_os = "macos") {
 
 /// git itself, and whether it can read its configuration here.
 pub(super) fn git(patient: &mut Patient, findings: &mut Findings) {
-    match git_program::version(&patient.directory) {
+    match git_program::version() {
         Err(error @ GitProgramError::Absent) => {
             findings
                 .problem("git", error.to_string())
@@ -63,7 +63,7 @@ pub(super) fn git(patient: &mut Patient, findings: &mut Findings) {
             if words.contains("include depth") {
                 findings
                     .problem("include-loop", format!("git cannot read its configuration: {words}"))
-                    .fix("git config --global --no-includes --get-all include.path shows the files that include each other: take one out with git config --global --unset include.path");
+                    .fix("take one include.path out of the files that include each other; while git stops at them: GIT_CONFIG_GLOBAL=/dev/null git config --file ~/.gitconfig --unset include.path");
             } else {
                 findings
                     .problem(
@@ -362,9 +362,11 @@ pub(super) fn settings(patient: &Patient, findings: &mut Findings) {
         return;
     };
     for warning in &settings.warnings {
-        findings.warning("left-aside", warning.clone()).fix(
-            "git config --global KEY VALUE if you mean it; git config --local --unset KEY if not",
-        );
+        // It begins with the key.
+        let key = warning.split(' ').next().unwrap_or_default();
+        findings.warning("left-aside", warning.clone()).fix(format!(
+            "git config --local --unset {key}; or, if you mean it, git config --global {key} VALUE"
+        ));
     }
     if settings.rekor_version.value == RekorVersion::V2 && settings.timestamp_server.value.is_none()
     {

@@ -76,10 +76,9 @@ pub(super) fn services(settings: &Settings, findings: &mut Findings) {
     let begun = Instant::now();
     let mut told: Vec<Option<Told>> = services.iter().map(|_| None).collect();
     while let Ok(one) = take.recv_timeout(ALL.saturating_sub(begun.elapsed())) {
-        if let Some(place) = told.get_mut(one.at) {
-            let at = one.at;
+        let at = one.at;
+        if let Some(place) = told.get_mut(at) {
             *place = Some(one);
-            debug_assert!(at < services.len());
         }
     }
     let mut clocks = Vec::new();

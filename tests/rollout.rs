@@ -1,0 +1,20 @@
+//! Roll-out: `gitseal setup`, its profiles and its way back, and `gitseal
+//! doctor` with one planted fault at a time. Real git, a home of its own, the
+//! reference servers or a closed port on loopback; every wait is bounded.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
+
+#[path = "rollout/doctor.rs"]
+mod doctor;
+#[path = "rollout/profiles.rs"]
+mod profiles;
+#[path = "rollout/setup.rs"]
+mod setup;
+#[path = "rollout/stage.rs"]
+mod stage;
