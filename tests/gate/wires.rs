@@ -2,6 +2,7 @@
 
 use crate::{
     servers,
+    stage::GITSEAL,
     yard::{ALICE, BRANCHES, MALLORY, Yard, policy},
 };
 
@@ -46,4 +47,32 @@ fn a_push_that_stays_packed_is_seen_too() {
     yard.unsigned("bad");
     yard.commit(ALICE, "good");
     yard.refused(&["HEAD:refs/heads/main"], &["[unsigned]"]);
+}
+
+#[test]
+fn a_push_is_stopped_before_it_leaves() {
+    let yard = Yard::new(&policy(BRANCHES));
+    yard.no_hook();
+    let hook = yard.stage.repo().join(".git/hooks/pre-push");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    std::fs::write(
+        &hook,
+        format!(
+            "#!/bin/sh\nexec {GITSEAL} pre-push --policy {} \"$@\"\n",
+            yard.policy_file().display()
+        ),
+    )
+    .unwrap();
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    yard.commit(ALICE, "good");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.stage.git(["fetch", "-q", "origin"]).ok();
+    yard.unsigned("bad");
+    yard.commit(ALICE, "good again");
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["[unsigned]", "gitseal: nothing was sent"],
+    );
+    // What the remote has already is not asked about again, under a new name too.
+    yard.allowed(&["HEAD~2:refs/heads/other", ":refs/heads/other2"]);
 }

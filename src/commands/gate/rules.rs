@@ -335,8 +335,8 @@ impl Rules {
         let update = RefUpdate {
             name,
             kind: match (&change.update.old, &change.update.new) {
-                (None, _) => UpdateKind::Create,
-                (Some(_), None) => UpdateKind::Delete,
+                (None, Some(_)) => UpdateKind::Create,
+                (_, None) => UpdateKind::Delete,
                 (Some(_), Some(_)) => UpdateKind::Update {
                     fast_forward: change.forward,
                 },

@@ -100,14 +100,6 @@ pub enum LineRefusal {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// From nothing to nothing.
-    #[error("line {line} neither makes nor deletes nor changes {found:?}")]
-    Nothing {
-        /// Counted from 1.
-        line: usize,
-        /// The reference.
-        found: String,
-    },
     /// One reference, twice.
     #[error("line {line} is the second one about {found:?}")]
     Twice {
@@ -118,7 +110,8 @@ pub enum LineRefusal {
     },
 }
 
-/// One reference that a push changes.
+/// One reference that a push changes. Neither old nor new: git was asked to delete
+/// what is not there, and passes that on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
     /// What it points at before; nothing: it is not there.
@@ -279,12 +272,6 @@ fn update(
             reason,
         });
     }
-    if old.is_none() && new.is_none() {
-        return Err(LineRefusal::Nothing {
-            line,
-            found: shown(name),
-        });
-    }
     Ok(Update {
         old,
         new,
@@ -389,6 +376,8 @@ mod tests {
         );
         assert_eq!(read[2].name, "refs/tags/v1");
         assert_eq!(lines("").unwrap(), []);
+        let nothing = lines(&format!("{ZERO} {ZERO} refs/heads/x\n")).unwrap();
+        assert_eq!((nothing[0].old, nothing[0].new), (None, None));
         let long = "c".repeat(64);
         let read = receive(
             format!("{long} {} refs/heads/x\n", "d".repeat(64)).as_bytes(),
@@ -461,10 +450,6 @@ mod tests {
         assert!(matches!(
             refused(format!("{A} {B} refs/heads/x\0y\n")),
             LineRefusal::Nul { line: 1 }
-        ));
-        assert!(matches!(
-            refused(format!("{ZERO} {ZERO} refs/heads/x\n")),
-            LineRefusal::Nothing { .. }
         ));
         assert!(matches!(
             refused(format!("{A} {B} refs/heads/x\n{B} {A} refs/heads/x\n")),
