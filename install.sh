@@ -115,13 +115,13 @@ install_all() {
   cd "$(dirname "$0")"
   check_tools
   printf 'building gitseal (a few minutes the first time)\n'
-  cargo build --release --locked --bins
+  cargo build --release --locked --workspace --bins
   # Cargo says where its target folder is.
   target=${CARGO_TARGET_DIR:-target}/release
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   : >"$work/installed"
-  for program in gitseal gitseal-reference; do
+  for program in gitseal gitseal-credential-cache gitseal-reference; do
     put 755 "$target/$program" "bin/$program"
   done
   "$target/gitseal" man "$work/man" >/dev/null
@@ -143,7 +143,7 @@ install_all() {
   # What an earlier run installed and this one does not stays noted.
   if [ -f "$manifest" ]; then cat "$manifest" >>"$work/installed"; fi
   sort -u "$work/installed" >"$manifest"
-  printf 'installed gitseal and gitseal-reference into %s/bin\n' "$prefix"
+  printf 'installed gitseal, gitseal-credential-cache and gitseal-reference into %s/bin\n' "$prefix"
   case ":$PATH:" in
     *":$prefix/bin:"*) ;;
     *) printf 'hint: %s/bin is not on your PATH; git needs the program there, or its whole path in gpg.x509.program\n' "$prefix" ;;

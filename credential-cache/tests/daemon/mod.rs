@@ -76,6 +76,13 @@ impl Daemon {
         fs::read_to_string(self.directory.path().join("stderr")).unwrap()
     }
 
+    /// How many descriptors it holds; only root can count those of a process
+    /// that is not dumpable.
+    pub fn descriptors(&self) -> Option<usize> {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.pid())).ok()?;
+        Some(entries.count())
+    }
+
     pub fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         let status = Command::new("kill").args(["-s", name, &pid]).status();
