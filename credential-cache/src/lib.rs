@@ -10,7 +10,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `protocol` | the messages, parsed and printed |
-//! | `client` | a connection to a daemon, bounded in time; starting one |
+//! | `client`, `answer` | a connection to a daemon, bounded in time; starting one |
 //! | `place` | where the socket is, and whether that is safe |
 //! | `store` | what is kept: keys, certificates, tokens, and who waits |
 //! | `secret`, `leaf`, `clock` | the key; the certificate; two clocks |
@@ -30,6 +30,7 @@
 //! imports nothing of the root package), and has as few dependencies as a
 //! holder of keys should.
 
+mod answer;
 pub mod clock;
 pub mod leaf;
 pub mod protocol;
@@ -37,6 +38,9 @@ pub mod secret;
 pub mod store;
 
 #[cfg(unix)]
+pub mod client;
+#[cfg(not(unix))]
+#[path = "no_client.rs"]
 pub mod client;
 #[cfg(unix)]
 pub mod confirm;
@@ -50,7 +54,6 @@ pub mod harden;
 pub mod listener;
 #[cfg(unix)]
 pub mod peer;
-#[cfg(unix)]
 pub mod place;
 #[cfg(unix)]
 pub mod server;

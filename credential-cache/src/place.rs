@@ -3,8 +3,10 @@
 //! *Not checked here:* whether anybody listens there, and who (`client.rs`,
 //! `listener.rs`, `peer.rs`).
 
+#[cfg(unix)]
 use std::fs::{self, Metadata};
 use std::io;
+#[cfg(unix)]
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -70,6 +72,7 @@ pub enum PlaceError {
 }
 
 impl PlaceError {
+    #[cfg(unix)]
     pub(crate) fn io(path: &Path, error: impl Into<io::Error>) -> Self {
         Self::Io {
             path: path.to_owned(),
@@ -85,8 +88,9 @@ impl PlaceError {
 /// # Errors
 /// [`PlaceError::NoHome`].
 pub fn default_socket() -> Result<PathBuf, PlaceError> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    if let Some(runtime) = runtime.filter(|dir| dir.is_absolute())
+    #[cfg(unix)]
+    if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
+        && runtime.is_absolute()
         && fs::symlink_metadata(&runtime).is_ok_and(|facts| private(&runtime, &facts).is_ok())
     {
         return Ok(runtime.join("gitseal").join("cache.sock"));
@@ -117,6 +121,7 @@ pub fn split(socket: &Path) -> Result<(&Path, &Path), PlaceError> {
 ///
 /// # Errors
 /// [`PlaceError::NotADirectory`], [`PlaceError::Foreign`], [`PlaceError::Open`].
+#[cfg(unix)]
 pub fn private(path: &Path, facts: &Metadata) -> Result<(), PlaceError> {
     owned_directory(path, facts, 0o077)
 }
@@ -127,6 +132,7 @@ pub fn private(path: &Path, facts: &Metadata) -> Result<(), PlaceError> {
 ///
 /// # Errors
 /// [`PlaceError`]; `Io` with `NotFound` where nothing is.
+#[cfg(unix)]
 pub fn check_for_client(socket: &Path) -> Result<(), PlaceError> {
     let (directory, _) = split(socket)?;
     let facts = fs::symlink_metadata(socket).map_err(|error| PlaceError::io(socket, error))?;
@@ -139,6 +145,7 @@ pub fn check_for_client(socket: &Path) -> Result<(), PlaceError> {
     owned_directory(directory, &facts, 0o022)
 }
 
+#[cfg(unix)]
 fn owned_directory(path: &Path, facts: &Metadata, forbidden: u32) -> Result<(), PlaceError> {
     if !facts.is_dir() {
         return Err(PlaceError::NotADirectory(path.to_owned()));
@@ -153,6 +160,7 @@ fn owned_directory(path: &Path, facts: &Metadata, forbidden: u32) -> Result<(), 
     Ok(())
 }
 
+#[cfg(unix)]
 fn owned(path: &Path, facts: &Metadata) -> Result<(), PlaceError> {
     let user = rustix::process::geteuid().as_raw();
     if facts.uid() != user {
