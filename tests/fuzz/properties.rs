@@ -264,11 +264,12 @@ pub fn frame(data: &[u8]) {
         assert!(request.is_err() || response.is_err());
         if let Ok(request) = request {
             assert_eq!(*request.print().expect("it was read"), payload);
-            if let Request::KeepToken { token, .. } = &request
-                && token.0.len() > 10
-            {
-                assert!(!format!("{request:?}").contains(token.0.as_str()));
+            // What is printed for a person does not depend on the token.
+            let mut other = request.clone();
+            if let Request::KeepToken { token, .. } = &mut other {
+                *token = gitseal_credential_cache::protocol::Secret::new("another");
             }
+            assert_eq!(format!("{request:?}"), format!("{other:?}"));
         }
         if let Ok(response) = response {
             assert_eq!(*response.print().expect("it was read"), payload);
