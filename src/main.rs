@@ -7,7 +7,7 @@ use gitseal::{
     commands::{
         DONE, USAGE, audit,
         cli::{Cli, Command},
-        complete, doctor, explain, gate, setup, show, sign, verify, version,
+        complete, doctor, explain, gate, policy, setup, show, sign, verify, version,
     },
     host::{
         gnupg::{self, Request},
@@ -88,6 +88,7 @@ fn dispatch(parsed: Result<Cli, clap::Error>) -> u8 {
         Command::Update(arguments) => gate::update(arguments),
         Command::PrePush(arguments) => gate::pre_push(arguments),
         Command::Ci(arguments) => gate::ci(arguments),
+        Command::Policy(arguments) => policy::run(arguments),
         Command::Version(arguments) => version::run(arguments),
         Command::Completions(arguments) => complete::completions(arguments),
         Command::Man(arguments) => complete::man(arguments),

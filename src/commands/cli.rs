@@ -71,6 +71,9 @@ pub enum Command {
     /// Find what will make signing or verifying fail, and how to mend it
     #[command(after_help = super::doctor::EXAMPLES)]
     Doctor(super::doctor::Doctor),
+    /// Check, describe, compare, try or begin a policy
+    #[command(after_help = super::policy::EXAMPLES)]
+    Policy(super::policy::PolicyArguments),
     /// Print the version and the settings in effect
     Version(Version),
     /// Print a completion script for a shell

@@ -22,9 +22,12 @@
     )
 )]
 
+pub mod describe;
+pub mod diff;
 pub mod facts;
 pub mod glob;
 pub mod judge;
+pub mod lint;
 pub mod model;
 pub mod read;
 pub mod several;

@@ -1333,3 +1333,7 @@ fn distance(one: &str, other: &str) -> usize {
     }
     row.last().copied().unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "read/tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
+use crate::policy::facts::{OtherKind, OtherTag};
 
 const GOOGLE: &str = "https://accounts.google.com";
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
@@ -153,4 +154,598 @@ fn the_same_name_at_another_issuer_is_somebody_else() {
     scene.identity.issuer = GOOGLE.to_owned();
     scene.identity.san = San::Email("Alice@example.com".to_owned());
     assert_eq!(on_main(&policy, &scene), [codes::SIGNER_UNKNOWN]);
+}
+
+// ------------------------------------------------------------ one rule at a time
+
+#[test]
+fn every_rule_that_speaks_must_allow_and_one_must_speak() {
+    let policy = policy(
+        r#"
+[[rules]]
+name = "all"
+refs = ["refs/heads/**"]
+commit = ["team", "carol"]
+[[rules]]
+name = "main"
+refs = ["refs/heads/main"]
+commit = ["team"]
+"#,
+    );
+    let carol = Scene::by("carol@example.com");
+    assert_eq!(on_main(&policy, &carol), [codes::SIGNER_NOT_ALLOWED]);
+    let on = |name: &[u8]| codes_of(&policy.judge_commit(&carol.commit(carol.good()), name));
+    assert!(on(b"refs/heads/topic").is_empty());
+    assert_eq!(on(b"refs/tags/v1"), [codes::NO_RULE]);
+    // Merging is another action.
+    let merge = Scene::by("alice@example.com").merge(&["a"], &[]);
+    assert_eq!(on_main(&policy, &merge), [codes::NO_RULE]);
+}
+
+const PATHS: &str = r#"
+[[rules]]
+name = "code"
+paths = ["src/**"]
+commit = ["alice"]
+merge = ["alice", "bob"]
+[[rules]]
+name = "docs"
+paths = ["docs/**"]
+commit = ["alice", "carol"]
+merge = ["alice"]
+"#;
+
+#[test]
+fn paths_have_owners() {
+    let policy = policy(PATHS);
+    let by = |who: &str, paths: &[&str]| on_main(&policy, &Scene::by(who).paths(paths));
+    assert!(by("carol@example.com", &["docs/a"]).is_empty());
+    assert_eq!(
+        by("carol@example.com", &["docs/a", "src/b"]),
+        [codes::SIGNER_NOT_ALLOWED]
+    );
+    assert!(by("alice@example.com", &["docs/a", "src/b"]).is_empty());
+    // A path that nobody speaks of is refused, and so is a commit without any.
+    assert_eq!(
+        by("alice@example.com", &["docs/a", "Makefile"]),
+        [codes::PATH_NO_RULE]
+    );
+    assert_eq!(by("alice@example.com", &["Makefile"]), [codes::NO_RULE]);
+    assert_eq!(by("alice@example.com", &[]), [codes::NO_RULE]);
+}
+
+#[test]
+fn a_merge_answers_for_what_it_brings_and_adds() {
+    let policy = policy(PATHS);
+    let by = |who: &str, brought: &[&str], own: &[&str]| {
+        on_main(&policy, &Scene::by(who).merge(brought, own))
+    };
+    assert!(by("bob@example.com", &["src/a"], &[]).is_empty());
+    assert_eq!(
+        by("bob@example.com", &["src/a", "docs/a"], &[]),
+        [codes::SIGNER_NOT_ALLOWED]
+    );
+    // What a merge adds of its own is a commit too: Bob may merge, not commit.
+    assert_eq!(
+        by("bob@example.com", &["src/a"], &["src/b"]),
+        [codes::SIGNER_NOT_ALLOWED]
+    );
+    assert!(by("alice@example.com", &["src/a"], &["src/b"]).is_empty());
+}
+
+/// I5: what is asked for and not there refuses, for every claim, asked by the
+/// signer and asked by the rule.
+#[test]
+fn every_claim_that_is_absent_or_other_refuses() {
+    use crate::evidence::certificate::CLAIMS;
+    for claim in CLAIMS {
+        let name = claim.name;
+        let by_rule = policy(&format!(
+            "[[rules]]\nname = \"r\"\ncommit = [\"alice\"]\nclaims = {{ {name} = \"yes\" }}\n"
+        ));
+        let by_signer = policy(&format!(
+            "[signers.x]\nissuer = \"https://accounts.google.com\"\nidentity = \"x@example.com\"\nclaims = {{ {name} = {{ pattern = 'y..' }} }}\n[[rules]]\nname = \"r\"\ncommit = [\"x\"]\n"
+        ));
+        for (policy, who) in [
+            (&by_rule, "alice@example.com"),
+            (&by_signer, "x@example.com"),
+        ] {
+            let mut scene = Scene::by(who);
+            assert_eq!(on_main(policy, &scene), [codes::CLAIM_ABSENT], "{name}");
+            scene.claims = FulcioExtensions::of(&[(name, "yes")]);
+            assert!(on_main(policy, &scene).is_empty(), "{name}");
+            for other in ["", "Yes", "yes ", "xyes", "yesx"] {
+                scene.claims = FulcioExtensions::of(&[(name, other)]);
+                assert_eq!(
+                    on_main(policy, &scene),
+                    [codes::CLAIM_MISMATCH],
+                    "{name} {other:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_workflow_by_pattern_and_claims() {
+    let policy = policy(SIMPLE);
+    let mut scene = Scene::by("unused@example.com");
+    let uri = "https://github.com/example/app/.github/workflows/ci.yml@refs/heads/main";
+    scene.identity = Identity {
+        san: San::Uri(uri.to_owned()),
+        issuer: GITHUB.to_owned(),
+    };
+    scene.claims = FulcioExtensions::of(&[
+        ("runnerEnvironment", "github-hosted"),
+        ("sourceRepositoryUri", "https://github.com/example/app"),
+    ]);
+    assert!(on_main(&policy, &scene).is_empty());
+    scene.claims = FulcioExtensions::of(&[("runnerEnvironment", "github-hosted")]);
+    assert_eq!(on_main(&policy, &scene), [codes::CLAIM_ABSENT]);
+    for other in [
+        format!("x{uri}"),
+        format!("{uri}x"),
+        uri.replace("ci.yml", "c.i.yml"),
+    ] {
+        scene.identity.san = San::Uri(other);
+        assert_eq!(on_main(&policy, &scene), [codes::SIGNER_UNKNOWN]);
+    }
+}
+
+#[test]
+fn validity_is_half_open() {
+    let policy = policy(SIMPLE);
+    let at = |who: &str, at| {
+        let mut scene = Scene::by(who);
+        scene.at = at;
+        on_main(&policy, &scene)
+    };
+    // 2026-01-01 and 2030-01-01.
+    assert!(at("old@example.com", 1_767_225_599).is_empty());
+    assert_eq!(
+        at("old@example.com", 1_767_225_600),
+        [codes::SIGNER_EXPIRED]
+    );
+    assert_eq!(
+        at("new@example.com", 1_893_455_999),
+        [codes::SIGNER_TOO_EARLY]
+    );
+    assert!(at("new@example.com", 1_893_456_000).is_empty());
+}
+
+/// I7: committer and author against the identity.
+#[test]
+fn committer_and_author_must_be_the_signer() {
+    let policy = policy(
+        r#"
+[signers.dora]
+issuer = "https://accounts.google.com"
+identity = "dora@example.com"
+emails = ["dora@users.example.org"]
+[[rules]]
+name = "r"
+commit = ["alice", "dora", "bot"]
+match-committer = true
+[[rules]]
+name = "s"
+mode = "warn"
+commit = ["alice", "dora", "bot"]
+match-author = true
+"#,
+    );
+    let alice = Scene::by("alice@example.com");
+    assert!(on_main(&policy, &alice).is_empty());
+    let mallory = Person {
+        name: b"Alice",
+        email: b"mallory@example.com",
+    };
+    let mut commit = alice.commit(alice.good());
+    commit.committer = mallory;
+    let found = policy.judge_commit(&commit, MAIN);
+    assert_eq!(codes_of(&found), [codes::COMMITTER_MISMATCH]);
+    assert!(found[0].refuses() && found[0].rule == "r");
+    let mut commit = alice.commit(alice.good());
+    commit.author = mallory;
+    let found = policy.judge_commit(&commit, MAIN);
+    assert_eq!(codes_of(&found), [codes::AUTHOR_MISMATCH]);
+    assert!(!found[0].refuses() && found[0].rule == "s");
+    for other in [
+        "Alice@example.com",
+        "alice@example.com ",
+        "",
+        "alice@example.com>",
+    ] {
+        let mut scene = Scene::by("alice@example.com");
+        scene.email = other.to_owned();
+        assert_eq!(
+            on_main(&policy, &scene),
+            [codes::COMMITTER_MISMATCH, codes::AUTHOR_MISMATCH],
+            "{other:?}"
+        );
+    }
+    // With addresses of one's own the identity itself is none of them.
+    let mut dora = Scene::by("dora@example.com");
+    assert!(on_main(&policy, &dora).contains(&codes::COMMITTER_MISMATCH));
+    dora.email = "dora@users.example.org".to_owned();
+    assert!(on_main(&policy, &dora).is_empty());
+}
+
+#[test]
+fn people_are_read_as_git_writes_them() {
+    let person = |raw: &'static [u8]| {
+        let person = Person::from_header(raw);
+        (person.name, person.email)
+    };
+    assert_eq!(person(b"A B <a@b> 12 +0000"), (&b"A B"[..], &b"a@b"[..]));
+    assert_eq!(person(b" <a@b> 12 +0000"), (&b""[..], &b"a@b"[..]));
+    assert_eq!(person(b"A <a@b> <c@d> 1 +0000").1, b"a@b> <c@d");
+    assert_eq!(person(b"nothing"), (&b"nothing"[..], &b""[..]));
+    assert_eq!(person(b"> <").1, b"");
+}
+
+#[test]
+fn unsigned_bad_and_other_signatures() {
+    let policy = policy(
+        r#"
+[[rules]]
+name = "r"
+refs = ["refs/heads/**"]
+commit = ["alice"]
+merge = ["alice"]
+policy = ["alice"]
+unsigned = ["web"]
+unverified = ["ssh"]
+"#,
+    );
+    let scene = Scene::by("web@example.com");
+    let judge = |commit: &Commit<'_>| {
+        let found = policy.judge_commit(commit, MAIN);
+        (codes_of(&found), found.iter().any(Finding::refuses))
+    };
+    let commit = scene.commit(Signature::Unsigned);
+    assert_eq!(judge(&commit), (vec![codes::UNSIGNED], true));
+    let bot = Commit {
+        author: Person {
+            name: b"Web Editor",
+            email: b"web@example.com",
+        },
+        committer: Person {
+            name: b"Forge",
+            email: b"noreply@forge.example",
+        },
+        ..commit
+    };
+    assert_eq!(judge(&bot), (vec![codes::UNSIGNED_BOT], false));
+    // Half a bot is none.
+    let half = Commit {
+        committer: bot.author,
+        ..bot
+    };
+    assert_eq!(judge(&half), (vec![codes::UNSIGNED], true));
+    let half = Commit {
+        author: bot.committer,
+        ..bot
+    };
+    assert_eq!(judge(&half), (vec![codes::UNSIGNED], true));
+    // A bot never changes the policy, and a bad signature makes nobody a bot.
+    let paths = [ChangedPath::own(b".gitseal/policy.toml")];
+    let change = Commit {
+        paths: &paths,
+        ..bot
+    };
+    assert_eq!(
+        judge(&change),
+        (vec![codes::UNSIGNED_BOT, codes::UNSIGNED], true)
+    );
+    let bad = Signature::Bad {
+        code: "digest-mismatch",
+        words: "other bytes",
+    };
+    let bad = Commit {
+        signature: bad,
+        ..bot
+    };
+    assert_eq!(judge(&bad), (vec![codes::SIGNATURE_BAD], true));
+    let other = |kind| Commit {
+        signature: Signature::Other(kind),
+        ..commit
+    };
+    assert_eq!(
+        judge(&other(OtherKind::OpenPgp)),
+        (vec![codes::SIGNATURE_OTHER], true)
+    );
+    assert_eq!(
+        judge(&other(OtherKind::Ssh)),
+        (vec![codes::SIGNATURE_UNVERIFIED], false)
+    );
+    let change = Commit {
+        paths: &paths,
+        ..other(OtherKind::Ssh)
+    };
+    assert!(
+        judge(&change).1,
+        "an unverified signature never changes the policy"
+    );
+}
+
+#[test]
+fn the_policy_has_its_own_right() {
+    let policy = policy(
+        r#"
+[[rules]]
+name = "r"
+commit = ["alice", "bob"]
+merge = ["alice", "bob"]
+policy = ["alice"]
+"#,
+    );
+    for path in [".gitseal/policy.toml", ".gitseal", ".gitseal/other"] {
+        let by = |who: &str| on_main(&policy, &Scene::by(who).paths(&[path]));
+        assert!(by("alice@example.com").is_empty());
+        assert_eq!(by("bob@example.com"), [codes::SIGNER_NOT_ALLOWED], "{path}");
+        let merge = Scene::by("bob@example.com").merge(&[path], &[]);
+        assert_eq!(on_main(&policy, &merge), [codes::SIGNER_NOT_ALLOWED]);
+    }
+    for path in [
+        ".gitsealed",
+        "a/.gitseal/policy.toml",
+        ".Gitseal/policy.toml",
+    ] {
+        assert!(on_main(&policy, &Scene::by("bob@example.com").paths(&[path])).is_empty());
+    }
+}
+
+#[test]
+fn direct_commits() {
+    let policy = policy(
+        r#"
+[[rules]]
+name = "r"
+commit = ["alice", "bob"]
+merge = ["bob"]
+direct = ["alice"]
+"#,
+    );
+    let mut bob = Scene::by("bob@example.com");
+    assert_eq!(on_main(&policy, &bob), [codes::NOT_DIRECT]);
+    bob.direct = false;
+    assert!(on_main(&policy, &bob).is_empty());
+    assert!(on_main(&policy, &Scene::by("alice@example.com")).is_empty());
+    let merge = Scene::by("bob@example.com").merge(&["a"], &["b"]);
+    assert!(on_main(&policy, &merge).is_empty());
+}
+
+#[test]
+fn modes_of_the_whole_and_of_a_rule() {
+    let warn = PEOPLE.replacen("version = 1", "version = 1\nmode = \"warn\"", 1);
+    let policy = Policy::parse(
+        &format!("{warn}[[rules]]\nname = \"w\"\ncommit = [\"alice\"]\n[[rules]]\nname = \"e\"\nmode = \"enforce\"\npaths = [\"crypto/**\"]\ncommit = [\"alice\"]\n"),
+        "t",
+    )
+    .unwrap();
+    let bob = |path: &str| {
+        let scene = Scene::by("bob@example.com").paths(&[path]);
+        policy.judge_commit(&scene.commit(scene.good()), MAIN)
+    };
+    let found = bob("src/a");
+    assert_eq!((found.len(), found[0].refuses()), (1, false));
+    // The refusal goes before the warning.
+    let found = bob("crypto/a");
+    assert_eq!((found.len(), found[0].refuses()), (1, true));
+    assert_eq!(found[0].rule, "e");
+}
+
+// ------------------------------------------------------------------ refs and tags
+
+fn update<'a>(name: &'a [u8], kind: UpdateKind, tag: Option<Tag<'a>>) -> RefUpdate<'a> {
+    RefUpdate {
+        name,
+        kind,
+        old: "",
+        new: "44",
+        tag,
+    }
+}
+
+#[test]
+fn who_may_move_a_branch() {
+    let policy = policy(SIMPLE);
+    let ask = |kind, pusher: &Pusher<'_>| {
+        codes_of(&policy.judge_update(&update(MAIN, kind, None), pusher))
+    };
+    let account = |account: &'static str| Pusher {
+        account: Some(account),
+        ..Pusher::default()
+    };
+    let nobody = Pusher::default();
+    let forward = UpdateKind::Update { fast_forward: true };
+    assert!(ask(UpdateKind::Create, &nobody).is_empty());
+    assert_eq!(ask(forward, &nobody), [codes::PUSHER_UNKNOWN]);
+    assert!(ask(forward, &account("al")).is_empty());
+    assert!(ask(forward, &account("bobby")).is_empty());
+    assert_eq!(
+        ask(forward, &account("mallory")),
+        [codes::PUSHER_NOT_ALLOWED]
+    );
+    assert_eq!(ask(forward, &account("alice")), [codes::PUSHER_NOT_ALLOWED]);
+    assert_eq!(
+        ask(UpdateKind::Delete, &account("bobby")),
+        [codes::PUSHER_NOT_ALLOWED]
+    );
+    assert!(ask(UpdateKind::Delete, &account("al")).is_empty());
+    let rewrite = UpdateKind::Update {
+        fast_forward: false,
+    };
+    assert_eq!(ask(rewrite, &account("al")), [codes::NO_RULE]);
+    // A push certificate says it better than an account.
+    let alice = Scene::by("alice@example.com");
+    let signed = |signature| Pusher {
+        account: Some("al"),
+        certificate: Some(signature),
+        now: None,
+    };
+    assert!(ask(forward, &signed(alice.good())).is_empty());
+    let mallory = Scene::by("mallory@example.com");
+    assert_eq!(
+        ask(forward, &signed(mallory.good())),
+        [codes::PUSHER_NOT_ALLOWED]
+    );
+    let bad = Signature::Bad {
+        code: "x",
+        words: "y",
+    };
+    assert_eq!(ask(forward, &signed(bad)), [codes::PUSHER_UNKNOWN]);
+    // Other namespaces: nobody speaks of them.
+    for name in [
+        &b"refs/replace/44"[..],
+        b"refs/notes/commits",
+        b"refs/for/main",
+        b"refs/tags/v1",
+    ] {
+        let found = policy.judge_update(&update(name, UpdateKind::Create, None), &account("al"));
+        assert!(
+            found
+                .iter()
+                .any(|f| f.code == codes::NO_RULE && f.refuses())
+        );
+    }
+}
+
+#[test]
+fn an_account_is_a_signers_while_the_signer_is_valid() {
+    let policy = policy("[[rules]]\nname = \"r\"\nupdate = [\"all\"]\n");
+    let ask = |now| {
+        let pusher = Pusher {
+            account: Some("old"),
+            now,
+            ..Pusher::default()
+        };
+        let kind = UpdateKind::Update { fast_forward: true };
+        codes_of(&policy.judge_update(&update(MAIN, kind, None), &pusher))
+    };
+    assert!(ask(None).is_empty() && ask(Some(1_767_225_599)).is_empty());
+    assert_eq!(ask(Some(1_767_225_600)), [codes::PUSHER_NOT_ALLOWED]);
+}
+
+const TAG_RULES: &str = r#"
+[[rules]]
+name = "approvals"
+refs = ["refs/tags/ok/**"]
+tag = ["team", "carol"]
+create = ["anyone"]
+[[rules]]
+name = "releases"
+refs = ["refs/tags/v*"]
+tag = ["team", "carol"]
+create = ["anyone"]
+threshold = { count = 2, of = ["team"], approvals = ["refs/tags/ok/**"] }
+[[rules]]
+name = "notes"
+refs = ["refs/tags/light/**"]
+tag = ["anyone"]
+create = ["anyone"]
+"#;
+
+#[test]
+fn tags_and_their_thresholds() {
+    let policy = policy(TAG_RULES);
+    let [alice, bob, carol] =
+        ["alice", "bob", "carol"].map(|who| Scene::by(&format!("{who}@example.com")));
+    let ask = |name: &[u8], kind, tag: Option<Tag<'_>>| {
+        codes_of(&policy.judge_update(&update(name, kind, tag), &Pusher::default()))
+    };
+    let tag = |name: &'static [u8], signature| Tag {
+        id: "55",
+        name,
+        signature,
+        target_type: "commit",
+        tagger: None,
+        others: &[],
+    };
+    let new = UpdateKind::Create;
+    assert!(ask(b"refs/tags/ok/1", new, Some(tag(b"ok/1", alice.good()))).is_empty());
+    // G12: the name inside is another.
+    assert_eq!(
+        ask(b"refs/tags/ok/1", new, Some(tag(b"ok/2", alice.good()))),
+        [codes::TAG_NAME]
+    );
+    assert_eq!(ask(b"refs/tags/ok/1", new, None), [codes::TAG_LIGHTWEIGHT]);
+    assert!(ask(b"refs/tags/light/1", new, None).is_empty());
+    assert!(
+        ask(
+            b"refs/tags/light/1",
+            new,
+            Some(tag(b"light/1", Signature::Unsigned))
+        )
+        .is_empty()
+    );
+    assert_eq!(
+        ask(
+            b"refs/tags/ok/1",
+            new,
+            Some(tag(b"ok/1", Signature::Unsigned))
+        ),
+        [codes::UNSIGNED]
+    );
+    // A tag that moves is rewritten, whatever its old value was.
+    for fast_forward in [true, false] {
+        assert_eq!(
+            ask(
+                b"refs/tags/ok/1",
+                UpdateKind::Update { fast_forward },
+                Some(tag(b"ok/1", alice.good()))
+            ),
+            [codes::NO_RULE]
+        );
+    }
+    assert_eq!(
+        ask(b"refs/tags/ok/1", UpdateKind::Delete, None),
+        [codes::NO_RULE]
+    );
+    let blob = Tag {
+        target_type: "blob",
+        ..tag(b"ok/1", alice.good())
+    };
+    assert_eq!(ask(b"refs/tags/ok/1", new, Some(blob)), [codes::TAG_TARGET]);
+    // Two people: the tag's own signature counts only if its ref is an approval
+    // or it is the tag itself.
+    let release = |own: &Scene, others: &[(&'static [u8], &Scene)]| {
+        let others: Vec<OtherTag<'_>> = others
+            .iter()
+            .map(|(ref_name, scene)| OtherTag {
+                ref_name,
+                signature: scene.good(),
+            })
+            .collect();
+        let tag = Tag {
+            others: &others,
+            ..tag(b"v1", own.good())
+        };
+        ask(b"refs/tags/v1", new, Some(tag))
+    };
+    assert_eq!(release(&alice, &[]), [codes::THRESHOLD]);
+    assert!(release(&alice, &[(b"refs/tags/ok/1", &bob)]).is_empty());
+    assert_eq!(
+        release(&alice, &[(b"refs/tags/ok/1", &alice)]),
+        [codes::THRESHOLD]
+    );
+    assert_eq!(
+        release(&alice, &[(b"refs/tags/ok/1", &carol)]),
+        [codes::THRESHOLD]
+    );
+    assert_eq!(
+        release(&alice, &[(b"refs/tags/other", &bob)]),
+        [codes::THRESHOLD]
+    );
+    assert_eq!(
+        release(&carol, &[(b"refs/tags/ok/1", &bob)]),
+        [codes::THRESHOLD]
+    );
+    assert!(
+        release(
+            &carol,
+            &[(b"refs/tags/ok/1", &bob), (b"refs/tags/ok/2", &alice)]
+        )
+        .is_empty()
+    );
 }

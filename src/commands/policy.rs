@@ -1,0 +1,680 @@
+//! `gitseal policy`: check a policy, say it in words, compare two, ask what one
+//! would say about commits, and begin one.
+//!
+//! *Not decided here:* what a policy means (`policy/`).
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use gix::ObjectId;
+use serde_json::{Value, json};
+
+use super::{
+    DONE, REFUSED, UNDECIDED, USAGE,
+    batch::Engine,
+    history::GitHistory,
+    verify::{Obstacle, surroundings},
+};
+use crate::{
+    evidence::identity::Wanted,
+    host::{
+        git::{GitError, Repository, walk::RangeSpec},
+        settings::Settings,
+        terminal::{self, Escape, Tone, escape, escape_lines, paint},
+        trust_files,
+    },
+    policy::{
+        Finding, POLICY_PATH, Policy, PolicyErrors,
+        diff::diff,
+        lint::lint,
+        read::MAX_POLICY,
+        walk::{self, History as _, HistoryError, Question, Stopped},
+    },
+};
+
+/// What `--help` shows of it.
+pub const EXAMPLES: &str = "\
+Examples:
+  gitseal policy init > .gitseal/policy.toml
+  gitseal policy check .gitseal/policy.toml
+  gitseal policy describe HEAD:
+  gitseal policy diff HEAD~10: HEAD:
+  gitseal policy test --policy policy.toml --ref refs/heads/main origin/main..HEAD
+  gitseal policy test --trust-root v1.0 HEAD
+
+REV: is the policy in that commit (.gitseal/policy.toml); REV:PATH another file in it.
+docs/policy.md is the reference.";
+
+/// `policy`.
+#[derive(Debug, Args)]
+pub struct PolicyArguments {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: PolicyCommand,
+}
+
+/// What there is to do with a policy.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Show every mistake in a policy, and what looks like one
+    Check(Check),
+    /// Say a policy in words
+    Describe(Describe),
+    /// Say who gains and who loses which right
+    Diff(Diff),
+    /// Say what a policy would say about commits
+    Test(Test),
+    /// Print a policy to begin with
+    Init(Init),
+}
+
+/// `policy check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The policy: a file, or REV: for the one in a commit
+    #[arg(value_name = "FILE", default_value = POLICY_PATH)]
+    pub policy: String,
+    /// Fail for what only looks like a mistake, too
+    #[arg(long)]
+    pub strict: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `policy describe`.
+#[derive(Debug, Args)]
+pub struct Describe {
+    /// The policy: a file, or REV: for the one in a commit
+    #[arg(value_name = "FILE", default_value = POLICY_PATH)]
+    pub policy: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `policy diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The policy before: a file, or REV: for the one in a commit
+    #[arg(value_name = "OLD")]
+    pub old: String,
+    /// The policy after
+    #[arg(value_name = "NEW", default_value = POLICY_PATH)]
+    pub new: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `policy test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Commits: REV, A..B, ^REV; with a trust root the one commit to authenticate
+    #[arg(value_name = "REV", default_value = "HEAD")]
+    pub revisions: Vec<String>,
+    /// The policy that judges all of them
+    #[arg(long, value_name = "FILE", conflicts_with = "trust_root")]
+    pub policy: Option<String>,
+    /// The commit with which the repository's own policy begins: each commit is judged by that of its parent
+    #[arg(long, value_name = "REV")]
+    pub trust_root: Option<String>,
+    /// The branch that they are meant for, in full
+    #[arg(long = "ref", value_name = "REF", default_value = "refs/heads/main")]
+    pub reference: String,
+    /// A trusted_root.json: which authorities and logs are believed
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `policy init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The identity of the first signer; without one, whoever signed HEAD
+    #[arg(long, value_name = "TEXT", requires = "issuer")]
+    pub identity: Option<String>,
+    /// The identity provider that vouches for it
+    #[arg(long, value_name = "URL", requires = "identity")]
+    pub issuer: Option<String>,
+    /// Write to this file, which must not be there yet, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    #[error(transparent)]
+    Obstacle(#[from] Obstacle),
+    #[error("the policy {name} cannot be read: {why}")]
+    Unreadable { name: String, why: String },
+    #[error("{0}")]
+    Policy(#[from] PolicyErrors),
+    #[error("no policy is named")]
+    NoPolicy,
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error(transparent)]
+    Walk(#[from] Stopped),
+    #[error("HEAD says nobody who signed: {why}")]
+    NobodySigned { why: String },
+    #[error("{path:?} cannot be written: {error}")]
+    Write { path: PathBuf, error: io::Error },
+}
+
+impl Stop {
+    fn exit(&self) -> u8 {
+        match self {
+            Self::History(_) | Self::Walk(_) => UNDECIDED,
+            _ => USAGE,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Obstacle(obstacle) => obstacle.hint(),
+            Self::Unreadable { .. } => Some(
+                "name a file, or REV: for the policy in a commit; gitseal policy init begins one",
+            ),
+            Self::Policy(_) => Some("gitseal policy check shows what to write instead"),
+            Self::NoPolicy => Some(
+                "name one with --policy FILE or --trust-root REV, or set gitseal.policy or gitseal.trustRoot for the user or the system",
+            ),
+            Self::NobodySigned { .. } => Some("name the first signer with --identity and --issuer"),
+            Self::History(_) | Self::Walk(_) | Self::Write { .. } => None,
+        }
+    }
+}
+
+impl From<GitError> for Stop {
+    fn from(error: GitError) -> Self {
+        Self::Obstacle(error.into())
+    }
+}
+
+/// Runs it.
+#[must_use]
+pub fn run(arguments: &PolicyArguments) -> u8 {
+    let result = match &arguments.command {
+        PolicyCommand::Check(arguments) => check(arguments),
+        PolicyCommand::Describe(arguments) => describe(arguments),
+        PolicyCommand::Diff(arguments) => compare(arguments),
+        PolicyCommand::Test(arguments) => test(arguments),
+        PolicyCommand::Init(arguments) => init(arguments),
+    };
+    result.unwrap_or_else(|stop| {
+        terminal::error(&escape_lines(&stop.to_string()), stop.hint());
+        stop.exit()
+    })
+}
+
+// ------------------------------------------------------------ reading policies
+
+/// The text of a policy and what to call it.
+fn text(name: &str) -> Result<String, Stop> {
+    let unreadable = |why: String| Stop::Unreadable {
+        name: name.to_owned(),
+        why,
+    };
+    let path = Path::new(name);
+    let most = u64::try_from(MAX_POLICY).unwrap_or(u64::MAX);
+    let bytes = match name.split_once(':') {
+        Some((revision, inside)) if !path.exists() && !revision.is_empty() => {
+            let inside = if inside.is_empty() {
+                POLICY_PATH
+            } else {
+                inside
+            };
+            let (workspace, _) = surroundings()?;
+            let repository = workspace.repository()?;
+            let commit = id_of(repository, revision)?;
+            let names: Vec<&[u8]> = inside.split('/').map(str::as_bytes).collect();
+            let blob = repository
+                .file_at(commit, &names)
+                .map_err(|error| unreadable(error.to_string()))?
+                .ok_or_else(|| unreadable(format!("there is no {inside} in {commit}")))?;
+            repository.blob(blob, most)?
+        }
+        _ => {
+            let mut bytes = Vec::new();
+            File::open(path)
+                .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes))
+                .map_err(|error| unreadable(error.to_string()))?;
+            bytes
+        }
+    };
+    String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))
+}
+
+fn read(name: &str) -> Result<Policy, Stop> {
+    Ok(Policy::parse(&text(name)?, name)?)
+}
+
+fn id_of(repository: &Repository, revision: &str) -> Result<ObjectId, Stop> {
+    let object = repository.commit(revision)?;
+    ObjectId::from_hex(object.id.as_bytes()).map_err(|_| GitError::Missing { id: object.id }.into())
+}
+
+// -------------------------------------------------------------------- commands
+
+fn check(arguments: &Check) -> Result<u8, Stop> {
+    let text = text(&arguments.policy)?;
+    let (errors, lints) = match Policy::parse(&text, &arguments.policy) {
+        Ok(policy) => (Vec::new(), lint(&policy)),
+        Err(errors) => (errors.errors, Vec::new()),
+    };
+    let exit = if !errors.is_empty() || arguments.strict && !lints.is_empty() {
+        REFUSED
+    } else {
+        DONE
+    };
+    if arguments.json {
+        let errors: Vec<Value> = errors
+            .iter()
+            .map(|error| {
+                json!({
+                    "line": error.line, "column": error.column, "code": error.code,
+                    "what": error.what, "hint": error.hint,
+                })
+            })
+            .collect();
+        let lints: Vec<Value> = lints
+            .iter()
+            .map(|lint| json!({ "code": lint.code, "place": lint.place, "what": lint.words }))
+            .collect();
+        let report = json!({
+            "policy": arguments.policy, "good": errors.is_empty(),
+            "errors": errors, "suspicious": lints,
+        });
+        return Ok(exit.max(super::written(terminal::print_json(&report))));
+    }
+    let mut out = String::new();
+    let name = escape(&arguments.policy, Escape::Prose);
+    for error in &errors {
+        out.push_str(&format!(
+            "{name}:{}:{}: {} [{}]\n",
+            error.line,
+            error.column,
+            escape(&error.what, Escape::Ascii),
+            error.code
+        ));
+        if let Some(hint) = &error.hint {
+            out.push_str(&format!("  hint: {}\n", escape(hint, Escape::Prose)));
+        }
+    }
+    for lint in &lints {
+        out.push_str(&format!(
+            "{name}: {}: {} [{}]\n",
+            escape(&lint.place, Escape::Ascii),
+            escape(&lint.words, Escape::Ascii),
+            lint.code
+        ));
+    }
+    out.push_str(&match (errors.len(), lints.len()) {
+        (0, 0) => format!("{name}: {}\n", paint(Tone::Good, "good")),
+        (0, lints) => format!("{name}: can be used; {lints} to look at twice\n"),
+        (errors, _) => format!(
+            "{name}: {}, {errors} mistakes\n",
+            paint(Tone::Bad, "no policy")
+        ),
+    });
+    Ok(exit.max(super::written(terminal::print(&out))))
+}
+
+fn describe(arguments: &Describe) -> Result<u8, Stop> {
+    let words = read(&arguments.policy)?.describe();
+    let written = if arguments.json {
+        let lines: Vec<&str> = words.lines().collect();
+        terminal::print_json(&json!({ "policy": arguments.policy, "words": lines }))
+    } else {
+        terminal::print(&format!("{}\n", escape_lines(words.trim_end())))
+    };
+    Ok(super::written(written))
+}
+
+fn compare(arguments: &Diff) -> Result<u8, Stop> {
+    let changes = diff(&read(&arguments.old)?, &read(&arguments.new)?);
+    let written = if arguments.json {
+        let changes: Vec<Value> = changes
+            .iter()
+            .map(|change| {
+                json!({ "kind": change.kind.word(), "subject": change.subject, "what": change.words })
+            })
+            .collect();
+        terminal::print_json(&json!({
+            "old": arguments.old, "new": arguments.new, "changes": changes,
+        }))
+    } else if changes.is_empty() {
+        terminal::print("nobody gains or loses anything\n")
+    } else {
+        let lines: String = changes
+            .iter()
+            .map(|change| {
+                format!(
+                    "{:7} {}: {}\n",
+                    change.kind.word(),
+                    escape(&change.subject, Escape::Ascii),
+                    escape(&change.words, Escape::Ascii)
+                )
+            })
+            .collect();
+        terminal::print(&lines)
+    };
+    Ok(super::written(written))
+}
+
+/// Where the policy comes from: flags go before settings, a file before the
+/// repository. A repository's own configuration never says it (`settings` sees to
+/// that).
+enum Source {
+    File(String),
+    TrustRoot(String),
+}
+
+fn source(arguments: &Test, settings: &Settings) -> Result<Source, Stop> {
+    if let Some(file) = &arguments.policy {
+        return Ok(Source::File(file.clone()));
+    }
+    if let Some(root) = &arguments.trust_root {
+        return Ok(Source::TrustRoot(root.clone()));
+    }
+    if let Some(file) = &settings.policy.value {
+        return Ok(Source::File(file.to_string_lossy().into_owned()));
+    }
+    match &settings.trust_root.value {
+        Some(root) => Ok(Source::TrustRoot(root.clone())),
+        None => Err(Stop::NoPolicy),
+    }
+}
+
+fn test(arguments: &Test) -> Result<u8, Stop> {
+    let (workspace, settings) = surroundings()?;
+    let repository = workspace.repository()?;
+    let source = source(arguments, &settings)?;
+    let trust =
+        trust_files::load(arguments.trusted_root.as_deref(), &settings).map_err(Obstacle::from)?;
+    let wanted = Wanted::Unsaid;
+    let engine = Engine::new(&trust.root, &wanted).with_facts();
+    let mut history = GitHistory::new(repository, &engine);
+    let ref_name = arguments.reference.as_bytes();
+    let mut told = Told::default();
+    let by = match source {
+        Source::File(name) => {
+            let policy = read(&name)?;
+            by_file(&policy, arguments, repository, &mut history, &mut told)?;
+            name
+        }
+        Source::TrustRoot(root) => {
+            let root = id_of(repository, &root)?.to_string();
+            for revision in &arguments.revisions {
+                let tip = id_of(repository, revision)?.to_string();
+                let question = Question {
+                    root: &root,
+                    tip: &tip,
+                    through: None,
+                    ref_name,
+                };
+                let walked = walk::authenticate(&question, &mut history)?;
+                told.judged = told.judged.saturating_add(walked.judged);
+                for (commit, finding) in walked.warnings {
+                    told.add(&commit, vec![finding]);
+                }
+                if let Some((commit, findings)) = walked.refused {
+                    told.add(&commit, findings);
+                }
+            }
+            format!("{POLICY_PATH} from {root}")
+        }
+    };
+    let exit = if told.refusals > 0 { REFUSED } else { DONE };
+    let written = if arguments.json {
+        terminal::print_json(&json!({
+            "policy": by, "ref": arguments.reference, "judged": told.judged,
+            "refusals": told.refusals, "warnings": told.warnings, "findings": told.json,
+        }))
+    } else {
+        terminal::print(&format!(
+            "{}gitseal: by the policy {}: {} commits judged, {} refusals, {} warnings\n",
+            told.text,
+            escape(&by, Escape::Prose),
+            told.judged,
+            told.refusals,
+            told.warnings
+        ))
+    };
+    Ok(exit.max(super::written(written)))
+}
+
+/// Each commit of a range by one policy, and all of them by its thresholds.
+fn by_file(
+    policy: &Policy,
+    arguments: &Test,
+    repository: &Repository,
+    history: &mut GitHistory<'_>,
+    told: &mut Told,
+) -> Result<(), Stop> {
+    let ref_name = arguments.reference.as_bytes();
+    let mut specs: Vec<RangeSpec> = arguments
+        .revisions
+        .iter()
+        .map(|revision| RangeSpec::Revision(revision.clone()))
+        .collect();
+    let ids: Vec<String> = if repository.select(&specs)?.is_range {
+        for id in policy.cut_off() {
+            if let Ok(id) = ObjectId::from_hex(id.as_bytes()) {
+                specs.push(RangeSpec::Not(id));
+            }
+        }
+        repository
+            .revisions(&specs)?
+            .map(|visited| match visited {
+                Ok(visited) => Ok(visited.id.to_string()),
+                Err(unvisited) => Err(Stop::from(unvisited.error)),
+            })
+            .collect::<Result<_, _>>()?
+    } else {
+        let mut ids = Vec::new();
+        for revision in &arguments.revisions {
+            ids.push(id_of(repository, revision)?.to_string());
+        }
+        ids
+    };
+    let line = first_parents(&arguments.revisions, &ids, repository, history)?;
+    let mut kept = Vec::new();
+    for id in &ids {
+        let facts = history.commit(id)?;
+        let direct = line.contains(id);
+        told.judged = told.judged.saturating_add(1);
+        told.add(id, policy.judge_commit(&facts.view(direct), ref_name));
+        if policy.has_thresholds(ref_name) {
+            kept.push(facts);
+        }
+    }
+    let views: Vec<_> = kept.iter().map(|facts| facts.view(true)).collect();
+    for (commit, finding) in policy.judge_set(&views, ref_name) {
+        told.add(&commit, vec![finding]);
+    }
+    Ok(())
+}
+
+/// Those of the commits that lie on the line of first parents of what was named.
+fn first_parents(
+    revisions: &[String],
+    ids: &[String],
+    repository: &Repository,
+    history: &mut GitHistory<'_>,
+) -> Result<std::collections::HashSet<String>, Stop> {
+    let among: std::collections::HashSet<&String> = ids.iter().collect();
+    let mut line = std::collections::HashSet::new();
+    for revision in revisions {
+        let tip = match revision.split_once("..") {
+            Some((_, "")) => "HEAD",
+            Some((_, tip)) => tip,
+            None if revision.starts_with('^') => continue,
+            None => revision,
+        };
+        let mut at = Some(id_of(repository, tip)?.to_string());
+        while let Some(id) = at.filter(|id| among.contains(id) && !line.contains(id)) {
+            at = history.parents(&id)?.into_iter().next();
+            line.insert(id);
+        }
+    }
+    Ok(line)
+}
+
+/// What was found, on its way out.
+#[derive(Default)]
+struct Told {
+    judged: usize,
+    refusals: usize,
+    warnings: usize,
+    text: String,
+    json: Vec<Value>,
+}
+
+impl Told {
+    fn add(&mut self, commit: &str, findings: Vec<Finding>) {
+        for finding in findings {
+            let word = if finding.refuses() {
+                self.refusals = self.refusals.saturating_add(1);
+                paint(Tone::Bad, "refused")
+            } else {
+                self.warnings = self.warnings.saturating_add(1);
+                paint(Tone::Strong, "warning")
+            };
+            let rule = match finding.rule.as_str() {
+                "" => String::new(),
+                rule => format!(" by rule {}", escape(rule, Escape::Prose)),
+            };
+            self.text.push_str(&format!(
+                "{commit} {word}{rule}: {} [{}]\n",
+                escape(&finding.words, Escape::Ascii),
+                finding.code
+            ));
+            if let Some(mend) = &finding.mend {
+                self.text
+                    .push_str(&format!("  hint: {}\n", escape(mend, Escape::Prose)));
+            }
+            self.json.push(json!({
+                "commit": commit, "rule": finding.rule, "mode": finding.mode.word(),
+                "code": finding.code, "what": finding.words, "mend": finding.mend,
+            }));
+        }
+    }
+}
+
+fn init(arguments: &Init) -> Result<u8, Stop> {
+    let (identity, issuer) = match (&arguments.identity, &arguments.issuer) {
+        (Some(identity), Some(issuer)) => (identity.clone(), issuer.clone()),
+        _ => signer_of_head()?,
+    };
+    let text = starter(&identity, &issuer);
+    // What is written must be what can be read: an odd identity is told here.
+    Policy::parse(&text, "the new policy")?;
+    match &arguments.output {
+        None => Ok(super::written(terminal::print(&text))),
+        Some(path) => {
+            let failed = |error| Stop::Write {
+                path: path.clone(),
+                error,
+            };
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder).map_err(failed)?;
+            }
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(path)
+                .and_then(|mut file| file.write_all(text.as_bytes()))
+                .map_err(failed)?;
+            terminal::tell(&format!(
+                "gitseal: {} written; commit it signed, and name that commit as gitseal.trustRoot",
+                escape(&path.to_string_lossy(), Escape::Prose)
+            ));
+            Ok(DONE)
+        }
+    }
+}
+
+/// Who signed HEAD, verified with the trust root in effect.
+fn signer_of_head() -> Result<(String, String), Stop> {
+    let (workspace, settings) = surroundings()?;
+    let repository = workspace.repository()?;
+    let trust = trust_files::load(None, &settings).map_err(Obstacle::from)?;
+    let wanted = Wanted::Unsaid;
+    let engine = Engine::new(&trust.root, &wanted);
+    let judged = engine.judge(repository.commit("HEAD")?, repository.hash());
+    match super::history::signature(&judged.opinion) {
+        crate::policy::SignatureFacts::Good { identity, .. } => {
+            Ok((identity.san.value().to_owned(), identity.issuer))
+        }
+        crate::policy::SignatureFacts::Unsigned => Err(Stop::NobodySigned {
+            why: "it is not signed".to_owned(),
+        }),
+        crate::policy::SignatureFacts::Other(kind) => Err(Stop::NobodySigned {
+            why: format!("an {kind} signature is not verified here"),
+        }),
+        crate::policy::SignatureFacts::Bad { words, .. } => Err(Stop::NobodySigned { why: words }),
+    }
+}
+
+/// A policy for one signer, to be extended.
+fn starter(identity: &str, issuer: &str) -> String {
+    let quoted = |text: &str| Value::from(text).to_string();
+    format!(
+        "\
+# Who may sign what. docs/policy.md of gitseal is the reference;
+# `gitseal policy describe` says it in words. What no rule allows is refused.
+version = 1
+
+[signers]
+first = {{ issuer = {}, identity = {} }}
+
+[groups]
+team = [\"first\"]
+owners = [\"first\"]
+
+[[rules]]
+name = \"branches\"
+refs = [\"refs/heads/**\"]
+commit = [\"team\"]
+merge = [\"team\"]
+adopt = [\"owners\"]
+policy = [\"owners\"]
+create = [\"anyone\"]
+update = [\"anyone\"]
+
+[[rules]]
+name = \"tags\"
+refs = [\"refs/tags/**\"]
+tag = [\"team\"]
+create = [\"anyone\"]
+",
+        quoted(issuer),
+        quoted(identity)
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_starter_is_a_good_policy() {
+        let text = starter("alice@example.com", "https://accounts.google.com");
+        let policy = Policy::parse(&text, "starter").unwrap();
+        assert!(lint(&policy).is_empty(), "{:?}", lint(&policy));
+        // JSON's quoting is TOML's for what an identity can hold.
+        let odd = starter("a\"\\\u{e9}\u{1}", "https://i.example");
+        let policy = Policy::parse(&odd, "starter").unwrap();
+        assert_eq!(policy.signers[0].identity.written(), "a\"\\\u{e9}\u{1}");
+    }
+}

@@ -1,0 +1,376 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::*;
+
+const HEAD: &str = "version = 1\n[signers]\na = { issuer = \"https://i.example\", identity = \"a@example.com\" }\nb = { issuer = \"https://i.example\", identity = \"b@example.com\" }\n";
+
+fn errors(text: &str) -> Vec<PolicyError> {
+    match Policy::parse(text, "p.toml") {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.errors,
+    }
+}
+
+/// The codes of the mistakes in a rule beside two good signers.
+fn rule(text: &str) -> Vec<&'static str> {
+    errors(&format!("{HEAD}[[rules]]\nname = \"r\"\n{text}\n"))
+        .into_iter()
+        .map(|error| error.code)
+        .collect()
+}
+
+fn whole(text: &str) -> Vec<&'static str> {
+    errors(text).into_iter().map(|error| error.code).collect()
+}
+
+/// A policy that is good but for one more line of its only signer.
+fn signer(line: &str) -> Vec<&'static str> {
+    whole(&format!(
+        "version = 1\n[signers.a]\nissuer = \"https://i.example\"\nidentity = \"a\"\n{line}\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
+    ))
+}
+
+#[test]
+fn the_smallest_policy() {
+    assert!(rule("commit = [\"a\"]").is_empty());
+    assert!(signer("").is_empty());
+}
+
+/// I6: nothing that is empty or half means anybody.
+#[test]
+fn nothing_empty_means_anybody() {
+    assert_eq!(whole(""), ["version-missing"]);
+    assert_eq!(whole("version = 1"), ["policy-empty", "policy-empty"]);
+    assert_eq!(whole("version = 2"), ["version-unknown"]);
+    assert_eq!(whole("version = \"1\""), ["kind", "version-unknown"]);
+    assert_eq!(whole(HEAD), ["policy-empty"]);
+    assert_eq!(whole(&format!("rules = []\n{HEAD}")), ["policy-empty"]);
+    let signers = |body: &str| {
+        whole(&format!(
+            "version = 1\n[signers.a]\n{body}\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
+        ))
+    };
+    assert_eq!(signers("identity = \"a\""), ["identity-without-issuer"]);
+    assert_eq!(signers("issuer = \"i\""), ["issuer-without-identity"]);
+    assert_eq!(signers("issuer = \"i\"\nidentity = \"\""), ["empty-text"]);
+    assert_eq!(signers("issuer = \"\"\nidentity = \"a\""), ["empty-text"]);
+    assert_eq!(
+        signers("issuer = \"i\"\nidentity = { pattern = \"\" }"),
+        ["empty-text"]
+    );
+    assert_eq!(signers("issuer = \"i\"\nidentity = {}"), ["kind"]);
+    assert_eq!(signers("issuer = \"i\"\nidentity = [\"a\"]"), ["kind"]);
+    assert_eq!(signer("claims = {}"), ["empty-list"]);
+    assert_eq!(signer("claims = { subject = \"\" }"), ["empty-text"]);
+    assert_eq!(signer("emails = []"), ["empty-list"]);
+    assert_eq!(rule("commit = []"), ["empty-list"]);
+    assert_eq!(rule("refs = []\ncommit = [\"a\"]"), ["empty-list"]);
+    assert_eq!(rule("paths = [\"\"]\ncommit = [\"a\"]"), ["empty-text"]);
+    assert_eq!(rule(""), ["rule-empty"]);
+    assert_eq!(
+        whole(&format!(
+            "{HEAD}[groups]\ng = []\n[[rules]]\nname = \"r\"\ncommit = [\"g\"]\n"
+        )),
+        ["empty-list"]
+    );
+    assert_eq!(
+        whole(&format!(
+            "{HEAD}[bots.w]\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\nunsigned = [\"w\"]\n"
+        )),
+        ["bot-anybody"]
+    );
+}
+
+#[test]
+fn anyone_is_for_pushers_and_bare_tags() {
+    for key in ["commit", "merge", "adopt", "policy"] {
+        assert_eq!(rule(&format!("{key} = [\"anyone\"]")), ["anyone"], "{key}");
+    }
+    for key in ["create", "update", "rewrite", "delete", "tag"] {
+        assert!(rule(&format!("{key} = [\"anyone\"]")).is_empty(), "{key}");
+    }
+    assert_eq!(rule("create = [\"anyone\", \"a\"]"), ["word-alone"]);
+    assert_eq!(rule("create = [\"a\", \"nobody\"]"), ["word-alone"]);
+    assert_eq!(rule("commit = [\"a\"]\ndirect = [\"anyone\"]"), ["anyone"]);
+    assert_eq!(
+        whole(&format!(
+            "{HEAD}[groups]\ng = [\"anyone\"]\n[[rules]]\nname = \"r\"\ncreate = [\"g\"]\n"
+        )),
+        ["anyone"]
+    );
+}
+
+/// I6: a rule that nobody can satisfy.
+#[test]
+fn rules_that_nobody_can_satisfy() {
+    assert_eq!(rule("commit = [\"c\"]"), ["name-unknown"]);
+    assert_eq!(
+        rule("commit = [\"a\", \"b\"]\nthreshold = { count = 3, of = [\"a\", \"b\"] }"),
+        ["nobody-can", "nobody-can"]
+    );
+    assert_eq!(
+        rule("commit = [\"a\"]\nthreshold = { count = 2, of = [\"a\", \"b\"] }"),
+        ["nobody-can"]
+    );
+    assert!(
+        rule("commit = [\"a\", \"b\"]\nthreshold = { count = 2, of = [\"a\", \"b\"] }").is_empty()
+    );
+    assert_eq!(
+        rule("commit = [\"a\"]\nthreshold = { count = 0, of = [\"a\"] }"),
+        ["threshold"]
+    );
+    assert_eq!(
+        rule("commit = [\"a\"]\nthreshold = { count = 65, of = [\"a\"] }"),
+        ["threshold"]
+    );
+    assert_eq!(
+        rule("commit = [\"a\"]\nthreshold = { count = 1 }"),
+        ["threshold"]
+    );
+    assert_eq!(rule("refs = [\"main\"]\ncommit = [\"a\"]"), ["nobody-can"]);
+    assert_eq!(
+        rule("paths = [\"/src/**\"]\ncommit = [\"a\"]"),
+        ["nobody-can"]
+    );
+    assert_eq!(
+        rule("paths = [\"docs/\"]\ncommit = [\"a\"]"),
+        ["nobody-can"]
+    );
+    assert_eq!(rule("paths = [\"!docs/**\"]\ncommit = [\"a\"]"), ["glob"]);
+    assert_eq!(
+        signer("valid-from = 2026-01-02T00:00:00Z\nvalid-until = 2026-01-02T00:00:00Z"),
+        ["nobody-can"]
+    );
+    assert!(
+        signer("valid-from = 2026-01-02T00:00:00Z\nvalid-until = 2026-01-02T00:00:01Z").is_empty()
+    );
+    assert_eq!(
+        whole(&format!(
+            "{HEAD}[groups]\ng = [\"h\"]\nh = [\"g\"]\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
+        )),
+        ["group-cycle", "group-cycle"]
+    );
+}
+
+#[test]
+fn keys_that_would_do_nothing() {
+    assert_eq!(
+        rule("create = [\"a\"]\npaths = [\"a\"]"),
+        ["paths-misplaced"]
+    );
+    assert_eq!(
+        rule("policy = [\"a\"]\npaths = [\"a\"]"),
+        ["paths-misplaced"]
+    );
+    assert_eq!(rule("tag = [\"a\"]\npaths = [\"a\"]"), ["paths-misplaced"]);
+    for key in [
+        "direct = [\"a\"]",
+        "match-committer = true",
+        "match-author = true",
+        "claims = { subject = \"x\" }",
+        "threshold = { count = 1, of = [\"a\"] }",
+    ] {
+        assert_eq!(
+            rule(&format!("create = [\"a\"]\n{key}")),
+            ["no-effect"],
+            "{key}"
+        );
+    }
+    assert_eq!(
+        rule("create = [\"a\"]\nunverified = [\"ssh\"]"),
+        ["no-effect"]
+    );
+    assert_eq!(
+        rule("commit = [\"a\"]\nunverified = [\"x509\"]"),
+        ["kind-unknown"]
+    );
+    assert_eq!(
+        rule(
+            "commit = [\"a\"]\nthreshold = { count = 1, of = [\"a\"], approvals = [\"refs/tags/**\"] }"
+        ),
+        ["no-effect"]
+    );
+}
+
+#[test]
+fn a_cut_off_is_a_whole_id_and_no_date() {
+    let cut = |value: &str| {
+        whole(&format!(
+            "cut-off = [{value}]\n{HEAD}[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
+        ))
+    };
+    assert!(cut("\"0123456789abcdef0123456789abcdef01234567\"").is_empty());
+    assert_eq!(cut("\"0123456789abcdef\""), ["cut-off"]);
+    assert_eq!(
+        cut("\"0123456789ABCDEF0123456789abcdef01234567\""),
+        ["cut-off"]
+    );
+    assert_eq!(cut("2026-01-01T00:00:00Z"), ["kind"]);
+}
+
+#[test]
+fn every_mistake_with_line_and_column_and_a_near_key() {
+    let text = "version = 1\nmod = \"warn\"\n[signers]\n  \"ä\" = { issuer = 'i', identiti = 'a' }\n[[rules]]\nname = \"r\"\ncommits = [\"a\"]\n";
+    let found: Vec<(usize, usize, &str, Option<String>)> = errors(text)
+        .into_iter()
+        .map(|error| (error.line, error.column, error.code, error.hint))
+        .collect();
+    assert_eq!(
+        found.iter().map(|f| (f.0, f.1, f.2)).collect::<Vec<_>>(),
+        [
+            (2, 1, "key-unknown"),
+            (4, 3, "name"),
+            (4, 3, "issuer-without-identity"),
+            (4, 25, "key-unknown"),
+            (5, 1, "rule-empty"),
+            (7, 1, "key-unknown"),
+        ]
+    );
+    assert_eq!(found[0].3.as_deref(), Some("did you mean mode?"));
+    assert_eq!(found[3].3.as_deref(), Some("did you mean identity?"));
+    assert_eq!(found[5].3.as_deref(), Some("did you mean commit?"));
+    let far = errors(&format!(
+        "{HEAD}zzzzzz = 1\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
+    ));
+    assert!(
+        far[0].what.contains("signer") || far[0].what.contains("signers"),
+        "{far:?}"
+    );
+    let shown = Policy::parse(text, "p.toml").unwrap_err().to_string();
+    assert!(
+        shown.starts_with("p.toml:2:1: a policy has no key \"mod\" [key-unknown]\n"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn broken_toml_has_its_place_too() {
+    let found = errors("version = 1\nmode = \n[signers\n");
+    assert!(
+        found.len() >= 2 && found.iter().all(|error| error.code == "toml"),
+        "{found:?}"
+    );
+    assert_eq!(found[0].line, 2);
+    assert!(errors("version = 1\nversion = 1\n")[0].code == "toml");
+    // Depth is bounded by the reader.
+    let deep = format!("version = {}1{}", "[".repeat(5000), "]".repeat(5000));
+    assert!(!errors(&deep).is_empty());
+}
+
+#[test]
+fn every_claim_of_fulcio_and_no_other() {
+    for claim in CLAIMS {
+        assert!(
+            signer(&format!("claims = {{ {} = \"x\" }}", claim.name)).is_empty(),
+            "{}",
+            claim.name
+        );
+        assert!(
+            rule(&format!(
+                "commit = [\"a\"]\nclaims = {{ {} = {{ pattern = 'x' }} }}",
+                claim.name
+            ))
+            .is_empty()
+        );
+    }
+    assert_eq!(
+        signer("claims = { runnerEnviroment = \"x\" }"),
+        ["claim-unknown"]
+    );
+    assert_eq!(signer("claims = { issuerv2 = \"x\" }"), ["claim-unknown"]);
+    assert_eq!(
+        signer("claims = { subject = { pattern = 'a(' } }"),
+        ["pattern-syntax"]
+    );
+}
+
+#[test]
+fn names_are_plain_and_one_of_a_kind() {
+    assert_eq!(
+        whole(&format!(
+            "{HEAD}[groups]\na = [\"b\"]\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
+        )),
+        ["name-twice"]
+    );
+    assert_eq!(
+        whole(&format!(
+            "{HEAD}[signers.anyone]\nissuer = \"i\"\nidentity = \"x\"\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
+        )),
+        ["name"]
+    );
+    assert_eq!(
+        whole(&format!(
+            "{HEAD}[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n[[rules]]\nname = \"r\"\ncommit = [\"b\"]\n"
+        )),
+        ["name-twice"]
+    );
+    assert_eq!(
+        whole(&format!("{HEAD}[[rules]]\ncommit = [\"a\"]\n")),
+        ["rule-without-name"]
+    );
+    let twice = HEAD.replace(" }", ", accounts = [\"x\"] }");
+    assert_eq!(
+        whole(&format!(
+            "{twice}[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
+        )),
+        ["account-twice"]
+    );
+}
+
+#[test]
+fn limits_have_names() {
+    let long = format!("#{}\n", "x".repeat(MAX_POLICY));
+    assert_eq!(whole(&long), ["policy-too-long"]);
+    let mut text = "version = 1\n".to_owned();
+    for number in 0..=MAX_SIGNERS {
+        text.push_str(&format!(
+            "signers.s{number} = {{issuer=\"i\",identity=\"x{number}\"}}\n"
+        ));
+    }
+    text.push_str("[[rules]]\nname = \"r\"\ncommit = [\"s1\"]\n");
+    assert!(whole(&text).contains(&"too-many"));
+    let ten_thousand = text.replacen("signers.s0 = {issuer=\"i\",identity=\"x0\"}\n", "", 1);
+    assert!(whole(&ten_thousand).is_empty());
+    let mut text = HEAD.to_owned();
+    for number in 0..=MAX_RULES {
+        text.push_str(&format!(
+            "[[rules]]\nname = \"r{number}\"\ncommit = [\"a\"]\n"
+        ));
+    }
+    assert_eq!(whole(&text), ["too-many"]);
+    let mut text = HEAD.to_owned();
+    for number in 0..=MAX_PATTERNS {
+        text.push_str(&format!(
+            "[signers.s{number}]\nissuer = \"i\"\nidentity = {{ pattern = \"x{number}\" }}\n"
+        ));
+    }
+    text.push_str("[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n");
+    assert_eq!(whole(&text), ["too-many"]);
+    // A pattern that would grow huge is refused before it does.
+    assert_eq!(
+        signer("claims = { subject = { pattern = '(a{1000}){100}' } }"),
+        ["pattern-syntax"]
+    );
+    assert_eq!(
+        whole(&"[[[".repeat(5000)).len(),
+        whole(&"[[[".repeat(5000)).len().min(MAX_ERRORS)
+    );
+}
+
+#[test]
+fn reading_twice_is_the_same() {
+    let text = format!(
+        "{HEAD}[groups]\ng = [\"a\", \"b\"]\n[[rules]]\nname = \"r\"\nrefs = [\"refs/heads/**\"]\ncommit = [\"g\"]\nclaims = {{ subject = {{ pattern = 'x' }} }}\n"
+    );
+    let one = Policy::parse(&text, "p").unwrap();
+    assert_eq!(one, Policy::parse(&text, "q").unwrap());
+    assert_ne!(
+        one,
+        Policy::parse(&text.replace("'x'", "'y'"), "p").unwrap()
+    );
+    assert_ne!(
+        one,
+        Policy::parse(&text.replace("{ pattern = 'x' }", "'x'"), "p").unwrap()
+    );
+    assert!(one.describe().contains("may add commits: g"));
+}
