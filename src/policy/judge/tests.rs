@@ -646,6 +646,17 @@ tag = ["anyone"]
 create = ["anyone"]
 "#;
 
+fn tag<'a>(name: &'a [u8], signature: Signature<'a>) -> Tag<'a> {
+    Tag {
+        id: "55",
+        name,
+        signature,
+        target_type: "commit",
+        tagger: None,
+        others: &[],
+    }
+}
+
 #[test]
 fn tags_and_their_thresholds() {
     let policy = policy(TAG_RULES);
@@ -653,14 +664,6 @@ fn tags_and_their_thresholds() {
         ["alice", "bob", "carol"].map(|who| Scene::by(&format!("{who}@example.com")));
     let ask = |name: &[u8], kind, tag: Option<Tag<'_>>| {
         codes_of(&policy.judge_update(&update(name, kind, tag), &Pusher::default()))
-    };
-    let tag = |name: &'static [u8], signature| Tag {
-        id: "55",
-        name,
-        signature,
-        target_type: "commit",
-        tagger: None,
-        others: &[],
     };
     let new = UpdateKind::Create;
     assert!(ask(b"refs/tags/ok/1", new, Some(tag(b"ok/1", alice.good()))).is_empty());
