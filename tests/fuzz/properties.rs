@@ -36,7 +36,7 @@ use crate::seeds;
 pub type Property = fn(&[u8]);
 
 /// Every target: its name and its property.
-pub const ALL: [(&str, Property); 13] = [
+pub const ALL: [(&str, Property); 14] = [
     ("armor", armor),
     ("certificate", certificate),
     ("checkpoint", checkpoint),
@@ -45,6 +45,7 @@ pub const ALL: [(&str, Property); 13] = [
     ("frame", frame),
     ("hook", hook),
     ("object", object),
+    ("policy", policy),
     ("signature", signature),
     ("timestamp", timestamp),
     ("token", token),
@@ -555,6 +556,34 @@ fn walk(bytes: &[u8]) -> Option<usize> {
         }
         if ends.is_empty() {
             return Some(at);
+        }
+    }
+}
+
+/// A policy that is read can be said in words, is itself when read again, and does
+/// not differ from itself.
+pub fn policy(data: &[u8]) {
+    use gitseal::policy::{Policy, diff::diff, lint::lint};
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match Policy::parse(text, "fuzz") {
+        Ok(policy) => {
+            assert!(!policy.describe().is_empty());
+            drop(lint(&policy));
+            assert!(!policy.signers.is_empty() && !policy.rules.is_empty());
+            assert_eq!(Policy::parse(text, "again").as_ref(), Ok(&policy));
+            assert!(diff(&policy, &policy).is_empty());
+        }
+        Err(errors) => {
+            assert!(!errors.errors.is_empty());
+            let lines = text.split('\n').count();
+            for error in &errors.errors {
+                assert!(
+                    (1..=lines).contains(&error.line) && error.column >= 1,
+                    "{error:?}"
+                );
+            }
         }
     }
 }

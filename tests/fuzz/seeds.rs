@@ -193,6 +193,13 @@ pub fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
     for (number, signed) in (0u8..).zip(signed()) {
         add("signature", [&[number][..], &signed.der].concat());
     }
+    // The examples of the reference.
+    if let Ok(text) = fs::read_to_string(root().join("docs/policy.md")) {
+        for rest in text.split("```toml\n").skip(1) {
+            let example = rest.split("```").next().unwrap_or_default();
+            add("policy", example.as_bytes().to_vec());
+        }
+    }
     // What was found once.
     for target in ["entry", "object"] {
         for path in files(&root().join("tests/fuzz/found").join(target)) {

@@ -1,0 +1,194 @@
+//! The reference of the policy, `docs/policy.md`, and its schema are those of the
+//! parser: every key here is a key there, and every example is a policy.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{collections::BTreeSet, fs};
+
+use gitseal::{
+    evidence::certificate::CLAIMS,
+    policy::{
+        Policy, codes,
+        diff::{ChangeKind, diff},
+        lint::lint,
+        read::{BOT_KEYS, CONDITION_KEYS, KEYS, RULE_KEYS, SIGNER_KEYS, THRESHOLD_KEYS},
+    },
+};
+use serde_json::Value;
+
+fn file(name: &str) -> String {
+    fs::read_to_string(format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn examples() -> Vec<String> {
+    file("policy.md")
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_example_is_a_policy() {
+    let examples = examples();
+    assert!(examples.len() >= 6, "{}", examples.len());
+    for (number, example) in examples.iter().enumerate() {
+        let policy = Policy::parse(example, &format!("example {number}"))
+            .unwrap_or_else(|errors| panic!("{errors}"));
+        assert!(policy.describe().contains("Rule "));
+        for lint in lint(&policy) {
+            assert!(
+                matches!(lint.code, "forgeable" | "unverified"),
+                "example {number}: {} {}",
+                lint.place,
+                lint.words
+            );
+        }
+    }
+}
+
+#[test]
+fn the_schema_has_the_parsers_keys() {
+    let schema: Value = serde_json::from_str(&file("policy.schema.json")).unwrap();
+    let keys = |pointer: &str| -> BTreeSet<String> {
+        schema
+            .pointer(pointer)
+            .and_then(Value::as_object)
+            .unwrap_or_else(|| panic!("{pointer}"))
+            .keys()
+            .cloned()
+            .collect()
+    };
+    let set =
+        |keys: &[&str]| -> BTreeSet<String> { keys.iter().map(|k| (*k).to_owned()).collect() };
+    assert_eq!(keys("/properties"), set(&KEYS));
+    assert_eq!(keys("/$defs/signer/properties"), set(&SIGNER_KEYS));
+    assert_eq!(keys("/$defs/bot/properties"), set(&BOT_KEYS));
+    assert_eq!(keys("/$defs/rule/properties"), set(&RULE_KEYS));
+    assert_eq!(keys("/$defs/threshold/properties"), set(&THRESHOLD_KEYS));
+    assert_eq!(
+        keys("/$defs/condition/oneOf/1/properties"),
+        set(&CONDITION_KEYS)
+    );
+    let claims: Vec<&str> = CLAIMS.iter().map(|claim| claim.name).collect();
+    assert_eq!(keys("/$defs/claims/properties"), set(&claims));
+    for definition in [
+        "",
+        "/$defs/signer",
+        "/$defs/bot",
+        "/$defs/rule",
+        "/$defs/threshold",
+        "/$defs/claims",
+    ] {
+        let closed = schema.pointer(&format!("{definition}/additionalProperties"));
+        assert_eq!(closed, Some(&Value::Bool(false)), "{definition}");
+    }
+}
+
+#[test]
+fn the_reference_names_every_key_claim_and_code() {
+    let text = file("policy.md");
+    let keys = KEYS
+        .iter()
+        .chain(&SIGNER_KEYS)
+        .chain(&BOT_KEYS)
+        .chain(&RULE_KEYS)
+        .chain(&THRESHOLD_KEYS);
+    let claims = CLAIMS.iter().map(|claim| claim.name);
+    for word in keys.copied().chain(claims).chain(codes::ALL) {
+        assert!(text.contains(&format!("`{word}`")), "{word}");
+    }
+}
+
+#[test]
+fn who_gains_and_who_loses() {
+    let policy = |team: &str, bob: &str, rest: &str| {
+        let text = format!(
+            "version = 1\n[signers]\na = {{ issuer = \"https://i.example\", identity = \"a@example.com\" }}\nb = {{ issuer = \"https://i.example\", identity = \"{bob}\" }}\n[groups]\nteam = [{team}]\n[[rules]]\nname = \"r\"\nrefs = [\"refs/heads/**\"]\ncommit = [\"team\"]\n{rest}"
+        );
+        Policy::parse(&text, "p").unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let one = policy("\"a\"", "b@example.com", "");
+    assert!(diff(&one, &one).is_empty());
+    let said = |old: &Policy, new: &Policy| -> Vec<(ChangeKind, String, String)> {
+        diff(old, new)
+            .into_iter()
+            .map(|change| (change.kind, change.subject, change.words))
+            .collect()
+    };
+    let both = policy("\"a\", \"b\"", "b@example.com", "");
+    let gain = (
+        ChangeKind::Gains,
+        "b".to_owned(),
+        "may add commits on refs/heads/**".to_owned(),
+    );
+    assert_eq!(said(&one, &both), [gain]);
+    let loss = (
+        ChangeKind::Loses,
+        "b".to_owned(),
+        "may no longer add commits on refs/heads/**".to_owned(),
+    );
+    assert_eq!(said(&both, &one), [loss]);
+    // Another rule about the same narrows it, whatever it is called.
+    let narrowed = policy(
+        "\"a\", \"b\"",
+        "b@example.com",
+        "[[rules]]\nname = \"s\"\nrefs = [\"refs/heads/**\"]\ncommit = [\"a\"]\n",
+    );
+    assert_eq!(said(&both, &narrowed)[0].0, ChangeKind::Loses);
+    assert_eq!(said(&both, &narrowed).len(), 1);
+    let other = policy(
+        "\"a\", \"b\"",
+        "mallory@example.com",
+        "match-committer = true\n",
+    );
+    let changes = said(&both, &other);
+    assert_eq!(changes.len(), 2);
+    assert!(
+        changes
+            .iter()
+            .any(|c| c.1 == "b" && c.2.contains("mallory@example.com"))
+    );
+    assert!(
+        changes
+            .iter()
+            .any(|c| c.2 == "from now on: the committer must be the signer")
+    );
+}
+
+/// I4: what only looks right is shown with its code points.
+#[test]
+fn what_only_looks_right_is_shown() {
+    let lints = |issuer: &str, identity: &str| -> Vec<&'static str> {
+        let text = format!(
+            "version = 1\n[signers]\na = {{ issuer = \"https://i.example\", identity = \"alice@example.com\" }}\nx = {{ issuer = {issuer}, identity = {identity} }}\n[[rules]]\nname = \"r\"\ncommit = [\"a\", \"x\"]\n"
+        );
+        let policy = Policy::parse(&text, "p").unwrap_or_else(|errors| panic!("{errors}"));
+        lint(&policy).into_iter().map(|lint| lint.code).collect()
+    };
+    let good = "\"https://i.example\"";
+    assert!(lints(good, "\"bob@example.com\"").is_empty());
+    assert_eq!(
+        lints(good, "\"\u{430}lice@example.com\""),
+        ["odd-characters", "look-alike"]
+    );
+    assert_eq!(lints(good, "\"Alice@example.com\""), ["look-alike"]);
+    assert_eq!(
+        lints(good, "\"bob@\u{200b}example.com\""),
+        ["odd-characters"]
+    );
+    assert_eq!(lints(good, "\" bob@example.com\""), ["odd-characters"]);
+    assert_eq!(lints(good, "\"bob@EXAMPLE.com\""), ["uppercase-host"]);
+    assert_eq!(lints(good, "\"bob@example.com.\""), ["trailing-dot"]);
+    assert_eq!(lints(good, "{ pattern = 'bob@example.com' }"), ["bare-dot"]);
+    assert_eq!(lints(good, "{ pattern = '.*' }"), ["matches-anybody"]);
+    assert!(lints(good, r"{ pattern = 'bob@example\.com' }").is_empty());
+    assert_eq!(lints("\"http://i.example\"", "\"b\""), ["issuer-not-https"]);
+    assert_eq!(lints("\"https://i.example/\"", "\"b\""), ["trailing-slash"]);
+    assert_eq!(lints("\"https://I.example\"", "\"b\""), ["uppercase-host"]);
+    assert_eq!(
+        lints("\"https:%2F%2Fi.example\"", "\"b\""),
+        ["issuer-not-https", "percent"]
+    );
+    assert_eq!(lints(good, "\"alice@example.com\""), ["same-signer"]);
+}
