@@ -155,6 +155,21 @@ fn a_log_that_forgot_is_a_rollback() {
     assert_eq!(finding["code"], "log-rollback");
     assert_eq!(finding["checkpoints"][0]["object"], last.as_str());
     scene.audit(&[]).fails(1).says("[log-rollback]");
+    // The reports for CI are not green.
+    let (junit, sarif) = (scene.stage.home("a.xml"), scene.stage.home("a.sarif"));
+    scene
+        .audit(&[
+            "--junit",
+            junit.to_str().unwrap(),
+            "--sarif",
+            sarif.to_str().unwrap(),
+        ])
+        .fails(1);
+    let xml = fs::read_to_string(junit).unwrap();
+    assert!(xml.contains("tests=\"3\" failures=\"1\""), "{xml}");
+    assert!(xml.contains("<failure type=\"log-rollback\""), "{xml}");
+    let sarif: Value = serde_json::from_slice(&fs::read(sarif).unwrap()).unwrap();
+    assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "log-rollback");
 }
 
 #[test]

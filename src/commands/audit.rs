@@ -13,7 +13,7 @@ use super::{
     cli::{Evidence, Who},
     range::{
         Extras, ReportFlags, Work,
-        report::{Summary, Weight},
+        report::{About, Report, Summary, Weight},
     },
     verify::{Obstacle, question, stopped},
 };
@@ -85,7 +85,7 @@ fn audit(arguments: &Arguments) -> Result<u8, Obstacle> {
         .map(Item::Id)
         .chain(repository.walk(&selection)?.map(Item::from));
     let mut archive = Archive::default();
-    let (mut outcome, report) = work.judge(
+    let (mut outcome, mut report) = work.judge(
         items,
         &selection.broken,
         &mut |judged| {
@@ -96,14 +96,14 @@ fn audit(arguments: &Arguments) -> Result<u8, Obstacle> {
         },
         Extras { checkpoints: true },
     )?;
-    names.tell(&mut outcome.summary);
+    names.tell(&mut outcome.summary, &mut report);
     let examined = checkpoints::examine(
         &archive,
         &question.trust.root,
         (!arguments.evidence.offline).then_some(arguments.max_proofs),
     );
     for finding in &examined.findings {
-        tell(finding, &mut outcome.summary);
+        tell(finding, &mut outcome.summary, &mut report);
     }
     let more = json!({
         "tag_names": names.json(),
@@ -179,7 +179,7 @@ impl Names {
         }
     }
 
-    fn tell(&mut self, summary: &mut Summary) {
+    fn tell(&mut self, summary: &mut Summary, report: &mut Report) {
         for (name, id) in &self.wanted {
             let Some(called) = self.called.get(id) else {
                 continue;
@@ -194,7 +194,14 @@ impl Names {
                     escape(called, Escape::Ascii)
                 ));
             }
-            summary.fail(Weight::Refuses, "tag-name", id);
+            let about = About {
+                kind: "tag name",
+                name,
+                code: "tag-name",
+                example: id,
+            };
+            let words = format!("it holds the tag object {id}, which names itself {called:?}");
+            report.note(summary, about, Weight::Refuses, words);
             self.wrong.push((name.clone(), called.clone(), id.clone()));
         }
     }
@@ -209,11 +216,17 @@ impl Names {
     }
 }
 
-fn tell(finding: &Finding, summary: &mut Summary) {
+fn tell(finding: &Finding, summary: &mut Summary, report: &mut Report) {
     let weight = if finding.is_proof() {
         Weight::Refuses
     } else {
         Weight::Doubts
     };
-    summary.fail(weight, finding.code(), finding.example());
+    let about = About {
+        kind: "log",
+        name: finding.origin(),
+        code: finding.code(),
+        example: finding.example(),
+    };
+    report.note(summary, about, weight, finding.words());
 }

@@ -37,7 +37,7 @@ pub mod report;
 pub mod sarif;
 
 use online::Online;
-use report::{Allowed, Report, Summary};
+use report::{About, Allowed, Report, Summary, Weight};
 
 /// The most lines that `--stdin` reads.
 pub const MAX_NAMES: usize = 1_000_000;
@@ -309,6 +309,13 @@ impl Work<'_> {
             );
             terminal::warn(&line);
             summary.broken_reference();
+            let about = About {
+                kind: "reference",
+                name,
+                code: "reference-broken",
+                example: name,
+            };
+            report.note(&mut summary, about, Weight::Doubts, line);
         }
         let progress = Progress::start("verifying");
         let most = self.flags.max_failures.unwrap_or(u64::MAX);

@@ -172,7 +172,20 @@ impl Finding {
         }
     }
 
-    fn words(&self) -> String {
+    /// Which log, by the origin line of its checkpoints.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        match self {
+            Self::SameSize { origin, .. }
+            | Self::Fork { origin, .. }
+            | Self::Rollback { origin, .. }
+            | Self::Unprovable { origin, .. } => origin,
+        }
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn words(&self) -> String {
         let of = |one: &Statement| match one.object.as_str() {
             "" => format!("{} entries now ({})", one.size, hex(&one.root)),
             object => format!("{} entries ({}) in {object}", one.size, hex(&one.root)),

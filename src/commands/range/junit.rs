@@ -10,7 +10,6 @@ use std::{
 };
 
 use super::report::{Line, Weight};
-use crate::commands::batch::Judged;
 
 /// Room for the counts, which are known at the end. White space between
 /// attributes means nothing in XML.
@@ -45,14 +44,13 @@ impl JUnit {
         })
     }
 
-    /// Adds an object.
+    /// Adds an object (`commit` and its id), or what else was looked at.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn add(&mut self, judged: &Judged, line: &Line) -> io::Result<()> {
+    pub fn add(&mut self, kind: &str, id: &str, line: &Line) -> io::Result<()> {
         self.tests = self.tests.saturating_add(1);
-        let kind = judged.kind.name();
-        let id = text(&judged.id);
+        let id = text(id);
         let open = format!("<testcase classname=\"gitseal.{kind}\" name=\"{id}\"");
         let words = text(&line.words);
         let body = match (line.weight, line.code) {

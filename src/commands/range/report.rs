@@ -322,11 +322,10 @@ impl Summary {
 
     pub(super) fn broken_reference(&mut self) {
         self.broken = self.broken.saturating_add(1);
-        self.undecided = self.undecided.saturating_add(1);
     }
 
-    /// A failure that is about no single object.
-    pub(in crate::commands) fn fail(&mut self, weight: Weight, code: &'static str, example: &str) {
+    /// Counts a failure that is about no single object.
+    fn fail(&mut self, weight: Weight, code: &'static str, example: &str) {
         match weight {
             Weight::Passes => return,
             Weight::Refuses => self.refused = self.refused.saturating_add(1),
@@ -515,6 +514,19 @@ impl Summary {
     }
 }
 
+/// What a failure is about that is about no single object.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commands) struct About<'a> {
+    /// `reference`, `tag name`, `log`.
+    pub kind: &'a str,
+    /// Which.
+    pub name: &'a str,
+    /// The stable name of the reason.
+    pub code: &'static str,
+    /// An object that it concerns, or what else it is found by.
+    pub example: &'a str,
+}
+
 /// Where verdicts go as they come.
 pub struct Report {
     lines: Option<Lines>,
@@ -563,10 +575,10 @@ impl Report {
             }
         }
         if let Some(junit) = &mut self.junit {
-            wrote = wrote.and_then(|()| junit.add(judged, line));
+            wrote = wrote.and_then(|()| junit.add(judged.kind.name(), &judged.id, line));
         }
         if let Some(sarif) = &mut self.sarif {
-            wrote = wrote.and_then(|()| sarif.add(judged, line));
+            wrote = wrote.and_then(|()| sarif.add(judged.kind.name(), &judged.id, line));
         }
         match wrote {
             Ok(()) => true,
@@ -574,6 +586,39 @@ impl Report {
                 self.unwritten = Some(error);
                 false
             }
+        }
+    }
+
+    /// Counts and reports a failure that is about no single object: a reference, a
+    /// name, a log. People are told by whoever found it.
+    pub(in crate::commands) fn note(
+        &mut self,
+        summary: &mut Summary,
+        about: About<'_>,
+        weight: Weight,
+        words: String,
+    ) {
+        summary.fail(weight, about.code, about.example);
+        let line = Line {
+            verdict: match weight {
+                Weight::Passes => return,
+                Weight::Refuses => "refused",
+                Weight::Doubts => "undecided",
+            },
+            weight,
+            code: about.code,
+            words,
+            step: None,
+        };
+        let mut wrote = Ok(());
+        if let Some(junit) = &mut self.junit {
+            wrote = junit.add(about.kind, about.name, &line);
+        }
+        if let Some(sarif) = &mut self.sarif {
+            wrote = wrote.and_then(|()| sarif.add(about.kind, about.name, &line));
+        }
+        if let Err(error) = wrote {
+            self.unwritten = Some(error);
         }
     }
 

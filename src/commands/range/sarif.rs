@@ -15,10 +15,7 @@ use super::{
     junit::{beside, place},
     report::{Line, Weight},
 };
-use crate::{
-    commands::batch::Judged,
-    host::terminal::{Escape, escape},
-};
+use crate::host::terminal::{Escape, escape};
 
 /// A report that is being written, beside the place where it is to be.
 pub struct Sarif {
@@ -46,28 +43,28 @@ impl Sarif {
         })
     }
 
-    /// Adds an object, if it fails.
+    /// Adds an object (`commit` and its id), or what else was looked at, if it
+    /// fails.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn add(&mut self, judged: &Judged, line: &Line) -> io::Result<()> {
+    pub fn add(&mut self, kind: &str, id: &str, line: &Line) -> io::Result<()> {
         let level = match line.weight {
             Weight::Passes => return Ok(()),
             Weight::Refuses => "error",
             Weight::Doubts => "warning",
         };
         self.rules.insert(line.code);
-        let kind = judged.kind.name();
         let words = escape(&line.words, Escape::Prose);
         let result = json!({
             "ruleId": line.code,
             "level": level,
-            "message": { "text": format!("{kind} {}: {}: {words}", judged.id, line.verdict) },
+            "message": { "text": format!("{kind} {}: {}: {words}", escape(id, Escape::Ascii), line.verdict) },
             "locations": [{
                 "physicalLocation": { "artifactLocation": { "uri": "." } },
-                "logicalLocations": [{ "fullyQualifiedName": judged.id, "kind": kind }],
+                "logicalLocations": [{ "fullyQualifiedName": id, "kind": kind }],
             }],
-            "partialFingerprints": { "gitObject/v1": judged.id },
+            "partialFingerprints": { "gitseal/v1": format!("{kind} {id} {}", line.code) },
         });
         self.push(&result)
     }
