@@ -25,8 +25,7 @@ pub struct Cli {
 
 const AFTER_HELP: &str = "\
 Let git use it:
-  git config --global gpg.format x509
-  git config --global gpg.x509.program gitseal
+  gitseal setup
   git commit -S -m \"a signed commit\"
   git verify-commit HEAD
 

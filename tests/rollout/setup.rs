@@ -190,6 +190,33 @@ fn nothing_is_written_without_a_yes() {
 }
 
 #[test]
+fn on_a_terminal_a_yes_is_asked_for() {
+    let stage = Stage::new();
+    let config = stage.home(".gitconfig");
+    let ask = |words: &str, answer: &[u8]| {
+        let mut command = stage.command("script");
+        command.args(["-qec", &format!("{GITSEAL} {words}"), "/dev/null"]);
+        finish(command, answer)
+    };
+    if std::process::Command::new("script")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        eprintln!("skipped: no script(1), which makes a terminal");
+        return;
+    }
+    let ended = ask("setup", b"n\n");
+    assert_eq!(ended.code, 1, "{}", ended.text());
+    assert!(ended.text().contains("[y/N]"), "{}", ended.text());
+    assert!(!config.exists());
+    assert_eq!(ask("setup", b"y\n").code, 0);
+    assert_eq!(stage.value("gpg.format"), "x509");
+    assert_eq!(ask("setup --undo", b"y\n").code, 0);
+    assert!(!config.exists());
+}
+
+#[test]
 fn a_file_of_somebody_else_is_refused_in_words() {
     let stage = Stage::new();
     let config = stage.home(".gitconfig");

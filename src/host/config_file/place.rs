@@ -80,7 +80,9 @@ pub enum PlaceError {
         why: String,
     },
     /// No directory for the user's state.
-    #[error("the record has no place: neither HOME nor XDG_STATE_HOME is set")]
+    #[error(
+        "HOME is not set: whose configuration it is, and where to keep what was there, is not known"
+    )]
     NoHome,
 }
 
