@@ -321,7 +321,7 @@ fn check(arguments: &Check) -> Result<u8, Stop> {
         (0, 0) => format!("{name}: {}\n", paint(Tone::Good, "good")),
         (0, lints) => format!("{name}: can be used; {lints} to look at twice\n"),
         (errors, _) => format!(
-            "{name}: {}, {errors} mistakes\n",
+            "{name}: {}, mistakes: {errors}\n",
             paint(Tone::Bad, "no policy")
         ),
     });
