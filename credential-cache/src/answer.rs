@@ -87,7 +87,7 @@ impl From<io::Error> for ClientError {
 /// A key and its certificates in DER, leaf first.
 pub type Credential = (KeyId, Vec<Vec<u8>>);
 
-/// What became of [`Connection::acquire`].
+/// What became of [`crate::client::Connection::acquire`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Acquired {
     /// There is a credential.
@@ -98,7 +98,7 @@ pub enum Acquired {
         chain: Vec<Vec<u8>>,
     },
     /// This connection logs in for all who ask meanwhile: it must
-    /// [`Connection::store`] or [`Connection::fail`]; if it ends first, the next
+    /// [`crate::client::Connection::store`] or [`crate::client::Connection::fail`]; if it ends first, the next
     /// one leads.
     Lead {
         /// The new key; until it is stored it signs for this connection alone.
