@@ -292,7 +292,7 @@ fn names_that_are_no_commit() {
     stage.verify("@").ok();
     for bad in [
         "nonsense",
-        "HEAD..HEAD~1",
+        "HEAD...HEAD~1",
         "HEAD~99",
         "HEAD^{tree}",
         "",
