@@ -7,6 +7,9 @@ use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
 use p256::elliptic_curve::Generate as _;
 use serde_json::{Value, json};
 
+use url::Url;
+use zeroize::Zeroizing;
+
 use super::*;
 use crate::services::http::client::{
     Timeouts,
