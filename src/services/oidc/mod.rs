@@ -6,6 +6,7 @@
 //! cloud gives without asking anybody.
 
 pub mod ambient;
+pub mod browser;
 pub mod client;
 pub mod compact;
 pub mod device;

@@ -1,0 +1,156 @@
+//! The terminal itself, whatever standard input and output are: git gives the
+//! helper a pipe for both, and what is written there becomes the signature.
+//!
+//! The terminal's modes are never changed, so that there is nothing to put back
+//! when somebody presses Ctrl-C.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Write as _},
+};
+
+use super::terminal::escape_lines;
+
+/// The longest line that is read, in bytes.
+pub const MAX_LINE: usize = 8 << 10;
+
+#[cfg(unix)]
+const READ: &str = "/dev/tty";
+#[cfg(unix)]
+const WRITE: &str = "/dev/tty";
+#[cfg(windows)]
+const READ: &str = "CONIN$";
+#[cfg(windows)]
+const WRITE: &str = "CONOUT$";
+
+/// The terminal of this process, if there is one.
+#[derive(Debug)]
+pub struct Tty {
+    ends: Option<(File, File)>,
+}
+
+impl Tty {
+    /// Opens it. Without one, telling goes to standard error and asking fails.
+    #[must_use]
+    pub fn open() -> Self {
+        let ends = OpenOptions::new()
+            .read(true)
+            // Windows wants both rights on either end.
+            .write(cfg!(windows))
+            .open(READ)
+            .and_then(|from| {
+                Ok((
+                    from,
+                    OpenOptions::new()
+                        .write(true)
+                        .read(cfg!(windows))
+                        .open(WRITE)?,
+                ))
+            })
+            .ok();
+        Self { ends }
+    }
+
+    /// Shows a line; what could move the cursor is escaped. What cannot be shown
+    /// is lost: nobody is there to see it.
+    pub fn tell(&mut self, line: &str) {
+        let mut text = escape_lines(line);
+        text.push('\n');
+        let shown = match &mut self.ends {
+            Some((_, to)) => to.write_all(text.as_bytes()).is_ok(),
+            None => false,
+        };
+        if !shown {
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+        }
+    }
+
+    /// Whether somebody can be asked: there is a terminal, and this process is in
+    /// the foreground of it (another that reads is stopped by the system).
+    #[must_use]
+    pub fn can_be_asked(&self) -> bool {
+        self.ends
+            .as_ref()
+            .is_some_and(|(from, _)| in_foreground(from))
+    }
+
+    /// Asks for a line. What is typed is seen.
+    ///
+    /// # Errors
+    ///
+    /// When nobody can be asked, the terminal ends, or the line is too long.
+    pub fn ask(&mut self, prompt: &str) -> io::Result<String> {
+        if !self.can_be_asked() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                "there is no terminal, or this runs in its background",
+            ));
+        }
+        let Some((from, to)) = &mut self.ends else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        to.write_all(escape_lines(prompt).as_bytes())?;
+        to.flush()?;
+        read_line(from)
+    }
+}
+
+/// One byte at a time: what follows the line belongs to whoever reads next.
+fn read_line(from: &mut impl io::Read) -> io::Result<String> {
+    let mut line = Vec::new();
+    for byte in from.bytes() {
+        match byte? {
+            b'\n' => break,
+            byte => line.push(byte),
+        }
+        if line.len() > MAX_LINE {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the line is too long",
+            ));
+        }
+    }
+    if line.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "nothing was typed",
+        ));
+    }
+    String::from_utf8(line)
+        .map(|line| line.trim().to_owned())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the line is not UTF-8"))
+}
+
+#[cfg(unix)]
+fn in_foreground(terminal: &File) -> bool {
+    rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn in_foreground(_: &File) -> bool {
+    true
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_a_limit_and_an_end() {
+        let mut input: &[u8] = b" code \r\nnext\n";
+        assert_eq!(read_line(&mut input).unwrap(), "code");
+        assert_eq!(input, b"next\n");
+        assert!(read_line(&mut &b""[..]).is_err());
+        assert!(read_line(&mut &b"\n"[..]).is_err());
+        assert!(read_line(&mut &b"\xff\n"[..]).is_err());
+        assert!(read_line(&mut vec![b'a'; MAX_LINE + 1].as_slice()).is_err());
+    }
+
+    #[test]
+    fn without_a_terminal_nobody_is_asked() {
+        let mut tty = Tty { ends: None };
+        assert!(!tty.can_be_asked());
+        assert!(tty.ask("? ").is_err());
+    }
+}
