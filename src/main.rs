@@ -5,7 +5,7 @@ use std::{env, ffi::OsString, process::ExitCode};
 use clap::Parser as _;
 use gitseal::{
     commands::{
-        DONE, USAGE, audit,
+        DONE, USAGE, account, audit,
         cli::{Cli, Command},
         complete, doctor, explain, gate, policy, setup, show, sign, verify, version,
     },
@@ -81,6 +81,10 @@ fn dispatch(parsed: Result<Cli, clap::Error>) -> u8 {
         Command::VerifyTag(arguments) => verify::tag(arguments),
         Command::Audit(arguments) => audit::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
+        Command::Login(arguments) => account::login(arguments),
+        Command::Logout(arguments) => account::logout(arguments),
+        Command::Whoami(arguments) => account::whoami(arguments),
+        Command::Cache(arguments) => account::cache(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Setup(arguments) => setup::run(arguments),

@@ -317,7 +317,11 @@ impl Connection {
 /// [`ClientError::Timeout`] if none answers in time; [`ClientError::Io`] if the
 /// program cannot be run.
 pub fn start(program: &Path, socket: &Path, wait: Duration) -> Result<(), ClientError> {
-    place::split(socket).map_err(ClientError::Unsafe)?;
+    let (directory, _) = place::split(socket).map_err(ClientError::Unsafe)?;
+    // The daemon refuses it as well, but to nobody who could tell.
+    if let Ok(facts) = std::fs::symlink_metadata(directory) {
+        place::private(directory, &facts).map_err(ClientError::Unsafe)?;
+    }
     let deadline = Deadline::after(wait);
     let mut child = spawn(program, socket)?;
     // Reaps it if it ends while this process lives.

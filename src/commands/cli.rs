@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::account;
+
 /// Everything that `gitseal WORD …` understands. What begins with a dash is
 /// git's business and never comes here (`host/gnupg.rs`).
 #[derive(Debug, Parser)]
@@ -52,6 +54,18 @@ pub enum Command {
     /// Show step by step what a signature is made of and what holds
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
+    /// Log in ahead of signing, for as long as the certificate lives
+    #[command(
+        after_help = "Example:\n  gitseal login && git rebase --exec 'git commit --amend --no-edit -S' main"
+    )]
+    Login(account::Login),
+    /// Forget the login: every key and token that the credential cache keeps
+    Logout(account::Logout),
+    /// Show as whom the next signature is made: identity, issuer, time left
+    #[command(after_help = "Exit codes:\n  0  somebody is logged in\n  1  nobody is")]
+    Whoami(account::Whoami),
+    /// Look after the credential cache, the daemon that keeps a login and signs on request
+    Cache(account::Cache),
     /// Print a commit or tag with its signature as an in-toto statement (nothing is verified)
     Show(Show),
     /// Write git's configuration, so that git signs and verifies with gitseal
@@ -154,6 +168,9 @@ pub struct Who {
     /// The reference that the GitHub workflow ran for
     #[arg(long, value_name = "TEXT")]
     pub certificate_github_workflow_ref: Option<String>,
+    /// The committer (tagger) that the object names: by address, or, where the identity is no address, by name
+    #[arg(long)]
+    pub match_committer: bool,
 }
 
 /// Who is believed, and whether a log may be asked.

@@ -7,6 +7,7 @@ use crate::{
     services::http::client::{Client, Timeouts},
 };
 
+pub mod account;
 pub mod audit;
 pub mod batch;
 pub mod cli;

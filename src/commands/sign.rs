@@ -11,13 +11,12 @@
 //! verifier would refuse, cannot reach git by accident.
 
 use std::{
-    env, fs, io,
+    fs, io,
     io::Read as _,
     path::Path,
     time::{Duration, SystemTime},
 };
 
-use p256::ecdsa::{DerSignature, SigningKey, signature::Signer as _};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 use zeroize::Zeroizing;
@@ -26,9 +25,9 @@ use super::{DONE, http_client_within, verify::surroundings};
 use crate::{
     evidence::{
         UnixTime, armor,
-        certificate::{Identity, San},
+        certificate::Identity,
         entry::LogEntry,
-        identity::{Rule, Wanted},
+        identity::{self, IdentityRefusal, Rule, Wanted},
         keys::SignatureAlgorithm,
         object::{self, HashKind, ObjectKind, Person},
         signed_data,
@@ -36,25 +35,35 @@ use crate::{
         verify::{self, Against, Subject, Verified},
     },
     host::{
-        gnupg::{self, Source, Status},
-        settings::{RekorMode, RekorVersion, ServiceUrl, Settings},
+        git_program,
+        gnupg::{self, Status},
+        opener::Opener,
+        settings::{CacheMode, RekorMode, RekorVersion, ServiceUrl, Settings, process_environment},
         terminal::{self, Escape, escape},
         trust_files,
     },
     services::{
-        fulcio::client::FulcioClient,
         http::client::{Client, Timeouts},
-        oidc::client::{Headless, Provider, TOKEN_FILE, Token, TokenError},
+        oidc::ambient::Surroundings,
         rekor::client::RekorClient,
         tsa::client::TsaClient,
     },
 };
 
+mod cache;
 mod certificate;
+mod credential;
 mod error;
+mod login;
+mod person;
+mod session;
+mod signer;
 
-use certificate::{Certified, certify};
+pub use cache::{program as cache_program, socket as cache_socket};
+use credential::{Credential, Wish};
 pub use error::SignError;
+pub use login::{Login, Provider, Source};
+pub use session::{Session, Standing};
 
 /// The largest payload that is signed, in bytes.
 pub const MAX_PAYLOAD: usize = object::MAX_OBJECT;
@@ -77,28 +86,6 @@ pub struct Services {
     pub timestamp: Option<Url>,
 }
 
-/// How to get an identity token.
-pub struct Login {
-    /// Where from.
-    pub provider: Provider,
-    /// `SIGSTORE_ID_TOKEN`, when it is set.
-    pub environment: Option<Zeroizing<String>>,
-    /// Reads the mounted token; `None` when there is none.
-    pub file: fn() -> Result<Option<Zeroizing<String>>, TokenError>,
-    /// The OIDC issuer, for logins.
-    pub issuer: String,
-    /// Our name at the issuer.
-    pub client_id: String,
-    /// Our secret at the issuer.
-    pub client_secret: Option<Zeroizing<String>>,
-    /// The redirect address that is registered at the issuer.
-    pub redirect_url: Option<String>,
-    /// The provider behind a broker.
-    pub connector_id: Option<String>,
-    /// Who logs in, if it is not the committer or tagger (`loginHint`).
-    pub user: Option<String>,
-}
-
 /// What tells the time, in Unix seconds.
 pub type Clock = fn() -> UnixTime;
 
@@ -109,8 +96,6 @@ pub struct Order<'a> {
     pub payload: &'a [u8],
     /// Whether the content stays outside the signature, as git wants it.
     pub detached: bool,
-    /// Whether the certificate must name the committer or tagger.
-    pub match_committer: bool,
     /// The time, asked for anew where it counts: a login can take minutes.
     pub clock: Clock,
 }
@@ -119,10 +104,17 @@ pub struct Order<'a> {
 /// on standard output, and standard error says what to do next.
 #[must_use]
 pub fn run(request: &gnupg::Sign) -> u8 {
+    terminal::reach_the_person();
     match answer(request) {
         Ok(()) => DONE,
         Err(error) => {
-            terminal::error(&escape(&error.to_string(), Escape::Prose), error.hint());
+            if git_program::version().is_ok_and(|(version, _)| version >= (2, 40)) {
+                terminal::git_shows_errors();
+            }
+            terminal::error(
+                &escape(&error.to_string(), Escape::Prose),
+                error.hint().as_deref(),
+            );
             error.exit_code()
         }
     }
@@ -136,45 +128,27 @@ fn answer(request: &gnupg::Sign) -> Result<(), SignError> {
     // A descriptor that is not there is found out before anybody logs in.
     let mut status = Status::open(request.status).map_err(stream("the status descriptor"))?;
     let source = match &request.file {
-        None => Source::Standard,
-        Some(path) => Source::File(path.clone()),
+        None => gnupg::Source::Standard,
+        Some(path) => gnupg::Source::File(path.clone()),
     };
     let payload = gnupg::read_payload(&source).map_err(stream("what is to be signed"))?;
     let (_, settings) = surroundings()?;
     let trust = trust_files::load(None, &settings)?;
     let services = services(&settings);
-    let login = login(&settings)?;
-    let mut told = vec![("certificate authority", &settings.fulcio)];
-    if login.provider == Provider::Headless {
-        told.push(("issuer", &settings.issuer));
-    }
-    for (who, setting) in told {
-        let url = setting.value.url();
-        if settings.is_untrusted(&setting.origin) {
-            terminal::warn(&format!(
-                "the {who} {} is this repository's choice, not yours ({}): whoever runs it can be you wherever the identity token is good. If you know it, set it with git config --global, or name the repository in gitseal.trustedRepository",
-                escape(url.as_str(), Escape::Prose),
-                escape(&setting.origin.to_string(), Escape::Prose)
-            ));
-        }
-        if !is_private(url) {
-            terminal::warn(&format!(
-                "the {who} has an address without TLS ({}): whoever can read the network can use the identity token",
-                escape(url.as_str(), Escape::Prose)
-            ));
-        }
-    }
+    let http = http_client_within(timeouts(services.rekor_version));
+    let login = login(&settings, &http)?;
+    warn_of_services(&settings, &login);
     let finished = sign(
         &Order {
             payload: &payload,
             detached: request.detached,
-            match_committer: settings.match_committer.value,
             clock: system_time,
         },
         &services,
-        &login,
+        login,
+        &settings.credential_cache.value,
         &trust.root,
-        &http_client_within(timeouts(services.rekor_version)),
+        &http,
     )?;
     if let Some(index) = finished.log_index() {
         terminal::tell(&format!("tlog entry created with index: {index}"));
@@ -211,7 +185,36 @@ fn services(settings: &Settings) -> Services {
     }
 }
 
-fn login(settings: &Settings) -> Result<Login, SignError> {
+/// Warns of services that get a token and may not be whom the user means.
+pub fn warn_of_services(settings: &Settings, login: &Login<'_>) {
+    let mut told = vec![("certificate authority", &settings.fulcio)];
+    if !matches!(login.source(), Source::Ambient(_)) {
+        told.push(("issuer", &settings.issuer));
+    }
+    for (who, setting) in told {
+        let url = setting.value.url();
+        if settings.is_untrusted(&setting.origin) {
+            terminal::warn(&format!(
+                "the {who} {} is this repository's choice, not yours ({}): whoever runs it can be you wherever the identity token is good. If you know it, set it with git config --global, or name the repository in gitseal.trustedRepository",
+                escape(url.as_str(), Escape::Prose),
+                escape(&setting.origin.to_string(), Escape::Prose)
+            ));
+        }
+        if !is_private(url) {
+            terminal::warn(&format!(
+                "the {who} has an address without TLS ({}): whoever can read the network can use the identity token",
+                escape(url.as_str(), Escape::Prose)
+            ));
+        }
+    }
+}
+
+/// How to get a token, as the settings say.
+///
+/// # Errors
+/// A provider that does not exist, or a client secret that cannot be read or
+/// would go to somebody the user did not choose.
+pub fn login<'a>(settings: &'a Settings, http: &'a Client) -> Result<Login<'a>, SignError> {
     let client_secret = match &settings.client_secret_file.value {
         None => None,
         // The secret is the user's, and goes to whom the user chose.
@@ -228,19 +231,18 @@ fn login(settings: &Settings) -> Result<Login, SignError> {
             Some(Zeroizing::new(text.trim().to_owned()))
         }
     };
+    // As in gitsign: the page closes itself only where the provider was chosen
+    // beforehand, so that nobody has to read it.
+    let autoclose = settings.autoclose.value && settings.connector_id.value.is_some();
     Ok(Login {
         provider: Provider::named(settings.token_provider.value.as_deref().unwrap_or_default())?,
-        environment: env::var("SIGSTORE_ID_TOKEN")
-            .ok()
-            .filter(|token| !token.is_empty())
-            .map(Zeroizing::new),
-        file: || match read_secret(Path::new(TOKEN_FILE)) {
-            Ok(token) => Ok(Some(token)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(TokenError::Unreadable {
-                place: TOKEN_FILE.to_owned(),
-                reason: error.to_string(),
-            }),
+        surroundings: Surroundings {
+            variable: &process_environment,
+            file: &read_token,
+            socket: &is_own_socket,
+            now: &system_time,
+            http,
+            token_file: settings.token_file.value.as_deref(),
         },
         issuer: settings.issuer.value.as_str().to_owned(),
         client_id: settings.client_id.value.clone(),
@@ -252,7 +254,42 @@ fn login(settings: &Settings) -> Result<Login, SignError> {
             .map(|url| url.as_str().to_owned()),
         connector_id: settings.connector_id.value.clone(),
         user: settings.login_hint.value.clone(),
+        committer: None,
+        match_committer: settings.match_committer.value,
+        refresh: settings.refresh.value,
+        autoclose: autoclose
+            .then(|| u64::try_from(settings.autoclose_timeout.value).unwrap_or_default())
+            .map(Duration::from_secs),
+        confirm: settings.confirm_identity.value,
+        opener: Opener::new(settings.url_opener.value.as_deref()).map_err(SignError::Opener)?,
     })
+}
+
+/// Whether there is a socket that belongs to this user or to root.
+fn is_own_socket(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+        fs::metadata(path).is_ok_and(|found| {
+            let owner = found.uid();
+            found.file_type().is_socket()
+                && (owner == 0 || owner == rustix::process::geteuid().as_raw())
+        })
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
+}
+
+/// The token in a file, if the file is there.
+fn read_token(path: &Path) -> io::Result<Option<Zeroizing<String>>> {
+    match read_secret(path) {
+        Ok(token) => Ok(Some(token)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A small file with a secret in it.
@@ -263,7 +300,9 @@ fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
     Ok(text)
 }
 
-fn system_time() -> UnixTime {
+/// Now, by this machine's clock.
+#[must_use]
+pub fn system_time() -> UnixTime {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| {
@@ -344,7 +383,8 @@ impl Finished {
 pub fn sign(
     order: &Order<'_>,
     services: &Services,
-    login: &Login,
+    mut login: Login<'_>,
+    cache: &CacheMode,
     trust: &TrustedRoot,
     http: &Client,
 ) -> Result<Finished, SignError> {
@@ -366,19 +406,52 @@ pub fn sign(
             "rekorMode online can record detached signatures of commits and tags only",
         ));
     }
-    let token = obtain(login, what.person.as_ref(), http, order.clock)?;
-    let certified = certify(
-        &FulcioClient::new(http, &services.fulcio),
-        services.fulcio.as_str(),
-        &token,
+    login.committer = what
+        .person
+        .as_ref()
+        .map(|person| (person.name.clone(), person.email.clone()));
+    let source = login.source();
+    let wish = Wish {
+        authority: &services.fulcio,
+        login: &login,
+        source: &source,
         trust,
-        order.clock,
-    )?;
-    drop(token);
-    if order.match_committer {
-        match_committer(&certified.identity, &what)?;
+        http,
+        clock: order.clock,
+    };
+    let make = |credential| signed_by(credential, order, &what, services, &wish);
+    let credential = wish.obtain(cache)?;
+    let found = credential.found;
+    match make(credential) {
+        // The daemon went away, or what it kept ran out in these moments.
+        Err(error) if error.is_the_caches(found) => {
+            terminal::warn(&format!(
+                "signing again without the credential cache: {}",
+                escape(&error.to_string(), Escape::Prose)
+            ));
+            make(wish.obtain(&CacheMode::Off)?)
+        }
+        result => result,
     }
-    let stamped = certified
+}
+
+/// The part that begins with a credential.
+fn signed_by(
+    credential: Credential,
+    order: &Order<'_>,
+    what: &What,
+    services: &Services,
+    wish: &Wish<'_>,
+) -> Result<Finished, SignError> {
+    if wish.login.match_committer {
+        let kind = what
+            .kind
+            .ok_or(SignError::Committer(IdentityRefusal::NoCommitter))?;
+        identity::check_committer(&credential.identity, kind, what.person.as_ref())
+            .map_err(SignError::Committer)?;
+    }
+    let http = wish.http;
+    let stamped = credential
         .sign(order.payload, (order.clock)())?
         .stamp(services.timestamp.as_ref(), http)?;
     let logged = match (services.rekor_mode, what.kind) {
@@ -387,7 +460,7 @@ pub fn sign(
         }
         _ => stamped.log(services, http)?,
     };
-    logged.finish(order, trust)
+    logged.finish(order, wish.trust)
 }
 
 // ------------------------------------------------------------------ payload
@@ -429,111 +502,24 @@ fn read_payload(payload: &[u8]) -> Result<What, SignError> {
     })
 }
 
-/// As gitsign compares: an address with the address, anything else with the
-/// name. But with those of the object, not of the configuration.
-fn match_committer(identity: &Identity, what: &What) -> Result<(), SignError> {
-    let person = what.person.as_ref().ok_or(SignError::NoCommitter)?;
-    let found = identity.san.value();
-    let same = match &identity.san {
-        San::Email(email) => *email == person.email,
-        San::Uri(_) | San::OtherName(_) => found == person.name,
-    };
-    if same {
-        return Ok(());
-    }
-    Err(SignError::OtherCommitter {
-        found: found.to_owned(),
-        role: match what.kind {
-            Some(ObjectKind::Tag) => "tagger",
-            _ => "committer",
-        },
-        name: person.name.clone(),
-        email: person.email.clone(),
-    })
-}
-
-// -------------------------------------------------------------------- token
-
-/// Gets a token and checks it.
-fn obtain(
-    login: &Login,
-    person: Option<&Person>,
-    http: &Client,
-    clock: Clock,
-) -> Result<Token, TokenError> {
-    let environment = |login: &Login| {
-        login
-            .environment
-            .as_ref()
-            .map(|token| Token::parse(token.clone()))
-            .transpose()
-    };
-    let file = |login: &Login| {
-        (login.file)()?
-            .map(Token::parse)
-            .transpose()
-            .map_err(TokenError::from)
-    };
-    let token = match &login.provider {
-        Provider::Automatic => match environment(login)? {
-            Some(token) => token,
-            None => file(login)?.ok_or(TokenError::Absent)?,
-        },
-        Provider::Environment => environment(login)?.ok_or(TokenError::AbsentAt {
-            place: "SIGSTORE_ID_TOKEN",
-        })?,
-        Provider::File => file(login)?.ok_or(TokenError::AbsentAt { place: TOKEN_FILE })?,
-        Provider::Headless => Headless {
-            http,
-            issuer: &login.issuer,
-            client_id: &login.client_id,
-            client_secret: login.client_secret.as_deref().map(String::as_str),
-            redirect_url: login.redirect_url.as_deref(),
-            connector_id: login.connector_id.as_deref(),
-            user: login
-                .user
-                .as_deref()
-                .or(person.map(|person| person.email.as_str()))
-                .unwrap_or_default(),
-        }
-        .log_in()?,
-        Provider::NotBuilt(name) => {
-            return Err(TokenError::NotBuilt { name: name.clone() });
-        }
-    };
-    // A token that someone else fetched may be for any client: the authority
-    // knows which it takes. One that we fetched is for us.
-    let client_id = match login.provider {
-        Provider::Headless => Some(login.client_id.as_str()),
-        _ => None,
-    };
-    token.check(clock(), client_id)?;
-    Ok(token)
-}
-
-fn signature(key: &SigningKey, message: &[u8]) -> Vec<u8> {
-    let signature: DerSignature = key.sign(message);
-    signature.as_bytes().to_vec()
-}
-
 // ---------------------------------------------------------------- signature
 
 /// Signed, and known to nobody yet.
 struct Signed {
-    certified: Certified,
+    credential: Credential,
     attributes: Vec<u8>,
     signature: Vec<u8>,
     signed_at: UnixTime,
 }
 
-impl Certified {
+impl Credential {
     /// Signs the payload (RFC 5652 §5.4: its digest, through the attributes).
     fn sign(self, payload: &[u8], now: UnixTime) -> Result<Signed, SignError> {
         let digest: [u8; 32] = Sha256::digest(payload).into();
         let attributes = signed_data::attributes(&digest, now)?;
-        let signature = signature(&self.key, &attributes);
+        let signature = self.signer.sign(&attributes)?;
         Ok(Signed {
-            certified: self,
+            credential: self,
             attributes,
             signature,
             signed_at: now,
@@ -572,13 +558,13 @@ impl Stamped {
     /// Has the log record the signature itself, and embeds the entry.
     fn log(self, services: &Services, http: &Client) -> Result<Logged, SignError> {
         let Signed {
-            certified,
+            credential,
             attributes,
             signature,
             signed_at,
         } = self.signed;
         let log = RekorClient::new(http, &services.rekor);
-        let leaf = &certified.leaf;
+        let leaf = &credential.leaf;
         let digest: [u8; 32] = Sha256::digest(&attributes).into();
         let entry = match services.rekor_version {
             RekorVersion::V1 => log.upload_v1(&digest, &signature, leaf.der())?,
@@ -599,7 +585,7 @@ impl Stamped {
         )?;
         Ok(Logged {
             der,
-            identity: certified.identity,
+            identity: credential.identity,
             entry,
             embedded: true,
             signed_at,
@@ -616,7 +602,7 @@ impl Stamped {
         http: &Client,
     ) -> Result<Logged, SignError> {
         let Signed {
-            certified,
+            credential,
             attributes,
             signature: over_attributes,
             signed_at,
@@ -624,7 +610,7 @@ impl Stamped {
         let der = signed_data::assemble(
             &attributes,
             &over_attributes,
-            &certified.leaf,
+            &credential.leaf,
             None,
             self.timestamp.as_deref(),
         )?;
@@ -634,12 +620,12 @@ impl Stamped {
         let id = object::id_hex(kind, HashKind::Sha1, &object);
         let entry = RekorClient::new(http, &services.rekor).upload_v1(
             &Sha256::digest(id.as_bytes()).into(),
-            &signature(&certified.key, id.as_bytes()),
-            certified.leaf.der(),
+            &credential.signer.sign(id.as_bytes())?,
+            credential.leaf.der(),
         )?;
         Ok(Logged {
             der,
-            identity: certified.identity,
+            identity: credential.identity,
             entry,
             embedded: false,
             signed_at,

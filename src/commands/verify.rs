@@ -21,7 +21,7 @@ use super::{
 use crate::{
     evidence::{
         entry::LogEntry,
-        identity::{Pattern, PatternRefusal, Rule, Wanted},
+        identity::{self, Pattern, PatternRefusal, Rule, Wanted},
         memo::Memo,
         object::{self, HashKind, ObjectKind},
         refusal::Step,
@@ -613,6 +613,8 @@ pub struct Question {
     pub trust: Trust,
     /// Who must have signed.
     pub wanted: Wanted,
+    /// Whether the committer or tagger must be who signed.
+    pub match_committer: bool,
 }
 
 /// Puts together what flags and settings say. Flags on who must have signed
@@ -636,6 +638,7 @@ pub fn question(who: &Who, evidence: &Evidence) -> Result<Question, Obstacle> {
         settings,
         trust,
         wanted,
+        match_committer: who.match_committer,
     })
 }
 
@@ -756,13 +759,31 @@ impl Question {
             Search::Log(self.settings.rekor_lookup.value.url())
         };
         recorder.about(&subject, &self.trust.root, &self.wanted);
-        Ok(judge(
-            &subject,
-            &self.trust.root,
-            &self.wanted,
-            search,
-            recorder,
-        ))
+        let verdict = judge(&subject, &self.trust.root, &self.wanted, search, recorder);
+        Ok(match verdict {
+            Verdict::Good(verified) if self.match_committer => {
+                committed_by(verified, object.kind, &signed.payload)
+            }
+            verdict => verdict,
+        })
+    }
+}
+
+/// Step 9, where the committer or tagger has to be who signed.
+fn committed_by(verified: Box<Verified>, kind: ObjectKind, payload: &[u8]) -> Verdict {
+    let person = match kind {
+        ObjectKind::Commit => object::commit_view(payload).ok().map(|view| view.committer),
+        ObjectKind::Tag => object::tag_view(payload).ok().and_then(|view| view.tagger),
+    };
+    match identity::check_committer(&verified.identity, kind, person.as_ref()) {
+        Ok(()) => Verdict::Good(verified),
+        Err(reason) => Verdict::NotWanted {
+            verified,
+            refusal: Refusal {
+                step: Step::Identity,
+                reason: Reason::Identity(reason),
+            },
+        },
     }
 }
 

@@ -10,7 +10,8 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::certificate::{Certificate, Identity};
+use super::certificate::{Certificate, Identity, San};
+use super::object::{ObjectKind, Person};
 use super::refusal::reasons;
 
 /// The longest pattern that is compiled, in bytes.
@@ -283,11 +284,59 @@ reasons! {
             /// What was asked for.
             wanted: String,
         },
+        /// The committer or tagger is somebody else.
+        #[code = "committer-mismatch"]
+        #[error("signed by {found:?}, and the {role} is {name} <{email}>")]
+        OtherCommitter {
+            /// The SAN of the certificate.
+            found: String,
+            /// committer or tagger.
+            role: &'static str,
+            /// The name in the object.
+            name: String,
+            /// The address in the object.
+            email: String,
+        },
+        /// A tag without a tagger, where the tagger was to be compared.
+        #[code = "committer-absent"]
+        #[error("what is signed names no tagger")]
+        NoCommitter,
         /// No rule is in the list.
         #[code = "identity-no-rule"]
         #[error("nobody may sign: the list of wanted identities is empty")]
         NoRule,
     }
+}
+
+/// Holds a certificate's identity against the committer (tagger) that the
+/// object names, as gitsign's `matchCommitter` compares: an e-mail address with
+/// the address, any other identity with the name, byte for byte.
+///
+/// # Errors
+/// They differ, or nobody is named.
+pub fn check_committer(
+    identity: &Identity,
+    kind: ObjectKind,
+    person: Option<&Person>,
+) -> Result<(), IdentityRefusal> {
+    let person = person.ok_or(IdentityRefusal::NoCommitter)?;
+    let found = identity.san.value();
+    let same = match &identity.san {
+        San::Email(email) => *email == person.email,
+        San::Uri(_) | San::OtherName(_) => found == person.name,
+    };
+    if same {
+        return Ok(());
+    }
+    Err(IdentityRefusal::OtherCommitter {
+        found: found.to_owned(),
+        role: match kind {
+            ObjectKind::Commit => "committer",
+            ObjectKind::Tag => "tagger",
+        },
+        name: person.name.clone(),
+        email: person.email.clone(),
+    })
 }
 
 /// Holds a certificate's identity against what was asked for. `Ok(true)`: a
@@ -322,6 +371,8 @@ fn rank(refusal: &IdentityRefusal) -> u8 {
         IdentityRefusal::OtherIdentity { .. } => 1,
         IdentityRefusal::OtherIssuer { .. } => 2,
         IdentityRefusal::ClaimAbsent { .. } | IdentityRefusal::OtherClaim { .. } => 3,
+        // Asked by itself, after a rule matched.
+        IdentityRefusal::OtherCommitter { .. } | IdentityRefusal::NoCommitter => 4,
     }
 }
 
@@ -407,5 +458,41 @@ mod tests {
             Rule::new(vec![], alice(), vec![]).unwrap_err().code(),
             "issuer-without-identity"
         );
+    }
+
+    #[test]
+    fn i7_the_committer_is_compared_by_address_or_by_name() {
+        let person = |name: &str, email: &str| Person {
+            name: name.into(),
+            email: email.into(),
+            time: 0,
+            offset_minutes: 0,
+            raw: Vec::new(),
+        };
+        let of = |san| Identity {
+            san,
+            issuer: "https://issuer.example".into(),
+        };
+        let alice = of(San::Email("alice@lab.dev".into()));
+        let commit = ObjectKind::Commit;
+        check_committer(&alice, commit, Some(&person("x", "alice@lab.dev"))).unwrap();
+        for other in ["Alice@lab.dev", "alice@lab.dev.", "alice@lab.de", ""] {
+            let refusal = check_committer(&alice, commit, Some(&person("alice@lab.dev", other)));
+            assert_eq!(refusal.unwrap_err().code(), "committer-mismatch", "{other}");
+        }
+        let job = of(San::Uri("https://ci.example/job".into()));
+        check_committer(&job, commit, Some(&person("https://ci.example/job", "x"))).unwrap();
+        let refusal = check_committer(
+            &job,
+            ObjectKind::Tag,
+            Some(&person("x", "https://ci.example/job")),
+        )
+        .unwrap_err();
+        assert!(matches!(
+            refusal,
+            IdentityRefusal::OtherCommitter { role: "tagger", .. }
+        ));
+        let refusal = check_committer(&alice, ObjectKind::Tag, None).unwrap_err();
+        assert_eq!(refusal.code(), "committer-absent");
     }
 }

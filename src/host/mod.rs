@@ -5,6 +5,7 @@ pub mod entry_store;
 pub mod git;
 pub mod git_program;
 pub mod gnupg;
+pub mod known_identities;
 pub mod opener;
 pub mod profile;
 pub mod settings;

@@ -9,10 +9,15 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, IsTerminal as _, Write as _},
     path::Path,
-    sync::OnceLock,
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anstyle::{AnsiColor, Style};
+
+use super::tty::Tty;
 
 /// The longest foreign text that is shown, in characters; the rest is counted.
 pub const MAX_SHOWN: usize = 512;
@@ -268,6 +273,37 @@ pub fn tell(text: &str) {
     }
 }
 
+/// The person's terminal, for warnings and errors that git would keep to itself.
+static PERSON: OnceLock<Mutex<Tty>> = OnceLock::new();
+/// Whether git shows them by itself.
+static GIT_SHOWS_ERRORS: AtomicBool = AtomicBool::new(false);
+
+/// From now on warnings and errors reach the person at the terminal too. git
+/// reads a signing helper's standard error itself: it drops what is written
+/// there when all went well, and before version 2.40 also when it did not.
+pub fn reach_the_person() {
+    if io::stderr().is_terminal() {
+        return;
+    }
+    let terminal = Tty::open();
+    if terminal.is_there() {
+        let _ = PERSON.set(Mutex::new(terminal));
+    }
+}
+
+/// From now on errors need not be taken to the person: git shows them.
+pub fn git_shows_errors() {
+    GIT_SHOWS_ERRORS.store(true, Ordering::Relaxed);
+}
+
+fn tell_person(text: &str) {
+    if let Some(person) = PERSON.get()
+        && let Ok(mut person) = person.lock()
+    {
+        person.tell(&anstream::adapter::strip_str(text).to_string());
+    }
+}
+
 /// The file that messages are appended to as well (`logPath`).
 static LOG: OnceLock<File> = OnceLock::new();
 
@@ -288,14 +324,20 @@ pub fn log_to(path: &Path) -> io::Result<()> {
 
 /// A warning, on standard error.
 pub fn warn(text: &str) {
-    tell(&format!("{} {text}", paint(Tone::Warning, "warning:")));
+    let line = format!("{} {text}", paint(Tone::Warning, "warning:"));
+    tell_person(&line);
+    tell(&line);
 }
 
 /// An error and, on a line of its own, what to do next.
 pub fn error(text: &str, hint: Option<&str>) {
-    tell(&format!("{} {text}", paint(Tone::Bad, "error:")));
-    if let Some(hint) = hint {
-        tell(&format!("{} {hint}", paint(Tone::Strong, "hint:")));
+    let mut lines = vec![format!("{} {text}", paint(Tone::Bad, "error:"))];
+    lines.extend(hint.map(|hint| format!("{} {hint}", paint(Tone::Strong, "hint:"))));
+    for line in &lines {
+        if !GIT_SHOWS_ERRORS.load(Ordering::Relaxed) {
+            tell_person(line);
+        }
+        tell(line);
     }
 }
 

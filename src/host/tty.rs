@@ -6,7 +6,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
 };
 
 use super::terminal::escape_lines;
@@ -49,6 +49,12 @@ impl Tty {
             })
             .ok();
         Self { ends }
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.ends.is_some()
     }
 
     /// Shows a line; what could move the cursor is escaped. What cannot be shown
@@ -98,10 +104,19 @@ impl Tty {
 /// One byte at a time: what follows the line belongs to whoever reads next.
 fn read_line(from: &mut impl io::Read) -> io::Result<String> {
     let mut line = Vec::new();
-    for byte in from.bytes() {
-        match byte? {
-            b'\n' => break,
-            byte => line.push(byte),
+    loop {
+        let mut byte = [0_u8];
+        match from.read(&mut byte) {
+            Ok(0) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "nothing was typed",
+                ));
+            }
+            Ok(_) if byte == *b"\n" => break,
+            Ok(_) => line.extend(byte),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
         if line.len() > MAX_LINE {
             return Err(io::Error::new(
@@ -109,12 +124,6 @@ fn read_line(from: &mut impl io::Read) -> io::Result<String> {
                 "the line is too long",
             ));
         }
-    }
-    if line.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "nothing was typed",
-        ));
     }
     String::from_utf8(line)
         .map(|line| line.trim().to_owned())
@@ -142,7 +151,7 @@ mod tests {
         assert_eq!(read_line(&mut input).unwrap(), "code");
         assert_eq!(input, b"next\n");
         assert!(read_line(&mut &b""[..]).is_err());
-        assert!(read_line(&mut &b"\n"[..]).is_err());
+        assert_eq!(read_line(&mut &b"\n"[..]).unwrap(), "");
         assert!(read_line(&mut &b"\xff\n"[..]).is_err());
         assert!(read_line(&mut vec![b'a'; MAX_LINE + 1].as_slice()).is_err());
     }

@@ -26,7 +26,7 @@ use gitseal::evidence::timestamp;
 use gitseal::evidence::trust::TrustedRoot;
 use gitseal::evidence::verify::{self, Against, Silent, Subject};
 use gitseal::host::git::push;
-use gitseal::services::oidc::client::Token;
+use gitseal::services::oidc::token::Token;
 use serde_json::Value;
 use zeroize::Zeroizing;
 

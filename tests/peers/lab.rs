@@ -390,6 +390,8 @@ impl Repository<'_> {
         let mut command = self.lab.command(program);
         command
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GITSEAL_CREDENTIAL_CACHE", "off")
+            .env("GITSEAL_CONFIRM_IDENTITY", "false")
             .env("GIT_CONFIG_GLOBAL", &self.config)
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("SIGSTORE_ID_TOKEN", &self.token);

@@ -137,6 +137,8 @@ impl Stage {
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.root.path().join("home"))
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GITSEAL_CREDENTIAL_CACHE", "off")
+            .env("GITSEAL_CONFIRM_IDENTITY", "false")
             .env("GIT_CEILING_DIRECTORIES", self.root.path())
             .env("GIT_AUTHOR_DATE", "1795176000 +0000")
             .env("GIT_COMMITTER_DATE", "1795176000 +0000")

@@ -243,6 +243,8 @@ impl Stage {
             .env("HOME", self.folder.join("home"))
             .env("XDG_CONFIG_HOME", self.folder.join("home"))
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GITSEAL_CREDENTIAL_CACHE", "off")
+            .env("GITSEAL_CONFIRM_IDENTITY", "false")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("LC_ALL", "C")
             .stdin(Stdio::null());

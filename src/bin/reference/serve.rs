@@ -402,7 +402,10 @@ fn handlers(
                 Box::new(super::now),
                 Box::new(super::entropy),
             )
-            .map_err(words)?;
+            .map_err(words)?
+            .telling(Box::new(|line| {
+                terminal::tell(&terminal::escape(line, Escape::Prose));
+            }));
             (Some(Arc::new(issuer)), Issuers::email(&url, CLIENT))
         }
     };

@@ -1,34 +1,36 @@
-//! A key of ours and a certificate for it, held against what was asked for
-//! before anything is signed.
+//! A certificate for a key of ours, held against what was asked for before
+//! anything is signed.
 
-use p256::{ecdsa::SigningKey, elliptic_curve::Generate as _};
-use spki::EncodePublicKey as _;
-
-use super::{CLOCK_TOLERANCE, Clock, SignError, signature};
+use super::{CLOCK_TOLERANCE, Clock, SignError, signer::Signer};
 use crate::{
     evidence::{
+        UnixTime,
         certificate::{Certificate, Identity, San},
         chain, sct,
         trust::TrustedRoot,
     },
     services::{
-        fulcio::wire::{Application, Authority, RequestRefusal, certificate_request},
-        oidc::client::{Claims, Token},
+        fulcio::wire::{Application, Authority, certificate_request},
+        oidc::token::{Claims, Token},
     },
 };
 
-/// A certificate for a key of ours, both checked against what was asked for.
+/// A certificate for a key of ours, checked.
 pub(super) struct Certified {
-    pub(super) key: SigningKey,
+    /// The certificate.
     pub(super) leaf: Certificate,
+    /// Whom it names.
     pub(super) identity: Identity,
+    /// What the authority sent, in DER: the leaf first.
+    pub(super) chain: Vec<Vec<u8>>,
 }
 
-/// Makes a key and has it certified. Nothing is signed with it, but the proof
-/// that we have it, until the certificate is known to be right.
+/// Has a key certified. Nothing is signed with it, but the proof that we have
+/// it, until the certificate is known to be right.
 pub(super) fn certify<A>(
     authority: &A,
     name: &str,
+    signer: &Signer,
     token: &Token,
     trust: &TrustedRoot,
     clock: Clock,
@@ -37,36 +39,26 @@ where
     A: Authority,
     SignError: From<A::Error>,
 {
-    let authority_name = || name.trim_end_matches('/').to_owned();
-    let key = SigningKey::generate();
-    let spki = key
-        .verifying_key()
-        .to_public_key_der()
-        .map_err(|error| RequestRefusal::Der {
-            reason: error.to_string(),
-        })?;
-    let request_pem = certificate_request(spki.as_bytes(), |bytes| signature(&key, bytes))?;
+    let spki = signer.public()?;
+    let request_pem = certificate_request(&spki, |bytes| signer.sign(bytes))?;
     let chain = authority.certify(&Application {
         token: token.secret(),
-        spki: spki.as_bytes(),
+        spki: &spki,
         request_pem: &request_pem,
-        proof: &signature(&key, token.challenge().as_bytes()),
+        proof: &signer.sign(token.challenge().as_bytes())?,
     })?;
     // What the authority sends along with the leaf is not needed: the chain is
     // the one of the trusted root.
-    let Some(leaf) = chain.into_iter().next() else {
-        return Err(SignError::OtherKey {
-            authority: authority_name(),
-        });
+    let other_key = || SignError::OtherKey {
+        authority: name.trim_end_matches('/').to_owned(),
     };
+    let leaf = chain.first().cloned().ok_or_else(other_key)?;
     let leaf_key = leaf.public_key().map_err(|reason| SignError::Key {
-        authority: authority_name(),
+        authority: name.trim_end_matches('/').to_owned(),
         reason,
     })?;
-    if leaf_key.spki() != spki.as_bytes() {
-        return Err(SignError::OtherKey {
-            authority: authority_name(),
-        });
+    if leaf_key.spki() != spki {
+        return Err(other_key());
     }
     let (not_before, not_after) = (leaf.not_before(), leaf.not_after());
     let now = clock();
@@ -78,31 +70,43 @@ where
             now,
         });
     }
-    let chained =
-        chain::verify(&leaf, at, &trust.authorities).map_err(|reason| SignError::Chain {
-            authority: authority_name(),
-            reason,
-        })?;
-    sct::verify(&leaf, chained.issuer, &trust.ct_logs).map_err(|reason| SignError::Sct {
-        authority: authority_name(),
-        reason,
-    })?;
-    let identity = leaf.identity().map_err(|reason| SignError::Nobody {
-        authority: authority_name(),
-        reason,
-    })?;
+    let identity = check(&leaf, at, name, trust)?;
     same_identity(&identity, &leaf, token.claims()).map_err(|(what, found, expected)| {
         SignError::OtherIdentity {
-            authority: authority_name(),
+            authority: name.trim_end_matches('/').to_owned(),
             what,
             found,
             expected,
         }
     })?;
     Ok(Certified {
-        key,
         leaf,
         identity,
+        chain: chain.iter().map(|one| one.der().to_vec()).collect(),
+    })
+}
+
+/// Whether a certificate is one that a verifier will take at this time: of a
+/// trusted authority, in a trusted CT log, naming one identity.
+pub(super) fn check(
+    leaf: &Certificate,
+    at: UnixTime,
+    authority: &str,
+    trust: &TrustedRoot,
+) -> Result<Identity, SignError> {
+    let authority = || authority.trim_end_matches('/').to_owned();
+    let chained =
+        chain::verify(leaf, at, &trust.authorities).map_err(|reason| SignError::Chain {
+            authority: authority(),
+            reason,
+        })?;
+    sct::verify(leaf, chained.issuer, &trust.ct_logs).map_err(|reason| SignError::Sct {
+        authority: authority(),
+        reason,
+    })?;
+    leaf.identity().map_err(|reason| SignError::Nobody {
+        authority: authority(),
+        reason,
     })
 }
 

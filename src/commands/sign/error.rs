@@ -1,6 +1,8 @@
 //! Why nothing was signed, and what to do next.
 
-use std::io;
+use std::{borrow::Cow, io};
+
+use gitseal_credential_cache::client::ClientError;
 
 use super::MAX_PAYLOAD;
 use crate::{
@@ -9,17 +11,18 @@ use crate::{
         UnixTime,
         certificate::CertificateRefusal,
         chain::ChainRefusal,
+        identity::IdentityRefusal,
         keys::KeyRefusal,
         object::ObjectRefusal,
         sct::SctRefusal,
         signed_data::CmsRefusal,
         verify::{Mismatch, Reason, Refusal},
     },
-    host::trust_files::TrustError,
+    host::{opener::OpenerRefusal, trust_files::TrustError},
     services::{
         fulcio::{client::FulcioError, wire::RequestRefusal},
         http::client::{HttpError, HttpReason},
-        oidc::client::{LoginError, TokenError, TokenRefusal},
+        oidc::{ambient::AmbientError, login::LoginError, token::TokenRefusal},
         rekor::client::RekorError,
         tsa::client::TsaError,
     },
@@ -59,9 +62,53 @@ pub enum SignError {
         /// What the system says.
         reason: io::Error,
     },
-    /// No token.
+    /// The setting names nothing that exists.
+    #[error("there is no token provider {name:?}")]
+    NoSuchProvider {
+        /// The setting's value.
+        name: String,
+    },
+    /// `urlOpener` cannot be used.
+    #[error("gitseal.urlOpener cannot be used: {0}")]
+    Opener(OpenerRefusal),
+    /// No token out of the surroundings.
     #[error(transparent)]
-    Token(#[from] TokenError),
+    Ambient(#[from] AmbientError),
+    /// No token out of a login.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// A token that no authority would take.
+    #[error(transparent)]
+    Token(#[from] TokenRefusal),
+    /// The person does not want this name to be published.
+    #[error("not signed: you did not want to sign as {identity}")]
+    Declined {
+        /// The identity and its provider.
+        identity: String,
+    },
+    /// Nobody could be asked whether this name may be published.
+    #[error(
+        "not signed: {identity} was not signed with before, and there is no terminal to ask on"
+    )]
+    Unconfirmed {
+        /// The identity and its provider.
+        identity: String,
+    },
+    /// The login that was waited for failed.
+    #[error("the login that another gitseal made for this signature as well failed: {reason}")]
+    OtherLogin {
+        /// What it said.
+        reason: String,
+    },
+    /// The credential cache does not answer as it should.
+    #[error("the credential cache: {0}")]
+    Cache(ClientError),
+    /// Nowhere to keep a login.
+    #[error("the login is not kept: there is no credential cache to keep it")]
+    NoCache,
+    /// What the credential cache keeps is not to be used.
+    #[error("{0}")]
+    Cached(&'static str),
     /// No certificate.
     #[error(transparent)]
     Fulcio(#[from] FulcioError),
@@ -130,21 +177,9 @@ pub enum SignError {
         /// The token's.
         expected: String,
     },
-    /// `matchCommitter` is set, and it is someone else.
-    #[error("the certificate names {found:?}, the {role} is {name} <{email}>")]
-    OtherCommitter {
-        /// The certificate's identity.
-        found: String,
-        /// committer or tagger.
-        role: &'static str,
-        /// Its name.
-        name: String,
-        /// Its address.
-        email: String,
-    },
-    /// `matchCommitter` is set, and there is nobody to compare with.
-    #[error("matchCommitter is set, and what is signed names no committer")]
-    NoCommitter,
+    /// `matchCommitter` is set, and it is someone else, or nobody.
+    #[error("not signed: the certificate would not fit: {0}")]
+    Committer(IdentityRefusal),
     /// The CMS cannot be put together.
     #[error("the signature cannot be put together: {0}")]
     Cms(#[from] CmsRefusal),
@@ -167,17 +202,58 @@ impl SignError {
             Self::Settings(_)
             | Self::Surroundings(_)
             | Self::Trust(_)
-            | Self::Token(TokenError::NoSuchProvider { .. } | TokenError::NotBuilt { .. }) => USAGE,
+            | Self::Opener(_)
+            | Self::NoSuchProvider { .. } => USAGE,
             _ => REFUSED,
+        }
+    }
+
+    /// Whether the credential cache is to blame, and another try without it is
+    /// due. `found`: the credential was kept there, and not made just now.
+    pub(super) fn is_the_caches(&self, found: bool) -> bool {
+        match self {
+            Self::Cache(_) => true,
+            Self::Unverifiable(refusal) => {
+                found
+                    && matches!(
+                        refusal.reason,
+                        Reason::Mismatch(Mismatch::TimeOutsideCertificate { .. })
+                    )
+            }
+            _ => false,
         }
     }
 
     /// What to do next, where that can be said.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        if let Self::Ambient(error) = self {
+            return error.hint().map(Cow::Owned);
+        }
+        self.known_hint().map(Cow::Borrowed)
+    }
+
+    fn known_hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Surroundings(obstacle) => return obstacle.hint(),
+            Self::NoSuchProvider { .. } => {
+                "docs/settings.md lists the providers under tokenProvider; unset, the first that is there is taken"
+            }
+            Self::Login(error) => return login_hint(error),
             Self::Token(error) => return token_hint(error),
+            Self::Declined { .. } => {
+                "log in as somebody else (gitseal logout, then gitseal login), or set gitseal.loginHint"
+            }
+            Self::Unconfirmed { .. } => {
+                "sign once from a terminal, or set gitseal.confirmIdentity to auto"
+            }
+            Self::OtherLogin { .. } => "sign again",
+            Self::NoCache => {
+                "the program gitseal-credential-cache belongs beside gitseal; `gitseal doctor` says what is wrong"
+            }
+            Self::Cache(ClientError::Gitsign { .. }) => {
+                "stop gitsign-credential-cache and unset GITSIGN_CREDENTIAL_CACHE: gitseal starts its own"
+            }
             Self::Fulcio(FulcioError::Refused { status: 400, .. }) => {
                 "the authority takes no token that is expired, for another client than its own, or of an issuer it does not know: look at gitseal.issuer and gitseal.clientID, and get a fresh token"
             }
@@ -194,7 +270,7 @@ impl SignError {
             Self::Chain { .. } | Self::Sct { .. } => {
                 "for your own Sigstore, let gitseal.trustedRoot name its trusted_root.json; for the public one, leave gitseal.fulcio unset"
             }
-            Self::OtherCommitter { .. } => {
+            Self::Committer(_) => {
                 "set user.email to the address you log in with, or unset gitseal.matchCommitter"
             }
             Self::Unverifiable(refusal) => return unverifiable_hint(refusal),
@@ -204,24 +280,23 @@ impl SignError {
     }
 }
 
-fn token_hint(error: &TokenError) -> Option<&'static str> {
-    const SET_ONE: &str = "set SIGSTORE_ID_TOKEN to an OpenID Connect token, or, with the reference servers, gitseal.tokenProvider to headless";
+fn token_hint(error: &TokenRefusal) -> Option<&'static str> {
     Some(match error {
-        TokenError::Absent | TokenError::AbsentAt { .. } | TokenError::NotBuilt { .. } => SET_ONE,
-        TokenError::NoSuchProvider { .. } => {
-            "gitseal.tokenProvider is one of: envvar, filesystem, headless"
-        }
-        TokenError::Refused(TokenRefusal::Expired { .. }) => "get a fresh token",
-        TokenError::Refused(TokenRefusal::Audience { .. }) => {
+        TokenRefusal::Expired { .. } => "get a fresh token",
+        TokenRefusal::Audience { .. } => {
             "ask the identity provider for a token with the audience that gitseal.clientID names"
         }
-        TokenError::Login(LoginError::Http(error)) => return http_hint(error),
-        TokenError::Login(LoginError::NotHeadless { .. } | LoginError::Refused { .. }) => {
-            "the reference issuer logs in the users it was started with: gitseal-reference serve --user EMAIL"
+        _ => return None,
+    })
+}
+
+fn login_hint(error: &LoginError) -> Option<&'static str> {
+    Some(match error {
+        LoginError::Http(error) => return http_hint(error),
+        LoginError::NotHeadless { .. } => {
+            "the reference issuer logs in the users it was started with: gitseal-reference serve --user EMAIL; other issuers need a browser (gitseal.tokenProvider interactive) or another device (device)"
         }
-        TokenError::Unreadable { .. } | TokenError::Refused(_) | TokenError::Login(_) => {
-            return None;
-        }
+        _ => return None,
     })
 }
 

@@ -3,6 +3,8 @@
 #[path = "../../../tests/forge/mod.rs"]
 mod forge;
 
+use std::ffi::OsString;
+
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -16,10 +18,14 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     evidence::refusal::Step,
+    host::{opener::Opener, settings::ConfirmIdentity},
     services::{
         fulcio::wire::read_certificate_request,
         http::client::stub::{Stub, Told},
-        oidc::client::TokenRefusal,
+        oidc::{
+            ambient::{Ambient, AmbientError},
+            token::TokenRefusal,
+        },
         rekor::client::RekorError,
     },
 };
@@ -103,17 +109,30 @@ fn token(change: impl FnOnce(&mut Value)) -> Zeroizing<String> {
     ))
 }
 
-fn login(token: Option<Zeroizing<String>>) -> Login {
+/// A login whose token is the environment's, and everything else is not there.
+fn login<'a>(variable: &'a dyn Fn(&str) -> Option<OsString>, http: &'a Client) -> Login<'a> {
     Login {
         provider: Provider::Automatic,
-        environment: token,
-        file: || Ok(None),
+        surroundings: Surroundings {
+            variable,
+            file: &|_| Ok(None),
+            socket: &|_| false,
+            now: &|| NOW + 1,
+            http,
+            token_file: None,
+        },
         issuer: ISSUER.into(),
         client_id: "sigstore".into(),
         client_secret: None,
         redirect_url: None,
         connector_id: None,
         user: None,
+        committer: None,
+        match_committer: false,
+        refresh: false,
+        autoclose: None,
+        confirm: ConfirmIdentity::Never,
+        opener: Opener::new(None).unwrap(),
     }
 }
 
@@ -139,11 +158,13 @@ impl Default for Try<'_> {
 
 impl Try<'_> {
     fn sign(self, authority: &Stub, log: &Stub) -> Result<Finished, SignError> {
+        let http = Client::new(Timeouts::default(), || 0);
+        let variable =
+            |name: &str| (name == "SIGSTORE_ID_TOKEN").then(|| OsString::from(&**self.token));
         sign(
             &Order {
                 payload: self.payload,
                 detached: !self.attached,
-                match_committer: self.match_committer,
                 clock: || NOW + 1,
             },
             &Services {
@@ -153,9 +174,13 @@ impl Try<'_> {
                 rekor_mode: self.mode,
                 timestamp: None,
             },
-            &login(Some(self.token)),
+            Login {
+                match_committer: self.match_committer,
+                ..login(&variable, &http)
+            },
+            &CacheMode::Off,
             &trust(),
-            &Client::new(Timeouts::default(), || 0),
+            &http,
         )
     }
 }
@@ -471,7 +496,11 @@ fn the_committer_of_the_object_counts() {
     .sign(&good_authority(), &good_log())
     .unwrap_err();
     assert!(
-        matches!(&error, SignError::OtherCommitter { role: "committer", email, .. } if email == "eve@example.test"),
+        matches!(
+            &error,
+            SignError::Committer(IdentityRefusal::OtherCommitter { role: "committer", email, .. })
+                if email == "eve@example.test"
+        ),
         "{error}"
     );
     let error = Try {
@@ -481,7 +510,10 @@ fn the_committer_of_the_object_counts() {
     }
     .sign(&good_authority(), &good_log())
     .unwrap_err();
-    assert!(matches!(error, SignError::NoCommitter));
+    assert!(matches!(
+        error,
+        SignError::Committer(IdentityRefusal::NoCommitter)
+    ));
 }
 
 #[test]
@@ -518,7 +550,10 @@ fn what_no_verifier_would_take_is_refused_before_anybody_is_asked() {
     .unwrap_err();
     assert!(matches!(
         error,
-        SignError::Token(TokenError::Refused(TokenRefusal::Expired { .. }))
+        SignError::Ambient(AmbientError::Token {
+            refusal: TokenRefusal::Expired { .. },
+            ..
+        })
     ));
     assert!(authority.asked().is_empty());
 }
@@ -526,22 +561,133 @@ fn what_no_verifier_would_take_is_refused_before_anybody_is_asked() {
 #[test]
 fn without_a_token_it_says_how_to_get_one() {
     let http = Client::new(Timeouts::default(), || 0);
-    let fail = |login: Login| match obtain(&login, None, &http, || NOW) {
-        Ok(_) => panic!("a token came from nowhere"),
-        Err(error) => SignError::from(error),
-    };
-    let error = fail(login(None));
-    assert!(matches!(error, SignError::Token(TokenError::Absent)));
+    let nothing = |_: &str| None;
+    let error = sign(
+        &Order {
+            payload: PAYLOAD,
+            detached: true,
+            clock: || NOW,
+        },
+        &Services {
+            fulcio: Url::parse("http://127.0.0.1:1").unwrap(),
+            rekor: Url::parse("http://127.0.0.1:1").unwrap(),
+            rekor_version: RekorVersion::V1,
+            rekor_mode: RekorMode::Offline,
+            timestamp: None,
+        },
+        Login {
+            provider: Provider::named("envvar").unwrap(),
+            ..login(&nothing, &http)
+        },
+        &CacheMode::Off,
+        &trust(),
+        &http,
+    )
+    .unwrap_err();
+    assert!(matches!(
+        error,
+        SignError::Ambient(AmbientError::Unset { .. })
+    ));
     assert!(error.hint().unwrap().contains("SIGSTORE_ID_TOKEN"));
-    let error = fail(Login {
-        provider: Provider::named("device").unwrap(),
-        ..login(None)
-    });
+    let error = Provider::named("x\n").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "token provider \"device\" is not built in this version"
+        "there is no token provider \"x\\\\u{a}\""
     );
-    assert!(error.hint().unwrap().contains("headless"));
+    assert_eq!(error.exit_code(), crate::commands::USAGE);
+}
+
+#[test]
+fn providers_have_names() {
+    let named = |name| Provider::named(name).unwrap();
+    assert_eq!(named(""), Provider::Automatic);
+    assert_eq!(named("headless"), Provider::Headless);
+    assert_eq!(named("interactive"), Provider::Interactive);
+    assert_eq!(named("device"), Provider::Device);
+    assert_eq!(named("oob"), Provider::OutOfBand);
+    assert_eq!(
+        named("google-impersonation"),
+        Provider::Ambient(Ambient::GoogleImpersonation)
+    );
+}
+
+/// Whose credential it is depends on what was wished for, not on the directory.
+#[test]
+fn a_credential_is_of_a_wish() {
+    let http = Client::new(Timeouts::default(), || 0);
+    let nothing = |_: &str| None;
+    let plain = || Login {
+        provider: Provider::Interactive,
+        ..login(&nothing, &http)
+    };
+    let of = |login: Login<'_>| {
+        let source = login.source();
+        cache::scope("https://fulcio.example", &login, &source, &trust())
+    };
+    let usual = of(plain());
+    assert_eq!(usual, of(plain()));
+    let committer = Some(("Alice".to_owned(), IDENTITY.to_owned()));
+    assert_eq!(
+        usual,
+        of(Login {
+            committer: committer.clone(),
+            ..plain()
+        }),
+        "whoever logs in signs, whoever commits"
+    );
+    for other in [
+        Login {
+            issuer: "https://other.example".into(),
+            ..plain()
+        },
+        Login {
+            client_id: "other".into(),
+            ..plain()
+        },
+        Login {
+            connector_id: Some("https://accounts.google.com".into()),
+            ..plain()
+        },
+        Login {
+            user: Some(IDENTITY.into()),
+            ..plain()
+        },
+        Login {
+            committer,
+            match_committer: true,
+            ..plain()
+        },
+    ] {
+        assert_ne!(usual, of(other));
+    }
+    let source = plain().source();
+    assert_ne!(
+        usual,
+        cache::scope("https://other.example", &plain(), &source, &trust())
+    );
+    let mut less = trust();
+    less.timestamp_authorities.clear();
+    less.logs.clear();
+    assert_ne!(
+        usual,
+        cache::scope("https://fulcio.example", &plain(), &source, &less)
+    );
+    // Two jobs on one machine are two, whatever else they share.
+    let job = |token: &'static str| {
+        let variable = move |name: &str| {
+            let value = match name {
+                "GITHUB_ACTIONS" => "true",
+                "ACTIONS_ID_TOKEN_REQUEST_URL" => "https://token.example/",
+                "ACTIONS_ID_TOKEN_REQUEST_TOKEN" => token,
+                _ => return None,
+            };
+            Some(OsString::from(value))
+        };
+        of(login(&variable, &http))
+    };
+    assert_eq!(job("one"), job("one"));
+    assert_ne!(job("one"), job("two"));
+    assert!(!job("one").subject.contains("one"), "the token is not told");
 }
 
 #[test]

@@ -231,6 +231,7 @@ impl Authority {
         if let Some(leaf) = chain.first_mut() {
             *leaf = draft.certificate(&list, &self.sign)?;
         }
+        (self.log)(&format!("fulcio: certificate for {}", principal.challenge));
         Ok(chain)
     }
 

@@ -413,25 +413,33 @@ impl From<der::Error> for RequestRefusal {
 ///
 /// # Errors
 ///
-/// When `spki` is not a SubjectPublicKeyInfo.
-pub fn certificate_request(
+/// When `spki` is not a SubjectPublicKeyInfo, or `sign` fails.
+pub fn certificate_request<E: From<RequestRefusal>>(
     spki: &[u8],
-    sign: impl FnOnce(&[u8]) -> Vec<u8>,
-) -> Result<String, RequestRefusal> {
-    let info = CertReqInfo {
+    sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+) -> Result<String, E> {
+    let info = unsigned_request(spki)?;
+    let signature = sign(&info.to_der().map_err(RequestRefusal::from)?)?;
+    Ok(signed_request(info, &signature)?)
+}
+
+fn unsigned_request(spki: &[u8]) -> Result<CertReqInfo, RequestRefusal> {
+    Ok(CertReqInfo {
         version: Version::V1,
         subject: Name::default(),
         public_key: spki::SubjectPublicKeyInfoOwned::from_der(spki)?,
         attributes: der::asn1::SetOfVec::new(),
-    };
-    let signature = sign(&info.to_der()?);
+    })
+}
+
+fn signed_request(info: CertReqInfo, signature: &[u8]) -> Result<String, RequestRefusal> {
     let request = CertReq {
         info,
         algorithm: spki::AlgorithmIdentifierOwned {
             oid: const_oid::db::rfc5912::ECDSA_WITH_SHA_256,
             parameters: None,
         },
-        signature: BitString::from_bytes(&signature)?,
+        signature: BitString::from_bytes(signature)?,
     };
     let der = request.to_der()?;
     der::pem::encode_string("CERTIFICATE REQUEST", LineEnding::LF, &der)
@@ -496,7 +504,7 @@ mod tests {
         let spki = key.verifying_key().to_public_key_der().unwrap();
         let pem = certificate_request(spki.as_bytes(), |bytes| {
             let signature: DerSignature = key.sign(bytes);
-            signature.as_bytes().to_vec()
+            Ok::<_, RequestRefusal>(signature.as_bytes().to_vec())
         })
         .unwrap();
         assert!(pem.starts_with("-----BEGIN CERTIFICATE REQUEST-----\n"));

@@ -1,342 +1,355 @@
-//! A login in the browser of this machine: it comes back to a loopback address
-//! that we listen on for this one answer.
+//! The login in the browser of this machine: the issuer sends the person back
+//! to a listener on loopback (RFC 8252 §7.3), which takes one answer.
 //!
-//! Sources: RFC 8252 §7.3, §8.3 (loopback redirect), OpenID Connect Core 1.0
-//! §3.1, RFC 9207, RFC 9700 §4.
+//! The answer is a GET with the right `Host`, path and `state`; whatever else
+//! comes gets an error page, and the login goes on: any page in the browser,
+//! and any program here, can send requests to a port. What somebody learns who
+//! receives the answer in our place is a code that is worth nothing without the
+//! PKCE verifier.
 //!
-//! Anybody on this machine, and every web page that its browser shows, can send
-//! requests to the listener. One that is not the answer to this very login (by
-//! its state) gets an error page, and the login goes on. The library under it
-//! has no limits on heads and a thread for each connection: it is here for the
-//! minutes of one login, on loopback, and a slow connection stops no other.
+//! `tiny_http` serves it. It has no time-out of its own and reads headers of any
+//! size, in a thread for each connection; nobody but this machine reaches the
+//! port, one slow connection does not hold up another, and all of it ends with
+//! the login.
 //!
 //! *Not checked here:* the token (`login.rs`).
 
 use std::{
+    fmt::Write as _,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
-    sync::{Arc, mpsc},
-    thread,
     time::{Duration, Instant},
 };
 
 use tiny_http::{Header, Method, Request, Response, Server};
-use url::Url;
+use url::{Host, Url};
 
 use super::{
-    login::{Granted, Issuer, LoginError, Person, Return, identity},
-    page::{Page, Tone},
+    login::{Asked, Described, Granted, Issuer, LoginError, Person, redirect_url, web_address},
+    page::{Mood, Script, escaped, page, policy},
 };
 use crate::services::http::client::excerpt;
 
-/// How long a login may take, when nothing else is said.
-pub const TIMEOUT: Duration = Duration::from_secs(120);
-/// The path of the redirect, as every client of Sigstore has it.
+/// Where the answer goes, behind the listener's address. gitsign's too, so that
+/// what is registered for it fits.
 pub const CALLBACK: &str = "/auth/callback";
-/// How often another port is tried, when one is free on one loopback address only.
-const PORTS: usize = 16;
-/// The longest request target that is looked at.
-const MAX_TARGET: usize = 16 << 10;
-/// The longest body that the library has read before we see the request. It
-/// would make room for a longer one at once, whatever length it is said to have.
-const MAX_BODY: usize = 1024;
+/// The longest target of a request that is looked into, in bytes.
+pub const MAX_TARGET: usize = 16 << 10;
+/// The longest body that is read, to be ignored, in bytes.
+pub const MAX_BODY: usize = 1 << 10;
+/// How often another port is tried when half of one is taken.
+const TRIES: usize = 8;
+/// How long one look at a listener lasts.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How the login goes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
-    /// Where the browser comes back to, when the client is registered with one:
-    /// a loopback address; port 0 is any.
+    /// The registered address, `http://localhost:PORT/PATH`; otherwise a port of
+    /// the system's choice and [`CALLBACK`].
     pub redirect_url: Option<&'a str>,
-    /// Whether the last page closes itself; only where the issuer's
-    /// `connector_id` is set, as in gitsign.
-    pub autoclose: bool,
-    /// After how long it does.
-    pub autoclose_timeout: Duration,
-    /// How long the login may take.
+    /// After how long the last page closes itself, if it does.
+    pub autoclose: Option<Duration>,
+    /// How long the person has.
     pub timeout: Duration,
 }
 
-impl Default for Options<'_> {
-    fn default() -> Self {
-        Self {
-            redirect_url: None,
-            autoclose: true,
-            autoclose_timeout: Duration::from_secs(6),
-            timeout: TIMEOUT,
-        }
-    }
-}
-
-/// Logs in. The address is told before the browser opens.
+/// Logs in.
 ///
 /// # Errors
-///
-/// When nothing can listen, no browser opens, nobody logs in in time, the issuer
-/// refuses, or its token does not hold. The browser shows the reason too.
+/// No browser, nobody came, or the login fails.
 pub fn log_in(
     issuer: &Issuer<'_>,
     options: &Options<'_>,
     person: &mut dyn Person,
 ) -> Result<Granted, LoginError> {
-    let found = issuer.discover()?;
-    let door = Door::open(options.redirect_url)?;
-    let begun = found.begin(&door.redirect, &[]);
-    person.tell("Your browser is about to open this address; you can also open it yourself:");
-    person.tell(&format!("  {}", begun.url));
-    let deadline = Instant::now().checked_add(options.timeout);
-    if let Err(reason) = person.open(&begun.url) {
-        return Err(LoginError::NoBrowser { reason });
-    }
-    let (request, outcome) = loop {
-        let left = deadline.map_or(options.timeout, |end| {
-            end.saturating_duration_since(Instant::now())
-        });
-        let Some(request) = door.next(left) else {
-            return Err(LoginError::TimedOut {
-                after: options.timeout,
-            });
+    let described = issuer.describe()?;
+    let listening = Listening::start(options.redirect_url)?;
+    let redirect = redirect_url(listening.address.as_str())?;
+    let asked = described.ask(&redirect, &[]);
+    person.tell("gitseal: your browser opens now; if it does not, go to this address:");
+    person.tell(asked.url.as_str());
+    person
+        .open(&asked.url)
+        .map_err(|reason| LoginError::NoBrowser { reason })?;
+    let until = Instant::now() + options.timeout;
+    while Instant::now() < until {
+        let Some(request) = listening.next() else {
+            continue;
         };
-        let query = match door.query(&request) {
-            Ok(query) => query,
-            Err((status, reason)) => {
-                answer(request, status, &stray(reason));
+        let code = match listening.code(&request, &described, &asked) {
+            Ok(code) => code,
+            Err(Stray { status, why }) => {
+                respond(request, status, &failed("This is not the answer", &why));
                 continue;
             }
         };
-        match found.judge(&begun, &query) {
-            Return::Stray(reason) => answer(request, 400, &stray(reason)),
-            Return::Code(code) => break (request, Ok(code)),
-            Return::Ended(error) => break (request, Err(error)),
+        let result = code.and_then(|code| {
+            described.redeem(
+                code,
+                &redirect,
+                &asked.nonce,
+                openidconnect::PkceCodeVerifier::new(asked.verifier.secret().clone()),
+            )
+        });
+        match &result {
+            Ok(granted) => respond(request, 200, &welcome(granted, options.autoclose)),
+            Err(error) => respond(
+                request,
+                400,
+                &failed("You are not logged in", &error.to_string()),
+            ),
         }
-    };
-    let granted = outcome.and_then(|code| found.finish(begun, &code));
-    match &granted {
-        Ok(granted) => {
-            let claims = granted.token.claims();
-            let mut page = Page::new(Tone::Good, "gitseal", "You are logged in")
-                .facts(&[
-                    ("You sign as", identity(claims)),
-                    (
-                        "Vouched for by",
-                        claims.connector.as_deref().unwrap_or(&claims.issuer),
-                    ),
-                ])
-                .text("You can close this page and go back to your terminal.")
-                .soft(
-                    "What you sign is recorded, with this name, in a transparency log. \
-                     Public logs can be read by everyone and forget nothing.",
-                );
-            if options.autoclose && issuer.connector_id.is_some() {
-                page = page.closing_after(options.autoclose_timeout.as_secs());
-            }
-            answer(request, 200, &page);
-        }
-        Err(error) => {
-            let page = Page::new(Tone::Bad, "gitseal", "The login did not work")
-                .text(&error.to_string())
-                .soft("Nothing was signed. You can close this page and go back to your terminal.");
-            answer(request, 400, &page);
-        }
+        return result;
     }
-    granted
+    Err(LoginError::NobodyCame {
+        seconds: options.timeout.as_secs(),
+    })
 }
 
-fn stray(reason: &str) -> Page {
-    Page::new(Tone::Bad, "gitseal", "Not the answer that is awaited")
-        .text(&format!("This request is not part of the login: {reason}."))
-        .soft("The login goes on in the page where it began.")
+/// A request that is not the answer.
+struct Stray {
+    status: u16,
+    why: String,
 }
 
-/// The listeners on loopback, for one answer.
-struct Door {
-    servers: Vec<Arc<Server>>,
-    requests: mpsc::Receiver<Request>,
-    redirect: String,
-    authority: String,
-    path: String,
+/// The listener, on each loopback address that the name may mean.
+struct Listening {
+    servers: Vec<Server>,
+    /// Where the issuer sends the browser.
+    address: Url,
 }
 
-impl Door {
-    fn open(redirect: Option<&str>) -> Result<Self, LoginError> {
-        let url = wanted(redirect)?;
-        let (v4, v6) = match url.host_str() {
-            Some("127.0.0.1") => (true, false),
-            Some("[::1]") => (false, true),
-            _ => (true, true),
+impl Listening {
+    fn start(registered: Option<&str>) -> Result<Self, LoginError> {
+        let (address, port) = match registered {
+            Some(text) => {
+                let address = web_address("redirect address", text)?;
+                let port = address.port_or_known_default().unwrap_or(0);
+                (address, port)
+            }
+            None => {
+                let address = web_address("redirect address", "http://localhost/")?;
+                (address, 0)
+            }
         };
-        let port = url
-            .port()
-            .unwrap_or(if redirect.is_some() { 80 } else { 0 });
-        let listeners = listen(v4, v6, port).map_err(|error| LoginError::Listen {
-            address: excerpt(url.as_str().as_bytes()),
-            reason: error.to_string(),
-        })?;
-        let failed = |reason: String| LoginError::Listen {
-            address: excerpt(url.as_str().as_bytes()),
+        let unfit = |reason| LoginError::Address {
+            what: "redirect address",
+            address: excerpt(address.as_str().as_bytes()),
             reason,
         };
-        let bound = listeners
-            .first()
-            .and_then(|listener| listener.local_addr().ok())
-            .map(|address| address.port())
-            .ok_or_else(|| failed("no port".into()))?;
-        let host = url.host_str().unwrap_or("localhost");
-        // A browser leaves the usual port out of `Host`.
-        let authority = if bound == 80 {
-            host.to_owned()
-        } else {
-            format!("{host}:{bound}")
+        if address.scheme() != "http" {
+            return Err(unfit(
+                "gitseal listens there itself, and has no certificate",
+            ));
+        }
+        let (four, six) = match address.host() {
+            Some(Host::Domain("localhost")) => (true, true),
+            Some(Host::Ipv4(ip)) if ip == Ipv4Addr::LOCALHOST => (true, false),
+            Some(Host::Ipv6(ip)) if ip == Ipv6Addr::LOCALHOST => (false, true),
+            _ => {
+                return Err(unfit(
+                    "it is not this machine: localhost, 127.0.0.1 or [::1]",
+                ));
+            }
         };
-        // As the setting has it where it names the port: issuers compare texts.
-        let redirect = match redirect {
-            Some(text) if port != 0 => text.to_owned(),
-            _ => format!("http://{authority}{}", url.path()),
+        let listeners = listeners(four, six, port).map_err(|error| LoginError::NoListener {
+            address: address.to_string(),
+            reason: error.to_string(),
+        })?;
+        let mut listening = Self {
+            servers: Vec::new(),
+            address,
         };
-        let (send, requests) = mpsc::sync_channel(64);
-        let mut servers = Vec::new();
         for listener in listeners {
-            // Accepted connections inherit it; without it each answer waits 40 ms.
-            let _ = socket2::SockRef::from(&listener).set_tcp_nodelay(true);
-            let server = Arc::new(
-                Server::from_listener(listener, None).map_err(|error| failed(error.to_string()))?,
-            );
-            let (here, send) = (Arc::clone(&server), send.clone());
-            thread::spawn(move || {
-                while let Ok(request) = here.recv() {
-                    if send.send(request).is_err() {
-                        break;
-                    }
-                }
-            });
-            servers.push(server);
+            let failed = |reason: String| LoginError::NoListener {
+                address: "loopback".to_owned(),
+                reason,
+            };
+            if registered.is_none()
+                && let Ok(bound) = listener.local_addr()
+            {
+                // `localhost` and not the number: that is what issuers know.
+                let _ = listening.address.set_port(Some(bound.port()));
+                listening.address.set_path(CALLBACK);
+            }
+            // Without it the answer waits 40 ms for an acknowledgement.
+            socket2::SockRef::from(&listener)
+                .set_tcp_nodelay(true)
+                .map_err(|error| failed(error.to_string()))?;
+            let server =
+                Server::from_listener(listener, None).map_err(|error| failed(error.to_string()))?;
+            listening.servers.push(server);
         }
-        Ok(Self {
-            servers,
-            requests,
-            redirect,
-            authority,
-            path: url.path().to_owned(),
-        })
+        Ok(listening)
     }
 
-    fn next(&self, left: Duration) -> Option<Request> {
-        self.requests.recv_timeout(left).ok()
+    fn next(&self) -> Option<Request> {
+        self.servers
+            .iter()
+            .find_map(|server| server.recv_timeout(LOOK).ok().flatten())
     }
 
-    /// The query of a request that could be the answer.
-    fn query(&self, request: &Request) -> Result<String, (u16, &'static str)> {
+    /// The code in the answer (or the issuer's refusal), or why this is none.
+    fn code(
+        &self,
+        request: &Request,
+        described: &Described<'_>,
+        asked: &Asked,
+    ) -> Result<Result<String, LoginError>, Stray> {
+        let stray = |status, why: &str| Stray {
+            status,
+            why: why.to_owned(),
+        };
         if *request.method() != Method::Get {
-            return Err((405, "only GET is meant"));
+            return Err(stray(405, "only GET is answered here"));
         }
+        // A page of another origin that has its own name point here (DNS
+        // rebinding) sends that name.
+        let authority = match (self.address.host_str(), self.address.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            _ => String::new(),
+        };
         let mut hosts = request
             .headers()
             .iter()
-            .filter(|header| header.field.equiv("Host"))
-            .map(|header| header.value.as_str());
-        // DNS rebinding: a page of another name must not speak to us.
-        if hosts.next() != Some(self.authority.as_str()) || hosts.next().is_some() {
-            return Err((400, "it was sent to another host name"));
+            .filter(|header| header.field.equiv("Host"));
+        match (hosts.next(), hosts.next()) {
+            (Some(host), None) if host.value.as_str().eq_ignore_ascii_case(&authority) => {}
+            _ => return Err(stray(400, "the request is for another host")),
         }
         let target = request.url();
-        if target.len() > MAX_TARGET {
-            return Err((414, "its address is too long"));
+        if target.len() > MAX_TARGET || !target.starts_with('/') {
+            return Err(stray(400, "that is no address of this login"));
         }
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        if path != self.path {
-            return Err((404, "nothing is here"));
+        let Ok(url) = self.address.join(target) else {
+            return Err(stray(400, "that is no address of this login"));
+        };
+        if url.origin() != self.address.origin() || url.path() != self.address.path() {
+            return Err(stray(404, "there is nothing at this address"));
         }
-        Ok(query.to_owned())
-    }
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        for server in &self.servers {
-            server.unblock();
+        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        match described.code(asked, &pairs) {
+            Err(LoginError::Answer { reason }) => Err(stray(400, reason)),
+            result => Ok(result),
         }
     }
 }
 
-/// The loopback address that the setting names, or the usual one.
-fn wanted(redirect: Option<&str>) -> Result<Url, LoginError> {
-    let text = redirect.unwrap_or("http://localhost:0/auth/callback");
-    let fail = |reason| LoginError::Address {
-        what: "redirect address",
-        address: excerpt(text.as_bytes()),
-        reason,
-    };
-    let url = Url::parse(text).map_err(|_| fail("not an address"))?;
-    if url.scheme() != "http" {
-        return Err(fail(
-            "the answer comes back over plain http, on this machine",
-        ));
-    }
-    if !matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
-        return Err(fail("not localhost, 127.0.0.1 or [::1]"));
-    }
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
-        return Err(fail("it has a user, a query or a fragment"));
-    }
-    Ok(url)
-}
-
-/// Listens on one port of the loopback addresses. Where a machine has no IPv6,
-/// IPv4 is enough; where another program has the port on one of the two, it
-/// could catch the answer, so another port is taken.
-fn listen(v4: bool, v6: bool, port: u16) -> io::Result<Vec<TcpListener>> {
-    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-    for _ in 0..PORTS {
-        let mut listeners = Vec::new();
-        let mut port = port;
-        let free = port == 0;
-        if v4 {
-            let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-            port = listener.local_addr()?.port();
-            listeners.push(listener);
+/// Binds both loopback addresses at one port, or those there are. A half that
+/// somebody else holds is no port for a login: the browser might go there.
+fn listeners(four: bool, six: bool, port: u16) -> io::Result<Vec<TcpListener>> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for _ in 0..TRIES {
+        let mut bound = Vec::new();
+        if four {
+            bound.push(TcpListener::bind((Ipv4Addr::LOCALHOST, port))?);
         }
-        if v6 {
-            match TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, port))) {
-                Ok(listener) => listeners.push(listener),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    last = error;
-                    if free {
-                        continue;
-                    }
-                    return Err(last);
-                }
-                Err(error) if listeners.is_empty() => return Err(error),
-                Err(_) => {}
+        if !six {
+            return Ok(bound);
+        }
+        let same = match bound.first() {
+            Some(listener) => listener.local_addr()?.port(),
+            None => port,
+        };
+        match TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, same))) {
+            Ok(listener) => {
+                bound.push(listener);
+                return Ok(bound);
             }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                last = error;
+                if port != 0 {
+                    break;
+                }
+            }
+            // No IPv6 on this machine: then `localhost` does not mean it.
+            Err(_) if four => return Ok(bound),
+            Err(error) => return Err(error),
         }
-        return Ok(listeners);
     }
     Err(last)
 }
 
-fn answer(request: Request, status: u16, page: &Page) {
-    if request
-        .body_length()
-        .is_some_and(|length| length > MAX_BODY)
+/// A page and its policy.
+struct Page {
+    html: String,
+    policy: String,
+}
+
+fn welcome(granted: &Granted, autoclose: Option<Duration>) -> Page {
+    let claims = granted.token.claims();
+    let mut body = String::from("<dl>");
+    let who = claims.email.as_deref().unwrap_or(&claims.subject);
+    let issuer = claims.connector.as_deref().unwrap_or(&claims.issuer);
+    for (name, value) in [("Identity", who), ("Vouched for by", issuer)] {
+        let _ = write!(body, "<dt>{name}</dt><dd>{}</dd>", escaped(value));
+    }
+    body.push_str(
+        "</dl><p>gitseal signs with this identity. It goes into the certificate and the \
+         public logs, where it stays.</p><p>You may close this page and go back to git.</p>",
+    );
+    let script = autoclose.and_then(|after| {
+        let mut bytes = [0_u8; 16];
+        getrandom::fill(&mut bytes).ok()?;
+        Some(Script {
+            nonce: crate::evidence::asn1::hex(&bytes),
+            seconds: u32::try_from(after.as_secs()).unwrap_or(u32::MAX),
+        })
+    });
+    if let Some(script) = &script {
+        let _ = write!(
+            body,
+            "<p><small>It closes itself in {} seconds.</small></p>",
+            script.seconds
+        );
+    }
+    Page {
+        html: page(Mood::Good, "You are logged in", &body, script.as_ref()),
+        policy: policy(script.as_ref(), "'none'"),
+    }
+}
+
+fn failed(title: &str, why: &str) -> Page {
+    let body = format!(
+        "<p>{}.</p><p><small>Go back to git; its terminal says what to do next.</small></p>",
+        escaped(&excerpt(why.as_bytes()))
+    );
+    Page {
+        html: page(Mood::Bad, title, &body, None),
+        policy: policy(None, "'none'"),
+    }
+}
+
+/// Sends a page. If the browser is gone, nobody misses it.
+fn respond(request: Request, status: u16, page: &Page) {
+    let chunked = request
+        .headers()
+        .iter()
+        .any(|header| header.field.equiv("Transfer-Encoding"));
+    if chunked
+        || request
+            .body_length()
+            .is_some_and(|length| length > MAX_BODY)
     {
-        // Dropping it would make the library allocate and read all of it.
+        // To drop it would have the library read all of the body, into memory
+        // that it asks for at once. The process ends soon.
         std::mem::forget(request);
         return;
     }
-    let mut response = Response::from_string(page.document()).with_status_code(status);
-    let policy = page.policy("'none'");
+    let mut response = Response::from_string(&page.html).with_status_code(status);
     for (name, value) in [
         ("Content-Type", "text/html; charset=utf-8"),
-        ("Content-Security-Policy", policy.as_str()),
+        ("Content-Security-Policy", page.policy.as_str()),
         ("Cache-Control", "no-store"),
         ("Referrer-Policy", "no-referrer"),
         ("X-Content-Type-Options", "nosniff"),
-        ("X-Frame-Options", "DENY"),
         ("Connection", "close"),
     ] {
         if let Ok(header) = Header::from_bytes(name, value) {
             response.add_header(header);
         }
     }
-    // Whoever asked may be gone; the login does not depend on it.
     let _ = request.respond(response);
 }

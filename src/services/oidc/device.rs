@@ -1,173 +1,97 @@
-//! The device flow: the person logs in on any machine with a browser, this one
-//! polls until that is done (RFC 8628).
+//! A login on another device: this machine shows an address and a code, and
+//! asks the issuer until somebody typed it there (RFC 8628).
 //!
 //! *Not checked here:* the token (`login.rs`).
 
-use std::time::{Duration, Instant};
+use std::{cell::RefCell, time::Duration};
 
-use openidconnect::PkceCodeChallenge;
-use serde::Deserialize;
-
-use super::{
-    login::{Granted, Issuer, LoginError, Person, words},
-    wire::DEVICE_GRANT,
+use openidconnect::{
+    DeviceAuthorizationUrl, Nonce,
+    core::{CoreDeviceAuthorizationResponse, CoreTokenResponse},
 };
-use crate::services::http::client::{Retry, excerpt};
 
-/// Between two polls, when the issuer does not say (RFC 8628 §3.2).
-pub const USUAL_INTERVAL: Duration = Duration::from_secs(5);
-/// Added to the interval by each `slow_down` (RFC 8628 §3.5).
-pub const SLOW_DOWN: Duration = Duration::from_secs(5);
-/// The longest pause between two polls.
-pub const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
-/// The longest that is waited, whatever the issuer says.
-pub const LONGEST: Duration = Duration::from_secs(15 * 60);
-/// Polls in a row that may fail on the way.
-pub const MAX_FAILURES: u32 = 8;
-/// The longest code that a person is asked to type.
-const MAX_USER_CODE: usize = 64;
+use super::login::{Granted, Issuer, LoginError, Person, exchange, refused, web_address};
+use crate::services::http::client::excerpt;
 
-/// The answer of the device endpoint, as issuers really give it.
-#[derive(Deserialize)]
-struct Device {
-    device_code: String,
-    user_code: String,
-    #[serde(alias = "verification_url")]
-    verification_uri: String,
-    #[serde(default)]
-    verification_uri_complete: Option<String>,
-    #[serde(default)]
-    expires_in: Option<u64>,
-    #[serde(default)]
-    interval: Option<u64>,
-}
+/// The longest that is waited for a code to be typed, whatever the issuer says.
+pub const MAX_WAIT: Duration = Duration::from_secs(30 * 60);
+/// The longest pause between two questions, also when the issuer cannot be
+/// reached for a while.
+pub const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// Logs in; everything is said through `person.tell`.
+/// Logs in.
 ///
 /// # Errors
-///
-/// When the issuer has no device flow, the person refuses or does not log in in
-/// time, the issuer cannot be reached for long, or its token does not hold.
+/// The issuer has no such login, refuses it, or nobody typed the code in time.
 pub fn log_in(issuer: &Issuer<'_>, person: &mut dyn Person) -> Result<Granted, LoginError> {
-    let found = issuer.discover()?;
-    let Some(endpoint) = &found.device else {
-        return Err(LoginError::NotOffered {
-            issuer: excerpt(issuer.issuer.as_bytes()),
-            what: "a login from another device (RFC 8628)",
-        });
-    };
-    let scope = found.scope();
-    let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-    let mut form = vec![("scope", scope.as_str())];
-    if found.pkce_listed {
-        form.push(("code_challenge", challenge.as_str()));
-        form.push(("code_challenge_method", "S256"));
-    }
-    if let Some(connector) = issuer.connector_id {
-        form.push(("connector_id", connector));
-    }
-    let device: Device = found
-        .post("device login", endpoint, &form, Retry::USUAL)?
-        .map_err(|refused| LoginError::Refused {
-            error: excerpt(refused.error.as_bytes()),
-            description: excerpt(refused.error_description.as_bytes()),
+    let described = issuer.describe()?;
+    let endpoint = described
+        .further
+        .device_authorization_endpoint
+        .clone()
+        .and_then(|endpoint| DeviceAuthorizationUrl::new(endpoint).ok())
+        .ok_or_else(|| LoginError::NoDeviceLogin {
+            issuer: issuer.issuer.to_owned(),
         })?;
-    let shown =
-        |text: &str, what| super::login::web_address(what, text).map(|url| url.as_str().to_owned());
-    let page = shown(&device.verification_uri, "page for the device's code")?;
-    let complete = device
-        .verification_uri_complete
-        .as_deref()
-        .map(|text| shown(text, "page for the device's code"))
-        .transpose()?;
-    if device.user_code.len() > MAX_USER_CODE {
-        return Err(LoginError::Answer {
-            reason: "the device's code is too long to type",
-        });
+    let client = described
+        .client
+        .clone()
+        .set_device_authorization_url(endpoint);
+    let exchange = exchange(issuer.http);
+    let mut request = client.exchange_device_code().add_scopes(issuer.scopes());
+    if let Some(connector) = issuer.connector_id {
+        request = request.add_extra_param("connector_id", connector);
     }
-    let code = excerpt(device.user_code.as_bytes());
-    let time = device
-        .expires_in
-        .map_or(LONGEST, Duration::from_secs)
-        .min(LONGEST);
-    person.tell("Open this address in a browser, on any machine, and log in:");
-    match &complete {
+    let device: CoreDeviceAuthorizationResponse = request.request(&exchange).map_err(refused)?;
+    let address = web_address(
+        "address to type the code at",
+        device.verification_uri().as_str(),
+    )?;
+    let code = excerpt(device.user_code().secret().as_bytes());
+    let complete = device
+        .verification_uri_complete()
+        .and_then(|address| web_address("address with the code", address.secret()).ok());
+    match complete {
         Some(complete) => {
-            person.tell(&format!("  {complete}"));
-            person.tell(&format!("It must show this code: {code}"));
-            if page != *complete {
-                person.tell(&format!("Or type it in yourself at {page}"));
-            }
+            person.tell("gitseal: to log in, open this address on any device:");
+            person.tell(complete.as_str());
+            person.tell(&format!("and compare the code: {code}"));
         }
         None => {
-            person.tell(&format!("  {page}"));
-            person.tell(&format!("and type this code: {code}"));
+            person.tell("gitseal: to log in, open this address on any device:");
+            person.tell(address.as_str());
+            person.tell(&format!("and type the code: {code}"));
         }
     }
-    person.tell(&format!(
-        "It is good for {} minutes.",
-        time.as_secs().div_ceil(60)
-    ));
-
-    let mut form = vec![
-        ("grant_type", DEVICE_GRANT),
-        ("device_code", device.device_code.as_str()),
-        ("scope", scope.as_str()),
-    ];
-    if found.pkce_listed {
-        form.push(("code_verifier", verifier.secret().as_str()));
-    }
-    let mut interval = device
-        .interval
-        .map_or(USUAL_INTERVAL, Duration::from_secs)
-        .clamp(Duration::from_secs(1), LONGEST_INTERVAL);
-    let begun = Instant::now();
-    let mut waited = Duration::ZERO;
-    let mut failures: u32 = 0;
-    let mut pause = interval;
-    loop {
-        // Both clocks: one stands still in tests, the other in a sleeping laptop.
-        if waited.max(begun.elapsed()).saturating_add(pause) > time {
-            return Err(LoginError::TimedOut { after: time });
-        }
-        person.pause(pause);
-        waited = waited.saturating_add(pause);
-        match found.ask_for_tokens(&form, Retry::NEVER) {
-            Ok(Ok(tokens)) => {
-                person.tell("Logged in.");
-                return found.take(tokens, None);
-            }
-            Ok(Err(refused)) => {
-                failures = 0;
-                match refused.error.as_str() {
-                    "authorization_pending" => {}
-                    "slow_down" => {
-                        interval = interval.saturating_add(SLOW_DOWN).min(LONGEST_INTERVAL);
+    let time = device.expires_in().min(MAX_WAIT);
+    let person = RefCell::new(person);
+    let answer: CoreTokenResponse = client
+        .exchange_device_access_token(&device)
+        .set_max_backoff_interval(MAX_PAUSE)
+        .request(
+            &exchange,
+            |pause| person.borrow_mut().pause(pause.min(MAX_PAUSE)),
+            Some(time),
+        )
+        .map_err(|error| match &error {
+            openidconnect::RequestTokenError::ServerResponse(answer) => {
+                let code = answer.error().to_string();
+                if code == "expired_token" {
+                    LoginError::CodeExpired {
+                        seconds: time.as_secs(),
                     }
-                    "expired_token" => return Err(LoginError::TimedOut { after: waited }),
-                    "access_denied" => {
-                        return Err(LoginError::Refused {
-                            error: excerpt(refused.error.as_bytes()),
-                            description: excerpt(refused.error_description.as_bytes()),
-                        });
-                    }
-                    _ => {
-                        return Err(LoginError::Exchange {
-                            reason: words(&refused),
-                        });
+                } else {
+                    LoginError::Refused {
+                        error: excerpt(code.as_bytes()),
+                        description: answer
+                            .error_description()
+                            .map(|words| excerpt(words.as_bytes()))
+                            .unwrap_or_default(),
                     }
                 }
-                pause = interval;
             }
-            Err(error @ LoginError::Http(_)) => {
-                // RFC 8628 §3.5: when the way is blocked, wait longer each time.
-                failures = failures.saturating_add(1);
-                if failures >= MAX_FAILURES {
-                    return Err(error);
-                }
-                pause = pause.saturating_mul(2).min(LONGEST_INTERVAL);
-            }
-            Err(error) => return Err(error),
-        }
-    }
+            _ => refused(error),
+        })?;
+    // There is no nonce in this flow; the device code binds the answer to us.
+    described.granted(&answer, |_: Option<&Nonce>| Ok(()))
 }

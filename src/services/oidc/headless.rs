@@ -1,34 +1,55 @@
-//! A login without a browser, at an issuer that sends a named user back at once
-//! (`prompt=none` and `login_hint`), as the reference issuer does.
+//! The login without a person: an issuer that answers `prompt=none` for a named
+//! user at once, as the reference issuer does.
 //!
 //! *Not checked here:* the token (`login.rs`).
 
-use super::login::{Granted, Issuer, LoginError, MAX_ANSWER, Return, web_address};
+use url::Url;
+
+use super::login::{Granted, Issuer, LoginError, MAX_ANSWER, redirect_url, web_address};
 use crate::services::http::client::excerpt;
 
 /// What the issuer is told to send the answer to, when nothing else is set. No
 /// one listens there: the answer is read off the redirect.
-pub const HEADLESS_REDIRECT: &str = "http://127.0.0.1/auth/callback";
+pub const REDIRECT: &str = "http://127.0.0.1/auth/callback";
 
-/// Logs `issuer.login_hint` in: code flow with PKCE S256, state and nonce. The
-/// redirect is read and not followed.
+/// Logs `user` in: code flow with PKCE S256, state and nonce, `prompt=none` and
+/// the user as `login_hint`.
 ///
 /// # Errors
-///
-/// When the issuer shows a page instead, refuses, or its token does not hold;
-/// its own words are passed on, escaped.
-pub fn log_in(issuer: &Issuer<'_>, redirect: Option<&str>) -> Result<Granted, LoginError> {
-    let found = issuer.discover()?;
-    let redirect = redirect.unwrap_or(HEADLESS_REDIRECT);
-    let redirect_address = web_address("redirect address", redirect)?;
-    let begun = found.begin(redirect, &[("prompt", "none")]);
+/// When any of that fails; the issuer's own words are passed on, escaped.
+pub fn log_in(
+    issuer: &Issuer<'_>,
+    user: &str,
+    redirect: Option<&str>,
+) -> Result<Granted, LoginError> {
+    let issuer = Issuer {
+        login_hint: Some(user),
+        ..*issuer
+    };
+    let described = issuer.describe()?;
+    let redirect = redirect.unwrap_or(REDIRECT);
+    let expected = web_address("redirect address", redirect)?;
+    let redirect = redirect_url(redirect)?;
+    let asked = described.ask(&redirect, &[("prompt", "none")]);
+    let pairs = answer(&issuer, user, &asked.url, &expected)?;
+    let code = described.code(&asked, &pairs)?;
+    described.redeem(code, &redirect, &asked.nonce, asked.verifier)
+}
+
+/// Asks for a code and reads the answer off the redirect, which is not followed.
+fn answer(
+    issuer: &Issuer<'_>,
+    user: &str,
+    address: &Url,
+    expected: &Url,
+) -> Result<Vec<(String, String)>, LoginError> {
     let request = openidconnect::http::Request::builder()
-        .uri(begun.url.as_str())
+        .uri(address.as_str())
         .header("accept", "text/html, application/json")
         .body(Vec::new())
         .map_err(|_| LoginError::Address {
             what: "authorization endpoint",
-            address: excerpt(begun.url.as_str().as_bytes()),
+            address: address.to_string(),
             reason: "not an address",
         })?;
     let answer = issuer.http.exchange("login", request, MAX_ANSWER)?;
@@ -36,23 +57,21 @@ pub fn log_in(issuer: &Issuer<'_>, redirect: Option<&str>) -> Result<Granted, Lo
         .headers()
         .get("location")
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| begun.url.join(value).ok());
+        .and_then(|value| address.join(value).ok());
     let Some(location) = location.filter(|_| answer.status().is_redirection()) else {
         return Err(LoginError::NotHeadless {
-            user: excerpt(issuer.login_hint.unwrap_or("anyone").as_bytes()),
+            user: excerpt(user.as_bytes()),
             status: answer.status().as_u16(),
             excerpt: excerpt(answer.body()),
         });
     };
-    if location.origin() != redirect_address.origin() || location.path() != redirect_address.path()
-    {
+    if location.origin() != expected.origin() || location.path() != expected.path() {
         return Err(LoginError::Answer {
             reason: "it goes to another address than the one that was asked for",
         });
     }
-    match found.judge(&begun, location.query().unwrap_or_default()) {
-        Return::Code(code) => found.finish(begun, &code),
-        Return::Stray(reason) => Err(LoginError::Answer { reason }),
-        Return::Ended(error) => Err(error),
-    }
+    Ok(location.query_pairs().into_owned().collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,80 +1,60 @@
 //! What every login has in common: the issuer's description of itself, the
-//! code flow's secrets, the token endpoint, and the checks that a token passes
-//! before anyone uses it.
+//! authorization request, the exchange of a code, and the check of the token.
 //!
-//! Sources: OpenID Connect Discovery 1.0 §4, OpenID Connect Core 1.0 §3.1.3.7
-//! (validation), RFC 6749 (OAuth), RFC 7636 (PKCE, S256 alone), RFC 9207 (`iss`
-//! in the answer), RFC 9700.
+//! A flow (`browser.rs`, `device.rs`, `out_of_band.rs`, `headless.rs`) adds how
+//! the person is reached; `refresh.rs` does without one.
 //!
-//! *Not checked here:* who may sign (`policy/`), and whether the token is for
-//! this person: the story shows the identity before it is used.
+//! Sources: OpenID Connect Core 1.0 §3.1, Discovery 1.0 §4, RFC 7636 (PKCE),
+//! RFC 9207 (`iss` in the answer).
+//!
+//! *Not checked here:* whether Fulcio takes the token (`token.rs`).
 
 use std::{fmt, time::Duration};
 
 use openidconnect::{
-    AccessToken, AccessTokenHash, ClaimsVerificationError, ClientId, CsrfToken, IssuerUrl, Nonce,
-    PkceCodeChallenge, PkceCodeVerifier, SignatureVerificationError,
-    core::{CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKeySet, CoreJwsSigningAlgorithm},
+    AccessTokenHash, AdditionalProviderMetadata, AuthorizationCode, ClientId, ClientSecret,
+    CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IssuerUrl,
+    Nonce, NonceVerifier, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier,
+    ProviderMetadata, RedirectUrl, Scope, TokenResponse as _,
+    core::{
+        CoreAuthDisplay, CoreAuthenticationFlow, CoreClaimName, CoreClaimType, CoreClient,
+        CoreClientAuthMethod, CoreGrantType, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm,
+        CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType,
+        CoreSubjectIdentifierType, CoreTokenResponse,
+    },
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{
-    token::{Claims, SKEW, Token},
-    wire::OauthError,
-};
-use crate::{
-    evidence::UnixTime,
-    services::http::client::{Client, HttpError, Request, Retry, excerpt},
-};
+use super::token::Token;
+use crate::services::http::client::{Client, HttpError, excerpt};
 
 /// The longest answer of an issuer that is read, in bytes.
 pub const MAX_ANSWER: usize = 256 << 10;
-/// The longest code, state or error text that is read from a redirect or a
-/// terminal, in bytes.
-pub const MAX_CODE: usize = 4096;
-/// The longest refresh token, in bytes.
-pub const MAX_REFRESH: usize = 16 << 10;
 
-/// The signatures that are taken: public-key ones, all that the library checks.
-/// A shared key (HS256) would let whoever can check a token make one.
-const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
-    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha256,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha384,
-    CoreJwsSigningAlgorithm::RsaSsaPssSha512,
-    CoreJwsSigningAlgorithm::EcdsaP256Sha256,
-    CoreJwsSigningAlgorithm::EcdsaP384Sha384,
-    CoreJwsSigningAlgorithm::EdDsa,
-];
-
-/// What a flow needs of the machine it runs on. The story implements it.
+/// What a flow needs of the machine and of the person at it.
 pub trait Person {
-    /// Shows a line. Never on standard output, which git may be reading.
+    /// Tells something, on the terminal; never on standard output.
     fn tell(&mut self, line: &str);
-    /// Opens an address in a browser; comes back at once, or nearly.
+    /// Opens an address in the browser.
     ///
     /// # Errors
-    ///
-    /// Why no browser was opened.
+    /// There is none, or it did not start; in words.
     fn open(&mut self, url: &Url) -> Result<(), String>;
-    /// Asks for a line. Never on standard input, which holds what git signs.
+    /// Asks for a line.
     ///
     /// # Errors
-    ///
-    /// Why nobody answered.
+    /// There is no terminal, or nobody at it; in words.
     fn ask(&mut self, prompt: &str) -> Result<String, String>;
-    /// Whether there is anyone to ask.
+    /// Whether [`ask`](Self::ask) can work.
     fn can_be_asked(&self) -> bool;
-    /// Waits.
-    fn pause(&mut self, time: Duration);
+    /// Waits, between two looks.
+    fn pause(&mut self, how_long: Duration);
 }
 
-/// Where one logs in, and as what.
-#[derive(Clone)]
+/// Where and as what one logs in.
+#[derive(Clone, Copy)]
 pub struct Issuer<'a> {
     /// The HTTP client.
     pub http: &'a Client,
@@ -84,12 +64,12 @@ pub struct Issuer<'a> {
     pub client_id: &'a str,
     /// The client's secret, for issuers that want one.
     pub client_secret: Option<&'a str>,
-    /// The identity provider behind a broker such as Dex.
+    /// The identity provider behind a broker.
     pub connector_id: Option<&'a str>,
-    /// Who is going to log in, where that is known.
+    /// Who logs in, where the issuer takes a hint.
     pub login_hint: Option<&'a str>,
-    /// Scopes beyond `openid email`; `offline_access` asks for a refresh token.
-    pub scopes: &'a [&'a str],
+    /// Whether to ask for a refresh token.
+    pub offline_access: bool,
 }
 
 impl fmt::Debug for Issuer<'_> {
@@ -101,12 +81,72 @@ impl fmt::Debug for Issuer<'_> {
     }
 }
 
-/// What a login gave. No `Debug`: both are secret.
+/// What a login gives.
 pub struct Granted {
-    /// The identity token, checked.
+    /// The identity token.
     pub token: Token,
-    /// A token to renew it with, if the issuer gave one.
+    /// What renews it without a person, if that was asked for and given.
     pub refresh: Option<Zeroizing<String>>,
+}
+
+/// Members of the discovery document that the library does not know.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+pub struct Further {
+    /// RFC 8628 §4.
+    #[serde(default)]
+    pub device_authorization_endpoint: Option<String>,
+    /// RFC 8414 §2: without S256 in it, the issuer checks no verifier of ours.
+    #[serde(default)]
+    pub code_challenge_methods_supported: Option<Vec<String>>,
+    /// RFC 9207 §3.
+    #[serde(default)]
+    pub authorization_response_iss_parameter_supported: bool,
+}
+
+impl AdditionalProviderMetadata for Further {}
+
+type Metadata = ProviderMetadata<
+    Further,
+    CoreAuthDisplay,
+    CoreClientAuthMethod,
+    CoreClaimName,
+    CoreClaimType,
+    CoreGrantType,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm,
+    CoreJsonWebKey,
+    CoreResponseMode,
+    CoreResponseType,
+    CoreSubjectIdentifierType,
+>;
+
+/// A client that can ask for authorization and exchange what it gets.
+pub(super) type Ready = CoreClient<
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+    EndpointMaybeSet,
+>;
+
+/// An issuer that has described itself.
+pub(super) struct Described<'a> {
+    pub(super) issuer: Issuer<'a>,
+    pub(super) client: Ready,
+    pub(super) further: Further,
+}
+
+/// An authorization request that was made, and what its answer is held against.
+pub(super) struct Asked {
+    /// Where the person goes.
+    pub(super) url: Url,
+    /// What the answer must repeat.
+    pub(super) state: CsrfToken,
+    /// What the token must repeat.
+    pub(super) nonce: Nonce,
+    /// What proves that the code is ours.
+    pub(super) verifier: PkceCodeVerifier,
 }
 
 /// Why a login did not give a token.
@@ -132,14 +172,6 @@ pub enum LoginError {
         issuer: String,
         /// Why.
         reason: String,
-    },
-    /// The issuer cannot do what this flow needs.
-    #[error("the issuer {issuer} does not offer {what}")]
-    NotOffered {
-        /// The issuer.
-        issuer: String,
-        /// What is missing.
-        what: &'static str,
     },
     /// The issuer did not send the user back at once.
     #[error("the issuer does not log {user} in without a person: HTTP {status} {excerpt}")]
@@ -177,552 +209,332 @@ pub enum LoginError {
         /// Why.
         reason: String,
     },
-    /// A renewed token names somebody else than the one before.
-    #[error("the renewed token is for {found}, the one before was for {expected}")]
-    OtherPerson {
-        /// Whom the new one names.
-        found: String,
-        /// Whom the one before named.
-        expected: String,
+    /// Nobody came back from the browser.
+    #[error("nobody logged in within {seconds} s")]
+    NobodyCame {
+        /// How long it was waited.
+        seconds: u64,
     },
-    /// Nothing can listen where the browser is to come back to.
-    #[error("cannot listen on {address} for the browser's answer: {reason}")]
-    Listen {
-        /// Where.
-        address: String,
-        /// What the operating system says.
-        reason: String,
-    },
-    /// No browser was opened.
-    #[error("no browser was opened: {reason}")]
+    /// No browser could be opened.
+    #[error("no browser could be opened: {reason}")]
     NoBrowser {
         /// Why.
         reason: String,
     },
-    /// Nobody is there to type something in.
-    #[error("nobody can be asked for the code: {reason}")]
-    Nobody {
+    /// The answer cannot be received on this machine.
+    #[error("the answer of the browser cannot be received at {address}: {reason}")]
+    NoListener {
+        /// Where.
+        address: String,
         /// Why.
         reason: String,
     },
-    /// Nobody logged in.
-    #[error("nobody logged in within {} s", .after.as_secs())]
-    TimedOut {
-        /// The time that was given.
-        after: Duration,
+    /// The issuer has no login on another device.
+    #[error("the issuer {issuer} has no login on another device (RFC 8628)")]
+    NoDeviceLogin {
+        /// The issuer.
+        issuer: String,
+    },
+    /// The code for the other device ran out.
+    #[error("nobody typed the code within {seconds} s")]
+    CodeExpired {
+        /// How long it was good.
+        seconds: u64,
+    },
+    /// A code should be pasted, and there is no terminal.
+    #[error("a code to paste needs a terminal: {reason}")]
+    NoTerminal {
+        /// Why there is none.
+        reason: String,
     },
 }
 
-impl<'a> Issuer<'a> {
-    /// A public client of an issuer, without any wish.
+impl LoginError {
+    /// Whether this way of logging in cannot be gone here and now, so that
+    /// another may be tried. A refusal, or a failure of the issuer, is an answer.
     #[must_use]
-    pub fn new(http: &'a Client, issuer: &'a str, client_id: &'a str) -> Self {
-        Self {
-            http,
-            issuer,
-            client_id,
-            client_secret: None,
-            connector_id: None,
-            login_hint: None,
-            scopes: &[],
-        }
+    pub fn is_way_closed(&self) -> bool {
+        matches!(
+            self,
+            Self::NobodyCame { .. }
+                | Self::NoBrowser { .. }
+                | Self::NoListener { .. }
+                | Self::NoDeviceLogin { .. }
+        )
     }
+}
 
-    /// Reads how the issuer describes itself, and its keys.
+impl<'a> Issuer<'a> {
+    /// Has the issuer describe itself.
     ///
     /// # Errors
-    ///
-    /// When it does not answer, is another issuer than it was asked for, leaves
-    /// TLS, or offers PKCE in other ways than S256 only.
-    pub fn discover(&self) -> Result<Found<'_>, LoginError> {
-        let own = web_address("issuer", self.issuer)?;
+    /// It does not, not as OpenID Connect says, or its addresses leave TLS.
+    pub(super) fn describe(&self) -> Result<Described<'a>, LoginError> {
+        let own_address = web_address("issuer", self.issuer)?;
+        let issuer = IssuerUrl::new(self.issuer.to_owned()).map_err(|_| LoginError::Address {
+            what: "issuer",
+            address: self.issuer.to_owned(),
+            reason: "not an address",
+        })?;
         let bad = |reason: String| LoginError::Discovery {
-            issuer: excerpt(self.issuer.as_bytes()),
-            reason: excerpt(reason.as_bytes()),
+            issuer: self.issuer.to_owned(),
+            reason,
         };
-        let path = self.issuer.strip_suffix('/').unwrap_or(self.issuer);
-        let address = web_address("issuer", &format!("{path}{}", super::wire::DISCOVERY))?;
-        let described: Described = self.fetch("discovery", &address, |reason| bad(reason))?;
-        // Exact, a slash at the end included (Discovery §4.3).
-        if described.issuer != self.issuer {
-            return Err(bad(format!("it says that it is {:?}", described.issuer)));
-        }
-        if let Some(methods) = &described.code_challenge_methods_supported
+        let metadata =
+            Metadata::discover(&issuer, &exchange(self.http)).map_err(|error| match error {
+                openidconnect::DiscoveryError::Request(error) => LoginError::Http(error),
+                other => bad(excerpt(other.to_string().as_bytes())),
+            })?;
+        let token_endpoint = metadata
+            .token_endpoint()
+            .cloned()
+            .ok_or_else(|| bad("no token_endpoint".into()))?;
+        let further = metadata.additional_metadata().clone();
+        // RFC 9700 §2.1.1: an issuer that lists methods and not this one would
+        // leave the code to whoever intercepts it.
+        if let Some(methods) = &further.code_challenge_methods_supported
             && !methods.iter().any(|method| method == "S256")
         {
-            return Err(LoginError::NotOffered {
-                issuer: excerpt(self.issuer.as_bytes()),
-                what: "PKCE with S256",
-            });
+            return Err(bad("its code_challenge_methods_supported lack S256".into()));
         }
-        let endpoint = |what, address: &str| {
-            let address = web_address(what, address)?;
-            if own.scheme() == "https" && address.scheme() != "https" {
+        let mut endpoints = vec![
+            (
+                "authorization endpoint",
+                metadata.authorization_endpoint().as_str(),
+            ),
+            ("token endpoint", token_endpoint.as_str()),
+            ("key address", metadata.jwks_uri().as_str()),
+        ];
+        if let Some(device) = &further.device_authorization_endpoint {
+            endpoints.push(("device endpoint", device));
+        }
+        for (what, endpoint) in endpoints {
+            let endpoint = web_address(what, endpoint)?;
+            if own_address.scheme() == "https" && endpoint.scheme() != "https" {
                 return Err(LoginError::Address {
                     what,
-                    address: excerpt(address.as_str().as_bytes()),
+                    address: endpoint.into(),
                     reason: "the issuer has TLS and this has not",
                 });
             }
-            Ok(address)
-        };
-        let authorization = endpoint("authorization endpoint", &described.authorization_endpoint)?;
-        let token = endpoint("token endpoint", &described.token_endpoint)?;
-        let jwks = endpoint("key address", &described.jwks_uri)?;
-        let device = described
-            .device_authorization_endpoint
-            .as_deref()
-            .map(|address| endpoint("device endpoint", address))
-            .transpose()?;
-        let keys = self.fetch("keys", &jwks, bad)?;
-        Ok(Found {
-            asked: self,
-            authorization,
-            token,
-            device,
-            jwks,
-            keys,
-            pkce_listed: described.code_challenge_methods_supported.is_some(),
-            names_itself: described.authorization_response_iss_parameter_supported,
-            secret_in_form: described.token_endpoint_auth_methods_supported.is_some_and(
-                |methods| {
-                    let has = |name| methods.iter().any(|method| method == name);
-                    has("client_secret_post") && !has("client_secret_basic")
-                },
-            ),
+        }
+        let client = CoreClient::from_provider_metadata(
+            metadata,
+            ClientId::new(self.client_id.to_owned()),
+            self.client_secret
+                .map(|secret| ClientSecret::new(secret.to_owned())),
+        )
+        .set_token_uri(token_endpoint);
+        Ok(Described {
+            issuer: *self,
+            client,
+            further,
         })
     }
 
-    fn fetch<T: DeserializeOwned>(
-        &self,
-        what: &'static str,
-        address: &Url,
-        bad: impl Fn(String) -> LoginError,
-    ) -> Result<T, LoginError> {
-        // A redirect here could put another's keys under this issuer's name.
-        let answer = self.http.send(&Request {
-            redirects: false,
-            ..Request::get(what, address, MAX_ANSWER)
-        })?;
-        if answer.status != 200 {
-            return Err(LoginError::Http(answer.unexpected()));
-        }
-        serde_json::from_slice(&answer.body).map_err(|error| bad(format!("{what}: {error}")))
+    /// The scopes to ask for.
+    pub(super) fn scopes(&self) -> impl Iterator<Item = Scope> {
+        ["email"]
+            .into_iter()
+            .chain(self.offline_access.then_some("offline_access"))
+            .map(|scope| Scope::new(scope.to_owned()))
     }
 }
 
-/// The members of a description that are read.
-#[derive(Deserialize)]
-struct Described {
-    issuer: String,
-    authorization_endpoint: String,
-    token_endpoint: String,
-    jwks_uri: String,
-    device_authorization_endpoint: Option<String>,
-    code_challenge_methods_supported: Option<Vec<String>>,
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
-    #[serde(default)]
-    authorization_response_iss_parameter_supported: bool,
+/// The library's way to our HTTP client.
+pub(super) fn exchange(
+    http: &Client,
+) -> impl Fn(HttpRequest) -> Result<HttpResponse, HttpError> + '_ {
+    |request| http.exchange("login", request, MAX_ANSWER)
 }
 
-/// An issuer that described itself.
-pub struct Found<'a> {
-    pub(super) asked: &'a Issuer<'a>,
-    authorization: Url,
-    token: Url,
-    pub(super) device: Option<Url>,
-    jwks: Url,
-    keys: CoreJsonWebKeySet,
-    /// Whether the issuer says that it knows PKCE.
-    pub(super) pkce_listed: bool,
-    names_itself: bool,
-    secret_in_form: bool,
-}
-
-/// A login in the browser that has begun. No `Debug`: it holds secrets.
-pub struct Begun {
-    /// Where the browser goes.
-    pub url: Url,
-    /// Where the answer comes back to, exactly as the issuer was told.
-    redirect: String,
-    state: CsrfToken,
-    nonce: Nonce,
-    verifier: PkceCodeVerifier,
-}
-
-/// What a redirect back to us says.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Return {
-    /// A code for this login. Secret until it is used.
-    Code(String),
-    /// Not of this login: without its state. The login goes on.
-    Stray(&'static str),
-    /// Of this login, and its end.
-    Ended(LoginError),
-}
-
-/// What the token endpoint answers.
-#[derive(Deserialize)]
-pub(super) struct Tokens {
-    access_token: Option<String>,
-    id_token: Option<String>,
-    refresh_token: Option<String>,
-}
-
-impl Found<'_> {
-    /// Makes the address for the browser: PKCE S256, a fresh state and nonce.
-    #[must_use]
-    pub fn begin(&self, redirect: &str, extra: &[(&str, &str)]) -> Begun {
+impl Described<'_> {
+    /// Makes the authorization request: code flow, PKCE S256, state, nonce.
+    pub(super) fn ask(&self, redirect: &RedirectUrl, more: &[(&str, &str)]) -> Asked {
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let (state, nonce) = (CsrfToken::new_random(), Nonce::new_random());
-        let scope = self.scope();
-        let mut url = self.authorization.clone();
-        {
-            let mut query = url.query_pairs_mut();
-            for (name, value) in [
-                ("response_type", "code"),
-                ("client_id", self.asked.client_id),
-                ("redirect_uri", redirect),
-                ("scope", &scope),
-                ("state", state.secret()),
-                ("nonce", nonce.secret()),
-                ("code_challenge", challenge.as_str()),
-                ("code_challenge_method", "S256"),
-                (
-                    "access_type",
-                    if self.asked.scopes.contains(&"offline_access") {
-                        "offline"
-                    } else {
-                        "online"
-                    },
-                ),
-            ] {
-                query.append_pair(name, value);
-            }
-            if let Some(connector) = self.asked.connector_id {
-                query.append_pair("connector_id", connector);
-            }
-            if let Some(hint) = self.asked.login_hint {
-                query.append_pair("login_hint", hint);
-            }
-            for (name, value) in extra {
-                query.append_pair(name, value);
-            }
+        let mut request = self
+            .client
+            .authorize_url(
+                CoreAuthenticationFlow::AuthorizationCode,
+                CsrfToken::new_random,
+                Nonce::new_random,
+            )
+            .add_scopes(self.issuer.scopes())
+            .set_pkce_challenge(challenge)
+            .set_redirect_uri(std::borrow::Cow::Borrowed(redirect))
+            .add_extra_param(
+                "access_type",
+                if self.issuer.offline_access {
+                    "offline"
+                } else {
+                    "online"
+                },
+            );
+        if let Some(connector) = self.issuer.connector_id {
+            request = request.add_extra_param("connector_id", connector);
         }
-        Begun {
+        if let Some(hint) = self.issuer.login_hint {
+            request = request.add_extra_param("login_hint", hint);
+        }
+        for (name, value) in more {
+            request = request.add_extra_param(*name, *value);
+        }
+        let (url, state, nonce) = request.url();
+        Asked {
             url,
-            redirect: redirect.to_owned(),
             state,
             nonce,
             verifier,
         }
     }
 
-    /// `openid email`, and what else was asked for.
-    pub(super) fn scope(&self) -> String {
-        let mut scope = "openid email".to_owned();
-        for name in self.asked.scopes {
-            scope.push(' ');
-            scope.push_str(name);
-        }
-        scope
-    }
-
-    /// Judges the query of a redirect (RFC 6749 §4.1.2, RFC 9207 §2.4).
-    #[must_use]
-    pub fn judge(&self, begun: &Begun, query: &str) -> Return {
-        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
-            .take(64)
-            .map(|(name, value)| (name.into_owned(), value.into_owned()))
-            .collect();
-        let value = |name: &str| {
-            let mut values = pairs.iter().filter(|(key, _)| key == name);
-            match (values.next(), values.next()) {
-                (value, None) => Ok(value.map(|(_, value)| value.as_str())),
-                (_, Some(_)) => Err("a parameter is there twice"),
-            }
-        };
-        match value("state") {
-            Ok(Some(state)) if same(state, begun.state.secret()) => {}
-            Ok(Some(_)) => return Return::Stray("the state differs"),
-            Ok(None) => return Return::Stray("there is no state in it"),
-            Err(reason) => return Return::Stray(reason),
-        }
-        let ended = |reason| Return::Ended(LoginError::Answer { reason });
-        let read = (|| {
-            Ok::<_, &'static str>((
-                value("iss")?,
-                value("error")?,
-                value("error_description")?,
-                value("code")?,
-            ))
-        })();
-        let (iss, error, description, code) = match read {
-            Ok(read) => read,
-            Err(reason) => return ended(reason),
-        };
-        match iss {
-            Some(iss) if iss != self.asked.issuer => {
-                return ended("it names another issuer (RFC 9207)");
-            }
-            None if self.names_itself => {
-                return ended("it does not name the issuer, which says that it does (RFC 9207)");
-            }
-            _ => {}
-        }
-        if let Some(error) = error {
-            return Return::Ended(LoginError::Refused {
-                error: excerpt(error.as_bytes()),
-                description: excerpt(description.unwrap_or_default().as_bytes()),
-            });
-        }
-        match code {
-            Some(code) if code.len() > MAX_CODE => ended("the code is too long"),
-            Some(code) if !code.is_empty() => Return::Code(code.to_owned()),
-            _ => ended("there is no code in it"),
-        }
-    }
-
-    /// Exchanges the code and checks the token that comes for it.
+    /// Exchanges a code for a token, and checks it.
     ///
     /// # Errors
+    /// The issuer gives none, or one that does not hold.
+    pub(super) fn redeem(
+        &self,
+        code: String,
+        redirect: &RedirectUrl,
+        nonce: &Nonce,
+        verifier: PkceCodeVerifier,
+    ) -> Result<Granted, LoginError> {
+        let answer = self
+            .client
+            .exchange_code(AuthorizationCode::new(code))
+            .set_pkce_verifier(verifier)
+            .set_redirect_uri(std::borrow::Cow::Borrowed(redirect))
+            .request(&exchange(self.issuer.http))
+            .map_err(refused)?;
+        self.granted(&answer, nonce)
+    }
+
+    /// Checks the token of an answer: signature, issuer, audience, times, nonce,
+    /// access token hash (OIDC Core §3.1.3.7).
     ///
-    /// When the issuer refuses, or its token does not hold.
-    pub fn finish(&self, begun: Begun, code: &str) -> Result<Granted, LoginError> {
-        let tokens = self
-            .ask_for_tokens(
-                &[
-                    ("grant_type", "authorization_code"),
-                    ("code", code),
-                    ("redirect_uri", &begun.redirect),
-                    ("code_verifier", begun.verifier.secret()),
-                ],
-                Retry::NEVER,
-            )?
-            .map_err(|refused| LoginError::Exchange {
-                reason: words(&refused),
-            })?;
-        self.take(tokens, Some(&begun.nonce))
-    }
-
-    /// One request to the token endpoint; the inner error is the issuer's own.
-    pub(super) fn ask_for_tokens(
+    /// # Errors
+    /// The first of these that does not hold.
+    pub(super) fn granted(
         &self,
-        form: &[(&str, &str)],
-        retry: Retry,
-    ) -> Result<Result<Tokens, OauthError>, LoginError> {
-        self.post("token request", &self.token, form, retry)
-    }
-
-    /// One form to an endpoint of the issuer, with the client's name.
-    pub(super) fn post<T: DeserializeOwned>(
-        &self,
-        what: &'static str,
-        address: &Url,
-        form: &[(&str, &str)],
-        retry: Retry,
-    ) -> Result<Result<T, OauthError>, LoginError> {
-        let mut body = url::form_urlencoded::Serializer::new(String::new());
-        body.extend_pairs(form);
-        let mut authorization = None;
-        match self.asked.client_secret {
-            Some(secret) if !self.secret_in_form => {
-                // RFC 6749 §2.3.1: both parts form-encoded, then Basic.
-                let encode =
-                    |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
-                let (name, secret): (String, String) =
-                    (encode(self.asked.client_id), encode(secret));
-                authorization = Some(basic(&format!("{name}:{secret}")));
-            }
-            Some(secret) => {
-                body.append_pair("client_id", self.asked.client_id);
-                body.append_pair("client_secret", secret);
-            }
-            None => {
-                body.append_pair("client_id", self.asked.client_id);
-            }
-        }
-        let body = Zeroizing::new(body.finish());
-        let headers: Vec<(&'static str, &str)> = authorization
-            .iter()
-            .map(|value| ("authorization", value.as_str()))
-            .collect();
-        let answer = self.asked.http.send(&Request {
-            retry,
-            headers: &headers,
-            redirects: false,
-            ..Request::post(
-                what,
-                address,
-                "application/x-www-form-urlencoded",
-                body.as_bytes(),
-                MAX_ANSWER,
-            )
-        })?;
-        let unreadable = |error: serde_json::Error| LoginError::Exchange {
-            // Its position only: the text may hold a token.
-            reason: format!(
-                "{what}: its answer is not the JSON it should be (line {}, column {})",
-                error.line(),
-                error.column()
-            ),
-        };
-        let answer_body = Zeroizing::new(answer.body.clone());
-        if answer.status == 200 {
-            return serde_json::from_slice(&answer_body)
-                .map(Ok)
-                .map_err(unreadable);
-        }
-        match serde_json::from_slice::<OauthError>(&answer_body) {
-            Ok(refused) if (400..500).contains(&answer.status) => Ok(Err(refused)),
-            _ => Err(LoginError::Http(answer.unexpected())),
-        }
-    }
-
-    /// Checks what came (OIDC Core §3.1.3.7): signature by the issuer's keys,
-    /// issuer, audience, times, nonce, access token hash, verified address.
-    pub(super) fn take(
-        &self,
-        tokens: Tokens,
-        nonce: Option<&Nonce>,
+        answer: &CoreTokenResponse,
+        nonce: impl NonceVerifier,
     ) -> Result<Granted, LoginError> {
         let bad = |reason: String| LoginError::Token {
             reason: excerpt(reason.as_bytes()),
         };
-        let raw = tokens
-            .id_token
-            .map(Zeroizing::new)
+        let id_token = answer
+            .id_token()
             .ok_or_else(|| bad("there is no id_token".into()))?;
-        // Ours first: it is the strictest reader.
-        let token = Token::parse(raw.clone()).map_err(|error| bad(error.to_string()))?;
-        let read: CoreIdToken = raw
-            .parse()
-            .map_err(|_| bad("its header or claims are not as OpenID Connect says".into()))?;
-        match self.verify(&read, &self.keys, nonce, tokens.access_token.as_deref()) {
-            Err(Unverified::NoKey) => {
-                // The issuer may have changed its keys during the login: once.
-                let keys = self.asked.fetch("keys", &self.jwks, bad)?;
-                self.verify(&read, &keys, nonce, tokens.access_token.as_deref())
-            }
-            other => other,
-        }
-        .map_err(|error| match error {
-            Unverified::NoKey => bad("its key is none of the issuer's".into()),
-            Unverified::Because(reason) => bad(reason),
-        })?;
-        token
-            .check(now(), Some(self.asked.client_id))
+        let verifier = self.client.id_token_verifier();
+        let claims = id_token
+            .claims(&verifier, nonce)
             .map_err(|error| bad(error.to_string()))?;
-        let refresh = tokens
-            .refresh_token
-            .filter(|text| !text.is_empty() && text.len() <= MAX_REFRESH)
-            .map(Zeroizing::new);
+        if let Some(expected) = claims.access_token_hash() {
+            let algorithm = id_token
+                .signing_alg()
+                .map_err(|error| bad(error.to_string()))?;
+            let key = id_token
+                .signing_key(&verifier)
+                .map_err(|error| bad(error.to_string()))?;
+            let found = AccessTokenHash::from_token(answer.access_token(), algorithm, key)
+                .map_err(|error| bad(error.to_string()))?;
+            if found != *expected {
+                return Err(bad("at_hash belongs to another access token".into()));
+            }
+        }
+        let token = Token::parse(Zeroizing::new(id_token.to_string()))
+            .map_err(|error| bad(error.to_string()))?;
+        let refresh = self
+            .issuer
+            .offline_access
+            .then(|| answer.refresh_token())
+            .flatten()
+            .map(|refresh| Zeroizing::new(refresh.secret().clone()));
         Ok(Granted { token, refresh })
     }
 
-    fn verify(
+    /// The code in an answer to the authorization request.
+    ///
+    /// # Errors
+    /// The answer is for another login, or a refusal.
+    pub(super) fn code(
         &self,
-        token: &CoreIdToken,
-        keys: &CoreJsonWebKeySet,
-        nonce: Option<&Nonce>,
-        access_token: Option<&str>,
-    ) -> Result<(), Unverified> {
-        let because = |text: String| Unverified::Because(text);
-        let issuer = IssuerUrl::new(self.asked.issuer.to_owned())
-            .map_err(|error| because(error.to_string()))?;
-        let verifier = CoreIdTokenVerifier::new_public_client(
-            ClientId::new(self.asked.client_id.to_owned()),
-            issuer,
-            keys.clone(),
-        )
-        .set_allowed_algs(ALGORITHMS);
-        let claims = token
-            .claims(&verifier, |found: Option<&Nonce>| match (nonce, found) {
-                (None, _) => Ok(()),
-                (Some(_), None) => Err("it has no nonce".to_owned()),
-                (Some(wanted), Some(found)) if same(wanted.secret(), found.secret()) => Ok(()),
-                (Some(_), Some(_)) => Err("its nonce is of another login".to_owned()),
-            })
-            .map_err(|error| match error {
-                ClaimsVerificationError::SignatureVerification(
-                    SignatureVerificationError::NoMatchingKey,
-                ) => Unverified::NoKey,
-                other => because(other.to_string()),
-            })?;
-        if claims.issue_time().timestamp() > now().saturating_add(SKEW) {
-            return Err(because("it was issued in the future".into()));
-        }
-        if let Some(expected) = claims.access_token_hash() {
-            let access_token = access_token
-                .ok_or_else(|| because("it has an at_hash, and there is no access token".into()))?;
-            let found = token
-                .signing_alg()
-                .map_err(|error| error.to_string())
-                .and_then(|algorithm| {
-                    let key = token
-                        .signing_key(&verifier)
-                        .map_err(|error| error.to_string())?;
-                    AccessTokenHash::from_token(
-                        &AccessToken::new(access_token.to_owned()),
-                        algorithm,
-                        key,
-                    )
-                    .map_err(|error| error.to_string())
-                })
-                .map_err(because)?;
-            if found != *expected {
-                return Err(because("at_hash belongs to another access token".into()));
+        asked: &Asked,
+        answer: &[(String, String)],
+    ) -> Result<String, LoginError> {
+        let value = |name: &str| {
+            let mut values = answer.iter().filter(|(key, _)| key == name);
+            match (values.next(), values.next()) {
+                (value, None) => Ok(value.map(|(_, value)| value.as_str())),
+                (_, Some(_)) => Err(LoginError::Answer {
+                    reason: "a parameter is there twice",
+                }),
             }
+        };
+        if !value("state")?.is_some_and(|state| same(state, asked.state.secret())) {
+            return Err(LoginError::Answer {
+                reason: "the state differs",
+            });
         }
-        Ok(())
+        match value("iss")? {
+            Some(issuer) if issuer != self.issuer.issuer => {
+                return Err(LoginError::Answer {
+                    reason: "it names another issuer (RFC 9207)",
+                });
+            }
+            None if self.further.authorization_response_iss_parameter_supported => {
+                return Err(LoginError::Answer {
+                    reason: "it names no issuer, which this issuer's answers do (RFC 9207)",
+                });
+            }
+            _ => {}
+        }
+        if let Some(error) = value("error")? {
+            return Err(LoginError::Refused {
+                error: excerpt(error.as_bytes()),
+                description: excerpt(value("error_description")?.unwrap_or_default().as_bytes()),
+            });
+        }
+        value("code")?
+            .filter(|code| !code.is_empty())
+            .map(str::to_owned)
+            .ok_or(LoginError::Answer {
+                reason: "there is no code in it",
+            })
     }
 }
 
-enum Unverified {
-    NoKey,
-    Because(String),
-}
-
-/// Whether two texts are the same, in a time that does not tell where they differ.
+/// Compares two secrets in a time that does not tell where they differ.
 fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
     one.len() == other.len()
         && one
-            .bytes()
-            .zip(other.bytes())
-            .fold(0, |differs, (one, other)| differs | (one ^ other))
+            .iter()
+            .zip(other)
+            .fold(0, |differ, (a, b)| differ | (a ^ b))
             == 0
 }
 
-fn basic(text: &str) -> Zeroizing<String> {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    Zeroizing::new(format!("Basic {}", STANDARD.encode(text)))
-}
-
-/// The issuer's own words, fit for a terminal.
-pub(super) fn words(refused: &OauthError) -> String {
-    let mut text = refused.error.clone();
-    if !refused.error_description.is_empty() {
-        text.push_str(": ");
-        text.push_str(&refused.error_description);
+/// Why the token endpoint gave nothing.
+pub(super) fn refused<T>(error: openidconnect::RequestTokenError<HttpError, T>) -> LoginError
+where
+    T: openidconnect::ErrorResponse + fmt::Display + 'static,
+{
+    match error {
+        openidconnect::RequestTokenError::Request(error) => LoginError::Http(error),
+        openidconnect::RequestTokenError::ServerResponse(answer) => LoginError::Exchange {
+            reason: excerpt(answer.to_string().as_bytes()),
+        },
+        other => LoginError::Exchange {
+            reason: excerpt(other.to_string().as_bytes()),
+        },
     }
-    excerpt(text.as_bytes())
 }
 
-/// Who a token says somebody is: the address, or else the subject.
-#[must_use]
-pub fn identity(claims: &Claims) -> &str {
-    claims.email.as_deref().unwrap_or(&claims.subject)
-}
-
-pub(super) fn now() -> UnixTime {
-    std::time::SystemTime::UNIX_EPOCH
-        .elapsed()
-        .ok()
-        .and_then(|time| i64::try_from(time.as_secs()).ok())
-        .unwrap_or_default()
-}
-
-/// An address of the web.
+/// An address that may take part in a login.
+///
+/// # Errors
+/// It is none.
 pub(super) fn web_address(what: &'static str, text: &str) -> Result<Url, LoginError> {
     let fail = |reason| LoginError::Address {
         what,
@@ -736,5 +548,14 @@ pub(super) fn web_address(what: &'static str, text: &str) -> Result<Url, LoginEr
     Ok(url)
 }
 
-#[cfg(test)]
-mod tests;
+/// The library's form of a redirect address.
+///
+/// # Errors
+/// It is none.
+pub(super) fn redirect_url(text: &str) -> Result<RedirectUrl, LoginError> {
+    RedirectUrl::new(text.to_owned()).map_err(|_| LoginError::Address {
+        what: "redirect address",
+        address: excerpt(text.as_bytes()),
+        reason: "not an address",
+    })
+}

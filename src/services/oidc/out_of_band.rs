@@ -1,52 +1,41 @@
-//! A login whose code is carried by hand: the browser, on whatever machine,
-//! shows it, and the person types it in the terminal.
+//! A login in a browser anywhere, whose code the person types on the terminal.
 //!
-//! Source: the redirect `urn:ietf:wg:oauth:2.0:oob`, which Dex and the public
-//! Sigstore issuer know.
-//!
-//! *Not checked here:* the token (`login.rs`). There is no state to compare: no
-//! redirect reaches us. PKCE and the nonce bind the code to this login.
+//! *Not checked here:* the token (`login.rs`).
 
 use super::{
-    login::{Granted, Issuer, LoginError, MAX_CODE, Person},
+    login::{Granted, Issuer, LoginError, Person, redirect_url},
     wire::OUT_OF_BAND,
 };
 
-/// How often a line that is no code is asked for again.
-const TRIES: usize = 3;
+/// The longest code that is taken, in bytes.
+pub const MAX_CODE: usize = 4 << 10;
 
-/// Logs in.
+/// Shows the address and asks for the code that the issuer shows there.
+///
+/// The answer carries no state: what binds the code to this login is the PKCE
+/// verifier, which never leaves this process, and the nonce in the token.
 ///
 /// # Errors
-///
-/// When nobody can be asked, the issuer refuses, or its token does not hold.
+/// There is no terminal to ask on, or the login fails.
 pub fn log_in(issuer: &Issuer<'_>, person: &mut dyn Person) -> Result<Granted, LoginError> {
     if !person.can_be_asked() {
-        return Err(LoginError::Nobody {
-            reason: "there is no terminal".into(),
+        return Err(LoginError::NoTerminal {
+            reason: "nobody can be asked".to_owned(),
         });
     }
-    let found = issuer.discover()?;
-    let begun = found.begin(OUT_OF_BAND, &[]);
-    person.tell("Open this address in a browser, on any machine, and log in:");
-    person.tell(&format!("  {}", begun.url));
-    let mut typed = None;
-    for _ in 0..TRIES {
-        let line = person
-            .ask("Code that the page shows: ")
-            .map_err(|reason| LoginError::Nobody { reason })?;
-        let line = line.trim();
-        let fits = !line.is_empty()
-            && line.len() <= MAX_CODE
-            && line.bytes().all(|byte| byte.is_ascii_graphic());
-        if fits {
-            typed = Some(line.to_owned());
-            break;
-        }
-        person.tell("That is no code; it has letters, digits and signs only.");
+    let described = issuer.describe()?;
+    let redirect = redirect_url(OUT_OF_BAND)?;
+    let asked = described.ask(&redirect, &[]);
+    person.tell("gitseal: go to this address in a browser, log in, and copy the code it shows:");
+    person.tell(asked.url.as_str());
+    let code = person
+        .ask("Code: ")
+        .map_err(|reason| LoginError::NoTerminal { reason })?;
+    let code = code.trim();
+    if code.is_empty() || code.len() > MAX_CODE || code.chars().any(char::is_control) {
+        return Err(LoginError::Answer {
+            reason: "that is no code",
+        });
     }
-    let code = typed.ok_or_else(|| LoginError::Nobody {
-        reason: "no code was typed".into(),
-    })?;
-    found.finish(begun, &code)
+    described.redeem(code.to_owned(), &redirect, &asked.nonce, asked.verifier)
 }

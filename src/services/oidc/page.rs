@@ -1,206 +1,135 @@
-//! The pages that a person sees in the browser: one style for all of them, in
-//! light and dark, complete in itself, and without script.
-//!
-//! Every text goes through [`escape`]. A page is served with [`Page::policy`],
-//! which allows its own style (and script, where it closes itself) by digest
-//! and nothing else: no picture, no frame, no other origin.
+//! The pages that a person sees in the browser: one plain style, no script but
+//! the one that closes the page, nothing loaded from anywhere.
 
 use std::fmt::Write as _;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sha2::{Digest as _, Sha256};
-
-const STYLE: &str = "\
-:root{color-scheme:light dark;--back:#f4f5f7;--card:#fff;--ink:#1c2430;--soft:#5b6675;--line:#dde1e7;--good:#13795b;--bad:#b3261e;--key:#2457d6}\
-@media(prefers-color-scheme:dark){:root{--back:#12161c;--card:#1b2129;--ink:#e8ecf1;--soft:#9aa6b5;--line:#303945;--good:#4cc79a;--bad:#ff8a80;--key:#8ab0ff}}\
-*{box-sizing:border-box}\
-body{margin:0;min-height:100vh;display:flex;align-items:center;justify-content:center;padding:1.5rem;background:var(--back);color:var(--ink);font:16px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',sans-serif}\
-main{width:100%;max-width:31rem;background:var(--card);border:1px solid var(--line);border-radius:14px;padding:2rem 2.2rem;box-shadow:0 8px 30px rgba(0,0,0,.06)}\
-.brand{margin:0 0 1.4rem;color:var(--soft);font-size:.85rem;letter-spacing:.04em}\
-.mark{display:inline-flex;width:2.6rem;height:2.6rem;border-radius:50%;align-items:center;justify-content:center;color:#fff;font-size:1.35rem;line-height:1;margin-bottom:.9rem}\
-.good .mark{background:var(--good)}.bad .mark{background:var(--bad)}.ask .mark{background:var(--key)}\
-.good .mark,.bad .mark,.ask .mark{color:var(--card)}\
-h1{font-size:1.45rem;line-height:1.25;margin:0 0 .7rem}\
-p{margin:.7rem 0}.soft{color:var(--soft);font-size:.92rem}\
-dl{margin:1.1rem 0;padding:1rem 1.1rem;border:1px solid var(--line);border-radius:10px}\
-dt{color:var(--soft);font-size:.8rem}dd{margin:0 0 .7rem;font-weight:600;overflow-wrap:anywhere}dd:last-child{margin-bottom:0}\
-code{display:block;padding:.8rem 1rem;border:1px solid var(--line);border-radius:10px;font:600 1rem ui-monospace,SFMono-Regular,Menlo,monospace;overflow-wrap:anywhere;user-select:all}\
-label.choice{display:flex;gap:.7rem;align-items:center;padding:.7rem .9rem;margin:.5rem 0;border:1px solid var(--line);border-radius:10px;cursor:pointer;overflow-wrap:anywhere}\
-label.choice:has(input:checked){border-color:var(--key);box-shadow:inset 0 0 0 1px var(--key)}\
-input[type=text]{width:100%;padding:.65rem .8rem;margin-top:.3rem;border:1px solid var(--line);border-radius:10px;background:var(--back);color:var(--ink);font:600 1.1rem ui-monospace,monospace;letter-spacing:.08em}\
-.row{display:flex;gap:.7rem;margin-top:1.3rem}\
-button{flex:1;padding:.7rem 1rem;border:1px solid var(--line);border-radius:10px;background:transparent;color:var(--ink);font:inherit;font-weight:600;cursor:pointer}\
-button.main{background:var(--key);border-color:var(--key);color:var(--card)}\
-button:focus-visible,input:focus-visible{outline:3px solid var(--key);outline-offset:2px}";
-
-/// What kind of news a page brings.
+/// What a page is about, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tone {
+pub enum Mood {
     /// It worked.
     Good,
     /// It did not.
     Bad,
-    /// A question.
-    Ask,
+    /// Something is asked.
+    Asking,
 }
 
-/// A page in the making.
-#[derive(Debug, Clone)]
-pub struct Page {
-    tone: Tone,
-    brand: &'static str,
-    title: String,
-    body: String,
-    script: Option<String>,
-}
+const STYLE: &str = "\
+:root{color-scheme:light dark;--ink:#1d2530;--paper:#f4f6f8;--card:#fff;--line:#d9dee5;--quiet:#5b6675;--good:#1a7f4b;--bad:#b3261e;--ask:#2457a8}\
+@media(prefers-color-scheme:dark){:root{--ink:#e6eaf0;--paper:#14181d;--card:#1d232b;--line:#323b47;--quiet:#9aa6b5;--good:#4cc38a;--bad:#f2857d;--ask:#82aef5}}\
+*{box-sizing:border-box}\
+body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}\
+main{width:min(34rem,calc(100vw - 2rem));margin:1rem;padding:2rem 2.25rem;background:var(--card);border:1px solid var(--line);border-top:4px solid var(--tone);border-radius:10px}\
+h1{margin:0 0 1rem;font-size:1.35rem;line-height:1.3;color:var(--tone)}\
+p{margin:.6rem 0}\
+dl{margin:1rem 0;display:grid;grid-template-columns:auto 1fr;gap:.3rem 1rem}\
+dt{color:var(--quiet)}dd{margin:0;overflow-wrap:anywhere;font-weight:600}\
+code{display:inline-block;padding:.15rem .5rem;border:1px solid var(--line);border-radius:5px;font:1.1rem ui-monospace,Consolas,monospace;overflow-wrap:anywhere}\
+label{display:block;padding:.35rem 0}\
+input:not([type=radio]){font:inherit;padding:.4rem .6rem;border:1px solid var(--line);border-radius:6px;background:transparent;color:inherit}\
+button{font:inherit;padding:.5rem 1.1rem;margin:.6rem .5rem 0 0;border:1px solid var(--tone);border-radius:6px;background:var(--tone);color:var(--card);cursor:pointer}\
+button[name=deny]{background:transparent;color:var(--ink);border-color:var(--line)}\
+small{color:var(--quiet)}\
+.good{--tone:var(--good)}.bad{--tone:var(--bad)}.asking{--tone:var(--ask)}";
 
-impl Page {
-    /// A page with a title. `brand` says whose page it is.
-    #[must_use]
-    pub fn new(tone: Tone, brand: &'static str, title: &str) -> Self {
-        Self {
-            tone,
-            brand,
-            title: escape(title),
-            body: String::new(),
-            script: None,
-        }
-    }
-
-    /// A paragraph of text.
-    #[must_use]
-    pub fn text(self, text: &str) -> Self {
-        let text = escape(text);
-        self.html(&format!("<p>{text}</p>"))
-    }
-
-    /// A less important paragraph.
-    #[must_use]
-    pub fn soft(self, text: &str) -> Self {
-        let text = escape(text);
-        self.html(&format!("<p class=\"soft\">{text}</p>"))
-    }
-
-    /// Names and values.
-    #[must_use]
-    pub fn facts(self, facts: &[(&str, &str)]) -> Self {
-        let mut html = String::from("<dl>");
-        for (name, value) in facts {
-            let _ = write!(html, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(value));
-        }
-        html.push_str("</dl>");
-        self.html(&html)
-    }
-
-    /// HTML as it is: every foreign text in it has gone through [`escape`].
-    #[must_use]
-    pub fn html(mut self, html: &str) -> Self {
-        self.body.push_str(html);
-        self
-    }
-
-    /// Closes itself after some seconds, where the browser lets it.
-    #[must_use]
-    pub fn closing_after(mut self, seconds: u64) -> Self {
-        let milliseconds = seconds.saturating_mul(1000);
-        self.script = Some(format!(
-            "setTimeout(function(){{window.close()}},{milliseconds})"
-        ));
-        self
-    }
-
-    /// The value of `Content-Security-Policy` for it. `form_action` is where its
-    /// forms may lead: CSP sources, or `'none'`.
-    #[must_use]
-    pub fn policy(&self, form_action: &str) -> String {
-        let digest = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
-        let mut policy = format!(
-            "default-src 'none'; style-src 'sha256-{}'; frame-ancestors 'none'; \
-             base-uri 'none'; form-action {form_action}",
-            digest(STYLE)
-        );
-        if let Some(script) = &self.script {
-            let _ = write!(policy, "; script-src 'sha256-{}'", digest(script));
-        }
-        policy
-    }
-
-    /// The document.
-    #[must_use]
-    pub fn document(&self) -> String {
-        let (class, mark) = match self.tone {
-            Tone::Good => ("good", "&#10003;"),
-            Tone::Bad => ("bad", "!"),
-            Tone::Ask => ("ask", "?"),
-        };
-        let script = self
-            .script
-            .as_ref()
-            .map_or_else(String::new, |script| format!("<script>{script}</script>"));
-        format!(
-            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-             <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-             <meta name=\"robots\" content=\"noindex\"><link rel=\"icon\" href=\"data:,\">\
-             <title>{title} · {brand}</title><style>{STYLE}</style></head>\
-             <body><main class=\"{class}\"><p class=\"brand\">{brand}</p>\
-             <div class=\"mark\" aria-hidden=\"true\">{mark}</div><h1>{title}</h1>{body}</main>{script}\
-             </body></html>\n",
-            title = self.title,
-            brand = self.brand,
-            body = self.body,
-        )
-    }
-}
-
-/// The five characters that mean something in HTML; controls and what changes
-/// the direction of text become a replacement character.
+/// A whole page. `body` is HTML: whatever is foreign in it has gone through
+/// [`escaped`].
 #[must_use]
-pub fn escape(text: &str) -> String {
+pub fn page(mood: Mood, title: &str, body: &str, script: Option<&Script>) -> String {
+    let class = match mood {
+        Mood::Good => "good",
+        Mood::Bad => "bad",
+        Mood::Asking => "asking",
+    };
+    let title = escaped(title);
+    let script = script.map_or_else(String::new, |script| {
+        format!(
+            "<script nonce=\"{}\">setTimeout(function(){{window.close()}},{})</script>",
+            script.nonce,
+            u64::from(script.seconds).saturating_mul(1000)
+        )
+    });
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{title} - gitseal</title><style>{STYLE}</style></head>\
+         <body><main class=\"{class}\"><h1>{title}</h1>{body}</main>{script}</body></html>\n"
+    )
+}
+
+/// The one script there is: it closes the page after a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// What the policy allows it by: letters and digits.
+    pub nonce: String,
+    /// After how many seconds.
+    pub seconds: u32,
+}
+
+/// The policy that goes with a page (`Content-Security-Policy`): nothing is
+/// loaded, framed or sent, but forms to `form_action`.
+#[must_use]
+pub fn policy(script: Option<&Script>, form_action: &str) -> String {
+    let mut policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; form-action {form_action}"
+    );
+    if let Some(script) = script {
+        let _ = write!(policy, "; script-src 'nonce-{}'", script.nonce);
+    }
+    policy
+}
+
+/// Text as HTML, in elements and in attribute values in quotes.
+#[must_use]
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
+    for character in text.chars() {
+        match character {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.push('\u{fffd}');
+            // What changes direction or has no width could fake another text.
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
             }
-            letter if letter.is_control() && !letter.is_whitespace() => out.push('\u{fffd}'),
-            letter => out.push(letter),
+            _ if character.is_control() => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
+            }
+            _ => out.push(character),
         }
     }
     out
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
 
     #[test]
-    fn foreign_text_stays_text() {
-        let page = Page::new(Tone::Bad, "gitseal", "<b>\"no\"</b>")
-            .text("<script>alert('1')</script>&\u{202e}x\u{1b}")
-            .facts(&[("<dt>", "\"'>")]);
-        let html = page.document();
-        assert!(
-            html.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;\u{fffd}x\u{fffd}")
+    fn k4_foreign_text_is_text() {
+        assert_eq!(
+            escaped("<script>\"'&\u{202e}\n"),
+            "&lt;script&gt;&quot;&#39;&amp;\\u{202e}\\u{a}"
         );
-        assert!(html.contains("&lt;b&gt;&quot;no&quot;&lt;/b&gt;"));
-        assert!(html.contains("<dt>&lt;dt&gt;</dt><dd>&quot;&#39;&gt;</dd>"));
-        assert!(!html.contains("<script"));
-        assert!(!page.policy("'none'").contains("script-src"));
-        for outside in ["http://", "https://", "url(", "@import", "src="] {
-            assert!(!html.contains(outside), "{outside}");
-        }
+        let page = page(Mood::Bad, "<b>", &escaped("</main><img src=x>"), None);
+        assert!(!page.contains("<b>") && !page.contains("<img"), "{page}");
+        assert!(!page.contains("<script"), "{page}");
     }
 
     #[test]
-    fn a_script_is_allowed_by_its_digest_alone() {
-        let page = Page::new(Tone::Good, "gitseal", "x").closing_after(6);
-        assert!(page.document().contains("window.close()},6000)"));
-        let policy = page.policy("'none'");
-        assert!(policy.contains("script-src 'sha256-") && !policy.contains("unsafe"));
+    fn nothing_is_loaded_and_the_script_is_ours() {
+        let script = Script {
+            nonce: "abc".into(),
+            seconds: 6,
+        };
+        let text = page(Mood::Good, "Done", "", Some(&script));
+        assert!(text.contains("<script nonce=\"abc\">setTimeout(function(){window.close()},6000)"));
+        assert!(!text.contains("http"), "{text}");
+        let policy = policy(Some(&script), "'none'");
+        assert!(policy.starts_with("default-src 'none';"), "{policy}");
+        assert!(policy.ends_with("script-src 'nonce-abc'"), "{policy}");
     }
 }

@@ -1,67 +1,31 @@
-//! Renewing a login: a refresh token for a new identity token, without a person.
+//! A login renewed without a person, by the refresh token of an earlier one.
 //!
-//! Sources: RFC 6749 §6, OpenID Connect Core 1.0 §12.2 (what the new token must
-//! have in common with the old one), RFC 9700 §4.14 (rotation).
-//!
-//! *Not checked here:* the token itself (`login.rs`).
+//! Sources: RFC 6749 §6, OpenID Connect Core 1.0 §12.
 
-use super::login::{Granted, Issuer, LoginError, words};
-use crate::services::http::client::{Retry, excerpt};
+use openidconnect::{Nonce, RefreshToken};
+use zeroize::Zeroizing;
 
-/// Whom the login before was for. The new token must agree with what is set.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Before<'a> {
-    /// `sub`.
-    pub subject: Option<&'a str>,
-    /// `email`.
-    pub email: Option<&'a str>,
-}
+use super::login::{Granted, Issuer, LoginError, exchange, refused};
 
-/// Renews a login. Where the issuer rotates refresh tokens, the new one is in
-/// the result and the old one is used up; otherwise none is in it and the old
-/// one stays good.
+/// Exchanges a refresh token for an identity token, and checks that one. The
+/// issuer may give a new refresh token in place of the old; where it gives none,
+/// the old one is handed back.
 ///
 /// # Errors
-///
-/// When the issuer refuses (the refresh token was used, withdrawn or is too
-/// old), its token does not hold, or is for somebody else.
-pub fn renew(
-    issuer: &Issuer<'_>,
-    refresh_token: &str,
-    before: Before<'_>,
-) -> Result<Granted, LoginError> {
-    let found = issuer.discover()?;
-    let scope = found.scope();
-    let tokens = found
-        .ask_for_tokens(
-            &[
-                ("grant_type", "refresh_token"),
-                ("refresh_token", refresh_token),
-                ("scope", &scope),
-            ],
-            // Not twice: where the token rotates, the second try would look like theft.
-            Retry::NEVER,
-        )?
-        .map_err(|refused| LoginError::Exchange {
-            reason: words(&refused),
-        })?;
-    let granted = found.take(tokens, None)?;
-    let claims = granted.token.claims();
-    let other = |found: &str, expected: &str| {
-        Err(LoginError::OtherPerson {
-            found: excerpt(found.as_bytes()),
-            expected: excerpt(expected.as_bytes()),
-        })
-    };
-    if let Some(expected) = before.subject
-        && claims.subject != expected
-    {
-        return other(&claims.subject, expected);
-    }
-    if let Some(expected) = before.email
-        && claims.email.as_deref() != Some(expected)
-    {
-        return other(claims.email.as_deref().unwrap_or("nobody"), expected);
+/// The issuer refuses it, or gives a token that does not hold.
+pub fn renew(issuer: &Issuer<'_>, refresh_token: &str) -> Result<Granted, LoginError> {
+    let described = issuer.describe()?;
+    let refresh_token = RefreshToken::new(refresh_token.to_owned());
+    let answer = described
+        .client
+        .exchange_refresh_token(&refresh_token)
+        .add_scopes(issuer.scopes())
+        .request(&exchange(issuer.http))
+        .map_err(refused)?;
+    // OIDC Core §12.2: the nonce of the first login may or may not be repeated.
+    let mut granted = described.granted(&answer, |_: Option<&Nonce>| Ok(()))?;
+    if granted.refresh.is_none() {
+        granted.refresh = Some(Zeroizing::new(refresh_token.secret().clone()));
     }
     Ok(granted)
 }

@@ -28,6 +28,7 @@ use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::page::{self, Mood, escaped, policy};
 use super::wire::{
     AUTHORIZE, Claims, DEVICE_CODE, DEVICE_GRANT, DEVICE_PAGE, DISCOVERY, DeviceAnswer, Discovery,
     Jwk, KEYS, KeySet, OUT_OF_BAND, OauthError, TOKEN, TokenAnswer, access_token_hash,
@@ -55,6 +56,13 @@ pub const MAX_PARAMETER: usize = 1024;
 pub const MAX_EMAIL: usize = 254;
 /// Wrong device codes that are heard in one minute, from all people together.
 pub const MAX_GUESSES: u32 = 30;
+
+/// How long a refresh token is good for, in seconds.
+pub const REFRESH_LIFETIME: i64 = 12 * 3600;
+
+const LOG_IN: &str = "Log in";
+const LOG_DEVICE_IN: &str = "Log a device in";
+const LOGGED_IN: &str = "Logged in";
 
 /// Bytes of entropy, filled by the operating system.
 pub type Entropy = Box<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>;
@@ -123,13 +131,18 @@ pub struct Issuer {
     jwk: Jwk,
     clock: Clock,
     entropy: Entropy,
+    log: Option<Log>,
     open: Mutex<Open>,
 }
+
+/// Where a line for each token that was given goes. It holds no secret.
+pub type Log = Box<dyn Fn(&str) + Send + Sync>;
 
 #[derive(Default)]
 struct Open {
     codes: HashMap<String, Code>,
     devices: HashMap<String, Device>,
+    refresh: HashMap<String, Refresh>,
     guesses: u32,
     guesses_since: UnixTime,
 }
@@ -139,6 +152,19 @@ struct Code {
     login: Login,
     user: User,
     expires: UnixTime,
+}
+
+/// A refresh token. Each is good once, and answered with its successor; one that
+/// comes a second time was stolen by one of the two who used it, and ends the
+/// login for both (RFC 9700 §4.14.2).
+struct Refresh {
+    /// The login it comes from.
+    family: String,
+    client: String,
+    user: User,
+    scope: String,
+    expires: UnixTime,
+    used: bool,
 }
 
 struct Device {
@@ -189,8 +215,16 @@ impl Issuer {
             jwk,
             clock,
             entropy,
+            log: None,
             open: Mutex::default(),
         })
+    }
+
+    /// The same, that tells about each token it gives.
+    #[must_use]
+    pub fn telling(mut self, log: Log) -> Self {
+        self.log = Some(log);
+        self
     }
 
     /// A token for a user, as a login would give it.
@@ -389,10 +423,10 @@ impl Issuer {
         if redirect == OUT_OF_BAND {
             return Ok(page(
                 200,
-                "Logged in",
+                LOGGED_IN,
                 &format!(
                     "<p>Copy this code to where the login began:</p><p><code>{}</code></p>",
-                    escape(&code)
+                    escaped(&code)
                 ),
             ));
         }
@@ -428,7 +462,7 @@ impl Issuer {
         let mut form = format!(
             "<p>{} asks who you are. This issuer keeps no passwords: it is for \
              development and tests.</p><form method=\"post\" action=\"{AUTHORIZE}\">",
-            escape(&login.client)
+            escaped(&login.client)
         );
         let hidden = [
             ("client_id", Some(login.client.as_str())),
@@ -445,13 +479,13 @@ impl Issuer {
                 let _ = write!(
                     form,
                     "<input type=\"hidden\" name=\"{name}\" value=\"{}\">",
-                    escape(value)
+                    escaped(value)
                 );
             }
         }
         form.push_str(&self.choice(hint));
         form.push_str("</form>");
-        page(200, "Log in", &form)
+        page(200, LOG_IN, &form)
     }
 
     /// The users as radio buttons, and the two buttons of the form.
@@ -461,8 +495,8 @@ impl Issuer {
             let checked = hint.map_or(index == 0, |hint| hint == user.email);
             let _ = write!(
                 html,
-                "<p><label><input type=\"radio\" name=\"user\" value=\"{0}\"{1}> {0}</label></p>",
-                escape(&user.email),
+                "<label><input type=\"radio\" name=\"user\" value=\"{0}\"{1}> {0}</label>",
+                escaped(&user.email),
                 if checked { " checked" } else { "" }
             );
         }
@@ -481,9 +515,10 @@ impl Issuer {
         match parameters.required("grant_type")? {
             "authorization_code" => self.exchange_code(&parameters, &client),
             DEVICE_GRANT => self.poll_device(&parameters, &client),
+            "refresh_token" => self.refresh(&parameters, &client),
             _ => Err(Refused::new(
                 "unsupported_grant_type",
-                "authorization_code and device_code are",
+                "authorization_code, device_code and refresh_token are",
             )),
         }
     }
@@ -544,26 +579,116 @@ impl Issuer {
         if !is_pkce_text(verifier) || s256(verifier) != code.login.challenge {
             return Err(grant("the code_verifier does not fit the challenge"));
         }
-        self.tokens(
-            &code.user,
+        self.tokens(&Given {
+            user: &code.user,
             client,
-            code.login.nonce.as_deref(),
-            &code.login.scope,
-        )
+            nonce: code.login.nonce.as_deref(),
+            scope: &code.login.scope,
+            family: None,
+            grant: "code",
+        })
     }
 
-    fn tokens(
-        &self,
-        user: &User,
-        client: &str,
-        nonce: Option<&str>,
-        scope: &str,
-    ) -> Result<Response, Refused> {
+    /// RFC 6749 §6.
+    fn refresh(&self, parameters: &Parameters<'_>, client: &str) -> Result<Response, Refused> {
+        let grant = |words: &str| Refused::new("invalid_grant", words);
+        let unknown = || grant("the refresh token is unknown or expired");
+        let now = (self.clock)();
+        let token = parameters.required("refresh_token")?;
+        let (user, scope, family) = {
+            let mut open = self.open();
+            let found = open.refresh.get_mut(token).ok_or_else(unknown)?;
+            if found.client != client || found.expires < now {
+                return Err(unknown());
+            }
+            if found.used {
+                let family = found.family.clone();
+                open.refresh.retain(|_, other| other.family != family);
+                return Err(grant(
+                    "the refresh token was used before: the login is over",
+                ));
+            }
+            if let Some(wanted) = parameters.one("scope")?
+                && !wanted
+                    .split(' ')
+                    .all(|one| found.scope.split(' ').any(|had| had == one))
+            {
+                return Err(Refused::new(
+                    "invalid_scope",
+                    "the login was for less than that",
+                ));
+            }
+            found.used = true;
+            (
+                found.user.clone(),
+                found.scope.clone(),
+                found.family.clone(),
+            )
+        };
+        self.tokens(&Given {
+            user: &user,
+            client,
+            nonce: None,
+            scope: &scope,
+            family: Some(family),
+            grant: "refresh",
+        })
+    }
+
+    /// The refresh token of an answer, for a login that asked for one.
+    fn successor(&self, given: &Given<'_>) -> Result<Option<String>, Refused> {
+        if !given.scope.split(' ').any(|one| one == "offline_access") {
+            return Ok(None);
+        }
+        let token = self.secret()?;
+        let family = match &given.family {
+            Some(family) => family.clone(),
+            None => self.secret()?,
+        };
+        let now = (self.clock)();
+        let mut open = self.open();
+        open.refresh.retain(|_, other| other.expires >= now);
+        if open.refresh.len() >= MAX_OPEN {
+            return Err(Refused::new(
+                "temporarily_unavailable",
+                "too many logins at one time",
+            ));
+        }
+        open.refresh.insert(
+            token.clone(),
+            Refresh {
+                family,
+                client: given.client.to_owned(),
+                user: given.user.clone(),
+                scope: given.scope.to_owned(),
+                expires: now.saturating_add(REFRESH_LIFETIME),
+                used: false,
+            },
+        );
+        Ok(Some(token))
+    }
+
+    fn tokens(&self, given: &Given<'_>) -> Result<Response, Refused> {
+        let Given {
+            user,
+            client,
+            nonce,
+            scope,
+            grant,
+            ..
+        } = *given;
         let words = |_| Refused::server("the token cannot be written");
         let access_token = self.mint(user, client, None, None).map_err(words)?;
         let id_token = self
             .mint(user, client, nonce, Some(&access_token))
             .map_err(words)?;
+        let refresh_token = self.successor(given)?;
+        if let Some(log) = &self.log {
+            log(&format!(
+                "issuer: token for {} to {client} by {grant}",
+                user.email
+            ));
+        }
         json(
             200,
             &TokenAnswer {
@@ -572,6 +697,7 @@ impl Issuer {
                 expires_in: self.config.lifetime,
                 id_token,
                 scope: scope.to_owned(),
+                refresh_token,
             },
         )
     }
@@ -699,7 +825,14 @@ impl Issuer {
                 let (user, scope) = (user.clone(), device.scope.clone());
                 open.devices.remove(code);
                 drop(open);
-                self.tokens(&user, client, None, &scope)
+                self.tokens(&Given {
+                    user: &user,
+                    client,
+                    nonce: None,
+                    scope: &scope,
+                    family: None,
+                    grant: "device",
+                })
             }
         }
     }
@@ -708,12 +841,12 @@ impl Issuer {
         let code = request.parameter("user_code").unwrap_or("");
         page(
             200,
-            "Log a device in",
+            LOG_DEVICE_IN,
             &format!(
                 "<form method=\"post\" action=\"{DEVICE_PAGE}\"><p><label>The code that the device \
                  shows: <input name=\"user_code\" value=\"{}\" autocomplete=\"off\"></label></p>{}\
                  </form><p>Go on only if you began this login yourself.</p>",
-                escape(code),
+                escaped(code),
                 self.choice(None)
             ),
         )
@@ -769,7 +902,7 @@ impl Issuer {
             return refused(400, "no such user");
         };
         device.decision = Decision::Granted(user.clone());
-        page(200, "Logged in", &paragraph("You can close this page."))
+        page(200, LOGGED_IN, &paragraph("You may close this page."))
     }
 }
 
@@ -803,6 +936,18 @@ impl Handler for Issuer {
         };
         outcome.unwrap_or_else(|refused| refused.response())
     }
+}
+
+/// What an answer with tokens is for.
+struct Given<'a> {
+    user: &'a User,
+    client: &'a str,
+    nonce: Option<&'a str>,
+    scope: &'a str,
+    /// The login that is renewed.
+    family: Option<String>,
+    /// The grant, in one word.
+    grant: &'static str,
 }
 
 /// Why an OAuth request is refused.
@@ -916,36 +1061,21 @@ fn is_redirect(redirect: &str) -> bool {
     ["/auth/callback", "/", ""].contains(&path)
 }
 
-/// The five characters that mean something in HTML.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            letter => out.push(letter),
-        }
-    }
-    out
-}
-
 fn paragraph(words: &str) -> String {
-    format!("<p>{}</p>", escape(words))
+    format!("<p>{}</p>", escaped(words))
 }
 
 /// A page; `body` is HTML.
 fn page(status: u16, title: &str, body: &str) -> Response {
-    let title = escape(title);
+    let mood = match (status, title) {
+        (200, LOG_IN | LOG_DEVICE_IN) => Mood::Asking,
+        (200, LOGGED_IN) => Mood::Good,
+        _ => Mood::Bad,
+    };
     guarded(Response::new(
         status,
         "text/html; charset=utf-8",
-        format!(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
-             <body><h1>{title}</h1>{body}</body></html>\n"
-        ),
+        page::page(mood, title, body, None),
     ))
 }
 
@@ -957,8 +1087,10 @@ fn guarded(response: Response) -> Response {
         .with("X-Frame-Options", "DENY")
         .with(
             "Content-Security-Policy",
-            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; \
-             form-action 'self' http://127.0.0.1:* http://localhost:* http://[::1]:*",
+            &policy(
+                None,
+                "'self' http://127.0.0.1:* http://localhost:* http://[::1]:*",
+            ),
         )
 }
 

@@ -1,10 +1,11 @@
-//! An identity token, and whose it is.
+//! An identity token: what it says, and whether Fulcio can be expected to take
+//! it.
 //!
 //! Sources: RFC 7519 (JWT), OpenID Connect Core 1.0 §2.
 //!
-//! *Not checked here:* the signature: of a token that a login of ours was given,
-//! `login.rs` checks it with the issuer's keys; of any other, Fulcio does, and
-//! the certificate it gives is compared with the claims (`commands/sign.rs`).
+//! *Not checked here:* the token's signature. Of a token that was issued to a
+//! login of ours, `login.rs` checks it; of any other, Fulcio does, and the
+//! certificate it gives is compared with the claims (`commands/sign.rs`).
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -299,3 +300,6 @@ impl From<CompactRefusal> for TokenRefusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,10 +81,10 @@ impl Discovery {
             jwks_uri: at(KEYS),
             response_types_supported: list(&["code"]),
             response_modes_supported: list(&["query"]),
-            grant_types_supported: list(&["authorization_code", DEVICE_GRANT]),
+            grant_types_supported: list(&["authorization_code", "refresh_token", DEVICE_GRANT]),
             subject_types_supported: list(&["public"]),
             id_token_signing_alg_values_supported: list(&["ES256"]),
-            scopes_supported: list(&["openid", "email"]),
+            scopes_supported: list(&["openid", "email", "offline_access"]),
             claims_supported: list(&[
                 "iss",
                 "sub",
@@ -238,6 +238,9 @@ pub struct TokenAnswer {
     pub id_token: String,
     /// What was asked for.
     pub scope: String,
+    /// What renews the login, where `offline_access` was asked for. Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
 }
 
 /// The answer of the device endpoint (RFC 8628 §3.2).

@@ -48,7 +48,7 @@ use crate::{
     evidence::UnixTime,
     services::{
         http::client::{Answer, Client, HttpError, HttpReason, Request, excerpt},
-        oidc::client::{MAX_TOKEN, TOKEN_FILE, Token, TokenRefusal},
+        oidc::token::{MAX_TOKEN, TOKEN_FILE, Token, TokenRefusal},
     },
 };
 

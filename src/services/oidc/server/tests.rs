@@ -495,3 +495,54 @@ fn addresses_that_a_certificate_cannot_hold_are_no_users() {
     }
     assert_eq!(users(["a@b", "a@b"]).unwrap().len(), 1);
 }
+
+#[test]
+fn a_refresh_token_is_good_once_and_theft_ends_the_login() {
+    let bench = bench(true);
+    let log_in = |scope: &str| {
+        let code = answer(&bench.login(&[("scope", scope)]), "code").unwrap();
+        let response = bench.exchange(&code, &[]);
+        assert_eq!(response.status, 200);
+        serde_json::from_slice::<serde_json::Value>(&response.body).unwrap()
+    };
+    let renew = |token: &str, more: &[(&str, &str)]| {
+        let pairs = replaced(
+            &[
+                ("grant_type", "refresh_token"),
+                ("client_id", "sigstore"),
+                ("refresh_token", token),
+            ],
+            more,
+        );
+        let response = bench.post(TOKEN, &pairs);
+        let value: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
+        (response.status, value)
+    };
+    // Who did not ask for one has none.
+    assert!(log_in("openid email").get("refresh_token").is_none());
+
+    let first = log_in("openid email offline_access");
+    let first = first["refresh_token"].as_str().unwrap();
+    // Another client, and more than was granted: no, and the token is still good.
+    assert_eq!(renew(first, &[("client_id", "other")]).0, 400);
+    let (status, refused) = renew(first, &[("scope", "openid groups")]);
+    assert_eq!((status, &refused["error"]), (400, &"invalid_scope".into()));
+    bench.later(3600);
+    let (status, second) = renew(first, &[]);
+    assert_eq!(status, 200, "{second}");
+    assert!(second["id_token"].is_string());
+    let second = second["refresh_token"].as_str().unwrap();
+    assert_ne!(first, second);
+    let (status, third) = renew(second, &[("scope", "openid email")]);
+    assert_eq!(status, 200, "{third}");
+    let third = third["refresh_token"].as_str().unwrap();
+    // The first one again: somebody has a copy. Nobody goes on.
+    let (status, refused) = renew(first, &[]);
+    assert_eq!((status, &refused["error"]), (400, &"invalid_grant".into()));
+    assert_eq!(renew(third, &[]).0, 400);
+    // Another login is another family, and ends by its age.
+    let other = log_in("openid offline_access");
+    let other = other["refresh_token"].as_str().unwrap();
+    bench.later(REFRESH_LIFETIME + 1);
+    assert_eq!(renew(other, &[]).0, 400);
+}

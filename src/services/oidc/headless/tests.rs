@@ -5,168 +5,18 @@ use std::sync::{Arc, Mutex};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
 use p256::elliptic_curve::Generate as _;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use url::Url;
-use zeroize::Zeroizing;
 
 use super::*;
-use crate::services::http::client::{
-    Timeouts,
-    stub::{Asked, Stub, Told},
+use crate::services::{
+    http::client::{
+        Client, Timeouts,
+        stub::{Asked, Stub, Told},
+    },
+    oidc::token::Token,
 };
-
-fn jwt(header: &Value, claims: &Value) -> String {
-    format!(
-        "{}.{}.{}",
-        URL_SAFE_NO_PAD.encode(header.to_string()),
-        URL_SAFE_NO_PAD.encode(claims.to_string()),
-        URL_SAFE_NO_PAD.encode([7; 64])
-    )
-}
-
-fn claims() -> Value {
-    json!({"iss": "https://issuer.test", "aud": "sigstore", "sub": "1", "exp": 1000,
-           "email": "alice@example.test", "email_verified": true})
-}
-
-fn parse(text: &str) -> Result<Token, TokenRefusal> {
-    Token::parse(Zeroizing::new(text.to_owned()))
-}
-
-fn parse_claims(claims: &Value) -> Result<Token, TokenRefusal> {
-    parse(&jwt(&json!({"alg": "ES256"}), claims))
-}
-
-#[track_caller]
-fn refusal(result: Result<Token, TokenRefusal>) -> TokenRefusal {
-    match result {
-        Ok(_) => panic!("the token was read"),
-        Err(refusal) => refusal,
-    }
-}
-
-#[test]
-fn a_token_is_read() {
-    let mut both = claims();
-    both["aud"] = json!(["other", "sigstore"]);
-    both["federated_claims"] = json!({"connector_id": "https://github.com/login/oauth"});
-    let token = parse(&format!(" {}\n", jwt(&json!({"alg": "RS256"}), &both))).unwrap();
-    token.check(900, Some("sigstore")).unwrap();
-    assert_eq!(token.challenge(), "alice@example.test");
-    assert_eq!(
-        token.claims().connector.as_deref(),
-        Some("https://github.com/login/oauth")
-    );
-    assert!(!token.secret().contains(' '));
-
-    let mut robot = claims();
-    robot.as_object_mut().unwrap().remove("email");
-    robot["exp"] = json!(1000.75);
-    let token = parse_claims(&robot).unwrap();
-    assert_eq!((token.challenge(), token.claims().expires), ("1", 1000));
-    token.check(900, None).unwrap();
-}
-
-#[test]
-fn what_is_no_token_is_refused() {
-    assert_eq!(refusal(parse(" \n")), TokenRefusal::Empty);
-    assert_eq!(
-        refusal(parse(&"a".repeat(MAX_TOKEN + 1))),
-        TokenRefusal::TooLong {
-            length: MAX_TOKEN + 1
-        }
-    );
-    for text in [
-        "a.b",
-        "a.b.c.d",
-        "e30.e30=.c2ln",
-        "e30.e30.c2ln",
-        "é.e30.c2ln",
-    ] {
-        assert!(
-            matches!(refusal(parse(text)), TokenRefusal::NotJwt { .. }),
-            "{text}"
-        );
-    }
-    assert!(matches!(
-        refusal(parse(&jwt(&json!({"alg": "none"}), &claims()))),
-        TokenRefusal::Unsigned { .. }
-    ));
-    for missing in ["iss", "aud", "exp"] {
-        let mut claims = claims();
-        claims.as_object_mut().unwrap().remove(missing);
-        assert!(
-            matches!(refusal(parse_claims(&claims)), TokenRefusal::Claims { .. }),
-            "{missing}"
-        );
-    }
-    let twice = format!(
-        "{}.{}.c2ln",
-        URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256"}"#),
-        URL_SAFE_NO_PAD.encode(r#"{"iss":"a","aud":"b","exp":9,"email":"a@b","email":"c@d"}"#)
-    );
-    assert!(matches!(
-        refusal(parse(&twice)),
-        TokenRefusal::Claims { .. }
-    ));
-}
-
-#[test]
-fn a_token_that_is_not_for_now_or_us_is_refused() {
-    let token = parse_claims(&claims()).unwrap();
-    assert_eq!(
-        token.check(999, None).unwrap_err(),
-        TokenRefusal::Expired {
-            expires: 1000,
-            now: 999
-        }
-    );
-    assert!(matches!(
-        token.check(1, Some("other")).unwrap_err(),
-        TokenRefusal::Audience { .. }
-    ));
-    let mut later = claims();
-    later["nbf"] = json!(500);
-    let token = parse_claims(&later).unwrap();
-    token.check(440, None).unwrap();
-    assert_eq!(
-        token.check(439, None).unwrap_err(),
-        TokenRefusal::NotYet {
-            from: 500,
-            now: 439
-        }
-    );
-    for unverified in [json!(false), json!("false"), json!(null), json!(1)] {
-        let mut claims = claims();
-        claims["email_verified"] = unverified;
-        assert!(matches!(
-            parse_claims(&claims).unwrap().check(1, None).unwrap_err(),
-            TokenRefusal::Unverified { .. }
-        ));
-    }
-    let mut nobody = claims();
-    nobody.as_object_mut().unwrap().remove("email");
-    nobody["sub"] = json!("");
-    assert_eq!(
-        parse_claims(&nobody).unwrap().check(1, None).unwrap_err(),
-        TokenRefusal::Nobody
-    );
-}
-
-#[test]
-fn providers_have_names() {
-    assert_eq!(Provider::named("").unwrap(), Provider::Automatic);
-    assert_eq!(Provider::named("headless").unwrap(), Provider::Headless);
-    assert_eq!(
-        Provider::named("device").unwrap(),
-        Provider::NotBuilt("device".into())
-    );
-    assert!(matches!(
-        Provider::named("x\n").unwrap_err(),
-        TokenError::NoSuchProvider { .. }
-    ));
-}
 
 /// An issuer for one login, with one thing wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -302,24 +152,24 @@ fn issuer(fault: Fault) -> Stub {
     })
 }
 
-fn log_in(fault: Fault) -> Result<Token, LoginError> {
+fn try_to_log_in(fault: Fault) -> Result<Token, LoginError> {
     let stub = issuer(fault);
-    let client = Client::new(Timeouts::default(), || 0);
-    Headless {
-        http: &client,
+    let http = Client::new(Timeouts::default(), || 0);
+    let issuer = Issuer {
+        http: &http,
         issuer: &format!("http://{}", stub.address),
         client_id: "sigstore",
         client_secret: None,
-        redirect_url: None,
         connector_id: None,
-        user: "alice@example.test",
-    }
-    .log_in()
+        login_hint: None,
+        offline_access: false,
+    };
+    log_in(&issuer, "alice@example.test", None).map(|granted| granted.token)
 }
 
 #[test]
 fn a_headless_login_gives_a_token() {
-    let token = match log_in(Fault::None) {
+    let token = match try_to_log_in(Fault::None) {
         Ok(token) => token,
         Err(error) => panic!("{error}"),
     };
@@ -347,7 +197,7 @@ fn a_login_with_one_thing_wrong_is_refused_for_that() {
         (Fault::OtherKey, "ignature"),
         (Fault::Expired, "expired"),
     ] {
-        match log_in(fault) {
+        match try_to_log_in(fault) {
             Ok(_) => panic!("{fault:?}: logged in"),
             Err(error) => {
                 let said = error.to_string();

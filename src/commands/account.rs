@@ -1,0 +1,372 @@
+//! `gitseal login`, `logout` and `whoami`: who signs here, ahead of signing.
+//! `gitseal cache`: the daemon that keeps it.
+
+use std::{env, path::Path};
+
+use clap::{Args, Subcommand};
+use gitseal_credential_cache::{
+    client::{ClientError, Connection, Limits},
+    protocol::Entry,
+};
+use serde_json::{Value, json};
+
+use super::{
+    DONE, REFUSED, http_client,
+    sign::{self, Session, SignError, Standing},
+    verify::surroundings,
+    written,
+};
+use crate::{
+    evidence::verify::rfc3339,
+    host::{
+        git::Workspace,
+        settings::{CacheMode, Settings},
+        terminal::{self, Escape, Tone, escape, paint, table},
+        trust_files,
+    },
+};
+
+/// `login`.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// Log in even if a login is kept that still lives
+    #[arg(long)]
+    pub again: bool,
+    /// Print who you are now as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `logout`.
+#[derive(Debug, Args)]
+pub struct Logout {
+    /// Forget only the login that the settings in effect here would use
+    #[arg(long)]
+    pub here: bool,
+}
+
+/// `whoami`.
+#[derive(Debug, Args)]
+pub struct Whoami {
+    /// Print it as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cache`.
+#[derive(Debug, Args)]
+pub struct Cache {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: CacheAction,
+}
+
+/// What `cache` can do.
+#[derive(Debug, Subcommand)]
+pub enum CacheAction {
+    /// List the credentials it keeps: whose, until when, how often used
+    Status {
+        /// Print it as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have it forget every key and token; it goes on running
+    Clear {
+        /// Print it as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have it forget everything and end
+    Stop {
+        /// Print it as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `gitseal login`.
+pub fn login(arguments: &Login) -> u8 {
+    finish(log_in(arguments))
+}
+
+/// `gitseal logout`.
+pub fn logout(arguments: &Logout) -> u8 {
+    finish(log_out(arguments))
+}
+
+/// `gitseal whoami`.
+pub fn whoami(arguments: &Whoami) -> u8 {
+    finish(who(arguments))
+}
+
+/// `gitseal cache …`.
+pub fn cache(arguments: &Cache) -> u8 {
+    finish(match &arguments.action {
+        CacheAction::Status { json } => status(*json),
+        CacheAction::Clear { json } => ask(*json, "cleared", |cache| {
+            let count = cache.clear()?;
+            Ok((
+                json!(count),
+                format!("{count} keys and their tokens are forgotten"),
+            ))
+        }),
+        CacheAction::Stop { json } => ask(*json, "stopped", |cache| {
+            cache.stop()?;
+            Ok((json!(true), "the credential cache has ended".to_owned()))
+        }),
+    })
+}
+
+fn finish(result: Result<u8, SignError>) -> u8 {
+    result.unwrap_or_else(|error| {
+        terminal::error(
+            &escape(&error.to_string(), Escape::Prose),
+            error.hint().as_deref(),
+        );
+        error.exit_code()
+    })
+}
+
+fn log_in(arguments: &Login) -> Result<u8, SignError> {
+    let (workspace, settings) = surroundings()?;
+    if settings.credential_cache.value == CacheMode::Off {
+        return Err(SignError::Settings(
+            "gitseal.credentialCache is off: there is nowhere to keep a login",
+        ));
+    }
+    let trust = trust_files::load(None, &settings)?;
+    let http = http_client();
+    let mut login = sign::login(&settings, &http)?;
+    login.committer = committer(&workspace);
+    sign::warn_of_services(&settings, &login);
+    let session = Session::new(&settings, login, &trust.root, &http);
+    let standing = session.log_in(arguments.again)?;
+    Ok(show(&standing, arguments.json))
+}
+
+fn log_out(arguments: &Logout) -> Result<u8, SignError> {
+    let (workspace, settings) = surroundings()?;
+    let Some(mut cache) = running(&settings)? else {
+        terminal::tell("nobody is logged in: the credential cache is not running");
+        return Ok(DONE);
+    };
+    let said = if arguments.here {
+        let trust = trust_files::load(None, &settings)?;
+        let http = http_client();
+        let mut login = sign::login(&settings, &http)?;
+        login.committer = committer(&workspace);
+        let scope = Session::new(&settings, login, &trust.root, &http).scope();
+        if cache.forget(&scope).map_err(SignError::Cache)? {
+            "logged out"
+        } else {
+            "nobody was logged in with these settings"
+        }
+    } else {
+        match cache.clear().map_err(SignError::Cache)? {
+            0 => "nobody was logged in",
+            _ => "logged out",
+        }
+    };
+    terminal::tell(said);
+    Ok(DONE)
+}
+
+fn who(arguments: &Whoami) -> Result<u8, SignError> {
+    let (workspace, settings) = surroundings()?;
+    let trust = trust_files::load(None, &settings)?;
+    let http = http_client();
+    let mut login = sign::login(&settings, &http)?;
+    login.committer = committer(&workspace);
+    let session = Session::new(&settings, login, &trust.root, &http);
+    if let Some(mut cache) = running(&settings)?
+        && let Some(standing) = session.standing(&mut cache)?
+    {
+        return Ok(show(&standing, arguments.json));
+    }
+    let next = session.source_words();
+    if arguments.json {
+        let value = json!({ "loggedIn": false, "next": next });
+        return Ok(match written(terminal::print_json(&value)) {
+            DONE => REFUSED,
+            other => other,
+        });
+    }
+    terminal::tell(&format!(
+        "nobody is logged in; the next signature takes its identity from {next}"
+    ));
+    Ok(REFUSED)
+}
+
+/// Prints who signs here now.
+fn show(standing: &Standing, as_json: bool) -> u8 {
+    if as_json {
+        return written(terminal::print_json(&json!({
+            "loggedIn": true,
+            "identity": standing.identity.san.value(),
+            "issuer": standing.identity.issuer,
+            "notAfter": rfc3339(standing.not_after),
+            "secondsLeft": standing.seconds_left,
+        })));
+    }
+    written(terminal::print(&format!(
+        "{} ({})\nthe certificate is good for {}, until {}\n",
+        paint(
+            Tone::Strong,
+            &escape(standing.identity.san.value(), Escape::Ascii)
+        ),
+        escape(&standing.identity.issuer, Escape::Ascii),
+        words(standing.seconds_left),
+        rfc3339(standing.not_after)
+    )))
+}
+
+fn status(as_json: bool) -> Result<u8, SignError> {
+    let (_, settings) = surroundings()?;
+    let socket = sign::cache_socket(&settings.credential_cache.value).map_err(SignError::Cache)?;
+    let place = socket
+        .as_deref()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
+    let entries = match running(&settings)? {
+        None => None,
+        Some(mut cache) => Some(cache.status().map_err(SignError::Cache)?),
+    };
+    if as_json {
+        return Ok(written(terminal::print_json(&json!({
+            "running": entries.is_some(),
+            "socket": place,
+            "credentials": entries.iter().flatten().map(entry_json).collect::<Vec<_>>(),
+        }))));
+    }
+    let text = match entries {
+        None if settings.credential_cache.value == CacheMode::Off => {
+            "the credential cache is off (gitseal.credentialCache)\n".to_owned()
+        }
+        None => format!(
+            "the credential cache is not running ({}); it starts with the next signature\n",
+            escape(&place, Escape::Prose)
+        ),
+        Some(entries) if entries.is_empty() => format!(
+            "the credential cache keeps nothing ({})\n",
+            escape(&place, Escape::Prose)
+        ),
+        Some(entries) => {
+            let heading = ["FOR", "ISSUER", "AUTHORITY", "LEFT", "SIGNATURES"];
+            let mut rows = vec![heading.map(str::to_owned).to_vec()];
+            rows.extend(entries.iter().map(entry_row));
+            table(&rows)
+        }
+    };
+    Ok(written(terminal::print(&text)))
+}
+
+fn entry_row(entry: &Entry) -> Vec<String> {
+    let left = match seconds_until(entry.not_after) {
+        _ if entry.not_after == 0 => "logging in".to_owned(),
+        0 => "over".to_owned(),
+        left => words(left),
+    };
+    vec![
+        match entry.scope.subject.as_str() {
+            "" => "whoever logged in".to_owned(),
+            subject => escape(subject, Escape::Ascii),
+        },
+        escape(&entry.scope.issuer, Escape::Ascii),
+        escape(&entry.scope.authority, Escape::Ascii),
+        left,
+        entry.signatures.to_string(),
+    ]
+}
+
+fn entry_json(entry: &Entry) -> Value {
+    json!({
+        "subject": entry.scope.subject,
+        "issuer": entry.scope.issuer,
+        "clientID": entry.scope.client_id,
+        "connectorID": entry.scope.connector,
+        "authority": entry.scope.authority,
+        "trustRoot": entry.scope.trust_root,
+        "notAfter": i64::try_from(entry.not_after).ok().filter(|at| *at != 0).map(rfc3339),
+        "secondsLeft": seconds_until(entry.not_after),
+        "signatures": entry.signatures,
+    })
+}
+
+/// Asks the daemon one thing and shows what came of it.
+fn ask(
+    as_json: bool,
+    name: &str,
+    what: impl FnOnce(&mut Connection) -> Result<(Value, String), ClientError>,
+) -> Result<u8, SignError> {
+    let (_, settings) = surroundings()?;
+    let (value, text) = match running(&settings)? {
+        None => (
+            Value::Null,
+            "the credential cache is not running".to_owned(),
+        ),
+        Some(mut cache) => what(&mut cache).map_err(SignError::Cache)?,
+    };
+    if as_json {
+        return Ok(written(terminal::print_json(&json!({ name: value }))));
+    }
+    terminal::tell(&text);
+    Ok(DONE)
+}
+
+/// The daemon, if it runs. None is started.
+fn running(settings: &Settings) -> Result<Option<Connection>, SignError> {
+    let mode = &settings.credential_cache.value;
+    let Some(socket) = sign::cache_socket(mode).map_err(SignError::Cache)? else {
+        return Ok(None);
+    };
+    open(&socket)
+}
+
+fn open(socket: &Path) -> Result<Option<Connection>, SignError> {
+    match Connection::open(socket, Limits::default()) {
+        Ok(cache) => Ok(Some(cache)),
+        Err(ClientError::Absent { .. }) => Ok(None),
+        Err(error) => Err(SignError::Cache(error)),
+    }
+}
+
+/// Who would commit here: name and address, as git takes them.
+fn committer(workspace: &Workspace) -> Option<(String, String)> {
+    let value = |variable: &str, key: &str| {
+        env::var(variable).ok().or_else(|| {
+            let last = workspace.config().iter().rev().find(|one| one.key == key)?;
+            String::from_utf8(last.value.clone()?).ok()
+        })
+    };
+    Some((
+        value("GIT_COMMITTER_NAME", "user.name").unwrap_or_default(),
+        value("GIT_COMMITTER_EMAIL", "user.email")?,
+    ))
+}
+
+fn seconds_until(at: u64) -> u64 {
+    at.saturating_sub(u64::try_from(sign::system_time()).unwrap_or(0))
+}
+
+/// A time span as a person says it.
+fn words(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_spans_are_said_in_two_units() {
+        assert_eq!(words(0), "0 s");
+        assert_eq!(words(59), "59 s");
+        assert_eq!(words(600), "10 min 0 s");
+        assert_eq!(words(3725), "1 h 2 min");
+    }
+}

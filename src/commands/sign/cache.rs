@@ -1,0 +1,111 @@
+//! The credential cache, from the signer's side: whose credential is asked for,
+//! and finding or starting the daemon.
+//!
+//! Nothing here can keep a signature from being made: a daemon that is not
+//! there, too slow, not safe or not ours is told about, and left aside.
+
+use std::{env, path::Path, path::PathBuf, time::Duration};
+
+use gitseal_credential_cache::{
+    client::{self, ClientError, Connection, Limits},
+    place,
+    protocol::Scope,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::login::{Login, Source};
+use crate::{
+    evidence::{asn1::hex, trust::TrustedRoot},
+    host::{
+        settings::CacheMode,
+        terminal::{self, Escape, escape},
+    },
+};
+
+/// How long a certificate must still be good for, in seconds, to sign with it:
+/// what the log and a timestamp authority may take, and some difference of
+/// clocks.
+pub const MIN_LEFT: u64 = 20;
+/// How long to wait for somebody else's login before making one's own. A login
+/// in the browser takes two minutes at most.
+pub const WAIT_FOR_LOGIN: Duration = Duration::from_secs(150);
+/// How long a daemon may take to start. It needs two milliseconds.
+const WAIT_FOR_START: Duration = Duration::from_secs(2);
+/// The daemon's file name.
+const PROGRAM: &str = "gitseal-credential-cache";
+
+/// Whose credential is wanted. What two settings have in common is no reason to
+/// share one: every member must be equal.
+pub(super) fn scope(
+    authority: &str,
+    login: &Login<'_>,
+    source: &Source,
+    trust: &TrustedRoot,
+) -> Scope {
+    Scope {
+        issuer: login.issuer.clone(),
+        client_id: login.client_id.clone(),
+        connector: login.connector_id.clone().unwrap_or_default(),
+        authority: authority.to_owned(),
+        trust_root: hex(&Sha256::digest(trust.to_json().as_bytes())),
+        subject: source.binding(login),
+    }
+}
+
+/// Where the socket is, if a cache is wanted.
+///
+/// # Errors
+/// No place for one: there is no home directory, or its path is too long.
+pub fn socket(mode: &CacheMode) -> Result<Option<PathBuf>, ClientError> {
+    match mode {
+        CacheMode::Off => Ok(None),
+        CacheMode::At(path) => Ok(Some(path.clone())),
+        CacheMode::Auto => place::default_socket()
+            .map(Some)
+            .map_err(ClientError::Unsafe),
+    }
+}
+
+/// Connects to the daemon, and starts it if there is none. What goes wrong is
+/// told, unless there just is no daemon installed and nobody asked for one.
+pub(super) fn connect(mode: &CacheMode) -> Option<Connection> {
+    let problem = match socket(mode) {
+        Ok(None) => return None,
+        Ok(Some(socket)) => match open(&socket) {
+            Ok(connection) => return Some(connection),
+            Err(ClientError::Absent { .. }) if *mode == CacheMode::Auto => return None,
+            Err(error) => error,
+        },
+        Err(error) => error,
+    };
+    without(&problem);
+    None
+}
+
+fn open(socket: &Path) -> Result<Connection, ClientError> {
+    match Connection::open(socket, Limits::default()) {
+        Err(absent @ ClientError::Absent { .. }) => {
+            let Some(program) = program() else {
+                return Err(absent);
+            };
+            client::start(&program, socket, WAIT_FOR_START)?;
+            Connection::open(socket, Limits::default())
+        }
+        other => other,
+    }
+}
+
+/// The daemon of this installation: beside this program.
+pub fn program() -> Option<PathBuf> {
+    let directory = env::current_exe().ok()?.parent()?.to_owned();
+    let path = directory.join(format!("{PROGRAM}{}", env::consts::EXE_SUFFIX));
+    path.is_file().then_some(path)
+}
+
+/// Tells that this signature is made without the cache, and why.
+pub(super) fn without(why: &ClientError) {
+    terminal::warn(&format!(
+        "signing without the credential cache: {}",
+        escape(&why.to_string(), Escape::Prose)
+    ));
+}

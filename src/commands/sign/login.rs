@@ -1,0 +1,350 @@
+//! From the settings to an identity token: which source it comes from, and, if
+//! it comes from a person, the question whether the name may be published.
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::{SignError, credential::Wish, person::Person};
+use crate::{
+    host::{
+        known_identities::{self, Known},
+        opener::{self, Opener},
+        settings::ConfirmIdentity,
+        terminal::{Escape, escape},
+    },
+    services::{
+        http::client::Client,
+        oidc::{
+            ambient::{self, Ambient, Surroundings},
+            browser, device, headless,
+            login::{Granted, Issuer, Person as _},
+            out_of_band, refresh,
+            token::Token,
+        },
+    },
+};
+
+/// How long a person has for a login in the browser. gitsign has the same.
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The values of the setting `tokenProvider`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provider {
+    /// Whatever is at hand, then a person.
+    Automatic,
+    /// A variable, a file, a CI system or a cloud.
+    Ambient(Ambient),
+    /// The browser.
+    Interactive,
+    /// A code typed on another device.
+    Device,
+    /// A code pasted here.
+    OutOfBand,
+    /// An issuer that asks nobody.
+    Headless,
+}
+
+/// The names that the setting takes, in the order of the documentation.
+const PERSONAL: [(&str, Provider); 5] = [
+    ("", Provider::Automatic),
+    ("interactive", Provider::Interactive),
+    ("device", Provider::Device),
+    ("oob", Provider::OutOfBand),
+    ("headless", Provider::Headless),
+];
+
+impl Provider {
+    /// Reads the setting's value; empty is [`Provider::Automatic`].
+    ///
+    /// # Errors
+    /// There is no provider of that name.
+    pub fn named(name: &str) -> Result<Self, SignError> {
+        if let Some((_, provider)) = PERSONAL.iter().find(|(known, _)| *known == name) {
+            return Ok(provider.clone());
+        }
+        Ambient::named(name)
+            .map(Self::Ambient)
+            .ok_or_else(|| SignError::NoSuchProvider {
+                name: escape(name, Escape::Prose),
+            })
+    }
+}
+
+/// How to get an identity token.
+pub struct Login<'a> {
+    /// Where from.
+    pub provider: Provider,
+    /// What a token that nobody is asked for is found in.
+    pub surroundings: Surroundings<'a>,
+    /// The OIDC issuer, for logins.
+    pub issuer: String,
+    /// Our name at the issuer.
+    pub client_id: String,
+    /// Our secret at the issuer.
+    pub client_secret: Option<Zeroizing<String>>,
+    /// The redirect address that is registered at the issuer.
+    pub redirect_url: Option<String>,
+    /// The provider behind a broker.
+    pub connector_id: Option<String>,
+    /// Who logs in, as `loginHint` says.
+    pub user: Option<String>,
+    /// The committer or tagger: name and address.
+    pub committer: Option<(String, String)>,
+    /// Whether the certificate must name them.
+    pub match_committer: bool,
+    /// Whether to ask for a refresh token.
+    pub refresh: bool,
+    /// After how long the last page closes itself, if it does.
+    pub autoclose: Option<Duration>,
+    /// Whether to show a new identity first.
+    pub confirm: ConfirmIdentity,
+    /// The program that opens addresses.
+    pub opener: Opener,
+}
+
+/// Where the token will come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody is asked.
+    Ambient(Ambient),
+    /// Nobody is asked, by a login all the same.
+    Headless,
+    /// Somebody is asked.
+    Person(Way),
+}
+
+/// How a person logs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// In the browser, and if that cannot be, by device, then by pasted code.
+    Browser,
+    /// As the first, without trying a browser.
+    Device,
+    /// By pasted code.
+    OutOfBand,
+}
+
+impl Source {
+    /// Whether it is a login whose token may be kept for the next certificate.
+    /// What the surroundings give is asked for anew: it may have changed.
+    pub(super) fn is_personal(&self) -> bool {
+        !matches!(self, Self::Ambient(_))
+    }
+
+    /// What of the login decides whose credential it is.
+    pub(super) fn binding(&self, login: &Login<'_>) -> String {
+        match self {
+            Self::Ambient(ambient) => ambient::binding(ambient, &login.surroundings),
+            Self::Headless => login.headless_user().to_owned(),
+            Self::Person(_) => match (&login.user, &login.committer) {
+                (Some(user), _) => user.clone(),
+                (None, Some((name, email))) if login.match_committer => {
+                    format!("committer {name} <{email}>")
+                }
+                _ => String::new(),
+            },
+        }
+    }
+}
+
+impl Login<'_> {
+    /// Decides where the token comes from. Asks nobody and no server.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        match &self.provider {
+            Provider::Ambient(ambient) => Source::Ambient(ambient.clone()),
+            Provider::Headless => Source::Headless,
+            Provider::Interactive => Source::Person(Way::Browser),
+            Provider::Device => Source::Person(Way::Device),
+            Provider::OutOfBand => Source::Person(Way::OutOfBand),
+            Provider::Automatic => match ambient::detect(&self.surroundings) {
+                Some(ambient) => Source::Ambient(ambient),
+                None if self.can_open() => Source::Person(Way::Browser),
+                None => Source::Person(Way::Device),
+            },
+        }
+    }
+
+    fn can_open(&self) -> bool {
+        opener::can_open(self.surroundings.variable, &self.opener)
+    }
+
+    fn headless_user(&self) -> &str {
+        self.user
+            .as_deref()
+            .or(self.committer.as_ref().map(|(_, email)| email.as_str()))
+            .unwrap_or_default()
+    }
+
+    fn issuer<'a>(&'a self, http: &'a Client, offline_access: bool) -> Issuer<'a> {
+        Issuer {
+            http,
+            issuer: &self.issuer,
+            client_id: &self.client_id,
+            client_secret: self.client_secret.as_deref().map(String::as_str),
+            connector_id: self.connector_id.as_deref(),
+            login_hint: self.user.as_deref(),
+            offline_access,
+        }
+    }
+}
+
+impl Login<'_> {
+    /// Logs in, and asks whether the identity may be published if it is new.
+    /// `cached`: whether there is a place for a refresh token.
+    ///
+    /// # Errors
+    /// No token; or the person, or nobody to ask, said no.
+    pub(super) fn log_in(&self, wish: &Wish<'_>, cached: bool) -> Result<Granted, SignError> {
+        let mut person = Person::new(&self.opener);
+        let issuer = self.issuer(wish.http, self.refresh && cached);
+        let granted = match wish.source {
+            Source::Ambient(source) => {
+                let token = ambient::obtain(source, &self.client_id, &self.surroundings)?;
+                Granted {
+                    token,
+                    refresh: None,
+                }
+            }
+            Source::Headless => {
+                headless::log_in(&issuer, self.headless_user(), self.redirect_url.as_deref())?
+            }
+            Source::Person(way) => self.ask(*way, &issuer, &mut person)?,
+        };
+        // A token that someone else fetched may be for any client: the authority
+        // knows which it takes. One that we fetched is for us.
+        let client_id = match wish.source {
+            Source::Ambient(_) => None,
+            Source::Headless | Source::Person(_) => Some(self.client_id.as_str()),
+        };
+        granted.token.check((wish.clock)(), client_id)?;
+        self.confirm(&granted.token, wish, &mut person)?;
+        Ok(granted)
+    }
+
+    /// Has an earlier login renewed, without asking anybody.
+    ///
+    /// # Errors
+    /// The issuer does not renew it.
+    pub(super) fn renew(&self, wish: &Wish<'_>, refresh_token: &str) -> Result<Granted, SignError> {
+        let granted = refresh::renew(&self.issuer(wish.http, true), refresh_token)?;
+        granted
+            .token
+            .check((wish.clock)(), Some(self.client_id.as_str()))?;
+        Ok(granted)
+    }
+
+    /// The way that was chosen, and those that are left where it cannot be gone.
+    /// A refusal is an answer, and ends it.
+    fn ask(
+        &self,
+        way: Way,
+        issuer: &Issuer<'_>,
+        person: &mut Person<'_>,
+    ) -> Result<Granted, SignError> {
+        let only = self.provider != Provider::Automatic;
+        let mut way = way;
+        loop {
+            let result = match way {
+                Way::Browser => browser::log_in(
+                    issuer,
+                    &browser::Options {
+                        redirect_url: self.redirect_url.as_deref(),
+                        autoclose: self.autoclose,
+                        timeout: LOGIN_TIMEOUT,
+                    },
+                    person,
+                ),
+                Way::Device => device::log_in(issuer, person),
+                Way::OutOfBand => out_of_band::log_in(issuer, person),
+            };
+            let next = match (&result, way) {
+                (Err(error), Way::Browser) if error.is_way_closed() => Way::Device,
+                (Err(error), Way::Device) if error.is_way_closed() && !only => Way::OutOfBand,
+                _ => return Ok(result?),
+            };
+            if let Err(error) = &result {
+                person.tell(&format!(
+                    "gitseal: {}; trying {}",
+                    escape(&error.to_string(), Escape::Prose),
+                    next.words()
+                ));
+            }
+            way = next;
+        }
+    }
+
+    /// A name goes into public logs for good: whoever it belongs to sees it
+    /// first, once.
+    fn confirm(
+        &self,
+        token: &Token,
+        wish: &Wish<'_>,
+        person: &mut Person<'_>,
+    ) -> Result<(), SignError> {
+        if self.confirm == ConfirmIdentity::Never {
+            return Ok(());
+        }
+        let claims = token.claims();
+        let identity = claims.email.as_deref().unwrap_or(&claims.subject);
+        let issuer = claims.connector.as_deref().unwrap_or(&claims.issuer);
+        let known = Known {
+            identity,
+            issuer,
+            authority: wish.authority.as_str(),
+        };
+        let file = known_identities::file();
+        if file.as_deref().is_some_and(|file| known.is_in(file)) {
+            return Ok(());
+        }
+        let shown = format!(
+            "{} ({})",
+            escape(identity, Escape::Ascii),
+            escape(issuer, Escape::Ascii)
+        );
+        if !person.can_be_asked() {
+            return match self.confirm {
+                ConfirmIdentity::Always => Err(SignError::Unconfirmed { identity: shown }),
+                _ => Ok(()),
+            };
+        }
+        person.tell(&format!(
+            "gitseal: you sign as {shown}.\n\
+             The name goes into the certificate authority's log and the signature's, which\n\
+             anybody can read and nobody can take back (authority: {}).",
+            escape(wish.authority.as_str(), Escape::Prose)
+        ));
+        let answer =
+            person
+                .ask("Sign with this identity? [Y/n] ")
+                .map_err(|_| SignError::Unconfirmed {
+                    identity: shown.clone(),
+                })?;
+        if !matches!(
+            answer.trim().to_ascii_lowercase().as_str(),
+            "" | "y" | "yes"
+        ) {
+            return Err(SignError::Declined { identity: shown });
+        }
+        if let Some(file) = file
+            && let Err(error) = known.remember(&file)
+        {
+            person.tell(&format!(
+                "gitseal: you will be asked again: {} cannot be written: {error}",
+                escape(&file.display().to_string(), Escape::Prose)
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Way {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Browser => "the browser",
+            Self::Device => "a login on another device",
+            Self::OutOfBand => "a code to paste",
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A login without a signature: made ahead, looked at, taken back.
+
+use gitseal_credential_cache::{client::Connection, protocol::Scope};
+use url::Url;
+
+use super::{
+    SignError, cache,
+    credential::Wish,
+    login::{Login, Source, Way},
+    system_time,
+};
+use crate::{
+    evidence::{UnixTime, certificate::Identity, trust::TrustedRoot},
+    host::settings::{CacheMode, Settings},
+    services::http::client::Client,
+};
+
+/// Who signs, until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// As the certificate names them.
+    pub identity: Identity,
+    /// The certificate's end.
+    pub not_after: UnixTime,
+    /// Seconds until then.
+    pub seconds_left: u64,
+}
+
+/// The login that the settings in effect would use.
+pub struct Session<'a> {
+    authority: Url,
+    cache: CacheMode,
+    login: Login<'a>,
+    source: Source,
+    trust: &'a TrustedRoot,
+    http: &'a Client,
+}
+
+impl<'a> Session<'a> {
+    /// Of these settings.
+    #[must_use]
+    pub fn new(
+        settings: &Settings,
+        login: Login<'a>,
+        trust: &'a TrustedRoot,
+        http: &'a Client,
+    ) -> Self {
+        Self {
+            authority: settings.fulcio.value.url().clone(),
+            cache: settings.credential_cache.value.clone(),
+            source: login.source(),
+            login,
+            trust,
+            http,
+        }
+    }
+
+    fn wish(&self) -> Wish<'_> {
+        Wish {
+            authority: &self.authority,
+            login: &self.login,
+            source: &self.source,
+            trust: self.trust,
+            http: self.http,
+            clock: system_time,
+        }
+    }
+
+    /// Whose credential it is, for the cache.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.wish().scope()
+    }
+
+    /// Logs in, unless that was done and still holds; `again`: in any case.
+    ///
+    /// # Errors
+    /// No login, no certificate, or no cache to keep it.
+    pub fn log_in(&self, again: bool) -> Result<Standing, SignError> {
+        let wish = self.wish();
+        let mut cache = cache::connect(&self.cache).ok_or(SignError::NoCache)?;
+        if again {
+            cache.forget(&wish.scope()).map_err(SignError::Cache)?;
+        }
+        let credential = wish.obtain_from(cache)?;
+        let kept = credential.signer.is_cached();
+        let standing = standing(credential.identity, credential.leaf.not_after());
+        if kept {
+            Ok(standing)
+        } else {
+            Err(SignError::NoCache)
+        }
+    }
+
+    /// Who is logged in, if anybody is.
+    ///
+    /// # Errors
+    /// The cache does not answer, or with a certificate that is not to be used.
+    pub fn standing(&self, cache: &mut Connection) -> Result<Option<Standing>, SignError> {
+        let wish = self.wish();
+        let found = cache.find(&wish.scope(), 0).map_err(SignError::Cache)?;
+        let Some((_, chain)) = found else {
+            return Ok(None);
+        };
+        let (leaf, identity) = wish.leaf(&chain)?;
+        Ok(Some(standing(identity, leaf.not_after())))
+    }
+
+    /// Where the next token comes from, in words.
+    #[must_use]
+    pub fn source_words(&self) -> String {
+        match &self.source {
+            Source::Ambient(ambient) => ambient.to_string(),
+            Source::Headless => format!("{} (a login without a person)", self.login.issuer),
+            Source::Person(Way::Browser) => {
+                format!("a login in the browser at {}", self.login.issuer)
+            }
+            Source::Person(Way::Device) => {
+                format!("a login at {} on another device", self.login.issuer)
+            }
+            Source::Person(Way::OutOfBand) => {
+                format!("a login at {}, with a code to paste", self.login.issuer)
+            }
+        }
+    }
+}
+
+fn standing(identity: Identity, not_after: UnixTime) -> Standing {
+    let left = not_after.saturating_sub(system_time());
+    Standing {
+        identity,
+        not_after,
+        seconds_left: u64::try_from(left).unwrap_or(0),
+    }
+}

@@ -1,0 +1,151 @@
+//! Which identities were signed with before on this machine, so that a new one
+//! is shown before it goes into a public log for good.
+//!
+//! A text file of the user's, one identity a line: the identity, the identity
+//! provider and the certificate authority, separated by tabs. It decides about
+//! a question only; nothing trusts it.
+
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+/// The most of the file that is read, in bytes. What lies behind counts as new.
+pub const MAX_FILE: u64 = 1 << 20;
+
+/// An identity, at a provider, certified by an authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known<'a> {
+    /// The address or subject.
+    pub identity: &'a str,
+    /// The identity provider.
+    pub issuer: &'a str,
+    /// The certificate authority.
+    pub authority: &'a str,
+}
+
+impl Known<'_> {
+    /// The line, or none for an identity that would break the file's form.
+    fn line(&self) -> Option<String> {
+        let fields = [self.identity, self.issuer, self.authority];
+        let plain = |text: &&str| !text.is_empty() && !text.chars().any(char::is_control);
+        fields.iter().all(plain).then(|| fields.join("\t"))
+    }
+
+    /// Whether it stands in the file. A file that cannot be read knows nobody.
+    #[must_use]
+    pub fn is_in(&self, file: &Path) -> bool {
+        let Some(line) = self.line() else {
+            return false;
+        };
+        let mut bytes = Vec::new();
+        File::open(file)
+            .and_then(|open| open.take(MAX_FILE).read_to_end(&mut bytes))
+            .is_ok_and(|_| {
+                bytes
+                    .split(|&byte| byte == b'\n')
+                    .any(|known| known == line.as_bytes())
+            })
+    }
+
+    /// Writes it down. One write of one line, so that two processes at once
+    /// lose none.
+    ///
+    /// # Errors
+    /// The directory cannot be made, or the file not be written.
+    pub fn remember(&self, file: &Path) -> io::Result<()> {
+        let Some(line) = self.line() else {
+            return Ok(());
+        };
+        if let Some(directory) = file.parent() {
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true);
+            #[cfg(unix)]
+            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+            builder.create(directory)?;
+        }
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options
+            .open(file)?
+            .write_all(format!("{line}\n").as_bytes())
+    }
+}
+
+/// Where the file is: in the user's directory for state, or, on systems without
+/// one, for local data. None without a home.
+#[must_use]
+pub fn file() -> Option<PathBuf> {
+    // A relative XDG directory is none (XDG Base Directory Specification); the
+    // crate sees to that. Without HOME it would look up the user database.
+    if cfg!(unix) {
+        env::var_os("HOME").filter(|home| !home.is_empty())?;
+    }
+    let project = directories::ProjectDirs::from("", "", "gitseal")?;
+    let directory = project
+        .state_dir()
+        .unwrap_or_else(|| project.data_local_dir());
+    Some(directory.join("identities"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    const ALICE: Known<'static> = Known {
+        identity: "alice@example.test",
+        issuer: "https://issuer.example",
+        authority: "https://fulcio.example",
+    };
+
+    #[test]
+    fn an_identity_is_new_once() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("state/gitseal/identities");
+        assert!(!ALICE.is_in(&file));
+        ALICE.remember(&file).unwrap();
+        assert!(ALICE.is_in(&file));
+        for other in [
+            Known {
+                identity: "alice@example.tes",
+                ..ALICE
+            },
+            Known {
+                issuer: "https://other.example",
+                ..ALICE
+            },
+            Known {
+                authority: "https://other.example",
+                ..ALICE
+            },
+        ] {
+            assert!(!other.is_in(&file), "{other:?}");
+            other.remember(&file).unwrap();
+            assert!(other.is_in(&file) && ALICE.is_in(&file));
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode(&file), 0o600);
+            assert_eq!(mode(file.parent().unwrap()), 0o700);
+        }
+    }
+
+    #[test]
+    fn what_would_break_a_line_is_never_known() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("identities");
+        for identity in ["", "a\tb", "a\nb", "a\u{0}"] {
+            let odd = Known { identity, ..ALICE };
+            odd.remember(&file).unwrap();
+            assert!(!odd.is_in(&file), "{identity:?}");
+        }
+        assert!(!file.exists());
+    }
+}

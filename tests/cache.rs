@@ -1,0 +1,387 @@
+//! The credential cache as git and people meet it: one login for many
+//! signatures, and no signature that waits for a daemon.
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
+
+mod lab;
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    thread,
+    time::{Duration, Instant},
+};
+
+use lab::{ALICE, GITSEAL, Lab, finish, text};
+
+/// A lab whose signatures go through a credential cache of its own.
+struct Cached {
+    lab: Lab,
+}
+
+impl Cached {
+    /// `None`, and says so, where the daemon was not built.
+    fn start() -> Option<Self> {
+        let daemon = Path::new(GITSEAL).with_file_name("gitseal-credential-cache");
+        if !daemon.is_file() {
+            eprintln!(
+                "skipped: the daemon is not built (cargo build --workspace, or cargo test --workspace)"
+            );
+            return None;
+        }
+        let mut lab = Lab::start();
+        lab.environment = vec![("GITSEAL_CREDENTIAL_CACHE".into(), "auto".into())];
+        Some(Self { lab })
+    }
+
+    fn home(&self) -> PathBuf {
+        self.lab.path("home")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.home().join(".cache/gitseal/cache.sock")
+    }
+
+    fn gitseal(&self, arguments: &[&str]) -> Output {
+        let mut command = self.lab.command(GITSEAL, self.lab.directory.path());
+        command.args(arguments);
+        finish(command, b"")
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let said = self.gitseal(arguments);
+        serde_json::from_slice(&said.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", text(&said.stdout), text(&said.stderr)))
+    }
+
+    /// How many tokens the issuer has given.
+    fn logins(&self) -> usize {
+        fs::read_to_string(self.lab.path("servers.log"))
+            .unwrap()
+            .lines()
+            .filter(|line| line.contains("issuer: token for "))
+            .count()
+    }
+
+    /// How many certificates the authority has given.
+    fn certificates(&self) -> usize {
+        fs::read_to_string(self.lab.path("servers.log"))
+            .unwrap()
+            .lines()
+            .filter(|line| line.contains("fulcio: certificate for "))
+            .count()
+    }
+
+    /// The daemon's process id, as the system knows the socket's owner: found by
+    /// its command line, which names the socket.
+    fn daemon(&self) -> Option<u32> {
+        let socket = self.socket();
+        let wanted = socket.to_str().unwrap();
+        fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            let line = fs::read(entry.path().join("cmdline")).ok()?;
+            let line = String::from_utf8_lossy(&line).into_owned();
+            (line.contains("gitseal-credential-cache") && line.contains(wanted)).then_some(id)
+        })
+    }
+
+    fn commits(&self, repository: &Path, count: usize, signed: bool) {
+        for number in 0..count {
+            let message = format!("commit {number}");
+            let mut arguments = vec!["commit", "-q", "--allow-empty", "-m", &message];
+            if signed {
+                arguments.push("-S");
+            }
+            self.lab.git(repository, &arguments);
+        }
+    }
+}
+
+impl Drop for Cached {
+    fn drop(&mut self) {
+        drop(self.gitseal(&["cache", "stop"]));
+    }
+}
+
+#[test]
+fn a_rebase_of_twenty_commits_needs_one_login() {
+    let Some(cached) = Cached::start() else {
+        return;
+    };
+    let repository = cached.lab.repository("rebased", &[]);
+    cached.commits(&repository, 21, false);
+    cached
+        .lab
+        .git(&repository, &["rebase", "-q", "-f", "-S", "HEAD~20"]);
+    let signed = cached.lab.git(&repository, &["rev-list", "HEAD~20..HEAD"]);
+    assert_eq!(signed.lines().count(), 20);
+    for commit in signed.lines() {
+        cached.lab.good(&repository, commit);
+    }
+    assert_eq!((cached.logins(), cached.certificates()), (1, 1));
+    let status = cached.json(&["cache", "status", "--json"]);
+    assert_eq!(
+        status["credentials"].as_array().unwrap().len(),
+        1,
+        "{status}"
+    );
+    // One more than the commits: the proof that the key is ours.
+    assert!(
+        status["credentials"][0]["signatures"].as_u64().unwrap() >= 20,
+        "{status}"
+    );
+}
+
+#[test]
+fn a_hundred_signers_at_once_make_one_login() {
+    let Some(cached) = Cached::start() else {
+        return;
+    };
+    let payload = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
+         author Alice <alice@example.test> 1795176000 +0000\n\
+         committer Alice <alice@example.test> 1795176000 +0000\n\nmessage ";
+    thread::scope(|scope| {
+        let signers: Vec<_> = (0..100)
+            .map(|number| {
+                let mut command = cached.lab.command(GITSEAL, cached.lab.directory.path());
+                command.args(["--status-fd=2", "-bsau", "somebody"]);
+                let payload = format!("{payload}{number}\n");
+                scope.spawn(move || finish(command, payload.as_bytes()))
+            })
+            .collect();
+        for signer in signers {
+            let said = signer.join().unwrap();
+            assert!(said.status.success(), "{}", text(&said.stderr));
+            assert!(said.stdout.starts_with(b"-----BEGIN SIGNED MESSAGE-----"));
+            assert!(
+                !text(&said.stderr).contains("without the credential cache"),
+                "{}",
+                text(&said.stderr)
+            );
+        }
+    });
+    assert_eq!((cached.logins(), cached.certificates()), (1, 1));
+}
+
+#[test]
+fn a_login_is_made_shown_and_taken_back() {
+    let Some(cached) = Cached::start() else {
+        return;
+    };
+    let who = cached.gitseal(&["whoami"]);
+    assert_eq!(who.status.code(), Some(1), "{}", text(&who.stderr));
+    assert!(text(&who.stderr).contains("nobody is logged in"));
+    assert!(!cached.socket().exists(), "whoami starts no daemon");
+
+    let said = cached.gitseal(&["login"]);
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    assert!(text(&said.stdout).contains(ALICE), "{}", text(&said.stdout));
+    assert_eq!(cached.logins(), 1);
+    // Twice is once, unless it is asked for.
+    assert!(cached.gitseal(&["login"]).status.success());
+    assert_eq!(cached.logins(), 1);
+    assert!(cached.gitseal(&["login", "--again"]).status.success());
+    assert_eq!(cached.logins(), 2);
+
+    let who = cached.json(&["whoami", "--json"]);
+    assert_eq!(who["identity"], ALICE);
+    assert_eq!(who["issuer"], cached.lab.issuer());
+    let left = who["secondsLeft"].as_u64().unwrap();
+    assert!((500..=600).contains(&left), "{who}");
+
+    let repository = cached.lab.repository("after", &[]);
+    cached.commits(&repository, 1, true);
+    cached.lab.good(&repository, "HEAD");
+    assert_eq!(cached.logins(), 2, "the commit used the login");
+
+    let said = cached.gitseal(&["logout"]);
+    assert!(said.status.success());
+    assert!(text(&said.stderr).contains("logged out"));
+    assert_eq!(cached.gitseal(&["whoami"]).status.code(), Some(1));
+    let status = cached.json(&["cache", "status", "--json"]);
+    assert_eq!(status["running"], true);
+    assert_eq!(status["credentials"].as_array().unwrap().len(), 0);
+
+    assert!(cached.gitseal(&["cache", "stop"]).status.success());
+    let status = cached.json(&["cache", "status", "--json"]);
+    assert_eq!(status["running"], false);
+    // What is not running is not started to be stopped.
+    assert!(cached.gitseal(&["cache", "stop"]).status.success());
+    assert_eq!(cached.daemon(), None);
+}
+
+#[test]
+fn another_wish_is_another_credential() {
+    let Some(cached) = Cached::start() else {
+        return;
+    };
+    let repository = cached.lab.repository("settings", &[]);
+    cached.commits(&repository, 2, true);
+    assert_eq!(cached.certificates(), 1);
+    // The same login from another directory is the same credential.
+    let other = cached.lab.repository("other", &[]);
+    cached.commits(&other, 1, true);
+    assert_eq!(cached.certificates(), 1);
+    // Another connector, another trusted root: nothing is reused.
+    cached
+        .lab
+        .git(&other, &["config", "gitseal.connectorID", "elsewhere"]);
+    cached.commits(&other, 1, true);
+    assert_eq!(cached.certificates(), 2);
+    // Another person is another wish; the reference issuer does not
+    // know them, and Alice's credential is not taken instead.
+    let said = cached.lab.run(
+        &repository,
+        &[
+            "-c",
+            "gitseal.loginHint=mallory@example.test",
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-S",
+            "-m",
+            "not hers",
+        ],
+    );
+    assert!(!said.status.success(), "{}", text(&said.stderr));
+    assert_eq!(cached.certificates(), 2);
+}
+
+#[test]
+fn a_daemon_that_is_killed_costs_one_login_and_no_commit() {
+    let Some(cached) = Cached::start() else {
+        return;
+    };
+    let repository = cached.lab.repository("killed", &[]);
+    for round in 1..=3 {
+        cached.commits(&repository, 1, true);
+        cached.lab.good(&repository, "HEAD");
+        assert_eq!(cached.logins(), round);
+        let daemon = cached.daemon().expect("the daemon runs");
+        let killed = Command::new("kill")
+            .args(["-9", &daemon.to_string()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+        while cached.daemon() == Some(daemon) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(cached.socket().exists(), "a stale socket is left");
+    }
+    // Killed at any moment while commits are made: each of them is signed.
+    for pause in [0, 1, 2, 3, 5, 8, 13, 21] {
+        thread::scope(|scope| {
+            let committing = scope.spawn(|| cached.commits(&repository, 1, true));
+            thread::sleep(Duration::from_millis(pause));
+            if let Some(daemon) = cached.daemon() {
+                drop(
+                    Command::new("kill")
+                        .args(["-9", &daemon.to_string()])
+                        .status(),
+                );
+            }
+            committing.join().unwrap();
+        });
+        cached.lab.good(&repository, "HEAD");
+    }
+}
+
+#[test]
+fn what_is_at_the_socket_never_blocks_a_commit() {
+    let Some(cached) = Cached::start() else {
+        return;
+    };
+    let repository = cached.lab.repository("hostile", &[]);
+    let place = cached.lab.path("place");
+    fs::create_dir(&place).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o700)).unwrap();
+    // git itself keeps what a helper says to itself when all went well.
+    let payload = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
+         author Alice <alice@example.test> 1795176000 +0000\n\
+         committer Alice <alice@example.test> 1795176000 +0000\n\nsaid\n";
+    let commit = |path: &Path, says: &str| {
+        let setting = format!("gitseal.credentialCache={}", path.display());
+        let mut git = cached.lab.command("git", &repository);
+        git.env_remove("GITSEAL_CREDENTIAL_CACHE").args([
+            "-c",
+            &setting,
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-S",
+            "-m",
+            "still signed",
+        ]);
+        let began = Instant::now();
+        let said = finish(git, b"");
+        let took = began.elapsed();
+        assert!(said.status.success(), "{says}: {}", text(&said.stderr));
+        assert!(took < Duration::from_secs(10), "{says}: {took:?}");
+        cached.lab.good(&repository, "HEAD");
+
+        let mut helper = cached.lab.command(GITSEAL, &repository);
+        helper
+            .env("GITSEAL_CREDENTIAL_CACHE", path)
+            .args(["--status-fd=2", "-bsau", "x"]);
+        let said = finish(helper, payload.as_bytes());
+        assert!(said.status.success(), "{says}: {}", text(&said.stderr));
+        let said = text(&said.stderr);
+        assert!(
+            said.contains("without the credential cache"),
+            "{says}: {said}"
+        );
+        assert!(said.contains(says), "{says}: {said}");
+    };
+    // Somebody listens and never answers.
+    let silent = place.join("silent.sock");
+    let listener = UnixListener::bind(&silent).unwrap();
+    fs::set_permissions(&silent, fs::Permissions::from_mode(0o600)).unwrap();
+    commit(&silent, "in time");
+    drop(listener);
+    // A file, a symbolic link, a directory that everybody may write to.
+    let file = place.join("file.sock");
+    fs::write(&file, "").unwrap();
+    commit(&file, "not a socket");
+    let link = place.join("link.sock");
+    std::os::unix::fs::symlink(&silent, &link).unwrap();
+    commit(&link, "symbolic link");
+    let open = cached.lab.path("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    commit(&open.join("cache.sock"), "others have access");
+    let long = place.join("x".repeat(120));
+    commit(&long, "at most");
+    assert!(fs::read(&file).unwrap().is_empty(), "the file is untouched");
+}
+
+/// The daemon gets no token or key by argument or environment.
+#[test]
+fn d10_the_daemon_is_told_no_secret() {
+    let Some(cached) = Cached::start() else {
+        return;
+    };
+    let repository = cached.lab.repository("secrets", &[]);
+    let mut command = cached.lab.command("git", &repository);
+    command
+        .env("SECRET_OF_THE_TEST", "s3cr3t-of-the-test")
+        .env("SIGSTORE_ID_TOKEN", "")
+        .args(["commit", "-q", "--allow-empty", "-S", "-m", "one"]);
+    assert!(finish(command, b"").status.success());
+    let daemon = cached.daemon().expect("the daemon runs");
+    let read = |name: &str| fs::read(format!("/proc/{daemon}/{name}"));
+    let line = String::from_utf8_lossy(&read("cmdline").unwrap()).into_owned();
+    assert!(!line.contains("s3cr3t"), "{line}");
+    // Readable for root only, since the daemon is not dumpable.
+    if let Ok(environment) = read("environ") {
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        assert!(!environment.contains("s3cr3t"), "{environment}");
+    }
+}

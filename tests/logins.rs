@@ -1,0 +1,659 @@
+//! A person logs in: in a browser that is one (headless Chromium), on another
+//! device, and by a code pasted on a terminal, with git as the caller.
+//!
+//! What is not installed (chromedriver and chromium; script, of util-linux) is
+//! a skipped test, said aloud. Screenshots of the pages go to the directory
+//! that GITSEAL_SCREENSHOTS names, to be looked at.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
+
+mod lab;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use lab::{ALICE, GITSEAL, Lab, finish, text};
+use serde_json::{Value, json};
+use url::Url;
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// One HTTP exchange with a server on loopback.
+fn exchange(method: &str, url: &Url, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+    let host = url.host_str().unwrap();
+    let port = url.port_or_known_default().unwrap();
+    let mut stream = TcpStream::connect((host, port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let query = url.query().map(|q| format!("?{q}")).unwrap_or_default();
+    let mut head = format!(
+        "{method} {}{query} HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n",
+        url.path(),
+        body.len()
+    );
+    if !headers.iter().any(|(name, _)| *name == "Host") {
+        head.push_str(&format!("Host: {host}:{port}\r\n"));
+    }
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    drop(stream.write_all(format!("{head}\r\n{body}").as_bytes()));
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    let answer = text(&answer);
+    let status = answer
+        .split_whitespace()
+        .nth(1)
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(0);
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (status, body.to_owned())
+}
+
+/// Headless Chromium, driven by WebDriver (W3C).
+struct Browser {
+    driver: Child,
+    session: String,
+}
+
+impl Browser {
+    /// `None`, and says so, where it is not installed.
+    fn start(profile: &Path) -> Option<Self> {
+        let installed = |name| {
+            Command::new(name)
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+        };
+        if !installed("chromedriver") || !installed("chromium") {
+            eprintln!("skipped: chromedriver and chromium are not installed (.ci/peers)");
+            return None;
+        }
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let output = driver.stdout.take().unwrap();
+        let (send, receive) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if let Some((_, port)) = line.split_once("successfully on port ") {
+                    let port: u16 = port.trim().trim_end_matches('.').parse().unwrap();
+                    let _ = send.send(port);
+                }
+            }
+        });
+        let port = receive.recv_timeout(PATIENCE).expect("chromedriver starts");
+        let base = format!("http://127.0.0.1:{port}");
+        let mut browser = Self {
+            driver,
+            session: base,
+        };
+        let profile = format!("--user-data-dir={}", profile.display());
+        let created = browser.call(
+            "POST",
+            "/session",
+            json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": {
+                "binary": "/usr/bin/chromium",
+                "args": ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+                    "--no-first-run", "--disable-background-networking",
+                    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+                    "--window-size=900,700", profile],
+            }}}}),
+        );
+        let id = created["sessionId"].as_str().expect("a session").to_owned();
+        browser.session = format!("{}/session/{id}", browser.session);
+        Some(browser)
+    }
+
+    #[track_caller]
+    fn call(&self, method: &str, path: &str, body: Value) -> Value {
+        let url = Url::parse(&format!("{}{path}", self.session)).unwrap();
+        let body = if method == "GET" {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let (status, answer) =
+            exchange(method, &url, &[("Content-Type", "application/json")], &body);
+        assert_eq!(status, 200, "{method} {path}: {answer}");
+        serde_json::from_str::<Value>(&answer).unwrap()["value"].take()
+    }
+
+    fn go(&self, url: &str) {
+        self.call("POST", "/url", json!({ "url": url }));
+    }
+
+    fn address(&self) -> Url {
+        Url::parse(self.call("GET", "/url", Value::Null).as_str().unwrap()).unwrap()
+    }
+
+    fn body(&self) -> String {
+        let script = "return document.body.innerText";
+        self.call(
+            "POST",
+            "/execute/sync",
+            json!({"script": script, "args": []}),
+        )
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+    }
+
+    #[track_caller]
+    fn click(&self, selector: &str) {
+        let element = self.call(
+            "POST",
+            "/element",
+            json!({"using": "css selector", "value": selector}),
+        );
+        let id = element.as_object().unwrap().values().next().unwrap();
+        let path = format!("/element/{}/click", id.as_str().unwrap());
+        self.call("POST", &path, json!({}));
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let body = self.body();
+            if body.contains(what) {
+                return body;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{what:?} does not come at {}: {body}",
+                self.address()
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn picture(&self, name: &str) {
+        let Some(directory) = std::env::var_os("GITSEAL_SCREENSHOTS") else {
+            return;
+        };
+        fs::create_dir_all(&directory).unwrap();
+        let picture = self.call("GET", "/screenshot", Value::Null);
+        let bytes = STANDARD.decode(picture.as_str().unwrap()).unwrap();
+        fs::write(PathBuf::from(directory).join(format!("{name}.png")), bytes).unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if let Ok(url) = Url::parse(&self.session)
+            && url.path().len() > 1
+        {
+            exchange("DELETE", &url, &[], "");
+        }
+        drop(self.driver.kill());
+        drop(self.driver.wait());
+    }
+}
+
+/// Servers that ask a person, and a home whose opener hands the address to the
+/// test in place of a browser.
+fn asking() -> Lab {
+    let mut lab = Lab::start_with(&["--ask"]);
+    let opener = lab.path("opener");
+    fs::write(
+        &opener,
+        format!(
+            "#!/bin/sh\nprintf '%s' \"$1\" > {0}.new && mv {0}.new {0}\n",
+            lab.path("address").display()
+        ),
+    )
+    .unwrap();
+    fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
+    lab.environment = vec![
+        ("GITSEAL_TOKEN_PROVIDER".into(), "interactive".into()),
+        (
+            "GITSEAL_URL_OPENER".into(),
+            format!("{} {{{{.URL}}}}", opener.display()),
+        ),
+    ];
+    lab
+}
+
+/// The address that gitseal wants opened.
+#[track_caller]
+fn address(lab: &Lab) -> Url {
+    let file = lab.path("address");
+    let deadline = Instant::now() + PATIENCE;
+    while !file.exists() {
+        assert!(Instant::now() < deadline, "no address was opened");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let url = Url::parse(&fs::read_to_string(&file).unwrap()).unwrap();
+    fs::remove_file(&file).unwrap();
+    url
+}
+
+fn commit_in(lab: &Lab, repository: &Path) -> thread::JoinHandle<Output> {
+    let mut command = lab.command("git", repository);
+    command.args(["commit", "-q", "--allow-empty", "-S", "-m", "logged in"]);
+    thread::spawn(move || finish(command, b""))
+}
+
+const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
+    author Alice <alice@example.test> 1795176000 +0000\n\
+    committer Alice <alice@example.test> 1795176000 +0000\n\nsigned\n";
+
+/// Runs the helper as git does, with no controlling terminal even where the
+/// tests have one. (git 2.39 keeps to itself why a helper failed.)
+fn away_from_terminal(lab: &Lab, repository: &Path) -> Output {
+    let mut command = lab.command("setsid", repository);
+    command.args(["-w", GITSEAL, "--status-fd=2", "-bsau", "x"]);
+    finish(command, PAYLOAD)
+}
+
+fn parameter(url: &Url, name: &str) -> String {
+    url.query_pairs()
+        .find(|(key, _)| key == name)
+        .unwrap_or_else(|| panic!("no {name} in {url}"))
+        .1
+        .into_owned()
+}
+
+#[test]
+fn git_commit_logs_in_with_a_real_browser() {
+    let lab = asking();
+    let Some(browser) = Browser::start(&lab.path("profile")) else {
+        return;
+    };
+    let repository = lab.repository("browser", &[]);
+    let committing = commit_in(&lab, &repository);
+    let url = address(&lab);
+    assert_eq!(parameter(&url, "code_challenge_method"), "S256");
+    assert_eq!(parameter(&url, "response_type"), "code");
+    browser.go(url.as_str());
+    browser.wait_for("Log in");
+    browser.picture("1-consent");
+    browser.click("button:not([name=deny])");
+    let page = browser.wait_for(ALICE);
+    browser.picture("2-logged-in");
+    assert!(page.to_lowercase().contains("close"), "{page}");
+    let said = committing.join().unwrap();
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    lab.good(&repository, "HEAD");
+    // The listener is gone: the answer cannot be sent again.
+    let callback = Url::parse(&parameter(&url, "redirect_uri")).unwrap();
+    assert!(
+        TcpStream::connect(("127.0.0.1", callback.port().unwrap())).is_err(),
+        "the listener is still there"
+    );
+}
+
+#[test]
+fn a_login_that_is_refused_in_the_browser_ends_the_commit() {
+    let lab = asking();
+    let Some(browser) = Browser::start(&lab.path("profile")) else {
+        return;
+    };
+    let mut command = lab.command(GITSEAL, lab.directory.path());
+    command.args(["--status-fd=2", "-bsau", "x"]);
+    let committing = thread::spawn(move || finish(command, PAYLOAD));
+    browser.go(address(&lab).as_str());
+    browser.wait_for("Log in");
+    browser.click("button[name=deny]");
+    let said = committing.join().unwrap();
+    browser.picture("3-refused");
+    let page = browser.body();
+    assert!(!page.contains(ALICE), "{page}");
+    assert!(!said.status.success());
+    let said = text(&said.stderr);
+    assert!(said.contains("access_denied"), "{said}");
+}
+
+/// K1, K3: what is not the answer gets an error page, and the login goes on.
+#[test]
+fn stray_requests_do_not_end_a_login() {
+    let lab = asking();
+    let repository = lab.repository("strays", &[]);
+    let committing = commit_in(&lab, &repository);
+    let url = address(&lab);
+    let callback = Url::parse(&parameter(&url, "redirect_uri")).unwrap();
+    let with = |query: &str| {
+        let mut url = callback.clone();
+        url.set_query(Some(query));
+        url
+    };
+    let other_path = callback.join("/favicon.ico").unwrap();
+    let rebound = format!("attacker.example:{}", callback.port().unwrap());
+    for (what, method, url, headers) in [
+        ("no state", "GET", with("code=x"), vec![]),
+        ("another state", "GET", with("code=x&state=y"), vec![]),
+        (
+            "an error with another state",
+            "GET",
+            with("error=access_denied&state=y"),
+            vec![],
+        ),
+        ("no query", "GET", callback.clone(), vec![]),
+        ("another path", "GET", other_path, vec![]),
+        ("POST", "POST", with("code=x&state=y"), vec![]),
+        (
+            "another host",
+            "GET",
+            with("code=x&state=y"),
+            vec![("Host", rebound.as_str())],
+        ),
+    ] {
+        let (status, body) = exchange(method, &url, &headers, "");
+        assert!((400..500).contains(&status), "{what}: {status} {body}");
+    }
+    // Half a request, and nothing at all: neither stops the honest one.
+    let address = ("127.0.0.1", callback.port().unwrap());
+    let mut half = TcpStream::connect(address).unwrap();
+    half.write_all(b"GET /auth/callback?code=x HTTP/1.1\r\nHo")
+        .unwrap();
+    let silent: Vec<_> = (0..20)
+        .filter_map(|_| TcpStream::connect(address).ok())
+        .collect();
+    assert!(!committing.is_finished(), "the login goes on");
+    let (status, page) = follow(&url);
+    assert_eq!(status, 200, "{page}");
+    assert!(page.contains(ALICE), "{page}");
+    let said = committing.join().unwrap();
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    lab.good(&repository, "HEAD");
+    drop((half.shutdown(Shutdown::Both), silent));
+}
+
+/// Logs Alice in as the consent page's form does, and follows the redirect.
+fn follow(url: &Url) -> (u16, String) {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in url.query_pairs() {
+        form.append_pair(&name, &value);
+    }
+    form.append_pair("user", ALICE);
+    let mut target = url.clone();
+    target.set_query(None);
+    let location = redirect(&target, &form.finish());
+    exchange("GET", &location, &[], "")
+}
+
+/// Posts a form, and gives where the answer sends the browser.
+fn redirect(url: &Url, form: &str) -> Url {
+    let host = url.host_str().unwrap();
+    let mut stream = TcpStream::connect((host, url.port().unwrap())).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(
+            format!(
+                "POST {} HTTP/1.1\r\nHost: {host}:{}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+                 Content-Length: {}\r\nConnection: close\r\n\r\n{form}",
+                url.path(),
+                url.port().unwrap(),
+                form.len()
+            )
+            .as_bytes(),
+        )
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let location = answer
+        .lines()
+        .find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("location").then_some(value)
+        })
+        .unwrap_or_else(|| panic!("no redirect: {answer}"));
+    url.join(location.trim()).unwrap()
+}
+
+/// git in a pseudo-terminal (util-linux's script), where a person types.
+struct Terminal {
+    child: Child,
+    keyboard: ChildStdin,
+    shown: PathBuf,
+}
+
+impl Terminal {
+    fn start(lab: &Lab, repository: &Path, command: &str) -> Option<Self> {
+        if !Path::new("/usr/bin/script").exists() {
+            eprintln!("skipped: script (util-linux) is not installed");
+            return None;
+        }
+        let shown = lab.path("typescript");
+        let mut child = lab
+            .command("script", repository)
+            .args(["-qfec", command])
+            .arg(&shown)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let keyboard = child.stdin.take().unwrap();
+        Some(Self {
+            child,
+            keyboard,
+            shown,
+        })
+    }
+
+    fn screen(&self) -> String {
+        text(&fs::read(&self.shown).unwrap_or_default())
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let screen = self.screen();
+            if screen.contains(what) {
+                return screen;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{what:?} does not come: {screen}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn types(&mut self, line: &str) {
+        self.keyboard.write_all(line.as_bytes()).unwrap();
+        self.keyboard.flush().unwrap();
+    }
+
+    fn ends(mut self) -> (bool, String) {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "git does not end: {}",
+                self.screen()
+            );
+            thread::sleep(Duration::from_millis(10));
+        };
+        (status.success(), self.screen())
+    }
+}
+
+/// The first address in a text that begins so.
+#[track_caller]
+fn address_in(text: &str, begin: &str) -> Url {
+    let at = text
+        .find(begin)
+        .unwrap_or_else(|| panic!("no {begin} in {text}"));
+    let url: String = text[at..]
+        .chars()
+        .take_while(|c| !c.is_whitespace() && !c.is_control())
+        .collect();
+    Url::parse(&url).unwrap()
+}
+
+const COMMIT: &str = "git commit -q --allow-empty -S -m 'on a terminal'";
+
+#[test]
+fn git_commit_logs_in_on_another_device() {
+    let mut lab = Lab::start_with(&["--ask"]);
+    lab.environment = vec![("GITSEAL_TOKEN_PROVIDER".into(), "device".into())];
+    let repository = lab.repository("device", &[]);
+    let Some(terminal) = Terminal::start(&lab, &repository, COMMIT) else {
+        return;
+    };
+    let begin = format!("{}/device", lab.issuer());
+    let screen = terminal.wait_for("user_code=");
+    let url = address_in(&screen, &format!("{begin}?user_code="));
+    let code = parameter(&url, "user_code");
+    assert!(screen.contains(&code));
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("user_code", &code)
+        .append_pair("user", ALICE)
+        .finish();
+    let (status, page) = exchange(
+        "POST",
+        &Url::parse(&begin).unwrap(),
+        &[("Content-Type", "application/x-www-form-urlencoded")],
+        &form,
+    );
+    assert_eq!(status, 200, "{page}");
+    let (good, screen) = terminal.ends();
+    assert!(good, "{screen}");
+    lab.good(&repository, "HEAD");
+}
+
+#[test]
+fn git_commit_logs_in_by_a_pasted_code() {
+    let mut lab = Lab::start_with(&["--ask"]);
+    lab.environment = vec![("GITSEAL_TOKEN_PROVIDER".into(), "oob".into())];
+    let repository = lab.repository("pasted", &[]);
+    let Some(mut terminal) = Terminal::start(&lab, &repository, COMMIT) else {
+        return;
+    };
+    let screen = terminal.wait_for("redirect_uri=urn");
+    let url = address_in(&screen, &format!("{}/auth?", lab.issuer()));
+    let code = pasted_code(&url);
+    terminal.types(&format!("{code}\r"));
+    let (good, screen) = terminal.ends();
+    assert!(good, "{screen}");
+    lab.good(&repository, "HEAD");
+}
+
+/// Logs Alice in and reads the code off the page that shows it.
+fn pasted_code(url: &Url) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in url.query_pairs() {
+        form.append_pair(&name, &value);
+    }
+    form.append_pair("user", ALICE);
+    let mut target = url.clone();
+    target.set_query(None);
+    let (status, page) = exchange(
+        "POST",
+        &target,
+        &[("Content-Type", "application/x-www-form-urlencoded")],
+        &form.finish(),
+    );
+    assert_eq!(status, 200, "{page}");
+    let (_, rest) = page
+        .split_once("<code")
+        .unwrap_or_else(|| panic!("no code: {page}"));
+    let (_, rest) = rest.split_once('>').unwrap();
+    rest.split_once('<').unwrap().0.trim().to_owned()
+}
+
+#[test]
+fn without_a_terminal_a_pasted_code_is_an_error_and_never_the_payload() {
+    let mut lab = Lab::start_with(&["--ask"]);
+    lab.environment = vec![("GITSEAL_TOKEN_PROVIDER".into(), "oob".into())];
+    let repository = lab.repository("nobody", &[]);
+    let said = away_from_terminal(&lab, &repository);
+    assert!(!said.status.success());
+    let said = text(&said.stderr);
+    assert!(said.contains("terminal"), "{said}");
+}
+
+/// A new identity is shown before it is written to a public log, once.
+#[test]
+fn a_new_identity_is_shown_first_and_can_be_refused() {
+    let mut lab = Lab::start();
+    lab.environment = vec![("GITSEAL_CONFIRM_IDENTITY".into(), "auto".into())];
+    let repository = lab.repository("shown", &[]);
+    let Some(mut terminal) = Terminal::start(&lab, &repository, COMMIT) else {
+        return;
+    };
+    terminal.wait_for("Sign with this identity?");
+    assert!(terminal.screen().contains(ALICE));
+    terminal.types("n\r");
+    let (good, screen) = terminal.ends();
+    assert!(!good, "{screen}");
+    let log = fs::read_to_string(lab.path("servers.log")).unwrap();
+    assert!(
+        !log.contains("fulcio: certificate for"),
+        "no certificate was asked for: {log}"
+    );
+
+    let mut terminal = Terminal::start(&lab, &repository, COMMIT).unwrap();
+    terminal.wait_for("Sign with this identity?");
+    terminal.types("\r");
+    let (good, screen) = terminal.ends();
+    assert!(good, "{screen}");
+    lab.good(&repository, "HEAD");
+
+    let terminal = Terminal::start(&lab, &repository, COMMIT).unwrap();
+    let (good, screen) = terminal.ends();
+    assert!(good, "{screen}");
+    assert!(!screen.contains("Sign with this identity?"), "{screen}");
+
+    // `true` where nobody can be asked: not signed.
+    lab.environment = vec![
+        ("GITSEAL_CONFIRM_IDENTITY".into(), "true".into()),
+        ("HOME".into(), lab.path("elsewhere").display().to_string()),
+    ];
+    let said = away_from_terminal(&lab, &repository);
+    assert!(!said.status.success());
+    assert!(
+        text(&said.stderr).contains("no terminal to ask on"),
+        "{}",
+        text(&said.stderr)
+    );
+}
+
+/// Ctrl-C during a login ends it and leaves the terminal as it was.
+#[test]
+fn ctrl_c_leaves_the_terminal_as_it_was() {
+    let mut lab = Lab::start_with(&["--ask"]);
+    lab.environment = vec![("GITSEAL_TOKEN_PROVIDER".into(), "oob".into())];
+    let repository = lab.repository("interrupted", &[]);
+    let command = format!(
+        "sh -c 'stty -g > {0}/before; trap : INT; {COMMIT_PLAIN}; stty -g > {0}/after; git log --oneline | wc -l'",
+        lab.directory.path().display()
+    );
+    let Some(mut terminal) = Terminal::start(&lab, &repository, &command) else {
+        return;
+    };
+    terminal.wait_for("redirect_uri=urn");
+    thread::sleep(Duration::from_millis(200));
+    terminal.types("\u{3}");
+    let (_, screen) = terminal.ends();
+    let read = |name: &str| fs::read_to_string(lab.path(name)).unwrap();
+    assert_eq!(read("before"), read("after"), "{screen}");
+}
+
+const COMMIT_PLAIN: &str = "git commit -q --allow-empty -S -m interrupted";
