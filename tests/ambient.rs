@@ -10,6 +10,9 @@
 )]
 
 #[allow(dead_code)]
+#[path = "peers/lab.rs"]
+mod lab;
+#[allow(dead_code)]
 #[path = "../src/services/http/client/stub.rs"]
 mod stub;
 
@@ -1084,4 +1087,69 @@ fn two_jobs_have_two_bindings() {
             .binding(Ambient::Spiffe)
     };
     assert_ne!(group("0::/a.service"), group("0::/b.service"));
+}
+
+// ------------------------------------------------------------- through git
+
+/// `git commit -S` in a job: nobody logs in, nothing is set, and the certificate
+/// names whom the CI's token names.
+#[test]
+fn a_job_commits_as_itself() {
+    let lab = lab::Lab::start();
+    let mut repository = lab.repository(&[]);
+    let token = std::mem::take(&mut repository.token);
+    let stub = GITHUB.endpoint(move |_| (GITHUB.good)(&token));
+    let job = (GITHUB.machine)(&stub);
+
+    let sign = |machine: &Machine| {
+        let mut git = repository.git();
+        git.env_remove(TOKEN_VARIABLE)
+            .envs(&machine.variables)
+            .args(["commit", "-S", "--allow-empty", "-m", "by a job"]);
+        lab::run(&mut git)
+    };
+    let done = sign(&job);
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    assert_eq!(stub.asked().len(), 1, "one signature, one token");
+    let head = lab::succeed(repository.git().args(["rev-parse", "HEAD"]));
+    repository.verify(head.trim(), lab::ALICE, &lab.issuer());
+
+    // Another job on this machine has its own credential and its own token.
+    let other = job
+        .clone()
+        .with("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-another-job");
+    let refused = sign(&other);
+    assert!(!refused.status.success(), "signed with the first job's");
+    assert_eq!(stub.asked().len(), 2);
+
+    // Without the permission nothing else is tried, and the helper says why.
+    let without = Machine::default().with("GITHUB_ACTIONS", "true");
+    assert!(!sign(&without).status.success());
+    let payload = lab.write("payload", "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@b> 0 +0000\ncommitter A <a@b> 0 +0000\n\nx\n");
+    let mut helper = lab.command("sh");
+    for (name, value) in repository.git().get_envs() {
+        if let Some(value) = value {
+            helper.env(name, value);
+        }
+    }
+    helper
+        .env_remove(TOKEN_VARIABLE)
+        .envs(&without.variables)
+        .current_dir(&repository.path)
+        .arg("-c")
+        .arg(format!(
+            "'{}' --status-fd=2 -bsau {} <'{}'",
+            env!("CARGO_BIN_EXE_gitseal"),
+            lab::ALICE,
+            payload.display()
+        ));
+    let said = lab::run(&mut helper);
+    let words = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(!said.status.success(), "{words}");
+    says(&words, &["ACTIONS_ID_TOKEN_REQUEST_URL", "id-token: write"]);
+    assert!(said.stdout.is_empty());
 }

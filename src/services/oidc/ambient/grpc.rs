@@ -62,6 +62,9 @@ pub enum GrpcError {
         /// The time that was given.
         after: Duration,
     },
+    /// Somebody else listens there.
+    #[error("whoever listens there is neither this user nor root")]
+    Stranger,
     /// The peer hung up.
     #[error("the connection ended before the answer did")]
     Closed,
@@ -104,6 +107,9 @@ pub struct Call<'a> {
     pub headers: &'a [(&'a str, &'a str)],
     /// The request, in protobuf.
     pub message: &'a [u8],
+    /// Whether the other end must belong to this user or to root: for a socket
+    /// in a directory where anybody can make one.
+    pub own: bool,
     /// For everything.
     pub time: Duration,
 }
@@ -136,6 +142,9 @@ pub fn call(address: &SockAddr, call: &Call<'_>) -> Result<Vec<u8>, GrpcError> {
     socket
         .connect_timeout(address, call.time)
         .map_err(connection)?;
+    if call.own && !is_own(&socket) {
+        return Err(GrpcError::Stranger);
+    }
     converse(
         &mut Timed {
             socket,
@@ -144,6 +153,20 @@ pub fn call(address: &SockAddr, call: &Call<'_>) -> Result<Vec<u8>, GrpcError> {
         },
         call,
     )
+}
+
+/// Whether the process that listens belongs to this user or to root. Asked of
+/// the connection, since what a path leads to can change in between.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_own(socket: &Socket) -> bool {
+    rustix::net::sockopt::socket_peercred(socket)
+        .is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid())
+}
+
+/// The path was looked at; this system does not tell more.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn is_own(_: &Socket) -> bool {
+    true
 }
 
 /// A socket whose every read and write ends at one time.

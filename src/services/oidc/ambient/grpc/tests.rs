@@ -33,6 +33,7 @@ const CALL: Call<'static> = Call {
     path: "/S/M",
     headers: &[("x", "y")],
     message: b"question",
+    own: false,
     time: Duration::from_secs(1),
 };
 
@@ -353,4 +354,24 @@ fn changed_answers_end_and_nothing_else() {
         assert!(script.got.len() < 1 << 14);
     }
     assert!(accepted > 1000, "only {accepted} were read");
+}
+
+#[test]
+#[cfg(unix)]
+fn our_own_listener_is_no_stranger() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let ends = std::thread::spawn(move || drop(listener.accept()));
+    let own = Call { own: true, ..CALL };
+    let error = call(&SockAddr::unix(&path).unwrap(), &own).unwrap_err();
+    assert_eq!(error, GrpcError::Closed, "it was spoken to");
+    ends.join().unwrap();
+    #[cfg(target_os = "linux")]
+    {
+        // Of a TCP connection nobody says whose it is.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = SockAddr::from(listener.local_addr().unwrap());
+        assert_eq!(call(&address, &own).unwrap_err(), GrpcError::Stranger);
+    }
 }
