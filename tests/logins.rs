@@ -52,9 +52,7 @@ fn exchange(method: &str, url: &Url, headers: &[(&str, &str)], body: &str) -> (u
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     drop(stream.write_all(format!("{head}\r\n{body}").as_bytes()));
-    let mut answer = Vec::new();
-    drop(stream.read_to_end(&mut answer));
-    let answer = text(&answer);
+    let answer = answer(&mut stream);
     let status = answer
         .split_whitespace()
         .nth(1)
@@ -62,6 +60,31 @@ fn exchange(method: &str, url: &Url, headers: &[(&str, &str)], body: &str) -> (u
         .unwrap_or(0);
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     (status, body.to_owned())
+}
+
+/// Reads an answer: as long as it says it is, or to the end. (chromedriver does
+/// not close what it was asked to close.)
+fn answer(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut some = [0; 4096];
+    loop {
+        match stream.read(&mut some) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => bytes.extend_from_slice(&some[..count]),
+        }
+        let so_far = text(&bytes);
+        if let Some((head, _)) = so_far.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                let is = name.eq_ignore_ascii_case("content-length");
+                is.then(|| value.trim().parse::<usize>().ok())?
+            });
+            if length.is_some_and(|length| bytes.len() >= head.len() + 4 + length) {
+                break;
+            }
+        }
+    }
+    text(&bytes)
 }
 
 /// Headless Chromium, driven by WebDriver (W3C).
