@@ -2,7 +2,7 @@
 //!
 //! Nothing is printed anew: a change replaces the bytes of one value, or adds
 //! a block at the end, and all other bytes stay. What was there is written
-//! down ([`Record`]), so that [`undo`] gives the file back byte by byte, or,
+//! down ([`Record`]), so that [`undo()`] gives the file back byte by byte, or,
 //! where somebody edited other lines since, takes back only what was put in.
 //!
 //! The grammar is the one that git reads (`config.c`): sections may come

@@ -331,7 +331,7 @@ pub fn token(data: &[u8]) {
         claims.subject
     );
     match &said["aud"] {
-        Value::String(one) => assert_eq!(&claims.audience, &[one.clone()]),
+        Value::String(one) => assert_eq!(&claims.audience, std::slice::from_ref(one)),
         Value::Array(many) => assert_eq!(many, &claims.audience),
         other => panic!("audience {other}"),
     }

@@ -69,7 +69,7 @@ fn frames() -> Vec<Vec<u8>> {
     let number = |number: u32| number.to_be_bytes().to_vec();
     let chain = [number(2), bytes(&[0x30, 0]), bytes(&[0x30; 20])].concat();
     let entry = [&scope[..], &[0; 8], &number(7), &[1; 8], &[1], &number(3)].concat();
-    let key = vec![7; 16];
+    let key = [7; 16];
     let messages: [(u8, Vec<u8>); 25] = [
         (0x01, [&scope[..], &number(20)].concat()),
         (0x02, [&scope[..], &number(20), &number(1000)].concat()),

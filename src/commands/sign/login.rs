@@ -153,7 +153,7 @@ impl Login<'_> {
     #[must_use]
     pub fn source(&self) -> Source {
         match &self.provider {
-            Provider::Ambient(ambient) => Source::Ambient(ambient.clone()),
+            Provider::Ambient(ambient) => Source::Ambient(*ambient),
             Provider::Headless => Source::Headless,
             Provider::Interactive => Source::Person(Way::Browser),
             Provider::Device => Source::Person(Way::Device),

@@ -1087,7 +1087,7 @@ fn guarded(response: Response) -> Response {
         .with("X-Frame-Options", "DENY")
         .with(
             "Content-Security-Policy",
-            &policy(
+            policy(
                 None,
                 "'self' http://127.0.0.1:* http://localhost:* http://[::1]:*",
             ),
