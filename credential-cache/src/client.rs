@@ -332,7 +332,15 @@ pub fn start(program: &Path, socket: &Path, wait: Duration) -> Result<(), Client
             ..Limits::default()
         };
         let last = match Connection::open(socket, limits) {
-            Ok(_) => return Ok(()),
+            Ok(connection) => {
+                // Another one was faster. Ours has nothing to keep, and would only
+                // take over, unasked, if that one ended in these moments.
+                if connection.daemon().pid != child.id() {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                }
+                return Ok(());
+            }
             Err(error @ (ClientError::Absent(_) | ClientError::Timeout | ClientError::Io(_))) => {
                 error
             }
