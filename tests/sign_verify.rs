@@ -361,10 +361,16 @@ fn failures_leave_nothing_behind_and_say_what_to_do() {
         &["SIGSTORE_ID_TOKEN", "hint:"],
     );
     fails(
-        &["gitseal.tokenProvider=interactive"],
+        &["gitseal.tokenProvider=nowhere"],
         PAYLOAD,
         2,
-        &["not built in this version", "hint:"],
+        &["no token provider", "nowhere", "hint:"],
+    );
+    fails(
+        &["gitseal.urlOpener=firefox"],
+        PAYLOAD,
+        2,
+        &["gitseal.urlOpener", "{{.URL}}"],
     );
     fails(
         &["gitseal.rekorVersion=2"],
