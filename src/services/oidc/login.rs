@@ -559,3 +559,6 @@ pub(super) fn redirect_url(text: &str) -> Result<RedirectUrl, LoginError> {
         reason: "not an address",
     })
 }
+
+#[cfg(test)]
+mod tests;

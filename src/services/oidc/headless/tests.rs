@@ -35,6 +35,30 @@ enum Fault {
     Refuses,
     NoIdToken,
     Html,
+    NoS256,
+    IssAnnounced,
+    AlgNone,
+    SharedKey,
+    DerSignature,
+    OtherKid,
+    OtherAccessToken,
+    NoNonce,
+}
+
+/// RFC 2104, for a secret of more than one block.
+fn hmac_sha256(secret: &[u8], message: &[u8]) -> Vec<u8> {
+    use sha2::{Digest as _, Sha256};
+    let mut block = [0_u8; 64];
+    block[..32].copy_from_slice(&Sha256::digest(secret));
+    let inner = Sha256::new()
+        .chain_update(block.map(|byte| byte ^ 0x36))
+        .chain_update(message)
+        .finalize();
+    Sha256::new()
+        .chain_update(block.map(|byte| byte ^ 0x5c))
+        .chain_update(inner)
+        .finalize()
+        .to_vec()
 }
 
 fn query(text: &str) -> std::collections::HashMap<String, String> {
@@ -64,7 +88,9 @@ fn issuer(fault: Fault) -> Stub {
                     "response_types_supported": ["code"],
                     "subject_types_supported": ["public"],
                     "id_token_signing_alg_values_supported": ["ES256"],
-                    "code_challenge_methods_supported": ["S256"],
+                    "code_challenge_methods_supported":
+                        if fault == Fault::NoS256 { json!(["plain"]) } else { json!(["S256"]) },
+                    "authorization_response_iss_parameter_supported": fault == Fault::IssAnnounced,
                 }),
             ),
             "/keys" => {
@@ -121,13 +147,28 @@ fn issuer(fault: Fault) -> Stub {
                     .elapsed()
                     .unwrap()
                     .as_secs();
-                let head = json!({"alg": "ES256", "kid": "1", "typ": "JWT"});
-                let claims = json!({
+                let head = json!({
+                    "alg": match fault {
+                        Fault::AlgNone => "none",
+                        Fault::SharedKey => "HS256",
+                        _ => "ES256",
+                    },
+                    "kid": if fault == Fault::OtherKid { "2" } else { "1" },
+                    "typ": "JWT",
+                });
+                let mut claims = json!({
                     "iss": host, "sub": "alice", "email": "alice@example.test", "email_verified": true,
                     "aud": if fault == Fault::OtherAudience { "other" } else { "sigstore" },
                     "nonce": if fault == Fault::OtherNonce { "x" } else { &nonce },
                     "iat": now, "exp": if fault == Fault::Expired { now - 10 } else { now + 60 },
                 });
+                if fault == Fault::NoNonce {
+                    claims.as_object_mut().unwrap().remove("nonce");
+                }
+                if fault == Fault::OtherAccessToken {
+                    let hash = <sha2::Sha256 as sha2::Digest>::digest("another");
+                    claims["at_hash"] = json!(URL_SAFE_NO_PAD.encode(&hash[..16]));
+                }
                 let signed = format!(
                     "{}.{}",
                     URL_SAFE_NO_PAD.encode(head.to_string()),
@@ -139,7 +180,17 @@ fn issuer(fault: Fault) -> Stub {
                     &key
                 };
                 let signature: Signature = signer.sign(signed.as_bytes());
-                let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()));
+                let signature = match fault {
+                    Fault::AlgNone => Vec::new(),
+                    Fault::DerSignature => signature.to_der().as_bytes().to_vec(),
+                    // The public key's bytes as a shared secret.
+                    Fault::SharedKey => {
+                        let point = key.verifying_key().to_sec1_point(false);
+                        hmac_sha256(point.as_bytes(), signed.as_bytes())
+                    }
+                    _ => signature.to_bytes().to_vec(),
+                };
+                let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
                 let mut answer =
                     json!({"access_token": "a", "token_type": "bearer", "expires_in": 60});
                 if fault != Fault::NoIdToken {
@@ -177,9 +228,18 @@ fn a_headless_login_gives_a_token() {
     assert_eq!(token.claims().audience, ["sigstore"]);
 }
 
+/// K2 (mix-up, nonce, PKCE) and K5 (the token's signature) as a login meets them.
 #[test]
-fn a_login_with_one_thing_wrong_is_refused_for_that() {
+fn k2_k5_a_login_with_one_thing_wrong_is_refused_for_that() {
     for (fault, words) in [
+        (Fault::NoS256, "lack S256"),
+        (Fault::IssAnnounced, "names no issuer"),
+        (Fault::AlgNone, ""),
+        (Fault::SharedKey, ""),
+        (Fault::DerSignature, ""),
+        (Fault::OtherKid, ""),
+        (Fault::OtherAccessToken, "at_hash"),
+        (Fault::NoNonce, "nonce"),
         (Fault::OtherIssuer, "does not describe itself"),
         (Fault::Html, "does not describe itself"),
         (Fault::OtherState, "the state differs"),
