@@ -377,6 +377,110 @@ delete = ["alice"]
     .ok();
 }
 
+/// An account speaks for a signer only while the signer is valid, by the
+/// server's clock.
+#[test]
+fn an_account_ends_with_its_signer() {
+    let rules = r#"
+[[rules]]
+name = "branches"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+delete = ["bob"]
+"#;
+    let with = |until: &str| {
+        policy(rules).replace(
+            "identity = \"bob@example.test\"",
+            &format!(
+                "identity = \"bob@example.test\"\naccounts = [\"pusher\"]\nvalid-until = {until}"
+            ),
+        )
+    };
+    let yard = Yard::new(&with("2020-01-01T00:00:00Z"));
+    yard.commit(ALICE, "first");
+    yard.allowed(&["HEAD:refs/heads/main", "HEAD:refs/heads/gone"]);
+    let http = crate::servers::http(&yard.base(), yard.prepare());
+    let url = format!("http://127.0.0.1:{}/server.git", http.port);
+    let said = yard.push_to(&url, &[":refs/heads/gone"]);
+    assert_ne!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("refused by the policy"), "{said:?}");
+    yard.policy(&with("2090-01-01T00:00:00Z"));
+    yard.push_to(&url, &[":refs/heads/gone"]).ok();
+}
+
+#[test]
+fn a_path_can_ask_for_two() {
+    let yard = Yard::new(&policy(&format!(
+        "{BRANCHES}{}",
+        r#"
+[[rules]]
+name = "keys"
+paths = ["keys/**"]
+commit = ["alice", "bob"]
+merge = ["alice", "bob"]
+threshold = { count = 2, of = ["alice", "bob"] }
+"#
+    )));
+    yard.file("README", "1");
+    yard.commit(ALICE, "elsewhere, alone");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.file("keys/a", "1");
+    yard.commit(ALICE, "one");
+    yard.refused(&["HEAD:refs/heads/main"], &["[threshold-not-met]", "keys"]);
+    // The same signer twice is one.
+    yard.file("keys/a", "2");
+    yard.commit(ALICE, "one again");
+    yard.refused(&["HEAD:refs/heads/main"], &["[threshold-not-met]"]);
+    // Somebody who signs beside it is none, and neither is one who adds to it
+    // last: who signs for that?
+    yard.file("README", "2");
+    yard.commit(BOB, "beside it");
+    yard.refused(&["HEAD:refs/heads/main"], &["[threshold-not-met]"]);
+    yard.file("keys/b", "1");
+    yard.commit(BOB, "two");
+    yard.refused(&["HEAD:refs/heads/main"], &["bob made this commit"]);
+    // A branch of hers that he merges is signed for by two.
+    yard.stage
+        .git(["checkout", "-q", "-B", "topic", "refs/remotes/origin/main"])
+        .ok();
+    yard.file("keys/a", "3");
+    yard.commit(ALICE, "hers");
+    yard.stage
+        .git(["checkout", "-q", "-B", "main", "refs/remotes/origin/main"])
+        .ok();
+    yard.file("README", "3");
+    yard.commit(BOB, "on main");
+    yard.merge(BOB, "topic", "his merge");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+}
+
+/// I5: what a rule asks of the certificate has to be in it, and right.
+#[test]
+fn a_rule_can_ask_for_claims() {
+    let with = |claims: &str| {
+        policy(&format!(
+            r#"
+[[rules]]
+name = "branches"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+claims = {claims}
+"#
+        ))
+    };
+    let yard = Yard::new(&with(r#"{ subject = "subject-2" }"#));
+    yard.commit(ALICE, "first");
+    yard.refused(&["HEAD:refs/heads/main"], &["subject", "[claim-"]);
+    yard.policy(&with(r#"{ runnerEnvironment = "github-hosted" }"#));
+    yard.refused(&["HEAD:refs/heads/main"], &["runnerEnvironment", "[claim-"]);
+    yard.policy(&with(r#"{ subject = "subject-1" }"#));
+    yard.allowed(&["HEAD:refs/heads/main"]);
+}
+
 #[test]
 fn tags_are_signed_and_stay() {
     let yard = Yard::new(&policy(&format!(

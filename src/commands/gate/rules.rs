@@ -28,6 +28,7 @@ use super::{
     Options,
     plan::{Change, Group},
 };
+use crate::commands::sign::system_time;
 use crate::{
     evidence::object::TagView,
     host::{
@@ -347,6 +348,7 @@ impl Rules {
         };
         let pusher = Pusher {
             account: self.pusher.as_deref(),
+            now: Some(system_time()),
             ..Pusher::default()
         };
         let of_tag = |code: &str| {

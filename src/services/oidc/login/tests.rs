@@ -1,5 +1,5 @@
+//! The flows against an issuer on loopback that does one thing differently.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-//! The flows with a person, against a stub issuer; nothing sleeps.
 
 use std::{
     io::{Read as _, Write as _},
@@ -9,139 +9,174 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use p256::{
-    ecdsa::{Signature, SigningKey, signature::Signer as _},
-    elliptic_curve::Generate as _,
-};
+use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
+use p256::elliptic_curve::Generate as _;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::services::{
     http::client::{
         Timeouts,
-        stub::{Asked as Request, Stub, Told},
+        stub::{Asked, Stub, Told},
     },
-    oidc::{browser, device, out_of_band, refresh},
+    oidc::{browser, device, headless, refresh, token::TokenRefusal},
 };
 
-/// What the token endpoint says, one answer after the other; the last one again
-/// and again. `None`: a token.
-type Script = Vec<Option<&'static str>>;
+const ALICE: &str = "alice@example.test";
 
-struct Scene {
-    stub: Stub,
-    http: Client,
-    offline_access: bool,
+/// How the token is signed.
+#[derive(Clone, Copy, Default)]
+enum Sign {
+    #[default]
+    Properly,
+    /// `alg: none`, and an empty signature.
+    Not,
+    /// HS256 with these of the public key's bytes: the SEC1 point.
+    Hmac,
+    /// ES256 with the ASN.1 form of the signature.
+    Der,
 }
 
-impl Scene {
-    fn new(script: Script, refresh: &[&'static str]) -> Self {
-        Self {
-            stub: issuer(script, refresh.to_vec(), true),
-            http: Client::new(Timeouts::default(), || 0),
-            offline_access: !refresh.is_empty(),
+/// What is different. Objects are laid over what the issuer would say; `null`
+/// takes a member away.
+#[derive(Clone, Default)]
+struct Different {
+    discovery: Value,
+    head: Value,
+    claims: Value,
+    answer: Value,
+    /// What the token endpoint says before it grants, one for each question.
+    before: Vec<Value>,
+    /// What the redirect carries besides.
+    redirect: Vec<(&'static str, &'static str)>,
+    sign: Sign,
+}
+
+fn lay_over(base: &mut Value, over: &Value) {
+    for (name, value) in over.as_object().into_iter().flatten() {
+        if value.is_null() {
+            base.as_object_mut().unwrap().remove(name);
+        } else {
+            base[name] = value.clone();
         }
     }
-
-    fn log_in<T>(&self, with: impl FnOnce(&Issuer<'_>) -> T) -> T {
-        with(&Issuer {
-            http: &self.http,
-            issuer: &format!("http://{}", self.stub.address),
-            client_id: "sigstore",
-            client_secret: None,
-            connector_id: None,
-            login_hint: None,
-            offline_access: self.offline_access,
-        })
-    }
 }
 
-fn issuer(script: Script, refresh: Vec<&'static str>, device: bool) -> Stub {
+fn form(text: &str) -> std::collections::HashMap<String, String> {
+    url::form_urlencoded::parse(text.as_bytes())
+        .into_owned()
+        .collect()
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(since.as_secs()).unwrap()
+}
+
+/// RFC 2104, for a key of at most 64 bytes or its digest.
+fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+    let mut block = [0_u8; 64];
+    if key.len() > 64 {
+        block[..32].copy_from_slice(&Sha256::digest(key));
+    } else {
+        block[..key.len()].copy_from_slice(key);
+    }
+    let inner = Sha256::new()
+        .chain_update(block.map(|byte| byte ^ 0x36))
+        .chain_update(text)
+        .finalize();
+    Sha256::new()
+        .chain_update(block.map(|byte| byte ^ 0x5c))
+        .chain_update(inner)
+        .finalize()
+        .to_vec()
+}
+
+fn token(key: &SigningKey, different: &Different, host: &str, nonce: &str) -> String {
+    let point = key.verifying_key().to_sec1_point(false);
+    let algorithm = match different.sign {
+        Sign::Properly | Sign::Der => "ES256",
+        Sign::Not => "none",
+        Sign::Hmac => "HS256",
+    };
+    let mut head = json!({"alg": algorithm, "kid": "1", "typ": "JWT"});
+    lay_over(&mut head, &different.head);
+    let mut claims = json!({
+        "iss": host, "sub": "alice", "email": ALICE, "email_verified": true, "aud": "sigstore",
+        "nonce": nonce, "iat": now(), "exp": now() + 60,
+    });
+    lay_over(&mut claims, &different.claims);
+    let signed = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(head.to_string()),
+        URL_SAFE_NO_PAD.encode(claims.to_string())
+    );
+    let signature: Signature = key.sign(signed.as_bytes());
+    let signature = match different.sign {
+        Sign::Properly => signature.to_bytes().to_vec(),
+        Sign::Not => Vec::new(),
+        Sign::Hmac => hmac(point.as_bytes(), signed.as_bytes()),
+        Sign::Der => signature.to_der().as_bytes().to_vec(),
+    };
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+fn stub(different: Different) -> Stub {
     let key = SigningKey::generate();
-    let nonce: Arc<Mutex<Option<String>>> = Arc::default();
-    let at = Mutex::new(0_usize);
-    Stub::start(move |asked: &Request| {
+    let nonce: Mutex<String> = Mutex::default();
+    let before = Mutex::new(different.before.clone().into_iter());
+    Stub::start(move |asked: &Asked| {
         let host = format!("http://{}", asked.header("host").unwrap());
         let (path, question) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
         match path {
             "/.well-known/openid-configuration" => {
-                let mut found = json!({
+                let mut discovery = json!({
                     "issuer": host,
                     "authorization_endpoint": format!("{host}/auth"),
                     "token_endpoint": format!("{host}/token"),
+                    "device_authorization_endpoint": format!("{host}/device"),
                     "jwks_uri": format!("{host}/keys"),
                     "response_types_supported": ["code"],
                     "subject_types_supported": ["public"],
                     "id_token_signing_alg_values_supported": ["ES256"],
+                    "code_challenge_methods_supported": ["S256"],
                 });
-                if device {
-                    found["device_authorization_endpoint"] = json!(format!("{host}/device/code"));
-                }
-                Told::json(200, &found)
+                lay_over(&mut discovery, &different.discovery);
+                Told::json(200, &discovery)
             }
             "/keys" => {
                 let point = key.verifying_key().to_sec1_point(false);
+                let (x, y) = point.as_bytes()[1..].split_at(32);
                 Told::json(
                     200,
                     &json!({"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig",
-                        "kid": "1",
-                        "x": URL_SAFE_NO_PAD.encode(&point.as_bytes()[1..33]),
-                        "y": URL_SAFE_NO_PAD.encode(&point.as_bytes()[33..])}]}),
+                        "kid": "1", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)}]}),
                 )
             }
-            "/device/code" => Told::json(
-                200,
-                &json!({"device_code": "d", "user_code": "BCDF-GHJK", "interval": 5,
-                    "expires_in": 600, "verification_uri": format!("{host}/device")}),
-            ),
             "/auth" => {
-                // The person's browser: it goes back with the code, at once.
-                let pairs: Vec<(String, String)> = url::form_urlencoded::parse(question.as_bytes())
-                    .into_owned()
-                    .collect();
-                let value = |name: &str| {
-                    pairs
-                        .iter()
-                        .find(|(key, _)| key == name)
-                        .map(|(_, value)| value.clone())
-                };
-                *nonce.lock().unwrap() = value("nonce");
-                let mut to = Url::parse(&value("redirect_uri").unwrap()).unwrap();
+                let asked = form(question);
+                nonce.lock().unwrap().clone_from(&asked["nonce"]);
+                let mut to = Url::parse(&asked["redirect_uri"]).unwrap();
                 to.query_pairs_mut()
-                    .append_pair("state", &value("state").unwrap())
-                    .append_pair("code", "the-code");
+                    .append_pair("state", &asked["state"])
+                    .append_pair("code", "the-code")
+                    .extend_pairs(&different.redirect);
                 Told::new(302, "", "").with("Location", to)
             }
+            "/device" => Told::json(
+                200,
+                &json!({"device_code": "the-device-code", "user_code": "ABCD-EFGH",
+                    "verification_uri": format!("{host}/type"), "expires_in": 300, "interval": 5}),
+            ),
             "/token" => {
-                let mut at = at.lock().unwrap();
-                let step = script.get(*at).or(script.last()).copied().flatten();
-                let successor = refresh.get(*at).copied();
-                *at += 1;
-                if let Some(error) = step {
-                    return Told::json(400, &json!({ "error": error }));
+                if let Some(no) = before.lock().unwrap().next() {
+                    return Told::json(400, &no);
                 }
-                let now = std::time::SystemTime::UNIX_EPOCH
-                    .elapsed()
-                    .unwrap()
-                    .as_secs();
-                let mut claims = json!({"iss": host, "sub": "alice", "aud": "sigstore",
-                    "email": "alice@example.test", "email_verified": true,
-                    "iat": now, "exp": now + 60});
-                if let Some(nonce) = &*nonce.lock().unwrap() {
-                    claims["nonce"] = json!(nonce);
-                }
-                let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-                let signed = format!(
-                    "{}.{}",
-                    part(&json!({"alg": "ES256", "kid": "1"})),
-                    part(&claims)
-                );
-                let signature: Signature = key.sign(signed.as_bytes());
+                let token = token(&key, &different, &host, &nonce.lock().unwrap());
                 let mut answer = json!({"access_token": "a", "token_type": "bearer",
-                    "id_token": format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.to_bytes()))});
-                if let Some(successor) = successor {
-                    answer["refresh_token"] = json!(successor);
-                }
+                    "expires_in": 60, "id_token": token});
+                lay_over(&mut answer, &different.answer);
                 Told::json(200, &answer)
             }
             other => panic!("asked for {other}"),
@@ -149,256 +184,450 @@ fn issuer(script: Script, refresh: Vec<&'static str>, device: bool) -> Stub {
     })
 }
 
-/// Somebody who does what the test says and writes down what they were told.
-#[derive(Default)]
-struct Somebody {
-    told: Vec<String>,
-    pauses: Vec<u64>,
-    types: Option<&'static str>,
-    opens: Option<fn(Url)>,
+fn with_issuer<T>(stub: &Stub, run: impl FnOnce(&Issuer<'_>) -> T) -> T {
+    let http = Client::new(Timeouts::default(), || 0);
+    run(&Issuer {
+        http: &http,
+        issuer: &format!("http://{}", stub.address),
+        client_id: "sigstore",
+        client_secret: None,
+        connector_id: None,
+        login_hint: None,
+        offline_access: true,
+    })
 }
 
-impl Person for Somebody {
-    fn tell(&mut self, line: &str) {
-        self.told.push(line.to_owned());
-    }
-    fn open(&mut self, url: &Url) -> Result<(), String> {
-        let open = self.opens.ok_or("no browser here")?;
-        let url = url.clone();
-        thread::spawn(move || open(url));
-        Ok(())
-    }
-    fn ask(&mut self, _: &str) -> Result<String, String> {
-        self.types
-            .map(str::to_owned)
-            .ok_or_else(|| "nobody".to_owned())
-    }
-    fn can_be_asked(&self) -> bool {
-        self.types.is_some()
-    }
-    fn pause(&mut self, how_long: Duration) {
-        self.pauses.push(how_long.as_secs());
+fn log_in(different: Different) -> Result<Granted, LoginError> {
+    let stub = stub(different);
+    with_issuer(&stub, |issuer| headless::log_in(issuer, ALICE, None))
+}
+
+#[track_caller]
+fn said<T>(result: Result<T, LoginError>) -> LoginError {
+    match result {
+        Ok(_) => panic!("logged in"),
+        Err(error) => error,
     }
 }
 
-fn name(result: Result<Granted, LoginError>) -> Result<String, LoginError> {
-    result.map(|granted| granted.token.challenge().to_owned())
+#[track_caller]
+fn refused_for(different: Different, words: &str) {
+    let error = said(log_in(different)).to_string();
+    assert!(error.contains(words), "{error}");
 }
 
 #[test]
-fn a_device_is_asked_about_until_somebody_decides() {
-    let scene = Scene::new(
-        vec![
-            Some("authorization_pending"),
-            Some("slow_down"),
-            Some("authorization_pending"),
-            None,
-        ],
-        &[],
-    );
-    let mut somebody = Somebody::default();
-    let who = name(scene.log_in(|issuer| device::log_in(issuer, &mut somebody)));
-    assert_eq!(who.unwrap(), "alice@example.test");
-    // RFC 8628 §3.5: five seconds more after slow_down, and for good.
-    assert_eq!(somebody.pauses, [5, 10, 10]);
-    assert!(somebody.told.iter().any(|line| line.contains("BCDF-GHJK")));
-}
-
-#[test]
-fn a_device_login_can_end_badly() {
-    for (error, words) in [
-        ("access_denied", "access_denied"),
-        ("expired_token", "nobody typed the code"),
-        ("invalid_grant", "invalid_grant"),
-    ] {
-        let scene = Scene::new(vec![Some("authorization_pending"), Some(error)], &[]);
-        let failed = scene.log_in(|issuer| device::log_in(issuer, &mut Somebody::default()));
-        let said = name(failed).unwrap_err();
-        assert!(said.to_string().contains(words), "{error}: {said}");
-        assert!(!said.is_way_closed(), "{error}");
-    }
-    let scene = Scene {
-        stub: issuer(vec![None], vec![], false),
-        ..Scene::new(vec![None], &[])
-    };
-    let failed = scene.log_in(|issuer| device::log_in(issuer, &mut Somebody::default()));
-    assert!(name(failed).unwrap_err().is_way_closed());
-}
-
-#[test]
-fn a_refresh_token_renews_and_is_replaced() {
-    let scene = Scene::new(vec![None, None], &["second"]);
-    scene.log_in(|issuer| {
-        let granted = refresh::renew(issuer, "first").ok().unwrap();
-        assert_eq!(granted.refresh.unwrap().as_str(), "second");
-        // None in place of the old one: the old one goes on.
-        let granted = refresh::renew(issuer, "second").ok().unwrap();
-        assert_eq!(granted.refresh.unwrap().as_str(), "second");
-    });
-    let scene = Scene::new(vec![Some("invalid_grant")], &["x"]);
-    let failed = scene.log_in(|issuer| name(refresh::renew(issuer, "stale")));
-    assert!(failed.unwrap_err().to_string().contains("invalid_grant"));
-    // Who did not ask for one gets none, whatever the issuer sends.
-    let mut scene = Scene::new(vec![None], &["unasked"]);
-    scene.offline_access = false;
-    let mut somebody = Somebody {
-        types: Some("the-code"),
-        ..Somebody::default()
-    };
-    let failed = scene.log_in(|issuer| out_of_band::log_in(issuer, &mut somebody));
-    // No nonce was seen by this stub: the flow refuses that too.
-    assert!(name(failed).unwrap_err().to_string().contains("nonce"));
-}
-
-#[test]
-fn a_pasted_code_needs_somebody_and_is_one() {
-    let scene = Scene::new(vec![None], &[]);
-    let nobody = scene.log_in(|issuer| name(out_of_band::log_in(issuer, &mut Somebody::default())));
-    assert!(matches!(nobody.unwrap_err(), LoginError::NoTerminal { .. }));
-    for types in ["", "  ", "a\u{1b}b"] {
-        let mut somebody = Somebody {
-            types: Some(types),
-            ..Somebody::default()
+fn k2_a_nonce_that_is_missing_or_wrong_is_refused() {
+    for nonce in [Value::Null, json!("x")] {
+        let claims = json!({ "nonce": nonce });
+        let different = Different {
+            claims,
+            ..Different::default()
         };
-        let failed = scene.log_in(|issuer| name(out_of_band::log_in(issuer, &mut somebody)));
-        assert!(
-            matches!(failed.unwrap_err(), LoginError::Answer { .. }),
-            "{types:?}"
+        refused_for(different, "nonce");
+    }
+}
+
+#[test]
+fn k2_an_issuer_whose_methods_lack_s256_is_refused() {
+    for methods in [json!([]), json!(["plain"])] {
+        let discovery = json!({ "code_challenge_methods_supported": methods });
+        let different = Different {
+            discovery,
+            ..Different::default()
+        };
+        refused_for(different, "lack S256");
+    }
+}
+
+#[test]
+fn k2_an_announced_iss_must_be_there() {
+    let stub = stub(Different {
+        discovery: json!({"authorization_response_iss_parameter_supported": true}),
+        ..Different::default()
+    });
+    let error = said(with_issuer(&stub, |issuer| {
+        headless::log_in(issuer, ALICE, None)
+    }));
+    assert!(error.to_string().contains("it names no issuer"), "{error}");
+    let asked = stub.asked();
+    assert!(asked.iter().all(|asked| asked.target != "/token"));
+}
+
+#[test]
+fn k5_a_token_that_holds_is_taken() {
+    let hash = URL_SAFE_NO_PAD.encode(&Sha256::digest("a")[..16]);
+    let claims = json!({ "at_hash": hash });
+    let granted = log_in(Different {
+        claims,
+        ..Different::default()
+    });
+    let token = granted
+        .map(|granted| granted.token)
+        .map_err(|error| error.to_string());
+    let token = token.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(token.check(now(), Some("sigstore")), Ok(()));
+}
+
+#[test]
+fn k5_a_signature_that_is_none_is_refused() {
+    // Also where the issuer's description offers such an algorithm.
+    for offered in [json!(["ES256"]), json!(["ES256", "HS256", "none"])] {
+        for sign in [Sign::Not, Sign::Hmac, Sign::Der] {
+            let different = Different {
+                discovery: json!({ "id_token_signing_alg_values_supported": offered }),
+                sign,
+                ..Different::default()
+            };
+            let error = said(log_in(different));
+            assert!(
+                matches!(
+                    error,
+                    LoginError::Token { .. } | LoginError::Exchange { .. }
+                ),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn k5_a_key_that_is_not_in_the_set_is_refused() {
+    // The signature itself is right: only the name of its key is not.
+    let head = json!({"kid": "2"});
+    refused_for(
+        Different {
+            head,
+            ..Different::default()
+        },
+        "ignature",
+    );
+}
+
+#[test]
+fn k5_claims_that_do_not_fit_are_refused() {
+    for (claims, words) in [
+        (json!({"aud": "other"}), "audience"),
+        (json!({"aud": ["sigstore", "other"]}), "audience"),
+        (json!({"iss": "http://other.test"}), "issuer"),
+        (json!({"exp": now() - 10}), "expired"),
+        (json!({"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"}), "at_hash"),
+    ] {
+        refused_for(
+            Different {
+                claims,
+                ..Different::default()
+            },
+            words,
         );
     }
 }
 
-/// Sends bytes to the listener and gives the status of the answer, if there is one.
-fn send(to: &Url, bytes: &str) -> Option<u16> {
-    let mut stream = TcpStream::connect(("127.0.0.1", to.port()?)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    stream.write_all(bytes.as_bytes()).ok()?;
-    let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer);
-    answer.split_whitespace().nth(1)?.parse().ok()
+#[test]
+fn k5_an_address_that_is_not_verified_is_not_used() {
+    let claims = json!({"email_verified": false});
+    let granted = log_in(Different {
+        claims,
+        ..Different::default()
+    });
+    let token = granted.unwrap_or_else(|error| panic!("{error}")).token;
+    assert!(matches!(
+        token.check(now(), Some("sigstore")),
+        Err(TokenRefusal::Unverified { .. })
+    ));
 }
 
-fn get(to: &Url, target: &str) -> String {
-    let authority = format!("localhost:{}", to.port().unwrap());
-    format!("GET {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")
+/// What a browser does with an address.
+type Open<'a> = dyn FnMut(&Url) -> Result<(), String> + 'a;
+
+/// Somebody who does not sleep, and whose browser is a closure.
+#[derive(Default)]
+struct Somebody<'a> {
+    told: Vec<String>,
+    pauses: Vec<Duration>,
+    browser: Option<Box<Open<'a>>>,
 }
 
-/// Where the issuer sends the browser.
-fn follow(url: &Url) -> Url {
-    let target = format!("{}?{}", url.path(), url.query().unwrap());
-    let mut stream = TcpStream::connect(("127.0.0.1", url.port().unwrap())).unwrap();
-    let request = format!(
-        "GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n",
-        url.port().unwrap()
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let line = answer
-        .lines()
-        .find(|line| line.to_lowercase().starts_with("location: "))
-        .unwrap();
-    Url::parse(line.split_once(": ").unwrap().1.trim()).unwrap()
+impl Person for Somebody<'_> {
+    fn tell(&mut self, line: &str) {
+        self.told.push(line.to_owned());
+    }
+    fn open(&mut self, url: &Url) -> Result<(), String> {
+        match &mut self.browser {
+            Some(browser) => browser(url),
+            None => Err("there is none".to_owned()),
+        }
+    }
+    fn ask(&mut self, _: &str) -> Result<String, String> {
+        Err("nobody".to_owned())
+    }
+    fn can_be_asked(&self) -> bool {
+        false
+    }
+    fn pause(&mut self, how_long: Duration) {
+        self.pauses.push(how_long);
+    }
 }
 
-fn quick<'a>() -> browser::Options<'a> {
-    browser::Options {
-        redirect_url: None,
-        autoclose: None,
-        timeout: Duration::from_secs(20),
+fn on_a_device(different: Different) -> (Result<Granted, LoginError>, Somebody<'static>) {
+    let stub = stub(different);
+    let mut person = Somebody::default();
+    let result = with_issuer(&stub, |issuer| device::log_in(issuer, &mut person));
+    (result, person)
+}
+
+fn before(errors: &[&str]) -> Different {
+    let before = errors
+        .iter()
+        .map(|error| json!({ "error": error }))
+        .collect();
+    Different {
+        before,
+        ..Different::default()
     }
 }
 
 #[test]
-fn k1_k3_only_the_answer_ends_a_login() {
-    let scene = Scene::new(vec![None], &[]);
-    let mut somebody = Somebody {
-        opens: Some(|url| {
-            let to = follow(&url);
-            let right = format!("{}?{}", to.path(), to.query().unwrap());
-            let held: Vec<_> = (0..200)
-                .filter_map(|_| TcpStream::connect(("127.0.0.1", to.port().unwrap())).ok())
-                .collect();
-            for (what, bytes, status) in [
-                ("no state", get(&to, "/auth/callback?code=x"), Some(400)),
-                (
-                    "another state",
-                    get(&to, "/auth/callback?code=x&state=y"),
-                    Some(400),
-                ),
-                (
-                    "a state twice",
-                    get(&to, &format!("{right}&state=y")),
-                    Some(400),
-                ),
-                ("another path", get(&to, "/favicon.ico"), Some(404)),
-                (
-                    "another host",
-                    get(&to, &right).replace("localhost", "attacker.example"),
-                    Some(400),
-                ),
-                (
-                    "no host",
-                    format!("GET {right} HTTP/1.1\r\nConnection: close\r\n\r\n"),
-                    Some(400),
-                ),
-                (
-                    "POST",
-                    get(&to, &right).replacen("GET", "POST", 1),
-                    Some(405),
-                ),
-                (
-                    "a body that is announced to be huge",
-                    get(&to, &right).replacen("GET", "POST", 1).replace(
-                        "Connection: close",
-                        "Content-Length: 9000000000000000000\r\nConnection: close",
-                    ),
-                    None,
-                ),
-            ] {
-                let answered = send(&to, &bytes);
-                if status.is_some() {
-                    assert_eq!(answered, status, "{what}");
-                }
-            }
-            assert_eq!(send(&to, &get(&to, &right)), Some(200));
-            drop(held);
-        }),
-        ..Somebody::default()
-    };
-    let who = scene.log_in(|issuer| name(browser::log_in(issuer, &quick(), &mut somebody)));
-    assert_eq!(who.unwrap(), "alice@example.test");
+fn k4_a_code_is_asked_for_until_it_is_typed() {
+    let (result, person) = on_a_device(before(&["authorization_pending"; 2]));
+    let granted = result.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(granted.token.challenge(), ALICE);
+    assert_eq!(person.pauses, [Duration::from_secs(5); 2]);
+    assert!(person.told.iter().any(|line| line.contains("ABCD-EFGH")));
 }
 
 #[test]
-fn k3_a_browser_login_ends_in_time_and_listens_on_loopback_only() {
-    let scene = Scene::new(vec![None], &[]);
-    let options = browser::Options {
-        timeout: Duration::from_millis(200),
-        ..quick()
-    };
-    let mut somebody = Somebody {
-        opens: Some(|_| ()),
+fn k4_slow_down_lengthens_the_pause() {
+    let errors = [
+        "authorization_pending",
+        "slow_down",
+        "authorization_pending",
+    ];
+    let (result, person) = on_a_device(before(&errors));
+    assert!(result.is_ok());
+    assert_eq!(person.pauses, [5, 10, 10].map(Duration::from_secs));
+}
+
+#[test]
+fn k4_what_ends_a_login_on_a_device_is_named() {
+    let (result, _) = on_a_device(before(&["expired_token"]));
+    assert_eq!(said(result), LoginError::CodeExpired { seconds: 300 });
+    let (result, _) = on_a_device(before(&["access_denied"]));
+    assert!(matches!(said(result), LoginError::Refused { error, .. } if error == "access_denied"));
+    let discovery = json!({"device_authorization_endpoint": null});
+    let (result, _) = on_a_device(Different {
+        discovery,
+        ..Different::default()
+    });
+    assert!(matches!(said(result), LoginError::NoDeviceLogin { .. }));
+}
+
+fn renew(different: Different) -> Result<Granted, LoginError> {
+    let claims = json!({"nonce": null});
+    let stub = stub(Different {
+        claims,
+        ..different
+    });
+    let result = with_issuer(&stub, |issuer| refresh::renew(issuer, "old"));
+    let asked = stub.asked();
+    let asked = asked.iter().find(|asked| asked.target == "/token").unwrap();
+    let form = form(std::str::from_utf8(&asked.body).unwrap());
+    assert_eq!(form["grant_type"], "refresh_token");
+    assert_eq!(form["refresh_token"], "old");
+    result
+}
+
+#[test]
+fn k4_a_rotated_refresh_token_replaces_the_old_one() {
+    for (answer, expected) in [(json!({"refresh_token": "new"}), "new"), (json!({}), "old")] {
+        let granted = renew(Different {
+            answer,
+            ..Different::default()
+        });
+        let granted = granted.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(granted.refresh.unwrap().as_str(), expected);
+    }
+    let error = said(renew(before(&["invalid_grant"])));
+    assert!(error.to_string().contains("invalid_grant"), "{error}");
+}
+
+/// Sends bytes to the listener. The answer, as far as one comes.
+fn send(port: u16, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    drop(stream.write_all(bytes.as_bytes()));
+    let (mut answer, mut some) = (Vec::new(), [0; 4096]);
+    while let Ok(count @ 1..) = stream.read(&mut some) {
+        answer.extend_from_slice(&some[..count]);
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn get(port: u16, host: &str, target: &str) -> String {
+    send(
+        port,
+        &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+    )
+}
+
+/// Logs in with a browser that, sent back by the issuer, sends what `strays`
+/// does, and then the answer. Gives the status lines that `strays` got.
+fn in_a_browser(strays: fn(u16, &Url) -> Vec<String>) -> Vec<String> {
+    let stub = stub(Different::default());
+    let issuer_port = stub.address.port();
+    let got: Arc<Mutex<Vec<String>>> = Arc::default();
+    let mut threads = Vec::new();
+    let mut person = Somebody {
+        browser: Some(Box::new(|url| {
+            let target = format!("{}?{}", url.path(), url.query().unwrap());
+            let answer = get(issuer_port, &format!("127.0.0.1:{issuer_port}"), &target);
+            let location = answer
+                .lines()
+                .find_map(|line| line.strip_prefix("Location: "));
+            let back = Url::parse(location.unwrap()).unwrap();
+            let got = Arc::clone(&got);
+            threads.push(thread::spawn(move || {
+                let port = back.port().unwrap();
+                got.lock().unwrap().extend(strays(port, &back));
+                let target = format!("{}?{}", back.path(), back.query().unwrap());
+                get(port, &format!("localhost:{port}"), &target)
+            }));
+            Ok(())
+        })),
         ..Somebody::default()
     };
-    let late = scene.log_in(|issuer| name(browser::log_in(issuer, &options, &mut somebody)));
-    assert!(late.unwrap_err().is_way_closed());
-    let none =
-        scene.log_in(|issuer| name(browser::log_in(issuer, &quick(), &mut Somebody::default())));
-    assert!(matches!(none.unwrap_err(), LoginError::NoBrowser { .. }));
+    let options = browser::Options {
+        redirect_url: None,
+        autoclose: None,
+        timeout: Duration::from_secs(20),
+    };
+    let result = with_issuer(&stub, |issuer| {
+        browser::log_in(issuer, &options, &mut person)
+    });
+    drop(person);
+    let granted = result.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(granted.token.challenge(), ALICE);
+    for thread in threads {
+        let page = thread.join().unwrap();
+        assert!(page.contains("You are logged in"), "{page}");
+    }
+    let got = got.lock().unwrap();
+    let status = |answer: &String| answer.split(' ').nth(1).unwrap_or("").to_owned();
+    got.iter().map(status).collect()
+}
+
+fn target(back: &Url) -> String {
+    format!("{}?{}", back.path(), back.query().unwrap())
+}
+
+#[test]
+fn k1_a_stray_request_does_not_end_the_login() {
+    let got = in_a_browser(|port, back| {
+        let host = format!("localhost:{port}");
+        let path = back.path();
+        let twice = format!("{}&state=x", target(back));
+        vec![
+            get(port, &host, "/favicon.ico"),
+            get(port, &host, path),
+            get(port, &host, &format!("{path}?code=x&state=x")),
+            get(port, &host, &format!("{path}?error=access_denied&state=x")),
+            get(port, &host, &twice),
+        ]
+    });
+    assert_eq!(got, ["404", "400", "400", "400", "400"]);
+}
+
+#[test]
+fn k3_only_the_right_host_method_and_path_are_an_answer() {
+    let got = in_a_browser(|port, back| {
+        let (host, target) = (format!("localhost:{port}"), target(back));
+        let query = back.query().unwrap();
+        vec![
+            get(port, &format!("rebound.test:{port}"), &target),
+            get(port, "localhost", &target),
+            get(port, &format!("{host}\r\nHost: {host}"), &target),
+            send(port, &format!("GET {target} HTTP/1.1\r\n\r\n")),
+            send(
+                port,
+                &format!("POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n"),
+            ),
+            get(port, &host, &format!("/other?{query}")),
+            get(port, &host, &format!("//other.test/auth/callback?{query}")),
+        ]
+    });
+    assert_eq!(got, ["400", "400", "400", "400", "405", "404", "404"]);
+}
+
+#[test]
+fn k3_a_body_is_neither_read_nor_waited_for() {
+    let got = in_a_browser(|port, back| {
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: localhost:{port}\r\n",
+            target(back)
+        );
+        vec![
+            send(
+                port,
+                &format!("{head}Content-Length: 1000000000000\r\n\r\nx"),
+            ),
+            send(
+                port,
+                &format!("{head}Transfer-Encoding: chunked\r\n\r\nffffffff\r\nx"),
+            ),
+        ]
+    });
+    assert_eq!(got, ["", ""]);
+}
+
+#[test]
+fn k3_idle_connections_do_not_keep_the_answer_away() {
+    let got = in_a_browser(|port, back| {
+        let idle: Vec<TcpStream> = (0..200)
+            .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())
+            .collect();
+        let answer = get(port, &format!("localhost:{port}"), back.path());
+        drop(idle);
+        vec![answer]
+    });
+    assert_eq!(got, ["400"]);
+}
+
+fn nobody_comes(redirect_url: Option<&str>) -> LoginError {
+    let stub = stub(Different::default());
+    let mut person = Somebody {
+        browser: Some(Box::new(|_| Ok(()))),
+        ..Somebody::default()
+    };
+    let options = browser::Options {
+        redirect_url,
+        autoclose: None,
+        timeout: Duration::from_millis(100),
+    };
+    said(with_issuer(&stub, |issuer| {
+        browser::log_in(issuer, &options, &mut person)
+    }))
+}
+
+#[test]
+fn k1_a_login_nobody_comes_to_ends() {
+    assert_eq!(nobody_comes(None), LoginError::NobodyCame { seconds: 0 });
+}
+
+#[test]
+fn k3_an_address_that_is_not_this_machine_is_not_listened_at() {
     for address in [
-        "http://example.com:1234/cb",
-        "http://0.0.0.0:1234/",
-        "https://localhost:1/cb",
+        "http://0.0.0.0:8080/auth/callback",
+        "http://example.test:8080/auth/callback",
+        "http://localhost.example.test:8080/",
+        "http://[::]:8080/",
+        "https://localhost:8080/auth/callback",
     ] {
-        let options = browser::Options {
-            redirect_url: Some(address),
-            ..quick()
-        };
-        let failed = scene.log_in(|issuer| name(browser::log_in(issuer, &options, &mut somebody)));
+        let error = nobody_comes(Some(address));
         assert!(
-            matches!(failed.unwrap_err(), LoginError::Address { .. }),
-            "{address}"
+            matches!(error, LoginError::Address { .. }),
+            "{address}: {error}"
         );
     }
 }
