@@ -344,7 +344,11 @@ pub fn start(program: &Path, socket: &Path, wait: Duration) -> Result<(), Client
             Err(error @ (ClientError::Absent(_) | ClientError::Timeout | ClientError::Io(_))) => {
                 error
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(error);
+            }
         };
         if ended.is_none() {
             ended = child.try_wait().ok().flatten();
