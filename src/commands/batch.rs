@@ -148,15 +148,7 @@ impl<'a> Engine<'a> {
             signature: &signed.signature,
             hash,
         };
-        let verdict = judge_once(
-            &subject,
-            self.trust,
-            self.wanted,
-            Search::No,
-            &self.memo,
-            &mut Recorder::deaf(),
-        );
-        let opinion = Opinion::from(verdict);
+        let opinion = self.opinion(&subject);
         let seen = self.checkpoints.then(|| self.seen(&opinion, &subject));
         Judged {
             id,
@@ -166,6 +158,19 @@ impl<'a> Engine<'a> {
             object: matches!(opinion, Opinion::Undecided { .. }).then(|| Box::new(object)),
             opinion,
         }
+    }
+
+    /// Judges a signature of anything. No server is asked.
+    #[must_use]
+    pub fn opinion(&self, subject: &Subject<'_>) -> Opinion {
+        Opinion::from(judge_once(
+            subject,
+            self.trust,
+            self.wanted,
+            Search::No,
+            &self.memo,
+            &mut Recorder::deaf(),
+        ))
     }
 
     /// Takes the checkpoint of a signature whose entry was found later.

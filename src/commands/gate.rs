@@ -39,8 +39,8 @@ use crate::host::{
     terminal::{self, Escape, escape},
 };
 
+mod certificate;
 mod ci;
-mod history;
 pub mod job;
 mod judge;
 pub mod plan;
@@ -335,7 +335,12 @@ fn decide(
         None => Side::Server,
         Some(_) => Side::Client,
     };
-    let court = judge::Court::open(repository, settings, options, before.tip)?;
+    let mut court = judge::Court::open(repository, settings, options, before.tip)?;
+    if side == Side::Server
+        && let Some(told) = certificate::Told::read()
+    {
+        court.signed(&told, &updates, options.max_updates);
+    }
     let mut graph = Graph::new(repository);
     let plan = plan::plan(
         updates,

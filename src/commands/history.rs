@@ -4,15 +4,17 @@
 //! *Not decided here:* what is allowed (`policy/`) and whether a signature is good
 //! (`commands/batch.rs` asks the verifier).
 
+use std::collections::HashMap;
+
 use gix::ObjectId;
 
-use super::batch::{self, Engine, Facts, Judged, Opinion};
+use super::batch::{Engine, Facts, Judged, Opinion, OtherKind as Other};
 use crate::{
     evidence::object::CommitView,
     host::git::{
         GitError, Repository,
         changes::{ChangeError, Trees},
-        walk::RangeSpec,
+        graph::{Care, Graph},
     },
     policy::{
         ChangedPath, CommitFacts, OtherKind, POLICY_PATH, SignatureFacts,
@@ -21,67 +23,132 @@ use crate::{
     },
 };
 
-/// Facts out of a repository.
-pub struct GitHistory<'r> {
+/// Facts out of a repository, each looked for once.
+pub struct GitHistory<'a, 'r> {
     repository: &'r Repository,
-    engine: &'r Engine<'r>,
+    engine: &'a Engine<'a>,
+    graph: &'a mut Graph<'r>,
+    known: HashMap<ObjectId, CommitFacts>,
 }
 
-impl<'r> GitHistory<'r> {
+impl<'a, 'r> GitHistory<'a, 'r> {
     /// The engine has to be one [`with_facts`](Engine::with_facts).
     #[must_use]
-    pub fn new(repository: &'r Repository, engine: &'r Engine<'r>) -> Self {
-        Self { repository, engine }
-    }
-
-    fn view(&self, judged: &Judged) -> Result<CommitView, HistoryError> {
-        match &judged.facts {
-            Some(Facts::Commit(view)) => Ok((**view).clone()),
-            _ => Err(HistoryError {
-                what: format!("{} is no commit that can be read", judged.id),
-            }),
+    pub fn new(
+        repository: &'r Repository,
+        engine: &'a Engine<'a>,
+        graph: &'a mut Graph<'r>,
+    ) -> Self {
+        Self {
+            repository,
+            engine,
+            graph,
+            known: HashMap::new(),
         }
     }
 
-    /// The paths in which a commit differs from its first parent.
-    ///
-    /// # Errors
-    /// A tree cannot be read.
-    pub fn paths(&self, view: &CommitView) -> Result<Vec<ChangedPath>, ChangeError> {
-        let parents = view
-            .parents
-            .iter()
-            .map(|parent| id(parent))
-            .collect::<Result<Vec<_>, _>>()?;
-        let tree_of = |commit: &ObjectId| self.repository.tree_of(*commit);
-        let (first, others) = match parents.split_first() {
-            None => (None, &[][..]),
-            Some((first, others)) => (Some(*first), others),
-        };
-        let mut bases = Vec::new();
-        if let Some(first) = first {
-            for other in others {
-                for base in self.repository.merge_bases(first, *other)? {
-                    let tree = tree_of(&base)?;
-                    if !bases.contains(&tree) {
-                        bases.push(tree);
-                    }
+    /// A commit that was judged already is not judged again.
+    pub fn know(&mut self, id: ObjectId, facts: CommitFacts) {
+        self.known.insert(id, facts);
+    }
+
+    /// The commits behind it.
+    pub fn graph(&mut self) -> &mut Graph<'r> {
+        self.graph
+    }
+}
+
+/// A commit in the policy's words, with the paths that it answers for.
+///
+/// # Errors
+/// A tree that it is held against cannot be read.
+pub fn commit_facts(judged: &Judged, repository: &Repository) -> Result<CommitFacts, ChangeError> {
+    let view = match &judged.facts {
+        Some(Facts::Commit(view)) => Some(&**view),
+        _ => None,
+    };
+    let signature = match (view, signature(&judged.opinion)) {
+        // What cannot be read is not good either, whatever it is signed with.
+        (None, SignatureFacts::Unsigned | SignatureFacts::Other(_)) => SignatureFacts::Bad {
+            code: "object-unreadable".to_owned(),
+            words: "the commit's headers are not those of a commit".to_owned(),
+        },
+        (_, signature) => signature,
+    };
+    Ok(CommitFacts {
+        id: judged.id.clone(),
+        parents: view.map(|view| view.parents.clone()).unwrap_or_default(),
+        signature,
+        author: view.map(|view| view.author.raw.clone()).unwrap_or_default(),
+        committer: view
+            .map(|view| view.committer.raw.clone())
+            .unwrap_or_default(),
+        paths: match view {
+            Some(view) => paths(view, repository)?,
+            None => Vec::new(),
+        },
+    })
+}
+
+/// The paths that a commit answers for: those in which it differs from its first
+/// parent.
+fn paths(view: &CommitView, repository: &Repository) -> Result<Vec<ChangedPath>, ChangeError> {
+    let parents = view
+        .parents
+        .iter()
+        .map(|parent| id(parent))
+        .collect::<Result<Vec<_>, _>>()?;
+    let tree_of = |commit: &ObjectId| repository.tree_of(*commit);
+    let (first, others) = match parents.split_first() {
+        None => (None, &[][..]),
+        Some((first, others)) => (Some(*first), others),
+    };
+    let mut bases = Vec::new();
+    if let Some(first) = first {
+        for other in others {
+            for base in repository.merge_bases(first, *other)? {
+                let tree = tree_of(&base)?;
+                if !bases.contains(&tree) {
+                    bases.push(tree);
                 }
             }
         }
-        let changed = self.repository.changes(&Trees {
-            result: Some(id(&view.tree)?),
-            first: first.as_ref().map(tree_of).transpose()?,
-            others: others.iter().map(tree_of).collect::<Result<_, _>>()?,
-            bases,
-        })?;
-        Ok(changed
-            .into_iter()
-            .map(|one| ChangedPath {
-                path: one.path.into(),
-                own: one.own,
-            })
-            .collect())
+    }
+    let changed = repository.changes(&Trees {
+        result: Some(id(&view.tree)?),
+        first: first.as_ref().map(tree_of).transpose()?,
+        others: others.iter().map(tree_of).collect::<Result<_, _>>()?,
+        bases,
+    })?;
+    Ok(changed
+        .into_iter()
+        .map(|one| ChangedPath {
+            path: one.path.into(),
+            own: one.own,
+        })
+        .collect())
+}
+
+/// A verdict in the policy's words.
+#[must_use]
+pub fn signature(opinion: &Opinion) -> SignatureFacts {
+    match opinion {
+        Opinion::Good(verified) | Opinion::NotWanted { verified, .. } => SignatureFacts::Good {
+            identity: verified.identity.clone(),
+            claims: verified.certificate.fulcio().clone(),
+            signed_at: verified.time,
+        },
+        Opinion::Unsigned => SignatureFacts::Unsigned,
+        Opinion::Other(Other::OpenPgp) => SignatureFacts::Other(OtherKind::OpenPgp),
+        Opinion::Other(Other::Ssh) => SignatureFacts::Other(OtherKind::Ssh),
+        Opinion::Refused(refusal) | Opinion::Undecided { refusal, .. } => SignatureFacts::Bad {
+            code: refusal.code().to_owned(),
+            words: format!("{}: {}", refusal.step, refusal.reason),
+        },
+        Opinion::Unreadable { error, .. } => SignatureFacts::Bad {
+            code: "object-unreadable".to_owned(),
+            words: error.to_string(),
+        },
     }
 }
 
@@ -95,39 +162,14 @@ fn lost(error: impl std::fmt::Display) -> HistoryError {
     }
 }
 
-/// A verdict in the policy's words.
-#[must_use]
-pub fn signature(opinion: &Opinion) -> SignatureFacts {
-    match opinion {
-        Opinion::Good(verified) | Opinion::NotWanted { verified, .. } => SignatureFacts::Good {
-            identity: verified.identity.clone(),
-            claims: verified.certificate.fulcio().clone(),
-            signed_at: verified.time,
-        },
-        Opinion::Unsigned => SignatureFacts::Unsigned,
-        Opinion::Other(batch::OtherKind::OpenPgp) => SignatureFacts::Other(OtherKind::OpenPgp),
-        Opinion::Other(batch::OtherKind::Ssh) => SignatureFacts::Other(OtherKind::Ssh),
-        Opinion::Refused(refusal) | Opinion::Undecided { refusal, .. } => SignatureFacts::Bad {
-            code: refusal.code().to_owned(),
-            words: refusal.reason.to_string(),
-        },
-        Opinion::Unreadable { error, .. } => SignatureFacts::Bad {
-            code: "unreadable".to_owned(),
-            words: error.to_string(),
-        },
-    }
-}
-
-impl History for GitHistory<'_> {
+impl History for GitHistory<'_, '_> {
     fn parents(&mut self, commit: &str) -> Result<Vec<String>, HistoryError> {
-        let object = self
-            .repository
-            .objects()
-            .read(id(commit).map_err(lost)?)
-            .map_err(lost)?;
-        parents_of(&object.raw).ok_or_else(|| HistoryError {
-            what: format!("{commit} is no commit"),
-        })
+        let parents = self.graph.parents(id(commit).map_err(lost)?);
+        Ok(parents
+            .map_err(lost)?
+            .iter()
+            .map(ToString::to_string)
+            .collect())
     }
 
     fn policy_id(&mut self, commit: &str) -> Result<Option<String>, HistoryError> {
@@ -144,50 +186,30 @@ impl History for GitHistory<'_> {
     }
 
     fn commit(&mut self, commit: &str) -> Result<CommitFacts, HistoryError> {
-        let object = self
-            .repository
-            .objects()
-            .read(id(commit).map_err(lost)?)
-            .map_err(lost)?;
+        let id = id(commit).map_err(lost)?;
+        if let Some(facts) = self.known.get(&id) {
+            return Ok(facts.clone());
+        }
+        let object = self.repository.objects().read(id).map_err(lost)?;
         let judged = self.engine.judge(object, self.repository.hash());
-        let view = self.view(&judged)?;
-        Ok(CommitFacts {
-            signature: signature(&judged.opinion),
-            paths: self.paths(&view).map_err(lost)?,
-            id: judged.id,
-            parents: view.parents,
-            author: view.author.raw,
-            committer: view.committer.raw,
-        })
+        let facts = commit_facts(&judged, self.repository).map_err(lost)?;
+        self.known.insert(id, facts.clone());
+        Ok(facts)
     }
 
     fn brought(&mut self, commit: &str, most: usize) -> Result<Vec<String>, HistoryError> {
-        let first = self.parents(commit)?.into_iter().next();
-        let mut specs = vec![RangeSpec::From(id(commit).map_err(lost)?)];
-        if let Some(first) = first {
-            specs.push(RangeSpec::Not(id(&first).map_err(lost)?));
-        }
-        let revisions = self.repository.revisions(&specs).map_err(lost)?;
-        revisions
+        let tip = id(commit).map_err(lost)?;
+        let parents = self.graph.parents(tip).map_err(lost)?;
+        let first = parents.get(..1).unwrap_or_default();
+        let gained = self
+            .graph
+            .gained(&[tip], first, Care::Exact)
+            .map_err(lost)?;
+        Ok(gained
+            .commits
+            .iter()
             .take(most)
-            .map(|visited| match visited {
-                Ok(visited) => Ok(visited.id.to_string()),
-                Err(unvisited) => Err(lost(unvisited.error)),
-            })
-            .collect()
+            .map(ToString::to_string)
+            .collect())
     }
-}
-
-/// The parents in a commit's header, whatever else it holds.
-fn parents_of(raw: &[u8]) -> Option<Vec<String>> {
-    let mut lines = raw.split(|byte| *byte == b'\n');
-    lines.next()?.strip_prefix(b"tree ")?;
-    let mut parents = Vec::new();
-    for line in lines {
-        let Some(parent) = line.strip_prefix(b"parent ") else {
-            break;
-        };
-        parents.push(std::str::from_utf8(parent).ok()?.to_owned());
-    }
-    Some(parents)
 }

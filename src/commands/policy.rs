@@ -22,7 +22,7 @@ use super::{
 use crate::{
     evidence::identity::Wanted,
     host::{
-        git::{GitError, Repository, walk::RangeSpec},
+        git::{GitError, Repository, graph::Graph, walk::RangeSpec},
         settings::Settings,
         terminal::{self, Escape, Tone, escape, escape_lines, paint},
         trust_files,
@@ -402,7 +402,8 @@ fn test(arguments: &Test) -> Result<u8, Stop> {
         trust_files::load(arguments.trusted_root.as_deref(), &settings).map_err(Obstacle::from)?;
     let wanted = Wanted::Unsaid;
     let engine = Engine::new(&trust.root, &wanted).with_facts();
-    let mut history = GitHistory::new(repository, &engine);
+    let mut graph = Graph::new(repository);
+    let mut history = GitHistory::new(repository, &engine, &mut graph);
     let ref_name = arguments.reference.as_bytes();
     let mut told = Told::default();
     let by = match source {
@@ -457,7 +458,7 @@ fn by_file(
     policy: &Policy,
     arguments: &Test,
     repository: &Repository,
-    history: &mut GitHistory<'_>,
+    history: &mut GitHistory<'_, '_>,
     told: &mut Told,
 ) -> Result<(), Stop> {
     let ref_name = arguments.reference.as_bytes();
@@ -509,7 +510,7 @@ fn first_parents(
     revisions: &[String],
     ids: &[String],
     repository: &Repository,
-    history: &mut GitHistory<'_>,
+    history: &mut GitHistory<'_, '_>,
 ) -> Result<std::collections::HashSet<String>, Stop> {
     let among: std::collections::HashSet<&String> = ids.iter().collect();
     let mut line = std::collections::HashSet::new();

@@ -26,6 +26,7 @@ mod bases;
 pub mod changes;
 pub mod graph;
 pub mod push;
+pub mod push_certificate;
 pub mod walk;
 pub use gix::ObjectId;
 

@@ -15,20 +15,23 @@ use super::{
     super::{
         UNDECIDED, USAGE,
         batch::{self, Engine, Facts, Judged},
+        history::{GitHistory, commit_facts},
         verify::Obstacle,
     },
-    Deadline, Options, history,
+    Deadline, Options,
+    certificate::{self, Told},
     plan::{self, Before, Change, Gain, Group, Plan},
     report::{About, MAX_KEPT, Note, Report},
     rules::{self, Finding, OtherFacts, Rules, RulesError, TagFacts},
 };
 use crate::{
-    evidence::{identity::Wanted, object::CommitView},
+    evidence::identity::Wanted,
     host::{
         git::{
             GitError, Repository,
-            changes::{ChangeError, Changed, Trees},
+            changes::ChangeError,
             graph::{Graph, GraphError},
+            push::Update,
         },
         settings::Settings,
         trust_files::{self, Trust},
@@ -176,8 +179,12 @@ impl<'r> Court<'r> {
         })
     }
 
-    pub(super) fn repository(&self) -> &'r Repository {
-        self.repository
+    /// The push is signed: that says who pushes, and not the account.
+    pub fn signed(&mut self, told: &Told, updates: &[Update], most: usize) {
+        let wanted = Wanted::Unsaid;
+        let engine = Engine::new(&self.trust.root, &wanted);
+        let signature = certificate::signature(told, updates, most, self.repository, &engine);
+        self.rules.certificate = Some(signature);
     }
 
     /// The rules that bind a reference.
@@ -491,12 +498,12 @@ impl<'r> Court<'r> {
             .map(|gain| gain.commit)
             .filter(|id| seen.insert(*id))
             .collect();
-        let mut known: HashMap<ObjectId, CommitFacts> = HashMap::new();
+        let mut history = GitHistory::new(self.repository, engine, graph);
         let mut subjects: HashMap<String, (String, Option<String>)> = HashMap::new();
         let mut next = ids.iter();
         self.run(ids.clone(), engine, deadline, &mut |judged| {
             if let Some(id) = next.next() {
-                known.insert(*id, self.facts(&judged)?);
+                history.know(*id, self.facts(&judged)?);
                 subjects.insert(judged.id.clone(), (subject(&judged), signer(&judged)));
             }
             Ok(())
@@ -516,7 +523,7 @@ impl<'r> Court<'r> {
                 continue;
             };
             let old = change.old.commit.filter(|_| change.forward);
-            let from = self.accepted(root, old.or(before.tip), &gained, graph)?;
+            let from = self.accepted(root, old.or(before.tip), &gained, history.graph())?;
             let (root, tip) = (from.to_string(), tip.to_string());
             let through = old.map(|old| old.to_string());
             let question = walk::Question {
@@ -524,12 +531,6 @@ impl<'r> Court<'r> {
                 tip: &tip,
                 through: through.as_deref().filter(|_| old != Some(from)),
                 ref_name: &change.update.name,
-            };
-            let mut history = history::Facts {
-                court: self,
-                graph,
-                engine,
-                known: &mut known,
             };
             let walked =
                 walk::authenticate(&question, &mut history).map_err(|error| JudgeError::Walk {
@@ -587,49 +588,10 @@ impl<'r> Court<'r> {
         Ok(root)
     }
 
-    /// A commit in the policy's words, with the paths that it changes.
-    pub(super) fn facts(&self, judged: &Judged) -> Result<CommitFacts, JudgeError> {
-        let paths = match &judged.facts {
-            Some(Facts::Commit(view)) => self.paths(view).map_err(|error| JudgeError::Changes {
-                id: judged.id.clone(),
-                error,
-            })?,
-            _ => Vec::new(),
-        };
-        Ok(rules::facts(judged, &paths))
-    }
-
-    /// The paths that a commit answers for.
-    fn paths(&self, view: &CommitView) -> Result<Vec<Changed>, ChangeError> {
-        let id = |hex: &str| {
-            ObjectId::from_hex(hex.as_bytes()).map_err(|_| GitError::Missing { id: hex.to_owned() })
-        };
-        let parents = view
-            .parents
-            .iter()
-            .map(|parent| id(parent))
-            .collect::<Result<Vec<_>, _>>()?;
-        let tree_of = |commit: &ObjectId| self.repository.tree_of(*commit);
-        let (first, others) = match parents.split_first() {
-            None => (None, &[][..]),
-            Some((first, others)) => (Some(*first), others),
-        };
-        let mut bases = Vec::new();
-        if let Some(first) = first {
-            for other in others {
-                for base in self.repository.merge_bases(first, *other)? {
-                    let tree = tree_of(&base)?;
-                    if !bases.contains(&tree) {
-                        bases.push(tree);
-                    }
-                }
-            }
-        }
-        self.repository.changes(&Trees {
-            result: Some(id(&view.tree)?),
-            first: first.as_ref().map(tree_of).transpose()?,
-            others: others.iter().map(tree_of).collect::<Result<_, _>>()?,
-            bases,
+    fn facts(&self, judged: &Judged) -> Result<CommitFacts, JudgeError> {
+        commit_facts(judged, self.repository).map_err(|error| JudgeError::Changes {
+            id: judged.id.clone(),
+            error,
         })
     }
 }

@@ -24,7 +24,10 @@ use std::{
 use gix::ObjectId;
 
 use super::{
-    super::batch::{self, Judged, Opinion},
+    super::{
+        batch::{self, Judged},
+        history,
+    },
     Options,
     plan::{Change, Group},
 };
@@ -32,17 +35,14 @@ use crate::commands::sign::system_time;
 use crate::{
     evidence::object::TagView,
     host::{
-        git::{GitError, Repository, changes::Changed, push::Space},
+        git::{GitError, Repository, push::Space},
         settings::Settings,
     },
     policy::{
-        Action, ChangedPath, Commit, CommitFacts, Mode, OtherKind, OtherTag, Person, Policy,
-        PolicyErrors, Pusher, RefUpdate, Signature, SignatureFacts, Tag, UpdateKind,
+        Action, Commit, CommitFacts, Mode, OtherTag, POLICY_PATH, Person, Policy, PolicyErrors,
+        Pusher, RefUpdate, SignatureFacts, Tag, UpdateKind, read::MAX_POLICY,
     },
 };
-
-/// The largest policy file, in bytes.
-pub(super) const MAX_POLICY: u64 = 16 * 1024 * 1024;
 
 /// Variables in which servers say who pushes, the surest first: Gitea and
 /// Forgejo, GitLab, and whatever authenticated an HTTP request.
@@ -150,6 +150,8 @@ pub struct Rules {
     policy: Policy,
     source: String,
     pusher: Option<String>,
+    /// Who signed the push, if somebody did.
+    pub certificate: Option<SignatureFacts>,
     /// The trust root, where each commit is judged by the policy of its parent.
     root: Option<ObjectId>,
 }
@@ -201,6 +203,7 @@ impl Rules {
             policy,
             source,
             root,
+            certificate: None,
             pusher: PUSHERS
                 .iter()
                 .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty())),
@@ -219,17 +222,17 @@ impl Rules {
             commit: commit.to_string(),
             why,
         };
-        let path: [&[u8]; 2] = [b".gitseal", b"policy.toml"];
+        let path: Vec<&[u8]> = POLICY_PATH.split('/').map(str::as_bytes).collect();
         let blob = repository
             .file_at(commit, &path)
             .map_err(|error| failed(error.to_string()))?
-            .ok_or_else(|| failed("there is no .gitseal/policy.toml in its tree".to_owned()))?;
+            .ok_or_else(|| failed(format!("there is no {POLICY_PATH} in its tree")))?;
         let bytes = repository
-            .blob(blob, MAX_POLICY)
+            .blob(blob, u64::try_from(MAX_POLICY).unwrap_or(u64::MAX))
             .map_err(|error| failed(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|_| failed("it is no UTF-8".to_owned()))?;
         let id = commit.to_string();
-        let name = format!(".gitseal/policy.toml of {}", id.get(..12).unwrap_or(&id));
+        let name = format!("{POLICY_PATH} of {}", id.get(..12).unwrap_or(&id));
         Ok(Self::of(Policy::parse(&text, &name)?, name, Some(root)))
     }
 
@@ -308,24 +311,25 @@ impl Rules {
         let mut findings = Vec::new();
         let name: &[u8] = &change.update.name;
         self.unusual(change, &mut findings);
-        let words: Vec<Words> = tags.iter().map(|tag| Words::of(tag.judged)).collect();
-        let other_words: Vec<Words> = others.iter().map(|tag| Words::of(tag.judged)).collect();
+        let signature_of = |judged: &Judged| history::signature(&judged.opinion);
+        let signatures: Vec<_> = tags.iter().map(|tag| signature_of(tag.judged)).collect();
+        let by_others: Vec<_> = others.iter().map(|tag| signature_of(tag.judged)).collect();
         let others: Vec<OtherTag<'_>> = others
             .iter()
-            .zip(&other_words)
-            .map(|(tag, words)| OtherTag {
+            .zip(&by_others)
+            .map(|(tag, signature)| OtherTag {
                 ref_name: tag.name,
-                signature: words.signature(tag.judged),
+                signature: signature.view(),
             })
             .collect();
         let ids: Vec<String> = tags.iter().map(|tag| tag.id.to_string()).collect();
         let mut read: Vec<Tag<'_>> = Vec::new();
-        for ((tag, words), id) in tags.iter().zip(&words).zip(&ids) {
+        for ((tag, signature), id) in tags.iter().zip(&signatures).zip(&ids) {
             let view = view_of(tag.judged);
             read.push(Tag {
                 id,
                 name: view.map_or(&b""[..], |view| view.tag.as_bytes()),
-                signature: words.signature(tag.judged),
+                signature: signature.view(),
                 target_type: view.map_or("", |view| view.object_type.as_str()),
                 tagger: view.and_then(|view| view.tagger.as_ref()).map(Person::of),
                 others: &others,
@@ -348,8 +352,8 @@ impl Rules {
         };
         let pusher = Pusher {
             account: self.pusher.as_deref(),
+            certificate: self.certificate.as_ref().map(SignatureFacts::view),
             now: Some(system_time()),
-            ..Pusher::default()
         };
         let of_tag = |code: &str| {
             update.tag.is_some() && !code.starts_with("pusher-") && !code.starts_with("no-rule")
@@ -469,108 +473,11 @@ impl Rules {
 /// A commit, and whether it lies on the line of first parents.
 pub type FactsOf = (CommitFacts, bool);
 
-/// A commit in the policy's words.
-pub fn facts(judged: &Judged, paths: &[Changed]) -> CommitFacts {
-    let words = Words::of(judged);
-    let view = match &judged.facts {
-        Some(batch::Facts::Commit(view)) => Some(&**view),
-        _ => None,
-    };
-    let signature = match (view, words.signature(judged)) {
-        // What cannot be read is not good either, whatever it is signed with.
-        (None, Signature::Unsigned | Signature::Other(_)) => SignatureFacts::Bad {
-            code: "object-unreadable".to_owned(),
-            words: "the commit's headers are not those of a commit".to_owned(),
-        },
-        (
-            _,
-            Signature::Good {
-                identity,
-                claims,
-                signed_at,
-            },
-        ) => SignatureFacts::Good {
-            identity: identity.clone(),
-            claims: claims.clone(),
-            signed_at,
-        },
-        (_, Signature::Unsigned) => SignatureFacts::Unsigned,
-        (_, Signature::Other(kind)) => SignatureFacts::Other(kind),
-        (_, Signature::Bad { code, words }) => SignatureFacts::Bad {
-            code: code.to_owned(),
-            words: words.to_owned(),
-        },
-    };
-    CommitFacts {
-        id: judged.id.clone(),
-        parents: view.map(|view| view.parents.clone()).unwrap_or_default(),
-        signature,
-        author: view.map(|view| view.author.raw.clone()).unwrap_or_default(),
-        committer: view
-            .map(|view| view.committer.raw.clone())
-            .unwrap_or_default(),
-        paths: paths
-            .iter()
-            .map(|changed| ChangedPath {
-                path: changed.path.to_vec(),
-                own: changed.own,
-            })
-            .collect(),
-    }
-}
-
 /// A tag, read, if it can be.
 fn view_of(judged: &Judged) -> Option<&TagView> {
     match &judged.facts {
         Some(batch::Facts::Tag(view)) => Some(view),
         _ => None,
-    }
-}
-
-/// A refusal's code and words, which the policy borrows.
-struct Words {
-    code: &'static str,
-    words: String,
-}
-
-impl Words {
-    fn of(judged: &Judged) -> Self {
-        match &judged.opinion {
-            Opinion::Refused(refusal) | Opinion::Undecided { refusal, .. } => Self {
-                code: refusal.code(),
-                words: format!("{}: {}", refusal.step, refusal.reason),
-            },
-            Opinion::Unreadable { error, .. } => Self {
-                code: "object-unreadable",
-                words: error.to_string(),
-            },
-            Opinion::Good(_)
-            | Opinion::NotWanted { .. }
-            | Opinion::Unsigned
-            | Opinion::Other(_) => Self {
-                code: "",
-                words: String::new(),
-            },
-        }
-    }
-
-    fn signature<'a>(&'a self, judged: &'a Judged) -> Signature<'a> {
-        match &judged.opinion {
-            Opinion::Good(verified) | Opinion::NotWanted { verified, .. } => Signature::Good {
-                identity: &verified.identity,
-                claims: verified.certificate.fulcio(),
-                signed_at: verified.time,
-            },
-            Opinion::Unsigned => Signature::Unsigned,
-            Opinion::Other(batch::OtherKind::OpenPgp) => Signature::Other(OtherKind::OpenPgp),
-            Opinion::Other(batch::OtherKind::Ssh) => Signature::Other(OtherKind::Ssh),
-            Opinion::Refused(_) | Opinion::Undecided { .. } | Opinion::Unreadable { .. } => {
-                Signature::Bad {
-                    code: self.code,
-                    words: &self.words,
-                }
-            }
-        }
     }
 }
 
@@ -582,11 +489,11 @@ fn text(path: &Path) -> Result<String, RulesError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| {
-            file.take(MAX_POLICY.saturating_add(1))
-                .read_to_end(&mut bytes)
+            let most = u64::try_from(MAX_POLICY).unwrap_or(u64::MAX);
+            file.take(most.saturating_add(1)).read_to_end(&mut bytes)
         })
         .map_err(unreadable)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_POLICY {
+    if bytes.len() > MAX_POLICY {
         return Err(unreadable(io::Error::other(format!(
             "more than {MAX_POLICY} bytes"
         ))));

@@ -112,7 +112,7 @@ pub enum LineRefusal {
 
 /// One reference that a push changes. Neither old nor new: git was asked to delete
 /// what is not there, and passes that on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Update {
     /// What it points at before; nothing: it is not there.
     pub old: Option<gix::ObjectId>,

@@ -1,0 +1,104 @@
+//! Who pushes, where whoever pushes signed that (`git push --signed`). git hands
+//! the certificate to `pre-receive` alone: `update` knows only the account.
+//!
+//! It speaks for this push if the server's nonce is in it and git found that
+//! nonce fresh, if it names each reference that is to change with the same values,
+//! and if its signature is good. One that does not is no better than a wrong one:
+//! the account is not asked then.
+//!
+//! *Not decided here:* what whoever pushed may do (`policy/`).
+
+use std::{collections::HashSet, env};
+
+use gix::ObjectId;
+
+use super::super::{batch::Engine, history};
+use crate::{
+    evidence::verify::Subject,
+    host::git::{Repository, push::Update, push_certificate},
+    policy::SignatureFacts,
+};
+
+/// The largest certificate, in bytes.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What git says about the certificate, in the hook's environment
+/// (githooks(5), pre-receive).
+pub struct Told {
+    /// `GIT_PUSH_CERT`: the id of the blob.
+    blob: String,
+    /// `GIT_PUSH_CERT_NONCE`: what the server gave to be signed.
+    nonce: String,
+    /// `GIT_PUSH_CERT_NONCE_STATUS`: `OK`, or `SLOP` where the server allows for
+    /// some age (`receive.certNonceSlop`).
+    status: String,
+}
+
+impl Told {
+    /// Out of the environment; `None`: the push is not signed.
+    #[must_use]
+    pub fn read() -> Option<Self> {
+        let variable = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        Some(Self {
+            blob: variable("GIT_PUSH_CERT")?,
+            nonce: variable("GIT_PUSH_CERT_NONCE").unwrap_or_default(),
+            status: variable("GIT_PUSH_CERT_NONCE_STATUS").unwrap_or_default(),
+        })
+    }
+}
+
+/// Who signed this push.
+#[must_use]
+pub fn signature(
+    told: &Told,
+    updates: &[Update],
+    most: usize,
+    repository: &Repository,
+    engine: &Engine<'_>,
+) -> SignatureFacts {
+    checked(told, updates, most, repository, engine).unwrap_or_else(|words| SignatureFacts::Bad {
+        code: "push-certificate".to_owned(),
+        words,
+    })
+}
+
+fn checked(
+    told: &Told,
+    updates: &[Update],
+    most: usize,
+    repository: &Repository,
+    engine: &Engine<'_>,
+) -> Result<SignatureFacts, String> {
+    if !matches!(told.status.as_str(), "OK" | "SLOP") {
+        return Err(format!(
+            "git says of its nonce: {}",
+            match told.status.as_str() {
+                "" => "nothing",
+                status => status,
+            }
+        ));
+    }
+    let blob = ObjectId::from_hex(told.blob.as_bytes())
+        .map_err(|_| format!("{:?} is no object id", told.blob))?;
+    let bytes = repository
+        .blob(blob, MAX_BYTES)
+        .map_err(|error| error.to_string())?;
+    let hash = repository.hash();
+    let certificate =
+        push_certificate::read(&bytes, hash, most).map_err(|error| error.to_string())?;
+    if certificate
+        .nonce
+        .is_none_or(|nonce| nonce != told.nonce.as_str())
+    {
+        return Err("its nonce is not the one that the server gave".to_owned());
+    }
+    let signed: HashSet<&Update> = certificate.updates.iter().collect();
+    if let Some(other) = updates.iter().find(|update| !signed.contains(update)) {
+        return Err(format!("it says nothing of this change of {}", other.name));
+    }
+    Ok(history::signature(&engine.opinion(&Subject {
+        payload: Some(certificate.payload),
+        signature: certificate.signature,
+        hash,
+    })))
+}

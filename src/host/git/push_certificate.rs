@@ -1,0 +1,239 @@
+//! A push certificate (`git push --signed`): what somebody signed that they push,
+//! as `receive-pack` hands it to the `pre-receive` hook.
+//!
+//! ```text
+//! certificate version 0.1 LF                       (gitprotocol-pack(5), push-cert)
+//! pusher SP IDENT LF
+//! [pushee SP URL LF]
+//! [nonce SP NONCE LF]
+//! *(push-option SP OPTION LF)
+//! LF
+//! *(OLD SP NEW SP REF LF)
+//! SIGNATURE
+//! ```
+//!
+//! The reader is strict: the order is the one that git writes, each header comes
+//! once, and the signature begins at the first line that is no command.
+//!
+//! *Not checked here:* the signature (`evidence/verify.rs`), and whether this is
+//! the certificate of this push (`commands/gate/certificate.rs`).
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions
+    )
+)]
+
+use gix::bstr::{BString, ByteSlice as _};
+
+use super::push::{LineRefusal, Update, receive};
+use crate::evidence::object::HashKind;
+
+/// The first line, without its end.
+const VERSION: &[u8] = b"certificate version 0.1";
+/// What a line begins with that is no command: the signature's armour.
+const ARMOUR: &[u8] = b"-----BEGIN ";
+/// The most push options.
+const MAX_OPTIONS: usize = 1000;
+
+/// Why this is no push certificate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateRefusal {
+    /// Another version, or something else.
+    #[error("it does not begin with \"certificate version 0.1\"")]
+    Version,
+    /// A header that git writes is not there, or not in its place.
+    #[error("it has no {name:?} where git writes it")]
+    Header {
+        /// Which.
+        name: &'static str,
+    },
+    /// More push options than are read.
+    #[error("it has more than {MAX_OPTIONS} push options")]
+    Options,
+    /// There is nothing behind the commands.
+    #[error("it is not signed")]
+    Unsigned,
+    /// A command is not what git writes.
+    #[error("its commands cannot be used: {0}")]
+    Command(#[from] LineRefusal),
+}
+
+/// A push certificate. What it says is what whoever signed it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushCertificate<'a> {
+    /// What is signed: everything before the signature.
+    pub payload: &'a [u8],
+    /// The signature, in its armour.
+    pub signature: &'a [u8],
+    /// Who pushes, by their own words: a person as in commits, or the name of a
+    /// key.
+    pub pusher: BString,
+    /// What the server gave to be signed, so that no certificate counts twice.
+    pub nonce: Option<BString>,
+    /// What is pushed.
+    pub updates: Vec<Update>,
+}
+
+/// Reads a certificate with no more than `most` commands.
+///
+/// # Errors
+/// The first thing that git would not write, or a limit.
+pub fn read(
+    bytes: &[u8],
+    hash: HashKind,
+    most: usize,
+) -> Result<PushCertificate<'_>, CertificateRefusal> {
+    let mut rest = bytes;
+    if take_line(&mut rest) != Some(VERSION) {
+        return Err(CertificateRefusal::Version);
+    }
+    let pusher = header(&mut rest, b"pusher ")
+        .ok_or(CertificateRefusal::Header { name: "pusher" })?
+        .into();
+    // The address is what the pusher calls the server; nothing follows from it.
+    let _ = header(&mut rest, b"pushee ");
+    let nonce = header(&mut rest, b"nonce ").map(BString::from);
+    let mut options = 0_usize;
+    while header(&mut rest, b"push-option ").is_some() {
+        options = options.saturating_add(1);
+        if options > MAX_OPTIONS {
+            return Err(CertificateRefusal::Options);
+        }
+    }
+    if take_line(&mut rest) != Some(b"") {
+        return Err(CertificateRefusal::Header { name: "empty line" });
+    }
+    let end = if rest.starts_with(ARMOUR) {
+        0
+    } else {
+        let found = rest.find([b"\n", ARMOUR].concat());
+        found
+            .and_then(|at| at.checked_add(1))
+            .ok_or(CertificateRefusal::Unsigned)?
+    };
+    let (commands, signature) = rest
+        .split_at_checked(end)
+        .ok_or(CertificateRefusal::Unsigned)?;
+    let signed = bytes.len().saturating_sub(signature.len());
+    Ok(PushCertificate {
+        payload: bytes.get(..signed).unwrap_or_default(),
+        signature,
+        pusher,
+        nonce,
+        updates: receive(commands, hash, most)?,
+    })
+}
+
+/// The next line, without its end; `None` where none ends.
+fn take_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (line, behind) = rest.split_once_str(b"\n")?;
+    *rest = behind;
+    Some(line)
+}
+
+/// The value of the next line, if it is the header `name` (with its space).
+fn header<'a>(rest: &mut &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut behind = *rest;
+    let value = take_line(&mut behind)?.strip_prefix(name)?;
+    *rest = behind;
+    Some(value)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "1111111111111111111111111111111111111111";
+    const NONE: &str = "0000000000000000000000000000000000000000";
+
+    fn certificate(headers: &str, commands: &str) -> String {
+        format!(
+            "certificate version 0.1\n{headers}\n{commands}-----BEGIN SIGNED MESSAGE-----\nAA==\n-----END SIGNED MESSAGE-----\n"
+        )
+    }
+
+    #[test]
+    fn what_git_writes() {
+        let command = format!("{NONE} {ONE} refs/heads/main\n");
+        let text = certificate(
+            "pusher Alice <alice@example.test> 1795176000 +0000\npushee ssh://host/x\nnonce 17-ab\n\
+             push-option a\npush-option b\n",
+            &command,
+        );
+        let read = read(text.as_bytes(), HashKind::Sha1, 10).unwrap();
+        assert_eq!(read.pusher, "Alice <alice@example.test> 1795176000 +0000");
+        assert_eq!(read.nonce.unwrap(), "17-ab");
+        assert_eq!(read.updates.len(), 1);
+        assert_eq!(read.updates[0].old, None);
+        assert_eq!(read.updates[0].name, "refs/heads/main");
+        assert!(read.payload.ends_with(b"refs/heads/main\n"));
+        assert!(
+            read.signature
+                .starts_with(b"-----BEGIN SIGNED MESSAGE-----\n")
+        );
+        assert_eq!(read.payload.len() + read.signature.len(), text.len());
+    }
+
+    #[test]
+    fn what_git_does_not_write() {
+        let command = format!("{NONE} {ONE} refs/heads/main\n");
+        let good = certificate("pusher A\nnonce n\n", &command);
+        assert!(read(good.as_bytes(), HashKind::Sha1, 1).is_ok());
+        let refused = |text: &str| read(text.as_bytes(), HashKind::Sha1, 1).unwrap_err();
+        assert_eq!(refused(""), CertificateRefusal::Version);
+        assert_eq!(
+            refused(&good.replace("0.1", "0.2")),
+            CertificateRefusal::Version
+        );
+        assert_eq!(
+            refused(&certificate("nonce n\n", &command)),
+            CertificateRefusal::Header { name: "pusher" }
+        );
+        for headers in [
+            "pusher A\nnonce n\nnonce m\n",
+            "pusher A\nnonce n\npushee u\n",
+            "pusher A\nother x\n",
+        ] {
+            assert_eq!(
+                refused(&certificate(headers, &command)),
+                CertificateRefusal::Header { name: "empty line" },
+                "{headers}"
+            );
+        }
+        assert_eq!(
+            refused(good.split("-----BEGIN").next().unwrap()),
+            CertificateRefusal::Unsigned
+        );
+        assert!(matches!(
+            refused(&certificate("pusher A\n", &format!("{command}{command}"))),
+            CertificateRefusal::Command(LineRefusal::TooMany { max: 1 })
+        ));
+        assert!(matches!(
+            refused(&certificate("pusher A\n", "x\n")),
+            CertificateRefusal::Command(LineRefusal::Parts { .. })
+        ));
+        let many = "push-option x\n".repeat(MAX_OPTIONS + 1);
+        assert_eq!(
+            refused(&certificate(&format!("pusher A\n{many}"), &command)),
+            CertificateRefusal::Options
+        );
+    }
+
+    #[test]
+    fn every_cut_is_refused_or_unsigned_text() {
+        let good = certificate(
+            "pusher A\nnonce n\n",
+            &format!("{NONE} {ONE} refs/heads/a\n"),
+        );
+        for end in 0..good.len() {
+            if let Ok(read) = read(&good.as_bytes()[..end], HashKind::Sha1, 10) {
+                assert!(read.signature.starts_with(ARMOUR));
+            }
+        }
+    }
+}
