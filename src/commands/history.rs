@@ -4,16 +4,16 @@
 //! *Not decided here:* what is allowed (`policy/`) and whether a signature is good
 //! (`commands/batch.rs` asks the verifier).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::ControlFlow};
 
 use gix::ObjectId;
 
-use super::batch::{Engine, Facts, Judged, Opinion, OtherKind as Other};
+use super::batch::{self, Engine, Facts, Judged, Opinion, OtherKind as Other};
 use crate::{
     evidence::object::CommitView,
     host::git::{
         GitError, Repository,
-        changes::{ChangeError, Trees},
+        changes::{ChangeError, MAX_PARENTS, Side, Trees},
         graph::{Care, Graph},
     },
     policy::{
@@ -52,81 +52,131 @@ impl<'a, 'r> GitHistory<'a, 'r> {
         self.known.insert(id, facts);
     }
 
+    /// Judges these commits now, on all cores, in place of one by one when they are
+    /// asked for.
+    ///
+    /// # Errors
+    /// One of them, or a tree that it is held against, cannot be read.
+    pub fn judge(&mut self, ids: &[ObjectId]) -> Result<(), HistoryError> {
+        let jobs = batch::default_jobs();
+        let (repository, known) = (self.repository, &mut self.known);
+        let mut next = ids.iter();
+        let mut result = Ok(());
+        batch::verify_all(ids.to_vec(), repository, self.engine, jobs, &mut |judged| {
+            let facts = match &judged.opinion {
+                Opinion::Unreadable { error, .. } => Err(lost(error)),
+                _ => commit_facts(&judged, repository).map_err(lost),
+            };
+            match (facts, next.next()) {
+                (Ok(facts), Some(id)) => {
+                    known.insert(*id, facts);
+                    ControlFlow::Continue(())
+                }
+                (Ok(_), None) => ControlFlow::Break(()),
+                (Err(error), _) => {
+                    result = Err(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        result
+    }
+
+    /// The commits that were judged so far are judged again when they are asked
+    /// for again.
+    pub fn forget(&mut self) {
+        self.known.clear();
+    }
+
     /// The commits behind it.
     pub fn graph(&mut self) -> &mut Graph<'r> {
         self.graph
     }
 }
 
+/// Why a commit cannot be put into the policy's words.
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    /// What it changes cannot be said.
+    #[error(transparent)]
+    Changes(#[from] ChangeError),
+    /// Whoever reads its headers in another way sees another commit.
+    #[error("its headers are not those of a commit")]
+    Headers,
+}
+
 /// A commit in the policy's words, with the paths that it answers for.
 ///
 /// # Errors
-/// A tree that it is held against cannot be read.
-pub fn commit_facts(judged: &Judged, repository: &Repository) -> Result<CommitFacts, ChangeError> {
-    let view = match &judged.facts {
-        Some(Facts::Commit(view)) => Some(&**view),
-        _ => None,
+/// It is no commit that can be read, or a tree that it is held against is not.
+pub fn commit_facts(judged: &Judged, repository: &Repository) -> Result<CommitFacts, FactsError> {
+    let Some(Facts::Commit(view)) = &judged.facts else {
+        return Err(FactsError::Headers);
     };
-    let signature = match (view, signature(&judged.opinion)) {
-        // What cannot be read is not good either, whatever it is signed with.
-        (None, SignatureFacts::Unsigned | SignatureFacts::Other(_)) => SignatureFacts::Bad {
-            code: "object-unreadable".to_owned(),
-            words: "the commit's headers are not those of a commit".to_owned(),
-        },
-        (_, signature) => signature,
-    };
+    let held = Held::of(view, repository)?;
+    let changed = repository.changes(&held.trees)?;
     Ok(CommitFacts {
         id: judged.id.clone(),
-        parents: view.map(|view| view.parents.clone()).unwrap_or_default(),
-        signature,
-        author: view.map(|view| view.author.raw.clone()).unwrap_or_default(),
-        committer: view
-            .map(|view| view.committer.raw.clone())
-            .unwrap_or_default(),
-        paths: match view {
-            Some(view) => paths(view, repository)?,
-            None => Vec::new(),
-        },
+        parents: held.parents.iter().map(ToString::to_string).collect(),
+        signature: signature(&judged.opinion),
+        author: view.author.raw.clone(),
+        committer: view.committer.raw.clone(),
+        paths: changed
+            .into_iter()
+            .map(|one| ChangedPath {
+                path: one.path.into(),
+                own: one.own,
+            })
+            .collect(),
     })
 }
 
-/// The paths that a commit answers for: those in which it differs from its first
-/// parent.
-fn paths(view: &CommitView, repository: &Repository) -> Result<Vec<ChangedPath>, ChangeError> {
-    let parents = view
-        .parents
-        .iter()
-        .map(|parent| id(parent))
-        .collect::<Result<Vec<_>, _>>()?;
-    let tree_of = |commit: &ObjectId| repository.tree_of(*commit);
-    let (first, others) = match parents.split_first() {
-        None => (None, &[][..]),
-        Some((first, others)) => (Some(*first), others),
-    };
-    let mut bases = Vec::new();
-    if let Some(first) = first {
-        for other in others {
-            for base in repository.merge_bases(first, *other)? {
-                let tree = tree_of(&base)?;
-                if !bases.contains(&tree) {
-                    bases.push(tree);
-                }
-            }
+/// What a commit is held against.
+struct Held {
+    parents: Vec<ObjectId>,
+    trees: Trees,
+}
+
+impl Held {
+    /// A parent that the first one descends from brings nothing, and is left out:
+    /// a merge with nothing but such parents is an ordinary commit.
+    fn of(view: &CommitView, repository: &Repository) -> Result<Self, ChangeError> {
+        let parents = view
+            .parents
+            .iter()
+            .map(|parent| id(parent))
+            .collect::<Result<Vec<_>, _>>()?;
+        let tree_of = |commit: &ObjectId| repository.tree_of(*commit);
+        let mut held = Self {
+            parents: parents.iter().take(1).copied().collect(),
+            trees: Trees {
+                result: Some(id(&view.tree)?),
+                ..Trees::default()
+            },
+        };
+        let Some((first, others)) = parents.split_first() else {
+            return Ok(held);
+        };
+        held.trees.first = Some(tree_of(first)?);
+        if others.len() >= MAX_PARENTS {
+            return Err(ChangeError::TooMuch {
+                most: MAX_PARENTS,
+                what: "parents",
+            });
         }
+        for other in others {
+            let bases = repository.merge_bases(*first, *other)?;
+            if bases.contains(other) {
+                continue;
+            }
+            held.parents.push(*other);
+            held.trees.sides.push(Side {
+                tree: tree_of(other)?,
+                bases: bases.iter().map(tree_of).collect::<Result<_, _>>()?,
+            });
+        }
+        Ok(held)
     }
-    let changed = repository.changes(&Trees {
-        result: Some(id(&view.tree)?),
-        first: first.as_ref().map(tree_of).transpose()?,
-        others: others.iter().map(tree_of).collect::<Result<_, _>>()?,
-        bases,
-    })?;
-    Ok(changed
-        .into_iter()
-        .map(|one| ChangedPath {
-            path: one.path.into(),
-            own: one.own,
-        })
-        .collect())
 }
 
 /// A verdict in the policy's words.

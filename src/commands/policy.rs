@@ -4,6 +4,7 @@
 //! *Not decided here:* what a policy means (`policy/`).
 
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -22,7 +23,11 @@ use super::{
 use crate::{
     evidence::identity::Wanted,
     host::{
-        git::{GitError, Repository, graph::Graph, walk::RangeSpec},
+        git::{
+            GitError, Repository,
+            graph::{Care, Graph, GraphError},
+            walk::RangeSpec,
+        },
         settings::Settings,
         terminal::{self, Escape, Tone, escape, escape_lines, paint},
         trust_files,
@@ -48,6 +53,9 @@ Examples:
 
 REV: is the policy in that commit (.gitseal/policy.toml); REV:PATH another file in it.
 docs/policy.md is the reference.";
+
+/// How many commits are judged in one go.
+const AT_ONCE: usize = 1024;
 
 /// `policy`.
 #[derive(Debug, Args)]
@@ -162,6 +170,8 @@ enum Stop {
     #[error(transparent)]
     History(#[from] HistoryError),
     #[error(transparent)]
+    Graph(#[from] GraphError),
+    #[error(transparent)]
     Walk(#[from] Stopped),
     #[error("HEAD says nobody who signed: {why}")]
     NobodySigned { why: String },
@@ -172,7 +182,7 @@ enum Stop {
 impl Stop {
     fn exit(&self) -> u8 {
         match self {
-            Self::History(_) | Self::Walk(_) => UNDECIDED,
+            Self::History(_) | Self::Graph(_) | Self::Walk(_) => UNDECIDED,
             _ => USAGE,
         }
     }
@@ -188,7 +198,7 @@ impl Stop {
                 "name one with --policy FILE or --trust-root REV, or set gitseal.policy or gitseal.trustRoot for the user or the system",
             ),
             Self::NobodySigned { .. } => Some("name the first signer with --identity and --issuer"),
-            Self::History(_) | Self::Walk(_) | Self::Write { .. } => None,
+            Self::History(_) | Self::Graph(_) | Self::Walk(_) | Self::Write { .. } => None,
         }
     }
 }
@@ -413,9 +423,13 @@ fn test(arguments: &Test) -> Result<u8, Stop> {
             name
         }
         Source::TrustRoot(root) => {
-            let root = id_of(repository, &root)?.to_string();
+            let root_id = id_of(repository, &root)?;
+            let root = root_id.to_string();
             for revision in &arguments.revisions {
-                let tip = id_of(repository, revision)?.to_string();
+                let tip = id_of(repository, revision)?;
+                let gained = history.graph().gained(&[tip], &[root_id], Care::Quick)?;
+                history.judge(&gained.commits)?;
+                let tip = tip.to_string();
                 let question = Question {
                     root: &root,
                     tip: &tip,
@@ -467,7 +481,7 @@ fn by_file(
         .iter()
         .map(|revision| RangeSpec::Revision(revision.clone()))
         .collect();
-    let ids: Vec<String> = if repository.select(&specs)?.is_range {
+    let ids: Vec<ObjectId> = if repository.select(&specs)?.is_range {
         for id in policy.cut_off() {
             if let Ok(id) = ObjectId::from_hex(id.as_bytes()) {
                 specs.push(RangeSpec::Not(id));
@@ -476,27 +490,33 @@ fn by_file(
         repository
             .revisions(&specs)?
             .map(|visited| match visited {
-                Ok(visited) => Ok(visited.id.to_string()),
+                Ok(visited) => Ok(visited.id),
                 Err(unvisited) => Err(Stop::from(unvisited.error)),
             })
             .collect::<Result<_, _>>()?
     } else {
-        let mut ids = Vec::new();
-        for revision in &arguments.revisions {
-            ids.push(id_of(repository, revision)?.to_string());
-        }
-        ids
+        let revisions = arguments.revisions.iter();
+        revisions
+            .map(|revision| id_of(repository, revision))
+            .collect::<Result<_, _>>()?
     };
     let line = first_parents(&arguments.revisions, &ids, repository, history)?;
     let mut kept = Vec::new();
-    for id in &ids {
-        let facts = history.commit(id)?;
-        let direct = line.contains(id);
-        told.judged = told.judged.saturating_add(1);
-        told.add(id, policy.judge_commit(&facts.view(direct), ref_name));
-        if policy.has_thresholds(ref_name) {
-            kept.push(facts);
+    for some in ids.chunks(AT_ONCE) {
+        history.judge(some)?;
+        for id in some {
+            let facts = history.commit(&id.to_string())?;
+            let direct = line.contains(id);
+            told.judged = told.judged.saturating_add(1);
+            told.add(
+                &facts.id,
+                policy.judge_commit(&facts.view(direct), ref_name),
+            );
+            if policy.has_thresholds(ref_name) {
+                kept.push(facts);
+            }
         }
+        history.forget();
     }
     let views: Vec<_> = kept.iter().map(|facts| facts.view(true)).collect();
     for (commit, finding) in policy.judge_set(&views, ref_name) {
@@ -508,12 +528,12 @@ fn by_file(
 /// Those of the commits that lie on the line of first parents of what was named.
 fn first_parents(
     revisions: &[String],
-    ids: &[String],
+    ids: &[ObjectId],
     repository: &Repository,
     history: &mut GitHistory<'_, '_>,
-) -> Result<std::collections::HashSet<String>, Stop> {
-    let among: std::collections::HashSet<&String> = ids.iter().collect();
-    let mut line = std::collections::HashSet::new();
+) -> Result<HashSet<ObjectId>, Stop> {
+    let among: HashSet<&ObjectId> = ids.iter().collect();
+    let mut line = HashSet::new();
     for revision in revisions {
         let tip = match revision.split_once("..") {
             Some((_, "")) => "HEAD",
@@ -521,9 +541,9 @@ fn first_parents(
             None if revision.starts_with('^') => continue,
             None => revision,
         };
-        let mut at = Some(id_of(repository, tip)?.to_string());
+        let mut at = Some(id_of(repository, tip)?);
         while let Some(id) = at.filter(|id| among.contains(id) && !line.contains(id)) {
-            at = history.parents(&id)?.into_iter().next();
+            at = history.graph().parents(id)?.first().copied();
             line.insert(id);
         }
     }

@@ -64,6 +64,11 @@ impl Globs {
                     text.len()
                 )));
             }
+            if let Some(class) = class_over_slash(text) {
+                return Err(bad(format!(
+                    "[{class}] would match / as well: leave it out of the range, or add it to what is excluded, [!…/]"
+                )));
+            }
             let glob = GlobBuilder::new(text)
                 .literal_separator(true)
                 .backslash_escape(true)
@@ -107,6 +112,49 @@ impl Globs {
     }
 }
 
+/// A class of characters that matches `/`, which only `**` may cross.
+fn class_over_slash(pattern: &str) -> Option<&str> {
+    let mut rest = pattern;
+    while let Some(at) = rest.find(['\\', '[']) {
+        let (_, found) = rest.split_at_checked(at)?;
+        let Some(class) = found.strip_prefix('[') else {
+            // A backslash, and what it takes the meaning away from.
+            let mut characters = found.chars();
+            characters.nth(1);
+            rest = characters.as_str();
+            continue;
+        };
+        let body = class.strip_prefix(['!', '^']).unwrap_or(class);
+        // The first character is meant, even `]`.
+        let first = body.chars().next()?.len_utf8();
+        let end = body.get(first..)?.find(']')?.checked_add(first)?;
+        let ranges = body.get(..end)?;
+        let is_negated = body.len() < class.len();
+        if has_slash(ranges) != is_negated {
+            let length = class.len().checked_sub(body.len())?.checked_add(end)?;
+            return class.get(..length);
+        }
+        rest = body.get(end..)?.strip_prefix(']')?;
+    }
+    None
+}
+
+/// Whether `/` is in a list of characters and ranges.
+fn has_slash(ranges: &str) -> bool {
+    let characters: Vec<char> = ranges.chars().collect();
+    let last = characters.len().saturating_sub(1);
+    characters.iter().enumerate().any(|(at, character)| {
+        let beside = |at: Option<usize>| at.and_then(|at| characters.get(at));
+        let is_range = *character == '-' && at > 0 && at < last;
+        *character == '/'
+            || is_range
+                && matches!(
+                    (beside(at.checked_sub(1)), beside(at.checked_add(1))),
+                    (Some(from), Some(to)) if (*from..=*to).contains(&'/')
+                )
+    })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
@@ -126,6 +174,30 @@ mod tests {
         assert!(all.matches(b"refs/heads/a/b") && all.matches(b"refs/heads/a"));
         assert!(!all.matches(b"refs/headsx/a"));
         assert!(!globs(&["docs/?"]).unwrap().matches(b"docs//"));
+    }
+
+    #[test]
+    fn no_class_crosses_a_slash() {
+        for bad in [
+            "lib[!_]*", "lib[^_]x", "a[+-9]b", "a[/]b", "[!]]", "x[\\--0]", "\\[[!a]",
+        ] {
+            let why = globs(&[bad]).unwrap_err().why;
+            assert!(why.contains("would match /"), "{bad}: {why}");
+        }
+        for (good, matched) in [
+            ("lib[!_/]x", "libax"),
+            ("[a-z]x", "bx"),
+            ("[]]", "]"),
+            ("[!]/]", "a"),
+            ("\\[!a]", "[!a]"),
+            ("[+-]", "-"),
+        ] {
+            assert!(
+                globs(&[good]).unwrap().matches(matched.as_bytes()),
+                "{good}"
+            );
+        }
+        assert!(!globs(&["lib[!_/]x"]).unwrap().matches(b"lib/x"));
     }
 
     #[test]

@@ -204,7 +204,9 @@ impl Policy {
         }
         for rule in speaking {
             if let Some(who) = rule.may.get(&action) {
-                self.judge_signature(rule, who, action, asked, findings);
+                let globs = rule.paths.as_ref();
+                let path = globs.and_then(|globs| paths.iter().find(|path| globs.matches(path)));
+                self.judge_signature(rule, who, (action, path.copied()), asked, findings);
             }
         }
     }
@@ -272,7 +274,7 @@ impl Policy {
         &self,
         rule: &Rule,
         who: &Who,
-        action: Action,
+        (action, path): (Action, Option<&[u8]>),
         asked: &Asked<'_>,
         findings: &mut Vec<Finding>,
     ) {
@@ -281,7 +283,10 @@ impl Policy {
                 rule: rule.name.clone(),
                 mode: rule.mode,
                 code,
-                words,
+                words: match path.filter(|_| code == codes::SIGNER_NOT_ALLOWED) {
+                    Some(path) => format!("{}: {words}", String::from_utf8_lossy(path)),
+                    None => words,
+                },
                 mend,
             };
             add(findings, finding);
@@ -567,7 +572,9 @@ impl Policy {
     }
 
     /// The one signer of a group as whom a signature counts: the same for every
-    /// signature of one identity, so that nobody counts twice.
+    /// signature of one identity, so that nobody counts twice. It is the first of
+    /// the group whose identity it is, whatever else is asked of that signer; what
+    /// else is asked decides only whether the signature counts.
     pub(super) fn counted(&self, signature: Signature<'_>, of: &Who, rule: &Rule) -> Option<usize> {
         let Signature::Good { claims, .. } = signature else {
             return None;
@@ -575,11 +582,15 @@ impl Policy {
         if claims_shortfall(&rule.claims, claims).is_some() {
             return None;
         }
-        self.signed(signature)
-            .signers
-            .into_iter()
-            .filter(|signer| of.signers.contains(*signer))
-            .min()
+        let signed = self.signed(signature);
+        let counts = signed.signers.iter().any(|one| of.signers.contains(*one));
+        let nearly = signed.nearly.iter().map(|(signer, _)| signer);
+        counts
+            .then(|| {
+                let all = signed.signers.iter().chain(nearly);
+                all.copied().filter(|one| of.signers.contains(*one)).min()
+            })
+            .flatten()
     }
 
     /// The finding of a threshold that is not met.

@@ -70,7 +70,7 @@ fn signers(policy: &Policy, found: &mut Vec<Lint>) {
                 "same-signer",
                 &place,
                 format!(
-                    "the same as signer {other}: who is two signers counts twice in a threshold"
+                    "the same as signer {other}: a threshold counts them once, as the first of them"
                 ),
             );
         }

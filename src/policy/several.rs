@@ -5,8 +5,10 @@
 //! that changes a path of the rule too. A merge changes what differs from its
 //! first parent: so the author of a branch and whoever merges it are two. What
 //! somebody signed *before* a commit says nothing about it, with one exception:
-//! a merge takes its content from what it merges, so those who signed for that
-//! content on the other parents' side count for the merge.
+//! a merge that only takes its content from what it merges has nothing of its own
+//! to be signed for, so those who signed for that content on the other parents'
+//! side count for the merge. One that changes a path of the rule itself (a
+//! conflict that was resolved, a change that was taken back) is like any commit.
 //!
 //! *Not checked here:* whether each signer may do what they do (`judge.rs`), and
 //! thresholds over tags (there too: each tag comes alone).
@@ -101,6 +103,15 @@ impl Policy {
                     .flatten()
             })
             .collect();
+        let is_own: Vec<bool> = commits
+            .iter()
+            .map(|commit| {
+                commit.paths.iter().any(|path| {
+                    let globs = rule.paths.as_ref();
+                    path.own && globs.is_none_or(|globs| globs.matches(&path.path))
+                })
+            })
+            .collect();
         // Who signed for a path of the rule at a commit or before it.
         let mut before: Vec<Few> = vec![Few::default(); commits.len()];
         for &at in &family.parents_first {
@@ -137,7 +148,7 @@ impl Policy {
                 continue;
             }
             let mut few = after.get(at).cloned().unwrap_or_default();
-            if commit.is_merge() {
+            if commit.is_merge() && is_own.get(at) == Some(&false) {
                 for parent in family.parents(at).iter().skip(1).flatten() {
                     if let Some(there) = before.get(*parent) {
                         few.extend(there, most);

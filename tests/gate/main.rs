@@ -12,8 +12,10 @@
 
 mod attacks;
 mod ci;
+mod command;
 #[path = "../forge/mod.rs"]
 mod forge;
+mod merges;
 mod own;
 mod rules;
 mod servers;

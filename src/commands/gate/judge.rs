@@ -15,7 +15,7 @@ use super::{
     super::{
         UNDECIDED, USAGE,
         batch::{self, Engine, Facts, Judged},
-        history::{GitHistory, commit_facts},
+        history::{FactsError, GitHistory, commit_facts},
         verify::Obstacle,
     },
     Deadline, Options,
@@ -29,7 +29,6 @@ use crate::{
     host::{
         git::{
             GitError, Repository,
-            changes::ChangeError,
             graph::{Graph, GraphError},
             push::Update,
         },
@@ -64,13 +63,13 @@ pub enum JudgeError {
         /// Why.
         error: GitError,
     },
-    /// It cannot be said what a commit changes.
+    /// It cannot be said what a commit is or changes.
     #[error("what commit {id} changes cannot be said: {error}")]
-    Changes {
+    Facts {
         /// Hex.
         id: String,
         /// Why.
-        error: ChangeError,
+        error: FactsError,
     },
     /// The history cannot be walked.
     #[error(transparent)]
@@ -589,7 +588,7 @@ impl<'r> Court<'r> {
     }
 
     fn facts(&self, judged: &Judged) -> Result<CommitFacts, JudgeError> {
-        commit_facts(judged, self.repository).map_err(|error| JudgeError::Changes {
+        commit_facts(judged, self.repository).map_err(|error| JudgeError::Facts {
             id: judged.id.clone(),
             error,
         })

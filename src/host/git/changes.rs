@@ -3,14 +3,16 @@
 //!
 //! A commit is held against its first parent, a root commit against nothing. All
 //! of that is an ordinary commit's *own*. A merge's own is what it adds to what its
-//! parents bring: of the paths that differ from its first parent, those
+//! parents bring, or takes away from it:
 //!
-//! - that differ from every other parent as well, or
-//! - that are again as they were in the merge base, though the first parent had
-//!   changed them: taking back somebody's change is a change.
+//! - a path that differs from every parent;
+//! - a path that is again as it was in the merge base, though one parent had
+//!   changed it, the first or another: taking back somebody's change is a change,
+//!   on whichever side it was;
+//! - with more than two parents, every path that differs from the first.
 //!
-//! What a merge merely brings in from another parent was changed by the commits
-//! over there, and they answer for it.
+//! What a merge of two merely brings in from its other parent was changed by the
+//! commits over there, and they answer for it.
 //!
 //! Trees are read strictly: entries in git's order, no name twice, no name that
 //! a path could be hidden in. `gitformat-pack(5)` and git's `fsck.c`.
@@ -26,7 +28,7 @@
     )
 )]
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::HashMap};
 
 use gix::bstr::{BString, ByteSlice as _};
 
@@ -40,6 +42,10 @@ pub const MAX_TREES: usize = 500_000;
 pub const MAX_DEPTH: usize = 2048;
 /// The most bytes of one tree.
 pub const MAX_TREE: u64 = 64 * 1024 * 1024;
+/// The most bytes of all trees that are compared at one path.
+pub const MAX_AT_ONCE: usize = 256 * 1024 * 1024;
+/// The most parents of a commit whose paths are asked for.
+pub const MAX_PARENTS: usize = 64;
 
 /// Why it cannot be said what a commit changes.
 #[derive(Debug, thiserror::Error)]
@@ -97,9 +103,16 @@ pub struct Trees {
     /// The first parent's; none for a root commit.
     pub first: Option<gix::ObjectId>,
     /// The other parents'.
-    pub others: Vec<gix::ObjectId>,
-    /// Those of the merge bases, where there are other parents; none where the
-    /// histories have nothing in common.
+    pub sides: Vec<Side>,
+}
+
+/// Another parent of a merge.
+#[derive(Debug, Clone)]
+pub struct Side {
+    /// Its tree.
+    pub tree: gix::ObjectId,
+    /// The trees of what it and the first parent have in common; none where that
+    /// is nothing.
     pub bases: Vec<gix::ObjectId>,
 }
 
@@ -144,9 +157,13 @@ fn entries<'a>(raw: &'a [u8], digest: usize) -> Result<Vec<Entry<'a>>, (usize, &
             .filter(|mode| is_octal && matches!(mode.len(), 5 | 6) && !mode.starts_with('0'))
             .and_then(|mode| u32::from_str_radix(mode, 8).ok())
             .ok_or_else(|| fault("a mode that git does not write"))?;
-        // Directory, file, symbolic link, submodule.
+        // Directory, file, symbolic link, submodule. git takes a directory with
+        // other bits for one, too: then it is none to whoever compares modes.
         if !matches!(mode & 0o170_000, TREE | 0o100_000 | 0o120_000 | 0o160_000) {
             return Err(fault("a mode of no kind of file"));
+        }
+        if mode & 0o170_000 == TREE && mode != TREE {
+            return Err(fault("a directory with a mode that git does not write"));
         }
         let (name, after) = after
             .split_once_str("\0")
@@ -200,8 +217,67 @@ struct Task {
     depth: usize,
     result: Option<gix::ObjectId>,
     first: Option<gix::ObjectId>,
-    others: Vec<Option<gix::ObjectId>>,
-    bases: Vec<Option<gix::ObjectId>>,
+    sides: Vec<Other<Option<gix::ObjectId>>>,
+}
+
+/// What is there in another parent, and in what it has in common with the first.
+struct Other<T> {
+    here: T,
+    bases: Vec<T>,
+}
+
+impl<T> Other<T> {
+    fn map<'s, U>(&'s self, f: impl Fn(&'s T) -> U) -> Other<U> {
+        Other {
+            here: f(&self.here),
+            bases: self.bases.iter().map(f).collect(),
+        }
+    }
+
+    /// Whether this parent changed nothing.
+    fn is_still(&self, same: impl Fn(&T, &T) -> bool) -> bool {
+        self.bases.iter().all(|base| same(base, &self.here))
+    }
+
+    /// Whether `value` is what was there before this parent changed it.
+    fn is_taken_back(&self, value: &T, same: impl Fn(&T, &T) -> bool) -> bool {
+        !same(&self.here, value) && self.bases.iter().any(|base| same(base, value))
+    }
+
+    /// Whether `value` is what this parent made of it.
+    fn brings(&self, value: &T, same: impl Fn(&T, &T) -> bool) -> bool {
+        same(&self.here, value) && !self.bases.iter().any(|base| same(base, value))
+    }
+}
+
+/// Whether there is nothing to be found below: the first parent's directory, in
+/// which no other parent changed anything but to what it is.
+fn is_settled<T>(
+    result: &T,
+    first: &T,
+    sides: &[Other<T>],
+    same: impl Fn(&T, &T) -> bool + Copy,
+) -> bool {
+    same(result, first)
+        && sides
+            .iter()
+            .all(|side| same(&side.here, result) || side.is_still(same))
+}
+
+fn same(one: &Option<Entry<'_>>, other: &Option<Entry<'_>>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => one.mode == other.mode && one.id == other.id,
+        _ => false,
+    }
+}
+
+/// The directories that are compared at one path, each read once.
+type Read = HashMap<gix::ObjectId, Vec<u8>>;
+type Lists<'a> = HashMap<gix::ObjectId, Vec<Entry<'a>>>;
+
+fn list<'l, 'a>(lists: &'l Lists<'a>, id: Option<gix::ObjectId>) -> &'l [Entry<'a>] {
+    id.and_then(|id| lists.get(&id)).map_or(&[], Vec::as_slice)
 }
 
 impl Repository {
@@ -211,24 +287,34 @@ impl Repository {
     /// A tree is absent, damaged, malformed, or there is more than the limits
     /// allow.
     pub fn changes(&self, trees: &Trees) -> Result<Vec<Changed>, ChangeError> {
-        let is_merge = !trees.others.is_empty();
-        let mut bases: Vec<Option<gix::ObjectId>> = trees.bases.iter().copied().map(Some).collect();
-        if is_merge && bases.is_empty() {
-            // Nothing in common: the base is the empty tree.
-            bases.push(None);
+        if trees.sides.len() >= MAX_PARENTS {
+            return Err(ChangeError::TooMuch {
+                most: MAX_PARENTS,
+                what: "parents",
+            });
         }
+        let side = |side: &Side| {
+            let mut bases: Vec<_> = side.bases.iter().copied().map(Some).collect();
+            if bases.is_empty() {
+                // Nothing in common: the base is the empty tree.
+                bases.push(None);
+            }
+            Other {
+                here: Some(side.tree),
+                bases,
+            }
+        };
         let mut tasks = vec![Task {
             path: BString::default(),
             depth: 0,
-            others: trees.others.iter().copied().map(Some).collect(),
-            bases,
             result: trees.result,
             first: trees.first,
+            sides: trees.sides.iter().map(side).collect(),
         }];
         let mut changed = Vec::new();
         let mut read = 0_usize;
         while let Some(task) = tasks.pop() {
-            if task.result == task.first {
+            if is_settled(&task.result, &task.first, &task.sides, |a, b| a == b) {
                 continue;
             }
             if task.depth > MAX_DEPTH {
@@ -237,87 +323,47 @@ impl Repository {
                     what: "directories in one path",
                 });
             }
-            read = read
-                .saturating_add(2)
-                .saturating_add(task.others.len())
-                .saturating_add(task.bases.len());
+            let raw = self.directories(&task)?;
+            read = read.saturating_add(raw.len());
             if read > MAX_TREES {
                 return Err(ChangeError::TooMuch {
                     most: MAX_TREES,
                     what: "directories",
                 });
             }
-            self.compare(&task, &mut tasks, &mut changed)?;
+            let lists: Lists<'_> = raw
+                .iter()
+                .map(|(id, raw)| Ok((*id, self.entries(Some(*id), raw)?)))
+                .collect::<Result<_, ChangeError>>()?;
+            compare(&task, &lists, &mut tasks, &mut changed)?;
         }
         Ok(changed)
     }
 
-    /// Compares one directory, and notes those below it.
-    fn compare(
-        &self,
-        task: &Task,
-        tasks: &mut Vec<Task>,
-        changed: &mut Vec<Changed>,
-    ) -> Result<(), ChangeError> {
-        let result = self.tree(task.result)?;
-        let first = self.tree(task.first)?;
-        let others = self.trees(&task.others)?;
-        let bases = self.trees(&task.bases)?;
-        let result = self.entries(task.result, &result)?;
-        let first = self.entries(task.first, &first)?;
-        let others = self.all_entries(&task.others, &others)?;
-        let bases = self.all_entries(&task.bases, &bases)?;
-        for (now, before) in side_by_side(&result, &first) {
-            let Some(any) = now.or(before) else { continue };
-            let same = |a: Option<Entry<'_>>, b: Option<Entry<'_>>| match (a, b) {
-                (None, None) => true,
-                (Some(a), Some(b)) => a.mode == b.mode && a.id == b.id,
-                _ => false,
-            };
-            if same(now, before) {
+    /// Reads the directories of a task.
+    fn directories(&self, task: &Task) -> Result<Read, ChangeError> {
+        let sides = task
+            .sides
+            .iter()
+            .flat_map(|side| std::iter::once(&side.here).chain(&side.bases));
+        let mut read = Read::new();
+        let mut bytes = 0_usize;
+        for id in [&task.result, &task.first].into_iter().chain(sides) {
+            let Some(id) = *id else { continue };
+            if read.contains_key(&id) {
                 continue;
             }
-            let mut path = task.path.clone();
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(any.name);
-            if any.is_tree {
-                let ids = |lists: &[Vec<Entry<'_>>]| -> Vec<Option<gix::ObjectId>> {
-                    lists
-                        .iter()
-                        .map(|list| same_name(list, &any).map(|entry| entry.id))
-                        .collect()
-                };
-                tasks.push(Task {
-                    path,
-                    depth: task.depth.saturating_add(1),
-                    result: now.map(|entry| entry.id),
-                    first: before.map(|entry| entry.id),
-                    others: ids(&others),
-                    bases: ids(&bases),
-                });
-                continue;
-            }
-            let is_brought = others.iter().any(|list| same(same_name(list, &any), now));
-            let is_taken_back = bases.iter().any(|list| same(same_name(list, &any), now));
-            if changed.len() >= MAX_CHANGES {
+            let raw = self.tree(id)?;
+            bytes = bytes.saturating_add(raw.len());
+            if bytes > MAX_AT_ONCE {
                 return Err(ChangeError::TooMuch {
-                    most: MAX_CHANGES,
-                    what: "changed paths",
+                    most: MAX_AT_ONCE,
+                    what: "bytes of directories at one path",
                 });
             }
-            changed.push(Changed {
-                path,
-                own: !is_brought || is_taken_back,
-                how: match (before, now) {
-                    (None, _) => Change::Added,
-                    (_, None) => Change::Deleted,
-                    _ => Change::Modified,
-                },
-            });
+            read.insert(id, raw);
         }
-        Ok(())
+        Ok(read)
     }
 
     /// The tree of a commit.
@@ -353,7 +399,7 @@ impl Repository {
         let mut tree = self.tree_of(commit)?;
         let mut parts = path.iter().peekable();
         while let Some(part) = parts.next() {
-            let raw = self.tree(Some(tree))?;
+            let raw = self.tree(tree)?;
             let list = self.entries(Some(tree), &raw)?;
             let is_last = parts.peek().is_none();
             let other = find(&list, part, is_last);
@@ -421,17 +467,12 @@ impl Repository {
             })
     }
 
-    fn tree(&self, id: Option<gix::ObjectId>) -> Result<Vec<u8>, ChangeError> {
-        match id {
-            // git knows the empty tree without having it.
-            None => Ok(Vec::new()),
-            Some(id) if id.is_empty_tree() => Ok(Vec::new()),
-            Some(id) => Ok(self.raw_tree(id)?),
+    fn tree(&self, id: gix::ObjectId) -> Result<Vec<u8>, ChangeError> {
+        // git knows the empty tree without having it.
+        if id.is_empty_tree() {
+            return Ok(Vec::new());
         }
-    }
-
-    fn trees(&self, ids: &[Option<gix::ObjectId>]) -> Result<Vec<Vec<u8>>, ChangeError> {
-        ids.iter().map(|id| self.tree(*id)).collect()
+        Ok(self.raw_tree(id)?)
     }
 
     fn entries<'a>(
@@ -446,17 +487,87 @@ impl Repository {
             reason,
         })
     }
+}
 
-    fn all_entries<'a>(
-        &self,
-        ids: &[Option<gix::ObjectId>],
-        raw: &'a [Vec<u8>],
-    ) -> Result<Vec<Vec<Entry<'a>>>, ChangeError> {
-        ids.iter()
-            .zip(raw)
-            .map(|(id, raw)| self.entries(*id, raw))
-            .collect()
+/// Compares one directory, and notes those below it.
+fn compare(
+    task: &Task,
+    lists: &Lists<'_>,
+    tasks: &mut Vec<Task>,
+    changed: &mut Vec<Changed>,
+) -> Result<(), ChangeError> {
+    let result = list(lists, task.result);
+    let first = list(lists, task.first);
+    let mut names: Vec<(Entry<'_>, Pair<'_>)> = side_by_side(result, first)
+        .into_iter()
+        .filter_map(|pair| Some((pair.0.or(pair.1)?, pair)))
+        .collect();
+    // What only another parent has.
+    for side in &task.sides {
+        for entry in list(lists, side.here) {
+            if same_name(result, entry).is_none() && same_name(first, entry).is_none() {
+                names.push((*entry, (None, None)));
+            }
+        }
     }
+    if task.sides.len() > 1 {
+        names.sort_by(|one, other| one.0.order(&other.0));
+        names.dedup_by(|one, other| one.0.order(&other.0) == Ordering::Equal);
+    }
+    for (any, (now, before)) in names {
+        let sides: Vec<Other<Option<Entry<'_>>>> = task
+            .sides
+            .iter()
+            .map(|side| side.map(|id| same_name(list(lists, *id), &any)))
+            .collect();
+        if is_settled(&now, &before, &sides, same) {
+            continue;
+        }
+        let mut path = task.path.clone();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(any.name);
+        if any.is_tree {
+            let id = |entry: &Option<Entry<'_>>| entry.map(|entry| entry.id);
+            tasks.push(Task {
+                path,
+                depth: task.depth.saturating_add(1),
+                result: id(&now),
+                first: id(&before),
+                sides: sides.iter().map(|side| side.map(id)).collect(),
+            });
+            continue;
+        }
+        let taken_back = sides.iter().find(|side| side.is_taken_back(&now, same));
+        let (before, own) = match (same(&now, &before), taken_back) {
+            (true, None) => continue,
+            (true, Some(side)) => (side.here, true),
+            (false, _) => {
+                let is_brought = match sides.as_slice() {
+                    [side] => side.brings(&now, same),
+                    _ => false,
+                };
+                (before, !is_brought)
+            }
+        };
+        if changed.len() >= MAX_CHANGES {
+            return Err(ChangeError::TooMuch {
+                most: MAX_CHANGES,
+                what: "changed paths",
+            });
+        }
+        changed.push(Changed {
+            path,
+            own,
+            how: match (before, now) {
+                (None, _) => Change::Added,
+                (_, None) => Change::Deleted,
+                _ => Change::Modified,
+            },
+        });
+    }
+    Ok(())
 }
 
 /// A name in one of two directories, or in both.
@@ -526,7 +637,9 @@ mod tests {
         for name in ["", ".", "..", "a/b"] {
             assert!(refused(&[("100644", name)]).contains("name"), "{name:?}");
         }
-        for mode in ["040000", "1006440", "644", "100648", "50000", "+00644"] {
+        for mode in [
+            "040000", "1006440", "644", "100648", "50000", "+00644", "40755", "40001",
+        ] {
             assert!(refused(&[(mode, "a")]).contains("mode"), "{mode}");
         }
         let raw = entry("100644", "a", 1);

@@ -529,10 +529,10 @@ fn modes_of_the_whole_and_of_a_rule() {
     };
     let found = bob("src/a");
     assert_eq!((found.len(), found[0].refuses()), (1, false));
-    // The refusal goes before the warning.
     let found = bob("crypto/a");
-    assert_eq!((found.len(), found[0].refuses()), (1, true));
-    assert_eq!(found[0].rule, "e");
+    assert_eq!((found.len(), found[1].refuses()), (2, true));
+    assert_eq!(found[1].rule, "e");
+    assert!(found[1].words.starts_with("crypto/a: bob "));
 }
 
 // ------------------------------------------------------------------ refs and tags
@@ -751,4 +751,48 @@ fn tags_and_their_thresholds() {
         )
         .is_empty()
     );
+}
+
+/// Dates and claims decide whether a signature counts, never as how many.
+#[test]
+fn one_identity_is_one_signer_in_every_year() {
+    let policy = policy(
+        r#"
+[signers.before]
+issuer = "https://accounts.google.com"
+identity = "dan@example.com"
+valid-until = 2026-01-01T00:00:00Z
+[signers.after]
+issuer = "https://accounts.google.com"
+identity = { pattern = "dan@.*" }
+valid-from = 2026-01-01T00:00:00Z
+[[rules]]
+name = "release"
+refs = ["refs/tags/v*"]
+tag = ["before", "after", "alice"]
+create = ["anyone"]
+threshold = { count = 2, of = ["before", "after", "alice"], approvals = ["refs/tags/ok/*"] }
+"#,
+    );
+    let dan = |at| Scene {
+        at,
+        ..Scene::by("dan@example.com")
+    };
+    let (early, late) = (dan(1_700_000_000), dan(AT));
+    let alice = Scene::by("alice@example.com");
+    let release = |own: &Scene, other: &Scene| {
+        let others = [OtherTag {
+            ref_name: b"refs/tags/ok/1",
+            signature: other.good(),
+        }];
+        let tag = Tag {
+            others: &others,
+            ..tag(b"v1", own.good())
+        };
+        let update = update(b"refs/tags/v1", UpdateKind::Create, Some(tag));
+        codes_of(&policy.judge_update(&update, &Pusher::default()))
+    };
+    assert_eq!(release(&late, &early), [codes::THRESHOLD]);
+    assert!(release(&late, &alice).is_empty());
+    assert!(release(&early, &alice).is_empty());
 }

@@ -1,0 +1,174 @@
+//! `gitseal policy`: what a person asks a policy before it judges anybody.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::yard::{ALICE, BOB, BRANCHES, MALLORY, Yard, policy};
+
+const OWN: &str = ".gitseal/policy.toml";
+
+#[test]
+fn mistakes_have_a_line_and_a_column() {
+    let yard = Yard::new("");
+    let file = yard.policy_file();
+    let check = |more: &[&str]| {
+        let mut arguments = vec!["policy", "check", file.to_str().unwrap()];
+        arguments.extend_from_slice(more);
+        yard.stage.gitseal(arguments)
+    };
+    let clean = BRANCHES.replace("delete = [\"anyone\"]\n", "");
+    yard.policy(&policy(&clean));
+    assert!(check(&["--strict"]).ok().line().ends_with(": good"));
+    // A mistake says where, which, and what to write in its place.
+    yard.policy(&policy(&clean.replace("commit =", "comit =")));
+    let said = check(&[]).fails(1);
+    let line = said.line();
+    assert!(line.contains("policy.toml:15:1: "), "{line}");
+    assert!(line.contains("comit") && line.contains("commit"), "{line}");
+    let said = check(&["--json"]).fails(1).json();
+    assert_eq!(said["good"], json!(false));
+    assert_eq!(said["errors"][0]["line"], json!(15));
+    assert_eq!(said["errors"][0]["column"], json!(1));
+    // What only looks wrong fails where somebody asks for that.
+    yard.policy(&policy(&format!(
+        "{clean}\n[groups]\nnobody-uses = [\"alice\"]\n"
+    )));
+    check(&[]).ok().says("to look at twice");
+    check(&["--strict"]).fails(1).says("nobody-uses");
+    // No file is no policy.
+    fs::remove_file(&file).unwrap();
+    check(&[]).fails(2).says("cannot be read");
+}
+
+#[test]
+fn in_words_and_compared() {
+    let yard = Yard::new("");
+    yard.file(OWN, &policy(BRANCHES));
+    yard.commit(ALICE, "a policy");
+    let said = yard.stage.gitseal(["policy", "describe", "HEAD:"]).ok();
+    for word in [ALICE, BOB, "refs/heads/**"] {
+        assert!(said.out.contains(word), "{said:?}");
+    }
+    yard.file(
+        OWN,
+        &policy(&BRANCHES.replace("merge = [\"alice\", \"bob\"]", "merge = [\"alice\"]")),
+    );
+    yard.commit(ALICE, "bob merges no more");
+    let arguments = ["policy", "diff", "HEAD~1:", "HEAD:", "--json"];
+    let said = yard.stage.gitseal(arguments).ok().json();
+    let changes = said["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!(changes[0]["kind"], json!("loses"));
+    assert!(changes[0].to_string().contains("bob"));
+    yard.stage
+        .gitseal(["policy", "diff", "HEAD:", "HEAD:"])
+        .ok()
+        .says("nobody gains or loses anything");
+}
+
+#[test]
+fn what_a_policy_would_say() {
+    let yard = Yard::new(&policy(BRANCHES));
+    yard.commit(ALICE, "first");
+    let bad = yard.commit(MALLORY, "second");
+    let unsigned = yard.unsigned("third");
+    yard.commit(BOB, "fourth");
+    let file = yard.policy_file();
+    let test = |more: &[&str]| {
+        let mut arguments = vec!["policy", "test", "--policy", file.to_str().unwrap()];
+        arguments.extend_from_slice(more);
+        yard.stage.gitseal(arguments)
+    };
+    // One commit, a range, all that is there.
+    test(&["HEAD"]).ok().says("1 commits judged, 0 refusals");
+    test(&["HEAD~3..HEAD~2"]).fails(1).says(&bad);
+    let said = test(&["--json", "^HEAD~3", "HEAD"]).fails(1).json();
+    assert_eq!((&said["judged"], &said["refusals"]), (&json!(3), &json!(2)));
+    let found: Vec<_> = said["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            (
+                one["commit"].as_str().unwrap(),
+                one["code"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert!(
+        found.contains(&(bad.as_str(), "signer-unknown")),
+        "{found:?}"
+    );
+    assert!(
+        found.contains(&(unsigned.as_str(), "unsigned")),
+        "{found:?}"
+    );
+    // Another reference has other rules: here none.
+    test(&["--ref", "refs/heads/main", "HEAD"]).ok();
+    test(&["--ref", "refs/notes/x", "HEAD"])
+        .fails(1)
+        .says("[no-rule]");
+    test(&["no-such-revision"]).fails(2);
+    yard.stage
+        .gitseal(["policy", "test", "HEAD"])
+        .fails(2)
+        .says("no policy is named");
+}
+
+#[test]
+fn what_the_repositorys_own_policy_would_say() {
+    let yard = Yard::new("");
+    yard.file(OWN, &policy(BRANCHES));
+    let root = yard.commit(ALICE, "root");
+    yard.commit(BOB, "work");
+    let test = |revision: &str| {
+        yard.stage
+            .gitseal(["policy", "test", "--trust-root", &root, revision])
+    };
+    test("HEAD").ok().says("1 commits judged, 0 refusals");
+    let bad = yard.commit(MALLORY, "hostile");
+    yard.commit(ALICE, "on top");
+    test("HEAD").fails(1).says(&bad);
+    // A commit that does not come from the trust root has no answer.
+    yard.stage.git(["checkout", "-q", "--orphan", "other"]).ok();
+    yard.commit(ALICE, "another history");
+    test("HEAD").fails(1).says("[not-descended]");
+}
+
+#[test]
+fn a_policy_to_begin_with() {
+    let yard = Yard::new("");
+    yard.commit(ALICE, "first");
+    let said = yard.stage.gitseal(["policy", "init"]).ok();
+    assert!(said.out.contains(ALICE));
+    yard.policy(&said.out);
+    let file = yard.policy_file();
+    let file = file.to_str().unwrap();
+    yard.stage
+        .gitseal(["policy", "check", "--strict", file])
+        .ok();
+    yard.stage
+        .gitseal(["policy", "test", "--policy", file])
+        .ok();
+    // Nobody is taken over who did not sign.
+    yard.unsigned("second");
+    yard.stage
+        .gitseal(["policy", "init"])
+        .fails(2)
+        .says("--identity");
+    // What is there is not written over.
+    yard.stage
+        .gitseal([
+            "policy",
+            "init",
+            "--identity",
+            BOB,
+            "--issuer",
+            "https://i.example",
+            "--output",
+            file,
+        ])
+        .fails(2);
+    assert!(fs::read_to_string(file).unwrap().contains(ALICE));
+}

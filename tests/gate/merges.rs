@@ -1,0 +1,254 @@
+//! Merges and trees that are made to hide a change: each comes through the gate
+//! only if whoever signed it could have made the change openly.
+
+use crate::yard::{ALICE, BOB, MALLORY, Yard, policy};
+
+/// Alice works anywhere but in `crypto`, Bob anywhere; both merge.
+const OWNED: &str = r#"
+[[rules]]
+name = "everything else"
+refs = ["refs/heads/**"]
+paths = ["**", "!crypto/**"]
+commit = ["alice", "bob"]
+
+[[rules]]
+name = "crypto"
+refs = ["refs/heads/**"]
+paths = ["crypto/**"]
+commit = ["bob"]
+
+[[rules]]
+name = "all branches"
+refs = ["refs/heads/**"]
+merge = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+"#;
+
+/// A branch on which Bob wrote `crypto/key` and mended it: the commits `old` and
+/// `now`.
+fn yard(rules: &str) -> Yard {
+    let yard = Yard::new(&policy(rules));
+    yard.file("crypto/key", "weak");
+    yard.file("web/page", "1");
+    yard.commit(BOB, "first");
+    yard.stage.git(["branch", "old"]).ok();
+    yard.file("crypto/key", "strong");
+    yard.commit(BOB, "mended");
+    yard.stage.git(["branch", "now"]).ok();
+    yard.smuggle(&["HEAD:refs/heads/main"]);
+    yard
+}
+
+fn tree(yard: &Yard, revision: &str) -> String {
+    let name = format!("{revision}^{{tree}}");
+    let said = yard.stage.git(["rev-parse", &name]).ok();
+    said.line().to_owned()
+}
+
+/// A commit of this tree on these parents, signed by `who`, at HEAD.
+fn made(yard: &Yard, who: &str, tree: &str, parents: &[&str]) -> String {
+    let mut arguments = vec!["commit-tree", "--no-gpg-sign", "-m", "made", tree];
+    for parent in parents {
+        arguments.extend(["-p", parent]);
+    }
+    let id = yard.stage.git(arguments).ok().line().to_owned();
+    yard.stage.git(["checkout", "-q", "-B", "made", &id]).ok();
+    yard.sign_head(who)
+}
+
+#[test]
+fn an_old_commit_as_first_parent_takes_nothing_back() {
+    let yard = yard(OWNED);
+    // What she wants, openly: refused.
+    yard.branch("open", "now");
+    yard.file("crypto/key", "weak");
+    yard.commit(ALICE, "weak again");
+    let crypto: &[&str] = &["alice (alice@example.test) may not add commits", "crypto"];
+    yard.refused(&["HEAD:refs/heads/main"], crypto);
+    // The same as a merge of what is there into what was.
+    made(&yard, ALICE, &tree(&yard, "old"), &["old", "now"]);
+    yard.refused(&["HEAD:refs/heads/main"], crypto);
+    // In two steps, so that the branch is the first parent of the second.
+    let first = made(&yard, ALICE, &tree(&yard, "old"), &["old", "now"]);
+    made(&yard, ALICE, &tree(&yard, "old"), &["now", &first]);
+    yard.refused(&["HEAD:refs/heads/main"], crypto);
+    // As one parent of three.
+    yard.branch("between", "old");
+    yard.file("web/page", "2");
+    yard.commit(ALICE, "between");
+    made(
+        &yard,
+        ALICE,
+        &tree(&yard, "between"),
+        &["old", "between", "now"],
+    );
+    yard.refused(&["HEAD:refs/heads/main"], crypto);
+    // A file that she does not take over is one that she deletes.
+    yard.branch("more", "now");
+    yard.file("crypto/check", "1");
+    yard.commit(BOB, "a check");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    made(&yard, ALICE, &tree(&yard, "now"), &["now", "more"]);
+    yard.refused(&["HEAD:refs/heads/main"], &["crypto/check"]);
+    // Bob may: it is his path.
+    made(&yard, BOB, &tree(&yard, "now"), &["now", "more"]);
+    yard.allowed(&["HEAD:refs/heads/main"]);
+}
+
+#[test]
+fn merges_that_only_bring_are_merges() {
+    let yard = yard(OWNED);
+    // Her branch behind his, merged either way round.
+    yard.branch("hers", "old");
+    yard.file("web/page", "2");
+    yard.commit(ALICE, "her page");
+    yard.branch("forth", "now");
+    yard.merge(ALICE, "hers", "hers into his");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.branch("back", "hers");
+    yard.merge(ALICE, "now", "his into hers");
+    yard.allowed(&["HEAD:refs/heads/other"]);
+    // A conflict in her own paths is hers to resolve.
+    yard.branch("his", "now");
+    yard.file("web/page", "3");
+    yard.commit(BOB, "his page");
+    yard.stage
+        .git(["merge", "-q", "--no-ff", "--no-commit", "hers"]);
+    yard.file("web/page", "4");
+    yard.stage
+        .git(["commit", "-q", "--no-gpg-sign", "-m", "resolved"])
+        .ok();
+    yard.sign_head(ALICE);
+    yard.allowed(&["HEAD:refs/heads/resolved"]);
+}
+
+#[test]
+fn a_merge_with_nothing_to_bring_is_a_commit() {
+    let rules = r#"
+[[rules]]
+name = "main"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+direct = ["nobody"]
+merge = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+"#;
+    let yard = yard(rules);
+    yard.branch("work", "now");
+    yard.file("web/page", "2");
+    yard.unsigned("openly");
+    let with = tree(&yard, "HEAD");
+    made(&yard, ALICE, &with, &["now"]);
+    yard.refused(&["HEAD:refs/heads/main"], &["[direct-not-allowed]"]);
+    made(&yard, ALICE, &with, &["now", "old"]);
+    yard.refused(&["HEAD:refs/heads/main"], &["[direct-not-allowed]"]);
+}
+
+#[test]
+fn a_directory_is_one_whatever_bits_its_mode_has() {
+    let yard = yard(&OWNED.replace("crypto/**", "secret/**"));
+    let blob = yard.stage.write("blob", b"x");
+    let id = |hex: &str| -> Vec<u8> {
+        (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
+    };
+    let inner = [b"100644 key\0".as_slice(), &id(&blob)].concat();
+    let inner = yard.stage.write("tree", &inner);
+    let tree_with = |mode: &str| {
+        let raw = [mode.as_bytes(), b" secret\0", &id(&inner)].concat();
+        yard.stage.write("tree", &raw)
+    };
+    made(&yard, ALICE, &tree_with("40000"), &["now"]);
+    yard.refused(&["HEAD:refs/heads/main"], &["secret"]);
+    made(&yard, ALICE, &tree_with("40755"), &["now"]);
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["a directory with a mode that git does not write"],
+    );
+}
+
+#[test]
+fn a_merge_that_adds_is_not_signed_for_by_those_it_merges() {
+    let rules = r#"
+[[rules]]
+name = "branches"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+merge = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+
+[[rules]]
+name = "crypto takes two"
+paths = ["crypto/**"]
+commit = ["alice", "bob"]
+merge = ["alice", "bob"]
+threshold = { count = 2, of = ["alice", "bob"] }
+"#;
+    let yard = yard(rules);
+    yard.branch("hers", "now");
+    yard.file("crypto/NOTES", "harmless");
+    yard.commit(ALICE, "notes");
+    // He merges what she signed: that is two.
+    yard.branch("his", "now");
+    yard.merge(BOB, "hers", "her notes");
+    yard.allowed(&["HEAD:refs/heads/notes"]);
+    // He merges, and puts something else there: that is one.
+    yard.branch("his", "now");
+    yard.stage
+        .git(["merge", "-q", "--no-ff", "--no-commit", "hers"]);
+    yard.stage.git(["rm", "-q", "-f", "crypto/NOTES"]).ok();
+    yard.file("crypto/key", "of Bob");
+    yard.stage
+        .git(["commit", "-q", "--no-gpg-sign", "-m", "her notes"])
+        .ok();
+    yard.sign_head(BOB);
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["[threshold-not-met]", "bob made this commit"],
+    );
+}
+
+/// Whoever reads a commit's headers in another way sees other parents and paths.
+#[test]
+fn a_commit_that_is_read_in_two_ways_is_none() {
+    let rules = r#"
+[[rules]]
+name = "signed soon"
+mode = "warn"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+
+[[rules]]
+name = "crypto"
+paths = ["crypto/**"]
+commit = ["bob"]
+"#;
+    let yard = yard(rules);
+    yard.branch("work", "now");
+    yard.file("web/page", "2");
+    yard.unsigned("let through with a warning");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.file("crypto/key", "weak");
+    yard.unsigned("not this one");
+    yard.refused(&["HEAD:refs/heads/main"], &["[unsigned]"]);
+    let raw = yard.stage.git(["cat-file", "commit", "HEAD"]).ok().out;
+    let author = raw
+        .lines()
+        .find(|line| line.starts_with("author "))
+        .unwrap();
+    for other in [format!("{author}\n{author}"), "author x".to_owned()] {
+        yard.stage.place(raw.replacen(author, &other, 1).as_bytes());
+        yard.refused(
+            &["HEAD:refs/heads/main"],
+            &["its headers are not those of a commit"],
+        );
+    }
+    yard.commit(MALLORY, "by a stranger");
+}
