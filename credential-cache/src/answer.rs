@@ -37,6 +37,12 @@ pub enum ClientError {
     /// No socket, or nobody listens on it.
     #[error("no credential cache runs at {0}")]
     Absent(PathBuf),
+    /// Nobody listens where one listened that asks before each signature: one
+    /// that does not ask is not started there.
+    #[error(
+        "the credential cache at {0}, which asks before each signature (--confirm), does not run, and one that does not ask is not started in its place"
+    )]
+    Asks(PathBuf),
     /// The place, or who listens there, is not safe to speak to.
     #[error("the credential cache is not safe to use: {0}")]
     Unsafe(PlaceError),

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 pub use crate::answer::{Acquired, ClientError, Credential, Limits};
 use crate::connection::send_with;
 use crate::gitsign;
-use crate::listener::unix_stream;
+use crate::listener::{self, unix_stream};
 use crate::peer;
 use crate::place::{self, PlaceError};
 pub use crate::protocol::{Daemon, Entry, KeyId, Refusal, Scope, TokenKind};
@@ -315,12 +315,16 @@ impl Connection {
 ///
 /// # Errors
 /// [`ClientError::Timeout`] if none answers in time; [`ClientError::Io`] if the
-/// program cannot be run.
+/// program cannot be run; [`ClientError::Asks`] if the last one there was
+/// started to ask before each signature.
 pub fn start(program: &Path, socket: &Path, wait: Duration) -> Result<(), ClientError> {
     let (directory, _) = place::split(socket).map_err(ClientError::Unsafe)?;
     // The daemon refuses it as well, but to nobody who could tell.
     if let Ok(facts) = std::fs::symlink_metadata(directory) {
         place::private(directory, &facts).map_err(ClientError::Unsafe)?;
+    }
+    if listener::asked(socket) {
+        return Err(ClientError::Asks(socket.to_owned()));
     }
     let deadline = Deadline::after(wait);
     let mut child = spawn(program, socket)?;
@@ -352,6 +356,9 @@ pub fn start(program: &Path, socket: &Path, wait: Duration) -> Result<(), Client
         };
         if ended.is_none() {
             ended = child.try_wait().ok().flatten();
+        }
+        if ended.and_then(|status| status.code()) == Some(ASKED_BEFORE) {
+            return Err(ClientError::Asks(socket.to_owned()));
         }
         let lost = ended.is_some_and(|status| status.code() != Some(ALREADY_SERVED));
         if lost && matches!(last, ClientError::Absent(_)) {
@@ -402,6 +409,9 @@ fn detached<'a>(command: &'a mut Command, socket: &Path) -> &'a mut Command {
 
 /// The exit status of a daemon that finds another one serving.
 pub const ALREADY_SERVED: i32 = 3;
+/// The exit status of a daemon that does not ask, and finds that the one before
+/// it did.
+pub const ASKED_BEFORE: i32 = 4;
 
 /// A moment after which nothing is waited for.
 #[derive(Clone, Copy, Debug)]

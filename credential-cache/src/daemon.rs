@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use gitseal_credential_cache::client::ALREADY_SERVED;
+use gitseal_credential_cache::client::{ALREADY_SERVED, ASKED_BEFORE};
 use gitseal_credential_cache::confirm::{Confirm, Way};
-use gitseal_credential_cache::listener::{ListenError, Listener};
+use gitseal_credential_cache::listener::{Asking, ListenError, Listener};
 use gitseal_credential_cache::server::{self, Server};
 use gitseal_credential_cache::{clock, harden, place, secret};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
@@ -43,16 +43,18 @@ Options:
       --askpass PROGRAM   The program that asks; its exit status 0 says yes
       --idle-timeout SECONDS
                           End after so long with nothing to keep; 0: never
-                          [default: 120]
+                          [default: 120, never with --confirm]
       --foreground        Stay in the terminal and say on standard error what is
                           done (the default when started by hand)
       --detach            Leave the terminal and the session, say nothing (this
-                          is how gitseal starts it)
+                          is how gitseal starts it). Without --confirm it does
+                          not serve a socket that one with --confirm served
   -h, --help              Show this
   -V, --version           Show the version
 
 Exit status: 0 when it ended in order, 1 when it could not serve, 2 for a wrong
-option, 3 when another one serves that socket already.
+option, 3 when another one serves that socket already, 4 when one that asks
+(--confirm) served it and --detach is given without --confirm.
 
 Sign on a server with the identity of this machine, asked each time:
   gitseal-credential-cache --confirm --socket ~/.cache/gitseal/forward.sock &
@@ -66,8 +68,29 @@ struct Arguments {
     activated: bool,
     confirm: Option<Duration>,
     askpass: Option<PathBuf>,
-    idle_end: Option<Duration>,
+    /// As given: for so long, or for ever.
+    idle_end: Option<Option<Duration>>,
     detach: bool,
+}
+
+impl Arguments {
+    /// One that asks stays until it is ended: another at its place, which a
+    /// forwarded socket would reach, could be one that does not ask.
+    fn idle_end(&self) -> Option<Duration> {
+        match (self.idle_end, self.confirm) {
+            (Some(given), _) => given,
+            (None, Some(_)) => None,
+            (None, None) => Some(server::IDLE_END),
+        }
+    }
+
+    fn asking(&self) -> Asking {
+        match (self.confirm, self.detach) {
+            (Some(_), _) => Asking::Each,
+            (None, false) => Asking::NotByHand,
+            (None, true) => Asking::NotByItself,
+        }
+    }
 }
 
 enum Wanted {
@@ -130,7 +153,7 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Wanted, lexopt::Er
         activated: false,
         confirm: None,
         askpass: None,
-        idle_end: Some(server::IDLE_END),
+        idle_end: None,
         detach: false,
     };
     let mut parser = lexopt::Parser::from_args(arguments);
@@ -148,7 +171,7 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Wanted, lexopt::Er
             Long("askpass") => parsed.askpass = Some(parser.value()?.into()),
             Long("idle-timeout") => {
                 let seconds: u64 = parser.value()?.parse()?;
-                parsed.idle_end = (seconds > 0).then(|| Duration::from_secs(seconds));
+                parsed.idle_end = Some((seconds > 0).then(|| Duration::from_secs(seconds)));
             }
             Long("foreground") => parsed.detach = false,
             Long("detach") => parsed.detach = true,
@@ -183,7 +206,7 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
     let mut log = logger(detach);
     log(&format!("listening on {}", listener.path.display()));
     let options = server::Options {
-        idle_end: arguments.idle_end,
+        idle_end: arguments.idle_end(),
         confirm,
         locked: hardened.locked,
         clock: Box::new(clock::system),
@@ -214,7 +237,7 @@ fn signals() -> Result<UnixStream, Failure> {
 
 fn listener(arguments: &Arguments) -> Result<Listener, Failure> {
     if arguments.activated {
-        return Listener::passed().map_err(|error| {
+        return Listener::passed(arguments.asking()).map_err(|error| {
             Failure::new(error, "the .socket unit must name one ListenStream= path")
         });
     }
@@ -223,11 +246,16 @@ fn listener(arguments: &Arguments) -> Result<Listener, Failure> {
         None => place::default_socket()
             .map_err(|error| Failure::new(error, "name a socket with --socket PATH"))?,
     };
-    Listener::bind(&path).map_err(|error| match error {
+    Listener::bind(&path, arguments.asking()).map_err(|error| match error {
         ListenError::Taken(_) => Failure {
             what: error.to_string(),
             hint: "`gitseal cache stop` ends it",
             status: u8::try_from(ALREADY_SERVED).unwrap_or(1),
+        },
+        ListenError::Asked(_) => Failure {
+            what: error.to_string(),
+            hint: "start it in a terminal with --confirm, or without --detach if it shall not ask any more",
+            status: u8::try_from(ASKED_BEFORE).unwrap_or(1),
         },
         ListenError::Stranger(_) => Failure::new(error, "name another one with --socket PATH"),
         ListenError::Place(_) => Failure::new(
@@ -276,5 +304,47 @@ fn logger(detach: bool) -> Box<dyn FnMut(&str)> {
         Box::new(|_| {})
     } else {
         Box::new(|line| eprintln!("gitseal-credential-cache: {line}"))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Arguments {
+        match parse(line.split_whitespace().map(OsString::from)) {
+            Ok(Wanted::Serve(arguments)) => arguments,
+            Ok(Wanted::Text(text)) => panic!("{text}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn one_that_asks_does_not_end_by_itself() {
+        let seconds = Duration::from_secs;
+        for (line, idle_end) in [
+            ("", Some(server::IDLE_END)),
+            ("--idle-timeout 0", None),
+            ("--idle-timeout 5", Some(seconds(5))),
+            ("--confirm", None),
+            ("--confirm=60 --askpass /bin/true", None),
+            ("--confirm --idle-timeout 5", Some(seconds(5))),
+            ("--idle-timeout 5 --confirm", Some(seconds(5))),
+        ] {
+            assert_eq!(parsed(line).idle_end(), idle_end, "{line}");
+        }
+    }
+
+    #[test]
+    fn who_is_started_how() {
+        for (line, asking) in [
+            ("", Asking::NotByHand),
+            ("--detach", Asking::NotByItself),
+            ("--confirm", Asking::Each),
+            ("--detach --confirm", Asking::Each),
+        ] {
+            assert_eq!(parsed(line).asking(), asking, "{line}");
+        }
     }
 }

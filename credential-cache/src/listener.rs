@@ -11,10 +11,15 @@
 //! daemon replaces the socket. The lock file is never removed: removing it would
 //! let two daemons lock two files of one name.
 //!
+//! What the lock file holds is a mark: a daemon that asks a person before each
+//! signature (`--confirm`) leaves it there, and one that nobody started by hand
+//! does not serve that place any more. Whoever reaches the socket from afar
+//! would otherwise meet, after a crash, a daemon that asks nobody.
+//!
 //! *Not checked here:* who connects (`peer.rs`).
 
 use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
@@ -37,6 +42,11 @@ pub enum ListenError {
     /// A daemon already serves this socket.
     #[error("a credential cache already serves {0}")]
     Taken(PathBuf),
+    /// The daemon that served it before asks before each signature.
+    #[error(
+        "a credential cache that asks before each signature (--confirm) served {0} before, and one that does not ask is not started in its place"
+    )]
+    Asked(PathBuf),
     /// Something that holds no lock of ours listens there.
     #[error("something else listens on {0} (a gitsign daemon?)")]
     Stranger(PathBuf),
@@ -46,6 +56,26 @@ pub enum ListenError {
     /// The system says no.
     #[error("{0}: {1}")]
     Io(&'static str, io::Error),
+}
+
+/// Whether a daemon asks a person before it signs, and who started it: what it
+/// may make of the place it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// It asks: the place is marked.
+    Each,
+    /// It does not, and a person started it: the mark is taken away.
+    NotByHand,
+    /// It does not, and gitseal started it: a place with a mark is refused.
+    NotByItself,
+}
+
+/// Whether a daemon that asked before each signature served this socket last.
+pub fn asked(socket: &Path) -> bool {
+    // What cannot be looked at, the daemon that would be started cannot lock.
+    place::split(socket).is_ok_and(|(directory, name)| {
+        fs::symlink_metadata(directory.join(lock_name(name))).is_ok_and(|facts| facts.len() > 0)
+    })
 }
 
 /// A listening socket and what is needed to leave the place tidy.
@@ -66,11 +96,11 @@ impl Listener {
     ///
     /// # Errors
     /// [`ListenError`].
-    pub fn bind(path: &Path) -> Result<Self, ListenError> {
+    pub fn bind(path: &Path, asking: Asking) -> Result<Self, ListenError> {
         let (parent, name) = place::split(path)?;
         make_directory(parent)?;
         let directory = open_directory(parent)?;
-        let lock = take_lock(&directory, path, name)?;
+        let lock = take_lock(&directory, path, name, asking)?;
         clear_stale(&directory, path, name)?;
         let private = private_name(parent)?;
         let socket = bind_private(&private)?;
@@ -102,7 +132,7 @@ impl Listener {
     /// # Errors
     /// [`ListenError::NotPassed`] if LISTEN_PID is not this process, LISTEN_FDS
     /// is not 1, or descriptor 3 is no listening local stream socket with a path.
-    pub fn passed() -> Result<Self, ListenError> {
+    pub fn passed(asking: Asking) -> Result<Self, ListenError> {
         let socket = passed_socket()?;
         let address = socket
             .local_addr()
@@ -121,7 +151,7 @@ impl Listener {
             }
             .into());
         }
-        let lock = take_lock(&directory, &path, name)?;
+        let lock = take_lock(&directory, &path, name, asking)?;
         socket
             .set_nonblocking(true)
             .map_err(|error| ListenError::Io("the socket", error))?;
@@ -233,23 +263,48 @@ fn open_directory(path: &Path) -> Result<File, ListenError> {
     Ok(directory)
 }
 
-fn take_lock(directory: &File, path: &Path, name: &Path) -> Result<File, ListenError> {
+fn lock_name(name: &Path) -> PathBuf {
     let mut lock_name = name.as_os_str().to_owned();
     lock_name.push(".lock");
+    lock_name.into()
+}
+
+fn take_lock(
+    directory: &File,
+    path: &Path,
+    name: &Path,
+    asking: Asking,
+) -> Result<File, ListenError> {
+    let lock_name = lock_name(name);
+    let failed = |error: io::Error| {
+        ListenError::from(PlaceError::io(&path.with_file_name(&lock_name), error))
+    };
     let flags = OFlags::RDWR
         .union(OFlags::CREATE)
         .union(OFlags::NOFOLLOW)
         .union(OFlags::NONBLOCK)
         .union(OFlags::CLOEXEC);
     let mode = Mode::RUSR.union(Mode::WUSR);
-    let opened = openat(directory, Path::new(&lock_name), flags, mode)
-        .map_err(|error| PlaceError::io(&path.with_file_name(&lock_name), error))?;
+    let opened =
+        openat(directory, &lock_name, flags, mode).map_err(|error| failed(error.into()))?;
     match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(File::from(opened)),
-        Err(rustix::io::Errno::AGAIN) => Err(ListenError::Taken(path.to_owned())),
-        Err(error) => Err(PlaceError::io(&path.with_file_name(&lock_name), error).into()),
+        Ok(()) => {}
+        Err(rustix::io::Errno::AGAIN) => return Err(ListenError::Taken(path.to_owned())),
+        Err(error) => return Err(failed(error.into())),
     }
+    let mut lock = File::from(opened);
+    let marked = lock.metadata().map_err(failed)?.len() > 0;
+    match asking {
+        Asking::NotByItself if marked => return Err(ListenError::Asked(path.to_owned())),
+        Asking::NotByHand if marked => lock.set_len(0).map_err(failed)?,
+        Asking::Each if !marked => lock.write_all(MARK).map_err(failed)?,
+        Asking::Each | Asking::NotByHand | Asking::NotByItself => {}
+    }
+    Ok(lock)
 }
+
+/// What the lock file holds where a daemon asks. Any content is a mark.
+const MARK: &[u8] = b"confirm\n";
 
 /// Removes a socket of ours that nobody listens on; refuses anything else.
 fn clear_stale(directory: &File, path: &Path, name: &Path) -> Result<(), ListenError> {

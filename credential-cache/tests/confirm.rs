@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use daemon::*;
-use gitseal_credential_cache::client::{ClientError, Refusal};
+use gitseal_credential_cache::client::{self, ClientError, Connection, Refusal};
 use gitseal_credential_cache::protocol::{Request, Response};
 
 /// An askpass program that writes down what it was asked, then does as told.
@@ -198,7 +198,7 @@ fn on_the_terminal_it_was_started_from() {
         .unwrap();
     let mut keyboard = terminal.stdin.take().unwrap();
     within(Duration::from_secs(10), || socket.exists());
-    let open = || gitseal_credential_cache::client::Connection::open(&socket, LIMITS).unwrap();
+    let open = || Connection::open(&socket, LIMITS).unwrap();
     let screen = || fs::read_to_string(directory.path().join("screen")).unwrap();
     let (key, _) = credential(&mut open(), &scope("alice@example.test"), 600);
     for (number, (answer, granted)) in [("yes\n", true), ("no\n", false), ("\n", false)]
@@ -237,4 +237,61 @@ fn with_nobody_to_ask_it_does_not_start() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("nobody to ask"), "{said}");
+}
+
+/// An `ssh -R` forward outlives the daemon behind it: what comes to its place
+/// must not be one that asks nobody.
+#[test]
+fn one_that_asked_is_not_replaced_by_one_that_does_not() {
+    let patience = Duration::from_secs(10);
+    for end in ["KILL", "TERM"] {
+        let mut daemon = Daemon::start(&["--confirm", "--askpass", "/bin/true"]);
+        daemon.signal(end);
+        daemon.ended(patience);
+        let socket = daemon.socket.clone();
+        for _ in 0..2 {
+            let started = client::start(PROGRAM.as_ref(), &socket, patience);
+            assert!(
+                matches!(&started, Err(ClientError::Asks(at)) if *at == socket),
+                "{started:?}"
+            );
+        }
+        // Nor by the program itself, as gitseal calls it.
+        let (status, said) = run(&["--detach", "--socket", socket.to_str().unwrap()]);
+        assert_eq!(status.code(), Some(client::ASKED_BEFORE), "{said}");
+        assert!(said.contains("asks before each signature"), "{said}");
+        assert!(matches!(
+            Connection::open(&socket, LIMITS),
+            Err(ClientError::Absent(_))
+        ));
+        // It comes again by hand.
+        let mut again = on(&socket, &["--confirm", "--askpass", "/bin/true"]);
+        assert!(Connection::open(&socket, LIMITS).unwrap().daemon().confirms);
+        again.kill().unwrap();
+        again.wait().unwrap();
+        assert!(client::start(PROGRAM.as_ref(), &socket, patience).is_err());
+        // By hand and without --confirm, the place is as any other.
+        let mut plain = on(&socket, &[]);
+        plain.kill().unwrap();
+        plain.wait().unwrap();
+        client::start(PROGRAM.as_ref(), &socket, patience).unwrap();
+        let mut connection = Connection::open(&socket, LIMITS).unwrap();
+        assert!(!connection.daemon().confirms);
+        connection.stop().unwrap();
+    }
+}
+
+/// A daemon that serves this socket.
+fn on(socket: &std::path::Path, options: &[&str]) -> std::process::Child {
+    let child = Command::new(PROGRAM)
+        .args(options)
+        .arg("--socket")
+        .arg(socket)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    within(Duration::from_secs(10), || {
+        Connection::open(socket, LIMITS).is_ok_and(|open| open.daemon().pid == child.id())
+    });
+    child
 }

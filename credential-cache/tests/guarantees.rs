@@ -132,7 +132,11 @@ fn d3_a_daemon_whose_socket_is_taken_away_ends() {
     let clock = std::rc::Rc::new(std::cell::Cell::new(0u64));
     let directory = private_directory();
     let socket = directory.path().join("s");
-    let listener = gitseal_credential_cache::listener::Listener::bind(&socket).unwrap();
+    let listener = gitseal_credential_cache::listener::Listener::bind(
+        &socket,
+        gitseal_credential_cache::listener::Asking::NotByHand,
+    )
+    .unwrap();
     assert!(listener.in_place());
     fs::remove_file(&socket).unwrap();
     let (signals, _raised) = UnixStream::pair().unwrap();

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use daemon::*;
 use gitseal_credential_cache::client::{Connection, TokenKind};
-use gitseal_credential_cache::listener::Listener;
+use gitseal_credential_cache::listener::{Asking, Listener};
 use gitseal_credential_cache::server::{Options, Server};
 use gitseal_credential_cache::{clock, harden, secret};
 use p256::Scalar;
@@ -54,7 +54,7 @@ fn a_daemon_with_known_entropy() {
         log: Box::new(|_| {}),
         signals,
     };
-    let listener = Listener::bind(Path::new(&socket)).unwrap();
+    let listener = Listener::bind(Path::new(&socket), Asking::NotByHand).unwrap();
     Server::new(listener, options).run().unwrap();
     if std::env::var_os("GITSEAL_TEST_LINGER").is_some() {
         // Looked at after everything was dropped.

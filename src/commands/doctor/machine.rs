@@ -292,6 +292,7 @@ fn default_socket() -> Option<PathBuf> {
 fn socket_is_safe(socket: &Path, findings: &mut Findings) {
     use gitseal_credential_cache::{
         client::{ClientError, Connection, Limits},
+        listener::asked,
         place::private,
     };
 
@@ -314,6 +315,15 @@ fn socket_is_safe(socket: &Path, findings: &mut Findings) {
     }
     let mut connection = match Connection::open(socket, Limits::default()) {
         Ok(connection) => connection,
+        Err(ClientError::Absent(_)) if asked(socket) => {
+            findings
+                .warning(
+                    "cache",
+                    "the credential cache was started to ask before each signature (--confirm), and does not run: each signature logs in",
+                )
+                .fix("start it again by hand, with --confirm, or without it if it shall not ask any more");
+            return;
+        }
         Err(ClientError::Absent(_)) => {
             findings.ok(
                 "cache",
