@@ -113,6 +113,7 @@ impl Fixture {
         headers.push("content-type", "application/json");
         self.ct.handle(&Request {
             method,
+            head_only: false,
             path: path.to_owned(),
             query: query
                 .split('&')

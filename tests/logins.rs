@@ -411,6 +411,86 @@ fn stray_requests_do_not_end_a_login() {
     drop((half.shutdown(Shutdown::Both), silent));
 }
 
+/// K3: no request, however it is made, stops the thread that waits for the
+/// answer, or grows without bound.
+#[test]
+fn hostile_requests_do_not_stop_a_login() {
+    let lab = asking();
+    let repository = lab.repository("hostile", &[]);
+    for (what, attack) in [
+        ("a body that was promised", unsent_body as fn(&str) -> _),
+        ("answers that nobody reads", unread_answers),
+        ("numbers that do not compare", numbers_that_do_not_compare),
+        ("a header without an end", endless_header),
+    ] {
+        let committing = commit_in(&lab, &repository);
+        let url = address(&lab);
+        let callback = Url::parse(&parameter(&url, "redirect_uri")).unwrap();
+        let begun = Instant::now();
+        let held = attack(&format!("localhost:{}", callback.port().unwrap()));
+        let (status, page) = follow(&url);
+        assert_eq!(status, 200, "{what}: {page}");
+        assert!(page.contains(ALICE), "{what}: {page}");
+        let said = committing.join().unwrap();
+        assert!(said.status.success(), "{what}: {}", text(&said.stderr));
+        assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
+        lab.good(&repository, "HEAD");
+        drop(held);
+    }
+}
+
+fn unsent_body(host: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(host).unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: {host}\r\nExpect: 100-continue\r\nContent-Length: 500\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    thread::sleep(Duration::from_millis(200));
+    stream
+}
+
+fn unread_answers(host: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    drop(stream.write_all(request.repeat(20_000).as_bytes()));
+    stream
+}
+
+fn numbers_that_do_not_compare(host: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(host).unwrap();
+    let numbers: Vec<String> = (0..200)
+        .map(|n| match n % 3 {
+            0 => "x;q=NaN".to_owned(),
+            n => format!("x;q=0.{n}"),
+        })
+        .collect();
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: {host}\r\nTE: {}\r\n\r\n",
+        numbers.join(",")
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(answer(&mut stream).starts_with("HTTP/1.1 404"));
+    stream
+}
+
+fn endless_header(host: &str) -> TcpStream {
+    const MOST: usize = 16 << 20;
+    let mut stream = TcpStream::connect(host).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let mut sent = stream
+        .write(format!("GET / HTTP/1.1\r\nHost: {host}\r\nX: ").as_bytes())
+        .unwrap();
+    while let Ok(count @ 1..) = stream.write(&[b'x'; 64 << 10]) {
+        sent += count;
+        assert!(sent < MOST, "{sent} bytes of a header were taken");
+    }
+    stream
+}
+
 /// Logs Alice in as the consent page's form does, and follows the redirect.
 fn follow(url: &Url) -> (u16, String) {
     let mut form = url::form_urlencoded::Serializer::new(String::new());

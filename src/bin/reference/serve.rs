@@ -591,6 +591,7 @@ fn fetch(own: Option<Arc<Issuer>>, own_url: Option<String>) -> Fetch {
         {
             let answer = own.handle(&Request {
                 method: Method::Get,
+                head_only: false,
                 path: url.path().to_owned(),
                 query: Vec::new(),
                 headers: http::Headers::default(),

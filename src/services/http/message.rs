@@ -1,6 +1,6 @@
-//! HTTP/1.1 messages as the reference servers read and write them (RFC 9110,
-//! RFC 9112), strictly: what two readers could frame differently is refused,
-//! because a proxy in front would disagree about where a request ends.
+//! HTTP/1.1 messages as our servers read and write them (RFC 9110, RFC 9112),
+//! strictly: what two readers could frame differently is refused, because a
+//! proxy in front would disagree about where a request ends.
 //!
 //! Pure: bytes in, a [`Head`] or a [`Fault`] out. Time limits, the body's
 //! bytes and the socket are `server.rs`' business.
@@ -86,6 +86,8 @@ impl Headers {
 pub struct Request {
     /// The method; `HEAD` is shown as `GET`.
     pub method: Method,
+    /// Whether it was `HEAD`.
+    pub head_only: bool,
     /// The path as sent, still percent-encoded, beginning with `/`. Compare it
     /// as it is: no route of the reference servers needs an escaped character.
     pub path: String,

@@ -1,5 +1,6 @@
-//! The one HTTP/1.1 server under every reference service: blocking, a thread
-//! a connection, everything bounded (RFC 9112).
+//! The one HTTP/1.1 server under every reference service, and under the login's
+//! answer on loopback: blocking, a thread a connection, everything bounded
+//! (RFC 9112).
 //!
 //! What a hostile peer can do is limited by construction: a head has
 //! [`Limits::max_head`] bytes and [`Limits::head_deadline`] in *total* (a byte a
@@ -39,6 +40,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Connections at one time.
     pub connections: usize,
+    /// Whether a connection ends with its first answer.
+    pub one_request: bool,
     /// Host names this server answers to, besides its own address and (on the
     /// loopback interface) `localhost`. A request for another name is refused
     /// with 421.
@@ -56,6 +59,7 @@ impl Default for Limits {
             write_deadline: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             connections: 512,
+            one_request: false,
             hosts: Vec::new(),
         }
     }
@@ -159,23 +163,9 @@ impl Running {
         self.shared.open().len()
     }
 
-    /// Stops accepting, lets requests that have begun finish for at most
-    /// `drain`, then closes what is left. Returns whether all finished.
-    pub fn shutdown(mut self, drain: Duration) -> bool {
-        self.stop();
-        let deadline = Instant::now() + drain;
-        let finished = self.shared.wait_until_closed(deadline);
-        if !finished {
-            for slot in self.shared.open().values() {
-                let _ = slot.stream.shutdown(Shutdown::Both);
-            }
-            self.shared
-                .wait_until_closed(Instant::now() + Duration::from_secs(1));
-        }
-        finished
-    }
-
-    fn stop(&mut self) {
+    /// Stops accepting. What a request that has begun is answered with ends its
+    /// connection; one whose head has not come is closed.
+    pub fn stop(&mut self) {
         let Some(acceptor) = self.acceptor.take() else {
             return;
         };
@@ -198,6 +188,22 @@ impl Running {
                 let _ = slot.stream.shutdown(Shutdown::Read);
             }
         }
+    }
+
+    /// Stops accepting, lets requests that have begun finish for at most
+    /// `drain`, then closes what is left. Returns whether all finished.
+    pub fn shutdown(mut self, drain: Duration) -> bool {
+        self.stop();
+        let deadline = Instant::now() + drain;
+        let finished = self.shared.wait_until_closed(deadline);
+        if !finished {
+            for slot in self.shared.open().values() {
+                let _ = slot.stream.shutdown(Shutdown::Both);
+            }
+            self.shared
+                .wait_until_closed(Instant::now() + Duration::from_secs(1));
+        }
+        finished
     }
 }
 
@@ -444,6 +450,7 @@ impl<'a> Connection<'a> {
         let body = self.body(&head, &mut budget)?;
         let request = Request {
             method: head.method,
+            head_only: head.head_only,
             path: head.path,
             query: head.query,
             headers: head.headers,
@@ -453,7 +460,7 @@ impl<'a> Connection<'a> {
         let response = self.shared.handler.handle(&request);
         drop(request);
         drop(budget);
-        let close = head.close || self.shared.is_stopping();
+        let close = head.close || self.shared.limits.one_request || self.shared.is_stopping();
         self.write(&response, close, head.head_only)?;
         Ok(!close)
     }

@@ -7,10 +7,10 @@
 //! receives the answer in our place is a code that is worth nothing without the
 //! PKCE verifier.
 //!
-//! `tiny_http` serves it. It has no time-out of its own and reads headers of any
-//! size, in a thread for each connection; nobody but this machine reaches the
-//! port, one slow connection does not hold up another, and all of it ends with
-//! the login.
+//! The server is the reference servers' (`services/http/server.rs`): a thread a
+//! connection, and a limit on everything that a program here could send, or
+//! leave unread. This thread waits for the requests that came whole, and for
+//! nothing else.
 //!
 //! *Not checked here:* the token (`login.rs`).
 
@@ -18,29 +18,50 @@ use std::{
     fmt::Write as _,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, SyncSender},
+    },
     time::{Duration, Instant},
 };
 
-use tiny_http::{Header, Method, Request, Response, Server};
 use url::{Host, Url};
 
 use super::{
     login::{Asked, Described, Granted, Issuer, LoginError, Person, redirect_url, web_address},
     page::{Mood, Script, escaped, page, policy},
 };
-use crate::services::http::client::excerpt;
+use crate::services::http::{
+    client::excerpt,
+    server::{Limits, Method, Request, Response, Running, serve},
+};
 
 /// Where the answer goes, behind the listener's address. gitsign's too, so that
 /// what is registered for it fits.
 pub const CALLBACK: &str = "/auth/callback";
-/// The longest target of a request that is looked into, in bytes.
-pub const MAX_TARGET: usize = 16 << 10;
-/// The longest body that is read, to be ignored, in bytes.
-pub const MAX_BODY: usize = 1 << 10;
 /// How often another port is tried when half of one is taken.
 const TRIES: usize = 8;
-/// How long one look at a listener lasts.
-const LOOK: Duration = Duration::from_millis(20);
+/// How long the process waits at its end for a browser that takes the last page
+/// slowly.
+const LAST_PAGE: Duration = Duration::from_secs(2);
+
+/// What the programs of this machine may take of the listener. A browser sends
+/// every cookie that any server on `localhost` gave it, hence the large head;
+/// bodies have nothing to say here.
+fn limits() -> Limits {
+    Limits {
+        max_head: 64 << 10,
+        max_body: 0,
+        max_bodies: 0,
+        head_deadline: Duration::from_secs(10),
+        body_deadline: LAST_PAGE,
+        write_deadline: LAST_PAGE,
+        idle: Duration::from_secs(30),
+        connections: 64,
+        one_request: true,
+        hosts: Vec::new(),
+    }
+}
 
 /// How the login goes.
 #[derive(Debug, Clone, Copy)]
@@ -73,14 +94,11 @@ pub fn log_in(
         .open(&asked.url)
         .map_err(|reason| LoginError::NoBrowser { reason })?;
     let until = Instant::now() + options.timeout;
-    while Instant::now() < until {
-        let Some(request) = listening.next() else {
-            continue;
-        };
-        let code = match listening.code(&request, &described, &asked) {
+    while let Some(arrived) = listening.next(until) {
+        let code = match listening.code(&arrived.request, &described, &asked) {
             Ok(code) => code,
             Err(Stray { status, why }) => {
-                respond(request, status, &failed("This is not the answer", &why));
+                arrived.answer(response(status, &failed("This is not the answer", &why)));
                 continue;
             }
         };
@@ -92,14 +110,11 @@ pub fn log_in(
                 openidconnect::PkceCodeVerifier::new(asked.verifier.secret().clone()),
             )
         });
-        match &result {
-            Ok(granted) => respond(request, 200, &welcome(granted, options.autoclose)),
-            Err(error) => respond(
-                request,
-                400,
-                &failed("You are not logged in", &error.to_string()),
-            ),
-        }
+        let last = match &result {
+            Ok(granted) => response(200, &welcome(granted, options.autoclose)),
+            Err(error) => response(400, &failed("You are not logged in", &error.to_string())),
+        };
+        listening.end(arrived, last);
         return result;
     }
     Err(LoginError::NobodyCame {
@@ -113,9 +128,23 @@ struct Stray {
     why: String,
 }
 
+/// A request that came whole, whose connection waits for our answer.
+struct Arrived {
+    request: Request,
+    reply: SyncSender<Response>,
+}
+
+impl Arrived {
+    /// Sends a page. If the browser is gone, nobody misses it.
+    fn answer(self, page: Response) {
+        let _ = self.reply.try_send(page);
+    }
+}
+
 /// The listener, on each loopback address that the name may mean.
 struct Listening {
-    servers: Vec<Server>,
+    servers: Vec<Running>,
+    arrivals: Receiver<Arrived>,
     /// Where the issuer sends the browser.
     address: Url,
 }
@@ -157,10 +186,24 @@ impl Listening {
             address: address.to_string(),
             reason: error.to_string(),
         })?;
+        let (arrived, arrivals) = mpsc::channel();
         let mut listening = Self {
             servers: Vec::new(),
+            arrivals,
             address,
         };
+        // The connection's thread waits here; how many do is limited.
+        let handler = Arc::new(move |request: &Request| {
+            let (reply, page) = mpsc::sync_channel(1);
+            let request = request.clone();
+            let page = arrived
+                .send(Arrived { request, reply })
+                .ok()
+                .and_then(|()| page.recv().ok());
+            page.unwrap_or_else(|| {
+                response(404, &failed("This is not the answer", "the login is over"))
+            })
+        });
         for listener in listeners {
             let failed = |reason: String| LoginError::NoListener {
                 address: "loopback".to_owned(),
@@ -173,21 +216,34 @@ impl Listening {
                 let _ = listening.address.set_port(Some(bound.port()));
                 listening.address.set_path(CALLBACK);
             }
-            // Without it the answer waits 40 ms for an acknowledgement.
-            socket2::SockRef::from(&listener)
-                .set_tcp_nodelay(true)
-                .map_err(|error| failed(error.to_string()))?;
+            let handler = Arc::clone(&handler);
             let server =
-                Server::from_listener(listener, None).map_err(|error| failed(error.to_string()))?;
+                serve(listener, limits(), handler).map_err(|error| failed(error.to_string()))?;
             listening.servers.push(server);
         }
         Ok(listening)
     }
 
-    fn next(&self) -> Option<Request> {
-        self.servers
-            .iter()
-            .find_map(|server| server.recv_timeout(LOOK).ok().flatten())
+    /// The next request, if one comes before `until`.
+    fn next(&self, until: Instant) -> Option<Arrived> {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        self.arrivals.recv_timeout(left).ok()
+    }
+
+    /// Sends the last page, and waits until it is sent: the process may end with
+    /// the login.
+    fn end(mut self, arrived: Arrived, last: Response) {
+        for server in &mut self.servers {
+            server.stop();
+        }
+        drop(self.arrivals);
+        arrived.answer(last);
+        for server in self.servers {
+            server.shutdown(LAST_PAGE);
+        }
     }
 
     /// The code in the answer (or the issuer's refusal), or why this is none.
@@ -201,7 +257,7 @@ impl Listening {
             status,
             why: why.to_owned(),
         };
-        if *request.method() != Method::Get {
+        if request.method != Method::Get || request.head_only {
             return Err(stray(405, "only GET is answered here"));
         }
         // A page of another origin that has its own name point here (DNS
@@ -211,26 +267,17 @@ impl Listening {
             (Some(host), None) => host.to_owned(),
             _ => String::new(),
         };
-        let mut hosts = request
-            .headers()
-            .iter()
-            .filter(|header| header.field.equiv("Host"));
-        match (hosts.next(), hosts.next()) {
-            (Some(host), None) if host.value.as_str().eq_ignore_ascii_case(&authority) => {}
-            _ => return Err(stray(400, "the request is for another host")),
+        if !request
+            .headers
+            .first("host")
+            .is_some_and(|host| host.eq_ignore_ascii_case(&authority))
+        {
+            return Err(stray(400, "the request is for another host"));
         }
-        let target = request.url();
-        if target.len() > MAX_TARGET || !target.starts_with('/') {
-            return Err(stray(400, "that is no address of this login"));
-        }
-        let Ok(url) = self.address.join(target) else {
-            return Err(stray(400, "that is no address of this login"));
-        };
-        if url.origin() != self.address.origin() || url.path() != self.address.path() {
+        if request.path != self.address.path() {
             return Err(stray(404, "there is nothing at this address"));
         }
-        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-        match described.code(asked, &pairs) {
+        match described.code(asked, &request.query) {
             Err(LoginError::Answer { reason }) => Err(stray(400, reason)),
             result => Ok(result),
         }
@@ -322,34 +369,9 @@ fn failed(title: &str, why: &str) -> Page {
     }
 }
 
-/// Sends a page. If the browser is gone, nobody misses it.
-fn respond(request: Request, status: u16, page: &Page) {
-    let chunked = request
-        .headers()
-        .iter()
-        .any(|header| header.field.equiv("Transfer-Encoding"));
-    if chunked
-        || request
-            .body_length()
-            .is_some_and(|length| length > MAX_BODY)
-    {
-        // To drop it would have the library read all of the body, into memory
-        // that it asks for at once. The process ends soon.
-        std::mem::forget(request);
-        return;
-    }
-    let mut response = Response::from_string(&page.html).with_status_code(status);
-    for (name, value) in [
-        ("Content-Type", "text/html; charset=utf-8"),
-        ("Content-Security-Policy", page.policy.as_str()),
-        ("Cache-Control", "no-store"),
-        ("Referrer-Policy", "no-referrer"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Connection", "close"),
-    ] {
-        if let Ok(header) = Header::from_bytes(name, value) {
-            response.add_header(header);
-        }
-    }
-    let _ = request.respond(response);
+fn response(status: u16, page: &Page) -> Response {
+    Response::new(status, "text/html; charset=utf-8", page.html.as_str())
+        .with("Content-Security-Policy", page.policy.as_str())
+        .with("Cache-Control", "no-store")
+        .with("Referrer-Policy", "no-referrer")
 }

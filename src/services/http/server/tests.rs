@@ -24,6 +24,7 @@ fn tight() -> Limits {
         write_deadline: Duration::from_millis(500),
         idle: Duration::from_millis(600),
         connections: 8,
+        one_request: false,
         hosts: vec!["log.example".to_owned()],
     }
 }
@@ -118,6 +119,19 @@ fn keeps_connections_and_takes_pipelined_requests_in_order() {
         .collect();
     assert_eq!(order.len(), 501);
     assert!(order[499].starts_with("499 ") && order[500].starts_with("end "));
+}
+
+#[test]
+fn one_request_is_one_answer() {
+    let server = start(Limits {
+        one_request: true,
+        ..tight()
+    });
+    let both =
+        b"GET /1 HTTP/1.1\r\nHost: localhost\r\n\r\nGET /2 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answer = talk(&server, both);
+    assert!(answer.contains("Connection: close"), "{answer}");
+    assert!(answer.ends_with("GET /1 "), "{answer}");
 }
 
 #[test]

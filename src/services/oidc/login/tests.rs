@@ -553,11 +553,18 @@ fn k3_only_the_right_host_method_and_path_are_an_answer() {
                 port,
                 &format!("POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n"),
             ),
+            send(
+                port,
+                &format!("HEAD {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+            ),
             get(port, &host, &format!("/other?{query}")),
             get(port, &host, &format!("//other.test/auth/callback?{query}")),
         ]
     });
-    assert_eq!(got, ["400", "400", "400", "400", "405", "404", "404"]);
+    assert_eq!(
+        got,
+        ["421", "400", "400", "400", "405", "405", "404", "404"]
+    );
 }
 
 #[test]
@@ -578,7 +585,7 @@ fn k3_a_body_is_neither_read_nor_waited_for() {
             ),
         ]
     });
-    assert_eq!(got, ["", ""]);
+    assert_eq!(got, ["413", "413"]);
 }
 
 #[test]

@@ -134,6 +134,7 @@ fn request(
     }
     Request {
         method,
+        head_only: false,
         path: path.into(),
         query: query
             .iter()

@@ -76,6 +76,7 @@ impl Fixture {
         headers.push("content-type", media);
         self.rekor.handle(&Request {
             method,
+            head_only: false,
             path: path.to_owned(),
             query: query
                 .split('&')
