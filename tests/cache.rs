@@ -21,6 +21,10 @@ use std::{
 
 use lab::{ALICE, GITSEAL, Lab, finish, text};
 
+const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
+author Alice <alice@example.test> 1795176000 +0000\n\
+committer Alice <alice@example.test> 1795176000 +0000\n\nmessage\n";
+
 /// A lab whose signatures go through a credential cache of its own.
 struct Cached {
     lab: Lab,
@@ -53,6 +57,13 @@ impl Cached {
         let mut command = self.lab.command(GITSEAL, self.lab.directory.path());
         command.args(arguments);
         finish(command, b"")
+    }
+
+    /// Has gitseal sign as git does; git itself may keep what it says.
+    fn sign(&self) -> Output {
+        let mut command = self.lab.command(GITSEAL, self.lab.directory.path());
+        command.args(["--status-fd=2", "-bsau", "somebody"]);
+        finish(command, PAYLOAD)
     }
 
     #[track_caller]
@@ -360,6 +371,91 @@ fn what_is_at_the_socket_never_blocks_a_commit() {
     let long = place.join("x".repeat(120));
     commit(&long, "at most");
     assert!(fs::read(&file).unwrap().is_empty(), "the file is untouched");
+}
+
+/// A daemon that was started by hand, and is ended with the test.
+struct Started(std::process::Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+impl Cached {
+    /// A daemon on the default socket that asks this script.
+    fn asking(&self, script: &str) -> Started {
+        let askpass = self.lab.path("askpass");
+        fs::write(&askpass, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
+        let program = Path::new(GITSEAL).with_file_name("gitseal-credential-cache");
+        let started = Started(
+            Command::new(program)
+                .args(["--confirm", "--askpass"])
+                .arg(askpass)
+                .arg("--socket")
+                .arg(self.socket())
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
+        let began = Instant::now();
+        while self.json(&["cache", "status", "--json"])["running"] != true {
+            assert!(began.elapsed() < Duration::from_secs(10));
+            thread::sleep(Duration::from_millis(5));
+        }
+        started
+    }
+}
+
+/// Not by another signature without the cache either.
+#[test]
+fn what_a_person_refuses_is_not_signed() {
+    let Some(cached) = Cached::start() else {
+        return;
+    };
+    let repository = cached.lab.repository("refused", &[]);
+    let refused = || {
+        let began = Instant::now();
+        let said = cached.sign();
+        assert_eq!(said.status.code(), Some(1), "{}", text(&said.stderr));
+        assert!(said.stdout.is_empty());
+        assert!(began.elapsed() < Duration::from_secs(20));
+        let said = text(&said.stderr).to_owned();
+        assert!(said.contains("was refused there"), "{said}");
+        assert!(!said.contains("without the credential cache"), "{said}");
+    };
+    let daemon = cached.asking("exit 1");
+    assert!(cached.gitseal(&["login"]).status.success());
+    refused();
+    let said = cached.lab.run(
+        &repository,
+        &["commit", "-q", "--allow-empty", "-S", "-m", "refused"],
+    );
+    assert!(!said.status.success());
+    drop(daemon);
+    // The daemon is ended while it asks: that is no yes.
+    let daemon = cached.asking("touch \"$0.asked\"; exec sleep 60");
+    let asked = cached.lab.path("askpass.asked");
+    let ended = thread::spawn(move || {
+        let began = Instant::now();
+        while !asked.exists() && began.elapsed() < Duration::from_secs(20) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        drop(daemon);
+    });
+    refused();
+    ended.join().unwrap();
+    assert_eq!(cached.certificates(), 2, "one for each daemon");
+    // And none takes its place.
+    let said = cached.gitseal(&["login"]);
+    assert!(!said.status.success());
+    assert_eq!(cached.daemon(), None);
+    // A yes signs.
+    let _daemon = cached.asking("exit 0");
+    cached.commits(&repository, 1, true);
+    cached.lab.good(&repository, "HEAD");
 }
 
 /// The daemon gets no token or key by argument or environment.

@@ -40,12 +40,12 @@ where
     SignError: From<A::Error>,
 {
     let spki = signer.public()?;
-    let request_pem = certificate_request(&spki, |bytes| signer.sign(bytes))?;
+    let request_pem = certificate_request(&spki, |bytes| signer.prove(bytes))?;
     let chain = authority.certify(&Application {
         token: token.secret(),
         spki: &spki,
         request_pem: &request_pem,
-        proof: &signer.sign(token.challenge().as_bytes())?,
+        proof: &signer.prove(token.challenge().as_bytes())?,
     })?;
     // What the authority sends along with the leaf is not needed: the chain is
     // the one of the trusted root.

@@ -103,6 +103,11 @@ pub enum SignError {
     /// The credential cache does not answer as it should.
     #[error("the credential cache: {0}")]
     Cache(ClientError),
+    /// The person whom the credential cache asks did not say yes.
+    #[error(
+        "not signed: the credential cache asks before each signature (--confirm), and this one was refused there, or not answered in time"
+    )]
+    Denied,
     /// Nowhere to keep a login.
     #[error("the login is not kept: there is no credential cache to keep it")]
     NoCache,
@@ -209,7 +214,8 @@ impl SignError {
     }
 
     /// Whether the credential cache is to blame, and another try without it is
-    /// due. `found`: the credential was kept there, and not made just now.
+    /// due. `found`: the credential was kept there, and not made just now. A
+    /// person's no ([`SignError::Denied`]) is not the cache's, and final.
     pub(super) fn is_the_caches(&self, found: bool) -> bool {
         match self {
             Self::Cache(_) => true,
@@ -246,6 +252,9 @@ impl SignError {
             }
             Self::Unconfirmed { .. } => {
                 "sign once from a terminal, or set gitseal.confirmIdentity to auto"
+            }
+            Self::Denied => {
+                "sign again, and say yes where the daemon asks: on the terminal that it was started on (in the foreground there), or in its askpass program"
             }
             Self::OtherLogin { .. } => "sign again",
             Self::NoCache => {

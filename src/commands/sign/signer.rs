@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use gitseal_credential_cache::{
-    client::{ClientError, Connection},
+    client::{ClientError, Connection, Refusal},
     protocol::KeyId,
 };
 use p256::{
@@ -86,11 +86,32 @@ impl Signer {
         }
     }
 
-    /// An ECDSA-with-SHA-256 signature over `message`, in DER.
+    /// The signature that is wanted. A daemon with `--confirm` asks a person for
+    /// it, and whatever is not a yes is final: no, no answer in time, or a
+    /// daemon that was ended instead of an answer.
+    ///
+    /// # Errors
+    /// [`SignError::Denied`]; else as [`Signer::prove`].
+    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let asks = match self {
+            Self::Own(_) => false,
+            Self::Cached { cache, .. } => cache.borrow().daemon().confirms,
+        };
+        self.prove(message).map_err(|error| match error {
+            SignError::Cache(ClientError::Refused(Refusal::Denied)) => SignError::Denied,
+            SignError::Cache(ClientError::Timeout | ClientError::Io(_)) if asks => {
+                SignError::Denied
+            }
+            error => error,
+        })
+    }
+
+    /// An ECDSA-with-SHA-256 signature over `message`, in DER: the proof that we
+    /// have the key, for which nobody is asked.
     ///
     /// # Errors
     /// The cache is gone, slow, or does not know the key (any more).
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+    pub(super) fn prove(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match self {
             Self::Own(key) => {
                 let signature: DerSignature = key.sign(message);
