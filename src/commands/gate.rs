@@ -36,7 +36,7 @@ use crate::host::{
         push::{self, LineRefusal, MAX_LINE, MAX_UPDATES, Update},
     },
     settings::Settings,
-    terminal::{self, Escape, escape},
+    terminal::{self, Escape, escape, escape_lines},
 };
 
 mod certificate;
@@ -215,7 +215,12 @@ impl Stop {
     }
 
     fn show(&self) {
-        terminal::error(&escape(&self.to_string(), Escape::Prose), self.hint());
+        let words = match self {
+            // One line for each mistake.
+            Self::Judge(JudgeError::Rules(_)) => escape_lines(&self.to_string()),
+            _ => escape(&self.to_string(), Escape::Prose),
+        };
+        terminal::error(&words, self.hint());
     }
 }
 
@@ -335,7 +340,8 @@ fn decide(
         None => Side::Server,
         Some(_) => Side::Client,
     };
-    let mut court = judge::Court::open(repository, settings, options, before.tip)?;
+    let tip = before.protected.as_ref().map(|(_, commit)| *commit);
+    let mut court = judge::Court::open(repository, settings, options, tip)?;
     if side == Side::Server
         && let Some(told) = certificate::Told::read()
     {
@@ -348,8 +354,7 @@ fn decide(
         &mut graph,
         &before,
         side,
-        &|name| court.binds(name),
-        &court.cut_off(),
+        court.binding(),
     )?;
     Ok(court.judge(command, &plan, &before, &mut graph, deadline, false)?)
 }

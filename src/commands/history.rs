@@ -4,7 +4,11 @@
 //! *Not decided here:* what is allowed (`policy/`) and whether a signature is good
 //! (`commands/batch.rs` asks the verifier).
 
-use std::{collections::HashMap, ops::ControlFlow};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::ControlFlow,
+    rc::Rc,
+};
 
 use gix::ObjectId;
 
@@ -29,7 +33,12 @@ pub struct GitHistory<'a, 'r> {
     engine: &'a Engine<'a>,
     graph: &'a mut Graph<'r>,
     known: HashMap<ObjectId, CommitFacts>,
+    weight: usize,
+    accepted: Vec<Rc<HashSet<ObjectId>>>,
 }
+
+/// The most bytes of facts that are kept; further ones are looked for again.
+const MAX_KNOWN: usize = 256 * 1024 * 1024;
 
 impl<'a, 'r> GitHistory<'a, 'r> {
     /// The engine has to be one [`with_facts`](Engine::with_facts).
@@ -44,12 +53,24 @@ impl<'a, 'r> GitHistory<'a, 'r> {
             engine,
             graph,
             known: HashMap::new(),
+            weight: 0,
+            accepted: Vec::new(),
         }
     }
 
     /// A commit that was judged already is not judged again.
     pub fn know(&mut self, id: ObjectId, facts: CommitFacts) {
-        self.known.insert(id, facts);
+        let weight = self.weight.saturating_add(facts.weight());
+        if weight <= MAX_KNOWN {
+            self.weight = weight;
+            self.known.insert(id, facts);
+        }
+    }
+
+    /// These commits were authenticated before, and all of their lines of first
+    /// parents down to the trust root are among them.
+    pub fn accept(&mut self, lines: Vec<Rc<HashSet<ObjectId>>>) {
+        self.accepted = lines;
     }
 
     /// Judges these commits now, on all cores, in place of one by one when they are
@@ -59,17 +80,17 @@ impl<'a, 'r> GitHistory<'a, 'r> {
     /// One of them, or a tree that it is held against, cannot be read.
     pub fn judge(&mut self, ids: &[ObjectId]) -> Result<(), HistoryError> {
         let jobs = batch::default_jobs();
-        let (repository, known) = (self.repository, &mut self.known);
+        let (repository, engine) = (self.repository, self.engine);
         let mut next = ids.iter();
         let mut result = Ok(());
-        batch::verify_all(ids.to_vec(), repository, self.engine, jobs, &mut |judged| {
+        batch::verify_all(ids.to_vec(), repository, engine, jobs, &mut |judged| {
             let facts = match &judged.opinion {
                 Opinion::Unreadable { error, .. } => Err(lost(error)),
                 _ => commit_facts(&judged, repository).map_err(lost),
             };
             match (facts, next.next()) {
                 (Ok(facts), Some(id)) => {
-                    known.insert(*id, facts);
+                    self.know(*id, facts);
                     ControlFlow::Continue(())
                 }
                 (Ok(_), None) => ControlFlow::Break(()),
@@ -86,6 +107,7 @@ impl<'a, 'r> GitHistory<'a, 'r> {
     /// for again.
     pub fn forget(&mut self) {
         self.known.clear();
+        self.weight = 0;
     }
 
     /// The commits behind it.
@@ -243,8 +265,13 @@ impl History for GitHistory<'_, '_> {
         let object = self.repository.objects().read(id).map_err(lost)?;
         let judged = self.engine.judge(object, self.repository.hash());
         let facts = commit_facts(&judged, self.repository).map_err(lost)?;
-        self.known.insert(id, facts.clone());
+        self.know(id, facts.clone());
         Ok(facts)
+    }
+
+    fn is_accepted(&mut self, commit: &str) -> bool {
+        !self.accepted.is_empty()
+            && id(commit).is_ok_and(|id| self.accepted.iter().any(|line| line.contains(&id)))
     }
 
     fn brought(&mut self, commit: &str, most: usize) -> Result<Vec<String>, HistoryError> {

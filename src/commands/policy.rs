@@ -513,6 +513,8 @@ fn by_file(
                 policy.judge_commit(&facts.view(direct), ref_name),
             );
             if policy.has_thresholds(ref_name) {
+                let mut facts = facts;
+                policy.keep_counted(&mut facts, ref_name);
                 kept.push(facts);
             }
         }

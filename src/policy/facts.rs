@@ -514,6 +514,15 @@ pub struct CommitFacts {
 }
 
 impl CommitFacts {
+    /// About how many bytes it takes in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const EACH: usize = 1024;
+        self.paths.iter().fold(EACH, |sum, path| {
+            sum.saturating_add(path.path.len()).saturating_add(64)
+        })
+    }
+
     /// As a policy is asked about it.
     #[must_use]
     pub fn view(&self, direct: bool) -> Commit<'_> {

@@ -16,7 +16,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    facts::{Action, Commit, Finding},
+    facts::{Action, Commit, CommitFacts, Finding},
     model::{Policy, Rule, SignerSet, Threshold},
 };
 
@@ -58,6 +58,24 @@ impl Policy {
                         || rule.may.contains_key(&Action::Merge))
             })
             .filter_map(|rule| Some((rule, rule.threshold.as_ref()?)))
+    }
+
+    /// Leaves of a commit's paths those that [`judge_set`](Self::judge_set) needs,
+    /// at most two for each rule: a set is as large as a push.
+    pub fn keep_counted(&self, facts: &mut CommitFacts, ref_name: &[u8]) {
+        let mut missing: Vec<(&Rule, bool)> = self
+            .thresholds(ref_name)
+            .flat_map(|(rule, _)| [(rule, true), (rule, false)])
+            .collect();
+        facts.paths.retain(|path| {
+            let before = missing.len();
+            missing.retain(|(rule, own)| {
+                let matches = rule.paths.as_ref();
+                *own != path.own || !matches.is_none_or(|globs| globs.matches(&path.path))
+            });
+            missing.len() < before
+        });
+        facts.paths.shrink_to_fit();
     }
 
     /// Holds a set of commits (a push, or what a merge brings and the merge)

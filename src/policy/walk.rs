@@ -62,6 +62,13 @@ pub trait History {
     /// The commit or a tree cannot be read.
     fn commit(&mut self, commit: &str) -> Result<CommitFacts, HistoryError>;
 
+    /// Whether a commit was authenticated before, so that it need not be judged
+    /// again. With one, all of its line of first parents is, down to the root.
+    fn is_accepted(&mut self, commit: &str) -> bool {
+        let _ = commit;
+        false
+    }
+
     /// What is reachable from a commit and not from its first parent, the commit
     /// itself included, in any order; more than `most` may be cut off.
     ///
@@ -220,6 +227,10 @@ impl Walk<'_> {
         self.states.insert(root.to_owned(), State::Authenticated);
         self.line = line.iter().cloned().collect();
         for commit in line {
+            if self.history.is_accepted(&commit) {
+                self.states.insert(commit, State::Authenticated);
+                continue;
+            }
             if let Some(findings) = self.decide(&commit)? {
                 return Ok(Some((commit, findings)));
             }
@@ -264,6 +275,10 @@ impl Walk<'_> {
                         continue;
                     }
                     self.look()?;
+                    if self.history.is_accepted(&commit) {
+                        self.states.insert(commit, State::Authenticated);
+                        continue;
+                    }
                     match self.history.parents(&commit)?.into_iter().next() {
                         None => {
                             let why = "it does not descend from the trust root";
@@ -395,7 +410,9 @@ impl Walk<'_> {
         policy: &Policy,
         facts: &CommitFacts,
     ) -> Result<Vec<Finding>, Stopped> {
-        let mut set = vec![facts.clone()];
+        let mut own = facts.clone();
+        policy.keep_counted(&mut own, self.ref_name);
+        let mut set = vec![own];
         if facts.parents.len() > 1 {
             let brought = self
                 .history
@@ -410,7 +427,9 @@ impl Walk<'_> {
                 )]);
             }
             for commit in brought.iter().filter(|commit| **commit != facts.id) {
-                set.push(self.history.commit(commit)?);
+                let mut one = self.history.commit(commit)?;
+                policy.keep_counted(&mut one, self.ref_name);
+                set.push(one);
             }
         }
         let views: Vec<_> = set.iter().map(|facts| facts.view(false)).collect();

@@ -137,6 +137,11 @@ fn a_shallow_checkout_is_named() {
         .env("CI_COMMIT_SHA", &head)
         .env("CI_MERGE_REQUEST_DIFF_BASE_SHA", &base)
         .env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main");
+    run(&mut command, b"")
+        .fails(3)
+        .says("the target branch origin/main is not in this clone")
+        .says("git fetch origin");
+    command.env("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", &base);
     run(&mut command, b"").fails(3).says("GIT_DEPTH");
 }
 
@@ -191,4 +196,85 @@ fn by_hand_and_not_at_all() {
     ci(&["--range", "a...b", "--ref", "refs/heads/main"]).fails(2);
     ci(&["--range", "HEAD", "--ref", "main\n::error::x"]).fails(2);
     ci(&[]).fails(2).says("no job of GitHub or GitLab");
+}
+
+/// Mallory was a signer when her branch began, and is none any more.
+#[test]
+fn the_policy_is_that_of_the_target_and_not_of_the_fork() {
+    let yard = Yard::new("");
+    yard.no_hook();
+    let then = policy(BRANCHES).replace("bob@example.test", MALLORY);
+    yard.file(".gitseal/policy.toml", &then);
+    let fork = yard.commit(ALICE, "mallory is a signer");
+    yard.file(".gitseal/policy.toml", &policy(BRANCHES));
+    yard.commit(ALICE, "and is none");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.branch("topic", &fork);
+    yard.file("a", "1");
+    let head = yard.commit(MALLORY, "work");
+    // What the service says may be old; what it says of the fork always is.
+    github(&yard, &fork, &head, &[])
+        .fails(1)
+        .says("[signer-unknown]");
+    let mut gitlab = yard.stage.command(GITSEAL, &yard.stage.repo());
+    gitlab
+        .arg("ci")
+        .env("GITLAB_CI", "true")
+        .env("CI_COMMIT_SHA", &head)
+        .env("CI_MERGE_REQUEST_DIFF_BASE_SHA", &fork)
+        .env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main");
+    run(&mut gitlab, b"").fails(1).says("[signer-unknown]");
+    gitlab.env("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", &fork);
+    run(&mut gitlab, b"").fails(1).says("[signer-unknown]");
+}
+
+/// What is checked out is what is to be judged, and vouches for nothing.
+#[test]
+fn the_checked_out_commit_is_not_the_protected_branch() {
+    let (yard, root) = project();
+    yard.file("a", "1");
+    let main = yard.commit(ALICE, "on main");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.branch("topic", &root);
+    yard.unsigned("not authenticated");
+    yard.file("b", "1");
+    let head = yard.commit(ALICE, "on top");
+    let ci = || {
+        let mut command = yard.stage.command(GITSEAL, &yard.stage.repo());
+        command.args(["ci", "--trust-root", &root, "--ref", "refs/heads/main"]);
+        command.args(["--range", &format!("{main}..{head}")]);
+        run(&mut command, b"")
+    };
+    ci().fails(1).says("[unsigned]");
+    yard.stage
+        .git(["checkout", "-q", "--detach", "HEAD~1"])
+        .ok();
+    ci().fails(1).says("[unsigned]");
+    yard.stage.git(["checkout", "-q", "--detach", &main]).ok();
+    ci().fails(1).says("[unsigned]");
+}
+
+/// Two new branches with one commit do not vouch for each other.
+#[test]
+fn a_branch_beside_hides_nothing() {
+    let (yard, base) = project();
+    let head = yard.unsigned("bad");
+    yard.allowed(&["HEAD:refs/heads/evil", "HEAD:refs/heads/evil2"]);
+    for (branch, head, code) in [("evil", &head, 1), ("evil2", &head, 1), ("fine", &base, 0)] {
+        let event = yard.stage.home("event.json");
+        let text = format!(
+            r#"{{"ref":"refs/heads/{branch}","before":"{}","after":"{head}","repository":{{"default_branch":"main"}}}}"#,
+            "0".repeat(40)
+        );
+        fs::write(&event, text).unwrap();
+        let mut command = yard.stage.command(GITSEAL, &yard.stage.repo());
+        let policy = yard.stage.home("policy.toml");
+        fs::write(&policy, crate::yard::policy(BRANCHES)).unwrap();
+        command
+            .args(["ci", "--policy", policy.to_str().unwrap()])
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_EVENT_NAME", "push")
+            .env("GITHUB_EVENT_PATH", &event);
+        run(&mut command, b"").fails(code);
+    }
 }

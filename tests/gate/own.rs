@@ -133,6 +133,59 @@ fn merges_branches_and_tags() {
     yard.refused(&["refs/tags/v2"], &["refs/tags/v2: commit"]);
 }
 
+/// That a commit was adopted authenticates nothing that is built on it.
+#[test]
+fn what_was_adopted_is_no_trust_root() {
+    let yard = Yard::new("");
+    let rules = RULES.replace(
+        "policy = [\"alice\"]",
+        "policy = [\"alice\"]\nadopt = [\"alice\"]",
+    );
+    yard.file(PATH, &policy(&rules.replace("nobody", "alice")));
+    let root = yard.commit(ALICE, "root");
+    yard.script(
+        "pre-receive",
+        &format!("exec {GITSEAL} pre-receive --trust-root {root}"),
+    );
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    // From outside, with a policy that makes Mallory a signer.
+    yard.branch("outside", "HEAD");
+    yard.file(PATH, &policy(&rules).replace("bob@example.test", MALLORY));
+    yard.commit(MALLORY, "mine");
+    yard.file("a", "1");
+    yard.commit(MALLORY, "a contribution");
+    yard.stage.git(["branch", "-f", "adopted"]).ok();
+    yard.branch("merged", &root);
+    yard.file("b", "1");
+    yard.commit(ALICE, "on main");
+    yard.stage
+        .git(["merge", "-q", "--no-ff", "--no-commit", "outside"]);
+    yard.stage.git(["checkout", "-q", &root, "--", PATH]).ok();
+    yard.stage
+        .git(["commit", "-q", "--no-gpg-sign", "-m", "adopted"])
+        .ok();
+    yard.sign_head(ALICE);
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    // Now it is reachable, and still no place to begin at: in one step,
+    yard.branch("more", "adopted");
+    yard.file("c", "1");
+    yard.commit(MALLORY, "more of mine");
+    yard.refused(&["HEAD:refs/heads/release"], &["mallory@example.test"]);
+    // in two,
+    yard.refused(&["adopted:refs/heads/release"], &["mallory@example.test"]);
+    // and where the branch itself is set back to it.
+    yard.refused(
+        &["-f", "adopted:refs/heads/main"],
+        &["mallory@example.test"],
+    );
+    // What is on the branch is a place to begin at.
+    yard.allowed(&["merged:refs/heads/release"]);
+    yard.branch("work", "merged");
+    yard.file("d", "1");
+    yard.commit(BOB, "work");
+    yard.allowed(&["HEAD:refs/heads/release"]);
+}
+
 #[test]
 fn a_trust_root_that_is_none() {
     let yard = yard();

@@ -172,7 +172,7 @@ commit = ["alice"]
     yard.commit(BOB, "not his");
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["rule release: bob (bob@example.test) may not add commits: [alice] may"],
+        &["rule release: release/notes: bob (bob@example.test) may not add commits: [alice] may"],
     );
     yard.stage.git(["reset", "-q", "--hard", "HEAD~1"]).ok();
     // Deleting is changing; so is a file where the folder was.
@@ -231,7 +231,7 @@ commit = ["alice"]
     yard.sign_head(BOB);
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["rule secret: bob (bob@example.test) may not add commits"],
+        &["rule secret: secret: bob (bob@example.test) may not add commits"],
     );
 
     // Or writes something that no parent has.
@@ -565,4 +565,99 @@ fn history_before_the_cut_off_is_not_judged() {
     yard.allowed(&["HEAD:refs/heads/main"]);
     yard.unsigned("one after");
     yard.refused(&["HEAD:refs/heads/main"], &["[unsigned]"]);
+}
+
+/// What another rule let in on another branch is not let in here.
+#[test]
+fn a_branch_beside_lends_no_rights() {
+    let yard = Yard::new(&policy(
+        r#"
+[[rules]]
+name = "source"
+refs = ["refs/heads/**"]
+paths = ["src/**"]
+commit = ["alice", "bob"]
+merge = ["alice", "bob"]
+
+[[rules]]
+name = "moves"
+refs = ["refs/heads/**"]
+create = ["anyone"]
+update = ["anyone"]
+
+[[rules]]
+name = "documents on topics"
+refs = ["refs/heads/topic/**"]
+paths = ["docs/**"]
+commit = ["alice", "bob"]
+"#,
+    ));
+    yard.file("src/a", "1");
+    yard.commit(ALICE, "source");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.file("docs/a", "1");
+    yard.commit(BOB, "documents");
+    yard.refused(&["HEAD:refs/heads/release"], &["[no-rule]"]);
+    yard.allowed(&["HEAD:refs/heads/topic/x"]);
+    yard.refused(&["HEAD:refs/heads/release"], &["[no-rule]"]);
+}
+
+/// What the server writes for itself was judged by nobody.
+#[test]
+fn what_a_server_keeps_hides_nothing() {
+    let rules = r#"
+[[rules]]
+name = "all"
+commit = ["alice"]
+merge = ["alice"]
+tag = ["anyone"]
+create = ["anyone"]
+update = ["anyone"]
+"#;
+    let yard = Yard::new(&policy(rules));
+    yard.commit(ALICE, "first");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    let bad = yard.unsigned("of a pull request");
+    for kept in [
+        "refs/pull/1/head",
+        "refs/keep-around/x",
+        "refs/remotes/up/x",
+    ] {
+        yard.smuggle(&[&format!("{bad}:{kept}")]);
+    }
+    yard.on_server(["update-ref", "--no-deref", "HEAD", &bad])
+        .ok();
+    yard.refused(&["HEAD:refs/heads/evil"], &["[unsigned]"]);
+    yard.refused(&["HEAD:refs/tags/v1"], &["[unsigned]"]);
+}
+
+/// A name for another reference is judged as that one.
+#[test]
+fn an_alias_is_what_it_stands_for() {
+    let yard = Yard::new(&policy(
+        r#"
+[[rules]]
+name = "branches"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+
+[[rules]]
+name = "main"
+refs = ["refs/heads/main"]
+commit = ["alice"]
+"#,
+    ));
+    yard.commit(ALICE, "first");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.on_server(["symbolic-ref", "refs/heads/master", "refs/heads/main"])
+        .ok();
+    yard.commit(BOB, "second");
+    let not_his = "bob (bob@example.test) may not add commits";
+    yard.refused(&["HEAD:refs/heads/main"], &[not_his]);
+    yard.refused(&["HEAD:refs/heads/master"], &["refs/heads/main", not_his]);
+    yard.stage.git(["reset", "-q", "--hard", "HEAD~1"]).ok();
+    yard.commit(ALICE, "hers");
+    yard.allowed(&["HEAD:refs/heads/master"]);
 }

@@ -31,7 +31,7 @@ use super::{
 use crate::host::{
     git::{
         GitError, Repository,
-        graph::Graph,
+        graph::{Care, Graph},
         push::{Update, check_name},
         walk::Target,
     },
@@ -92,23 +92,27 @@ pub fn run(arguments: &Ci) -> u8 {
         if job.is_request {
             outside(options.policy.as_deref(), repository)?;
         }
+        let mut before = Before::of_remote(repository, b"origin").map_err(Obstacle::from)?;
+        let mut graph = Graph::new(repository);
         let update = Update {
-            old: commit(job.base.as_deref(), "the base", &job, repository)?,
+            old: base(&job, &before, repository, &mut graph)?,
             new: commit(Some(&job.head), "the head", &job, repository)?,
             name: job.reference.as_str().into(),
         };
-        let mut before = Before::of_remote(repository, b"origin").map_err(Obstacle::from)?;
-        before.forget(job.reference.as_bytes());
+        before.keep_only(
+            job.default_branch.as_deref(),
+            job.reference.as_bytes(),
+            update.old,
+        );
         let court = Court::open_for_ci(repository, &settings, options, update.old)?;
-        let mut graph = Graph::new(repository);
         let plan = plan::plan(
             vec![update],
             repository,
             &mut graph,
             &before,
-            Side::Server,
-            &|name| court.binds(name),
-            &court.cut_off(),
+            // References of the clone are not those of the service.
+            Side::Service,
+            court.binding(),
         )
         .map_err(|error| cut_off(error, platform))?;
         let report = court.judge("ci", &plan, &before, &mut graph, deadline, job.is_request)?;
@@ -201,10 +205,46 @@ fn by_hand(
         what: format!("commits for {reference}"),
         reference: reference.to_owned(),
         base: base.map(resolve).transpose()?,
+        target: None,
         head: resolve(head)?,
         default_branch: None,
         is_request: true,
     })
+}
+
+/// Where the commits of the job begin: for a request, the tip of its target branch.
+fn base(
+    job: &Job,
+    before: &Before,
+    repository: &Repository,
+    graph: &mut Graph<'_>,
+) -> Result<Option<ObjectId>, Stop> {
+    let named = commit(job.base.as_deref(), "the base", job, repository)?;
+    let Some(target) = &job.target else {
+        return Ok(named);
+    };
+    let tip = before.tip_of(format!("refs/heads/{target}").as_bytes());
+    match (named, tip) {
+        (None, None) => Err(Stop::Shallow {
+            what: "the target branch",
+            id: format!("origin/{target}"),
+            hint: "git fetch origin \"+refs/heads/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME:refs/remotes/origin/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME\"; docs/ci/gitlab.yml does it",
+        }),
+        (None, tip) => Ok(tip),
+        (Some(named), None) => Ok(Some(named)),
+        // What the service says may be from when the request was made.
+        (Some(named), Some(tip)) => {
+            let gained = graph
+                .gained(&[named], &[tip], Care::Exact)
+                .map_err(plan::PlanError::from)
+                .map_err(|error| cut_off(error, job.platform))?;
+            Ok(Some(if gained.commits.is_empty() {
+                tip
+            } else {
+                named
+            }))
+        }
+    }
 }
 
 /// The object that the service names, which a shallow clone may not have.

@@ -1,9 +1,10 @@
 //! What a CI job is about, out of its environment: which commits are to be
 //! judged, for which branch, and where the policy is to be read.
 //!
-//! The commits of a pull or merge request are those that its head reaches and its
-//! base does not. The policy is that of the base: what the request itself brings
-//! along is what is to be judged, and judges nothing.
+//! The commits of a pull or merge request are those that its head reaches and the
+//! tip of its target branch does not. The policy is that of this tip: what the
+//! request itself brings along is what is to be judged, and judges nothing; nor
+//! does the commit at which it forked, which its author chose.
 //!
 //! Sources: GitHub's "Variables" and "Webhook events and payloads", GitLab's
 //! "Predefined CI/CD variables". Gitea and Forgejo Actions use GitHub's names.
@@ -35,8 +36,12 @@ pub struct Job {
     pub what: String,
     /// The branch or tag that the commits are meant for, in full.
     pub reference: String,
-    /// Where they begin, exclusively: an id; none for a new branch.
+    /// Where they begin, exclusively: an id; none for a new branch, and where the
+    /// service does not say it.
     pub base: Option<String>,
+    /// The branch that they are asked to be merged into, for a request: its tip,
+    /// as it was fetched, goes before an older `base`.
+    pub target: Option<String>,
     /// Where they end: an id.
     pub head: String,
     /// The default branch, whose history a new branch does not repeat.
@@ -212,6 +217,7 @@ fn github(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<Job, JobError
                     "the pull request's base",
                     text("/pull_request/base/sha")?,
                 )?),
+                target: Some(text("/pull_request/base/ref")?.to_owned()),
                 head: some_id("the pull request's head", text("/pull_request/head/sha")?)?,
                 default_branch,
                 is_request: true,
@@ -225,6 +231,7 @@ fn github(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<Job, JobError
                 text("/merge_group/base_ref")?.to_owned(),
             )?,
             base: Some(some_id("the group's base", text("/merge_group/base_sha")?)?),
+            target: None,
             head: some_id("the group's head", text("/merge_group/head_sha")?)?,
             default_branch,
             is_request: true,
@@ -238,6 +245,7 @@ fn github(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<Job, JobError
                 platform: Platform::GitHub,
                 what: format!("push to {reference}"),
                 base: id("what was there before", text("/before")?)?,
+                target: None,
                 head,
                 reference,
                 default_branch,
@@ -252,7 +260,10 @@ fn gitlab(variable: Variables<'_>) -> Result<Job, JobError> {
     let some = |name: &str| variable(name).filter(|value| !value.is_empty());
     let commit = some_id("CI_COMMIT_SHA", &required(variable, "CI_COMMIT_SHA")?)?;
     let default_branch = some("CI_DEFAULT_BRANCH");
-    if let Some(base) = some("CI_MERGE_REQUEST_DIFF_BASE_SHA") {
+    if some("CI_MERGE_REQUEST_DIFF_BASE_SHA").is_some() {
+        // That variable is the merge base: whoever made the request chose it, and
+        // with it a policy that may be long gone.
+        let base = some("CI_MERGE_REQUEST_TARGET_BRANCH_SHA");
         let target = required(variable, "CI_MERGE_REQUEST_TARGET_BRANCH_NAME")?;
         // A pipeline for merged results runs on a merge that GitLab made and that
         // nobody signed; the request's own head is what counts.
@@ -270,7 +281,10 @@ fn gitlab(variable: Variables<'_>) -> Result<Job, JobError> {
                 "CI_MERGE_REQUEST_TARGET_BRANCH_NAME",
                 format!("refs/heads/{target}"),
             )?,
-            base: Some(some_id("CI_MERGE_REQUEST_DIFF_BASE_SHA", &base)?),
+            base: base
+                .map(|base| some_id("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", &base))
+                .transpose()?,
+            target: Some(target),
             head,
             default_branch,
             is_request: true,
@@ -294,6 +308,7 @@ fn gitlab(variable: Variables<'_>) -> Result<Job, JobError> {
         what: format!("pipeline of {reference}"),
         reference,
         base,
+        target: None,
         head: commit,
         default_branch,
         is_request: false,
@@ -416,9 +431,16 @@ mod tests {
             ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main"),
             ("CI_MERGE_REQUEST_IID", "12"),
         ];
+        // The merge base is its author's choice: the target branch says where to
+        // begin, by the service's word or as it was fetched.
         let found = job(&base, "").unwrap();
-        assert_eq!((found.base.as_deref(), found.head.as_str()), (Some(A), B));
+        assert_eq!((found.base, found.head.as_str()), (None, B));
+        assert_eq!(found.target.as_deref(), Some("main"));
         assert_eq!(found.what, "merge request 12");
+        let tip = "d".repeat(40);
+        let mut named = base.to_vec();
+        named.push(("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", &tip));
+        assert_eq!(job(&named, "").unwrap().base, Some(tip.clone()));
         // Merged results: the merge itself is GitLab's.
         let source = "c".repeat(40);
         let mut merged = base.to_vec();

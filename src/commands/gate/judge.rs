@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ops::ControlFlow,
+    rc::Rc,
 };
 
 use gix::{ObjectId, bstr::BString};
@@ -20,7 +21,7 @@ use super::{
     },
     Deadline, Options,
     certificate::{self, Told},
-    plan::{self, Before, Change, Gain, Group, Plan},
+    plan::{self, Before, Binding, Change, Gain, Plan},
     report::{About, MAX_KEPT, Note, Report},
     rules::{self, Finding, OtherFacts, Rules, RulesError, TagFacts},
 };
@@ -82,6 +83,9 @@ pub enum JudgeError {
         /// Why.
         error: walk::Stopped,
     },
+    /// More commits that a threshold counts than are held in memory.
+    #[error("the push brings more commits than can be counted against a threshold")]
+    TooLarge,
     /// More refusals than a report holds.
     #[error("more than {MAX_KEPT} findings refuse this")]
     TooMany,
@@ -105,7 +109,7 @@ impl JudgeError {
         match self {
             Self::Rules(error) => error.hint(),
             Self::Time { .. } => Some(OVER_HINT),
-            Self::TooMany => Some("push in parts, the oldest commits first"),
+            Self::TooMany | Self::TooLarge => Some("push in parts, the oldest commits first"),
             _ => None,
         }
     }
@@ -114,6 +118,10 @@ impl JudgeError {
 /// Tags beside the one that is judged, by its reference: name and tag object.
 type Others = HashMap<BString, Vec<(Vec<u8>, ObjectId)>>;
 
+/// The most bytes of commits that thresholds count.
+const MAX_SETS: usize = 512 * 1024 * 1024;
+/// The most lines of first parents that are kept.
+const MAX_LINES: usize = 16;
 /// The most other tags that count for one.
 const MAX_OTHERS: usize = 256;
 
@@ -186,16 +194,9 @@ impl<'r> Court<'r> {
         self.rules.certificate = Some(signature);
     }
 
-    /// The rules that bind a reference.
-    #[must_use]
-    pub fn binds(&self, reference: &[u8]) -> Group {
-        self.rules.binds(reference)
-    }
-
-    /// Commits whose history is not judged.
-    #[must_use]
-    pub fn cut_off(&self) -> Vec<ObjectId> {
-        self.rules.cut_off()
+    /// What has to be judged by the rules.
+    pub fn binding(&self) -> &dyn Binding {
+        &self.rules
     }
 
     /// Judges all of a plan. With `only_commits` the references are not moved by
@@ -235,7 +236,7 @@ impl<'r> Court<'r> {
             None => self.commits(plan, &engine, deadline, &mut report)?,
             Some(root) => self.walks(plan, before, root, &engine, deadline, graph, &mut report)?,
         };
-        let cut_off = self.cut_off();
+        let cut_off = self.rules.cut_off();
         for (change, notes) in notes {
             let Some(change) = plan.changes.get(change) else {
                 continue;
@@ -420,6 +421,7 @@ impl<'r> Court<'r> {
             .map(|change| self.rules.has_thresholds(&change.update.name))
             .collect();
         let mut sets: BTreeMap<usize, Vec<rules::FactsOf>> = BTreeMap::new();
+        let mut weight = 0_usize;
         let mut kept = 0_usize;
         let mut unkept = 0_usize;
         let mut next = ids.iter();
@@ -452,7 +454,13 @@ impl<'r> Court<'r> {
                     ));
                 }
                 if counted.get(*at) == Some(&true) {
-                    sets.entry(*at).or_default().push(facts.clone());
+                    let mut set = facts.clone();
+                    self.rules.keep_counted(&mut set.0, &change.update.name);
+                    weight = weight.saturating_add(set.0.weight());
+                    if weight > MAX_SETS {
+                        return Err(JudgeError::TooLarge);
+                    }
+                    sets.entry(*at).or_default().push(set);
                 }
             }
             Ok(())
@@ -508,27 +516,44 @@ impl<'r> Court<'r> {
             Ok(())
         })?;
         let mut notes: BTreeMap<usize, Vec<Note>> = BTreeMap::new();
+        let mut lines = Lines::new(root);
         for (at, change) in plan.changes.iter().enumerate() {
             if deadline.is_over() {
                 return Err(time(deadline));
             }
-            let gained: HashSet<ObjectId> = plan
-                .gains
-                .iter()
-                .filter(|gain| gain.change == at)
-                .map(|gain| gain.commit)
-                .collect();
-            let Some(tip) = change.new.commit.filter(|_| !gained.is_empty()) else {
+            // That a commit is reachable from elsewhere authenticates nothing: it may
+            // have been adopted. Only a reference about whose commits no rule speaks
+            // has nothing to be authenticated, unless it brings some.
+            let gains = plan.gains.iter().any(|gain| gain.change == at);
+            let Some(tip) = change
+                .new
+                .commit
+                .filter(|_| gains || !change.group.is_empty())
+            else {
                 continue;
             };
             let old = change.old.commit.filter(|_| change.forward);
-            let from = self.accepted(root, old.or(before.tip), &gained, history.graph())?;
-            let (root, tip) = (from.to_string(), tip.to_string());
+            // What was accepted by these rules: the reference's own old value, and
+            // the protected branch.
+            let protected = before
+                .protected
+                .as_ref()
+                .filter(|(name, _)| self.rules.binds(name) == change.group)
+                .map(|(_, commit)| *commit);
+            let mut accepted = Vec::new();
+            for from in old.into_iter().chain(protected) {
+                accepted.extend(lines.of(from, history.graph())?);
+            }
+            if old.is_none() && accepted.iter().any(|line| line.contains(&tip)) {
+                continue;
+            }
+            history.accept(accepted);
+            let (root, tip) = (root.to_string(), tip.to_string());
             let through = old.map(|old| old.to_string());
             let question = walk::Question {
                 root: &root,
                 tip: &tip,
-                through: through.as_deref().filter(|_| old != Some(from)),
+                through: through.as_deref(),
                 ref_name: &change.update.name,
             };
             let walked =
@@ -554,44 +579,52 @@ impl<'r> Court<'r> {
         Ok(notes)
     }
 
-    /// Where a walk may begin: the trust root, or a later commit that was accepted
-    /// already, on the line of first parents of what is there. It is as old as the
-    /// oldest commit that the push builds on; where one of those is not on that
-    /// line, the whole history has to be walked.
-    fn accepted(
-        &self,
-        root: ObjectId,
-        tip: Option<ObjectId>,
-        gained: &HashSet<ObjectId>,
-        graph: &mut Graph<'_>,
-    ) -> Result<ObjectId, JudgeError> {
-        let mut built_on: HashSet<ObjectId> = HashSet::new();
-        for commit in gained {
-            for parent in graph.parents(*commit)? {
-                if !gained.contains(&parent) {
-                    built_on.insert(parent);
-                }
-            }
-        }
-        let mut from = root;
-        let mut at = tip;
-        while let Some(commit) = at {
-            if built_on.remove(&commit) {
-                from = commit;
-            }
-            if commit == root {
-                return Ok(if built_on.is_empty() { from } else { root });
-            }
-            at = graph.parents(commit)?.first().copied();
-        }
-        Ok(root)
-    }
-
     fn facts(&self, judged: &Judged) -> Result<CommitFacts, JudgeError> {
         commit_facts(judged, self.repository).map_err(|error| JudgeError::Facts {
             id: judged.id.clone(),
             error,
         })
+    }
+}
+
+/// Lines of first parents down to the trust root.
+struct Lines {
+    root: ObjectId,
+    known: HashMap<ObjectId, Option<Rc<HashSet<ObjectId>>>>,
+}
+
+impl Lines {
+    fn new(root: ObjectId) -> Self {
+        Self {
+            root,
+            known: HashMap::new(),
+        }
+    }
+
+    /// The line from a commit on; none where it does not lead to the root.
+    fn of(
+        &mut self,
+        from: ObjectId,
+        graph: &mut Graph<'_>,
+    ) -> Result<Option<Rc<HashSet<ObjectId>>>, GraphError> {
+        if let Some(line) = self.known.get(&from) {
+            return Ok(line.clone());
+        }
+        let mut line = HashSet::new();
+        let mut at = Some(from);
+        while let Some(commit) = at {
+            line.insert(commit);
+            if commit == self.root {
+                break;
+            }
+            at = graph.parents(commit)?.first().copied();
+        }
+        let line = at.is_some().then(|| Rc::new(line));
+        // One for each of 50,000 references would be as much as all of them.
+        if self.known.len() < MAX_LINES {
+            self.known.insert(from, line.clone());
+        }
+        Ok(line)
     }
 }
 

@@ -7,15 +7,19 @@
 //!   does not. Not only objects that are new to the repository: a commit that
 //!   lies on some other reference was judged by that reference's rules, or by
 //!   none.
-//! - *A new one*: all that the new value reaches, except what a reference that the
-//!   same rules bind reached before the push. What the same rules have let in
+//! - *A new one*: all that the new value reaches, except what a branch or tag that
+//!   the same rules bind reached before the push. What the same rules have let in
 //!   once adds nothing; everything else has to pass them, to the root of history
-//!   or to the cut-off that the policy sets.
+//!   or to the cut-off that the policy sets. A branch that more rules bind does as
+//!   well, if these would not have been silent without those.
 //!
 //! "Before the push" is what the references say when the hook starts, together
 //! with the old values that git names. A reference that is written meanwhile, by
 //! another push or by an earlier part of this one, hides nothing: for a reference
 //! that is there already only its own old value counts.
+//!
+//! Servers write references too (`refs/pull/`, …), past the hook: those hide
+//! nothing. A symbolic reference is the one that it stands for.
 //!
 //! References bound by the same rules are a group; within one, a commit is judged
 //! once, however many references gain it.
@@ -27,7 +31,7 @@ use std::{
     sync::Arc,
 };
 
-use gix::ObjectId;
+use gix::{ObjectId, bstr::ByteSlice as _};
 
 use crate::{
     evidence::object,
@@ -139,6 +143,8 @@ pub enum Side {
     /// Where it comes from: of the other side only the references that were
     /// fetched are known, under this prefix.
     Client,
+    /// Where a service has taken it already: the values are those that it names.
+    Service,
 }
 
 /// References as they are before the push.
@@ -147,8 +153,8 @@ pub struct Before {
     pub commits: Vec<(Vec<u8>, ObjectId)>,
     /// Of those that are tag objects: name, tag object, and the commit.
     pub tags: Vec<(Vec<u8>, ObjectId, ObjectId)>,
-    /// The commit of the branch that HEAD names: the protected branch.
-    pub tip: Option<ObjectId>,
+    /// The protected branch and its commit: the one that HEAD names.
+    pub protected: Option<(Vec<u8>, ObjectId)>,
 }
 
 impl Before {
@@ -161,7 +167,7 @@ impl Before {
         let mut before = Self {
             commits: Vec::new(),
             tags: Vec::new(),
-            tip: repository.head_commit(),
+            protected: repository.head_branch(),
         };
         for tip in repository.reference_tips()? {
             let Ok(Peeled {
@@ -197,13 +203,59 @@ impl Before {
                 (branch != b"HEAD").then(|| ([b"refs/heads/", branch].concat(), commit))
             })
             .collect();
+        // What is checked out here protects nothing there.
+        let head = [prefix.as_slice(), b"HEAD"].concat();
+        before.protected = repository
+            .symbolic_target(head.as_bstr())?
+            .and_then(|name| {
+                let branch = name.strip_prefix(prefix.as_slice())?;
+                let name = [b"refs/heads/", branch].concat();
+                let commit = before.tip_of(&name)?;
+                Some((name, commit))
+            });
         Ok(before)
     }
 
-    /// Leaves one reference out.
-    pub fn forget(&mut self, name: &[u8]) {
-        self.commits.retain(|(known, _)| known != name);
+    /// For a job about `reference`, which began at `base`: of what was fetched only
+    /// the default branch hides anything, since anybody who may push can put the
+    /// same commits on two others; and what is checked out is what is to be judged.
+    pub fn keep_only(&mut self, default: Option<&str>, reference: &[u8], base: Option<ObjectId>) {
+        let default = default.map(|branch| format!("refs/heads/{branch}").into_bytes());
+        self.commits
+            .retain(|(name, _)| default.as_ref() == Some(name) && name != reference);
+        self.protected = match base {
+            Some(base) => Some((reference.to_vec(), base)),
+            None => self.commits.first().cloned(),
+        };
     }
+
+    /// What a reference leads to.
+    #[must_use]
+    pub fn tip_of(&self, name: &[u8]) -> Option<ObjectId> {
+        let mut all = self.commits.iter();
+        all.find(|(known, _)| known == name)
+            .map(|(_, commit)| *commit)
+    }
+
+    /// What a push has made, and not a server for itself: it was judged.
+    fn pushed(&self) -> impl Iterator<Item = (&[u8], ObjectId)> {
+        self.commits.iter().filter_map(|(name, commit)| {
+            let is_one =
+                name.starts_with(b"refs/") && matches!(Space::of(name), Space::Branch | Space::Tag);
+            is_one.then_some((name.as_slice(), *commit))
+        })
+    }
+}
+
+/// The rules, as far as they say what has to be judged.
+pub trait Binding {
+    /// The rules that speak of commits on a reference.
+    fn binds(&self, reference: &[u8]) -> Group;
+    /// Whether one of these rules speaks of every commit and of every merge,
+    /// whatever it changes: then further rules can only ask for more.
+    fn speak_always(&self, group: &Group) -> bool;
+    /// Commits whose history is not judged.
+    fn cut_off(&self) -> Vec<ObjectId>;
 }
 
 impl PlanError {
@@ -239,8 +291,7 @@ impl PlanError {
     }
 }
 
-/// Puts the plan together. `binds` names the rules that bind a reference; what is
-/// reachable from `cut_off` is not judged.
+/// Puts the plan together.
 ///
 /// # Errors
 /// Something that has to be looked at cannot be read, or a limit is reached.
@@ -250,13 +301,17 @@ pub fn plan(
     graph: &mut Graph<'_>,
     before: &Before,
     side: Side,
-    binds: &dyn Fn(&[u8]) -> Group,
-    cut_off: &[ObjectId],
+    binding: &dyn Binding,
 ) -> Result<Plan, PlanError> {
     let objects = repository.objects();
     let mut values: HashMap<ObjectId, Arc<Value>> = HashMap::new();
     let mut plan = Plan::default();
-    for update in updates {
+    for mut update in updates {
+        if side == Side::Server
+            && let Some(target) = repository.symbolic_target(update.name.as_bstr())?
+        {
+            update.name = target;
+        }
         let reference = update.name.to_string();
         let new = match update.new {
             None => Arc::default(),
@@ -277,15 +332,15 @@ pub fn plan(
             .unwrap_or_default();
         plan.changes.push(Change {
             space: Space::of(&update.name),
-            group: binds(&update.name),
+            group: binding.binds(&update.name),
             update,
             old,
             new,
             forward: false,
         });
     }
-    moved(&mut plan, graph, before, side, cut_off)?;
-    created(&mut plan, graph, before, binds, cut_off)?;
+    moved(&mut plan, graph, before, side, binding)?;
+    created(&mut plan, graph, before, binding)?;
     Ok(plan)
 }
 
@@ -295,8 +350,9 @@ fn moved(
     graph: &mut Graph<'_>,
     before: &Before,
     side: Side,
-    cut_off: &[ObjectId],
+    binding: &dyn Binding,
 ) -> Result<(), PlanError> {
+    let cut_off = binding.cut_off();
     let mut judged: HashSet<(ObjectId, Group, bool)> = HashSet::new();
     // A reference about whose commits no rule speaks (a tag, as a rule) adds none:
     // what it reaches has to lie on one about which a rule does.
@@ -305,7 +361,10 @@ fn moved(
         .iter()
         .any(|change| change.group.is_empty() && change.update.old.is_some());
     let elsewhere: Vec<ObjectId> = if is_any_unbound {
-        let there = before.commits.iter().map(|(_, commit)| *commit);
+        let there = before
+            .pushed()
+            .filter(|(name, _)| !binding.binds(name).is_empty())
+            .map(|(_, commit)| commit);
         there.chain(arriving(&plan.changes)).collect()
     } else {
         Vec::new()
@@ -330,7 +389,7 @@ fn moved(
         let gained = if cut_off.is_empty() && !is_unbound {
             gained
         } else {
-            hidden.extend_from_slice(cut_off);
+            hidden.extend_from_slice(&cut_off);
             if is_unbound {
                 hidden.extend_from_slice(&elsewhere);
             }
@@ -366,8 +425,7 @@ fn created(
     plan: &mut Plan,
     graph: &mut Graph<'_>,
     before: &Before,
-    binds: &dyn Fn(&[u8]) -> Group,
-    cut_off: &[ObjectId],
+    binding: &dyn Binding,
 ) -> Result<(), PlanError> {
     let mut groups: BTreeMap<Group, Vec<usize>> = BTreeMap::new();
     for (at, change) in plan.changes.iter().enumerate() {
@@ -380,16 +438,21 @@ fn created(
     }
     // Which rules bind what is there.
     let mut bound: HashMap<Group, Vec<ObjectId>> = HashMap::new();
-    for (name, commit) in &before.commits {
-        bound.entry(binds(name)).or_default().push(*commit);
+    for (name, commit) in before.pushed() {
+        bound.entry(binding.binds(name)).or_default().push(commit);
     }
     for (group, members) in groups {
+        let with_more = group.is_empty() || binding.speak_always(&group);
+        let let_in = |other: &Group| {
+            !other.is_empty()
+                && (*other == group || with_more && group.iter().all(|rule| other.contains(rule)))
+        };
         let mut hidden: Vec<ObjectId> = bound
             .iter()
-            .filter(|(other, _)| group.iter().all(|rule| other.contains(rule)))
+            .filter(|(other, _)| let_in(other))
             .flat_map(|(_, commits)| commits.iter().copied())
             .collect();
-        hidden.extend_from_slice(cut_off);
+        hidden.extend_from_slice(&binding.cut_off());
         if group.is_empty() {
             hidden.extend(arriving(&plan.changes));
         }

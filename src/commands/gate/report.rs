@@ -60,6 +60,16 @@ pub struct Note {
     pub mend: Option<String>,
 }
 
+impl Note {
+    /// The rule that says it; nothing where it is that no rule does.
+    fn by_rule(&self) -> String {
+        match self.rule.as_str() {
+            "" => String::new(),
+            rule => format!("rule {rule}: "),
+        }
+    }
+}
+
 /// All that was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -143,9 +153,9 @@ impl Report {
             }
             let _ = writeln!(
                 out,
-                "    {}: rule {}: {} [{}]",
+                "    {}: {}{} [{}]",
                 if note.enforced { "error" } else { "warning" },
-                escape(&note.rule, Escape::Ascii),
+                escape(&note.by_rule(), Escape::Ascii),
                 escape(&note.words, Escape::Prose),
                 note.code
             );
@@ -227,9 +237,9 @@ impl Report {
                 "::{level} title={}::{}",
                 property(&title),
                 message(&format!(
-                    "{}: rule {}: {} [{}]{}",
+                    "{}: {}{} [{}]{}",
                     heading(note),
-                    escape(&note.rule, Escape::Ascii),
+                    escape(&note.by_rule(), Escape::Ascii),
                     escape(&note.words, Escape::Prose),
                     note.code,
                     note.mend
@@ -318,9 +328,9 @@ impl Report {
                         "type": "issue",
                         "check_name": format!("gitseal/{}", note.code),
                         "description": format!(
-                            "{}: rule {}: {}",
+                            "{}: {}{}",
                             heading(note),
-                            escape(&note.rule, Escape::Ascii),
+                            escape(&note.by_rule(), Escape::Ascii),
                             escape(&note.words, Escape::Prose)
                         ),
                         "categories": ["Security"],
@@ -357,7 +367,7 @@ impl Report {
                 xml(&note.code),
                 xml(&heading(note))
             );
-            let words = format!("rule {}: {}", note.rule, note.words);
+            let words = format!("{}{}", note.by_rule(), note.words);
             if note.enforced {
                 let _ = write!(
                     out,

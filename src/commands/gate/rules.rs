@@ -29,7 +29,7 @@ use super::{
         history,
     },
     Options,
-    plan::{Change, Group},
+    plan::{Binding, Change, Group},
 };
 use crate::commands::sign::system_time;
 use crate::{
@@ -246,6 +246,11 @@ impl Rules {
         self.policy.has_thresholds(reference)
     }
 
+    /// Leaves of a commit's paths those that the thresholds ask about.
+    pub fn keep_counted(&self, facts: &mut CommitFacts, reference: &[u8]) {
+        self.policy.keep_counted(facts, reference);
+    }
+
     /// Holds all commits that a reference gains against the thresholds; each
     /// finding with the commit's id.
     pub fn set(&self, commits: &[FactsOf], reference: &[u8]) -> Vec<(String, Finding)> {
@@ -263,33 +268,6 @@ impl Rules {
     /// Where it is from.
     pub fn source(&self) -> &str {
         &self.source
-    }
-
-    /// The rules that speak of commits on a reference.
-    pub fn binds(&self, reference: &[u8]) -> Group {
-        const OF_COMMITS: [Action; 4] =
-            [Action::Commit, Action::Merge, Action::Adopt, Action::Policy];
-        self.policy
-            .rules
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| {
-                rule.is_about_ref(reference)
-                    && OF_COMMITS
-                        .iter()
-                        .any(|action| rule.may.contains_key(action))
-            })
-            .map(|(number, _)| number)
-            .collect()
-    }
-
-    /// Commits whose history is not judged.
-    pub fn cut_off(&self) -> Vec<ObjectId> {
-        self.policy
-            .cut_off()
-            .iter()
-            .filter_map(|id| ObjectId::from_hex(id.as_bytes()).ok())
-            .collect()
     }
 
     /// Whether a rule about this reference asks for other tags of the same object.
@@ -499,4 +477,40 @@ fn text(path: &Path) -> Result<String, RulesError> {
         ))));
     }
     String::from_utf8(bytes).map_err(|_| unreadable(io::Error::other("it is no UTF-8")))
+}
+
+impl Binding for Rules {
+    fn binds(&self, reference: &[u8]) -> Group {
+        const OF_COMMITS: [Action; 4] =
+            [Action::Commit, Action::Merge, Action::Adopt, Action::Policy];
+        self.policy
+            .rules
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| {
+                rule.is_about_ref(reference)
+                    && OF_COMMITS
+                        .iter()
+                        .any(|action| rule.may.contains_key(action))
+            })
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    fn speak_always(&self, group: &Group) -> bool {
+        [Action::Commit, Action::Merge].iter().all(|action| {
+            group
+                .iter()
+                .filter_map(|number| self.policy.rules.get(*number))
+                .any(|rule| rule.paths.is_none() && rule.may.contains_key(action))
+        })
+    }
+
+    fn cut_off(&self) -> Vec<ObjectId> {
+        self.policy
+            .cut_off()
+            .iter()
+            .filter_map(|id| ObjectId::from_hex(id.as_bytes()).ok())
+            .collect()
+    }
 }

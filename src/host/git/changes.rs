@@ -380,13 +380,6 @@ impl Repository {
             })
     }
 
-    /// The commit that HEAD leads to; none if there is none yet, or HEAD is broken.
-    #[must_use]
-    pub fn head_commit(&self) -> Option<gix::ObjectId> {
-        let id = self.inner.head_id().ok()?.detach();
-        self.tree_of(id).is_ok().then_some(id)
-    }
-
     /// The ordinary file at this path in a commit's tree, if there is one.
     ///
     /// # Errors

@@ -17,7 +17,11 @@ use std::{
 };
 
 use gix::prelude::HeaderExt as _;
-use gix::{ObjectId, bstr::ByteSlice as _, prelude::FindExt as _};
+use gix::{
+    ObjectId,
+    bstr::{BStr, BString, ByteSlice as _},
+    prelude::FindExt as _,
+};
 
 use super::{GitError, MAX_TAG_DEPTH, Object, Repository, words};
 use crate::evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
@@ -31,6 +35,8 @@ const MAX_WAITING: usize = 32 * 1024 * 1024;
 const DATE_SLACK: i64 = 86_400;
 /// How many excluded commits a limited walk looks at after the last included one.
 const EXCLUDED_SLACK: usize = 64;
+/// How many symbolic references may lead to one another. git's own limit is 5.
+const MAX_SYMBOLIC: usize = 8;
 
 /// Objects of a repository, for one thread. Clones share what is mapped.
 #[derive(Clone)]
@@ -399,6 +405,46 @@ impl Repository {
                 wanted: "commit",
             }),
         }
+    }
+
+    /// The branch that HEAD names, and its commit; none where HEAD names none, or
+    /// one that is not there yet.
+    #[must_use]
+    pub fn head_branch(&self) -> Option<(Vec<u8>, ObjectId)> {
+        let name = self.inner.head_name().ok()??;
+        let id = self.inner.head_id().ok()?.detach();
+        self.tree_of(id)
+            .is_ok()
+            .then(|| (name.as_bstr().to_vec(), id))
+    }
+
+    /// What a symbolic reference stands for, through others if need be: the name
+    /// that a write to it goes to. `None`: it is an ordinary one, or not there.
+    ///
+    /// # Errors
+    /// It cannot be read, or leads round in a circle.
+    pub fn symbolic_target(&self, name: &BStr) -> Result<Option<BString>, GitError> {
+        let failed = |why: String| GitError::References { why };
+        let mut target = None;
+        let mut at = name.to_owned();
+        for _ in 0..MAX_SYMBOLIC {
+            let found = self
+                .inner
+                .try_find_reference(at.as_bstr())
+                .map_err(|error| failed(words(&error)))?;
+            let next = found.and_then(|reference| match reference.target() {
+                gix::refs::TargetRef::Symbolic(name) => Some(name.as_bstr().to_owned()),
+                gix::refs::TargetRef::Object(_) => None,
+            });
+            match next {
+                None => return Ok(target),
+                Some(next) => {
+                    at.clone_from(&next);
+                    target = Some(next);
+                }
+            }
+        }
+        Err(failed(format!("{name} leads to too many other names")))
     }
 
     /// Every reference, in the order of names, and `HEAD` where it points at
