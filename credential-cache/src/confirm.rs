@@ -1,6 +1,6 @@
 //! Asking a person before a signature is made (`--confirm`): one question at a
-//! time, on the terminal that the daemon was started from or through an askpass
-//! program that whoever started it chose. The loop goes on meanwhile.
+//! time, on the terminal that the daemon was started from (while it is in the
+//! foreground there) or through an askpass program that whoever started it chose. The loop goes on meanwhile.
 //!
 //! A yes is for one signature; with a number of seconds it holds that long for
 //! the same process at the other end of the socket, which for a forwarded socket
@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -39,8 +39,19 @@ pub enum Way {
     /// A program that shows its argument and says yes with exit status 0, as
     /// ssh-askpass does with SSH_ASKPASS_PROMPT=confirm.
     Program(PathBuf),
-    /// The terminal, opened for reading and writing without blocking.
-    Terminal(File),
+    /// The terminal, while this process is in its foreground.
+    Terminal {
+        /// Opened for reading and writing without blocking.
+        terminal: File,
+        /// The program for when it is not.
+        otherwise: Option<PathBuf>,
+    },
+}
+
+/// Whether this process may read from its terminal: in the background, reading
+/// would stop it.
+pub fn in_foreground(terminal: &File) -> bool {
+    rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 /// A signature that somebody wants.
@@ -142,7 +153,7 @@ impl Confirm {
         let asked = self.current.as_ref().filter(|asked| !asked.over)?;
         Some(match (&asked.program, &self.way) {
             (Some(program), _) => program.output.as_fd(),
-            (None, Way::Terminal(terminal)) => terminal.as_fd(),
+            (None, Way::Terminal { terminal, .. }) => terminal.as_fd(),
             (None, Way::Program(_)) => return None,
         })
     }
@@ -199,7 +210,9 @@ impl Confirm {
     }
 
     fn note(&mut self, text: &str) {
-        if let Way::Terminal(terminal) = &mut self.way {
+        if let Way::Terminal { terminal, .. } = &mut self.way
+            && in_foreground(terminal)
+        {
             let _ = terminal.write_all(format!("\n({text})\n").as_bytes());
         }
     }
@@ -213,31 +226,33 @@ impl Asked {
     fn put(&mut self, way: &mut Way) -> io::Result<()> {
         let text = prompt(&self.question);
         match way {
-            Way::Program(program) => {
-                let mut child = Command::new(program)
-                    .arg(&text)
-                    .env("SSH_ASKPASS_PROMPT", "confirm")
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::null())
-                    .spawn()?;
-                let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-                rustix::io::ioctl_fionbio(&output, true)?;
-                self.program = Some(Program { child, output });
-                Ok(())
-            }
-            Way::Terminal(terminal) => {
-                // In the background, reading would stop the process.
-                let ours = rustix::process::getpgrp();
-                if rustix::termios::tcgetpgrp(&*terminal)? != ours {
-                    return Err(io::ErrorKind::NotConnected.into());
-                }
+            Way::Program(program) => self.put_through(program, &text),
+            Way::Terminal { terminal, .. } if in_foreground(terminal) => {
                 // An answer typed before the question is none.
                 let queue = rustix::termios::QueueSelector::IFlush;
                 rustix::termios::tcflush(&*terminal, queue)?;
                 terminal.write_all(format!("{text} [yes/no] ").as_bytes())
             }
+            Way::Terminal {
+                otherwise: Some(program),
+                ..
+            } => self.put_through(program, &text),
+            Way::Terminal { .. } => Err(io::ErrorKind::NotConnected.into()),
         }
+    }
+
+    fn put_through(&mut self, program: &Path, text: &str) -> io::Result<()> {
+        let mut child = Command::new(program)
+            .arg(text)
+            .env("SSH_ASKPASS_PROMPT", "confirm")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        rustix::io::ioctl_fionbio(&output, true)?;
+        self.program = Some(Program { child, output });
+        Ok(())
     }
 
     fn listen(&mut self, way: &mut Way, now: Now) -> Option<Verdict> {
@@ -248,8 +263,10 @@ impl Asked {
             let mut chunk = [0u8; 64];
             let read = match (&mut self.program, way) {
                 (Some(program), _) => program.output.read(&mut chunk),
-                (None, Way::Terminal(terminal)) => terminal.read(&mut chunk),
-                (None, Way::Program(_)) => return Some(Verdict::Denied),
+                (None, Way::Terminal { terminal, .. }) if in_foreground(terminal) => {
+                    terminal.read(&mut chunk)
+                }
+                (None, _) => return Some(Verdict::Denied),
             };
             match read {
                 Ok(0) => self.over = true,

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use gitseal_credential_cache::client::{ALREADY_SERVED, ASKED_BEFORE};
-use gitseal_credential_cache::confirm::{Confirm, Way};
+use gitseal_credential_cache::confirm::{Confirm, Way, in_foreground};
 use gitseal_credential_cache::listener::{Asking, ListenError, Listener};
 use gitseal_credential_cache::server::{self, Server};
 use gitseal_credential_cache::{clock, harden, place, secret};
@@ -38,8 +38,9 @@ Options:
                           Take the listening socket from the service manager
                           (LISTEN_FDS, descriptor 3) instead
       --confirm[=SECONDS] Ask you before a signature is made: through --askpass,
-                          else on this terminal, else through $SSH_ASKPASS. With
-                          SECONDS a yes holds that long for the same process
+                          else on this terminal while it is in the foreground
+                          there, else through $SSH_ASKPASS. With SECONDS a yes
+                          holds that long for the same process
       --askpass PROGRAM   The program that asks; its exit status 0 says yes
       --idle-timeout SECONDS
                           End after so long with nothing to keep; 0: never
@@ -56,8 +57,11 @@ Exit status: 0 when it ended in order, 1 when it could not serve, 2 for a wrong
 option, 3 when another one serves that socket already, 4 when one that asks
 (--confirm) served it and --detach is given without --confirm.
 
-Sign on a server with the identity of this machine, asked each time:
-  gitseal-credential-cache --confirm --socket ~/.cache/gitseal/forward.sock &
+Sign on a server with the identity of this machine, asked each time. In a
+terminal of its own, where it asks (not with &: a job in the background cannot
+read an answer; --askpass PROGRAM needs no terminal):
+  gitseal-credential-cache --confirm --socket ~/.cache/gitseal/forward.sock
+and in another one:
   ssh -R /run/user/1000/gitseal/cache.sock:$HOME/.cache/gitseal/forward.sock server
 The server can ask for signatures while that connection and your certificate
 last. It gets neither the key nor a token, and cannot log in.
@@ -270,17 +274,30 @@ fn confirm(arguments: &Arguments) -> Result<Option<Confirm>, Failure> {
     let Some(hold) = arguments.confirm else {
         return Ok(None);
     };
-    let way = if let Some(program) = &arguments.askpass {
-        Way::Program(program.clone())
-    } else if let Some(terminal) = terminal(arguments.detach) {
-        Way::Terminal(terminal)
-    } else if let Some(program) = std::env::var_os("SSH_ASKPASS").filter(|p| !p.is_empty()) {
-        Way::Program(program.into())
-    } else {
-        return Err(Failure::new(
-            "--confirm has nobody to ask: there is no terminal",
-            "name a program with --askpass PROGRAM or SSH_ASKPASS",
-        ));
+    let otherwise = std::env::var_os("SSH_ASKPASS")
+        .filter(|program| !program.is_empty())
+        .map(PathBuf::from);
+    let way = match (&arguments.askpass, terminal(arguments.detach), otherwise) {
+        (Some(program), ..) => Way::Program(program.clone()),
+        (None, None, Some(program)) => Way::Program(program),
+        (None, Some(terminal), otherwise) if otherwise.is_some() || in_foreground(&terminal) => {
+            Way::Terminal {
+                terminal,
+                otherwise,
+            }
+        }
+        (None, Some(_), _) => {
+            return Err(Failure::new(
+                "--confirm has nobody to ask: a job in the background cannot read an answer from its terminal",
+                "run it in a terminal of its own, without &, or name a program with --askpass PROGRAM or SSH_ASKPASS",
+            ));
+        }
+        (None, None, None) => {
+            return Err(Failure::new(
+                "--confirm has nobody to ask: there is no terminal",
+                "name a program with --askpass PROGRAM or SSH_ASKPASS",
+            ));
+        }
     };
     Ok(Some(Confirm::new(way, hold)))
 }

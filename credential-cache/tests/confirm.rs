@@ -225,6 +225,51 @@ fn on_the_terminal_it_was_started_from() {
     terminal.wait().unwrap();
 }
 
+/// A job in the background cannot read from its terminal: it asks through a
+/// program, or does not start.
+#[test]
+fn in_the_background_of_a_terminal() {
+    if Command::new("script").arg("--version").output().is_err() {
+        println!("skipped: no script(1)");
+        return;
+    }
+    let directory = private_directory();
+    let socket = directory.path().join("s");
+    let askpass = program(&directory, "exit 0");
+    let job = |askpass: &str| {
+        let line = format!(
+            "set -m; {askpass} {PROGRAM} --confirm --idle-timeout 20 --socket {} & wait $!; echo status $?",
+            socket.display()
+        );
+        Command::new("script")
+            .args(["-qfec", &line, "/dev/null"])
+            .env_remove("SSH_ASKPASS")
+            .env("SHELL", "/bin/sh")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let said = String::from_utf8(job("").wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("status 1"), "{said}");
+    assert!(said.contains("a job in the background"), "{said}");
+    assert!(said.contains("--askpass PROGRAM"), "{said}");
+    assert!(!socket.exists());
+
+    let terminal = job(&format!("SSH_ASKPASS={}", askpass.display()));
+    within(Duration::from_secs(10), || {
+        Connection::open(&socket, LIMITS).is_ok()
+    });
+    let mut connection = Connection::open(&socket, LIMITS).unwrap();
+    let (key, public) = credential(&mut connection, &scope("a"), 600);
+    let signature = connection.sign(key, [1; 32]).unwrap();
+    assert!(verifies(&public, &[1; 32], &signature));
+    assert_eq!(asked(&directory).len(), 1);
+    connection.stop().unwrap();
+    let said = String::from_utf8(terminal.wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("status 0"), "{said}");
+}
+
 #[test]
 fn with_nobody_to_ask_it_does_not_start() {
     let directory = private_directory();
