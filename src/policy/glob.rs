@@ -38,11 +38,24 @@ pub struct BadGlob {
 }
 
 impl Globs {
-    /// Compiles a list.
+    /// Compiles a list of patterns over refs.
     ///
     /// # Errors
     /// The first pattern that is none, or a list that only excludes.
-    pub fn new(patterns: &[String]) -> Result<Self, BadGlob> {
+    pub fn refs(patterns: &[String]) -> Result<Self, BadGlob> {
+        Self::new(patterns, false)
+    }
+
+    /// Compiles a list of patterns over paths: `docs/**` is `docs` too, which can be
+    /// a link or a submodule in place of the directory.
+    ///
+    /// # Errors
+    /// As [`refs`](Self::refs).
+    pub fn paths(patterns: &[String]) -> Result<Self, BadGlob> {
+        Self::new(patterns, true)
+    }
+
+    fn new(patterns: &[String], and_itself: bool) -> Result<Self, BadGlob> {
         let mut included = GlobSetBuilder::new();
         let mut excluded = GlobSetBuilder::new();
         let mut any = false;
@@ -69,13 +82,16 @@ impl Globs {
                     "[{class}] would match / as well: leave it out of the range, or add it to what is excluded, [!…/]"
                 )));
             }
-            let glob = GlobBuilder::new(text)
-                .literal_separator(true)
-                .backslash_escape(true)
-                .case_insensitive(false)
-                .build()
-                .map_err(|error| bad(format!("no pattern: {}", error.kind())))?;
-            set.add(glob);
+            let itself = text.strip_suffix("/**").filter(|_| and_itself);
+            for text in std::iter::once(text).chain(itself) {
+                let glob = GlobBuilder::new(text)
+                    .literal_separator(true)
+                    .backslash_escape(true)
+                    .case_insensitive(false)
+                    .build()
+                    .map_err(|error| bad(format!("no pattern: {}", error.kind())))?;
+                set.add(glob);
+            }
         }
         let whole = |why: String| BadGlob {
             index: patterns.len(),
@@ -161,7 +177,7 @@ mod tests {
     use super::*;
 
     fn globs(patterns: &[&str]) -> Result<Globs, BadGlob> {
-        Globs::new(&patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>())
+        Globs::refs(&patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -174,6 +190,15 @@ mod tests {
         assert!(all.matches(b"refs/heads/a/b") && all.matches(b"refs/heads/a"));
         assert!(!all.matches(b"refs/headsx/a"));
         assert!(!globs(&["docs/?"]).unwrap().matches(b"docs//"));
+    }
+
+    #[test]
+    fn what_is_in_a_directory_may_be_the_directory() {
+        let list = ["crypto/**".to_owned(), "!crypto/docs/**".to_owned()];
+        let paths = Globs::paths(&list).unwrap();
+        assert!(paths.matches(b"crypto/key") && paths.matches(b"crypto"));
+        assert!(!paths.matches(b"crypto/docs") && !paths.matches(b"cryptography"));
+        assert!(!Globs::refs(&list).unwrap().matches(b"crypto"));
     }
 
     #[test]

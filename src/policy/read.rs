@@ -1150,7 +1150,12 @@ impl<'i> Reader<'i> {
             }
         }
         let patterns: Vec<String> = texts.iter().map(|(text, _)| text.clone()).collect();
-        match Globs::new(&patterns) {
+        let compiled = if key == "paths" {
+            Globs::paths(&patterns)
+        } else {
+            Globs::refs(&patterns)
+        };
+        match compiled {
             Ok(globs) => Some(globs),
             Err(bad) => {
                 let span = texts
