@@ -138,7 +138,7 @@ fn log_in(arguments: &Login) -> Result<u8, SignError> {
     let http = http_client();
     let mut login = sign::login(&settings, &http)?;
     login.committer = committer(&workspace);
-    sign::warn_of_services(&settings, &login);
+    sign::check_services(&settings, &login)?;
     let session = Session::new(&settings, login, &trust.root, &http);
     let standing = session.log_in(arguments.again)?;
     Ok(show(&standing, arguments.json))

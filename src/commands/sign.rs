@@ -137,7 +137,7 @@ fn answer(request: &gnupg::Sign) -> Result<(), SignError> {
     let services = services(&settings);
     let http = http_client_within(timeouts(services.rekor_version));
     let login = login(&settings, &http)?;
-    warn_of_services(&settings, &login);
+    check_services(&settings, &login)?;
     let finished = sign(
         &Order {
             payload: &payload,
@@ -186,9 +186,29 @@ fn services(settings: &Settings) -> Services {
 }
 
 /// Warns of services that get a token and may not be whom the user means.
-pub fn warn_of_services(settings: &Settings, login: &Login<'_>) {
+///
+/// # Errors
+/// The token is one that nobody is asked for, and the repository says who gets
+/// it, or for whom it is.
+pub fn check_services(settings: &Settings, login: &Login<'_>) -> Result<(), SignError> {
+    let source = login.source();
+    if let Some(provider) = source.unasked() {
+        // A token of the job, or of the machine, may open more than signing.
+        for origin in [
+            &settings.fulcio.origin,
+            &settings.issuer.origin,
+            &settings.client_id.origin,
+        ] {
+            if settings.is_untrusted(origin) {
+                return Err(SignError::NotForARepository {
+                    provider,
+                    origin: escape(&origin.to_string(), Escape::Prose),
+                });
+            }
+        }
+    }
     let mut told = vec![("certificate authority", &settings.fulcio)];
-    if !matches!(login.source(), Source::Ambient(_)) {
+    if !matches!(source, Source::Ambient(_)) {
         told.push(("issuer", &settings.issuer));
     }
     for (who, setting) in told {
@@ -207,6 +227,7 @@ pub fn warn_of_services(settings: &Settings, login: &Login<'_>) {
             ));
         }
     }
+    Ok(())
 }
 
 /// How to get a token, as the settings say.

@@ -505,7 +505,10 @@ impl<'a> Reader<'a> {
             scope: value.scope,
             file: value.file.clone(),
         };
-        if value.scope.is_repository() && row.who == WhoMaySet::NotTheRepository && !trusted {
+        if value.scope.is_repository()
+            && !trusted
+            && !row.who.lets_a_repository_say(value.value.as_deref())
+        {
             self.warnings.push(format!(
                 "{origin} is left aside: a repository may not say this. Set it with \
                  git config --global, or name the repository in gitseal.trustedRepository"

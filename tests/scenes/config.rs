@@ -166,10 +166,26 @@ fn e1_a_repository_that_chooses_who_gets_the_token() {
     let err = sign(&stage).fails(1).err;
     assert!(!err.contains("not yours"), "{err}");
     stage.local("gitseal.fulcio", "https://evil.example");
+    // The token is in the variable: nobody is asked, and it does not go there.
+    let err = sign(&stage).fails(2).err;
+    for part in [
+        "(envvar)",
+        "gitseal.fulcio in ",
+        ".git/config (local)",
+        "git config --global",
+        "gitseal.trustedRepository",
+    ] {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+    // A person may, with a warning.
+    stage.local("gitseal.tokenProvider", "oob");
     sign(&stage).fails(1).says(
         "the certificate authority https://evil.example/ is this repository's choice, not yours",
     );
     stage.config("gitseal.tokenProvider", "headless");
+    stage
+        .git(["config", "--local", "--unset", "gitseal.tokenProvider"])
+        .ok();
     stage.local("gitseal.issuer", "https://evil.example");
     let secret = stage.home("secret");
     fs::write(&secret, "secret").unwrap();
@@ -181,6 +197,59 @@ fn e1_a_repository_that_chooses_who_gets_the_token() {
     stage.config("gitseal.tokenProvider", "envvar");
     let err = sign(&stage).fails(1).err;
     assert!(!err.contains("not yours"), "{err}");
+}
+
+/// E1: no token that is not a person's goes where a repository says, whichever
+/// key says it, and a repository does not choose such a token.
+#[test]
+fn e1_a_repository_gets_no_token_that_nobody_is_asked_for() {
+    let evil = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    evil.set_nonblocking(true).unwrap();
+    let address = format!("http://{}", evil.local_addr().unwrap());
+    for (variable, provider) in [
+        ("SIGSTORE_ID_TOKEN", "envvar"),
+        ("GITHUB_ACTIONS", "github-actions"),
+    ] {
+        for (key, value) in [
+            ("gitsign.fulcio", address.as_str()),
+            ("gitsign.clientID", "sts.amazonaws.com"),
+            ("gitsign.issuer", address.as_str()),
+        ] {
+            let mut stage = Stage::new();
+            stage
+                .environment
+                .push((variable.to_owned(), "true".to_owned()));
+            stage.local(key, value);
+            for arguments in [&["--status-fd=2", "-bsau", "key"][..], &["login"]] {
+                // `login` has nowhere to keep one without the cache.
+                stage
+                    .environment
+                    .push(("GITSEAL_CREDENTIAL_CACHE".to_owned(), "auto".to_owned()));
+                let err = stage.helper(arguments, "", b"data").fails(2).err;
+                assert!(err.contains(&format!("({provider})")), "{key}: {err}");
+                assert!(err.contains(&format!("{key} in ")), "{key}: {err}");
+            }
+        }
+    }
+    // Azure's is for the cluster, and taken by name only: not by a repository's.
+    let mut stage = Stage::new();
+    let token = stage.home("token");
+    fs::write(&token, "token").unwrap();
+    stage.environment.push((
+        "AZURE_FEDERATED_TOKEN_FILE".into(),
+        token.to_str().unwrap().into(),
+    ));
+    stage.config("gitseal.issuer", "http://127.0.0.1:1");
+    stage.local("gitsign.fulcio", &address);
+    for value in ["azure", "headless", "envvar", ""] {
+        stage.local("gitsign.tokenProvider", value);
+        stage
+            .helper(&["--status-fd=2", "-bsau", "key"], "", b"data")
+            .fails(1)
+            .says("gitsign.tokenProvider in ")
+            .says("is left aside");
+    }
+    assert!(evil.accept().is_err(), "the repository's server was asked");
 }
 
 /// E2: looking at a log must not empty a file.

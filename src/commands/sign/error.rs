@@ -68,6 +68,16 @@ pub enum SignError {
         /// The setting's value.
         name: String,
     },
+    /// A repository says where a token goes that nobody is asked for.
+    #[error(
+        "a token that nobody is asked for ({provider}) does not go where a repository says: {origin}"
+    )]
+    NotForARepository {
+        /// The token's source.
+        provider: &'static str,
+        /// Key and file.
+        origin: String,
+    },
     /// `urlOpener` cannot be used.
     #[error("gitseal.urlOpener cannot be used: {0}")]
     Opener(OpenerRefusal),
@@ -207,6 +217,7 @@ impl SignError {
             Self::Settings(_)
             | Self::Surroundings(_)
             | Self::Trust(_)
+            | Self::NotForARepository { .. }
             | Self::Opener(_)
             | Self::NoSuchProvider { .. } => USAGE,
             _ => REFUSED,
@@ -244,6 +255,9 @@ impl SignError {
             Self::Surroundings(obstacle) => return obstacle.hint(),
             Self::NoSuchProvider { .. } => {
                 "docs/settings.md lists the providers under tokenProvider; unset, the first that is there is taken"
+            }
+            Self::NotForARepository { .. } => {
+                "if you know who that is, set it with git config --global (or --system), or name the repository in gitseal.trustedRepository"
             }
             Self::Login(error) => return login_hint(error),
             Self::Token(error) => return token_hint(error),

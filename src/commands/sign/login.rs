@@ -132,6 +132,15 @@ impl Source {
         !matches!(self, Self::Ambient(_))
     }
 
+    /// The provider's name, where a token comes without asking anybody.
+    pub(super) fn unasked(&self) -> Option<&'static str> {
+        match self {
+            Self::Ambient(ambient) => Some(ambient.name()),
+            Self::Headless => Some("headless"),
+            Self::Person(_) => None,
+        }
+    }
+
     /// What of the login decides whose credential it is.
     pub(super) fn binding(&self, login: &Login<'_>) -> String {
         match self {

@@ -103,8 +103,24 @@ fn words(choices: &[&str]) -> String {
 pub enum WhoMaySet {
     /// Also the repository's own.
     Anybody,
+    /// Also the repository's own, if the value is one of these.
+    TheRepositoryOnly(&'static [&'static str]),
     /// The user, the system, the environment and the command line.
     NotTheRepository,
+}
+
+impl WhoMaySet {
+    /// Whether a repository's own configuration may say this.
+    #[must_use]
+    pub fn lets_a_repository_say(self, value: Option<&[u8]>) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::TheRepositoryOnly(values) => {
+                value.is_some_and(|value| values.iter().any(|one| one.as_bytes() == value))
+            }
+            Self::NotTheRepository => false,
+        }
+    }
 }
 
 /// One setting.
@@ -139,7 +155,7 @@ impl Row {
 }
 
 use Kind::{Boolean, Choice, ChoiceOrPath, Number, Path, Pattern, Text, Url};
-use WhoMaySet::{Anybody, NotTheRepository};
+use WhoMaySet::{Anybody, NotTheRepository, TheRepositoryOnly};
 
 /// All settings, in the order of the documentation.
 pub const TABLE: &[Row] = &[
@@ -264,7 +280,7 @@ pub const TABLE: &[Row] = &[
         aliases: &["GITSIGN_TOKEN_PROVIDER", "SIGSTORE_TOKEN_PROVIDER"],
         default: None,
         kind: Text,
-        who: Anybody,
+        who: TheRepositoryOnly(&["interactive", "device", "oob"]),
         doc: "Where the identity token comes from. Unset: the first of the sources below that is there without asking anybody (a variable, a file, a CI system's or a cloud's own), then `interactive` (the browser), `device` where no browser can be opened, `oob` (a code to paste). By name: `interactive`, `device`, `oob`, `headless` (an issuer that asks nobody, such as the reference one), `envvar`, `filesystem`, `github-actions`, `gitlab`, `buildkite-agent`, `circleci`, `spiffe`, `google-workload-identity`, `google-impersonate`, `azure`, `kubernetes`.",
     },
     Row {
@@ -562,8 +578,12 @@ pub fn markdown() -> String {
             out,
             "- from a repository's own configuration: {}",
             match row.who {
-                Anybody => "honoured",
-                NotTheRepository => "left aside, with a warning",
+                Anybody => "honoured".to_owned(),
+                TheRepositoryOnly(values) => format!(
+                    "{} honoured; anything else left aside, with a warning",
+                    words(values)
+                ),
+                NotTheRepository => "left aside, with a warning".to_owned(),
             }
         );
     }
@@ -580,7 +600,7 @@ A setting is looked for in three places, and the last one that has it wins: the 
 
 Booleans and numbers are read as git reads them: `true`, `yes`, `on`, `1` or a key without `=`; `1k` is 1024. An empty text means the default, wherever it is set, so an empty variable switches a value of the configuration off. Where empty texts are all that is said about who may sign, that is an error: it never means anybody. A value that cannot be read is an error that names the key, the value and the place; so is one with a line break.
 
-A repository's own configuration (`.git/config`, its includes, `config.worktree`) may say which services sign, but not who is believed, which files are read or written, and which programs run. Such values are left aside with a warning, unless the user's own configuration names the repository in `gitseal.trustedRepository`. A repository that belongs to another user is not asked at all (`safe.directory`).
+A repository's own configuration (`.git/config`, its includes, `config.worktree`) may say which services sign, but not who is believed, which files are read or written, and which programs run. Such values are left aside with a warning, unless the user's own configuration names the repository in `gitseal.trustedRepository`. Where nobody is asked for the token (a CI job's, a cloud machine's, one in a variable or a file), it may not say who gets it either: with `fulcio`, `issuer` or `clientID` from there nothing is signed. A repository that belongs to another user is not asked at all (`safe.directory`).
 
 `gitseal version` shows every value and where it comes from.
 
