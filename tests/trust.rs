@@ -84,6 +84,31 @@ fn c5_windows_are_closed_intervals() {
     }
 }
 
+/// A log that is listed for several times is known in each of them.
+#[test]
+fn c5_a_log_can_be_listed_for_several_times() {
+    let lab = Lab::new();
+    let listed = |windows: &[(i64, i64)]| {
+        let mut document = document(&lab);
+        let log = document["tlogs"][0].clone();
+        document["tlogs"] = windows
+            .iter()
+            .map(|(start, end)| {
+                let mut log = log.clone();
+                log["publicKey"]["validFor"] =
+                    json!({ "start": rfc3339(*start), "end": rfc3339(*end) });
+                log
+            })
+            .collect();
+        verdict(&lab, &read(&document).unwrap())
+    };
+    let (before, now) = ((NOW - 100, NOW - 50), (NOW, NOW + 50));
+    assert_eq!(listed(&[before, now]), "good");
+    assert_eq!(listed(&[now, before]), "good");
+    assert_eq!(listed(&[before]), "6 log-key-window");
+    assert_eq!(listed(&[before, (NOW + 20, NOW + 50)]), "6 log-key-window");
+}
+
 #[test]
 fn c5_a_key_without_a_start_refuses_the_file() {
     let lab = Lab::new();

@@ -94,9 +94,12 @@ pub fn find_entries(
                 found: ids.len(),
             });
         }
-        // The index runs ahead of nothing: an id without entry is skipped.
-        let Some(entry) = log.entry(id)? else {
-            continue;
+        let entry = match log.entry(id) {
+            Ok(Some(entry)) => entry,
+            // The index runs ahead of nothing: an id without entry is skipped. So is
+            // one that is no entry of ours to read; another can be the right one.
+            Ok(None) | Err(RekorError::Entry { .. }) => continue,
+            Err(error) => return Err(error.into()),
         };
         let matches = entry
             .body

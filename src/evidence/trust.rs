@@ -508,6 +508,16 @@ impl TrustedRoot {
         Ok(Some((log_id, public, window)))
     }
 
+    /// The log of this id. Where it is listed for several times: the listing for
+    /// `at`, the integrated time of an entry, else the first.
+    #[must_use]
+    pub fn log(&self, log_id: &[u8], at: UnixTime) -> Option<&TransparencyLog> {
+        let same = || self.logs.iter().filter(|log| log.log_id == log_id);
+        same()
+            .find(|log| log.window.contains(at))
+            .or_else(|| same().next())
+    }
+
     /// One id, one key: an entry names its log by id alone.
     fn refuse_shared_log_ids(&self) -> Result<(), TrustRefusal> {
         let logs = self

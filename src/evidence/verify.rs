@@ -621,7 +621,7 @@ impl<'a> Signed<'a> {
         if entry.kind != "hashedrekord" {
             return refuse(STEP, Mismatch::EntryKind { found: entry.kind });
         }
-        let Some(log) = trust.logs.iter().find(|log| log.log_id == entry.log_id) else {
+        let Some(log) = trust.log(&entry.log_id, entry.integrated_time) else {
             return refuse(
                 STEP,
                 Mismatch::UnknownLog {
@@ -707,7 +707,7 @@ pub fn embedded_checkpoint(
 ) -> Option<(Vec<u8>, Checkpoint)> {
     let read = read(subject, &mut Silent).ok()?;
     let entry = LogEntry::from_protobuf(read.message.log_entry.as_ref()?).ok()?;
-    let log = trust.logs.iter().find(|log| log.log_id == entry.log_id)?;
+    let log = trust.log(&entry.log_id, entry.integrated_time)?;
     let verifier = log_verifier(log, log_kind(&entry));
     let proof = entry.proof.as_ref()?;
     let checkpoint = checkpoint::open_once(&proof.checkpoint, &verifier, memo).ok()?;
