@@ -377,27 +377,11 @@ pub fn start(program: &Path, socket: &Path, wait: Duration) -> Result<(), Client
     }
 }
 
-/// Nothing of this process goes along: no environment (it may hold a token), no
-/// standard stream, and no other descriptor that a caller of this program waits
-/// on to be closed. The shell closes those, which safe code cannot.
+/// Nothing of this process goes along: no environment (it may hold a token) and
+/// no standard stream. Other descriptors, which a caller of this program may
+/// have a lock on or wait for, the daemon closes before anything else.
 fn spawn(program: &Path, socket: &Path) -> Result<Child, ClientError> {
-    std::fs::metadata(program)?;
-    let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(CLOSED).arg(program);
-    let spawned = detached(&mut command, socket).spawn();
-    match spawned {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Ok(detached(&mut Command::new(program), socket).spawn()?)
-        }
-        spawned => Ok(spawned?),
-    }
-}
-
-/// Becomes the program, without the descriptors that POSIX lets a shell name.
-const CLOSED: &str = r#"exec "$0" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-"#;
-
-fn detached<'a>(command: &'a mut Command, socket: &Path) -> &'a mut Command {
-    command
+    let spawned = Command::new(program)
         .args(["--detach", "--socket"])
         .arg(socket)
         .env_clear()
@@ -405,6 +389,8 @@ fn detached<'a>(command: &'a mut Command, socket: &Path) -> &'a mut Command {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .current_dir("/")
+        .spawn()?;
+    Ok(spawned)
 }
 
 /// The exit status of a daemon that finds another one serving.

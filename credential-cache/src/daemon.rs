@@ -7,6 +7,8 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{File, OpenOptions};
+use std::ops::RangeInclusive;
+use std::os::fd::RawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -191,6 +193,9 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Wanted, lexopt::Er
 }
 
 fn serve(arguments: Arguments) -> Result<(), Failure> {
+    if arguments.detach && !arguments.activated {
+        close_inherited();
+    }
     let hardened = harden::harden();
     let detach = arguments.detach;
     if !detach {
@@ -221,6 +226,32 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
     Server::new(listener, options)
         .run()
         .map_err(|error| Failure::new(error, ""))
+}
+
+/// Closes every descriptor but the standard ones. Whoever started gitseal may
+/// hold a lock on one or wait for its end, and this process outlives them. It
+/// must come before this process opens anything of its own.
+fn close_inherited() {
+    // Where the system does not list them all (FreeBSD without fdescfs), as many
+    // as a shell or a build tool would use.
+    const TRIED: RangeInclusive<RawFd> = 3..=1023;
+    let listed = std::fs::read_dir("/dev/fd").map(|entries| {
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok())
+            .collect()
+    });
+    let mut numbers: Vec<RawFd> = listed.unwrap_or_default();
+    if !cfg!(any(
+        target_os = "linux",
+        target_os = "android",
+        target_vendor = "apple"
+    )) {
+        numbers.extend(TRIED);
+    }
+    for number in numbers.into_iter().filter(|number| TRIED.start() <= number) {
+        // The one that listed them is closed already.
+        let _ = nix::unistd::close(number);
+    }
 }
 
 /// SIGTERM, SIGINT and SIGHUP make the far end of this readable: the loop ends,
