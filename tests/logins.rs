@@ -701,6 +701,100 @@ fn without_a_terminal_a_pasted_code_is_an_error_and_never_the_payload() {
     assert!(said.contains("terminal"), "{said}");
 }
 
+/// The code of a device would be shown to nobody: said at once, not waited for.
+#[test]
+fn without_a_terminal_no_code_is_waited_for() {
+    let mut lab = Lab::start_with(&["--ask"]);
+    let repository = lab.repository("unseen", &[]);
+    for (provider, opener, says) in [
+        ("", "", "nobody would see the code"),
+        // The browser's own failure is what counts then.
+        (
+            "interactive",
+            "false {{.URL}}",
+            "no browser could be opened",
+        ),
+    ] {
+        lab.environment = vec![
+            ("GITSEAL_TOKEN_PROVIDER".into(), provider.into()),
+            ("GITSEAL_URL_OPENER".into(), opener.into()),
+        ];
+        let begun = Instant::now();
+        let said = away_from_terminal(&lab, &repository);
+        assert!(!said.status.success());
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        let said = text(&said.stderr);
+        assert!(said.contains(says), "{said}");
+        assert!(!said.contains("another device;"), "{said}");
+    }
+}
+
+/// Whoever wanted the login is killed, or closes the pipe that the code went to.
+#[test]
+fn a_login_that_nobody_waits_for_ends() {
+    let mut lab = Lab::start_with(&["--ask"]);
+    lab.environment = vec![("GITSEAL_TOKEN_PROVIDER".into(), "device".into())];
+    let repository = lab.repository("abandoned", &[]);
+    fs::write(lab.path("payload"), PAYLOAD).unwrap();
+    let gitseal = format!(
+        "{GITSEAL} --status-fd=2 -bsau x < {}",
+        lab.path("payload").display()
+    );
+    for killed in [true, false] {
+        let script = if killed {
+            format!("{gitseal} & echo pid=$! >&2; wait")
+        } else {
+            format!("echo pid=$$ >&2; exec {gitseal}")
+        };
+        let mut parent = lab
+            .command("setsid", &repository)
+            .args(["-w", "sh", "-c", &format!("echo parent=$$ >&2; {script}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut ids, mut shown) = (Vec::new(), String::new());
+        let mut lines = BufReader::new(parent.stderr.take().unwrap());
+        while !shown.contains("user_code=") {
+            shown.clear();
+            assert_ne!(lines.read_line(&mut shown).unwrap(), 0, "no code comes");
+            if let Some((_, id)) = shown.trim().split_once('=')
+                && let Ok(id) = id.parse::<u32>()
+            {
+                ids.push(id);
+            }
+        }
+        let [shell, helper] = ids[..] else {
+            panic!("{ids:?}");
+        };
+        let pipe = if killed {
+            let kill = format!("kill -9 {shell}");
+            assert!(
+                Command::new("sh")
+                    .args(["-c", &kill])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+            Some(lines)
+        } else {
+            drop(lines);
+            None
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while is_running(helper) {
+            assert!(Instant::now() < deadline, "killed {killed}: it waits on");
+            thread::sleep(Duration::from_millis(50));
+        }
+        drop((parent.wait(), pipe));
+    }
+}
+
+fn is_running(process: u32) -> bool {
+    fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
 /// A new identity is shown before it is written to a public log, once.
 #[test]
 fn a_new_identity_is_shown_first_and_can_be_refused() {

@@ -319,6 +319,9 @@ fn login_hint(error: &LoginError) -> Option<&'static str> {
         LoginError::NotHeadless { .. } => {
             "the reference issuer logs in the users it was started with: gitseal-reference serve --user EMAIL; other issuers need a browser (gitseal.tokenProvider interactive) or another device (device)"
         }
+        LoginError::Unseen => {
+            "run `gitseal login` in a terminal first, or let gitseal.tokenProvider name where the token comes from"
+        }
         LoginError::Refused { error, .. } if error == "login_required" => {
             "this issuer does not know the user: gitseal.loginHint (else user.email) names one; the reference issuer logs in those it was started with: gitseal-reference serve --user EMAIL"
         }

@@ -18,7 +18,7 @@ use crate::{
         oidc::{
             ambient::{self, Ambient, Surroundings},
             browser, device, headless,
-            login::{Granted, Issuer, Person as _},
+            login::{Granted, Issuer, LoginError, Person as _},
             out_of_band, refresh,
             token::Token,
         },
@@ -253,6 +253,12 @@ impl Login<'_> {
         person: &mut Person<'_>,
     ) -> Result<Granted, SignError> {
         let only = self.provider != Provider::Automatic;
+        // A code that nobody sees would be waited for in vain. Who wants that way
+        // by name has another means to see it.
+        let seen = self.provider == Provider::Device || person.can_be_told();
+        if way == Way::Device && !seen {
+            return Err(LoginError::Unseen.into());
+        }
         let mut way = way;
         loop {
             let result = match way {
@@ -269,7 +275,7 @@ impl Login<'_> {
                 Way::OutOfBand => out_of_band::log_in(issuer, person),
             };
             let next = match (&result, way) {
-                (Err(error), Way::Browser) if error.is_way_closed() => Way::Device,
+                (Err(error), Way::Browser) if error.is_way_closed() && seen => Way::Device,
                 (Err(error), Way::Device) if error.is_way_closed() && !only => Way::OutOfBand,
                 _ => return Ok(result?),
             };

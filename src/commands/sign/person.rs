@@ -1,6 +1,10 @@
 //! The person at the terminal, as the login flows see them.
 
-use std::{thread, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    thread,
+    time::{Duration, Instant},
+};
 
 use url::Url;
 
@@ -9,11 +13,15 @@ use crate::{
     services::oidc::login,
 };
 
+/// How often a long pause looks whether anybody still waits.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Who is told and asked. Standard output is git's, and standard input the
 /// payload: neither is ever used here.
 pub(super) struct Person<'a> {
     opener: &'a Opener,
     terminal: Tty,
+    parent: Parent,
 }
 
 impl<'a> Person<'a> {
@@ -22,6 +30,7 @@ impl<'a> Person<'a> {
         Self {
             opener,
             terminal: Tty::open(),
+            parent: Parent::now(),
         }
     }
 }
@@ -43,7 +52,60 @@ impl login::Person for Person<'_> {
         self.terminal.can_be_asked()
     }
 
-    fn pause(&mut self, how_long: Duration) {
-        thread::sleep(how_long);
+    fn can_be_told(&self) -> bool {
+        self.terminal.is_there() || io::stderr().is_terminal()
+    }
+
+    fn pause(&mut self, how_long: Duration) -> bool {
+        let until = Instant::now() + how_long;
+        loop {
+            if self.parent.is_gone() {
+                return false;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::sleep(left.min(LOOK));
+        }
+    }
+}
+
+/// The program that started this one, which reads its standard error.
+#[cfg(unix)]
+struct Parent(Option<rustix::process::Pid>);
+
+#[cfg(unix)]
+impl Parent {
+    fn now() -> Self {
+        Self(rustix::process::getppid())
+    }
+
+    /// Whether nobody waits for this process any more. One whose words go to a
+    /// terminal is waited for by whoever sits there.
+    fn is_gone(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let stderr = io::stderr();
+        let mut ends = [PollFd::new(&stderr, PollFlags::empty())];
+        let closed = poll(&mut ends, Some(&Timespec::default())).is_ok()
+            && ends
+                .iter()
+                .any(|end| end.revents().intersects(PollFlags::ERR | PollFlags::HUP));
+        closed || (!stderr.is_terminal() && rustix::process::getppid() != self.0)
+    }
+}
+
+/// Windows keeps no parents: a login ends with its time.
+#[cfg(not(unix))]
+struct Parent;
+
+#[cfg(not(unix))]
+impl Parent {
+    fn now() -> Self {
+        Self
+    }
+
+    fn is_gone(&self) -> bool {
+        false
     }
 }

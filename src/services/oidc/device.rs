@@ -3,18 +3,23 @@
 //!
 //! *Not checked here:* the token (`login.rs`).
 
-use std::{cell::RefCell, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
 
 use openidconnect::{
-    DeviceAuthorizationUrl, Nonce,
+    DeviceAuthorizationUrl, HttpRequest, HttpResponse, Nonce,
     core::{CoreDeviceAuthorizationResponse, CoreTokenResponse},
 };
 
 use super::login::{Granted, Issuer, LoginError, Person, exchange, refused, web_address};
-use crate::services::http::client::excerpt;
+use crate::services::http::client::{HttpError, excerpt};
 
 /// The longest that is waited for a code to be typed, whatever the issuer says.
 pub const MAX_WAIT: Duration = Duration::from_secs(30 * 60);
+/// The same, where nobody is seen who could read it.
+pub const MAX_UNSEEN: Duration = Duration::from_secs(5 * 60);
 /// The longest pause between two questions, also when the issuer cannot be
 /// reached for a while.
 pub const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -22,7 +27,8 @@ pub const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Logs in.
 ///
 /// # Errors
-/// The issuer has no such login, refuses it, or nobody typed the code in time.
+/// The issuer has no such login, refuses it, or nobody typed the code in time,
+/// or whoever wanted the login is gone.
 pub fn log_in(issuer: &Issuer<'_>, person: &mut dyn Person) -> Result<Granted, LoginError> {
     let described = issuer.describe()?;
     let endpoint = described
@@ -63,17 +69,33 @@ pub fn log_in(issuer: &Issuer<'_>, person: &mut dyn Person) -> Result<Granted, L
             person.tell(&format!("and type the code: {code}"));
         }
     }
-    let time = device.expires_in().min(MAX_WAIT);
+    let most = if person.can_be_told() {
+        MAX_WAIT
+    } else {
+        MAX_UNSEEN
+    };
+    let time = device.expires_in().min(most);
     let person = RefCell::new(person);
+    let gone = Cell::new(false);
+    // The library asks until it is told no, so once nobody waits we say that.
+    let look = |request: HttpRequest| -> Result<HttpResponse, HttpError> {
+        if !gone.get() {
+            return exchange(request);
+        }
+        let mut no = HttpResponse::new(br#"{"error":"access_denied"}"#.to_vec());
+        *no.status_mut() = openidconnect::http::StatusCode::BAD_REQUEST;
+        Ok(no)
+    };
     let answer: CoreTokenResponse = client
         .exchange_device_access_token(&device)
         .set_max_backoff_interval(MAX_PAUSE)
         .request(
-            &exchange,
-            |pause| person.borrow_mut().pause(pause.min(MAX_PAUSE)),
+            &look,
+            |pause| gone.set(!person.borrow_mut().pause(pause.min(MAX_PAUSE))),
             Some(time),
         )
         .map_err(|error| match &error {
+            _ if gone.get() => LoginError::Abandoned,
             openidconnect::RequestTokenError::ServerResponse(answer) => {
                 let code = answer.error().to_string();
                 if code == "expired_token" {

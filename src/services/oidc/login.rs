@@ -49,8 +49,10 @@ pub trait Person {
     fn ask(&mut self, prompt: &str) -> Result<String, String>;
     /// Whether [`ask`](Self::ask) can work.
     fn can_be_asked(&self) -> bool;
-    /// Waits, between two looks.
-    fn pause(&mut self, how_long: Duration);
+    /// Whether what is [told](Self::tell) is seen while the login goes on.
+    fn can_be_told(&self) -> bool;
+    /// Waits, between two looks. `false`: whoever wanted the login is gone.
+    fn pause(&mut self, how_long: Duration) -> bool;
 }
 
 /// Where and as what one logs in.
@@ -235,6 +237,14 @@ pub enum LoginError {
         /// The issuer.
         issuer: String,
     },
+    /// There is a code to type on another device, and nobody who would see it.
+    #[error(
+        "nobody would see the code of a login on another device: there is no terminal, and git keeps standard error to itself"
+    )]
+    Unseen,
+    /// Whoever wanted the login ended before it did.
+    #[error("the program that wanted this login is gone")]
+    Abandoned,
     /// The code for the other device ran out.
     #[error("nobody typed the code within {seconds} s")]
     CodeExpired {

@@ -345,6 +345,8 @@ type Open<'a> = dyn FnMut(&Url) -> Result<(), String> + 'a;
 struct Somebody<'a> {
     told: Vec<String>,
     pauses: Vec<Duration>,
+    /// After how many pauses they leave.
+    patience: Option<usize>,
     browser: Option<Box<Open<'a>>>,
 }
 
@@ -364,8 +366,12 @@ impl Person for Somebody<'_> {
     fn can_be_asked(&self) -> bool {
         false
     }
-    fn pause(&mut self, how_long: Duration) {
+    fn can_be_told(&self) -> bool {
+        true
+    }
+    fn pause(&mut self, how_long: Duration) -> bool {
         self.pauses.push(how_long);
+        self.patience.is_none_or(|most| self.pauses.len() < most)
     }
 }
 
@@ -420,6 +426,20 @@ fn k4_what_ends_a_login_on_a_device_is_named() {
         ..Different::default()
     });
     assert!(matches!(said(result), LoginError::NoDeviceLogin { .. }));
+}
+
+#[test]
+fn k4_a_code_is_not_asked_for_when_nobody_waits() {
+    let stub = stub(before(&["authorization_pending"; 9]));
+    let mut person = Somebody {
+        patience: Some(2),
+        ..Somebody::default()
+    };
+    let result = with_issuer(&stub, |issuer| device::log_in(issuer, &mut person));
+    assert_eq!(said(result), LoginError::Abandoned);
+    let asked = stub.asked();
+    let looks = asked.iter().filter(|asked| asked.target == "/token");
+    assert_eq!(looks.count(), 2);
 }
 
 fn renew(different: Different) -> Result<Granted, LoginError> {
