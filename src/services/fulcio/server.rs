@@ -29,7 +29,7 @@ use super::{
 use crate::{
     evidence::{
         UnixTime, armor, asn1,
-        keys::{KeyAlgorithm, PublicKey, SignatureAlgorithm},
+        keys::{KeyAlgorithm, KeyRefusal, PublicKey, SignatureAlgorithm},
     },
     services::http::server::{Handler, Method, Request, Response},
 };
@@ -336,8 +336,8 @@ fn choose<'a>(csr: &'a [u8], key: &'a [u8], signature: &'a [u8]) -> Result<Proof
                 .into(),
         )),
         (false, true) => Ok(Proof::Request(csr)),
-        (true, false) => Ok(Proof::Challenge { key, signature }),
-        (true, true) => Err(Refusal::Key),
+        // Without any key: that is said after the token was looked at.
+        (true, _) => Ok(Proof::Challenge { key, signature }),
     }
 }
 
@@ -359,7 +359,7 @@ fn json(status: u16, value: &impl serde::Serialize) -> Response {
 /// it.
 fn requested_key(pem: &[u8]) -> Result<PublicKey, Refusal> {
     let request = read_certificate_request(pem).map_err(|_| Refusal::Request)?;
-    let key = strong(PublicKey::from_spki(&request.spki).map_err(|_| Refusal::Key)?)?;
+    let key = strong(PublicKey::from_spki(&request.spki).map_err(unusable)?)?;
     let wanted = key.default_algorithm();
     match SignatureAlgorithm::from_oid(&request.algorithm) {
         Some(found) if found == wanted => {}
@@ -386,7 +386,14 @@ fn read_key(text: &[u8]) -> Result<PublicKey, Refusal> {
     } else {
         PublicKey::from_spki(text)
     };
-    strong(key.map_err(|_| Refusal::Key)?)
+    strong(key.map_err(unusable)?)
+}
+
+fn unusable(why: KeyRefusal) -> Refusal {
+    match why {
+        KeyRefusal::RsaSize { .. } => Refusal::WeakKey,
+        _ => Refusal::Key,
+    }
 }
 
 /// RFC 3279 §2.3.1.
