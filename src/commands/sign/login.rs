@@ -252,10 +252,10 @@ impl Login<'_> {
         issuer: &Issuer<'_>,
         person: &mut Person<'_>,
     ) -> Result<Granted, SignError> {
-        let only = self.provider != Provider::Automatic;
+        let only = self.provider == Provider::Device;
         // A code that nobody sees would be waited for in vain. Who wants that way
         // by name has another means to see it.
-        let seen = self.provider == Provider::Device || person.can_be_told();
+        let seen = only || person.can_be_told();
         if way == Way::Device && !seen {
             return Err(LoginError::Unseen.into());
         }
