@@ -7,7 +7,8 @@
 //! 2. `filesystem`: `gitseal.tokenFile`, or [`TOKEN_FILE`] where it exists;
 //! 3. the CI systems, by the variable that each sets in every job:
 //!    `github-actions`, `gitlab`, `buildkite-agent`, `circleci`;
-//! 4. `spiffe`: `SPIFFE_ENDPOINT_SOCKET`, or SPIRE's own socket where it exists;
+//! 4. `spiffe`: `SPIFFE_ENDPOINT_SOCKET`, or SPIRE's own socket where it exists
+//!    and nobody else can have put it there;
 //! 5. `google-impersonate`: `GOOGLE_SERVICE_ACCOUNT_NAME`;
 //! 6. `google-workload-identity`: on a machine of Google Cloud.
 //!
@@ -113,8 +114,9 @@ pub struct Surroundings<'a> {
     /// A small text file; `None` where there is none. At most some 64 KiB are
     /// read.
     pub file: &'a dyn Fn(&Path) -> io::Result<Option<Zeroizing<String>>>,
-    /// Whether a socket is at this path that belongs to this user or to root.
-    /// Anybody can make one in a shared directory, and would choose who we are.
+    /// Whether a socket is at this path that this user or root put there. Anybody
+    /// can make one in a shared directory, or lead to one that belongs to root,
+    /// and would choose who we are or whether we sign at all.
     pub socket: &'a dyn Fn(&Path) -> bool,
     /// Now.
     pub now: &'a dyn Fn() -> UnixTime,
