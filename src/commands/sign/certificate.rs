@@ -60,17 +60,7 @@ where
     if leaf_key.spki() != spki {
         return Err(other_key());
     }
-    let (not_before, not_after) = (leaf.not_before(), leaf.not_after());
-    let now = clock();
-    let at = now.max(not_before).min(not_after);
-    if at.abs_diff(now) > CLOCK_TOLERANCE.unsigned_abs() {
-        return Err(SignError::Clock {
-            not_before,
-            not_after,
-            now,
-        });
-    }
-    let identity = check(&leaf, at, name, trust)?;
+    let identity = check(&leaf, clock(), name, trust)?;
     same_identity(&identity, &leaf, token.claims()).map_err(|(what, found, expected)| {
         SignError::OtherIdentity {
             authority: name.trim_end_matches('/').to_owned(),
@@ -86,14 +76,25 @@ where
     })
 }
 
-/// Whether a certificate is one that a verifier will take at this time: of a
-/// trusted authority, in a trusted CT log, naming one identity.
+/// Whether a certificate is one that a verifier will take now: of a trusted
+/// authority, in a trusted CT log, naming one identity. What dates the signature
+/// is the log or a timestamp, and this machine's clock may be
+/// [`CLOCK_TOLERANCE`] off, for a certificate that is kept as for a new one.
 pub(super) fn check(
     leaf: &Certificate,
-    at: UnixTime,
+    now: UnixTime,
     authority: &str,
     trust: &TrustedRoot,
 ) -> Result<Identity, SignError> {
+    let (not_before, not_after) = (leaf.not_before(), leaf.not_after());
+    let at = now.max(not_before).min(not_after);
+    if at.abs_diff(now) > CLOCK_TOLERANCE.unsigned_abs() {
+        return Err(SignError::Clock {
+            not_before,
+            not_after,
+            now,
+        });
+    }
     let authority = || authority.trim_end_matches('/').to_owned();
     let chained =
         chain::verify(leaf, at, &trust.authorities).map_err(|reason| SignError::Chain {

@@ -414,6 +414,39 @@ fn a_certificate_of_another_time_is_a_matter_of_clocks() {
         .unwrap();
 }
 
+/// The certificate that the cache keeps, by a clock that is a little off.
+#[test]
+fn a_kept_certificate_has_the_same_tolerance() {
+    let lab = Lab::new();
+    let chain = [lab.leaf_certificate(&lab.spec())];
+    let http = Client::new(Timeouts::default(), || 0);
+    let nothing = |_: &str| None;
+    let login = login(&nothing, &http);
+    let (source, trust) = (login.source(), trust());
+    let wish = |clock: Clock| {
+        Wish {
+            authority: &Url::parse("https://fulcio.example").unwrap(),
+            login: &login,
+            source: &source,
+            trust: &trust,
+            http: &http,
+            clock,
+        }
+        .leaf(&chain)
+    };
+    // It is good from NOW to NOW + 600.
+    let near: [Clock; 4] = [|| NOW - 60, || NOW - 30, || NOW + 630, || NOW + 660];
+    for clock in near {
+        let found = wish(clock);
+        assert!(found.is_ok(), "{}: {:?}", clock(), found.err());
+    }
+    let far: [Clock; 2] = [|| NOW - 61, || NOW + 661];
+    for clock in far {
+        let found = wish(clock);
+        assert!(matches!(found, Err(SignError::Clock { .. })), "{}", clock());
+    }
+}
+
 #[test]
 fn a_log_entry_that_does_not_prove_it_reaches_nobody() {
     type Change = fn(&Lab, &[u8], Value) -> Value;
