@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gitseal_credential_cache::client::{Connection, Limits, TokenKind};
 use lab::{ALICE, GITSEAL, Lab, finish, text};
 
 const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
@@ -64,6 +65,10 @@ impl Cached {
         let mut command = self.lab.command(GITSEAL, self.lab.directory.path());
         command.args(["--status-fd=2", "-bsau", "somebody"]);
         finish(command, PAYLOAD)
+    }
+
+    fn connect(&self) -> Connection {
+        Connection::open(&self.socket(), Limits::default()).unwrap()
     }
 
     #[track_caller]
@@ -371,6 +376,108 @@ fn what_is_at_the_socket_never_blocks_a_commit() {
     let long = place.join("x".repeat(120));
     commit(&long, "at most");
     assert!(fs::read(&file).unwrap().is_empty(), "the file is untouched");
+}
+
+/// The issuer may have new keys: a token that is kept and still lives is then
+/// one that the authority does not take.
+#[test]
+fn a_kept_token_that_is_not_taken_is_given_up() {
+    let Some(cached) = Cached::start() else {
+        return;
+    };
+    for refresh in [false, true] {
+        let mut login = cached.lab.command(GITSEAL, cached.lab.directory.path());
+        login
+            .env("GITSEAL_REFRESH", refresh.to_string())
+            .args(["login", "--again"]);
+        assert!(finish(login, b"").status.success());
+        let (logins, certificates) = (cached.logins(), cached.certificates());
+        let mut daemon = cached.connect();
+        let scope = daemon.status().unwrap().remove(0).scope;
+        let token = daemon.token(&scope, TokenKind::Identity).unwrap().unwrap();
+        let renewal = daemon.token(&scope, TokenKind::Refresh).unwrap();
+        assert_eq!(renewal.is_some(), refresh);
+        assert!(daemon.forget(&scope).unwrap());
+        // As it was, with another signature.
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let first = if signature.starts_with('A') { "B" } else { "A" };
+        let other = format!("{signed}.{first}{}", &signature[1..]);
+        daemon
+            .keep_token(&scope, TokenKind::Identity, &other, u64::from(u32::MAX))
+            .unwrap();
+        if let Some(renewal) = &renewal {
+            daemon
+                .keep_token(&scope, TokenKind::Refresh, renewal, 0)
+                .unwrap();
+        }
+        let said = cached.sign();
+        assert!(said.status.success(), "{}", text(&said.stderr));
+        assert!(
+            text(&said.stderr).contains("that was kept is not taken"),
+            "{}",
+            text(&said.stderr)
+        );
+        assert_eq!(cached.certificates(), certificates + 1);
+        assert_eq!(cached.logins(), logins + 1);
+        let log = fs::read_to_string(cached.lab.path("servers.log")).unwrap();
+        let last = log
+            .lines()
+            .rfind(|line| line.contains("issuer: token for "))
+            .unwrap()
+            .to_owned();
+        assert_eq!(last.contains("refresh"), refresh, "{last}");
+        // What is kept now is good.
+        let now = daemon.token(&scope, TokenKind::Identity).unwrap();
+        assert!(now.is_some_and(|now| *now != other));
+        let next = daemon.token(&scope, TokenKind::Refresh).unwrap();
+        assert!(next.is_some() == refresh && (!refresh || next != renewal));
+    }
+}
+
+/// The issuer takes each refresh token once: its successor must outlive a
+/// failure of the authority.
+#[test]
+fn a_renewed_login_outlives_the_authority() {
+    let Some(cached) = Cached::start() else {
+        return;
+    };
+    let mut login = cached.lab.command(GITSEAL, cached.lab.directory.path());
+    login.env("GITSEAL_REFRESH", "true").arg("login");
+    assert!(finish(login, b"").status.success());
+    let mut daemon = cached.connect();
+    let mut scope = daemon.status().unwrap().remove(0).scope;
+    let renewal = daemon.token(&scope, TokenKind::Refresh).unwrap().unwrap();
+    // An authority that says no.
+    let authority = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/", authority.local_addr().unwrap());
+    thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        for mut stream in authority.incoming().flatten() {
+            drop(stream.read(&mut [0; 65536]));
+            let body = r#"{"code":3,"message":"not you"}"#;
+            drop(write!(
+                stream,
+                "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ));
+        }
+    });
+    scope.authority = address.clone();
+    daemon
+        .keep_token(&scope, TokenKind::Refresh, &renewal, 0)
+        .unwrap();
+    let mut sign = cached.lab.command(GITSEAL, cached.lab.directory.path());
+    sign.env("GITSEAL_FULCIO_URL", &address)
+        .env("GITSEAL_REFRESH", "true")
+        .args(["--status-fd=2", "-bsau", "somebody"]);
+    let said = finish(sign, PAYLOAD);
+    assert_eq!(said.status.code(), Some(1));
+    let said = text(&said.stderr);
+    assert!(said.contains("not you"), "{said}");
+    assert!(said.contains("gitseal login --again"), "{said}");
+    let next = daemon.token(&scope, TokenKind::Refresh).unwrap().unwrap();
+    assert!(*next != *renewal, "the successor is kept");
+    assert_eq!(cached.logins(), 2);
 }
 
 /// A daemon that was started by hand, and is ended with the test.

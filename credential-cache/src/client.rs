@@ -182,6 +182,17 @@ impl Connection {
         })
     }
 
+    /// Makes the daemon forget a token: it is replaced by one that has ended.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn forget_token(&mut self, scope: &Scope, kind: TokenKind) -> Result<(), ClientError> {
+        match self.keep_token(scope, kind, "-", 1) {
+            Err(ClientError::Refused(Refusal::Expired)) => Ok(()),
+            other => other,
+        }
+    }
+
     /// A token that the daemon keeps and that still lives. It comes through a
     /// descriptor that only a process on the same machine can pass.
     ///

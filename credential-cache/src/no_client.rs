@@ -56,6 +56,10 @@ impl Connection {
         match self.0 {}
     }
 
+    pub fn forget_token(&mut self, _: &Scope, _: TokenKind) -> Result<(), ClientError> {
+        match self.0 {}
+    }
+
     pub fn token(
         &mut self,
         _: &Scope,

@@ -294,7 +294,8 @@ impl Store {
         Ok(signature)
     }
 
-    /// Keeps a token instead of the one that was held. A refresh token that does
+    /// Keeps a token instead of the one that was held, which is forgotten even if
+    /// this one has ended already. A refresh token that does
     /// not say when it ends (0) is kept as long as anything is.
     pub fn keep_token(
         &mut self,

@@ -130,6 +130,13 @@ fn tokens_come_back_until_they_end() {
         connection.keep_token(&alice, TokenKind::Identity, "old", wall() - 1),
         Err(ClientError::Refused(Refusal::Expired))
     ));
+    assert_eq!(other.token(&alice, TokenKind::Identity).unwrap(), None);
+    other.forget_token(&alice, TokenKind::Refresh).unwrap();
+    assert_eq!(other.token(&alice, TokenKind::Refresh).unwrap(), None);
+    other.forget_token(&alice, TokenKind::Refresh).unwrap();
+    other
+        .keep_token(&alice, TokenKind::Refresh, "refresh", 0)
+        .unwrap();
     assert!(other.forget(&alice).unwrap());
     assert!(!other.forget(&alice).unwrap());
     assert_eq!(other.token(&alice, TokenKind::Refresh).unwrap(), None);

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! cache: found ──────────────────────────────► certificate checked ─► Credential
-//!        lead  ─► kept token | refresh | login ─► certified ─► stored ─► Credential
+//!        lead  ─► kept token ─► certified ──────────────┬─► stored ─► Credential
+//!               none, or not taken ─► refresh | login ─► certified ─┘
 //!        none, slow, broken ─► login ─► certified with a key of this process ─► Credential
 //! ```
 
@@ -12,6 +13,7 @@ use gitseal_credential_cache::{
     protocol::{KeyId, Scope, TokenKind},
 };
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::{
     Clock, SignError, cache,
@@ -31,7 +33,7 @@ use crate::{
     services::{
         fulcio::client::FulcioClient,
         http::client::Client,
-        oidc::{login::Granted, token::Token},
+        oidc::{login::LoginError, token::Token},
     },
 };
 
@@ -124,36 +126,41 @@ impl Wish<'_> {
         })
     }
 
-    /// Logs in for everybody who waits for this scope, unless a token is kept.
+    /// Gets a certificate for everybody who waits for this scope, with a token
+    /// that is kept, or one of a renewed login, or of a new one.
     fn lead(
         &self,
-        mut connection: Connection,
+        connection: Connection,
         scope: &Scope,
         key: KeyId,
         public: Vec<u8>,
     ) -> Result<Credential, SignError> {
-        let granted = match self.token(&mut connection, scope) {
-            Ok(granted) => granted,
-            Err(error) => {
-                // Who waits is told; if that fails, they find out by our leaving.
-                let _ = connection.fail(key, &failure(&error));
-                return Err(error);
+        let signer = Signer::cached(connection, key, public);
+        // Who waits is told; if that fails, they find out by our leaving.
+        let fail = |error: &SignError| {
+            let _ = signer.with_cache(|cache| cache.fail(key, &failure(error)));
+        };
+        let (token, certified) = match self.by_kept_token(&signer, scope) {
+            Some(both) => both,
+            None => {
+                let token = self.renewed_or_new(&signer, scope).inspect_err(fail)?;
+                let certified = self.certified(&signer, &token);
+                (token, certified)
             }
         };
-        let signer = Signer::cached(connection, key, public);
         let Certified {
             leaf,
             identity,
             chain,
-        } = match self.certified(&signer, &granted.token) {
+        } = match certified {
             Ok(certified) => certified,
             // The cache went away in the middle: the token is still good.
             Err(SignError::Cache(error)) => {
                 cache::without(&error);
-                return self.own(&granted.token);
+                return self.own(&token);
             }
             Err(error) => {
-                let _ = signer.with_cache(|cache| cache.fail(key, &failure(&error)));
+                fail(&error);
                 return Err(error);
             }
         };
@@ -162,12 +169,8 @@ impl Wish<'_> {
             if !self.source.is_personal() {
                 return Ok(());
             }
-            let expires = u64::try_from(granted.token.claims().expires).unwrap_or(0);
-            cache.keep_token(scope, TokenKind::Identity, granted.token.secret(), expires)?;
-            match &granted.refresh {
-                Some(refresh) => cache.keep_token(scope, TokenKind::Refresh, refresh, 0),
-                None => Ok(()),
-            }
+            let expires = u64::try_from(token.claims().expires).unwrap_or(0);
+            cache.keep_token(scope, TokenKind::Identity, token.secret(), expires)
         });
         if let Err(error) = kept {
             // A key without its certificate is good for nothing but this process.
@@ -175,7 +178,7 @@ impl Wish<'_> {
                 "the credential cache did not keep the login: {}",
                 escape(&error.to_string(), Escape::Prose)
             ));
-            return self.own(&granted.token);
+            return self.own(&token);
         }
         Ok(Credential {
             signer,
@@ -185,29 +188,79 @@ impl Wish<'_> {
         })
     }
 
-    /// A token without asking anybody, if the cache has one, or a login.
-    fn token(&self, cache: &mut Connection, scope: &Scope) -> Result<Granted, SignError> {
-        if self.source.is_personal() {
-            if let Ok(Some(kept)) = cache.token(scope, TokenKind::Identity)
-                && let Ok(token) = Token::parse(kept)
-                && token.check((self.clock)(), None).is_ok()
-            {
-                return Ok(Granted {
-                    token,
-                    refresh: None,
-                });
+    /// The token that the cache keeps, and what the authority made of it. One
+    /// that it does not take (the issuer may have new keys) is forgotten, so
+    /// that it is not presented with each signature until it expires.
+    fn by_kept_token(
+        &self,
+        signer: &Signer,
+        scope: &Scope,
+    ) -> Option<(Token, Result<Certified, SignError>)> {
+        let kept = self.kept(signer, scope, TokenKind::Identity)?;
+        let token = Token::parse(kept).ok()?;
+        token.check((self.clock)(), None).ok()?;
+        match self.certified(signer, &token) {
+            Err(error) if error.is_about_the_token() => {
+                terminal::tell(&format!(
+                    "the identity token that was kept is not taken, so another is got: {}",
+                    escape(&error.to_string(), Escape::Prose)
+                ));
+                self.forget(signer, scope, TokenKind::Identity);
+                None
             }
-            if let Ok(Some(refresh)) = cache.token(scope, TokenKind::Refresh) {
-                match self.login.renew(self, &refresh) {
-                    Ok(granted) => return Ok(granted),
-                    Err(error) => terminal::tell(&format!(
+            result => Some((token, result)),
+        }
+    }
+
+    /// A token by the refresh token, without asking anybody, if the cache has
+    /// one that the issuer takes; or by a login.
+    fn renewed_or_new(&self, signer: &Signer, scope: &Scope) -> Result<Token, SignError> {
+        let renewed = match self.kept(signer, scope, TokenKind::Refresh) {
+            None => None,
+            Some(refresh) => match self.login.renew(self, &refresh) {
+                Ok(granted) => Some(granted),
+                Err(error) => {
+                    terminal::tell(&format!(
                         "the login could not be renewed, so it is made anew: {}",
                         escape(&error.to_string(), Escape::Prose)
-                    )),
+                    ));
+                    if matches!(error, SignError::Login(LoginError::Refused { .. })) {
+                        self.forget(signer, scope, TokenKind::Refresh);
+                    }
+                    None
                 }
-            }
+            },
+        };
+        let granted = match renewed {
+            Some(granted) => granted,
+            None => self.login.log_in(self, true)?,
+        };
+        // The issuer may have ended the one before: if this is lost when the
+        // authority fails, so is the login.
+        if let Some(refresh) = granted.refresh
+            && self.source.is_personal()
+        {
+            let _ =
+                signer.with_cache(|cache| cache.keep_token(scope, TokenKind::Refresh, &refresh, 0));
         }
-        self.login.log_in(self, true)
+        Ok(granted.token)
+    }
+
+    /// A token that the cache keeps for logins of this kind.
+    fn kept(&self, signer: &Signer, scope: &Scope, kind: TokenKind) -> Option<Zeroizing<String>> {
+        let mut kept = None;
+        if self.source.is_personal() {
+            let _ = signer.with_cache(|cache| {
+                kept = cache.token(scope, kind)?;
+                Ok(())
+            });
+        }
+        kept
+    }
+
+    fn forget(&self, signer: &Signer, scope: &Scope, kind: TokenKind) {
+        // If it stays, it is tried in vain once more.
+        let _ = signer.with_cache(|cache| cache.forget_token(scope, kind));
     }
 
     fn certified(&self, signer: &Signer, token: &Token) -> Result<Certified, SignError> {

@@ -241,6 +241,21 @@ impl SignError {
         }
     }
 
+    /// Whether the authority does not take the token. Every fault of a token has
+    /// the status 400 in Fulcio, and 401 or 403 in what stands before one.
+    pub(super) fn is_about_the_token(&self) -> bool {
+        match self {
+            Self::Fulcio(FulcioError::Refused { status, .. }) => {
+                matches!(status, 400 | 401 | 403)
+            }
+            Self::Fulcio(FulcioError::Http(HttpError {
+                reason: HttpReason::Status { status, .. },
+                ..
+            })) => matches!(status, 401 | 403),
+            _ => false,
+        }
+    }
+
     /// What to do next, where that can be said.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'static, str>> {
@@ -277,8 +292,11 @@ impl SignError {
             Self::Cache(ClientError::Gitsign { .. }) => {
                 "stop gitsign-credential-cache and unset GITSIGN_CREDENTIAL_CACHE: gitseal starts its own"
             }
-            Self::Fulcio(FulcioError::Refused { status: 400, .. }) => {
-                "the authority takes no token that is expired, for another client than its own, or of an issuer it does not know: look at gitseal.issuer and gitseal.clientID, and get a fresh token"
+            Self::Fulcio(FulcioError::Refused {
+                status: 400 | 401 | 403,
+                ..
+            }) => {
+                "the authority takes no token that is expired, for another client than its own, or of an issuer it does not know: look at gitseal.issuer and gitseal.clientID, and get a fresh token (`gitseal login --again` makes a new login)"
             }
             Self::Fulcio(FulcioError::NotFulcio { .. }) => {
                 "gitseal.fulcio must be the address of a Fulcio server"
