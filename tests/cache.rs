@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gitseal_credential_cache::client::{Connection, Limits, TokenKind};
+use gitseal_credential_cache::client::{Acquired, Connection, Limits, TokenKind};
 use lab::{ALICE, GITSEAL, Lab, finish, text};
 
 const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
@@ -376,6 +376,42 @@ fn what_is_at_the_socket_never_blocks_a_commit() {
     let long = place.join("x".repeat(120));
     commit(&long, "at most");
     assert!(fs::read(&file).unwrap().is_empty(), "the file is untouched");
+}
+
+#[test]
+fn who_waits_for_a_login_says_so() {
+    let Some(cached) = Cached::start() else {
+        return;
+    };
+    assert!(cached.gitseal(&["login"]).status.success());
+    let mut leader = cached.connect();
+    let scope = leader.status().unwrap().remove(0).scope;
+    assert!(leader.forget(&scope).unwrap());
+    let lead = leader.acquire(&scope, 20, Duration::ZERO).unwrap();
+    let Acquired::Lead { key, .. } = lead else {
+        panic!("{lead:?}");
+    };
+    thread::scope(|threads| {
+        let waiting = threads.spawn(|| cached.sign());
+        let mut watcher = cached.connect();
+        let began = Instant::now();
+        while watcher.status().unwrap()[0].waiting == 0 {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            thread::sleep(Duration::from_millis(5));
+        }
+        thread::sleep(Duration::from_millis(1500));
+        leader.fail(key, "the window was closed").unwrap();
+        let said = waiting.join().unwrap();
+        assert_eq!(said.status.code(), Some(1));
+        let said = text(&said.stderr);
+        for part in [
+            "another gitseal is logging in at http://127.0.0.1:",
+            "for alice@example.test",
+            "the window was closed",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    });
 }
 
 /// The issuer may have new keys: a token that is kept and still lives is then

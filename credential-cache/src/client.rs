@@ -104,7 +104,7 @@ impl Connection {
     /// of that, for which this waits at most `wait`.
     ///
     /// # Errors
-    /// [`ClientError::Timeout`] when the wait is over; [`Refusal::FarAway`] if
+    /// [`Refusal::Waited`] when the wait is over; [`Refusal::FarAway`] if
     /// there is no credential and this end is not on the daemon's machine.
     pub fn acquire(
         &mut self,
@@ -122,7 +122,6 @@ impl Connection {
             Ok(Response::Lead { key, public }) => Ok(Acquired::Lead { key, public }),
             Ok(Response::Failed(reason)) => Ok(Acquired::Failed { reason }),
             Ok(other) => Err(unexpected(&other)),
-            Err(ClientError::Refused(Refusal::Waited)) => Err(ClientError::Timeout),
             Err(error) => Err(error),
         }
     }

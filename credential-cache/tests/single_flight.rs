@@ -126,7 +126,7 @@ fn a_wait_has_an_end() {
     let mut other = daemon.connect();
     let begun = Instant::now();
     let over = other.acquire(&scope("a"), 20, Duration::from_millis(200));
-    assert!(matches!(over, Err(ClientError::Timeout)));
+    assert!(matches!(over, Err(ClientError::Refused(Refusal::Waited))));
     assert!(begun.elapsed() >= Duration::from_millis(200));
     // Its connection is as good as before, and the leader still leads.
     assert_eq!(other.status().unwrap()[0].waiting, 0);

@@ -7,7 +7,7 @@
 use std::{env, path::Path, path::PathBuf, time::Duration};
 
 use gitseal_credential_cache::{
-    client::{self, ClientError, Connection, Limits},
+    client::{self, Acquired, ClientError, Connection, Limits, Refusal},
     place,
     protocol::Scope,
 };
@@ -29,6 +29,8 @@ pub const MIN_LEFT: u64 = 20;
 /// How long to wait for somebody else's login before making one's own. A login
 /// in the browser takes two minutes at most.
 pub const WAIT_FOR_LOGIN: Duration = Duration::from_secs(150);
+/// After how long the person is told that this signature waits for a login.
+const QUIET: Duration = Duration::from_secs(1);
 /// How long a daemon may take to start. It needs two milliseconds.
 const WAIT_FOR_START: Duration = Duration::from_secs(2);
 /// The daemon's file name.
@@ -90,6 +92,26 @@ fn open(socket: &Path) -> Result<Connection, ClientError> {
             };
             client::start(&program, socket, WAIT_FOR_START)?;
             Connection::open(socket, Limits::default())
+        }
+        other => other,
+    }
+}
+
+/// The credential, or the lead, or what became of another process's lead, for
+/// which this waits; of a longer wait the person is told.
+///
+/// # Errors
+/// [`Refusal::Waited`] after [`WAIT_FOR_LOGIN`]; else as
+/// [`Connection::acquire`].
+pub(super) fn acquire(
+    connection: &mut Connection,
+    scope: &Scope,
+    tell: impl FnOnce(),
+) -> Result<Acquired, ClientError> {
+    match connection.acquire(scope, MIN_LEFT, QUIET) {
+        Err(ClientError::Refused(Refusal::Waited)) => {
+            tell();
+            connection.acquire(scope, MIN_LEFT, WAIT_FOR_LOGIN.saturating_sub(QUIET))
         }
         other => other,
     }

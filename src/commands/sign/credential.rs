@@ -9,7 +9,7 @@
 //! ```
 
 use gitseal_credential_cache::{
-    client::{Acquired, Connection},
+    client::{Acquired, ClientError, Connection, Refusal},
     protocol::{KeyId, Scope, TokenKind},
 };
 use url::Url;
@@ -19,6 +19,7 @@ use super::{
     Clock, SignError, cache,
     certificate::{Certified, certify, check},
     login::{Login, Source},
+    person::Person,
     signer::Signer,
 };
 use crate::{
@@ -33,7 +34,10 @@ use crate::{
     services::{
         fulcio::client::FulcioClient,
         http::client::Client,
-        oidc::{login::LoginError, token::Token},
+        oidc::{
+            login::{LoginError, Person as _},
+            token::Token,
+        },
     },
 };
 
@@ -83,7 +87,14 @@ impl Wish<'_> {
     /// The same, from a cache that is there.
     pub(super) fn obtain_from(&self, mut connection: Connection) -> Result<Credential, SignError> {
         let scope = self.scope();
-        match connection.acquire(&scope, cache::MIN_LEFT, cache::WAIT_FOR_LOGIN) {
+        let tell = || {
+            Person::new(&self.login.opener).tell(&format!(
+                "gitseal: another gitseal is logging in {}, in the browser or terminal that it was started with: this one waits for it, at most {} s",
+                self.whose(),
+                cache::WAIT_FOR_LOGIN.as_secs()
+            ));
+        };
+        match cache::acquire(&mut connection, &scope, tell) {
             Ok(Acquired::Found { key, chain }) => match self.leaf(&chain) {
                 Ok((leaf, identity)) => Ok(Credential {
                     signer: Signer::cached(connection, key, Vec::new()),
@@ -101,11 +112,29 @@ impl Wish<'_> {
             },
             Ok(Acquired::Lead { key, public }) => self.lead(connection, &scope, key, public),
             Ok(Acquired::Failed { reason }) => Err(SignError::OtherLogin { reason }),
+            Err(ClientError::Refused(Refusal::Waited)) => {
+                terminal::warn(&format!(
+                    "signing without the credential cache: another gitseal's login {} was not done within {} s",
+                    self.whose(),
+                    cache::WAIT_FOR_LOGIN.as_secs()
+                ));
+                self.fresh()
+            }
             Err(error) => {
                 cache::without(&error);
                 self.fresh()
             }
         }
+    }
+
+    /// Which login this is, in words.
+    fn whose(&self) -> String {
+        let mut words = format!("at {}", escape(&self.login.issuer, Escape::Prose));
+        let whom = self.source.binding(self.login);
+        if self.source.is_personal() && !whom.is_empty() {
+            words.push_str(&format!(" for {}", escape(&whom, Escape::Prose)));
+        }
+        words
     }
 
     /// A key of this process, for one signature.
