@@ -547,6 +547,8 @@ impl Terminal {
             return None;
         }
         let shown = lab.path("typescript");
+        // What is there is the last one's.
+        drop(fs::remove_file(&shown));
         let mut child = lab
             .command("script", repository)
             .args(["-qfec", command])
@@ -658,7 +660,7 @@ fn git_commit_logs_in_by_a_pasted_code() {
     let Some(mut terminal) = Terminal::start(&lab, &repository, COMMIT) else {
         return;
     };
-    let screen = terminal.wait_for("redirect_uri=urn");
+    let screen = terminal.wait_for("Code:");
     let url = address_in(&screen, &format!("{}/auth?", lab.issuer()));
     let code = pasted_code(&url);
     terminal.types(&format!("{code}\r"));
@@ -895,6 +897,27 @@ fn a_new_identity_is_shown_first_and_can_be_refused() {
     );
 }
 
+/// An Enter that was meant for something else agrees to nothing.
+#[test]
+fn what_was_typed_before_the_question_is_no_answer() {
+    let mut lab = Lab::start();
+    lab.environment = vec![("GITSEAL_CONFIRM_IDENTITY".into(), "auto".into())];
+    let repository = lab.repository("ahead", &[]);
+    let command = format!("sh -c 'echo begun; sleep 1; {COMMIT_PLAIN}'");
+    let Some(mut terminal) = Terminal::start(&lab, &repository, &command) else {
+        return;
+    };
+    terminal.wait_for("begun");
+    terminal.types("\r\ry");
+    terminal.wait_for("Sign with this identity?");
+    thread::sleep(Duration::from_millis(300));
+    terminal.types("n\r");
+    let (good, screen) = terminal.ends();
+    assert!(!good, "{screen}");
+    let log = fs::read_to_string(lab.path("servers.log")).unwrap();
+    assert!(!log.contains("fulcio: certificate for"), "{screen}: {log}");
+}
+
 /// Ctrl-C during a login ends it and leaves the terminal as it was.
 #[test]
 fn ctrl_c_leaves_the_terminal_as_it_was() {
@@ -916,4 +939,4 @@ fn ctrl_c_leaves_the_terminal_as_it_was() {
     assert_eq!(read("before"), read("after"), "{screen}");
 }
 
-const COMMIT_PLAIN: &str = "git commit -q --allow-empty -S -m interrupted";
+const COMMIT_PLAIN: &str = "git commit -q --allow-empty -S -m plain";

@@ -80,7 +80,8 @@ impl Tty {
             .is_some_and(|(from, _)| in_foreground(from))
     }
 
-    /// Asks for a line. What is typed is seen.
+    /// Asks for a line. What is typed is seen; what was typed before the question
+    /// is no answer to it.
     ///
     /// # Errors
     ///
@@ -95,6 +96,7 @@ impl Tty {
         let Some((from, to)) = &mut self.ends else {
             return Err(io::ErrorKind::NotConnected.into());
         };
+        drop_input(from);
         to.write_all(escape_lines(prompt).as_bytes())?;
         to.flush()?;
         read_line(from)
@@ -139,6 +141,16 @@ fn in_foreground(terminal: &File) -> bool {
 fn in_foreground(_: &File) -> bool {
     true
 }
+
+/// Forgets what was typed and not yet read. If that fails, it is read.
+#[cfg(unix)]
+fn drop_input(terminal: &File) {
+    use rustix::termios::{QueueSelector, tcflush};
+    let _ = tcflush(terminal, QueueSelector::IFlush);
+}
+
+#[cfg(not(unix))]
+fn drop_input(_: &File) {}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
