@@ -918,6 +918,32 @@ fn what_was_typed_before_the_question_is_no_answer() {
     assert!(!log.contains("fulcio: certificate for"), "{screen}: {log}");
 }
 
+/// A program with a screen of its own runs git in a terminal where Enter is \r
+/// and ends no line: nobody is asked there.
+#[test]
+fn a_terminal_without_lines_is_none_to_ask_on() {
+    let mut lab = Lab::start_with(&["--ask"]);
+    let repository = lab.repository("raw", &[]);
+    let command = format!("sh -c 'stty -icanon -isig -icrnl; {COMMIT_PLAIN}'");
+    lab.environment = vec![("GITSEAL_TOKEN_PROVIDER".into(), "oob".into())];
+    let Some(terminal) = Terminal::start(&lab, &repository, &command) else {
+        return;
+    };
+    let (good, screen) = terminal.ends();
+    assert!(!good, "{screen}");
+    assert!(screen.contains("needs a terminal"), "{screen}");
+
+    let mut lab = Lab::start();
+    let repository = lab.repository("raw", &[]);
+    for (confirm, signs) in [("true", false), ("auto", true)] {
+        lab.environment = vec![("GITSEAL_CONFIRM_IDENTITY".into(), confirm.into())];
+        let terminal = Terminal::start(&lab, &repository, &command).unwrap();
+        let (good, screen) = terminal.ends();
+        assert_eq!(good, signs, "{screen}");
+        assert_eq!(screen.contains("no terminal to ask on"), !signs, "{screen}");
+    }
+}
+
 /// Ctrl-C during a login ends it and leaves the terminal as it was.
 #[test]
 fn ctrl_c_leaves_the_terminal_as_it_was() {

@@ -7,12 +7,17 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use super::terminal::escape_lines;
 
 /// The longest line that is read, in bytes.
 pub const MAX_LINE: usize = 8 << 10;
+/// How long an answer is waited for. A code to paste takes a login elsewhere.
+pub const ANSWER_TIME: Duration = Duration::from_secs(5 * 60);
 
 #[cfg(unix)]
 const READ: &str = "/dev/tty";
@@ -71,13 +76,15 @@ impl Tty {
         }
     }
 
-    /// Whether somebody can be asked: there is a terminal, and this process is in
-    /// the foreground of it (another that reads is stopped by the system).
+    /// Whether somebody can be asked: there is a terminal, this process is in the
+    /// foreground of it (another that reads is stopped by the system), and it
+    /// gives lines. A program with a screen of its own that runs git leaves it in
+    /// a mode where Enter ends no line and Ctrl-C is a byte.
     #[must_use]
     pub fn can_be_asked(&self) -> bool {
         self.ends
             .as_ref()
-            .is_some_and(|(from, _)| in_foreground(from))
+            .is_some_and(|(from, _)| in_foreground(from) && gives_lines(from))
     }
 
     /// Asks for a line. What is typed is seen; what was typed before the question
@@ -85,12 +92,13 @@ impl Tty {
     ///
     /// # Errors
     ///
-    /// When nobody can be asked, the terminal ends, or the line is too long.
+    /// When nobody can be asked, nobody answers within [`ANSWER_TIME`], the
+    /// terminal ends, or the line is too long.
     pub fn ask(&mut self, prompt: &str) -> io::Result<String> {
         if !self.can_be_asked() {
             return Err(io::Error::new(
                 io::ErrorKind::NotConnected,
-                "there is no terminal, or this runs in its background",
+                "there is no terminal that gives lines, or this runs in its background",
             ));
         }
         let Some((from, to)) = &mut self.ends else {
@@ -99,8 +107,22 @@ impl Tty {
         drop_input(from);
         to.write_all(escape_lines(prompt).as_bytes())?;
         to.flush()?;
-        read_line(from)
+        read_line_within(from, ANSWER_TIME)
     }
+}
+
+/// The same in a thread of its own, which is left behind when the time is over:
+/// not every system can wait for a terminal and a clock at once.
+fn read_line_within(from: &File, time: Duration) -> io::Result<String> {
+    let mut from = from.try_clone()?;
+    let (send, line) = mpsc::sync_channel(1);
+    thread::Builder::new().spawn(move || drop(send.send(read_line(&mut from))))?;
+    line.recv_timeout(time).unwrap_or_else(|_| {
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("nobody answered within {} s", time.as_secs()),
+        ))
+    })
 }
 
 /// One byte at a time: what follows the line belongs to whoever reads next.
@@ -142,6 +164,17 @@ fn in_foreground(_: &File) -> bool {
     true
 }
 
+#[cfg(unix)]
+fn gives_lines(terminal: &File) -> bool {
+    use rustix::termios::{LocalModes, tcgetattr};
+    tcgetattr(terminal).is_ok_and(|modes| modes.local_modes.contains(LocalModes::ICANON))
+}
+
+#[cfg(not(unix))]
+fn gives_lines(_: &File) -> bool {
+    true
+}
+
 /// Forgets what was typed and not yet read. If that fails, it is read.
 #[cfg(unix)]
 fn drop_input(terminal: &File) {
@@ -166,6 +199,16 @@ mod tests {
         assert_eq!(read_line(&mut &b"\n"[..]).unwrap(), "");
         assert!(read_line(&mut &b"\xff\n"[..]).is_err());
         assert!(read_line(&mut vec![b'a'; MAX_LINE + 1].as_slice()).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_answer_is_not_waited_for_without_end() {
+        let (from, _to) = io::pipe().unwrap();
+        let from = File::from(std::os::fd::OwnedFd::from(from));
+        let error = read_line_within(&from, Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(error.to_string(), "nobody answered within 0 s");
     }
 
     #[test]

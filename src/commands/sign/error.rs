@@ -97,12 +97,12 @@ pub enum SignError {
         identity: String,
     },
     /// Nobody could be asked whether this name may be published.
-    #[error(
-        "not signed: {identity} was not signed with before, and there is no terminal to ask on"
-    )]
+    #[error("not signed: {identity} was not signed with before, and {reason}")]
     Unconfirmed {
         /// The identity and its provider.
         identity: String,
+        /// Why there was no answer.
+        reason: String,
     },
     /// The login that was waited for failed.
     #[error("the login that another gitseal made for this signature as well failed: {reason}")]

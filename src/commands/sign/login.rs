@@ -320,7 +320,10 @@ impl Login<'_> {
         );
         if !person.can_be_asked() {
             return match self.confirm {
-                ConfirmIdentity::Always => Err(SignError::Unconfirmed { identity: shown }),
+                ConfirmIdentity::Always => Err(SignError::Unconfirmed {
+                    identity: shown,
+                    reason: "there is no terminal to ask on".to_owned(),
+                }),
                 _ => Ok(()),
             };
         }
@@ -330,12 +333,12 @@ impl Login<'_> {
              anybody can read and nobody can take back (authority: {}).",
             escape(wish.authority.as_str(), Escape::Prose)
         ));
-        let answer =
-            person
-                .ask("Sign with this identity? [Y/n] ")
-                .map_err(|_| SignError::Unconfirmed {
-                    identity: shown.clone(),
-                })?;
+        let answer = person
+            .ask("Sign with this identity? [Y/n] ")
+            .map_err(|reason| SignError::Unconfirmed {
+                identity: shown.clone(),
+                reason,
+            })?;
         if !matches!(
             answer.trim().to_ascii_lowercase().as_str(),
             "" | "y" | "yes"
