@@ -266,7 +266,7 @@ pub const TABLE: &[Row] = &[
         name: "connectorID",
         in_gitsign: true,
         variable: "CONNECTOR_ID",
-        aliases: &["GITSIGN_CONNECTOR_ID"],
+        aliases: &["GITSIGN_CONNECTOR_ID", "SIGSTORE_CONNECTOR_ID"],
         default: None,
         kind: Text,
         who: Anybody,
@@ -637,6 +637,50 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    /// gitsign reads most of its variables with either prefix.
+    #[test]
+    fn every_variable_of_gitsign_is_read() {
+        const BOTH: [&str; 14] = [
+            "FULCIO_URL",
+            "FULCIO_ROOT",
+            "REKOR_URL",
+            "REKOR_VERSION",
+            "OIDC_CLIENT_ID",
+            "OIDC_CLIENT_SECRET_FILE",
+            "OIDC_REDIRECT_URL",
+            "OIDC_ISSUER",
+            "CONNECTOR_ID",
+            "TOKEN_PROVIDER",
+            "TIMESTAMP_SERVER_URL",
+            "TIMESTAMP_CERT_CHAIN",
+            "AUTOCLOSE",
+            "AUTOCLOSE_TIMEOUT",
+        ];
+        const OWN: [&str; 5] = [
+            "REKOR_MODE",
+            "ENABLE_SIGSTORE_GO",
+            "LOG",
+            "URL_OPENER",
+            "CREDENTIAL_CACHE",
+        ];
+        let aliases: Vec<&str> = TABLE.iter().flat_map(|row| row.aliases).copied().collect();
+        let with = |prefix: &str, names: &[&str]| -> Vec<String> {
+            names
+                .iter()
+                .map(|name| format!("{prefix}_{name}"))
+                .collect()
+        };
+        for name in [
+            with("GITSIGN", &BOTH),
+            with("SIGSTORE", &BOTH),
+            with("GITSIGN", &OWN),
+        ]
+        .concat()
+        {
+            assert!(aliases.contains(&name.as_str()), "{name}");
         }
     }
 
