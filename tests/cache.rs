@@ -378,6 +378,58 @@ fn what_is_at_the_socket_never_blocks_a_commit() {
     assert!(fs::read(&file).unwrap().is_empty(), "the file is untouched");
 }
 
+/// gitsign's programs would find a daemon there that they cannot speak to.
+#[test]
+fn no_daemon_is_started_in_gitsigns_place() {
+    let Some(mut cached) = Cached::start() else {
+        return;
+    };
+    let place = cached.lab.path("sigstore");
+    fs::create_dir(&place).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o700)).unwrap();
+    let socket = place.join("cache.sock");
+    // As gitsign's daemon leaves it that was killed.
+    drop(UnixListener::bind(&socket).unwrap());
+    cached.lab.environment.clear();
+    let ask = |program: &[&str], input: &[u8]| {
+        let mut command = cached.lab.command(GITSEAL, cached.lab.directory.path());
+        command
+            .env_remove("GITSEAL_CREDENTIAL_CACHE")
+            .env("GITSIGN_CREDENTIAL_CACHE", &socket)
+            .args(program);
+        finish(command, input)
+    };
+    let said = ask(&["--status-fd=2", "-bsau", "somebody"], PAYLOAD);
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    let said = text(&said.stderr);
+    assert_eq!(
+        said.matches("GITSIGN_CREDENTIAL_CACHE names gitsign's")
+            .count(),
+        1,
+        "{said}"
+    );
+    let said = ask(&["login"], b"");
+    assert_eq!(said.status.code(), Some(1));
+    let said = text(&said.stderr);
+    assert!(said.contains("GITSEAL_CREDENTIAL_CACHE=auto"), "{said}");
+    assert!(std::os::unix::net::UnixStream::connect(&socket).is_err());
+    assert_eq!(
+        fs::read_dir(&place).unwrap().count(),
+        1,
+        "nothing was added"
+    );
+    // With a name of gitseal's it is whoever set it that wants one there.
+    let mut command = cached.lab.command(GITSEAL, cached.lab.directory.path());
+    command
+        .env("GITSEAL_CREDENTIAL_CACHE", &socket)
+        .arg("login");
+    assert!(finish(command, b"").status.success());
+    let mut stop = cached.lab.command(GITSEAL, cached.lab.directory.path());
+    stop.env("GITSEAL_CREDENTIAL_CACHE", &socket)
+        .args(["cache", "stop"]);
+    assert!(finish(stop, b"").status.success());
+}
+
 #[test]
 fn who_waits_for_a_login_says_so() {
     let Some(cached) = Cached::start() else {

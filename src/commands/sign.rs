@@ -38,7 +38,9 @@ use crate::{
         git_program,
         gnupg::{self, Status},
         opener::Opener,
-        settings::{CacheMode, RekorMode, RekorVersion, ServiceUrl, Settings, process_environment},
+        settings::{
+            CacheMode, RekorMode, RekorVersion, ServiceUrl, Setting, Settings, process_environment,
+        },
         terminal::{self, Escape, escape},
         trust_files,
     },
@@ -59,7 +61,9 @@ mod person;
 mod session;
 mod signer;
 
-pub use cache::{program as cache_program, socket as cache_socket};
+pub use cache::{
+    NoCache, gitsigns as cache_is_gitsigns, program as cache_program, socket as cache_socket,
+};
 use credential::{Credential, Wish};
 pub use error::SignError;
 pub use login::{Login, Provider, Source};
@@ -146,7 +150,7 @@ fn answer(request: &gnupg::Sign) -> Result<(), SignError> {
         },
         &services,
         login,
-        &settings.credential_cache.value,
+        &settings.credential_cache,
         &trust.root,
         &http,
     )?;
@@ -422,7 +426,7 @@ pub fn sign(
     order: &Order<'_>,
     services: &Services,
     mut login: Login<'_>,
-    cache: &CacheMode,
+    cache: &Setting<CacheMode>,
     trust: &TrustedRoot,
     http: &Client,
 ) -> Result<Finished, SignError> {
@@ -467,7 +471,7 @@ pub fn sign(
                 "signing again without the credential cache: {}",
                 escape(&error.to_string(), Escape::Prose)
             ));
-            make(wish.obtain(&CacheMode::Off)?)
+            make(wish.fresh()?)
         }
         result => result,
     }

@@ -7,10 +7,13 @@ use std::{
 };
 
 use super::{Findings, Patient, Repair};
-use crate::host::{
-    config_file::place,
-    profile::nearest,
-    settings::{CacheMode, Settings, TABLE},
+use crate::{
+    commands::sign::cache_is_gitsigns,
+    host::{
+        config_file::place,
+        profile::nearest,
+        settings::{CacheMode, Settings, TABLE},
+    },
 };
 
 fn variable(name: &str) -> Option<String> {
@@ -272,7 +275,11 @@ pub(super) fn cache(settings: &Settings, findings: &mut Findings) {
         );
         return;
     };
-    socket_is_safe(&socket, findings);
+    socket_is_safe(
+        &socket,
+        cache_is_gitsigns(&settings.credential_cache),
+        findings,
+    );
 }
 
 #[cfg(unix)]
@@ -289,7 +296,7 @@ fn default_socket() -> Option<PathBuf> {
 
 /// Asks as a signature would, with the same checks of the place.
 #[cfg(unix)]
-fn socket_is_safe(socket: &Path, findings: &mut Findings) {
+fn socket_is_safe(socket: &Path, gitsigns: Option<&str>, findings: &mut Findings) {
     use gitseal_credential_cache::{
         client::{ClientError, Connection, Limits},
         listener::asked,
@@ -324,6 +331,18 @@ fn socket_is_safe(socket: &Path, findings: &mut Findings) {
                 .fix("start it again by hand, with --confirm, or without it if it shall not ask any more");
             return;
         }
+        Err(ClientError::Absent(_)) if gitsigns.is_some() => {
+            findings
+                .warning(
+                    "cache-gitsign",
+                    format!(
+                        "no credential cache runs where {} names gitsign's, and gitseal starts none there: each signature logs in",
+                        gitsigns.unwrap_or_default()
+                    ),
+                )
+                .fix("set GITSEAL_CREDENTIAL_CACHE=auto: a cache of its own is started");
+            return;
+        }
         Err(ClientError::Absent(_)) => {
             findings.ok(
                 "cache",
@@ -334,7 +353,7 @@ fn socket_is_safe(socket: &Path, findings: &mut Findings) {
         Err(error @ ClientError::Gitsign(_)) => {
             findings
                 .warning("cache-gitsign", error.to_string())
-                .fix("unset GITSIGN_CREDENTIAL_CACHE, or git config --global gitseal.credentialCache auto: a cache of its own is started");
+                .fix("set GITSEAL_CREDENTIAL_CACHE=auto, or unset GITSIGN_CREDENTIAL_CACHE: a cache of its own is started");
             return;
         }
         Err(error @ (ClientError::Unsafe(_) | ClientError::Stranger(_))) => {
@@ -367,7 +386,7 @@ fn socket_is_safe(socket: &Path, findings: &mut Findings) {
 }
 
 #[cfg(not(unix))]
-fn socket_is_safe(socket: &Path, findings: &mut Findings) {
+fn socket_is_safe(socket: &Path, _gitsigns: Option<&str>, findings: &mut Findings) {
     findings.note(
         "cache",
         format!("the credential cache's socket is {}", socket.display()),

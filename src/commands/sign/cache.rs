@@ -4,7 +4,7 @@
 //! Nothing here can keep a signature from being made: a daemon that is not
 //! there, too slow, not safe or not ours is told about, and left aside.
 
-use std::{env, path::Path, path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use gitseal_credential_cache::{
     client::{self, Acquired, ClientError, Connection, Limits, Refusal},
@@ -17,7 +17,7 @@ use super::login::{Login, Source};
 use crate::{
     evidence::{asn1::hex, trust::TrustedRoot},
     host::{
-        settings::CacheMode,
+        settings::{CacheMode, Origin, Setting},
         terminal::{self, Escape, escape},
     },
 };
@@ -68,32 +68,78 @@ pub fn socket(mode: &CacheMode) -> Result<Option<PathBuf>, ClientError> {
     }
 }
 
-/// Connects to the daemon, and starts it if there is none. What goes wrong is
-/// told, unless there just is no daemon installed and nobody asked for one.
-pub(super) fn connect(mode: &CacheMode) -> Option<Connection> {
-    let problem = match socket(mode) {
-        Ok(None) => return None,
-        Ok(Some(socket)) => match open(&socket) {
-            Ok(connection) => return Some(connection),
-            Err(ClientError::Absent { .. }) if *mode == CacheMode::Auto => return None,
-            Err(error) => error,
-        },
-        Err(error) => error,
-    };
-    without(&problem);
-    None
+/// Why there is no cache to use.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCache {
+    /// Nobody wants one.
+    #[error("gitseal.credentialCache is off")]
+    Off,
+    /// None runs, and the program is not there.
+    #[error("no credential cache runs at {socket}, and there is no program {PROGRAM} to start")]
+    NotInstalled {
+        /// Where one was looked for.
+        socket: PathBuf,
+        /// Whether somebody asked for it.
+        wanted: bool,
+    },
+    /// None runs, and the place is gitsign's: its programs would find a daemon
+    /// there that they cannot speak to.
+    #[error(
+        "no credential cache runs at {socket}, and gitseal starts none where {variable} names gitsign's"
+    )]
+    Gitsigns {
+        /// Where.
+        socket: PathBuf,
+        /// The variable.
+        variable: String,
+    },
+    /// It does not answer as it should, or cannot be started.
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
 
-fn open(socket: &Path) -> Result<Connection, ClientError> {
-    match Connection::open(socket, Limits::default()) {
-        Err(absent @ ClientError::Absent { .. }) => {
-            let Some(program) = program() else {
-                return Err(absent);
-            };
-            client::start(&program, socket, WAIT_FOR_START)?;
-            Connection::open(socket, Limits::default())
+impl NoCache {
+    /// Whether the person needs to know: not if they wanted none, or never had
+    /// one.
+    fn is_news(&self) -> bool {
+        !matches!(self, Self::Off | Self::NotInstalled { wanted: false, .. })
+    }
+}
+
+/// Connects to the daemon, and starts it if there is none.
+///
+/// # Errors
+/// [`NoCache`].
+pub(super) fn connect(setting: &Setting<CacheMode>) -> Result<Connection, NoCache> {
+    let socket = socket(&setting.value)?.ok_or(NoCache::Off)?;
+    match Connection::open(&socket, Limits::default()) {
+        Err(ClientError::Absent(_)) => {}
+        other => return Ok(other?),
+    }
+    if let Some(variable) = gitsigns(setting) {
+        return Err(NoCache::Gitsigns {
+            socket,
+            variable: variable.to_owned(),
+        });
+    }
+    let Some(program) = program() else {
+        return Err(NoCache::NotInstalled {
+            socket,
+            wanted: setting.value != CacheMode::Auto,
+        });
+    };
+    client::start(&program, &socket, WAIT_FOR_START)?;
+    Ok(Connection::open(&socket, Limits::default())?)
+}
+
+/// The variable of gitsign's that names the socket, if nothing of gitseal's
+/// does.
+pub fn gitsigns(setting: &Setting<CacheMode>) -> Option<&str> {
+    match (&setting.value, &setting.origin) {
+        (CacheMode::At(_), Origin::Environment { name }) if name.starts_with("GITSIGN_") => {
+            Some(name)
         }
-        other => other,
+        _ => None,
     }
 }
 
@@ -125,9 +171,11 @@ pub fn program() -> Option<PathBuf> {
 }
 
 /// Tells that this signature is made without the cache, and why.
-pub(super) fn without(why: &ClientError) {
-    terminal::warn(&format!(
-        "signing without the credential cache: {}",
-        escape(&why.to_string(), Escape::Prose)
-    ));
+pub(super) fn without(why: &NoCache) {
+    if why.is_news() {
+        terminal::warn(&format!(
+            "signing without the credential cache: {}",
+            escape(&why.to_string(), Escape::Prose)
+        ));
+    }
 }

@@ -28,7 +28,7 @@ use crate::{
         trust::TrustedRoot,
     },
     host::{
-        settings::CacheMode,
+        settings::{CacheMode, Setting},
         terminal::{self, Escape, escape},
     },
     services::{
@@ -77,10 +77,13 @@ impl Wish<'_> {
     /// # Errors
     /// No token, no certificate, or not the right one; or the login that another
     /// process made for this one as well failed.
-    pub(super) fn obtain(&self, mode: &CacheMode) -> Result<Credential, SignError> {
-        match cache::connect(mode) {
-            Some(connection) => self.obtain_from(connection),
-            None => self.fresh(),
+    pub(super) fn obtain(&self, setting: &Setting<CacheMode>) -> Result<Credential, SignError> {
+        match cache::connect(setting) {
+            Ok(connection) => self.obtain_from(connection),
+            Err(why) => {
+                cache::without(&why);
+                self.fresh()
+            }
         }
     }
 
@@ -121,7 +124,7 @@ impl Wish<'_> {
                 self.fresh()
             }
             Err(error) => {
-                cache::without(&error);
+                cache::without(&error.into());
                 self.fresh()
             }
         }
@@ -138,7 +141,7 @@ impl Wish<'_> {
     }
 
     /// A key of this process, for one signature.
-    fn fresh(&self) -> Result<Credential, SignError> {
+    pub(super) fn fresh(&self) -> Result<Credential, SignError> {
         let granted = self.login.log_in(self, false)?;
         self.own(&granted.token)
     }
@@ -185,7 +188,7 @@ impl Wish<'_> {
             Ok(certified) => certified,
             // The cache went away in the middle: the token is still good.
             Err(SignError::Cache(error)) => {
-                cache::without(&error);
+                cache::without(&error.into());
                 return self.own(&token);
             }
             Err(error) => {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, io};
 
 use gitseal_credential_cache::client::ClientError;
 
-use super::MAX_PAYLOAD;
+use super::{MAX_PAYLOAD, NoCache};
 use crate::{
     commands::{REFUSED, USAGE, verify::Obstacle},
     evidence::{
@@ -119,8 +119,11 @@ pub enum SignError {
     )]
     Denied,
     /// Nowhere to keep a login.
-    #[error("the login is not kept: there is no credential cache to keep it")]
-    NoCache,
+    #[error("the login is not kept: {0}")]
+    NoCache(NoCache),
+    /// The credential cache did not take the login.
+    #[error("the login is not kept: the credential cache did not take it")]
+    NotKept,
     /// What the credential cache keeps is not to be used.
     #[error("{0}")]
     Cached(&'static str),
@@ -286,10 +289,14 @@ impl SignError {
                 "sign again, and say yes where the daemon asks: on the terminal that it was started on (in the foreground there), or in its askpass program"
             }
             Self::OtherLogin { .. } => "sign again",
-            Self::NoCache => {
+            Self::NoCache(NoCache::NotInstalled { .. }) => {
                 "the program gitseal-credential-cache belongs beside gitseal; `gitseal doctor` says what is wrong"
             }
-            Self::Cache(ClientError::Gitsign { .. }) => {
+            Self::NoCache(NoCache::Gitsigns { .. }) => {
+                "set GITSEAL_CREDENTIAL_CACHE=auto: gitseal has a cache of its own"
+            }
+            Self::Cache(ClientError::Gitsign(_))
+            | Self::NoCache(NoCache::Client(ClientError::Gitsign(_))) => {
                 "stop gitsign-credential-cache and unset GITSIGN_CREDENTIAL_CACHE: gitseal starts its own"
             }
             Self::Fulcio(FulcioError::Refused {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     evidence::{UnixTime, certificate::Identity, trust::TrustedRoot},
-    host::settings::{CacheMode, Settings},
+    host::settings::{CacheMode, Setting, Settings},
     services::http::client::Client,
 };
 
@@ -29,7 +29,7 @@ pub struct Standing {
 /// The login that the settings in effect would use.
 pub struct Session<'a> {
     authority: Url,
-    cache: CacheMode,
+    cache: Setting<CacheMode>,
     login: Login<'a>,
     source: Source,
     trust: &'a TrustedRoot,
@@ -47,7 +47,7 @@ impl<'a> Session<'a> {
     ) -> Self {
         Self {
             authority: settings.fulcio.value.url().clone(),
-            cache: settings.credential_cache.value.clone(),
+            cache: settings.credential_cache.clone(),
             source: login.source(),
             login,
             trust,
@@ -78,7 +78,7 @@ impl<'a> Session<'a> {
     /// No login, no certificate, or no cache to keep it.
     pub fn log_in(&self, again: bool) -> Result<Standing, SignError> {
         let wish = self.wish();
-        let mut cache = cache::connect(&self.cache).ok_or(SignError::NoCache)?;
+        let mut cache = cache::connect(&self.cache).map_err(SignError::NoCache)?;
         if again {
             cache.forget(&wish.scope()).map_err(SignError::Cache)?;
         }
@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
         if kept {
             Ok(standing)
         } else {
-            Err(SignError::NoCache)
+            Err(SignError::NotKept)
         }
     }
 

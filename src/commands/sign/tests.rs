@@ -18,7 +18,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     evidence::refusal::Step,
-    host::{opener::Opener, settings::ConfirmIdentity},
+    host::{
+        opener::Opener,
+        settings::{ConfirmIdentity, Origin},
+    },
     services::{
         fulcio::wire::read_certificate_request,
         http::client::stub::{Stub, Told},
@@ -33,6 +36,11 @@ use crate::{
 const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
 author A <a@example.test> 1795176000 +0000\n\
 committer Alice <alice@example.test> 1795176000 +0000\n\nmessage without a final newline";
+
+const NO_CACHE: Setting<CacheMode> = Setting {
+    value: CacheMode::Off,
+    origin: Origin::Default,
+};
 
 /// An authority that certifies any key, with what `change` makes of the leaf.
 fn authority(change: impl Fn(&Lab, &mut Spec) + Send + Sync + 'static) -> Stub {
@@ -178,7 +186,7 @@ impl Try<'_> {
                 match_committer: self.match_committer,
                 ..login(&variable, &http)
             },
-            &CacheMode::Off,
+            &NO_CACHE,
             &trust(),
             &http,
         )
@@ -612,7 +620,7 @@ fn without_a_token_it_says_how_to_get_one() {
             provider: Provider::named("envvar").unwrap(),
             ..login(&nothing, &http)
         },
-        &CacheMode::Off,
+        &NO_CACHE,
         &trust(),
         &http,
     )

@@ -511,7 +511,7 @@ pub const TABLE: &[Row] = &[
         default: Some("auto"),
         kind: ChoiceOrPath(&["auto", "off"]),
         who: NotTheRepository,
-        doc: "The credential cache, a process that keeps a login for the minutes that its certificate lives, and signs on request. `auto` starts it when it is first needed; `off` makes a key and a certificate for each signature; a file name is the socket of one that runs, or is started, there.",
+        doc: "The credential cache, a process that keeps a login for the minutes that its certificate lives, and signs on request. `auto` starts it when it is first needed; `off` makes a key and a certificate for each signature; a file name is the socket of one that runs, or is started, there (it is not started where only `GITSIGN_CREDENTIAL_CACHE` names it: that place is gitsign's).",
     },
     Row {
         key: Key::Policy,
