@@ -326,13 +326,15 @@ impl Connection {
 /// # Errors
 /// [`ClientError::Timeout`] if none answers in time; [`ClientError::Io`] if the
 /// program cannot be run; [`ClientError::Asks`] if the last one there was
-/// started to ask before each signature.
+/// started to ask before each signature; [`ClientError::Unsafe`].
 pub fn start(program: &Path, socket: &Path, wait: Duration) -> Result<(), ClientError> {
     let (directory, _) = place::split(socket).map_err(ClientError::Unsafe)?;
-    // The daemon refuses it as well, but to nobody who could tell.
-    if let Ok(facts) = std::fs::symlink_metadata(directory) {
-        place::private(directory, &facts).map_err(ClientError::Unsafe)?;
+    // The daemon refuses it as well, and can say less about it.
+    match std::fs::symlink_metadata(directory) {
+        Ok(facts) => place::private(directory, &facts),
+        Err(_) => place::may_be_made(directory),
     }
+    .map_err(ClientError::Unsafe)?;
     if listener::asked(socket) {
         return Err(ClientError::Asks(socket.to_owned()));
     }

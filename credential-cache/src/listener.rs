@@ -236,6 +236,7 @@ fn make_directory(path: &Path) -> Result<(), ListenError> {
     if fs::symlink_metadata(path).is_ok() {
         return Ok(());
     }
+    place::may_be_made(path)?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -126,6 +126,27 @@ pub fn private(path: &Path, facts: &Metadata) -> Result<(), PlaceError> {
     owned_directory(path, facts, 0o077)
 }
 
+/// Whether something may be made at this path: the nearest directory above it
+/// that is there is this user's or root's. With `sudo -E` the home directory is
+/// somebody else's, who could not use there what root made.
+///
+/// # Errors
+/// [`PlaceError::Foreign`].
+#[cfg(unix)]
+pub fn may_be_made(path: &Path) -> Result<(), PlaceError> {
+    let nearest = path
+        .ancestors()
+        .skip(1)
+        .find_map(|above| Some((above, fs::metadata(above).ok()?)));
+    let Some((nearest, facts)) = nearest else {
+        return Ok(());
+    };
+    if facts.uid() == 0 {
+        return Ok(());
+    }
+    owned(nearest, &facts)
+}
+
 /// What a client asks of a place before it says a word there: the directory is
 /// this user's and nobody else may write in it, the socket is a socket and this
 /// user's.

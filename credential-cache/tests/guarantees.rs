@@ -102,6 +102,30 @@ fn d3_a_second_daemon_is_refused() {
     assert_eq!(daemon.connect().daemon().pid, daemon.pid());
 }
 
+/// `sudo -E`: the home is somebody else's, who could not use what root made.
+#[test]
+fn d1_nothing_is_made_in_another_users_home() {
+    if !root() {
+        println!("skipped: only root can make a home for somebody else");
+        return;
+    }
+    let home = private_directory();
+    std::os::unix::fs::chown(home.path(), Some(NOBODY), None).unwrap();
+    let socket = home.path().join(".cache/gitseal/cache.sock");
+    let (status, said) = run(&["--socket", socket.to_str().unwrap()]);
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains("belongs to user"), "{said}");
+    let started = client::start(PROGRAM.as_ref(), &socket, Duration::from_secs(10));
+    assert!(
+        matches!(
+            started,
+            Err(ClientError::Unsafe(PlaceError::Foreign { .. }))
+        ),
+        "{started:?}"
+    );
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
 #[test]
 fn d3_a_foreign_listener_is_not_replaced() {
     let directory = private_directory();

@@ -12,6 +12,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[cfg(unix)]
+use gitseal_credential_cache::place;
+
 /// The most of the file that is read, in bytes. What lies behind counts as new.
 pub const MAX_FILE: u64 = 1 << 20;
 
@@ -54,11 +57,16 @@ impl Known<'_> {
     /// lose none.
     ///
     /// # Errors
-    /// The directory cannot be made, or the file not be written.
+    /// The directory cannot be made, or the file not be written; or it would be
+    /// made in somebody else's home.
     pub fn remember(&self, file: &Path) -> io::Result<()> {
         let Some(line) = self.line() else {
             return Ok(());
         };
+        #[cfg(unix)]
+        if !file.exists() {
+            place::may_be_made(file).map_err(io::Error::other)?;
+        }
         if let Some(directory) = file.parent() {
             let mut builder = fs::DirBuilder::new();
             builder.recursive(true);
@@ -135,6 +143,26 @@ mod tests {
             assert_eq!(mode(&file), 0o600);
             assert_eq!(mode(file.parent().unwrap()), 0o700);
         }
+    }
+
+    /// `sudo -E`: the home is somebody else's.
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_made_in_another_users_home() {
+        if !rustix::process::geteuid().is_root() {
+            return; // Only root can make a home for somebody else.
+        }
+        let home = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(home.path(), Some(65_534), None).unwrap();
+        let file = home.path().join(".local/state/gitseal/identities");
+        let refused = ALICE.remember(&file).unwrap_err().to_string();
+        assert!(refused.contains("belongs to user 65534"), "{refused}");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+        // A file that is there already is written.
+        let there = home.path().join("identities");
+        fs::write(&there, "").unwrap();
+        ALICE.remember(&there).unwrap();
+        assert!(ALICE.is_in(&there));
     }
 
     #[test]
