@@ -98,6 +98,7 @@ enum Repair {
     /// Let git use this program, as `gitseal setup --verify-only` does.
     Setup,
     /// Take the rights of others away from a directory of ours.
+    #[cfg(unix)]
     Close(PathBuf),
 }
 
@@ -291,6 +292,7 @@ fn mend(findings: &Findings) -> Vec<String> {
                 Ok(()) => done.push("gitseal setup --verify-only".to_owned()),
                 Err(error) => terminal::warn(&escape(&error.to_string(), Escape::Prose)),
             },
+            #[cfg(unix)]
             Repair::Close(directory) => match machine::close(directory) {
                 Ok(()) => done.push(format!("chmod 700 {}", directory.display())),
                 Err(error) => terminal::warn(&escape(

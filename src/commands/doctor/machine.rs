@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Findings, Patient, Repair};
+#[cfg(unix)]
+use super::Repair;
+use super::{Findings, Patient};
 use crate::{
     commands::sign::cache_is_gitsigns,
     host::{
@@ -126,17 +128,10 @@ fn own_uid() -> Option<u32> {
 }
 
 /// Takes the rights of others away.
+#[cfg(unix)]
 pub(super) fn close(directory: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = directory;
-        Err(io::Error::from(io::ErrorKind::Unsupported))
-    }
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
 }
 
 /// Whether somebody can be asked, and a browser opened.

@@ -451,6 +451,11 @@ fn write_whole(path: &Path, content: &[u8], private: bool) -> Result<(), PlaceEr
     write().map_err(io_error("writing", path))
 }
 
+/// `private`: where the system knows that, for nobody else.
+#[cfg_attr(
+    not(unix),
+    expect(unused_variables, reason = "a home is private there")
+)]
 fn make_directory(directory: &Path, private: bool) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
