@@ -234,6 +234,47 @@ fn a_login_is_made_shown_and_taken_back() {
     assert_eq!(cached.daemon(), None);
 }
 
+/// `gitseal login` is for whom git would name as the committer, wherever git
+/// has that from.
+#[test]
+fn a_login_ahead_is_for_gits_committer() {
+    let Some(mut cached) = Cached::start() else {
+        return;
+    };
+    let repository = cached.lab.repository("ahead", &[]);
+    let config = cached.lab.path("gitconfig");
+    let plain = fs::read_to_string(&config).unwrap();
+    let mut usual = cached.lab.environment.clone();
+    // Then the committer is who logs in.
+    usual.push(("GITSEAL_LOGIN_HINT".into(), String::new()));
+    let mallory = plain.replace(&format!("email = {ALICE}"), "email = mallory@example.test");
+    let committer = format!("{mallory}[committer]\n\temail = {ALICE}\n\tname = Al\n");
+    let nobody = plain.replace(&format!("email = {ALICE}"), "useConfigOnly = false");
+    for (config_text, variable) in [
+        (committer, None),
+        (mallory, Some("GIT_COMMITTER_EMAIL")),
+        (nobody, Some("EMAIL")),
+    ] {
+        fs::write(&config, config_text).unwrap();
+        cached.lab.environment.clone_from(&usual);
+        cached
+            .lab
+            .environment
+            .extend(variable.map(|name| (name.to_owned(), ALICE.to_owned())));
+        drop(cached.gitseal(&["logout"]));
+        let before = cached.certificates();
+        let said = cached.gitseal(&["login"]);
+        assert!(
+            said.status.success(),
+            "{variable:?}: {}",
+            text(&said.stderr)
+        );
+        cached.commits(&repository, 1, true);
+        cached.lab.good(&repository, "HEAD");
+        assert_eq!(cached.certificates(), before + 1, "{variable:?}");
+    }
+}
+
 #[test]
 fn another_wish_is_another_credential() {
     let Some(cached) = Cached::start() else {

@@ -1,7 +1,7 @@
 //! `gitseal login`, `logout` and `whoami`: who signs here, ahead of signing.
 //! `gitseal cache`: the daemon that keeps it.
 
-use std::{env, path::Path};
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 use gitseal_credential_cache::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     evidence::verify::rfc3339,
     host::{
-        git::Workspace,
+        git_program,
         settings::{CacheMode, Settings},
         terminal::{self, Escape, Tone, escape, paint, table},
         trust_files,
@@ -128,7 +128,7 @@ fn finish(result: Result<u8, SignError>) -> u8 {
 }
 
 fn log_in(arguments: &Login) -> Result<u8, SignError> {
-    let (workspace, settings) = surroundings()?;
+    let (_, settings) = surroundings()?;
     if settings.credential_cache.value == CacheMode::Off {
         return Err(SignError::Settings(
             "gitseal.credentialCache is off: there is nowhere to keep a login",
@@ -137,7 +137,7 @@ fn log_in(arguments: &Login) -> Result<u8, SignError> {
     let trust = trust_files::load(None, &settings)?;
     let http = http_client();
     let mut login = sign::login(&settings, &http)?;
-    login.committer = committer(&workspace);
+    login.committer = git_program::committer(Path::new("."));
     sign::check_services(&settings, &login)?;
     let session = Session::new(&settings, login, &trust.root, &http);
     let standing = session.log_in(arguments.again)?;
@@ -145,7 +145,7 @@ fn log_in(arguments: &Login) -> Result<u8, SignError> {
 }
 
 fn log_out(arguments: &Logout) -> Result<u8, SignError> {
-    let (workspace, settings) = surroundings()?;
+    let (_, settings) = surroundings()?;
     let Some(mut cache) = running(&settings)? else {
         terminal::tell("nobody is logged in: the credential cache is not running");
         return Ok(DONE);
@@ -154,7 +154,7 @@ fn log_out(arguments: &Logout) -> Result<u8, SignError> {
         let trust = trust_files::load(None, &settings)?;
         let http = http_client();
         let mut login = sign::login(&settings, &http)?;
-        login.committer = committer(&workspace);
+        login.committer = git_program::committer(Path::new("."));
         let scope = Session::new(&settings, login, &trust.root, &http).scope();
         if cache.forget(&scope).map_err(SignError::Cache)? {
             "logged out"
@@ -172,11 +172,11 @@ fn log_out(arguments: &Logout) -> Result<u8, SignError> {
 }
 
 fn who(arguments: &Whoami) -> Result<u8, SignError> {
-    let (workspace, settings) = surroundings()?;
+    let (_, settings) = surroundings()?;
     let trust = trust_files::load(None, &settings)?;
     let http = http_client();
     let mut login = sign::login(&settings, &http)?;
-    login.committer = committer(&workspace);
+    login.committer = git_program::committer(Path::new("."));
     let session = Session::new(&settings, login, &trust.root, &http);
     if let Some(mut cache) = running(&settings)?
         && let Some(standing) = session.standing(&mut cache)?
@@ -328,20 +328,6 @@ fn open(socket: &Path) -> Result<Option<Connection>, SignError> {
         Err(ClientError::Absent { .. }) => Ok(None),
         Err(error) => Err(SignError::Cache(error)),
     }
-}
-
-/// Who would commit here: name and address, as git takes them.
-fn committer(workspace: &Workspace) -> Option<(String, String)> {
-    let value = |variable: &str, key: &str| {
-        env::var(variable).ok().or_else(|| {
-            let last = workspace.config().iter().rev().find(|one| one.key == key)?;
-            String::from_utf8(last.value.clone()?).ok()
-        })
-    };
-    Some((
-        value("GIT_COMMITTER_NAME", "user.name").unwrap_or_default(),
-        value("GIT_COMMITTER_EMAIL", "user.email")?,
-    ))
 }
 
 fn seconds_until(at: u64) -> u64 {

@@ -185,6 +185,18 @@ pub fn system_file(directory: &Path) -> Result<PathBuf, GitProgramError> {
     })
 }
 
+/// Who commits here: name and address, out of all the places where git looks for
+/// them. `None`: git does not know, or is not there.
+#[must_use]
+pub fn committer(directory: &Path) -> Option<(String, String)> {
+    let told = run(directory, &["var", "GIT_COMMITTER_IDENT"], &[]).ok()?;
+    let line = String::from_utf8(told.out).ok()?;
+    // NAME <ADDRESS> SECONDS ZONE; git takes brackets out of the first two.
+    let (name, rest) = line.split_once(" <").filter(|_| told.code == Some(0))?;
+    let (address, _) = rest.split_once('>')?;
+    Some((name.to_owned(), address.to_owned()))
+}
+
 fn first_line(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes)
         .lines()
