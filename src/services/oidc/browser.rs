@@ -88,11 +88,12 @@ pub fn log_in(
     let listening = Listening::start(options.redirect_url)?;
     let redirect = redirect_url(listening.address.as_str())?;
     let asked = described.ask(&redirect, &[]);
-    person.tell("gitseal: your browser opens now; if it does not, go to this address:");
-    person.tell(asked.url.as_str());
+    // If this fails the listener closes, and no address that leads to it is shown.
     person
         .open(&asked.url)
         .map_err(|reason| LoginError::NoBrowser { reason })?;
+    person.tell("gitseal: log in in your browser; if it did not open, go to this address:");
+    person.tell(asked.url.as_str());
     let until = Instant::now() + options.timeout;
     while let Some(arrived) = listening.next(until) {
         let code = match listening.code(&arrived.request, &described, &asked) {

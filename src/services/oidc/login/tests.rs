@@ -621,6 +621,22 @@ fn k3_idle_connections_do_not_keep_the_answer_away() {
     assert_eq!(got, ["400"]);
 }
 
+#[test]
+fn k1_without_a_browser_no_address_is_shown() {
+    let stub = stub(Different::default());
+    let mut person = Somebody::default();
+    let options = browser::Options {
+        redirect_url: None,
+        autoclose: None,
+        timeout: Duration::from_secs(20),
+    };
+    let error = said(with_issuer(&stub, |issuer| {
+        browser::log_in(issuer, &options, &mut person)
+    }));
+    assert!(matches!(error, LoginError::NoBrowser { .. }), "{error}");
+    assert!(person.told.is_empty(), "{:?}", person.told);
+}
+
 fn nobody_comes(redirect_url: Option<&str>) -> LoginError {
     let stub = stub(Different::default());
     let mut person = Somebody {
