@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::policy::facts::{OtherKind, OtherTag};
+use crate::policy::facts::{CommitFacts, OtherKind, OtherTag, SignatureFacts};
 
 const GOOGLE: &str = "https://accounts.google.com";
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
@@ -795,4 +795,52 @@ threshold = { count = 2, of = ["before", "after", "alice"], approvals = ["refs/t
     assert_eq!(release(&late, &early), [codes::THRESHOLD]);
     assert!(release(&late, &alice).is_empty());
     assert!(release(&early, &alice).is_empty());
+}
+
+/// Of a commit's paths a threshold needs few, and says the same of them.
+#[test]
+fn a_set_holds_no_more_paths_than_it_needs() {
+    let policy = policy(
+        "[[rules]]\nname = \"a\"\npaths = [\"a/**\"]\ncommit = [\"team\"]\nmerge = [\"team\"]\n\
+         threshold = { count = 2, of = [\"team\"] }\n\
+         [[rules]]\nname = \"all\"\ncommit = [\"team\"]\nmerge = [\"team\"]\n\
+         threshold = { count = 1, of = [\"team\"] }\n",
+    );
+    let alice = Scene::by("alice@example.com");
+    let judge = |paths: Vec<ChangedPath>| {
+        let mut facts = CommitFacts {
+            id: "44".repeat(20),
+            parents: vec!["11".repeat(20), "22".repeat(20)],
+            signature: SignatureFacts::Good {
+                identity: alice.identity.clone(),
+                claims: alice.claims.clone(),
+                signed_at: AT,
+            },
+            author: b"A <a@example.com> 1 +0000".to_vec(),
+            committer: b"A <a@example.com> 1 +0000".to_vec(),
+            paths,
+        };
+        let codes = |facts: &CommitFacts| -> Vec<String> {
+            let found = policy.judge_set(&[facts.view(true)], MAIN);
+            found.into_iter().map(|(_, one)| one.rule).collect()
+        };
+        let before = codes(&facts);
+        let weight = facts.weight();
+        policy.keep_counted(&mut facts, MAIN);
+        assert!(facts.paths.len() <= 4 && facts.weight() <= weight);
+        assert_eq!(codes(&facts), before);
+        before
+    };
+    let many = |folder: &str, own| -> Vec<ChangedPath> {
+        (0..1000)
+            .map(|n| ChangedPath {
+                path: format!("{folder}/{n}").into_bytes(),
+                own,
+            })
+            .collect()
+    };
+    assert_eq!(judge(many("b", false)), Vec::<String>::new());
+    assert_eq!(judge(many("a", true)), ["a"]);
+    assert_eq!(judge([many("b", true), many("a", false)].concat()), ["a"]);
+    assert_eq!(judge(Vec::new()), Vec::<String>::new());
 }
