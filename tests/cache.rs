@@ -419,6 +419,60 @@ fn what_is_at_the_socket_never_blocks_a_commit() {
     assert!(fs::read(&file).unwrap().is_empty(), "the file is untouched");
 }
 
+/// Each place that cannot be used says what to do about it.
+#[test]
+fn a_place_that_cannot_be_used_has_its_own_hint() {
+    let Some(cached) = Cached::start() else {
+        return;
+    };
+    let file = cached.lab.path("file");
+    fs::write(&file, "").unwrap();
+    let open = cached.lab.path("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    let long = cached.lab.path(&"x".repeat(120));
+    let name = |path: &Path| path.to_str().unwrap().to_owned();
+    for (socket, what, hint) in [
+        (
+            name(&long),
+            "bytes, a socket's path at most",
+            "a shorter path",
+        ),
+        (
+            "cache.sock".to_owned(),
+            "not the absolute path",
+            "begins with / or ~/",
+        ),
+        (name(&file), "is not a socket", "another path"),
+        (name(&open.join("s")), "others have access", "chmod 700"),
+        // Nothing can be made there, not by root either: the daemon says so.
+        (
+            "/proc/gitseal/s".to_owned(),
+            "/proc/gitseal: ",
+            "can be written to",
+        ),
+    ] {
+        let said = |arguments: &[&str], input: &[u8]| {
+            let mut command = cached.lab.command(GITSEAL, cached.lab.directory.path());
+            command
+                .env("GITSEAL_CREDENTIAL_CACHE", &socket)
+                .args(arguments);
+            finish(command, input)
+        };
+        let login = said(&["login"], b"");
+        assert_eq!(login.status.code(), Some(1));
+        let sign = said(&["--status-fd=2", "-bsau", "somebody"], PAYLOAD);
+        assert!(sign.status.success());
+        for said in [login, sign] {
+            let said = text(&said.stderr);
+            for part in [what, hint] {
+                assert!(said.contains(part), "{socket}: {part}: {said}");
+            }
+            assert!(!said.contains("belongs beside"), "{socket}: {said}");
+        }
+    }
+}
+
 /// gitsign's programs would find a daemon there that they cannot speak to.
 #[test]
 fn no_daemon_is_started_in_gitsigns_place() {

@@ -49,6 +49,14 @@ pub enum ClientError {
     /// The process that listens belongs to another user.
     #[error("the credential cache is not safe to use: {0} listens")]
     Stranger(String),
+    /// The program that was started to be one has ended.
+    #[error("the credential cache does not start: {program}: {said}")]
+    Ended {
+        /// The program.
+        program: PathBuf,
+        /// What it said, or how it ended.
+        said: String,
+    },
     /// It took too long.
     #[error("the credential cache did not answer in time")]
     Timeout,

@@ -325,7 +325,8 @@ impl Connection {
 ///
 /// # Errors
 /// [`ClientError::Timeout`] if none answers in time; [`ClientError::Io`] if the
-/// program cannot be run; [`ClientError::Asks`] if the last one there was
+/// program cannot be run; [`ClientError::Ended`] if it complains;
+/// [`ClientError::Asks`] if the last one there was
 /// started to ask before each signature; [`ClientError::Unsafe`].
 pub fn start(program: &Path, socket: &Path, wait: Duration) -> Result<(), ClientError> {
     let (directory, _) = place::split(socket).map_err(ClientError::Unsafe)?;
@@ -339,48 +340,49 @@ pub fn start(program: &Path, socket: &Path, wait: Duration) -> Result<(), Client
         return Err(ClientError::Asks(socket.to_owned()));
     }
     let deadline = Deadline::after(wait);
-    let mut child = spawn(program, socket)?;
-    // Reaps it if it ends while this process lives.
-    let mut ended = None;
+    let mut started = spawn(program, socket)?;
     loop {
         let limits = Limits {
             connect: deadline.left().min(Limits::default().connect),
             ..Limits::default()
         };
-        let last = match Connection::open(socket, limits) {
+        let absent = match Connection::open(socket, limits) {
             Ok(connection) => {
                 // Another one was faster. Ours has nothing to keep, and would only
                 // take over, unasked, if that one ended in these moments.
-                if connection.daemon().pid != child.id() {
-                    let _ = child.kill();
-                    let _ = child.wait();
+                if connection.daemon().pid != started.child.id() {
+                    let _ = started.child.kill();
+                    let _ = started.child.wait();
                 }
                 return Ok(());
             }
-            Err(error @ (ClientError::Absent(_) | ClientError::Timeout | ClientError::Io(_))) => {
-                error
-            }
+            Err(ClientError::Absent(_)) => true,
+            Err(ClientError::Timeout | ClientError::Io(_)) => false,
             Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
+                let _ = started.child.kill();
+                let _ = started.child.wait();
                 return Err(error);
             }
         };
-        if ended.is_none() {
-            ended = child.try_wait().ok().flatten();
-        }
-        if ended.and_then(|status| status.code()) == Some(ASKED_BEFORE) {
-            return Err(ClientError::Asks(socket.to_owned()));
-        }
-        let lost = ended.is_some_and(|status| status.code() != Some(ALREADY_SERVED));
-        if lost && matches!(last, ClientError::Absent(_)) {
-            return Err(ClientError::Io(io::Error::other(format!(
-                "{} ended at once{}",
-                program.display(),
-                ended
-                    .map(|status| format!(" ({status})"))
-                    .unwrap_or_default()
-            ))));
+        // Reaps it if it ends while this process lives.
+        if let Ok(Some(status)) = started.child.try_wait() {
+            match status.code() {
+                Some(ASKED_BEFORE) => return Err(ClientError::Asks(socket.to_owned())),
+                // The one that holds the lock is about to end, and then nobody
+                // is there.
+                Some(ALREADY_SERVED) if absent && !deadline.left().is_zero() => {
+                    thread::sleep(AGAIN);
+                    started = spawn(program, socket)?;
+                }
+                Some(ALREADY_SERVED) => {}
+                _ if absent => {
+                    return Err(ClientError::Ended {
+                        program: program.to_owned(),
+                        said: started.last_words().unwrap_or_else(|| status.to_string()),
+                    });
+                }
+                _ => {}
+            }
         }
         if deadline.left().is_zero() {
             return Err(ClientError::Timeout);
@@ -389,20 +391,51 @@ pub fn start(program: &Path, socket: &Path, wait: Duration) -> Result<(), Client
     }
 }
 
+/// After how long another one is started where the one before found the place
+/// taken by a daemon that does not listen (any more).
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// A daemon that was started, and the end where its complaints come.
+struct Started {
+    child: Child,
+    complaints: UnixStream,
+}
+
+impl Started {
+    /// What it complained of before it ended.
+    fn last_words(&self) -> Option<String> {
+        const MOST: u64 = 4096;
+        let mut said = Vec::new();
+        // It has ended: there is no more to wait for, and reading does not.
+        let _ = (&self.complaints).take(MOST).read_to_end(&mut said);
+        let said = String::from_utf8_lossy(&said);
+        let complaint = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("gitseal-credential-cache: "))
+            .next_back()?;
+        Some(one_line(complaint))
+    }
+}
+
 /// Nothing of this process goes along: no environment (it may hold a token) and
-/// no standard stream. Other descriptors, which a caller of this program may
-/// have a lock on or wait for, the daemon closes before anything else.
-fn spawn(program: &Path, socket: &Path) -> Result<Child, ClientError> {
-    let spawned = Command::new(program)
+/// no standard stream, but a socket for complaints that nobody else waits on.
+/// Other descriptors, which a caller of this program may have a lock on or wait
+/// for, the daemon closes before anything else.
+fn spawn(program: &Path, socket: &Path) -> Result<Started, ClientError> {
+    let (theirs, ours) = pair()?;
+    let child = Command::new(program)
         .args(["--detach", "--socket"])
         .arg(socket)
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::from(theirs))
         .current_dir("/")
         .spawn()?;
-    Ok(spawned)
+    Ok(Started {
+        child,
+        complaints: UnixStream::from(ours),
+    })
 }
 
 /// The exit status of a daemon that finds another one serving.

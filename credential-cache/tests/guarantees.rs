@@ -572,6 +572,37 @@ fn d10_helper() {
     }
 }
 
+/// A daemon that ends holds its lock to the last: whoever is started in that
+/// moment finds the place taken, and then nobody is there.
+#[test]
+fn a_daemon_is_started_as_soon_as_the_last_one_has_ended() {
+    let directory = private_directory();
+    let socket = directory.path().join("s");
+    let ending = fs::File::create(directory.path().join("s.lock")).unwrap();
+    rustix::fs::flock(&ending, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let ended = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        drop(ending);
+    });
+    client::start(PROGRAM.as_ref(), &socket, Duration::from_secs(15)).unwrap();
+    ended.join().unwrap();
+    Connection::open(&socket, LIMITS).unwrap().stop().unwrap();
+}
+
+#[test]
+fn a_daemon_that_does_not_start_says_why() {
+    let started = client::start(
+        PROGRAM.as_ref(),
+        "/proc/gitseal/s".as_ref(),
+        Duration::from_secs(15),
+    );
+    let said = match started {
+        Err(ClientError::Ended { said, .. }) => said,
+        other => panic!("{other:?}"),
+    };
+    assert!(said.starts_with("/proc/gitseal: "), "{said}");
+}
+
 #[test]
 fn a_stopped_daemon_costs_its_time_limit() {
     // SIGSTOP: it accepts (the system does), and says nothing.

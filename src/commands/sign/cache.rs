@@ -13,7 +13,10 @@ use gitseal_credential_cache::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::login::{Login, Source};
+use super::{
+    error::no_cache_hint,
+    login::{Login, Source},
+};
 use crate::{
     evidence::{asn1::hex, trust::TrustedRoot},
     host::{
@@ -173,9 +176,12 @@ pub fn program() -> Option<PathBuf> {
 /// Tells that this signature is made without the cache, and why.
 pub(super) fn without(why: &NoCache) {
     if why.is_news() {
+        let hint = no_cache_hint(why);
         terminal::warn(&format!(
-            "signing without the credential cache: {}",
-            escape(&why.to_string(), Escape::Prose)
+            "signing without the credential cache: {}{}{}",
+            escape(&why.to_string(), Escape::Prose),
+            if hint.is_some() { "; " } else { "" },
+            hint.unwrap_or_default()
         ));
     }
 }

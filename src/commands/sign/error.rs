@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io};
 
-use gitseal_credential_cache::client::ClientError;
+use gitseal_credential_cache::{client::ClientError, place::PlaceError};
 
 use super::{MAX_PAYLOAD, NoCache};
 use crate::{
@@ -289,16 +289,8 @@ impl SignError {
                 "sign again, and say yes where the daemon asks: on the terminal that it was started on (in the foreground there), or in its askpass program"
             }
             Self::OtherLogin { .. } => "sign again",
-            Self::NoCache(NoCache::NotInstalled { .. }) => {
-                "the program gitseal-credential-cache belongs beside gitseal; `gitseal doctor` says what is wrong"
-            }
-            Self::NoCache(NoCache::Gitsigns { .. }) => {
-                "set GITSEAL_CREDENTIAL_CACHE=auto: gitseal has a cache of its own"
-            }
-            Self::Cache(ClientError::Gitsign(_))
-            | Self::NoCache(NoCache::Client(ClientError::Gitsign(_))) => {
-                "stop gitsign-credential-cache and unset GITSIGN_CREDENTIAL_CACHE: gitseal starts its own"
-            }
+            Self::NoCache(why) => return no_cache_hint(why),
+            Self::Cache(error) => return cache_hint(error),
             Self::Fulcio(FulcioError::Refused {
                 status: 400 | 401 | 403,
                 ..
@@ -326,6 +318,54 @@ impl SignError {
             _ => return None,
         })
     }
+}
+
+/// What to do where there is no credential cache.
+pub(super) fn no_cache_hint(why: &NoCache) -> Option<&'static str> {
+    match why {
+        NoCache::Off => None,
+        NoCache::NotInstalled { .. } => {
+            Some("the program gitseal-credential-cache belongs beside gitseal")
+        }
+        NoCache::Gitsigns { .. } => {
+            Some("set GITSEAL_CREDENTIAL_CACHE=auto: gitseal has a cache of its own")
+        }
+        NoCache::Client(error) => cache_hint(error),
+    }
+}
+
+fn cache_hint(error: &ClientError) -> Option<&'static str> {
+    Some(match error {
+        ClientError::Gitsign(_) => {
+            "stop gitsign-credential-cache and unset GITSIGN_CREDENTIAL_CACHE: gitseal starts its own"
+        }
+        ClientError::Asks(_) => {
+            "start it again by hand, with --confirm, or without it if it shall not ask any more"
+        }
+        ClientError::Ended { .. } => {
+            "let gitseal.credentialCache name a socket in a directory of yours that can be written to, or be off"
+        }
+        ClientError::Unsafe(error) => match error {
+            PlaceError::NoHome => "set HOME, or let gitseal.credentialCache name a socket",
+            PlaceError::Path(_) => {
+                "gitseal.credentialCache is auto, off, or a socket's path that begins with / or ~/"
+            }
+            PlaceError::TooLong { .. } => {
+                "let gitseal.credentialCache name a shorter path, in a directory of yours (mode 0700)"
+            }
+            PlaceError::NotADirectory(_) | PlaceError::NotASocket(_) => {
+                "let gitseal.credentialCache name another path, or remove what is there"
+            }
+            PlaceError::Foreign { .. } => {
+                "let gitseal.credentialCache name a socket in a directory of yours; under sudo, `sudo -H` sets HOME"
+            }
+            PlaceError::Open { .. } => "make the directory yours alone (chmod 700)",
+            PlaceError::Io { .. } => {
+                "let gitseal.credentialCache name a socket in a directory of yours that can be written to, or be off"
+            }
+        },
+        _ => return None,
+    })
 }
 
 fn token_hint(error: &TokenRefusal) -> Option<&'static str> {
