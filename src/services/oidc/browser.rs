@@ -88,12 +88,13 @@ pub fn log_in(
     let listening = Listening::start(options.redirect_url)?;
     let redirect = redirect_url(listening.address.as_str())?;
     let asked = described.ask(&redirect, &[]);
-    // If this fails the listener closes, and no address that leads to it is shown.
-    person
-        .open(&asked.url)
-        .map_err(|reason| LoginError::NoBrowser { reason })?;
-    person.tell("gitseal: log in in your browser; if it did not open, go to this address:");
+    // First the address: an opener may take its time, or follow it by itself.
+    person.tell("gitseal: log in in your browser; if it does not open, go to this address:");
     person.tell(asked.url.as_str());
+    if let Err(reason) = person.open(&asked.url) {
+        person.tell("gitseal: nobody listens at that address any more");
+        return Err(LoginError::NoBrowser { reason });
+    }
     let until = Instant::now() + options.timeout;
     while let Some(arrived) = listening.next(until) {
         let code = match listening.code(&arrived.request, &described, &asked) {

@@ -622,7 +622,7 @@ fn k3_idle_connections_do_not_keep_the_answer_away() {
 }
 
 #[test]
-fn k1_without_a_browser_no_address_is_shown() {
+fn k1_an_address_is_shown_first_and_taken_back_without_a_browser() {
     let stub = stub(Different::default());
     let mut person = Somebody::default();
     let options = browser::Options {
@@ -634,7 +634,12 @@ fn k1_without_a_browser_no_address_is_shown() {
         browser::log_in(issuer, &options, &mut person)
     }));
     assert!(matches!(error, LoginError::NoBrowser { .. }), "{error}");
-    assert!(person.told.is_empty(), "{:?}", person.told);
+    let [words, address, taken_back] = person.told.as_slice() else {
+        panic!("{:?}", person.told);
+    };
+    assert!(words.contains("go to this address"));
+    assert!(address.starts_with("http://"), "{address}");
+    assert!(taken_back.contains("nobody listens at that address any more"));
 }
 
 fn nobody_comes(redirect_url: Option<&str>) -> LoginError {
