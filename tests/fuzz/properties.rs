@@ -25,7 +25,7 @@ use gitseal::evidence::signed_data;
 use gitseal::evidence::timestamp;
 use gitseal::evidence::trust::TrustedRoot;
 use gitseal::evidence::verify::{self, Against, Silent, Subject};
-use gitseal::host::git::push;
+use gitseal::host::git::{push, push_certificate};
 use gitseal::services::oidc::token::Token;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -68,7 +68,9 @@ pub fn armor(data: &[u8]) {
 }
 
 /// `[hash and hook] lines`: what is accepted prints back identically, each name
-/// is one that `gix` takes for a reference too, and no name is there twice.
+/// is one that `gix` takes for a reference too, and no name is there twice. Or a
+/// push certificate: payload and signature are all of it, and the commands are
+/// where git reads them, between the first empty line and the signature.
 pub fn hook(data: &[u8]) {
     let Some((&flag, lines)) = data.split_first() else {
         return;
@@ -80,6 +82,22 @@ pub fn hook(data: &[u8]) {
     };
     let zero = "0".repeat(hash.hex_length());
     let text = |id: Option<gix::ObjectId>| id.map_or_else(|| zero.clone(), |id| id.to_string());
+    if flag & 4 != 0 {
+        let Ok(read) = push_certificate::read(lines, hash, 1000) else {
+            return;
+        };
+        assert_eq!([read.payload, read.signature].concat(), lines);
+        assert!(read.signature.starts_with(b"-----BEGIN "));
+        let begin = read
+            .payload
+            .windows(2)
+            .position(|two| two == b"\n\n")
+            .unwrap()
+            + 2;
+        let commands = push::receive(&read.payload[begin..], hash, 1000).unwrap();
+        assert_eq!(commands, read.updates);
+        return;
+    }
     let receives = flag & 2 == 0;
     let read = if receives {
         push::receive(lines, hash, 1000)

@@ -222,6 +222,17 @@ pub fn all() -> BTreeMap<&'static str, Vec<Vec<u8>>> {
         add(
             "hook",
             format!(
+                "{}certificate version 0.1\npusher Alice <alice@example.test> 1795176000 +0000\n\
+                 pushee ssh://host/x\nnonce 1795176000-ab\npush-option a=b\n\n\
+                 {none} {a} refs/heads/main\n{a} {b} refs/tags/v1.0\n\
+                 -----BEGIN SIGNED MESSAGE-----\nAA==\n-----END SIGNED MESSAGE-----\n",
+                char::from(flag | 4)
+            )
+            .into_bytes(),
+        );
+        add(
+            "hook",
+            format!(
                 "{}refs/heads/main {a} refs/heads/main {b}\n(delete) {none} refs/heads/x {a}\nHEAD@{{1 day ago}} {a} refs/for/main {none}\n",
                 char::from(flag | 2)
             )
