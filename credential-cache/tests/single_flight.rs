@@ -218,7 +218,10 @@ fn a_program_that_is_no_daemon_is_an_error_at_once() {
     let socket = directory.path().join("s");
     let begun = Instant::now();
     let failed = client::start("/bin/false".as_ref(), &socket, Duration::from_secs(20));
-    assert!(matches!(failed, Err(ClientError::Io(_))), "{failed:?}");
+    assert!(
+        matches!(failed, Err(ClientError::Ended { .. })),
+        "{failed:?}"
+    );
     let missing = client::start("/nowhere/x".as_ref(), &socket, Duration::from_secs(20));
     assert!(matches!(missing, Err(ClientError::Io(_))), "{missing:?}");
     assert!(begun.elapsed() < Duration::from_secs(10));
