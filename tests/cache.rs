@@ -507,6 +507,8 @@ fn no_daemon_is_started_in_gitsigns_place() {
     assert_eq!(said.status.code(), Some(1));
     let said = text(&said.stderr);
     assert!(said.contains("GITSEAL_CREDENTIAL_CACHE=auto"), "{said}");
+    let said = text(&ask(&["cache", "status"], b"").stdout);
+    assert!(said.contains("gitseal starts none there"), "{said}");
     assert!(std::os::unix::net::UnixStream::connect(&socket).is_err());
     assert_eq!(
         fs::read_dir(&place).unwrap().count(),

@@ -220,6 +220,20 @@ fn show(standing: &Standing, as_json: bool) -> u8 {
     )))
 }
 
+/// What starts a daemon that does not run.
+fn next_start(settings: &Settings, socket: Option<&Path>) -> &'static str {
+    if sign::cache_is_gitsigns(&settings.credential_cache).is_some() {
+        return "a variable of gitsign's names that place, so gitseal starts none there";
+    }
+    #[cfg(unix)]
+    if socket.is_some_and(gitseal_credential_cache::listener::asked) {
+        return "the last one there asked before each signature: start it again by hand";
+    }
+    #[cfg(not(unix))]
+    let _ = socket;
+    "it starts with the next signature"
+}
+
 fn status(as_json: bool) -> Result<u8, SignError> {
     let (_, settings) = surroundings()?;
     let socket = sign::cache_socket(&settings.credential_cache.value).map_err(SignError::Cache)?;
@@ -243,8 +257,9 @@ fn status(as_json: bool) -> Result<u8, SignError> {
             "the credential cache is off (gitseal.credentialCache)\n".to_owned()
         }
         None => format!(
-            "the credential cache is not running ({}); it starts with the next signature\n",
-            escape(&place, Escape::Prose)
+            "the credential cache is not running ({}); {}\n",
+            escape(&place, Escape::Prose),
+            next_start(&settings, socket.as_deref())
         ),
         Some(entries) if entries.is_empty() => format!(
             "the credential cache keeps nothing ({})\n",
