@@ -82,7 +82,15 @@ impl Globs {
                     "[{class}] would match / as well: leave it out of the range, or add it to what is excluded, [!…/]"
                 )));
             }
-            let itself = text.strip_suffix("/**").filter(|_| and_itself);
+            if and_itself && (text.contains("/**,") || text.contains("/**}")) {
+                return Err(bad(
+                    "/** in braces: write a pattern for each of the directories".to_owned(),
+                ));
+            }
+            let itself = ["/**/**", "/**/*", "/**"]
+                .iter()
+                .find_map(|all| text.strip_suffix(all))
+                .filter(|_| and_itself);
             for text in std::iter::once(text).chain(itself) {
                 let glob = GlobBuilder::new(text)
                     .literal_separator(true)
@@ -199,6 +207,12 @@ mod tests {
         assert!(paths.matches(b"crypto/key") && paths.matches(b"crypto"));
         assert!(!paths.matches(b"crypto/docs") && !paths.matches(b"cryptography"));
         assert!(!Globs::refs(&list).unwrap().matches(b"crypto"));
+        for all in ["a/**/*", "a/**/**"] {
+            assert!(Globs::paths(&[all.to_owned()]).unwrap().matches(b"a"));
+        }
+        for hidden in ["{a/**,b}", "{b,a/**}"] {
+            assert!(Globs::paths(&[hidden.to_owned()]).is_err());
+        }
     }
 
     #[test]

@@ -90,6 +90,13 @@ fn a_pull_request_of_github() {
     github(&yard, &base, &bad, &["--policy", ".gitseal/policy.toml"])
         .fails(2)
         .says("the file lies in the tree of what is to be judged");
+    yard.stage.config("gitseal.policy", ".gitseal/policy.toml");
+    github(&yard, &base, &bad, &[])
+        .fails(2)
+        .says("gitseal.policy cannot be used");
+    yard.stage
+        .git(["config", "--global", "--unset", "gitseal.policy"])
+        .ok();
     let value = github(&yard, &base, &bad, &["--json"]).fails(1).json();
     assert_eq!(value["verdict"], "refused");
     assert_eq!(value["findings"][0]["code"], "signer-unknown");

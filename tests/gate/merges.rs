@@ -96,6 +96,96 @@ fn an_old_commit_as_first_parent_takes_nothing_back() {
     yard.allowed(&["HEAD:refs/heads/main"]);
 }
 
+/// A draft of Bob's and what he has now differ both from what they began with:
+/// git would ask, and whoever answers changes his path.
+#[test]
+fn who_settles_a_conflict_answers_for_it() {
+    let yard = yard(OWNED);
+    yard.branch("draft", "old");
+    yard.file("crypto/key", "draft");
+    yard.commit(BOB, "a draft");
+    let crypto: &[&str] = &["alice (alice@example.test) may not add commits", "crypto"];
+    for (tree_of, parents) in [
+        ("draft", ["draft", "now"]),
+        ("draft", ["now", "draft"]),
+        ("now", ["now", "draft"]),
+    ] {
+        made(&yard, ALICE, &tree(&yard, tree_of), &parents);
+        yard.refused(&["HEAD:refs/heads/main"], crypto);
+        yard.refused(&["HEAD:refs/heads/other"], crypto);
+    }
+    made(&yard, BOB, &tree(&yard, "now"), &["now", "draft"]);
+    yard.allowed(&["HEAD:refs/heads/main"]);
+}
+
+/// What one reference gains is judged on its account, whatever another gains in
+/// the same push, and whatever commits say about their time.
+#[test]
+fn one_reference_answers_for_no_other() {
+    let rules = r#"
+[[rules]]
+name = "branches"
+refs = ["refs/heads/**"]
+commit = ["alice", "bob"]
+merge = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+
+[[rules]]
+name = "crypto takes two"
+paths = ["crypto/**"]
+commit = ["alice", "bob"]
+merge = ["alice", "bob"]
+threshold = { count = 2, of = ["alice", "bob"] }
+"#;
+    let mut yard = yard(rules);
+    // Unsigned history that was there before, under many commits.
+    yard.branch("legacy", "now");
+    let unsigned = yard.unsigned("before there was a gate");
+    for number in 0..45 {
+        yard.unsigned(&format!("{number}"));
+    }
+    yard.smuggle(&["HEAD:refs/heads/legacy"]);
+    let at = yard.stage.environment.len();
+    for name in ["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"] {
+        let old = (name.to_owned(), "100000000 +0000".to_owned());
+        yard.stage.environment.push(old);
+    }
+    yard.file("web/page", "k");
+    let k = yard.commit(ALICE, "long ago");
+    yard.stage.environment.truncate(at);
+    yard.allowed(&["HEAD:refs/heads/legacy"]);
+    let m = made(&yard, ALICE, &tree(&yard, "now"), &["now", &unsigned]);
+    yard.refused(&["HEAD:refs/heads/main"], &["[unsigned]"]);
+    let n = made(&yard, ALICE, &tree(&yard, &k), &[&k, &unsigned]);
+    yard.refused(
+        &[
+            &format!("{n}:refs/heads/legacy"),
+            &format!("{m}:refs/heads/main"),
+        ],
+        &["[unsigned]"],
+    );
+    // Nor does a signature that only another reference gains count for this one.
+    yard.branch("bad", "now");
+    yard.file("crypto/key", "bad");
+    let bad = yard.commit(ALICE, "bad");
+    yard.file("crypto/key", "good");
+    let good = yard.commit(BOB, "repaired");
+    let whole = format!("{good}:refs/heads/aaa");
+    yard.refused(
+        &[&format!("{bad}:refs/heads/main")],
+        &["[threshold-not-met]"],
+    );
+    yard.refused(
+        &[&whole, &format!("{bad}:refs/heads/main")],
+        &["[threshold-not-met]"],
+    );
+    yard.refused(
+        &[&whole, &format!("{bad}:refs/heads/new")],
+        &["[threshold-not-met]"],
+    );
+}
+
 #[test]
 fn merges_that_only_bring_are_merges() {
     let yard = yard(OWNED);
@@ -210,6 +300,15 @@ threshold = { count = 2, of = ["alice", "bob"] }
     yard.refused(
         &["HEAD:refs/heads/main"],
         &["[threshold-not-met]", "bob made this commit"],
+    );
+    // Nor by whoever wrote the side that is taken in a conflict.
+    yard.branch("draft", "old");
+    yard.file("crypto/key", "draft");
+    yard.commit(BOB, "a draft");
+    made(&yard, ALICE, &tree(&yard, "draft"), &["now", "draft"]);
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["[threshold-not-met]", "alice made this commit"],
     );
 }
 

@@ -124,7 +124,7 @@ fn merges_branches_and_tags() {
             "hostile",
         ])
         .ok();
-    yard.sign_head(BOB);
+    yard.sign_head(ALICE);
     yard.refused(&["HEAD:refs/heads/main"], &["[parent-not-authenticated]"]);
     // A tag of what is on no branch.
     yard.branch("loose", "merged");

@@ -645,7 +645,7 @@ update = ["anyone"]
 
 [[rules]]
 name = "main"
-refs = ["refs/heads/main"]
+refs = ["refs/heads/main", "refs/heads/prot/**"]
 commit = ["alice"]
 "#,
     ));
@@ -660,4 +660,13 @@ commit = ["alice"]
     yard.stage.git(["reset", "-q", "--hard", "HEAD~1"]).ok();
     yard.commit(ALICE, "hers");
     yard.allowed(&["HEAD:refs/heads/master"]);
+    // Under its own name it lets nothing in elsewhere.
+    yard.commit(BOB, "on another branch");
+    yard.allowed(&["HEAD:refs/heads/wild"]);
+    yard.on_server(["symbolic-ref", "refs/heads/prot/alias", "refs/heads/wild"])
+        .ok();
+    yard.refused(
+        &["HEAD:refs/heads/prot/x"],
+        &["bob (bob@example.test) may not"],
+    );
 }

@@ -29,8 +29,8 @@ pub struct Told {
     blob: String,
     /// `GIT_PUSH_CERT_NONCE`: what the server gave to be signed.
     nonce: String,
-    /// `GIT_PUSH_CERT_NONCE_STATUS`: `OK`, or `SLOP` where the server allows for
-    /// some age (`receive.certNonceSlop`).
+    /// `GIT_PUSH_CERT_NONCE_STATUS`: `OK`, also for one that is older than this
+    /// connection by no more than `receive.certNonceSlop`.
     status: String,
 }
 
@@ -69,7 +69,7 @@ fn checked(
     repository: &Repository,
     engine: &Engine<'_>,
 ) -> Result<SignatureFacts, String> {
-    if !matches!(told.status.as_str(), "OK" | "SLOP") {
+    if told.status != "OK" {
         return Err(format!(
             "git says of its nonce: {}",
             match told.status.as_str() {

@@ -90,7 +90,16 @@ pub fn run(arguments: &Ci) -> u8 {
             _ => job::find(&variable, &event)?,
         };
         if job.is_request {
-            outside(options.policy.as_deref(), repository)?;
+            let by_setting = settings
+                .policy
+                .value
+                .as_deref()
+                .filter(|_| options.trust_root.is_none());
+            match (options.policy.as_deref(), by_setting) {
+                (Some(policy), _) => outside("--policy", policy, repository)?,
+                (None, Some(policy)) => outside("gitseal.policy", policy, repository)?,
+                (None, None) => {}
+            }
         }
         let mut before = Before::of_remote(repository, b"origin").map_err(Obstacle::from)?;
         let mut graph = Graph::new(repository);
@@ -293,8 +302,7 @@ fn cut_off(error: plan::PlanError, platform: Platform) -> Stop {
 }
 
 /// A policy in the work tree of a request is what the request says.
-fn outside(policy: Option<&Path>, repository: &Repository) -> Result<(), Stop> {
-    let Some(policy) = policy else { return Ok(()) };
+fn outside(flag: &'static str, policy: &Path, repository: &Repository) -> Result<(), Stop> {
     let Ok(policy) = fs::canonicalize(policy) else {
         // That it cannot be read is said by whoever reads it.
         return Ok(());
@@ -305,7 +313,7 @@ fn outside(policy: Option<&Path>, repository: &Repository) -> Result<(), Stop> {
         .any(|path| policy.starts_with(path));
     if inside {
         return Err(Stop::Flag {
-            flag: "--policy",
+            flag,
             why: judge::INSIDE.to_owned(),
         });
     }

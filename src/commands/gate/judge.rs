@@ -517,6 +517,7 @@ impl<'r> Court<'r> {
         })?;
         let mut notes: BTreeMap<usize, Vec<Note>> = BTreeMap::new();
         let mut lines = Lines::new(root);
+        let gaining: HashSet<usize> = plan.gains.iter().map(|gain| gain.change).collect();
         for (at, change) in plan.changes.iter().enumerate() {
             if deadline.is_over() {
                 return Err(time(deadline));
@@ -524,11 +525,10 @@ impl<'r> Court<'r> {
             // That a commit is reachable from elsewhere authenticates nothing: it may
             // have been adopted. Only a reference about whose commits no rule speaks
             // has nothing to be authenticated, unless it brings some.
-            let gains = plan.gains.iter().any(|gain| gain.change == at);
             let Some(tip) = change
                 .new
                 .commit
-                .filter(|_| gains || !change.group.is_empty())
+                .filter(|_| gaining.contains(&at) || !change.group.is_empty())
             else {
                 continue;
             };

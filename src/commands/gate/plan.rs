@@ -43,6 +43,10 @@ use crate::{
     },
 };
 
+/// The most commits that all references of a push gain together, each counted for
+/// each reference.
+const MAX_GAINS: usize = 8_000_000;
+
 /// The rules that bind a reference, as numbers: what makes a group.
 pub type Group = Vec<usize>;
 
@@ -169,7 +173,9 @@ impl Before {
             tags: Vec::new(),
             protected: repository.head_branch(),
         };
-        for tip in repository.reference_tips()? {
+        // A symbolic reference is the one that it stands for, which is there too.
+        let tips = repository.reference_tips()?.into_iter();
+        for tip in tips.filter(|tip| !tip.is_symbolic) {
             let Ok(Peeled {
                 tags,
                 target: Target::Commit(commit),
@@ -254,6 +260,8 @@ pub trait Binding {
     /// Whether one of these rules speaks of every commit and of every merge,
     /// whatever it changes: then further rules can only ask for more.
     fn speak_always(&self, group: &Group) -> bool;
+    /// Whether one of these rules asks for several signers.
+    fn counts(&self, group: &Group) -> bool;
     /// Commits whose history is not judged.
     fn cut_off(&self) -> Vec<ObjectId>;
 }
@@ -353,7 +361,6 @@ fn moved(
     binding: &dyn Binding,
 ) -> Result<(), PlanError> {
     let cut_off = binding.cut_off();
-    let mut judged: HashSet<(ObjectId, Group, bool)> = HashSet::new();
     // A reference about whose commits no rule speaks (a tag, as a rule) adds none:
     // what it reaches has to lie on one about which a rule does.
     let is_any_unbound = plan
@@ -398,16 +405,30 @@ fn moved(
         let among: HashSet<ObjectId> = gained.commits.iter().copied().collect();
         let line = first_parents(new, &among, &HashSet::new(), graph).map_err(failed)?;
         for commit in gained.commits {
-            let direct = line.contains(&commit);
-            if judged.insert((commit, change.group.clone(), direct)) {
-                plan.gains.push(Gain {
+            // On account of each reference that gains it, since which one does in
+            // truth is said by a second look.
+            gain(
+                &mut plan.gains,
+                Gain {
                     commit,
                     change: at,
-                    direct,
-                });
-            }
+                    direct: line.contains(&commit),
+                },
+            )?;
         }
     }
+    Ok(())
+}
+
+/// Notes what a reference gains.
+fn gain(gains: &mut Vec<Gain>, gain: Gain) -> Result<(), GraphError> {
+    if gains.len() >= MAX_GAINS {
+        return Err(GraphError::TooMuch {
+            most: u64::try_from(MAX_GAINS).unwrap_or(u64::MAX),
+            what: "commits on all references together",
+        });
+    }
+    gains.push(gain);
     Ok(())
 }
 
@@ -462,6 +483,26 @@ fn created(
             .into_iter()
             .filter_map(|at| Some((at, plan.changes.get(at)?.new.commit?)))
             .collect();
+        // Who signed for a commit is counted among all that one reference gains.
+        if binding.counts(&group) {
+            for (change, tip) in tips {
+                let gained = graph.gained(&[tip], &hidden, Care::Quick)?;
+                let among: HashSet<ObjectId> = gained.commits.iter().copied().collect();
+                let line = first_parents(tip, &among, &HashSet::new(), graph)?;
+                for commit in gained.commits {
+                    let direct = line.contains(&commit);
+                    gain(
+                        &mut plan.gains,
+                        Gain {
+                            commit,
+                            change,
+                            direct,
+                        },
+                    )?;
+                }
+            }
+            continue;
+        }
         let all: Vec<ObjectId> = tips.iter().map(|(_, tip)| *tip).collect();
         let gained = graph.gained(&all, &hidden, Care::Quick)?;
         let with = attributed(&tips, &gained.commits, graph)?;
@@ -480,20 +521,28 @@ fn created(
             let through = with.get(&commit).copied();
             let line = direct_with.get(&commit).copied();
             if let Some(change) = line {
-                plan.gains.push(Gain {
-                    commit,
-                    change,
-                    direct: true,
-                });
+                let direct = true;
+                gain(
+                    &mut plan.gains,
+                    Gain {
+                        commit,
+                        change,
+                        direct,
+                    },
+                )?;
             }
             if let Some(change) = through
                 && through != line
             {
-                plan.gains.push(Gain {
-                    commit,
-                    change,
-                    direct: false,
-                });
+                let direct = false;
+                gain(
+                    &mut plan.gains,
+                    Gain {
+                        commit,
+                        change,
+                        direct,
+                    },
+                )?;
             }
         }
     }

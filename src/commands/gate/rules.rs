@@ -506,6 +506,13 @@ impl Binding for Rules {
         })
     }
 
+    fn counts(&self, group: &Group) -> bool {
+        let mut rules = group
+            .iter()
+            .filter_map(|number| self.policy.rules.get(*number));
+        rules.any(|rule| rule.threshold.is_some())
+    }
+
     fn cut_off(&self) -> Vec<ObjectId> {
         self.policy
             .cut_off()

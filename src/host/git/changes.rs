@@ -2,14 +2,11 @@
 //! without looking into any file.
 //!
 //! A commit is held against its first parent, a root commit against nothing. All
-//! of that is an ordinary commit's *own*. A merge's own is what it adds to what its
-//! parents bring, or takes away from it:
-//!
-//! - a path that differs from every parent;
-//! - a path that is again as it was in the merge base, though one parent had
-//!   changed it, the first or another: taking back somebody's change is a change,
-//!   on whichever side it was;
-//! - with more than two parents, every path that differs from the first.
+//! of that is an ordinary commit's *own*. A merge's own is each path that is not
+//! what git would have made of it by itself, and that is: as the one parent has it
+//! that changed it since the merge base, or as both have it. So a conflict is its
+//! own however it was settled, and a change of either parent that is left out is
+//! as well. With more than two parents all is its own.
 //!
 //! What a merge of two merely brings in from its other parent was changed by the
 //! commits over there, and they answer for it.
@@ -239,14 +236,16 @@ impl<T> Other<T> {
         self.bases.iter().all(|base| same(base, &self.here))
     }
 
-    /// Whether `value` is what was there before this parent changed it.
-    fn is_taken_back(&self, value: &T, same: impl Fn(&T, &T) -> bool) -> bool {
-        !same(&self.here, value) && self.bases.iter().any(|base| same(base, value))
-    }
-
-    /// Whether `value` is what this parent made of it.
-    fn brings(&self, value: &T, same: impl Fn(&T, &T) -> bool) -> bool {
-        same(&self.here, value) && !self.bases.iter().any(|base| same(base, value))
+    /// Whether `result` is what git makes of the two by itself, whichever base it
+    /// takes: only one side changed it, or both in the same way.
+    fn merges_to(&self, result: &T, first: &T, same: impl Fn(&T, &T) -> bool) -> bool {
+        self.bases.iter().all(|base| {
+            if same(&self.here, base) || same(&self.here, first) {
+                same(result, first)
+            } else {
+                same(first, base) && same(result, &self.here)
+            }
+        })
     }
 }
 
@@ -532,17 +531,20 @@ fn compare(
             });
             continue;
         }
-        let taken_back = sides.iter().find(|side| side.is_taken_back(&now, same));
-        let (before, own) = match (same(&now, &before), taken_back) {
-            (true, None) => continue,
-            (true, Some(side)) => (side.here, true),
-            (false, _) => {
-                let is_brought = match sides.as_slice() {
-                    [side] => side.brings(&now, same),
-                    _ => false,
-                };
-                (before, !is_brought)
-            }
+        let is_merged = match sides.as_slice() {
+            [side] => side.merges_to(&now, &before, same),
+            _ => false,
+        };
+        let before = match (same(&now, &before), sides.first()) {
+            // As the first parent has it, by itself.
+            (true, _) if is_merged => continue,
+            // What another parent did is left out.
+            (true, Some(_)) => sides
+                .iter()
+                .map(|side| side.here)
+                .find(|here| !same(here, &now))
+                .unwrap_or(before),
+            _ => before,
         };
         if changed.len() >= MAX_CHANGES {
             return Err(ChangeError::TooMuch {
@@ -552,7 +554,7 @@ fn compare(
         }
         changed.push(Changed {
             path,
-            own,
+            own: !is_merged,
             how: match (before, now) {
                 (None, _) => Change::Added,
                 (_, None) => Change::Deleted,

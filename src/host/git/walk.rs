@@ -229,6 +229,8 @@ pub enum Target {
 pub struct RefTip {
     /// The full name, as bytes.
     pub name: Vec<u8>,
+    /// Whether it is a name for another reference.
+    pub is_symbolic: bool,
     /// What it points at, tags followed.
     pub peeled: Result<Peeled, String>,
 }
@@ -471,6 +473,7 @@ impl Repository {
                 why: error.to_string(),
             })?;
             let name = reference.name().as_bstr().to_vec();
+            let is_symbolic = reference.try_id().is_none();
             let id = match reference.try_id() {
                 Some(id) => Ok(id.detach()),
                 None => reference
@@ -480,6 +483,7 @@ impl Repository {
             };
             tips.push(RefTip {
                 name,
+                is_symbolic,
                 peeled: id.and_then(&mut peel),
             });
         }
@@ -489,6 +493,7 @@ impl Repository {
         {
             tips.push(RefTip {
                 name: b"HEAD".to_vec(),
+                is_symbolic: false,
                 peeled: peel(id.detach()),
             });
         }
