@@ -17,8 +17,9 @@ Usage: ./install.sh [--prefix DIR] [--as-gitsign] [--quickstart]
   --as-gitsign   also install a link named gitsign, for drop-in use
   --quickstart   afterwards start the reference servers in a temporary
                  directory, sign a commit and a tag, verify both, and clean up
-  --uninstall    remove what an earlier run installed into the prefix
-  --help         this text
+  --uninstall    remove what an earlier run installed into the prefix; run
+                 'gitseal setup --undo' first
+  --help         print this help
 
 Needs Rust 1.90 or newer with cargo, a C compiler (for the cryptography), and
 git 2.34 or newer.
@@ -64,9 +65,13 @@ esac
 manifest=$prefix/share/gitseal/installed
 
 uninstall() {
-  [ -f "$manifest" ] || fail "nothing of gitseal is installed in $prefix" \
-    'name the prefix it was installed into with --prefix DIR'
-  # The manifest has paths below the prefix, one a line.
+  [ -f "$manifest" ] || fail "gitseal is not installed in $prefix" \
+    'set the prefix that it was installed into with --prefix DIR'
+  program=$(git config --global --get gpg.x509.program 2>/dev/null) || program=
+  case "$program" in
+    "$prefix"/*) printf "hint: Git runs %s: 'git config --global --unset gpg.x509.program' ends that\n" "$program" ;;
+  esac
+  # The manifest contains paths below the prefix, one per line.
   while IFS= read -r file; do
     case "$file" in
       '' | /* | *..*) continue ;;
@@ -78,7 +83,7 @@ uninstall() {
   printf 'removed gitseal from %s\n' "$prefix"
 }
 
-# at_least FOUND WANTED: whether version FOUND is WANTED (MAJOR.MINOR) or newer.
+# at_least FOUND MINIMUM: succeeds if version FOUND is MINIMUM (MAJOR.MINOR) or newer.
 at_least() {
   found_major=${1%%.*}
   rest=${1#*.}
@@ -101,10 +106,10 @@ check_tools() {
   at_least "$git" 2.34 || fail "git $git is too old" "$git_hint"
 }
 
-# put MODE FILE PATH: installs a file below the prefix and notes it.
+# put MODE FILE PATH: installs a file below the prefix and records it.
 put() {
   mkdir -p "$prefix/$(dirname "$3")"
-  # Beside it and then in its place: a program that runs is not written over.
+  # Copied beside it, then renamed: a running program is not overwritten.
   cp "$2" "$prefix/$3.new.$$"
   chmod "$1" "$prefix/$3.new.$$"
   mv -f "$prefix/$3.new.$$" "$prefix/$3"
@@ -115,11 +120,10 @@ install_all() {
   cd "$(dirname "$0")"
   check_tools
   printf 'building gitseal (a few minutes the first time)\n'
-  # AES-GCM for AVX-512 is a twentieth of the program, and of no use to a client
-  # that sends a few kilobytes.
+  # AES-GCM for AVX-512 is a twentieth of the program's size and does not help a
+  # client that sends a few kilobytes.
   CFLAGS="${CFLAGS:-} -DMY_ASSEMBLER_IS_TOO_OLD_FOR_512AVX" \
     cargo build --release --locked --workspace --bins
-  # Cargo says where its target folder is.
   target=${CARGO_TARGET_DIR:-target}/release
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
@@ -137,19 +141,19 @@ install_all() {
   done
   if [ "$as_gitsign" = yes ]; then
     if [ -e "$prefix/bin/gitsign" ] && [ ! -L "$prefix/bin/gitsign" ]; then
-      fail "$prefix/bin/gitsign is there and is not a link of ours" 'move it away, or choose another prefix'
+      fail "$prefix/bin/gitsign exists and is not a link" 'rename it, or choose another prefix'
     fi
     ln -sf gitseal "$prefix/bin/gitsign"
     printf 'bin/gitsign\n' >>"$work/installed"
   fi
   mkdir -p "$(dirname "$manifest")"
-  # What an earlier run installed and this one does not stays noted.
+  # Files that only an earlier run installed stay in the manifest.
   if [ -f "$manifest" ]; then cat "$manifest" >>"$work/installed"; fi
   sort -u "$work/installed" >"$manifest"
   printf 'installed gitseal, gitseal-credential-cache and gitseal-reference into %s/bin\n' "$prefix"
   case ":$PATH:" in
     *":$prefix/bin:"*) ;;
-    *) printf 'hint: %s/bin is not on your PATH; git needs the program there, or its whole path in gpg.x509.program\n' "$prefix" ;;
+    *) printf 'hint: %s/bin is not on your PATH; add it, or set gpg.x509.program to the full path of the program\n' "$prefix" ;;
   esac
 }
 
@@ -161,3 +165,4 @@ install_all
 if [ "$quickstart" = yes ]; then
   "$prefix/bin/gitseal-reference" quickstart
 fi
+printf 'next: gitseal setup\n'
