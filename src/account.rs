@@ -10,21 +10,18 @@ use gitseal_credential_cache::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    DONE, REFUSED, http_client,
-    sign::{self, Session, SignError, Standing},
-    verify::surroundings,
-    written,
+use crate::host::{
+    git_program,
+    settings::{CacheMode, Settings},
+    trust_files,
 };
 use crate::{
-    evidence::verify::rfc3339,
-    host::{
-        git_program,
-        settings::{CacheMode, Settings},
-        terminal::{self, Escape, Tone, escape, paint, table},
-        trust_files,
-    },
+    exit::{EXIT_OK, EXIT_REFUSED, http_client, written},
+    sign::{self, Session, SignError, Standing},
+    verify::surroundings,
 };
+use gitseal_evidence::verify::rfc3339;
+use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint, table};
 
 /// `login`.
 #[derive(Debug, Args)]
@@ -148,7 +145,7 @@ fn log_out(arguments: &Logout) -> Result<u8, SignError> {
     let (_, settings) = surroundings()?;
     let Some(mut cache) = running(&settings)? else {
         terminal::tell("nobody is logged in: the credential cache is not running");
-        return Ok(DONE);
+        return Ok(EXIT_OK);
     };
     let said = if arguments.here {
         let trust = trust_files::load(None, &settings)?;
@@ -168,7 +165,7 @@ fn log_out(arguments: &Logout) -> Result<u8, SignError> {
         }
     };
     terminal::tell(said);
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
 fn who(arguments: &Whoami) -> Result<u8, SignError> {
@@ -187,14 +184,14 @@ fn who(arguments: &Whoami) -> Result<u8, SignError> {
     if arguments.json {
         let value = json!({ "loggedIn": false, "next": next });
         return Ok(match written(terminal::print_json(&value)) {
-            DONE => REFUSED,
+            EXIT_OK => EXIT_REFUSED,
             other => other,
         });
     }
     terminal::tell(&format!(
         "nobody is logged in; the next signature takes its identity from {next}"
     ));
-    Ok(REFUSED)
+    Ok(EXIT_REFUSED)
 }
 
 /// Prints who signs here now.
@@ -325,7 +322,7 @@ fn ask(
         return Ok(written(terminal::print_json(&json!({ name: value }))));
     }
     terminal::tell(&text);
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
 /// The daemon, if it runs. None is started.

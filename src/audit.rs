@@ -8,7 +8,11 @@ use std::collections::HashSet;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{
+use crate::host::git::{
+    ObjectId,
+    walk::{RefTip, Selection, Target},
+};
+use crate::{
     batch::{Facts, Item, Judged},
     cli::{Evidence, Who},
     range::{
@@ -17,16 +21,8 @@ use super::{
     },
     verify::{Obstacle, question, stopped},
 };
-use crate::{
-    evidence::identity::Wanted,
-    host::{
-        git::{
-            ObjectId,
-            walk::{RefTip, Selection, Target},
-        },
-        terminal::{self, Escape, escape},
-    },
-};
+use gitseal_evidence::identity::Wanted;
+use gitseal_terminal::{self as terminal, Escape, escape};
 
 pub mod checkpoints;
 

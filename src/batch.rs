@@ -21,26 +21,24 @@ use std::{
     thread,
 };
 
-use super::{
+use crate::host::git::{
+    GitError, Object, ObjectId, Repository,
+    walk::{Objects, Unhashed, Unvisited, Visited},
+};
+use crate::{
     explain::Recorder,
     lookup::LookupError,
     verify::{Search, Verdict, judge_once},
 };
-use crate::{
-    evidence::{
-        armor::ArmorRefusal,
-        checkpoint::Checkpoint,
-        identity::Wanted,
-        memo::Memo,
-        object::{self, CommitView, HashKind, ObjectKind, ObjectRefusal, TagView},
-        refusal::Step,
-        trust::TrustedRoot,
-        verify::{self, Reason, Refusal, Subject, Verified},
-    },
-    host::git::{
-        GitError, Object, ObjectId, Repository,
-        walk::{Objects, Unhashed, Unvisited, Visited},
-    },
+use gitseal_evidence::{
+    armor::ArmorRefusal,
+    checkpoint::Checkpoint,
+    identity::Wanted,
+    memo::Memo,
+    object::{self, CommitView, HashKind, ObjectKind, ObjectRefusal, TagView},
+    refusal::Step,
+    trust::TrustedRoot,
+    verify::{self, Reason, Refusal, Subject, Verified},
 };
 
 /// The most objects of one parcel for a worker.
@@ -70,7 +68,7 @@ impl<'a> Engine<'a> {
         Self {
             trust,
             wanted,
-            memo: Memo::of(crate::evidence::memo::CAPACITY),
+            memo: Memo::of(gitseal_evidence::memo::CAPACITY),
             facts: false,
             tag_facts: false,
             checkpoints: false,

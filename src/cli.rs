@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::account;
+use crate::account;
 
 /// Everything that `gitseal WORD …` understands. What begins with a dash is
 /// git's business and never comes here (`host/gnupg.rs`).
@@ -85,8 +85,8 @@ pub enum Command {
     #[command(after_help = super::doctor::EXAMPLES)]
     Doctor(super::doctor::Doctor),
     /// Check, describe, compare, try or begin a policy
-    #[command(after_help = super::policy::EXAMPLES)]
-    Policy(super::policy::PolicyArguments),
+    #[command(after_help = crate::gate::policy::EXAMPLES)]
+    Policy(crate::gate::policy::PolicyArguments),
     /// Print the version and the settings in effect
     Version(Version),
     /// Print a completion script for a shell

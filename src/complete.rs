@@ -4,14 +4,14 @@ use std::{fs, io, path::Path};
 
 use clap::CommandFactory as _;
 
-use super::cli::{Cli, Completions, Man};
-use crate::host::terminal;
+use crate::cli::{Cli, Completions, Man};
+use gitseal_terminal as terminal;
 
 /// `gitseal completions SHELL`.
 pub fn completions(arguments: &Completions) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "gitseal", &mut script);
-    super::written(terminal::print_bytes(&script))
+    crate::exit::written(terminal::print_bytes(&script))
 }
 
 /// `gitseal man [DIR]`.
@@ -19,7 +19,7 @@ pub fn man(arguments: &Man) -> u8 {
     let Some(directory) = &arguments.directory else {
         let mut page = Vec::new();
         let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
-        return super::written(rendered.and_then(|()| terminal::print_bytes(&page)));
+        return crate::exit::written(rendered.and_then(|()| terminal::print_bytes(&page)));
     };
     match pages(directory) {
         Ok(()) => 0,

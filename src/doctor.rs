@@ -20,16 +20,18 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{DONE, REFUSED, setup, verify::Obstacle};
-use crate::{
-    evidence::UnixTime,
-    host::{
-        git::Workspace,
-        git_program::{self, Listed},
-        settings::{SettingError, Settings, process_environment},
-        terminal::{self, Escape, Tone, escape, paint},
-    },
+use crate::host::{
+    git::Workspace,
+    git_program::{self, Listed},
+    settings::{SettingError, Settings, process_environment},
 };
+use crate::{
+    exit::{EXIT_OK, EXIT_REFUSED},
+    setup,
+    verify::Obstacle,
+};
+use gitseal_evidence::UnixTime;
+use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
 
 mod configuration;
 mod machine;
@@ -207,8 +209,8 @@ pub fn run(arguments: &Doctor) -> u8 {
     } else {
         terminal::print(&as_text(&findings, &fixed))
     };
-    match super::written(shown) {
-        DONE if findings.problems() > 0 => REFUSED,
+    match crate::exit::written(shown) {
+        EXIT_OK if findings.problems() > 0 => EXIT_REFUSED,
         code => code,
     }
 }

@@ -1,58 +1,38 @@
-//! Ring 4: the stories. The only files that know more than one neighbour.
+//! The exit codes of the commands, and the client for requests to services.
 
 use std::io;
 
-use crate::{
-    host::terminal,
-    services::http::client::{Client, Timeouts},
-};
-
-pub mod account;
-pub mod audit;
-pub mod batch;
-pub mod cli;
-pub mod complete;
-pub mod doctor;
-pub mod explain;
-pub mod gate;
-pub mod history;
-pub mod lookup;
-pub mod policy;
-pub mod range;
-pub mod setup;
-pub mod show;
-pub mod sign;
-pub mod verify;
-pub mod version;
+use gitseal_services::http::client::{Client, Timeouts};
+use gitseal_terminal as terminal;
 
 /// Verified, or done.
-pub const DONE: u8 = 0;
+pub const EXIT_OK: u8 = 0;
 /// Refused.
-pub const REFUSED: u8 = 1;
+pub const EXIT_REFUSED: u8 = 1;
 /// Usage or settings.
-pub const USAGE: u8 = 2;
+pub const EXIT_USAGE: u8 = 2;
 /// Could not decide.
-pub const UNDECIDED: u8 = 3;
+pub const EXIT_UNDECIDED: u8 = 3;
 
 /// The exit code of a command whose result was to be printed: what nobody could
 /// read was not done.
-fn written(result: io::Result<()>) -> u8 {
+pub fn written(result: io::Result<()>) -> u8 {
     match result {
-        Ok(()) => DONE,
+        Ok(()) => EXIT_OK,
         Err(error) => {
             terminal::error(&format!("the result cannot be written: {error}"), None);
-            UNDECIDED
+            EXIT_UNDECIDED
         }
     }
 }
 
 /// The client for requests to services. The random bytes only spread retries.
-fn http_client() -> Client {
+pub fn http_client() -> Client {
     http_client_within(Timeouts::default())
 }
 
 /// As [`http_client`], with other limits.
-fn http_client_within(timeouts: Timeouts) -> Client {
+pub fn http_client_within(timeouts: Timeouts) -> Client {
     Client::new(timeouts, || {
         let mut byte = [0_u8; 1];
         // Without entropy the pause is the longest one.

@@ -5,22 +5,18 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::{
+use crate::host::git::Object;
+use crate::{
     cli,
     verify::{Obstacle, Verdict, question, stopped, tag_name},
 };
-use crate::{
-    evidence::{
-        identity::{self, Wanted},
-        refusal::Step,
-        trust::TrustedRoot,
-        verify::{self, Observer, Refusal, Silent, Subject, Verified},
-    },
-    host::{
-        git::Object,
-        terminal::{self, Escape, Tone, escape, paint},
-    },
+use gitseal_evidence::{
+    identity::{self, Wanted},
+    refusal::Step,
+    trust::TrustedRoot,
+    verify::{self, Observer, Refusal, Silent, Subject, Verified},
 };
+use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
 
 /// Writes down which steps passed, and what was compared.
 #[derive(Debug, Default)]
@@ -299,7 +295,7 @@ fn explain(arguments: &cli::Explain) -> Result<u8, Obstacle> {
             &question.trust.source,
         ))
     };
-    Ok(verdict.exit().max(super::written(written)))
+    Ok(verdict.exit().max(crate::exit::written(written)))
 }
 
 /// The report for people.

@@ -26,24 +26,25 @@ use std::{
 
 use clap::Args;
 
-use super::{
-    DONE, REFUSED, UNDECIDED, USAGE,
-    verify::{Obstacle, surroundings, surroundings_on_server},
-};
 use crate::host::{
     git::{
         graph::Graph,
         push::{self, LineRefusal, MAX_LINE, MAX_UPDATES, Update},
     },
     settings::Settings,
-    terminal::{self, Escape, escape, escape_lines},
 };
+use crate::{
+    exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
+    verify::{Obstacle, surroundings, surroundings_on_server},
+};
+use gitseal_terminal::{self as terminal, Escape, escape, escape_lines};
 
 mod certificate;
 mod ci;
 pub mod job;
 mod judge;
 pub mod plan;
+pub mod policy;
 pub mod report;
 mod rules;
 
@@ -187,10 +188,12 @@ pub enum Stop {
 impl Stop {
     fn exit(&self) -> u8 {
         match self {
-            Self::Obstacle(Obstacle::Git(_)) | Self::Plan(_) | Self::Shallow { .. } => UNDECIDED,
+            Self::Obstacle(Obstacle::Git(_)) | Self::Plan(_) | Self::Shallow { .. } => {
+                EXIT_UNDECIDED
+            }
             Self::Judge(error) => error.exit(),
-            Self::Write { .. } => UNDECIDED,
-            Self::Obstacle(_) | Self::Line(_) | Self::Job(_) | Self::Flag { .. } => USAGE,
+            Self::Write { .. } => EXIT_UNDECIDED,
+            Self::Obstacle(_) | Self::Line(_) | Self::Job(_) | Self::Flag { .. } => EXIT_USAGE,
         }
     }
 
@@ -372,8 +375,12 @@ fn guarded(options: &Options, story: impl FnOnce(Deadline) -> Result<Report, Sto
         } else {
             Ok(())
         };
-        let verdict = if report.refuses() { REFUSED } else { DONE };
-        Ok(verdict.max(super::written(written)))
+        let verdict = if report.refuses() {
+            EXIT_REFUSED
+        } else {
+            EXIT_OK
+        };
+        Ok(verdict.max(crate::exit::written(written)))
     })
 }
 
@@ -393,7 +400,7 @@ fn watched(seconds: u64, story: impl FnOnce(Deadline) -> Result<u8, Stop>) -> u8
     thread::spawn(move || {
         thread::sleep(last);
         terminal::error(&judge::over(seconds), Some(judge::OVER_HINT));
-        std::process::exit(UNDECIDED.into());
+        std::process::exit(EXIT_UNDECIDED.into());
     });
     match story(deadline) {
         Ok(code) => code,

@@ -12,19 +12,17 @@ use std::{
 
 use gix::ObjectId;
 
-use super::batch::{self, Engine, Facts, Judged, Opinion, OtherKind as Other};
-use crate::{
-    evidence::object::CommitView,
-    host::git::{
-        GitError, Repository,
-        changes::{ChangeError, MAX_PARENTS, Side, Trees},
-        graph::{Care, Graph},
-    },
-    policy::{
-        ChangedPath, CommitFacts, OtherKind, POLICY_PATH, SignatureFacts,
-        read::MAX_POLICY,
-        walk::{History, HistoryError},
-    },
+use crate::batch::{self, Engine, Facts, Judged, Opinion, OtherKind as Other};
+use crate::host::git::{
+    GitError, Repository,
+    changes::{ChangeError, MAX_PARENTS, Side, Trees},
+    graph::{Care, Graph},
+};
+use gitseal_evidence::object::CommitView;
+use gitseal_policy::{
+    ChangedPath, CommitFacts, OtherKind, POLICY_PATH, SignatureFacts,
+    read::MAX_POLICY,
+    walk::{History, HistoryError},
 };
 
 /// Facts out of a repository, each looked for once.

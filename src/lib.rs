@@ -1,18 +1,27 @@
 //! gitseal: keyless signing and verification of Git commits and tags with
-//! Sigstore.
-//!
-//! Four rings; an import goes only inwards:
-//!
-//! ```text
-//! commands ─► services ─► evidence        services/x/{client,server} ─► services/x/wire ─► evidence
-//!     │  └──► host ─────► evidence        services/x  ─✗─► services/y      (the story joins them)
-//!     │  └──► policy ───► evidence        services ─✗─► host ─✗─► services ; policy ─✗─► services, host
-//!     └─────► credential-cache            credential-cache ─✗─► root
-//! bin/reference ─► services/*/server
-//! ```
+//! Sigstore. This library is what the program `gitseal` is made of; to verify
+//! signatures from other programs, use the crate `gitseal-evidence`.
 
-pub mod commands;
-pub mod evidence;
+pub mod account;
+pub mod audit;
+pub mod batch;
+pub mod cli;
+pub mod complete;
+pub mod doctor;
+pub mod exit;
+pub mod explain;
+pub mod gate;
+pub mod history;
 pub mod host;
-pub mod policy;
-pub mod services;
+pub mod lookup;
+pub mod range;
+pub mod setup;
+pub mod show;
+pub mod sign;
+pub mod verify;
+pub mod version;
+
+#[cfg(test)]
+#[path = "services/http/client/stub.rs"]
+#[allow(dead_code, reason = "each test uses a part of it")]
+mod stub;

@@ -15,17 +15,15 @@ use std::{
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use url::Url;
 
-use crate::{
-    evidence::{
-        entry::LogEntry,
-        object,
-        signed_data::Digest,
-        verify::{self, MAX_FOUND_ENTRIES, Refusal, Subject},
-    },
-    services::{
-        http::client::Client,
-        rekor::client::{MAX_RETRIEVE, RekorClient, RekorError},
-    },
+use gitseal_evidence::{
+    entry::LogEntry,
+    object,
+    signed_data::Digest,
+    verify::{self, MAX_FOUND_ENTRIES, Refusal, Subject},
+};
+use gitseal_services::{
+    http::client::Client,
+    rekor::client::{MAX_RETRIEVE, RekorClient, RekorError},
 };
 
 /// How long a search may take, all its requests together: git waits for it. No
@@ -155,7 +153,7 @@ impl Finder {
     #[must_use]
     pub fn new(rekor: &Url) -> Self {
         Self {
-            http: super::http_client(),
+            http: crate::exit::http_client(),
             rekor: rekor.clone(),
             certificates: HashMap::new(),
             requests: 0,

@@ -4,16 +4,16 @@ use std::{env, ffi::OsString, process::ExitCode};
 
 use clap::Parser as _;
 use gitseal::{
-    commands::{
-        DONE, USAGE, account, audit,
-        cli::{Cli, Command},
-        complete, doctor, explain, gate, policy, setup, show, sign, verify, version,
-    },
-    host::{
-        gnupg::{self, Request},
-        terminal,
-    },
+    account, audit,
+    cli::{Cli, Command},
+    complete, doctor,
+    exit::{EXIT_OK, EXIT_USAGE},
+    explain,
+    gate::{self, policy},
+    host::gnupg::{self, Request},
+    setup, show, sign, verify, version,
 };
+use gitseal_terminal as terminal;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
@@ -41,7 +41,7 @@ fn helper(arguments: &[OsString]) -> u8 {
         Ok(Request::Help) => person_with(&["gitseal", "--help"]),
         Ok(Request::ListKeys) => {
             terminal::tell("gitseal: there are no keys to list: one is made for each signature");
-            DONE
+            EXIT_OK
         }
         Err(error) => {
             terminal::error(
@@ -50,7 +50,7 @@ fn helper(arguments: &[OsString]) -> u8 {
                     "git calls this program with -bsau KEY to sign and with --verify FILE - to verify; gitseal --help shows the commands for people",
                 ),
             );
-            USAGE
+            EXIT_USAGE
         }
     }
 }
@@ -70,9 +70,9 @@ fn dispatch(parsed: Result<Cli, clap::Error>) -> u8 {
             // `--help` is no mistake; an unreadable answer to it is.
             let wrote = error.print().is_ok();
             return if error.use_stderr() || !wrote {
-                USAGE
+                EXIT_USAGE
             } else {
-                DONE
+                EXIT_OK
             };
         }
     };

@@ -10,26 +10,26 @@
 //! exclusion among them means ancestors too. Whatever is not verified is a
 //! failure, unless a flag says that it may be so.
 
-use std::{io::BufRead as _, io::Read as _, ops::ControlFlow, path::PathBuf};
+use std::{
+    io::{BufRead as _, Read as _},
+    ops::ControlFlow,
+    path::PathBuf,
+};
 
 use clap::Args;
 
-use super::{
-    DONE, REFUSED, UNDECIDED,
-    batch::{self, Engine, Item, Judged},
-    cli::{Evidence, VerifyCommit, Who},
-    verify::{Obstacle, Question, question, stopped},
+use crate::host::git::{
+    Repository,
+    walk::{RangeSpec, Selection},
 };
 use crate::{
-    evidence::identity::Wanted,
-    host::{
-        git::{
-            Repository,
-            walk::{RangeSpec, Selection},
-        },
-        terminal::{self, Escape, Progress, escape},
-    },
+    batch::{self, Engine, Item, Judged},
+    cli::{Evidence, VerifyCommit, Who},
+    exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED},
+    verify::{Obstacle, Question, question, stopped},
 };
+use gitseal_evidence::identity::Wanted;
+use gitseal_terminal::{self as terminal, Escape, Progress, escape};
 
 pub mod junit;
 pub mod online;
@@ -358,12 +358,12 @@ impl Work<'_> {
 /// The exit code of counts: what is refused weighs more than what is undecided.
 pub(super) fn exit_of(refused: u64, undecided: u64) -> u8 {
     match (refused, undecided) {
-        (0, 0) => DONE,
-        (0, _) => UNDECIDED,
-        _ => REFUSED,
+        (0, 0) => EXIT_OK,
+        (0, _) => EXIT_UNDECIDED,
+        _ => EXIT_REFUSED,
     }
 }
 
 /// The exit code if a report cannot be written: the verdict is out, but not where
 /// it was to be.
-pub(super) const UNWRITTEN: u8 = UNDECIDED;
+pub(super) const UNWRITTEN: u8 = EXIT_UNDECIDED;

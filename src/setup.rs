@@ -20,22 +20,23 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
-use super::{DONE, UNDECIDED, USAGE, verify::Obstacle};
-use crate::{
-    evidence::identity::PatternRefusal,
-    host::{
-        config_file::{
-            self, ChangeError, Changed, ConfigKey, ConfigText, Malformed, Record, Wish,
-            place::{self, ConfigFile, Keep, PlaceError},
-        },
-        git::{ConfigValue, GitError, Scope, Workspace},
-        git_program::{self, GitProgramError},
-        profile::{self, Profile, ProfileError},
-        settings::{SettingError, Settings, TABLE, process_environment},
-        terminal::{self, Escape, Tone, escape, paint},
+use crate::host::{
+    config_file::{
+        self, ChangeError, Changed, ConfigKey, ConfigText, Malformed, Record, Wish,
+        place::{self, ConfigFile, Keep, PlaceError},
     },
-    services::http::client::HttpError,
+    git::{ConfigValue, GitError, Scope, Workspace},
+    git_program::{self, GitProgramError},
+    profile::{self, Profile, ProfileError},
+    settings::{SettingError, Settings, TABLE, process_environment},
 };
+use crate::{
+    exit::{EXIT_OK, EXIT_UNDECIDED, EXIT_USAGE},
+    verify::Obstacle,
+};
+use gitseal_evidence::identity::PatternRefusal;
+use gitseal_services::http::client::HttpError;
+use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
 
 mod source;
 
@@ -233,9 +234,11 @@ impl SetupError {
 
     fn exit(&self) -> u8 {
         match self {
-            Self::Signature { .. } | Self::Hash { .. } | Self::Declined => super::REFUSED,
-            Self::Http(_) | Self::Fetch { .. } => UNDECIDED,
-            _ => USAGE,
+            Self::Signature { .. } | Self::Hash { .. } | Self::Declined => {
+                crate::exit::EXIT_REFUSED
+            }
+            Self::Http(_) | Self::Fetch { .. } => EXIT_UNDECIDED,
+            _ => EXIT_USAGE,
         }
     }
 }
@@ -412,15 +415,17 @@ fn story(arguments: &Setup) -> Result<u8, SetupError> {
         if written {
             plan.carry_out()?;
         }
-        return Ok(super::written(terminal::print_json(&plan.json(written))));
+        return Ok(crate::exit::written(terminal::print_json(
+            &plan.json(written),
+        )));
     }
     plan.show()?;
     if nothing {
-        return Ok(DONE);
+        return Ok(EXIT_OK);
     }
     if arguments.dry_run {
         terminal::tell("nothing was written (--dry-run)");
-        return Ok(DONE);
+        return Ok(EXIT_OK);
     }
     plan.file.check_writable()?;
     if !arguments.yes {
@@ -435,7 +440,7 @@ fn story(arguments: &Setup) -> Result<u8, SetupError> {
     }
     plan.carry_out()?;
     plan.conclude(arguments.undo);
-    Ok(DONE)
+    Ok(EXIT_OK)
 }
 
 fn plan(arguments: &Setup) -> Result<Plan, SetupError> {

@@ -8,22 +8,18 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::{
+use crate::host::git::{Object, Repository};
+use crate::{
     cli,
     verify::{Obstacle, stopped, surroundings},
 };
-use crate::{
-    evidence::{
-        armor,
-        object::{self, HashKind, ObjectKind, ObjectRefusal, Person},
-        signed_data,
-        verify::rfc3339,
-    },
-    host::{
-        git::{Object, Repository},
-        terminal::{self, Escape, escape},
-    },
+use gitseal_evidence::{
+    armor,
+    object::{self, HashKind, ObjectKind, ObjectRefusal, Person},
+    signed_data,
+    verify::rfc3339,
 };
+use gitseal_terminal::{self as terminal, Escape, escape};
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const COMMIT: &str = "https://gitsign.sigstore.dev/predicate/git/v0.1";
@@ -32,10 +28,10 @@ const TAG: &str = "https://gitsign.sigstore.dev/predicate/tag/v0.1";
 /// `gitseal show`.
 pub fn run(arguments: &cli::Show) -> u8 {
     match show(arguments) {
-        Ok(Ok(statement)) => super::written(terminal::print_json(&statement)),
+        Ok(Ok(statement)) => crate::exit::written(terminal::print_json(&statement)),
         Ok(Err(refusal)) => {
             terminal::error(&escape(&refusal.to_string(), Escape::Prose), None);
-            super::REFUSED
+            crate::exit::EXIT_REFUSED
         }
         Err(obstacle) => stopped(&obstacle),
     }

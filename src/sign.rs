@@ -11,8 +11,8 @@
 //! verifier would refuse, cannot reach git by accident.
 
 use std::{
-    fs, io,
-    io::Read as _,
+    fs,
+    io::{self, Read as _},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -21,36 +21,37 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{DONE, http_client_within, verify::surroundings};
-use crate::{
-    evidence::{
-        UnixTime, armor,
-        certificate::Identity,
-        entry::LogEntry,
-        identity::{self, IdentityRefusal, Rule, Wanted},
-        keys::SignatureAlgorithm,
-        object::{self, HashKind, ObjectKind, Person},
-        signed_data,
-        trust::TrustedRoot,
-        verify::{self, Against, Subject, Verified},
+use crate::host::{
+    git_program,
+    gnupg::{self, Status},
+    opener::Opener,
+    settings::{
+        CacheMode, RekorMode, RekorVersion, ServiceUrl, Setting, Settings, process_environment,
     },
-    host::{
-        git_program,
-        gnupg::{self, Status},
-        opener::Opener,
-        settings::{
-            CacheMode, RekorMode, RekorVersion, ServiceUrl, Setting, Settings, process_environment,
-        },
-        terminal::{self, Escape, escape},
-        trust_files,
-    },
-    services::{
-        http::client::{Client, Timeouts},
-        oidc::ambient::Surroundings,
-        rekor::client::RekorClient,
-        tsa::client::TsaClient,
-    },
+    trust_files,
 };
+use crate::{
+    exit::{EXIT_OK, http_client_within},
+    verify::surroundings,
+};
+use gitseal_evidence::{
+    UnixTime, armor,
+    certificate::Identity,
+    entry::LogEntry,
+    identity::{self, IdentityRefusal, Rule, Wanted},
+    keys::SignatureAlgorithm,
+    object::{self, HashKind, ObjectKind, Person},
+    signed_data,
+    trust::TrustedRoot,
+    verify::{self, Against, Subject, Verified},
+};
+use gitseal_services::{
+    http::client::{Client, Timeouts},
+    oidc::ambient::Surroundings,
+    rekor::client::RekorClient,
+    tsa::client::TsaClient,
+};
+use gitseal_terminal::{self as terminal, Escape, escape};
 
 mod cache;
 mod certificate;
@@ -110,7 +111,7 @@ pub struct Order<'a> {
 pub fn run(request: &gnupg::Sign) -> u8 {
     terminal::reach_the_person();
     match answer(request) {
-        Ok(()) => DONE,
+        Ok(()) => EXIT_OK,
         Err(error) => {
             if git_program::version().is_ok_and(|(version, _)| version >= (2, 40)) {
                 terminal::git_shows_errors();

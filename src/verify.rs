@@ -12,30 +12,28 @@ use std::path::Path;
 
 use url::Url;
 
-use super::{
-    DONE, REFUSED, UNDECIDED, USAGE,
+use crate::host::{
+    git::{GitError, Object, Repository, Workspace},
+    gnupg::{self, Outcome, Signer, Status},
+    settings::{Origin, RekorMode, SettingError, Settings, process_environment},
+    trust_files::{self, Trust, TrustError},
+};
+use crate::{
     cli::{Evidence, VerifyCommit, VerifyTag, Who},
+    exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
     explain::Recorder,
     lookup, range,
 };
-use crate::{
-    evidence::{
-        entry::LogEntry,
-        identity::{self, Pattern, PatternRefusal, Rule, Wanted},
-        memo::Memo,
-        object::{self, HashKind, ObjectKind},
-        refusal::Step,
-        trust::TrustedRoot,
-        verify::{self, Against, Mismatch, Observer, Reason, Refusal, Silent, Subject, Verified},
-    },
-    host::{
-        git::{GitError, Object, Repository, Workspace},
-        gnupg::{self, Outcome, Signer, Status},
-        settings::{Origin, RekorMode, SettingError, Settings, process_environment},
-        terminal::{self, Escape, Tone, escape, paint},
-        trust_files::{self, Trust, TrustError},
-    },
+use gitseal_evidence::{
+    entry::LogEntry,
+    identity::{self, Pattern, PatternRefusal, Rule, Wanted},
+    memo::Memo,
+    object::{self, HashKind, ObjectKind},
+    refusal::Step,
+    trust::TrustedRoot,
+    verify::{self, Against, Mismatch, Observer, Reason, Refusal, Silent, Subject, Verified},
 };
+use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
 
 /// What the room found.
 #[derive(Debug)]
@@ -114,7 +112,7 @@ pub fn judge_once(
     if let (Err(refusal), Search::Log(rekor)) = (&result, search)
         && matches!(refusal.reason, Reason::Mismatch(Mismatch::NoEntry))
     {
-        match lookup::find_entries(subject, rekor, &super::http_client()) {
+        match lookup::find_entries(subject, rekor, &crate::exit::http_client()) {
             Ok(entries) if entries.is_empty() => {
                 result = Err(Refusal {
                     step: Step::Entry,
@@ -154,9 +152,9 @@ impl Verdict {
     #[must_use]
     pub fn exit(&self) -> u8 {
         match self {
-            Self::Good(_) => DONE,
-            Self::NotWanted { .. } | Self::Refused(_) => REFUSED,
-            Self::Undecided { .. } => UNDECIDED,
+            Self::Good(_) => EXIT_OK,
+            Self::NotWanted { .. } | Self::Refused(_) => EXIT_REFUSED,
+            Self::Undecided { .. } => EXIT_UNDECIDED,
         }
     }
 
@@ -291,7 +289,7 @@ fn summary(verified: &Verified) -> String {
 fn signer_of(subject: &Subject<'_>, verified: &Verified) -> Signer {
     // The signature was read to get here; P-256 is what there is to fall back on.
     let algorithm = verify::read(subject, &mut Silent).map_or(
-        crate::evidence::keys::SignatureAlgorithm::EcdsaSha256,
+        gitseal_evidence::keys::SignatureAlgorithm::EcdsaSha256,
         |read| read.message().signature_algorithm,
     );
     Signer {
@@ -450,7 +448,7 @@ pub fn helper(request: &gnupg::Verify) -> u8 {
                 &format!("the descriptor for status lines cannot be used: {error}"),
                 None,
             );
-            return USAGE;
+            return EXIT_USAGE;
         }
     };
     let (lines, exit, told) = match helper_verdict(request) {
@@ -461,7 +459,7 @@ pub fn helper(request: &gnupg::Verify) -> u8 {
         // git shows an undecidable signature, and the exit code says why.
         Err(obstacle) => {
             let (lines, _) = Outcome::Undecided { signer: None }.lines();
-            (lines, USAGE, Err(obstacle))
+            (lines, EXIT_USAGE, Err(obstacle))
         }
     };
     match told {
@@ -482,7 +480,7 @@ pub fn helper(request: &gnupg::Verify) -> u8 {
                 ),
                 None,
             );
-            exit.max(UNDECIDED)
+            exit.max(EXIT_UNDECIDED)
         }
     }
 }
@@ -685,7 +683,7 @@ fn person(
         let written = if json {
             let report = recorder.report(&verdict, &object);
             terminal::print_json(&report)
-        } else if exit == DONE {
+        } else if exit == EXIT_OK {
             terminal::print(&format!(
                 "{}\n{}\n",
                 verdict.told(),
@@ -698,11 +696,11 @@ fn person(
             }
             Ok(())
         };
-        Ok(exit.max(super::written(written)))
+        Ok(exit.max(crate::exit::written(written)))
     };
     answer().unwrap_or_else(|obstacle| {
         obstacle.show();
-        USAGE
+        EXIT_USAGE
     })
 }
 
@@ -790,5 +788,5 @@ fn committed_by(verified: Box<Verified>, kind: ObjectKind, payload: &[u8]) -> Ve
 /// Shows an obstacle and gives the exit code for it.
 pub fn stopped(obstacle: &Obstacle) -> u8 {
     obstacle.show();
-    USAGE
+    EXIT_USAGE
 }

@@ -4,18 +4,18 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
+use crate::{
     cli,
     verify::{stopped, surroundings},
 };
-use crate::host::terminal::{self, Escape, escape};
+use gitseal_terminal::{self as terminal, Escape, escape};
 
 /// The one line: name and version.
 pub const LINE: &str = concat!("gitseal version ", env!("CARGO_PKG_VERSION"));
 
 /// `gitseal --version`, as git's helpers are asked.
 pub fn line() -> u8 {
-    super::written(terminal::print_bytes(format!("{LINE}\n").as_bytes()))
+    crate::exit::written(terminal::print_bytes(format!("{LINE}\n").as_bytes()))
 }
 
 /// `gitseal version`.
@@ -44,7 +44,7 @@ pub fn run(arguments: &cli::Version) -> u8 {
             "notices": settings.notices,
         });
         let report: Value = report;
-        return super::written(terminal::print_json(&report));
+        return crate::exit::written(terminal::print_json(&report));
     }
     let mut rows: Vec<Vec<String>> = settings
         .shown()
@@ -65,7 +65,7 @@ pub fn run(arguments: &cli::Version) -> u8 {
     for notice in &settings.notices {
         terminal::warn(&escape(notice, Escape::Prose));
     }
-    super::written(terminal::print(&format!(
+    crate::exit::written(terminal::print(&format!(
         "{LINE}\n\nsettings:\n{}",
         terminal::table(&rows)
     )))

@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use gitseal::services::http::client::{Client, Timeouts};
-use gitseal::services::oidc::ambient::{self, Ambient, AmbientError, Surroundings, TOKEN_VARIABLE};
+use gitseal_services::http::client::{Client, Timeouts};
+use gitseal_services::oidc::ambient::{self, Ambient, AmbientError, Surroundings, TOKEN_VARIABLE};
 use serde_json::{Value, json};
 use stub::{Asked, Stub, Told};
 use zeroize::Zeroizing;

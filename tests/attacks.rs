@@ -22,7 +22,7 @@ use forge::{
     },
     eku, email, fulcio, fulcio_raw, intermediate_name, note_line, root_name, san, sign_note, uri,
 };
-use gitseal::evidence::{
+use gitseal_evidence::{
     identity::{Pattern, Rule, Wanted},
     memo::Memo,
     object::HashKind,

@@ -20,16 +20,14 @@ use std::{fs, path::Path};
 
 use forge::{IDENTITY, ISSUER, LOG_HOST_V2, LOG_NAME, Lab, NOW, TREE_ID};
 use gitseal::{
-    commands::{
-        audit::checkpoints::{Archive, Examined, Finding, examine},
-        batch::Seen,
-    },
-    evidence::{
-        checkpoint::Checkpoint,
-        merkle::{self, MemoryNodes},
-        object::{self, HashKind, ObjectKind},
-        trust::TrustedRoot,
-    },
+    audit::checkpoints::{Archive, Examined, Finding, examine},
+    batch::Seen,
+};
+use gitseal_evidence::{
+    checkpoint::Checkpoint,
+    merkle::{self, MemoryNodes},
+    object::{self, HashKind, ObjectKind},
+    trust::TrustedRoot,
 };
 use log::{LogServer, Shown};
 use serde_json::Value;

@@ -24,7 +24,7 @@ use std::{
 use const_oid::ObjectIdentifier;
 use der::{Decode as _, Encode as _};
 use forge::{Key, Lab, NOW};
-use gitseal::evidence::{
+use gitseal_evidence::{
     armor,
     certificate::Certificate,
     chain,

@@ -24,24 +24,22 @@ use forge::{
     der::{extension, int, name, null, octets, seq},
     intermediate_name, root_name,
 };
-use gitseal::{
-    evidence::{
-        certificate::Certificate,
-        keys::{PublicKey, SignatureAlgorithm},
-        merkle,
-        sct::{self, Sct},
-        trust,
-    },
-    services::{
-        ct::{
-            server::CtLog,
-            wire::{SctAnswer, SignedTreeHead},
-        },
-        http::{
-            message::{Headers, Method, Request, Response},
-            server::Handler as _,
-        },
-        log::{Directory, Identity, Log},
+use gitseal_evidence::{
+    certificate::Certificate,
+    keys::{PublicKey, SignatureAlgorithm},
+    merkle,
+    sct::{self, Sct},
+    trust,
+};
+use gitseal_reference::{
+    ct::CtLog,
+    log::{Directory, Identity, Log},
+};
+use gitseal_services::{
+    ct::wire::{SctAnswer, SignedTreeHead},
+    http::{
+        message::{Headers, Method, Request, Response},
+        server::Handler as _,
     },
 };
 use serde_json::{Value, json};

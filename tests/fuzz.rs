@@ -105,7 +105,7 @@ fn changed_seeds_hold_too() {
 /// that the properties are not vacuous.
 #[test]
 fn the_parsers_accept_their_seeds() {
-    use gitseal::evidence::{
+    use gitseal_evidence::{
         armor, certificate::Certificate, checkpoint::Note, entry::LogEntry, signed_data, timestamp,
         trust::TrustedRoot,
     };

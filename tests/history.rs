@@ -32,7 +32,7 @@ use std::{
 };
 
 use forge::{IDENTITY, Key, Lab, NOW};
-use gitseal::evidence::{
+use gitseal_evidence::{
     merkle::{self, MemoryNodes},
     object::{self, HashKind, ObjectKind},
     refusal::hex,

@@ -28,14 +28,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gitseal::{
-    evidence::{armor, entry, merkle},
-    services::{
-        http::server::{Limits, serve},
-        log::{Directory, Log},
-        rekor::server::{Rekor, checkpoint_signer, identity},
-    },
+use gitseal_evidence::{armor, entry, merkle};
+use gitseal_reference::{
+    log::{Directory, Log},
+    rekor::{Rekor, checkpoint_signer, identity},
 };
+use gitseal_services::http::server::{Limits, serve};
 use p256::{
     ecdsa::{DerSignature, SigningKey, signature::Signer as _},
     pkcs8::EncodePublicKey as _,

@@ -5,14 +5,12 @@
 
 use std::{collections::BTreeSet, fs};
 
-use gitseal::{
-    evidence::certificate::CLAIMS,
-    policy::{
-        Policy, codes,
-        diff::{ChangeKind, diff},
-        lint::lint,
-        read::{BOT_KEYS, CONDITION_KEYS, KEYS, RULE_KEYS, SIGNER_KEYS, THRESHOLD_KEYS},
-    },
+use gitseal_evidence::certificate::CLAIMS;
+use gitseal_policy::{
+    Policy, codes,
+    diff::{ChangeKind, diff},
+    lint::lint,
+    read::{BOT_KEYS, CONDITION_KEYS, KEYS, RULE_KEYS, SIGNER_KEYS, THRESHOLD_KEYS},
 };
 use serde_json::Value;
 

@@ -25,20 +25,20 @@ use std::{
 
 use forge::{IDENTITY, ISSUER, NOW};
 use gitseal::{
-    commands::batch::{self, Engine, Opinion},
-    evidence::{
-        identity::{Pattern, Rule, Wanted},
-        memo::Memo,
-        object::{self, HashKind, ObjectKind},
-        trust::TrustedRoot,
-        verify::{self, Silent, Subject},
-    },
+    batch::{self, Engine, Opinion},
     host::git::{
         ObjectId, Workspace,
         walk::{RangeSpec, Revisions},
     },
-    services::http::server::{Limits, Request, Response, Running, serve},
 };
+use gitseal_evidence::{
+    identity::{Pattern, Rule, Wanted},
+    memo::Memo,
+    object::{self, HashKind, ObjectKind},
+    trust::TrustedRoot,
+    verify::{self, Silent, Subject},
+};
+use gitseal_services::http::server::{Limits, Request, Response, Running, serve};
 use serde_json::{Value, json};
 use stage::{Ended, GITSEAL, Stage};
 

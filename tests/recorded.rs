@@ -21,7 +21,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use cms::{cert::CertificateChoices, content_info::ContentInfo, signed_data::SignedData};
 use const_oid::ObjectIdentifier;
 use der::{Decode as _, Encode as _};
-use gitseal::evidence::{
+use gitseal_evidence::{
     armor,
     checkpoint::{self, LogKind, LogVerifier},
     entry::{self, LogEntry},
@@ -284,7 +284,7 @@ impl Log {
             return;
         };
         let body = BASE64_STANDARD.encode(body);
-        let log_id = gitseal::evidence::refusal::hex(&entry.log_id);
+        let log_id = gitseal_evidence::refusal::hex(&entry.log_id);
         let algorithm = self.key.default_algorithm();
         let verify = |time, index| {
             let payload = entry::set_payload(&body, time, &log_id, index);

@@ -23,7 +23,7 @@ use forge::{
     },
     eku, email, fulcio, intermediate_name, root_name, san, uri,
 };
-use gitseal::evidence::{
+use gitseal_evidence::{
     certificate::Certificate,
     chain,
     sct::{self, Sct},

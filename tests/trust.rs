@@ -6,7 +6,7 @@
 mod forge;
 
 use forge::{Key, Lab, NOW, ca, commit_payload, der, intermediate_name, pem, root_name};
-use gitseal::evidence::{
+use gitseal_evidence::{
     identity::Wanted,
     object::HashKind,
     trust::{self, TrustRefusal, TrustedRoot},

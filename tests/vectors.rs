@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gitseal::evidence::{
+use gitseal_evidence::{
     entry,
     identity::Wanted,
     memo::Memo,

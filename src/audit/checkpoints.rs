@@ -21,21 +21,19 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::{
-    commands::batch::Seen,
-    evidence::{
-        checkpoint::{self, Checkpoint, LogKind, split_v1_origin},
-        merkle::{self, Hash},
-        refusal::hex,
-        trust::{TransparencyLog, TrustedRoot},
-        verify::log_verifier,
-    },
-    host::terminal::{Escape, Progress, Tone, escape, paint},
-    services::rekor::{
-        client::{RekorClient, RekorError},
-        tiles::Tiles,
-    },
+use crate::batch::Seen;
+use gitseal_evidence::{
+    checkpoint::{self, Checkpoint, LogKind, split_v1_origin},
+    merkle::{self, Hash},
+    refusal::hex,
+    trust::{TransparencyLog, TrustedRoot},
+    verify::log_verifier,
 };
+use gitseal_services::rekor::{
+    client::{RekorClient, RekorError},
+    tiles::Tiles,
+};
+use gitseal_terminal::{Escape, Progress, Tone, escape, paint};
 
 /// Proofs that are asked for if nothing else is said.
 pub const MAX_REQUESTS: u64 = 10_000;
@@ -372,7 +370,7 @@ pub fn examine(archive: &Archive, trust: &TrustedRoot, requests: Option<u64>) ->
             ),
         });
     }
-    let http = crate::commands::http_client();
+    let http = crate::exit::http_client();
     let progress = Progress::start("proving");
     for ((log_id, origin), sizes) in &archive.logs {
         let statements: Vec<Statement> = sizes
@@ -411,7 +409,7 @@ pub fn examine(archive: &Archive, trust: &TrustedRoot, requests: Option<u64>) ->
 struct Asked<'a> {
     origin: &'a str,
     log: &'a TransparencyLog,
-    http: &'a crate::services::http::client::Client,
+    http: &'a gitseal_services::http::client::Client,
     left: u64,
     progress: &'a Progress,
 }

@@ -8,14 +8,14 @@ use std::{
 
 use super::{Findings, Patient, Repair};
 use crate::{
-    commands::verify::wanted_by_settings,
-    evidence::object::HashKind,
     host::{
         git_program::{self, GitProgramError, Listed},
         profile::nearest,
         settings::{Origin, RekorMode, RekorVersion, TABLE},
     },
+    verify::wanted_by_settings,
 };
+use gitseal_evidence::object::HashKind;
 
 /// The oldest git that is tested.
 const OLDEST: (u32, u32) = (2, 34);
@@ -302,7 +302,7 @@ fn other_program(
         .ok()
         .map(|answer| String::from_utf8_lossy(&answer.out).trim().to_owned())
         .unwrap_or_default();
-    let own = crate::commands::version::LINE;
+    let own = crate::version::LINE;
     if said == own {
         findings.note(
             "program-other",

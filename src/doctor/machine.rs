@@ -10,12 +10,12 @@ use std::{
 use super::Repair;
 use super::{Findings, Patient};
 use crate::{
-    commands::sign::cache_is_gitsigns,
     host::{
         config_file::place,
         profile::nearest,
         settings::{CacheMode, Settings, TABLE},
     },
+    sign::cache_is_gitsigns,
 };
 
 fn variable(name: &str) -> Option<String> {

@@ -11,10 +11,10 @@ use url::Url;
 
 use super::Findings;
 use crate::{
-    commands::http_client_within,
+    exit::http_client_within,
     host::settings::{Origin, RekorVersion, Settings},
-    services::http::client::{Answer, HttpError, HttpReason, Request, Retry, Timeouts},
 };
+use gitseal_services::http::client::{Answer, HttpError, HttpReason, Request, Retry, Timeouts};
 
 /// How long one service may take.
 const TIMEOUTS: Timeouts = Timeouts {

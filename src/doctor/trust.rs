@@ -1,16 +1,14 @@
 //! The trust root: readable, valid now, and the one of the services in use.
 
 use super::Findings;
-use crate::{
-    evidence::{
-        UnixTime,
-        trust::{TrustedRoot, Window, host_of},
-        verify::rfc3339,
-    },
-    host::{
-        settings::{Origin, Setting, Settings},
-        trust_files,
-    },
+use crate::host::{
+    settings::{Origin, Setting, Settings},
+    trust_files,
+};
+use gitseal_evidence::{
+    UnixTime,
+    trust::{TrustedRoot, Window, host_of},
+    verify::rfc3339,
 };
 
 /// A trust root whose last key ends within this many seconds is told of.

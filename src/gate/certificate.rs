@@ -12,12 +12,10 @@ use std::{collections::HashSet, env};
 
 use gix::ObjectId;
 
-use super::super::{batch::Engine, history};
-use crate::{
-    evidence::verify::Subject,
-    host::git::{Repository, push::Update, push_certificate},
-    policy::SignatureFacts,
-};
+use crate::host::git::{Repository, push::Update, push_certificate};
+use crate::{batch::Engine, history};
+use gitseal_evidence::verify::Subject;
+use gitseal_policy::SignatureFacts;
 
 /// The largest certificate, in bytes.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;

@@ -17,10 +17,6 @@ use clap::Args;
 use gix::ObjectId;
 
 use super::{
-    super::{
-        DONE, REFUSED,
-        verify::{Obstacle, surroundings},
-    },
     Options, Stop,
     job::{self, Job, MAX_EVENT, Platform},
     judge::{self, Court},
@@ -28,15 +24,17 @@ use super::{
     report::Report,
     watched,
 };
-use crate::host::{
-    git::{
-        GitError, Repository,
-        graph::{Care, Graph},
-        push::{Update, check_name},
-        walk::Target,
-    },
-    terminal::{self, Escape, escape},
+use crate::host::git::{
+    GitError, Repository,
+    graph::{Care, Graph},
+    push::{Update, check_name},
+    walk::Target,
 };
+use crate::{
+    exit::{EXIT_OK, EXIT_REFUSED},
+    verify::{Obstacle, surroundings},
+};
+use gitseal_terminal::{self as terminal, Escape, escape};
 
 /// `ci`.
 #[derive(Debug, Args)]
@@ -176,8 +174,12 @@ fn told(report: &Report, job: &Job, arguments: &Ci) -> Result<u8, Stop> {
         };
         terminal::print(&format!("{annotations}{line}\n"))
     };
-    let verdict = if report.refuses() { REFUSED } else { DONE };
-    Ok(verdict.max(super::super::written(written)))
+    let verdict = if report.refuses() {
+        EXIT_REFUSED
+    } else {
+        EXIT_OK
+    };
+    Ok(verdict.max(crate::exit::written(written)))
 }
 
 /// `--range` and `--ref`.

@@ -13,31 +13,29 @@ use std::{
 use gix::{ObjectId, bstr::BString};
 
 use super::{
-    super::{
-        UNDECIDED, USAGE,
-        batch::{self, Engine, Facts, Judged},
-        history::{FactsError, GitHistory, commit_facts},
-        verify::Obstacle,
-    },
     Deadline, Options,
     certificate::{self, Told},
     plan::{self, Before, Binding, Change, Gain, Plan},
     report::{About, MAX_KEPT, Note, Report},
     rules::{self, Finding, OtherFacts, Rules, RulesError, TagFacts},
 };
-use crate::{
-    evidence::identity::Wanted,
-    host::{
-        git::{
-            GitError, Repository,
-            graph::{Graph, GraphError},
-            push::Update,
-        },
-        settings::Settings,
-        trust_files::{self, Trust},
+use crate::host::{
+    git::{
+        GitError, Repository,
+        graph::{Graph, GraphError},
+        push::Update,
     },
-    policy::{CommitFacts, walk},
+    settings::Settings,
+    trust_files::{self, Trust},
 };
+use crate::{
+    batch::{self, Engine, Facts, Judged},
+    exit::{EXIT_UNDECIDED, EXIT_USAGE},
+    history::{FactsError, GitHistory, commit_facts},
+    verify::Obstacle,
+};
+use gitseal_evidence::identity::Wanted;
+use gitseal_policy::{CommitFacts, walk};
 
 /// Why a policy in the tree of a request is refused.
 pub const INSIDE: &str = "the file lies in the tree of what is to be judged, so that whoever made the request made the policy too; leave it out to read .gitseal/policy.toml of the base, or name a file outside";
@@ -100,8 +98,8 @@ pub enum JudgeError {
 impl JudgeError {
     pub(super) fn exit(&self) -> u8 {
         match self {
-            Self::Rules(_) => USAGE,
-            _ => UNDECIDED,
+            Self::Rules(_) => EXIT_USAGE,
+            _ => EXIT_UNDECIDED,
         }
     }
 

@@ -33,15 +33,13 @@ use std::{
 
 use gix::{ObjectId, bstr::ByteSlice as _};
 
-use crate::{
-    evidence::object,
-    host::git::{
-        GitError, Repository,
-        graph::{Care, Graph, GraphError},
-        push::{Space, Update},
-        walk::{Objects, Peeled, Target},
-    },
+use crate::host::git::{
+    GitError, Repository,
+    graph::{Care, Graph, GraphError},
+    push::{Space, Update},
+    walk::{Objects, Peeled, Target},
 };
+use gitseal_evidence::object;
 
 /// The most commits that all references of a push gain together, each counted for
 /// each reference.

@@ -14,32 +14,30 @@ use clap::{Args, Subcommand};
 use gix::ObjectId;
 use serde_json::{Value, json};
 
-use super::{
-    DONE, REFUSED, UNDECIDED, USAGE,
+use crate::host::{
+    git::{
+        GitError, Repository,
+        graph::{Care, Graph, GraphError},
+        walk::RangeSpec,
+    },
+    settings::Settings,
+    trust_files,
+};
+use crate::{
     batch::Engine,
+    exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
     history::GitHistory,
     verify::{Obstacle, surroundings},
 };
-use crate::{
-    evidence::identity::Wanted,
-    host::{
-        git::{
-            GitError, Repository,
-            graph::{Care, Graph, GraphError},
-            walk::RangeSpec,
-        },
-        settings::Settings,
-        terminal::{self, Escape, Tone, escape, escape_lines, paint},
-        trust_files,
-    },
-    policy::{
-        Finding, POLICY_PATH, Policy, PolicyErrors,
-        diff::diff,
-        lint::lint,
-        read::MAX_POLICY,
-        walk::{self, History as _, HistoryError, Question, Stopped},
-    },
+use gitseal_evidence::identity::Wanted;
+use gitseal_policy::{
+    Finding, POLICY_PATH, Policy, PolicyErrors,
+    diff::diff,
+    lint::lint,
+    read::MAX_POLICY,
+    walk::{self, History as _, HistoryError, Question, Stopped},
 };
+use gitseal_terminal::{self as terminal, Escape, Tone, escape, escape_lines, paint};
 
 /// What `--help` shows of it.
 pub const EXAMPLES: &str = "\
@@ -182,8 +180,8 @@ enum Stop {
 impl Stop {
     fn exit(&self) -> u8 {
         match self {
-            Self::History(_) | Self::Graph(_) | Self::Walk(_) => UNDECIDED,
-            _ => USAGE,
+            Self::History(_) | Self::Graph(_) | Self::Walk(_) => EXIT_UNDECIDED,
+            _ => EXIT_USAGE,
         }
     }
 
@@ -281,9 +279,9 @@ fn check(arguments: &Check) -> Result<u8, Stop> {
         Err(errors) => (errors.errors, Vec::new()),
     };
     let exit = if !errors.is_empty() || arguments.strict && !lints.is_empty() {
-        REFUSED
+        EXIT_REFUSED
     } else {
-        DONE
+        EXIT_OK
     };
     if arguments.json {
         let errors: Vec<Value> = errors
@@ -303,7 +301,7 @@ fn check(arguments: &Check) -> Result<u8, Stop> {
             "policy": arguments.policy, "good": errors.is_empty(),
             "errors": errors, "suspicious": lints,
         });
-        return Ok(exit.max(super::written(terminal::print_json(&report))));
+        return Ok(exit.max(crate::exit::written(terminal::print_json(&report))));
     }
     let mut out = String::new();
     let name = escape(&arguments.policy, Escape::Prose);
@@ -335,7 +333,7 @@ fn check(arguments: &Check) -> Result<u8, Stop> {
             paint(Tone::Bad, "no policy")
         ),
     });
-    Ok(exit.max(super::written(terminal::print(&out))))
+    Ok(exit.max(crate::exit::written(terminal::print(&out))))
 }
 
 fn describe(arguments: &Describe) -> Result<u8, Stop> {
@@ -346,7 +344,7 @@ fn describe(arguments: &Describe) -> Result<u8, Stop> {
     } else {
         terminal::print(&format!("{}\n", escape_lines(words.trim_end())))
     };
-    Ok(super::written(written))
+    Ok(crate::exit::written(written))
 }
 
 fn compare(arguments: &Diff) -> Result<u8, Stop> {
@@ -377,7 +375,7 @@ fn compare(arguments: &Diff) -> Result<u8, Stop> {
             .collect();
         terminal::print(&lines)
     };
-    Ok(super::written(written))
+    Ok(crate::exit::written(written))
 }
 
 /// Where the policy comes from: flags go before settings, a file before the
@@ -448,7 +446,11 @@ fn test(arguments: &Test) -> Result<u8, Stop> {
             format!("{POLICY_PATH} from {root}")
         }
     };
-    let exit = if told.refusals > 0 { REFUSED } else { DONE };
+    let exit = if told.refusals > 0 {
+        EXIT_REFUSED
+    } else {
+        EXIT_OK
+    };
     let written = if arguments.json {
         terminal::print_json(&json!({
             "policy": by, "ref": arguments.reference, "judged": told.judged,
@@ -464,7 +466,7 @@ fn test(arguments: &Test) -> Result<u8, Stop> {
             told.warnings
         ))
     };
-    Ok(exit.max(super::written(written)))
+    Ok(exit.max(crate::exit::written(written)))
 }
 
 /// Each commit of a range by one policy, and all of them by its thresholds.
@@ -602,7 +604,7 @@ fn init(arguments: &Init) -> Result<u8, Stop> {
     // What is written must be what can be read: an odd identity is told here.
     Policy::parse(&text, "the new policy")?;
     match &arguments.output {
-        None => Ok(super::written(terminal::print(&text))),
+        None => Ok(crate::exit::written(terminal::print(&text))),
         Some(path) => {
             let failed = |error| Stop::Write {
                 path: path.clone(),
@@ -621,7 +623,7 @@ fn init(arguments: &Init) -> Result<u8, Stop> {
                 "gitseal: {} written; commit it signed, and name that commit as gitseal.trustRoot",
                 escape(&path.to_string_lossy(), Escape::Prose)
             ));
-            Ok(DONE)
+            Ok(EXIT_OK)
         }
     }
 }
@@ -634,17 +636,17 @@ fn signer_of_head() -> Result<(String, String), Stop> {
     let wanted = Wanted::Unsaid;
     let engine = Engine::new(&trust.root, &wanted);
     let judged = engine.judge(repository.commit("HEAD")?, repository.hash());
-    match super::history::signature(&judged.opinion) {
-        crate::policy::SignatureFacts::Good { identity, .. } => {
+    match crate::history::signature(&judged.opinion) {
+        gitseal_policy::SignatureFacts::Good { identity, .. } => {
             Ok((identity.san.value().to_owned(), identity.issuer))
         }
-        crate::policy::SignatureFacts::Unsigned => Err(Stop::NobodySigned {
+        gitseal_policy::SignatureFacts::Unsigned => Err(Stop::NobodySigned {
             why: "it is not signed".to_owned(),
         }),
-        crate::policy::SignatureFacts::Other(kind) => Err(Stop::NobodySigned {
+        gitseal_policy::SignatureFacts::Other(kind) => Err(Stop::NobodySigned {
             why: format!("an {kind} signature is not verified here"),
         }),
-        crate::policy::SignatureFacts::Bad { words, .. } => Err(Stop::NobodySigned { why: words }),
+        gitseal_policy::SignatureFacts::Bad { words, .. } => Err(Stop::NobodySigned { why: words }),
     }
 }
 

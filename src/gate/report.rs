@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::host::terminal::{Escape, escape};
+use gitseal_terminal::{Escape, escape};
 
 /// The most findings that a pusher is shown; the rest is counted.
 pub const MAX_SHOWN: usize = 20;
@@ -335,7 +335,7 @@ impl Report {
                         ),
                         "categories": ["Security"],
                         "severity": if note.enforced { "blocker" } else { "minor" },
-                        "fingerprint": crate::evidence::refusal::hex(&digest),
+                        "fingerprint": gitseal_evidence::refusal::hex(&digest),
                         // The report must name a file; a commit is none.
                         "location": { "path": ".gitseal/policy.toml", "lines": { "begin": 1 } },
                     })

@@ -24,24 +24,22 @@ use std::{
 use gix::ObjectId;
 
 use super::{
-    super::{
-        batch::{self, Judged},
-        history,
-    },
     Options,
     plan::{Binding, Change, Group},
 };
-use crate::commands::sign::system_time;
+use crate::host::{
+    git::{GitError, Repository, push::Space},
+    settings::Settings,
+};
+use crate::sign::system_time;
 use crate::{
-    evidence::object::TagView,
-    host::{
-        git::{GitError, Repository, push::Space},
-        settings::Settings,
-    },
-    policy::{
-        Action, Commit, CommitFacts, Mode, OtherTag, POLICY_PATH, Person, Policy, PolicyErrors,
-        Pusher, RefUpdate, SignatureFacts, Tag, UpdateKind, read::MAX_POLICY,
-    },
+    batch::{self, Judged},
+    history,
+};
+use gitseal_evidence::object::TagView;
+use gitseal_policy::{
+    Action, Commit, CommitFacts, Mode, OtherTag, POLICY_PATH, Person, Policy, PolicyErrors, Pusher,
+    RefUpdate, SignatureFacts, Tag, UpdateKind, read::MAX_POLICY,
 };
 
 /// Variables in which servers say who pushes, the surest first: Gitea and
@@ -133,7 +131,7 @@ pub struct Finding {
 
 impl Finding {
     /// Out of the policy's own.
-    pub fn of(finding: crate::policy::Finding, of_tag: bool) -> Self {
+    pub fn of(finding: gitseal_policy::Finding, of_tag: bool) -> Self {
         Self {
             enforced: finding.refuses(),
             rule: finding.rule,
@@ -349,7 +347,7 @@ impl Rules {
         // are not the reference's.
         for tag in read.iter().skip(1) {
             for finding in self.policy.judge_tag(tag, name) {
-                if finding.code != crate::policy::codes::TAG_NAME {
+                if finding.code != gitseal_policy::codes::TAG_NAME {
                     findings.push(Finding::of(finding, true));
                 }
             }

@@ -19,7 +19,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use crate::evidence::{entry::LogEntry, refusal::hex};
+use gitseal_evidence::{entry::LogEntry, refusal::hex};
 
 /// How many directories there are.
 pub const SHELVES: usize = 256;

@@ -20,7 +20,7 @@ use std::{
 
 use gix::bstr::{BString, ByteSlice as _};
 
-use crate::evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
+use gitseal_evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
 
 mod bases;
 pub mod changes;

@@ -15,8 +15,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::terminal::{self, Escape};
-use crate::evidence::{UnixTime, armor::MAX_ARMOR, keys::SignatureAlgorithm, object::MAX_OBJECT};
+use gitseal_evidence::{UnixTime, armor::MAX_ARMOR, keys::SignatureAlgorithm, object::MAX_OBJECT};
+use gitseal_terminal::{self as terminal, Escape};
 
 /// The most arguments that are read.
 pub const MAX_ARGUMENTS: usize = 1024;

@@ -9,6 +9,4 @@ pub mod known_identities;
 pub mod opener;
 pub mod profile;
 pub mod settings;
-pub mod terminal;
 pub mod trust_files;
-pub mod tty;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::settings::{Origin, Setting, Settings};
-use crate::evidence::trust::{MAX_TRUSTED_ROOT, PUBLIC_GOOD, TrustRefusal, TrustedRoot};
+use gitseal_evidence::trust::{MAX_TRUSTED_ROOT, PUBLIC_GOOD, TrustRefusal, TrustedRoot};
 
 /// A file of trust that cannot be used: nothing can be verified then.
 #[derive(Debug, thiserror::Error)]

@@ -5,18 +5,14 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::*;
-use crate::{
-    evidence::{
-        identity::{Pattern, Rule, Wanted},
-        object::{HashKind, ObjectKind},
-        trust::TrustedRoot,
-        verify::{Against, Mismatch, Reason, Verified},
-    },
-    services::http::client::{
-        Timeouts,
-        stub::{Stub, Told},
-    },
+use crate::stub::{Stub, Told};
+use gitseal_evidence::{
+    identity::{Pattern, Rule, Wanted},
+    object::{HashKind, ObjectKind},
+    trust::TrustedRoot,
+    verify::{Against, Mismatch, Reason, Verified},
 };
+use gitseal_services::http::client::Timeouts;
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/gitsign")
@@ -188,7 +184,7 @@ fn a_log_that_lies_about_time_or_place_is_refused() {
         assert!(!refusal.is_undecided(), "{member}: {refusal}");
         assert_eq!(
             refusal.step,
-            crate::evidence::refusal::Step::Inclusion,
+            gitseal_evidence::refusal::Step::Inclusion,
             "{member}: {refusal}"
         );
     }

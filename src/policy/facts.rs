@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::evidence::{
+use gitseal_evidence::{
     UnixTime,
     certificate::{FulcioExtensions, Identity},
     object,

@@ -17,7 +17,7 @@ use super::{
     },
     model::{Condition, Policy, Rule, Signer, SignerSet, Who},
 };
-use crate::evidence::{
+use gitseal_evidence::{
     UnixTime,
     certificate::{FulcioExtensions, Identity, San},
 };

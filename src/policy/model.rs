@@ -9,7 +9,7 @@ use super::{
     facts::{Action, Mode, OtherKind},
     glob::Globs,
 };
-use crate::evidence::{UnixTime, identity::Pattern};
+use gitseal_evidence::{UnixTime, identity::Pattern};
 
 /// A condition on a text, equal if it was written the same.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ use super::{
     glob::Globs,
     model::{Bot, Condition, Policy, Rule, Signer, SignerIndex, SignerSet, Threshold, Who},
 };
-use crate::evidence::{UnixTime, certificate::CLAIMS, identity::Pattern};
+use gitseal_evidence::{UnixTime, certificate::CLAIMS, identity::Pattern};
 
 /// The longest policy file, in bytes.
 pub const MAX_POLICY: usize = 1024 * 1024;

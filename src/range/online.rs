@@ -8,18 +8,16 @@
 use std::{collections::VecDeque, ops::ControlFlow};
 
 use crate::{
-    commands::{
-        batch::{Engine, Judged, Opinion},
-        explain::Recorder,
-        lookup::Finder,
-        verify::{Question, Search, judge_once},
-    },
-    evidence::{
-        entry::LogEntry,
-        object::{self, HashKind},
-        verify::{Mismatch, Reason, Subject},
-    },
+    batch::{Engine, Judged, Opinion},
+    explain::Recorder,
     host::entry_store::EntryStore,
+    lookup::Finder,
+    verify::{Question, Search, judge_once},
+};
+use gitseal_evidence::{
+    entry::LogEntry,
+    object::{self, HashKind},
+    verify::{Mismatch, Reason, Subject},
 };
 
 /// The most verdicts that are held back, and the most bytes of objects.

@@ -7,21 +7,17 @@ use serde_json::{Map, Value, json};
 
 use super::{ReportFlags, UNWRITTEN, exit_of, junit::JUnit, online, sarif::Sarif};
 use crate::{
-    commands::{
-        batch::{Judged, Opinion, OtherKind},
-        verify::Obstacle,
-    },
-    evidence::{
-        memo,
-        object::ObjectKind,
-        refusal::Step,
-        verify::{self, Refusal, Verified},
-    },
-    host::{
-        git::GitError,
-        terminal::{self, Escape, Lines, Progress, Tone, escape, paint},
-    },
+    batch::{Judged, Opinion, OtherKind},
+    host::git::GitError,
+    verify::Obstacle,
 };
+use gitseal_evidence::{
+    memo,
+    object::ObjectKind,
+    refusal::Step,
+    verify::{self, Refusal, Verified},
+};
+use gitseal_terminal::{self as terminal, Escape, Lines, Progress, Tone, escape, paint};
 
 /// The most failures that are told one by one to people; JSON and files have all.
 pub const MAX_TOLD: u64 = 100;
@@ -357,7 +353,7 @@ impl Summary {
         exit_of(self.refused, self.undecided)
     }
 
-    pub(in crate::commands) fn json(&self, more: Option<Value>) -> Value {
+    pub(crate) fn json(&self, more: Option<Value>) -> Value {
         let signers: Vec<Value> = self
             .signers
             .iter()
@@ -516,7 +512,7 @@ impl Summary {
 
 /// What a failure is about that is about no single object.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::commands) struct About<'a> {
+pub(crate) struct About<'a> {
     /// `reference`, `tag name`, `log`.
     pub kind: &'a str,
     /// Which.
@@ -591,7 +587,7 @@ impl Report {
 
     /// Counts and reports a failure that is about no single object: a reference, a
     /// name, a log. People are told by whoever found it.
-    pub(in crate::commands) fn note(
+    pub(crate) fn note(
         &mut self,
         summary: &mut Summary,
         about: About<'_>,
@@ -623,7 +619,7 @@ impl Report {
     }
 
     /// Closes the report: table or last JSON line, and the files.
-    pub(in crate::commands) fn finish(mut self, summary: &Summary, more: Option<Value>) -> u8 {
+    pub(crate) fn finish(mut self, summary: &Summary, more: Option<Value>) -> u8 {
         let close = || -> io::Result<()> {
             if let Some(error) = self.unwritten.take() {
                 return Err(error);

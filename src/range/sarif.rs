@@ -15,7 +15,7 @@ use super::{
     junit::{beside, place},
     report::{Line, Weight},
 };
-use crate::host::terminal::{Escape, escape};
+use gitseal_terminal::{Escape, escape};
 
 /// A report that is being written, beside the place where it is to be.
 pub struct Sarif {

@@ -1,9 +1,7 @@
 //! What clients need to know of the servers, in the forms that they read.
 
-use gitseal::{
-    evidence::{keys::PublicKey, trust::TrustedRoot},
-    services::tsa::server::TIMESTAMP,
-};
+use gitseal_evidence::{keys::PublicKey, trust::TrustedRoot};
+use gitseal_reference::tsa::TIMESTAMP;
 use serde_json::{Value, json};
 
 use super::{

@@ -9,21 +9,19 @@ use p256::ecdsa::{DerSignature, SigningKey, signature::Signer as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::wire::{AddChain, LeafEntry, MAX_CHAIN, MAX_ENTRIES, SctAnswer, SignedTreeHead};
-use crate::{
-    evidence::{
-        asn1,
-        certificate::{Certificate, POISON},
-        merkle::Hash,
-        sct::{self, Sct},
-    },
-    services::{
-        http::{
-            message::{Method, Request, Response},
-            server::Handler,
-        },
-        log::{Entry, Log, LogError},
-    },
+use crate::log::{Entry, Log, LogError};
+use gitseal_evidence::{
+    asn1,
+    certificate::{Certificate, POISON},
+    merkle::Hash,
+    sct::{self, Sct},
+};
+use gitseal_services::ct::wire::{
+    AddChain, LeafEntry, MAX_CHAIN, MAX_ENTRIES, SctAnswer, SignedTreeHead,
+};
+use gitseal_services::http::{
+    message::{Method, Request, Response},
+    server::Handler,
 };
 
 /// The time in milliseconds since 1970.

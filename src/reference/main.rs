@@ -14,11 +14,9 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use gitseal::{
-    evidence::UnixTime,
-    host::terminal,
-    services::oidc::server::{Config as IssuerConfig, Issuer, User},
-};
+use gitseal_evidence::UnixTime;
+use gitseal_reference::oidc::{Config as IssuerConfig, Issuer, User};
+use gitseal_terminal as terminal;
 
 /// The client that tokens are for, by default: the one every Sigstore client is.
 pub const CLIENT: &str = "sigstore";

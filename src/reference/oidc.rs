@@ -28,18 +28,16 @@ use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::page::{self, Mood, escaped, policy};
-use super::wire::{
+use gitseal_evidence::UnixTime;
+use gitseal_services::http::{
+    message::decode_form,
+    server::{Handler, Method, Request, Response},
+};
+use gitseal_services::oidc::page::{self, Mood, escaped, policy};
+use gitseal_services::oidc::wire::{
     AUTHORIZE, Claims, DEVICE_CODE, DEVICE_GRANT, DEVICE_PAGE, DISCOVERY, DeviceAnswer, Discovery,
     Jwk, KEYS, KeySet, OUT_OF_BAND, OauthError, TOKEN, TokenAnswer, access_token_hash,
     is_pkce_text, s256, token,
-};
-use crate::{
-    evidence::UnixTime,
-    services::http::{
-        message::decode_form,
-        server::{Handler, Method, Request, Response},
-    },
 };
 
 /// How many codes may be open at one time, and how many devices.

@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use gitseal::host::terminal::{self, Tone};
+use gitseal_terminal::{self as terminal, Tone};
 
 use super::{
     Failure, config,

@@ -20,27 +20,23 @@ use p256::ecdsa::{DerSignature, SigningKey, signature::Signer as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::wire::{
+use crate::log::{Identity, Log, LogError};
+use gitseal_evidence::{
+    armor,
+    certificate::Certificate,
+    checkpoint::{self, Checkpoint},
+    entry,
+    keys::{KeyAlgorithm, PublicKey, SignatureAlgorithm},
+    merkle,
+    refusal::{hex, unhex},
+};
+use gitseal_services::http::{
+    message::{Method, Request, Response},
+    server::Handler,
+};
+use gitseal_services::rekor::wire::{
     self, DsseEnvelope, DsseSpec, EntryAnswer, HashedRekordSpec, MAX_RETRIEVE, ProposedEntry,
     Retrieve, SearchIndex,
-};
-use crate::{
-    evidence::{
-        armor,
-        certificate::Certificate,
-        checkpoint::{self, Checkpoint},
-        entry,
-        keys::{KeyAlgorithm, PublicKey, SignatureAlgorithm},
-        merkle,
-        refusal::{hex, unhex},
-    },
-    services::{
-        http::{
-            message::{Method, Request, Response},
-            server::Handler,
-        },
-        log::{Identity, Log, LogError},
-    },
 };
 
 /// The most signatures and verifiers of one DSSE envelope.
@@ -149,11 +145,7 @@ fn tree_id(log_id: &[u8; 32]) -> u64 {
 /// Signs checkpoints as a Rekor of this name and key does: the name on the
 /// signature line is that of the origin.
 #[must_use]
-pub fn checkpoint_signer(
-    name: &str,
-    key: SigningKey,
-    spki: &[u8],
-) -> crate::services::log::SignCheckpoint {
+pub fn checkpoint_signer(name: &str, key: SigningKey, spki: &[u8]) -> crate::log::SignCheckpoint {
     let name = name.to_owned();
     let hint = checkpoint::hint(&checkpoint::ecdsa_key_id(spki));
     Box::new(move |tree: &Checkpoint| {
@@ -169,7 +161,7 @@ pub struct Rekor {
     key: SigningKey,
     public_key_pem: String,
     log_id: [u8; 32],
-    sign_checkpoint: crate::services::log::SignCheckpoint,
+    sign_checkpoint: crate::log::SignCheckpoint,
     /// The checkpoint that was signed last, and its note: all who wait for one
     /// flush ask for the same.
     signed: Mutex<Option<(Checkpoint, Arc<str>)>>,

@@ -12,34 +12,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gitseal::{
-    evidence::{
-        checkpoint::{self, Checkpoint},
-        keys::PublicKey,
-        trust::{
-            CertificateAuthority, CtLog as TrustedCtLog, TimestampAuthority, TransparencyLog,
-            TrustedRoot, Window,
-        },
-    },
-    host::terminal::{self, Escape},
-    services::{
-        ct::server::{CtError, CtLog},
-        fulcio::{
-            issue::IssuedBy,
-            principal::Issuers,
-            server::{Authority, SubmitError},
-            tokens::{Fetch, MAX_DOCUMENT, Verifier},
-        },
-        http::{
-            client::{Client, Request as HttpRequest, Retry, Timeouts},
-            server::{self as http, Handler, Limits, Method, Request, Running},
-        },
-        log::{Directory, Identity, Log},
-        oidc::server::{Config as IssuerConfig, Issuer, users},
-        rekor::server::{self as rekor, Rekor},
-        tsa::server::Authority as TimestampService,
+use gitseal_evidence::{
+    checkpoint::{self, Checkpoint},
+    keys::PublicKey,
+    trust::{
+        CertificateAuthority, CtLog as TrustedCtLog, TimestampAuthority, TransparencyLog,
+        TrustedRoot, Window,
     },
 };
+use gitseal_reference::{
+    ct::{CtError, CtLog},
+    fulcio::{
+        issue::IssuedBy,
+        principal::Issuers,
+        server::{Authority, SubmitError},
+        tokens::{Fetch, MAX_DOCUMENT, Verifier},
+    },
+    log::{Directory, Identity, Log},
+    oidc::{Config as IssuerConfig, Issuer, users},
+    rekor::{self as rekor, Rekor},
+    tsa::Authority as TimestampService,
+};
+use gitseal_services::http::{
+    client::{Client, Request as HttpRequest, Retry, Timeouts},
+    server::{self as http, Handler, Limits, Method, Request, Running},
+};
+use gitseal_terminal::{self as terminal, Escape};
 use p256::ecdsa::signature::Signer as _;
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -443,7 +441,7 @@ fn handlers(
     let tsa_key = store.keys.tsa.clone();
     let tsa = TimestampService {
         chain: store.tsa.clone(),
-        algorithm: gitseal::evidence::keys::SignatureAlgorithm::EcdsaSha256,
+        algorithm: gitseal_evidence::keys::SignatureAlgorithm::EcdsaSha256,
         sign: Box::new(move |bytes| {
             let signature: p256::ecdsa::DerSignature = tsa_key.sign(bytes);
             signature.as_bytes().to_vec()

@@ -18,10 +18,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gitseal::{
-    evidence::{UnixTime, certificate::Certificate, keys::PublicKey},
-    services::fulcio::issue::{self, IssuedBy, Own, Role},
-};
+use gitseal_evidence::{UnixTime, certificate::Certificate, keys::PublicKey};
+use gitseal_reference::fulcio::issue::{self, IssuedBy, Own, Role};
 use p256::{
     elliptic_curve::Generate as _,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding},

@@ -12,16 +12,14 @@ use std::io;
 use const_oid::ObjectIdentifier;
 use serde::Deserialize;
 
-use crate::{
-    evidence::{
-        UnixTime,
-        certificate::Certificate,
-        keys::SignatureAlgorithm,
-        signed_data::Digest,
-        timestamp::{self, Statement, TimestampRequest},
-    },
-    services::http::server::{Handler, Method, Request, Response},
+use gitseal_evidence::{
+    UnixTime,
+    certificate::Certificate,
+    keys::SignatureAlgorithm,
+    signed_data::Digest,
+    timestamp::{self, Statement, TimestampRequest},
 };
+use gitseal_services::http::server::{Handler, Method, Request, Response};
 
 /// Where requests go.
 pub const TIMESTAMP: &str = "/api/v1/timestamp";
@@ -121,7 +119,7 @@ impl JsonRequest {
         }
         // The content octets of a DER INTEGER.
         let nonce = request.nonce.map(|nonce| {
-            crate::evidence::asn1::unsigned(&nonce.to_be_bytes())
+            gitseal_evidence::asn1::unsigned(&nonce.to_be_bytes())
                 .get(2..)
                 .unwrap_or_default()
                 .to_vec()

@@ -9,7 +9,6 @@
 pub mod ct;
 pub mod fulcio;
 pub mod http;
-pub mod log;
 pub mod oidc;
 pub mod rekor;
 pub mod tsa;

@@ -15,23 +15,21 @@ use url::{Host, Url};
 
 use super::SetupError;
 use crate::{
-    commands::{
-        explain::Recorder,
-        http_client,
-        verify::{Search, Verdict, judge, surroundings},
-    },
-    evidence::{
-        identity::{Pattern, Rule, Wanted},
-        object::HashKind,
-        trust::{MAX_TRUSTED_ROOT, TrustedRoot},
-        verify::{Refusal, Subject},
-    },
+    exit::http_client,
+    explain::Recorder,
     host::{
         profile::{MAX_PROFILE, Profile, Root},
         trust_files,
     },
-    services::http::client::Request,
+    verify::{Search, Verdict, judge, surroundings},
 };
+use gitseal_evidence::{
+    identity::{Pattern, Rule, Wanted},
+    object::HashKind,
+    trust::{MAX_TRUSTED_ROOT, TrustedRoot},
+    verify::{Refusal, Subject},
+};
+use gitseal_services::http::client::Request;
 
 /// The largest detached signature, in bytes.
 pub const MAX_SIGNATURE: usize = 256 << 10;
@@ -180,7 +178,7 @@ fn check_signature(
 ) -> Result<(), SetupError> {
     let (_, settings) = surroundings()?;
     let trust = trust_files::load(source.trusted_root.as_deref(), &settings)
-        .map_err(crate::commands::verify::Obstacle::from)?;
+        .map_err(crate::verify::Obstacle::from)?;
     let rule = Rule::new(
         vec![Pattern::exact("certificate identity", identity)?],
         vec![Pattern::exact("OIDC issuer", issuer)?],

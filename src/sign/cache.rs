@@ -17,13 +17,9 @@ use super::{
     error::no_cache_hint,
     login::{Login, Source},
 };
-use crate::{
-    evidence::{asn1::hex, trust::TrustedRoot},
-    host::{
-        settings::{CacheMode, Origin, Setting},
-        terminal::{self, Escape, escape},
-    },
-};
+use crate::host::settings::{CacheMode, Origin, Setting};
+use gitseal_evidence::{asn1::hex, trust::TrustedRoot};
+use gitseal_terminal::{self as terminal, Escape, escape};
 
 /// How long a certificate must still be good for, in seconds, to sign with it:
 /// what the log and a timestamp authority may take, and some difference of

@@ -2,17 +2,15 @@
 //! anything is signed.
 
 use super::{CLOCK_TOLERANCE, Clock, SignError, signer::Signer};
-use crate::{
-    evidence::{
-        UnixTime,
-        certificate::{Certificate, Identity, San},
-        chain, sct,
-        trust::TrustedRoot,
-    },
-    services::{
-        fulcio::wire::{Application, Authority, certificate_request},
-        oidc::token::{Claims, Token},
-    },
+use gitseal_evidence::{
+    UnixTime,
+    certificate::{Certificate, Identity, San},
+    chain, sct,
+    trust::TrustedRoot,
+};
+use gitseal_services::{
+    fulcio::wire::{Application, Authority, certificate_request},
+    oidc::token::{Claims, Token},
 };
 
 /// A certificate for a key of ours, checked.

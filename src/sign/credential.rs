@@ -22,24 +22,20 @@ use super::{
     person::Person,
     signer::Signer,
 };
-use crate::{
-    evidence::{
-        certificate::{Certificate, Identity},
-        trust::TrustedRoot,
-    },
-    host::{
-        settings::{CacheMode, Setting},
-        terminal::{self, Escape, escape},
-    },
-    services::{
-        fulcio::client::FulcioClient,
-        http::client::Client,
-        oidc::{
-            login::{LoginError, Person as _},
-            token::Token,
-        },
+use crate::host::settings::{CacheMode, Setting};
+use gitseal_evidence::{
+    certificate::{Certificate, Identity},
+    trust::TrustedRoot,
+};
+use gitseal_services::{
+    fulcio::client::FulcioClient,
+    http::client::Client,
+    oidc::{
+        login::{LoginError, Person as _},
+        token::Token,
     },
 };
+use gitseal_terminal::{self as terminal, Escape, escape};
 
 /// A key that may sign, and as whom.
 pub(super) struct Credential {

@@ -6,26 +6,27 @@ use gitseal_credential_cache::{client::ClientError, place::PlaceError};
 
 use super::{MAX_PAYLOAD, NoCache};
 use crate::{
-    commands::{REFUSED, USAGE, verify::Obstacle},
-    evidence::{
-        UnixTime,
-        certificate::CertificateRefusal,
-        chain::ChainRefusal,
-        identity::IdentityRefusal,
-        keys::KeyRefusal,
-        object::ObjectRefusal,
-        sct::SctRefusal,
-        signed_data::CmsRefusal,
-        verify::{Mismatch, Reason, Refusal},
-    },
+    exit::{EXIT_REFUSED, EXIT_USAGE},
     host::{opener::OpenerRefusal, trust_files::TrustError},
-    services::{
-        fulcio::{client::FulcioError, wire::RequestRefusal},
-        http::client::{HttpError, HttpReason},
-        oidc::{ambient::AmbientError, login::LoginError, token::TokenRefusal},
-        rekor::client::RekorError,
-        tsa::client::TsaError,
-    },
+    verify::Obstacle,
+};
+use gitseal_evidence::{
+    UnixTime,
+    certificate::CertificateRefusal,
+    chain::ChainRefusal,
+    identity::IdentityRefusal,
+    keys::KeyRefusal,
+    object::ObjectRefusal,
+    sct::SctRefusal,
+    signed_data::CmsRefusal,
+    verify::{Mismatch, Reason, Refusal},
+};
+use gitseal_services::{
+    fulcio::{client::FulcioError, wire::RequestRefusal},
+    http::client::{HttpError, HttpReason},
+    oidc::{ambient::AmbientError, login::LoginError, token::TokenRefusal},
+    rekor::client::RekorError,
+    tsa::client::TsaError,
 };
 
 /// Why nothing was signed, or the signature was not handed out.
@@ -222,8 +223,8 @@ impl SignError {
             | Self::Trust(_)
             | Self::NotForARepository { .. }
             | Self::Opener(_)
-            | Self::NoSuchProvider { .. } => USAGE,
-            _ => REFUSED,
+            | Self::NoSuchProvider { .. } => EXIT_USAGE,
+            _ => EXIT_REFUSED,
         }
     }
 

@@ -6,24 +6,22 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{SignError, credential::Wish, person::Person};
-use crate::{
-    host::{
-        known_identities::{self, Known},
-        opener::{self, Opener},
-        settings::ConfirmIdentity,
-        terminal::{Escape, escape},
-    },
-    services::{
-        http::client::Client,
-        oidc::{
-            ambient::{self, Ambient, Surroundings},
-            browser, device, headless,
-            login::{Granted, Issuer, LoginError, Person as _},
-            out_of_band, refresh,
-            token::Token,
-        },
+use crate::host::{
+    known_identities::{self, Known},
+    opener::{self, Opener},
+    settings::ConfirmIdentity,
+};
+use gitseal_services::{
+    http::client::Client,
+    oidc::{
+        ambient::{self, Ambient, Surroundings},
+        browser, device, headless,
+        login::{Granted, Issuer, LoginError, Person as _},
+        out_of_band, refresh,
+        token::Token,
     },
 };
+use gitseal_terminal::{Escape, escape};
 
 /// How long a person has for a login in the browser. gitsign has the same.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);

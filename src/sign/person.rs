@@ -8,10 +8,9 @@ use std::{
 
 use url::Url;
 
-use crate::{
-    host::{opener::Opener, tty::Tty},
-    services::oidc::login,
-};
+use crate::host::opener::Opener;
+use gitseal_services::oidc::login;
+use gitseal_terminal::tty::Tty;
 
 /// How often a long pause looks whether anybody still waits.
 const LOOK: Duration = Duration::from_secs(1);

@@ -9,11 +9,9 @@ use super::{
     login::{Login, Source, Way},
     system_time,
 };
-use crate::{
-    evidence::{UnixTime, certificate::Identity, trust::TrustedRoot},
-    host::settings::{CacheMode, Setting, Settings},
-    services::http::client::Client,
-};
+use crate::host::settings::{CacheMode, Setting, Settings};
+use gitseal_evidence::{UnixTime, certificate::Identity, trust::TrustedRoot};
+use gitseal_services::http::client::Client;
 
 /// Who signs, until when.
 #[derive(Debug, Clone, PartialEq, Eq)]

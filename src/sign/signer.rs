@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use spki::EncodePublicKey as _;
 
 use super::SignError;
-use crate::services::fulcio::wire::RequestRefusal;
+use gitseal_services::fulcio::wire::RequestRefusal;
 
 /// A P-256 key that can be asked for signatures. Has no `Debug`.
 pub(super) enum Signer {

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../../../tests/forge/mod.rs"]
+#[path = "../../tests/forge/mod.rs"]
 mod forge;
 
 use std::ffi::OsString;
@@ -16,21 +16,19 @@ use forge::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    evidence::refusal::Step,
-    host::{
-        opener::Opener,
-        settings::{ConfirmIdentity, Origin},
+use crate::host::{
+    opener::Opener,
+    settings::{ConfirmIdentity, Origin},
+};
+use crate::stub::{Stub, Told};
+use gitseal_evidence::refusal::Step;
+use gitseal_services::{
+    fulcio::wire::read_certificate_request,
+    oidc::{
+        ambient::{Ambient, AmbientError},
+        token::TokenRefusal,
     },
-    services::{
-        fulcio::wire::read_certificate_request,
-        http::client::stub::{Stub, Told},
-        oidc::{
-            ambient::{Ambient, AmbientError},
-            token::TokenRefusal,
-        },
-        rekor::client::RekorError,
-    },
+    rekor::client::RekorError,
 };
 
 const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
@@ -635,7 +633,7 @@ fn without_a_token_it_says_how_to_get_one() {
         error.to_string(),
         "there is no token provider \"x\\\\u{a}\""
     );
-    assert_eq!(error.exit_code(), crate::commands::USAGE);
+    assert_eq!(error.exit_code(), crate::exit::EXIT_USAGE);
 }
 
 /// Anybody can make `/tmp/spire-agent`, and a link in it to a socket of root's.

@@ -15,18 +15,18 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use gitseal::evidence::armor;
-use gitseal::evidence::certificate::Certificate;
-use gitseal::evidence::checkpoint::{Checkpoint, Note};
-use gitseal::evidence::entry::LogEntry;
-use gitseal::evidence::identity::Wanted;
-use gitseal::evidence::object::{self, HashKind, ObjectKind};
-use gitseal::evidence::signed_data;
-use gitseal::evidence::timestamp;
-use gitseal::evidence::trust::TrustedRoot;
-use gitseal::evidence::verify::{self, Against, Silent, Subject};
 use gitseal::host::git::{push, push_certificate};
-use gitseal::services::oidc::token::Token;
+use gitseal_evidence::armor;
+use gitseal_evidence::certificate::Certificate;
+use gitseal_evidence::checkpoint::{Checkpoint, Note};
+use gitseal_evidence::entry::LogEntry;
+use gitseal_evidence::identity::Wanted;
+use gitseal_evidence::object::{self, HashKind, ObjectKind};
+use gitseal_evidence::signed_data;
+use gitseal_evidence::timestamp;
+use gitseal_evidence::trust::TrustedRoot;
+use gitseal_evidence::verify::{self, Against, Silent, Subject};
+use gitseal_services::oidc::token::Token;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -195,8 +195,8 @@ pub fn certificate(data: &[u8]) {
     // Total functions: whatever they answer, they answer.
     let _ = certificate.identity();
     let _ = certificate.issuer_text();
-    let _ = gitseal::evidence::sct::embedded(&certificate);
-    let _ = gitseal::evidence::sct::precert_tbs(&certificate);
+    let _ = gitseal_evidence::sct::embedded(&certificate);
+    let _ = gitseal_evidence::sct::precert_tbs(&certificate);
 }
 
 /// An accepted note, and an accepted checkpoint in it, print back identically.
@@ -581,7 +581,7 @@ fn walk(bytes: &[u8]) -> Option<usize> {
 /// A policy that is read can be said in words, is itself when read again, and does
 /// not differ from itself.
 pub fn policy(data: &[u8]) {
-    use gitseal::policy::{Policy, diff::diff, lint::lint};
+    use gitseal_policy::{Policy, diff::diff, lint::lint};
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use gitseal::evidence::object::{self, HashKind, ObjectKind};
+use gitseal_evidence::object::{self, HashKind, ObjectKind};
 
 use crate::{
     forge::{self, ISSUER, Spec},

@@ -16,7 +16,7 @@ use std::{
 
 pub const ALICE: &str = "alice@example.test";
 pub const GITSEAL: &str = env!("CARGO_BIN_EXE_gitseal");
-pub const REFERENCE: &str = env!("CARGO_BIN_EXE_gitseal-reference");
+pub const REFERENCE: &str = concat!(env!("CARGO_BIN_EXE_gitseal"), "-reference");
 
 /// The reference servers, and a home that points at them.
 pub struct Lab {

@@ -15,18 +15,16 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use gitseal::{
-    evidence::{
-        armor,
-        certificate::Certificate,
-        checkpoint::{self, Checkpoint},
-        entry::{self, InclusionProof, LogEntry},
-        merkle::{self, MemoryNodes, Nodes as _},
-        refusal::hex,
-        signed_data,
-    },
-    services::http::server::{Limits, Request, Response, Running, serve},
+use gitseal_evidence::{
+    armor,
+    certificate::Certificate,
+    checkpoint::{self, Checkpoint},
+    entry::{self, InclusionProof, LogEntry},
+    merkle::{self, MemoryNodes, Nodes as _},
+    refusal::hex,
+    signed_data,
 };
+use gitseal_services::http::server::{Limits, Request, Response, Running, serve};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 

@@ -237,11 +237,14 @@ impl Lab {
             .expect("a temporary folder");
         let dir = home.path().join("servers");
         let mut servers = Server::start(
-            command(env!("CARGO_BIN_EXE_gitseal-reference"), home.path())
-                .arg("serve")
-                .arg("--dir")
-                .arg(&dir)
-                .args(["--user", ALICE, "--json"]),
+            command(
+                concat!(env!("CARGO_BIN_EXE_gitseal"), "-reference"),
+                home.path(),
+            )
+            .arg("serve")
+            .arg("--dir")
+            .arg(&dir)
+            .args(["--user", ALICE, "--json"]),
             home.path().join("servers.log"),
         );
         // One line of JSON says that all of them listen.
@@ -312,7 +315,7 @@ impl Lab {
     /// An identity token of the reference issuer for Alice.
     pub fn token(&self) -> String {
         let token = succeed(
-            self.command(env!("CARGO_BIN_EXE_gitseal-reference"))
+            self.command(concat!(env!("CARGO_BIN_EXE_gitseal"), "-reference"))
                 .arg("token")
                 .arg("--dir")
                 .arg(&self.dir)

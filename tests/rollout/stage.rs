@@ -14,7 +14,7 @@ use std::{
 
 pub const ALICE: &str = "alice@example.test";
 pub const GITSEAL: &str = env!("CARGO_BIN_EXE_gitseal");
-const REFERENCE: &str = env!("CARGO_BIN_EXE_gitseal-reference");
+const REFERENCE: &str = concat!(env!("CARGO_BIN_EXE_gitseal"), "-reference");
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a process left behind.

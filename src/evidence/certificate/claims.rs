@@ -12,7 +12,7 @@
 )]
 
 use super::{CertificateRefusal, Extension};
-use crate::evidence::asn1;
+use crate::asn1;
 
 /// The arc of Fulcio's extensions: 1.3.6.1.4.1.57264.1.
 const FULCIO_ARC: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01];

@@ -14,7 +14,7 @@
 )]
 
 use super::CertificateRefusal;
-use crate::evidence::asn1::{self, DerRefusal, Reader, Tlv};
+use crate::asn1::{self, DerRefusal, Reader, Tlv};
 
 /// The longest identity, in bytes.
 pub const MAX_IDENTITY: usize = 4096;

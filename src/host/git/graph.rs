@@ -26,7 +26,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use gix::ObjectId;
 
 use super::{GitError, Repository};
-use crate::evidence::object::ObjectKind;
+use gitseal_evidence::object::ObjectKind;
 
 /// The most commits that are read for one push.
 pub const MAX_COMMITS: usize = 1_000_000;

@@ -26,7 +26,7 @@ use std::collections::HashSet;
 
 use gix::bstr::{BStr, BString, ByteSlice as _};
 
-use crate::evidence::object::HashKind;
+use gitseal_evidence::object::HashKind;
 
 /// The most references that one push may change, unless a setting says
 /// otherwise.

@@ -30,7 +30,7 @@
 use gix::bstr::{BString, ByteSlice as _};
 
 use super::push::{LineRefusal, Update, receive};
-use crate::evidence::object::HashKind;
+use gitseal_evidence::object::HashKind;
 
 /// The first line, without its end.
 const VERSION: &[u8] = b"certificate version 0.1";

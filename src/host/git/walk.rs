@@ -24,7 +24,7 @@ use gix::{
 };
 
 use super::{GitError, MAX_TAG_DEPTH, Object, Repository, words};
-use crate::evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
+use gitseal_evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
 
 /// The most parents of one commit that are followed.
 pub const MAX_WALKED_PARENTS: usize = 100_000;

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::policy::facts::{CommitFacts, OtherKind, OtherTag, SignatureFacts};
+use crate::facts::{CommitFacts, OtherKind, OtherTag, SignatureFacts};
 
 const GOOGLE: &str = "https://accounts.google.com";
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
@@ -237,7 +237,7 @@ fn a_merge_answers_for_what_it_brings_and_adds() {
 /// signer and asked by the rule.
 #[test]
 fn every_claim_that_is_absent_or_other_refuses() {
-    use crate::evidence::certificate::CLAIMS;
+    use gitseal_evidence::certificate::CLAIMS;
     for claim in CLAIMS {
         let name = claim.name;
         let by_rule = policy(&format!(

@@ -3,12 +3,10 @@
 use std::time::Instant;
 
 use super::*;
-use crate::{
-    evidence::{
-        UnixTime,
-        certificate::{FulcioExtensions, Identity, San},
-    },
-    policy::facts::SignatureFacts,
+use crate::facts::SignatureFacts;
+use gitseal_evidence::{
+    UnixTime,
+    certificate::{FulcioExtensions, Identity, San},
 };
 
 const MAIN: &[u8] = b"refs/heads/main";

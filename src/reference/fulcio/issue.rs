@@ -14,7 +14,7 @@
 use sha1::{Digest as _, Sha1};
 
 use super::principal::{Principal, San};
-use crate::evidence::{
+use gitseal_evidence::{
     UnixTime,
     asn1::{self, BIT_STRING, BOOLEAN, DerRefusal, OCTET_STRING, SEQUENCE, UTF8_STRING},
     keys::{PublicKey, SignatureAlgorithm},

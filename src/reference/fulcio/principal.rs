@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::wire::OidcIssuer;
+use gitseal_services::fulcio::wire::OidcIssuer;
 
 /// The most issuers in a configuration.
 pub const MAX_ISSUERS: usize = 100;

@@ -19,20 +19,17 @@ use super::{
     issue::{Draft, IssueError, IssuedBy, sct_list},
     principal::Principal,
     tokens::{TokenRefusal, Verifier},
-    wire::{
-        CONFIGURATION_V2, Configuration, ErrorAnswer, HEALTH, MAX_REQUEST, PEM_CHAIN_TYPE,
-        PemChain, ROOT_CERT_V1, SIGNING_CERT_V1, SIGNING_CERT_V2, SigningCertRequest,
-        SigningCertRequestV1, SigningCertificate, TRUST_BUNDLE_V2, TrustBundle,
-        read_certificate_request,
-    },
 };
-use crate::{
-    evidence::{
-        UnixTime, armor, asn1,
-        keys::{KeyAlgorithm, KeyRefusal, PublicKey, SignatureAlgorithm},
-    },
-    services::http::server::{Handler, Method, Request, Response},
+use gitseal_evidence::{
+    UnixTime, armor, asn1,
+    keys::{KeyAlgorithm, KeyRefusal, PublicKey, SignatureAlgorithm},
 };
+use gitseal_services::fulcio::wire::{
+    CONFIGURATION_V2, Configuration, ErrorAnswer, HEALTH, MAX_REQUEST, PEM_CHAIN_TYPE, PemChain,
+    ROOT_CERT_V1, SIGNING_CERT_V1, SIGNING_CERT_V2, SigningCertRequest, SigningCertRequestV1,
+    SigningCertificate, TRUST_BUNDLE_V2, TrustBundle, read_certificate_request,
+};
+use gitseal_services::http::server::{Handler, Method, Request, Response};
 
 /// The time.
 pub type Clock = Box<dyn Fn() -> UnixTime + Send + Sync>;

@@ -32,11 +32,9 @@ use serde::{
 use serde_json::Value;
 use url::Url;
 
-use super::{
-    principal::{Claims, Issuer, Issuers},
-    wire::MAX_TOKEN,
-};
-use crate::evidence::UnixTime;
+use super::principal::{Claims, Issuer, Issuers};
+use gitseal_evidence::UnixTime;
+use gitseal_services::fulcio::wire::MAX_TOKEN;
 
 /// The largest discovery document or key set that is read, in bytes.
 pub const MAX_DOCUMENT: usize = 256 << 10;

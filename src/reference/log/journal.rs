@@ -17,7 +17,7 @@ use super::{
     LogError, MAX_ENTRY, MAX_EXTRA,
     storage::{Storage, StorageError},
 };
-use crate::evidence::{UnixTime, merkle::Hash};
+use gitseal_evidence::{UnixTime, merkle::Hash};
 
 const HEAD: usize = 12;
 const FIXED: usize = 32 + 8 + 8 + 4;

@@ -32,7 +32,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::evidence::{
+use gitseal_evidence::{
     UnixTime,
     checkpoint::{Checkpoint, Note},
     merkle::{self, Hash, MemoryNodes, Nodes as _},

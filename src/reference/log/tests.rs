@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::*;
-use crate::evidence::checkpoint;
+use gitseal_evidence::checkpoint;
 
 /// A disk that loses what was not flushed, and fails when told to: before or
 /// after it did what it was asked, at the nth operation that changes it.

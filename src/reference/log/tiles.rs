@@ -3,7 +3,7 @@
 //! length in 16 bits.
 
 use super::{LogError, storage::Storage};
-use crate::evidence::merkle::{Hash, MemoryNodes, Nodes as _};
+use gitseal_evidence::merkle::{Hash, MemoryNodes, Nodes as _};
 
 /// Hashes of a full tile, and entries of a full bundle.
 const WIDTH: u64 = 256;

@@ -1,5 +1,4 @@
 //! A certificate-transparency log (RFC 6962): what Fulcio shows every
 //! certificate to before it issues it.
 
-pub mod server;
 pub mod wire;

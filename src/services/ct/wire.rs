@@ -3,7 +3,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::sct::{Sct, SctRefusal};
+use gitseal_evidence::sct::{Sct, SctRefusal};
 
 /// The most certificates of one submitted chain.
 pub const MAX_CHAIN: usize = 8;

@@ -15,10 +15,8 @@ use super::wire::{
     PublicKeyV1, SIGNING_CERT_V1, SIGNING_CERT_V2, SigningCertRequest, SigningCertRequestV1,
     SigningCertificate,
 };
-use crate::{
-    evidence::certificate::Certificate,
-    services::http::client::{Answer, Client, HttpError, Request, excerpt, public_part},
-};
+use crate::http::client::{Answer, Client, HttpError, Request, excerpt, public_part};
+use gitseal_evidence::certificate::Certificate;
 
 /// Why an authority gave no certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,8 +2,4 @@
 //! messages, its client, and a reference server.
 
 pub mod client;
-pub mod issue;
-pub mod principal;
-pub mod server;
-pub mod tokens;
 pub mod wire;

@@ -26,7 +26,7 @@ use x509_cert::{
     request::{CertReq, CertReqInfo, Version},
 };
 
-use crate::evidence::certificate::Certificate;
+use gitseal_evidence::certificate::Certificate;
 
 /// Where a client asks for a certificate, API v2.
 pub const SIGNING_CERT_V2: &str = "/api/v2/signingCert";

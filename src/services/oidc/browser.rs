@@ -31,7 +31,7 @@ use super::{
     login::{Asked, Described, Granted, Issuer, LoginError, Person, redirect_url, web_address},
     page::{Mood, Script, escaped, page, policy},
 };
-use crate::services::http::{
+use crate::http::{
     client::excerpt,
     server::{Limits, Method, Request, Response, Running, serve},
 };
@@ -343,7 +343,7 @@ fn welcome(granted: &Granted, autoclose: Option<Duration>) -> Page {
         let mut bytes = [0_u8; 16];
         getrandom::fill(&mut bytes).ok()?;
         Some(Script {
-            nonce: crate::evidence::asn1::hex(&bytes),
+            nonce: gitseal_evidence::asn1::hex(&bytes),
             seconds: u32::try_from(after.as_secs()).unwrap_or(u32::MAX),
         })
     });

@@ -14,7 +14,7 @@ use openidconnect::{
 };
 
 use super::login::{Granted, Issuer, LoginError, Person, exchange, refused, web_address};
-use crate::services::http::client::{HttpError, excerpt};
+use crate::http::client::{HttpError, excerpt};
 
 /// The longest that is waited for a code to be typed, whatever the issuer says.
 pub const MAX_WAIT: Duration = Duration::from_secs(30 * 60);

@@ -6,7 +6,7 @@
 use url::Url;
 
 use super::login::{Granted, Issuer, LoginError, MAX_ANSWER, redirect_url, web_address};
-use crate::services::http::client::excerpt;
+use crate::http::client::excerpt;
 
 /// What the issuer is told to send the answer to, when nothing else is set. No
 /// one listens there: the answer is read off the redirect.

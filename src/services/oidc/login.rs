@@ -28,7 +28,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::token::Token;
-use crate::services::http::client::{Client, HttpError, excerpt};
+use crate::http::client::{Client, HttpError, excerpt};
 
 /// The longest answer of an issuer that is read, in bytes.
 pub const MAX_ANSWER: usize = 256 << 10;

@@ -10,6 +10,5 @@ pub mod login;
 pub mod out_of_band;
 pub mod page;
 pub mod refresh;
-pub mod server;
 pub mod token;
 pub mod wire;

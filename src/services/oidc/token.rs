@@ -11,12 +11,10 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::{
-    evidence::UnixTime,
-    services::{
-        http::client::excerpt,
-        oidc::compact::{self, CompactRefusal},
-    },
+    http::client::excerpt,
+    oidc::compact::{self, CompactRefusal},
 };
+use gitseal_evidence::UnixTime;
 
 /// The longest token that is taken, in bytes.
 pub const MAX_TOKEN: usize = 16 << 10;

@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::evidence::UnixTime;
+use gitseal_evidence::UnixTime;
 
 /// Where an issuer describes itself, behind its own address.
 pub const DISCOVERY: &str = "/.well-known/openid-configuration";

@@ -14,18 +14,16 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use crate::{
-    evidence::{
-        armor,
-        entry::{
-            EntryRefusal, InclusionProof, KeyDetails, LogEntry, from_rekor_v1_json,
-            hashedrekord_v1, hashedrekord_v2,
-        },
-        keys::PublicKey,
-        merkle::{Hash, MAX_PROOF_HASHES, leaf_hash},
-        refusal::unhex,
+use crate::http::client::{Answer, Client, HttpError, Request, excerpt};
+use gitseal_evidence::{
+    armor,
+    entry::{
+        EntryRefusal, InclusionProof, KeyDetails, LogEntry, from_rekor_v1_json, hashedrekord_v1,
+        hashedrekord_v2,
     },
-    services::http::client::{Answer, Client, HttpError, Request, excerpt},
+    keys::PublicKey,
+    merkle::{Hash, MAX_PROOF_HASHES, leaf_hash},
+    refusal::unhex,
 };
 
 pub use super::wire::MAX_RETRIEVE;
@@ -148,7 +146,7 @@ impl<'a> RekorClient<'a> {
     }
 
     fn name(&self) -> String {
-        crate::services::http::client::public_part(self.base)
+        crate::http::client::public_part(self.base)
             .trim_end_matches('/')
             .to_owned()
     }

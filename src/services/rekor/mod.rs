@@ -2,6 +2,5 @@
 //! API, and the reference server (version 1).
 
 pub mod client;
-pub mod server;
 pub mod tiles;
 pub mod wire;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::client::{RekorClient, RekorError};
-use crate::evidence::merkle::{Hash, Nodes, node_hash};
+use gitseal_evidence::merkle::{Hash, Nodes, node_hash};
 
 /// Hashes of a full tile.
 const WIDTH: u64 = 256;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::evidence::{
+use gitseal_evidence::{
     checkpoint::Checkpoint,
     merkle::{self, Hash},
     refusal::hex,

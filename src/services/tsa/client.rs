@@ -6,10 +6,8 @@
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use crate::{
-    evidence::timestamp::{self, TimestampRefusal},
-    services::http::client::{Client, HttpError, Request, excerpt, public_part},
-};
+use crate::http::client::{Client, HttpError, Request, excerpt, public_part};
+use gitseal_evidence::timestamp::{self, TimestampRefusal};
 
 /// The media type of a request.
 pub const QUERY_TYPE: &str = "application/timestamp-query";

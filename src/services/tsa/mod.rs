@@ -1,4 +1,3 @@
 //! The timestamp authority: its client and a reference server.
 
 pub mod client;
-pub mod server;

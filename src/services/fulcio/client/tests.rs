@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::services::http::client::{
+use crate::http::client::{
     HttpReason, Timeouts,
     stub::{Asked, Stub, Told},
 };

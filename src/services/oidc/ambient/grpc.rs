@@ -14,7 +14,7 @@ use std::{
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::hpack;
-use crate::services::http::client::excerpt;
+use crate::http::client::excerpt;
 
 /// The longest message that is read: it fits the window that the peer has from
 /// the start (RFC 9113 §6.9.2), so that none needs to be given.

@@ -38,7 +38,12 @@ mod spiffe;
 
 pub use grpc::GrpcError;
 
-use std::{ffi::OsString, fmt, io, path::Path, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
@@ -46,12 +51,10 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::{
-    evidence::UnixTime,
-    services::{
-        http::client::{Answer, Client, HttpError, HttpReason, Request, excerpt},
-        oidc::token::{MAX_TOKEN, TOKEN_FILE, Token, TokenRefusal},
-    },
+    http::client::{Answer, Client, HttpError, HttpReason, Request, excerpt},
+    oidc::token::{MAX_TOKEN, TOKEN_FILE, Token, TokenRefusal},
 };
+use gitseal_evidence::UnixTime;
 
 /// The variable that a token is put into.
 pub const TOKEN_VARIABLE: &str = "SIGSTORE_ID_TOKEN";

@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::services::oidc::token::{MAX_TOKEN, SKEW, Token, TokenRefusal};
+use crate::oidc::token::{MAX_TOKEN, SKEW, Token, TokenRefusal};
 
 const NOW: i64 = 1_800_000_000;
 

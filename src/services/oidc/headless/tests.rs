@@ -10,7 +10,7 @@ use serde_json::json;
 use url::Url;
 
 use super::*;
-use crate::services::{
+use crate::{
     http::client::{
         Client, Timeouts,
         stub::{Asked, Stub, Told},

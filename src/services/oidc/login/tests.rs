@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::services::{
+use crate::{
     http::client::{
         Timeouts,
         stub::{Asked, Stub, Told},

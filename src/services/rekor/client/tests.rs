@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use spki::EncodePublicKey as _;
 
 use super::*;
-use crate::services::http::client::{
+use crate::http::client::{
     HttpReason, Timeouts,
     stub::{Asked, Stub, Told},
 };

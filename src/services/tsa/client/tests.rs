@@ -8,7 +8,7 @@
 use std::{fs, path::Path, process::Command};
 
 use super::*;
-use crate::services::http::client::{
+use crate::http::client::{
     HttpReason, Timeouts,
     stub::{Asked, Stub, Told},
 };

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::terminal::escape_lines;
+use crate::escape_lines;
 
 /// The longest line that is read, in bytes.
 pub const MAX_LINE: usize = 8 << 10;

@@ -15,9 +15,11 @@ use std::{
     },
 };
 
+pub mod tty;
+
 use anstyle::{AnsiColor, Style};
 
-use super::tty::Tty;
+use tty::Tty;
 
 /// The longest foreign text that is shown, in characters; the rest is counted.
 pub const MAX_SHOWN: usize = 512;

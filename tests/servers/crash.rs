@@ -38,20 +38,18 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use gitseal::{
-    evidence::{
-        armor,
-        checkpoint::{self, Checkpoint, LogKind, LogVerifier},
-        entry::{self, LogEntry},
-        keys::PublicKey,
-        merkle,
-    },
-    services::{
-        http::server::{Limits, serve},
-        log::{Directory, Log},
-        rekor::server::{Rekor, checkpoint_signer, identity},
-    },
+use gitseal_evidence::{
+    armor,
+    checkpoint::{self, Checkpoint, LogKind, LogVerifier},
+    entry::{self, LogEntry},
+    keys::PublicKey,
+    merkle,
 };
+use gitseal_reference::{
+    log::{Directory, Log},
+    rekor::{Rekor, checkpoint_signer, identity},
+};
+use gitseal_services::http::server::{Limits, serve};
 use p256::{
     ecdsa::{DerSignature, SigningKey, signature::Signer as _},
     pkcs8::EncodePublicKey as _,
