@@ -168,7 +168,7 @@ pub const TABLE: &[Row] = &[
         default: Some("https://fulcio.sigstore.dev"),
         kind: Url,
         who: Anybody,
-        doc: "The certificate authority that signing asks.",
+        doc: "Fulcio URL used for signing.",
     },
     Row {
         key: Key::Rekor,
@@ -179,7 +179,7 @@ pub const TABLE: &[Row] = &[
         default: Some("https://rekor.sigstore.dev"),
         kind: Url,
         who: Anybody,
-        doc: "The log that signing writes to, and that an online look-up asks. A value from a repository's own configuration is used for signing only.",
+        doc: "Rekor URL used for signing and for online lookup. A value from a repository's own configuration is used for signing only.",
     },
     Row {
         key: Key::RekorMode,
@@ -190,7 +190,7 @@ pub const TABLE: &[Row] = &[
         default: Some("offline"),
         kind: Choice(&["offline", "online"]),
         who: Anybody,
-        doc: "`offline` embeds the log's proof in the signature, and git's verification asks nobody. `online` leaves it out, as gitsign does by default, and looks it up when verifying.",
+        doc: "Where the log entry is. `offline` embeds it in the signature, so that verification needs no network. `online` omits it, as gitsign does by default, and looks it up when verifying.",
     },
     Row {
         key: Key::RekorVersion,
@@ -201,7 +201,7 @@ pub const TABLE: &[Row] = &[
         default: Some("1"),
         kind: Choice(&["1", "2"]),
         who: Anybody,
-        doc: "The log's API that signing speaks. 2 needs `timestampServerURL`, since such a log signs no time.",
+        doc: "Version of the log's API used for signing. 2 needs `timestampServerURL`, because such a log signs no time.",
     },
     Row {
         key: Key::EnableSigstoreGo,
@@ -212,7 +212,7 @@ pub const TABLE: &[Row] = &[
         default: Some("true"),
         kind: Boolean,
         who: Anybody,
-        doc: "Read and without effect: it chooses between two engines of gitsign, and here is one.",
+        doc: "Without effect. It selects one of gitsign's two verifiers; gitseal has one.",
     },
     Row {
         key: Key::Issuer,
@@ -223,7 +223,7 @@ pub const TABLE: &[Row] = &[
         default: Some("https://oauth2.sigstore.dev/auth"),
         kind: Url,
         who: Anybody,
-        doc: "The identity provider where one logs in.",
+        doc: "OIDC issuer URL used to log in.",
     },
     Row {
         key: Key::ClientId,
@@ -234,7 +234,7 @@ pub const TABLE: &[Row] = &[
         default: Some("sigstore"),
         kind: Text,
         who: Anybody,
-        doc: "The client id at the identity provider. The token of a login must be for it; one that the environment or a file brings is for the authority to judge.",
+        doc: "Client ID at the identity provider. The token of a login must have it as audience. For a token from the environment or a file, the certificate authority decides.",
     },
     Row {
         key: Key::ClientSecretFile,
@@ -248,7 +248,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Path,
         who: NotTheRepository,
-        doc: "A file with the client secret.",
+        doc: "File that contains the client secret.",
     },
     Row {
         key: Key::RedirectUrl,
@@ -259,7 +259,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Url,
         who: Anybody,
-        doc: "Where the identity provider sends the browser after the login.",
+        doc: "URL to which the identity provider redirects the browser after the login.",
     },
     Row {
         key: Key::ConnectorId,
@@ -270,7 +270,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Text,
         who: Anybody,
-        doc: "Which upstream provider to choose at the identity provider, without asking.",
+        doc: "Upstream provider to select at the identity provider, without its selection page.",
     },
     Row {
         key: Key::TokenProvider,
@@ -281,7 +281,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Text,
         who: TheRepositoryOnly(&["interactive", "device", "oob"]),
-        doc: "Where the identity token comes from. Unset: the first of the sources below that is there without asking anybody (a variable, a file, a CI system's or a cloud's own), then `interactive` (the browser), `device` where no browser can be opened, `oob` (a code to paste). By name: `interactive`, `device`, `oob`, `headless` (an issuer that asks nobody, such as the reference one), `envvar`, `filesystem`, `github-actions`, `gitlab`, `buildkite-agent`, `circleci`, `spiffe`, `google-workload-identity`, `google-impersonate`, `azure`, `kubernetes`.",
+        doc: "Source of the identity token. If unset, gitseal uses the first available source below that needs no user (a variable, a file, a CI system, a cloud). Then it tries `interactive` (the browser), `device` if no browser can be opened, and `oob` (a code to paste). Names: `interactive`, `device`, `oob`, `headless` (an issuer without prompts, such as the reference one), `envvar`, `filesystem`, `github-actions`, `gitlab`, `buildkite-agent`, `circleci`, `spiffe`, `google-workload-identity`, `google-impersonate`, `azure`, `kubernetes`.",
     },
     Row {
         key: Key::TokenFile,
@@ -292,7 +292,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Path,
         who: NotTheRepository,
-        doc: "A file that holds the identity token, such as a projected service account token of Kubernetes; for the providers `filesystem`, `kubernetes` and `azure`.",
+        doc: "File that contains the identity token, such as a projected service account token of Kubernetes. Used by the providers `filesystem`, `kubernetes` and `azure`.",
     },
     Row {
         key: Key::LoginHint,
@@ -303,7 +303,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Text,
         who: Anybody,
-        doc: "The user to log in as, where the identity provider takes a hint.",
+        doc: "User to log in as, if the identity provider accepts a hint.",
     },
     Row {
         key: Key::Refresh,
@@ -314,7 +314,7 @@ pub const TABLE: &[Row] = &[
         default: Some("false"),
         kind: Boolean,
         who: NotTheRepository,
-        doc: "Ask the identity provider for a refresh token (scope `offline_access`), so that a login lasts longer than its token. It is kept in the credential cache's memory only, and without the cache it is not asked for.",
+        doc: "Requests a refresh token from the identity provider (scope `offline_access`), so that a login lasts longer than its token. It is stored in the credential cache's memory only, and not requested without the cache.",
     },
     Row {
         key: Key::ConfirmIdentity,
@@ -325,7 +325,7 @@ pub const TABLE: &[Row] = &[
         default: Some("auto"),
         kind: Choice(&["auto", "true", "false"]),
         who: NotTheRepository,
-        doc: "Whether to show an identity, and ask, before it is written to a public log for the first time. `auto` asks where there is a terminal; `true` refuses to sign with a new identity where there is none.",
+        doc: "Whether to prompt before an identity is published in a log for the first time. `auto` prompts if a terminal is available; `true` refuses to sign with a new identity without one.",
     },
     Row {
         key: Key::TimestampServerUrl,
@@ -339,7 +339,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Url,
         who: Anybody,
-        doc: "A timestamp authority (RFC 3161) that signing asks as well; the full address of its endpoint.",
+        doc: "Full endpoint URL of a timestamp authority (RFC 3161) used for signing as well.",
     },
     Row {
         key: Key::TrustedRoot,
@@ -350,7 +350,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Path,
         who: NotTheRepository,
-        doc: "A `trusted_root.json`: which authorities and logs are believed, and when. Goes before the single files below; without any of them the public Sigstore's, which is built in.",
+        doc: "Trusted root file (`trusted_root.json`): certificate authorities, logs and their validity periods. It wins over the single files below. Without any of them, the public Sigstore's built-in one is used.",
     },
     Row {
         key: Key::FulcioRoot,
@@ -365,7 +365,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Path,
         who: NotTheRepository,
-        doc: "A PEM file with the certificate authority's roots and intermediates, in place of the built-in ones.",
+        doc: "PEM file with the certificate authority's roots and intermediates, in place of the built-in ones.",
     },
     Row {
         key: Key::RekorPublicKey,
@@ -376,7 +376,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Path,
         who: NotTheRepository,
-        doc: "A PEM file with the log's one key, in place of the built-in ones.",
+        doc: "PEM file with the log's key, in place of the built-in ones.",
     },
     Row {
         key: Key::CtLogPublicKey,
@@ -387,7 +387,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Path,
         who: NotTheRepository,
-        doc: "A PEM or DER file with the CT log's one key, in place of the built-in ones.",
+        doc: "PEM or DER file with the CT log's key, in place of the built-in ones.",
     },
     Row {
         key: Key::TimestampCertChain,
@@ -401,7 +401,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Path,
         who: NotTheRepository,
-        doc: "A PEM file with the timestamp authority's chain, in place of the built-in one.",
+        doc: "PEM file with the timestamp authority's chain, in place of the built-in one.",
     },
     Row {
         key: Key::CertificateIdentity,
@@ -412,7 +412,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Text,
         who: NotTheRepository,
-        doc: "Who may sign: exactly this identity (the certificate's SAN). Needs an issuer.",
+        doc: "Expected identity (the certificate's SAN), exact match. Needs an issuer. Of several values, the last one counts.",
     },
     Row {
         key: Key::CertificateIdentityRegexp,
@@ -423,7 +423,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Pattern,
         who: NotTheRepository,
-        doc: "Who may sign: every identity that this matches as a whole. Needs an issuer.",
+        doc: "Expected identity, regular expression that must match the whole value; several signers: `alice@example\\.com|bob@example\\.com`. Needs an issuer.",
     },
     Row {
         key: Key::CertificateOidcIssuer,
@@ -434,7 +434,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Text,
         who: NotTheRepository,
-        doc: "Who vouches for the identity: exactly this issuer.",
+        doc: "Expected OIDC issuer, exact match.",
     },
     Row {
         key: Key::CertificateOidcIssuerRegexp,
@@ -445,7 +445,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Pattern,
         who: NotTheRepository,
-        doc: "Who vouches for the identity: every issuer that this matches as a whole.",
+        doc: "Expected OIDC issuer, regular expression that must match the whole value.",
     },
     Row {
         key: Key::MatchCommitter,
@@ -456,7 +456,7 @@ pub const TABLE: &[Row] = &[
         default: Some("false"),
         kind: Boolean,
         who: Anybody,
-        doc: "Sign only if the committer (tagger) in the object is the identity in the certificate. `--match-committer` asks the same when verifying.",
+        doc: "Signs only if the committer (tagger) in the object is the identity in the certificate. `--match-committer` requires the same when verifying.",
     },
     Row {
         key: Key::Autoclose,
@@ -467,7 +467,7 @@ pub const TABLE: &[Row] = &[
         default: Some("true"),
         kind: Boolean,
         who: Anybody,
-        doc: "Whether the page that ends a login in the browser closes itself; as in gitsign, only where `connectorID` is set.",
+        doc: "Whether the final page of a browser login closes itself. As in gitsign, this needs `connectorID`.",
     },
     Row {
         key: Key::AutocloseTimeout,
@@ -478,7 +478,7 @@ pub const TABLE: &[Row] = &[
         default: Some("6"),
         kind: Number,
         who: Anybody,
-        doc: "After how many seconds it does, 1 to 3600.",
+        doc: "Seconds after which that page closes, 1 to 3600.",
     },
     Row {
         key: Key::LogPath,
@@ -489,7 +489,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Path,
         who: NotTheRepository,
-        doc: "A file that messages are appended to as well.",
+        doc: "File to which messages are appended as well.",
     },
     Row {
         key: Key::UrlOpener,
@@ -500,7 +500,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Text,
         who: NotTheRepository,
-        doc: "The program that opens the browser.",
+        doc: "Program that opens the browser.",
     },
     Row {
         key: Key::CredentialCache,
@@ -511,7 +511,7 @@ pub const TABLE: &[Row] = &[
         default: Some("auto"),
         kind: ChoiceOrPath(&["auto", "off"]),
         who: NotTheRepository,
-        doc: "The credential cache, a process that keeps a login for the minutes that its certificate lives, and signs on request. `auto` starts it when it is first needed; `off` makes a key and a certificate for each signature; a file name is the socket of one that runs, or is started, there (it is not started where only `GITSIGN_CREDENTIAL_CACHE` names it: that place is gitsign's).",
+        doc: "Credential cache, a daemon that holds a login while its certificate is valid, and signs on request. `auto` starts it on first use; `off` creates a key and a certificate for each signature. A path is the socket of a daemon that runs or is started there. None is started at a path that only `GITSIGN_CREDENTIAL_CACHE` names, because it belongs to gitsign.",
     },
     Row {
         key: Key::Policy,
@@ -522,7 +522,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Path,
         who: NotTheRepository,
-        doc: "The policy: who may sign what (`docs/policy.md`). In the hooks of a server its repository's own configuration may set it as well. `--policy` goes before it.",
+        doc: "Signing policy file. In server hooks, the repository's own configuration may set it as well. `--policy` wins.",
     },
     Row {
         key: Key::TrustRoot,
@@ -533,7 +533,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Text,
         who: NotTheRepository,
-        doc: "The commit with which the policy in the repository (`.gitseal/policy.toml`) begins: everything after it is judged by the policy of its parent. In the hooks of a server its repository's own configuration may set it as well. `--trust-root` goes before it.",
+        doc: "Policy root: the commit where the policy in the repository (`.gitseal/policy.toml`) starts. The policy of its parent applies to each later commit. In server hooks, the repository's own configuration may set it as well. `--policy-root` wins.",
     },
     Row {
         key: Key::TrustedRepository,
@@ -544,7 +544,7 @@ pub const TABLE: &[Row] = &[
         default: None,
         kind: Path,
         who: NotTheRepository,
-        doc: "A repository whose own configuration may set everything, in the manner of git's `safe.directory`: may be given several times, in git's configuration only; a path, a path and `/*` for all below it, `*` for all, or nothing to forget those before.",
+        doc: "Repository whose own configuration may set everything, like Git's `safe.directory`. It can be set several times, in Git's configuration only. The value is a path, a path and `/*` for all below it, `*` for all, or empty to clear the earlier values.",
     },
 ];
 
@@ -578,12 +578,12 @@ pub fn markdown() -> String {
             out,
             "- from a repository's own configuration: {}",
             match row.who {
-                Anybody => "honoured".to_owned(),
+                Anybody => "used".to_owned(),
                 TheRepositoryOnly(values) => format!(
-                    "{} honoured; anything else left aside, with a warning",
+                    "{} used; anything else is ignored, with a warning",
                     words(values)
                 ),
-                NotTheRepository => "left aside, with a warning".to_owned(),
+                NotTheRepository => "ignored, with a warning".to_owned(),
             }
         );
     }
@@ -594,15 +594,13 @@ pub fn markdown() -> String {
 const INTRODUCTION: &str = "\
 # Settings
 
-This page is printed from the table in `src/host/settings/table.rs`; a test holds that it is.
+Every setting has a default and can be set in Git's configuration or by an environment variable; the environment wins. gitsign's names work; `gitseal.*` wins over `gitsign.*`, and `GITSEAL_*` over `GITSIGN_*` over `SIGSTORE_*`. `gitseal version` prints the value and origin of each. (Generated from `src/host/settings/table.rs`; a test compares them.)
 
-A setting is looked for in three places, and the last one that has it wins: the built-in default, git's configuration, the environment. In git's configuration the order is git's own: system, global, local, worktree, `git -c`. Every setting of gitsign keeps its names; the same setting under `gitseal.*` wins over `gitsign.*`, and `GITSEAL_*` over `GITSIGN_*` over `SIGSTORE_*`.
+In Git's configuration the order is Git's own: system, global, local, worktree, `git -c`.
 
-Booleans and numbers are read as git reads them: `true`, `yes`, `on`, `1` or a key without `=`; `1k` is 1024. An empty text means the default, wherever it is set, so an empty variable switches a value of the configuration off. Where empty texts are all that is said about who may sign, that is an error: it never means anybody. A value that cannot be read is an error that names the key, the value and the place; so is one with a line break.
+Booleans and numbers have Git's forms: `true`, `yes`, `on`, `1` or a key without `=`; `1k` is 1024. An empty value means the default, so an empty variable disables a value of the configuration. An expected identity of empty values only is an error: it never means any signer. An invalid value, or one with a line break, is an error that names the key, the value and the origin.
 
-A repository's own configuration (`.git/config`, its includes, `config.worktree`) may say which services sign, but not who is believed, which files are read or written, and which programs run. Such values are left aside with a warning, unless the user's own configuration names the repository in `gitseal.trustedRepository`. Where nobody is asked for the token (a CI job's, a cloud machine's, one in a variable or a file), it may not say who gets it either: with `fulcio`, `issuer` or `clientID` from there nothing is signed. A repository that belongs to another user is not asked at all (`safe.directory`).
-
-`gitseal version` shows every value and where it comes from.
+A repository's own configuration (`.git/config`, its includes, `config.worktree`) may choose services for signing. It must not change what is trusted, which files are read or written, or which programs run. Such values are ignored with a warning, unless the user configuration lists the repository in `gitseal.trustedRepository`. For a token obtained without the user (a CI job, a cloud machine, a variable, a file), `fulcio`, `issuer` and `clientID` must not come from there either: nothing is signed. The configuration of a repository owned by another user is not read at all (`safe.directory`).
 
 ## The settings
 ";
@@ -612,10 +610,10 @@ const AFTERWORD: &str = "
 
 | variable | meaning |
 |---|---|
-| `SIGSTORE_ID_TOKEN` | an identity token to sign with; never shown and never passed on |
-| `NO_COLOR` | no colour on the terminal |
-| `GIT_DIR`, `GIT_COMMON_DIR`, `GIT_WORK_TREE`, `GIT_OBJECT_DIRECTORY`, `GIT_ALTERNATE_OBJECT_DIRECTORIES`, `GIT_QUARANTINE_PATH`, `GIT_CEILING_DIRECTORIES`, `GIT_CONFIG_GLOBAL`, `GIT_CONFIG_SYSTEM`, `GIT_CONFIG_NOSYSTEM`, `GIT_CONFIG_COUNT`, `GIT_CONFIG_PARAMETERS` | as git has them |
-| `TUF_ROOT`, `TUF_MIRROR`, `TUF_ROOT_JSON`, `SIGSTORE_NO_CACHE` | not read: the trust root comes from a file or is built in |
+| `SIGSTORE_ID_TOKEN` | identity token used for signing; never printed and never passed on |
+| `NO_COLOR` | disables color on the terminal |
+| `GIT_DIR`, `GIT_COMMON_DIR`, `GIT_WORK_TREE`, `GIT_OBJECT_DIRECTORY`, `GIT_ALTERNATE_OBJECT_DIRECTORIES`, `GIT_QUARANTINE_PATH`, `GIT_CEILING_DIRECTORIES`, `GIT_CONFIG_GLOBAL`, `GIT_CONFIG_SYSTEM`, `GIT_CONFIG_NOSYSTEM`, `GIT_CONFIG_COUNT`, `GIT_CONFIG_PARAMETERS` | as in Git |
+| `TUF_ROOT`, `TUF_MIRROR`, `TUF_ROOT_JSON`, `SIGSTORE_NO_CACHE` | not read: the trusted root comes from a file or is built in |
 ";
 
 #[cfg(test)]
