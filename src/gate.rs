@@ -42,14 +42,14 @@ use gitseal_terminal::{self as terminal, Escape, escape, escape_lines};
 mod certificate;
 mod ci;
 pub mod job;
-mod judge;
+mod verifier;
 pub mod plan;
 pub mod policy;
 pub mod report;
 mod rules;
 
 pub use ci::{Ci, run as ci};
-use judge::JudgeError;
+use verifier::JudgeError;
 use plan::{Before, PlanError, Side};
 use report::Report;
 
@@ -344,7 +344,7 @@ fn decide(
         Some(_) => Side::Client,
     };
     let tip = before.protected.as_ref().map(|(_, commit)| *commit);
-    let mut court = judge::Court::open(repository, settings, options, tip)?;
+    let mut court = verifier::Court::open(repository, settings, options, tip)?;
     if side == Side::Server
         && let Some(told) = certificate::Told::read()
     {
@@ -399,7 +399,7 @@ fn watched(seconds: u64, story: impl FnOnce(Deadline) -> Result<u8, Stop>) -> u8
     let last = Duration::from_secs(seconds.saturating_add(GRACE));
     thread::spawn(move || {
         thread::sleep(last);
-        terminal::error(&judge::over(seconds), Some(judge::OVER_HINT));
+        terminal::error(&verifier::over(seconds), Some(verifier::OVER_HINT));
         std::process::exit(EXIT_UNDECIDED.into());
     });
     match story(deadline) {

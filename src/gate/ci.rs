@@ -19,7 +19,7 @@ use gix::ObjectId;
 use super::{
     Options, Stop,
     job::{self, Job, MAX_EVENT, Platform},
-    judge::{self, Court},
+    verifier::{self, Court},
     plan::{self, Before, Side},
     report::Report,
     watched,
@@ -316,7 +316,7 @@ fn outside(flag: &'static str, policy: &Path, repository: &Repository) -> Result
     if inside {
         return Err(Stop::Flag {
             flag,
-            why: judge::INSIDE.to_owned(),
+            why: verifier::INSIDE.to_owned(),
         });
     }
     Ok(())

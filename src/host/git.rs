@@ -22,7 +22,7 @@ use gix::bstr::{BString, ByteSlice as _};
 
 use gitseal_evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
 
-mod bases;
+mod delta_bases;
 pub mod changes;
 pub mod graph;
 pub mod push;
@@ -577,7 +577,7 @@ impl Repository {
         inner.objects.ignore_replacements = true;
         inner
             .objects
-            .set_pack_cache(|| Box::new(bases::Bases::default()));
+            .set_pack_cache(|| Box::new(delta_bases::Bases::default()));
         Ok(Self {
             inner,
             hash,
