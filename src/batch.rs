@@ -23,7 +23,7 @@ use std::{
 
 use crate::host::git::{
     GitError, Object, ObjectId, Repository,
-    walk::{Objects, Unhashed, Unvisited, Visited},
+    walk::{MissingCommit, Objects, UncheckedObject, WalkedCommit},
 };
 use crate::{
     explain::Recorder,
@@ -338,9 +338,9 @@ pub enum Item {
     /// An object, still to be read.
     Id(ObjectId),
     /// An object, still to be hashed.
-    Bytes(Unhashed),
+    Bytes(UncheckedObject),
     /// A commit that could not be read.
-    Failed(Box<Unvisited>),
+    Failed(Box<MissingCommit>),
 }
 
 impl From<ObjectId> for Item {
@@ -349,13 +349,13 @@ impl From<ObjectId> for Item {
     }
 }
 
-impl From<Result<Visited, Box<Unvisited>>> for Item {
-    fn from(step: Result<Visited, Box<Unvisited>>) -> Self {
+impl From<Result<WalkedCommit, Box<MissingCommit>>> for Item {
+    fn from(step: Result<WalkedCommit, Box<MissingCommit>>) -> Self {
         match step {
-            Ok(Visited {
+            Ok(WalkedCommit {
                 bytes: Some(bytes), ..
             }) => Self::Bytes(bytes),
-            Ok(Visited { id, bytes: None }) => Self::Id(id),
+            Ok(WalkedCommit { id, bytes: None }) => Self::Id(id),
             Err(failed) => Self::Failed(failed),
         }
     }
@@ -380,7 +380,7 @@ impl Item {
     fn judged(self, objects: &Objects, engine: &Engine<'_>) -> Judged {
         let (id, read) = match self {
             Self::Id(id) => (id, objects.read(id)),
-            Self::Bytes(bytes) => (bytes.id(), bytes.hashed()),
+            Self::Bytes(bytes) => (bytes.id(), bytes.verify_hash()),
             Self::Failed(failed) => {
                 let boundary = failed.boundary.map(|id| id.to_string());
                 return unreadable(failed.id, failed.error, boundary);

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::host::{
     git::Workspace,
-    git_program::{self, Listed},
+    git_program::{self, ConfigListing},
     settings::{SettingError, Settings, process_environment},
 };
 use crate::{
@@ -179,7 +179,7 @@ struct Patient {
     /// git's version.
     git: Option<(u32, u32)>,
     /// git's configuration, if git can read it.
-    listed: Option<Vec<Listed>>,
+    listed: Option<Vec<ConfigListing>>,
     workspace: Option<Workspace>,
     settings: Option<Settings>,
     /// Why there are no settings.
@@ -189,8 +189,8 @@ struct Patient {
 
 impl Patient {
     /// The value of a key that counts for git, and where it is from.
-    fn git_value(&self, key: &str) -> Option<&Listed> {
-        git_program::last(self.listed.as_deref()?, key)
+    fn git_value(&self, key: &str) -> Option<&ConfigListing> {
+        git_program::effective(self.listed.as_deref()?, key)
     }
 }
 

@@ -29,7 +29,7 @@ use clap::Args;
 use crate::host::{
     git::{
         graph::Graph,
-        push::{self, LineRefusal, MAX_LINE, MAX_UPDATES, Update},
+        push::{self, HookInputError, MAX_LINE, MAX_UPDATES, RefCommand},
     },
     settings::Settings,
 };
@@ -42,16 +42,16 @@ use gitseal_terminal::{self as terminal, Escape, escape, escape_lines};
 mod certificate;
 mod ci;
 pub mod job;
-mod verifier;
 pub mod plan;
 pub mod policy;
 pub mod report;
 mod rules;
+mod verifier;
 
 pub use ci::{Ci, run as ci};
-use verifier::JudgeError;
-use plan::{Before, PlanError, Side};
-use report::Report;
+use plan::{PlanError, PushSide, RefSnapshot};
+use report::PushReport;
+use verifier::PushVerifyError;
 
 /// What `--help` shows of it.
 pub const PRE_RECEIVE_EXAMPLES: &str = "\
@@ -79,12 +79,15 @@ const GRACE: u64 = 5;
 
 /// What all of them take.
 #[derive(Debug, Args, Clone)]
-pub struct Options {
+pub struct GateArgs {
     /// The policy: a file that whoever pushes cannot write to
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// The commit with which the repository's own policy begins
     #[arg(long, value_name = "REV")]
+    pub policy_root: Option<String>,
+    /// Rejected with a pointer to --policy-root: other programs have this name
+    #[arg(long = "trust-root", hide = true, value_parser = clap::builder::UnknownArgumentValueParser::suggest_arg("--policy-root"))]
     pub trust_root: Option<String>,
     /// A trusted_root.json: which authorities and logs are believed
     #[arg(long, value_name = "FILE")]
@@ -105,7 +108,7 @@ pub struct Options {
 pub struct PreReceive {
     /// What all of them take.
     #[command(flatten)]
-    pub options: Options,
+    pub options: GateArgs,
 }
 
 /// `update`.
@@ -113,7 +116,7 @@ pub struct PreReceive {
 pub struct UpdateHook {
     /// What all of them take.
     #[command(flatten)]
-    pub options: Options,
+    pub options: GateArgs,
     /// The reference
     #[arg(value_name = "REF")]
     pub reference: OsString,
@@ -130,7 +133,7 @@ pub struct UpdateHook {
 pub struct PrePush {
     /// What all of them take.
     #[command(flatten)]
-    pub options: Options,
+    pub options: GateArgs,
     /// The name of the remote
     #[arg(value_name = "REMOTE")]
     pub remote: OsString,
@@ -141,22 +144,22 @@ pub struct PrePush {
 
 /// Why there is no verdict. None of these lets anything through.
 #[derive(Debug, thiserror::Error)]
-pub enum Stop {
+pub enum GateError {
     /// Repository, settings, trust.
     #[error(transparent)]
     Obstacle(#[from] Obstacle),
     /// git's lines.
     #[error("what git says about the push cannot be used: {0}")]
-    Line(#[from] LineRefusal),
+    Line(#[from] HookInputError),
     /// What the push would change.
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// Judging it.
     #[error(transparent)]
-    Judge(#[from] JudgeError),
+    Judge(#[from] PushVerifyError),
     /// The CI job.
     #[error(transparent)]
-    Job(#[from] job::JobError),
+    Job(#[from] job::CiJobError),
     /// The clone of a CI job lacks something.
     #[error("{what} {id} is not in this clone")]
     Shallow {
@@ -185,7 +188,7 @@ pub enum Stop {
     },
 }
 
-impl Stop {
+impl GateError {
     fn exit(&self) -> u8 {
         match self {
             Self::Obstacle(Obstacle::Git(_)) | Self::Plan(_) | Self::Shallow { .. } => {
@@ -200,7 +203,7 @@ impl Stop {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Obstacle(obstacle) => obstacle.hint(),
-            Self::Line(LineRefusal::TooMany { .. }) => {
+            Self::Line(HookInputError::TooMany { .. }) => {
                 Some("push in parts, or have the administrator raise --max-updates")
             }
             Self::Line(_) => Some(
@@ -208,7 +211,7 @@ impl Stop {
             ),
             Self::Plan(error) => error.hint(),
             Self::Judge(error) => error.hint(),
-            Self::Job(job::JobError::Unknown) => {
+            Self::Job(job::CiJobError::Unknown) => {
                 Some("gitseal ci --range A..B --ref refs/heads/main")
             }
             Self::Job(_) => Some("name the commits with --range A..B and --ref refs/heads/main"),
@@ -220,7 +223,7 @@ impl Stop {
     fn show(&self) {
         let words = match self {
             // One line for each mistake.
-            Self::Judge(JudgeError::Rules(_)) => escape_lines(&self.to_string()),
+            Self::Judge(PushVerifyError::Policy(_)) => escape_lines(&self.to_string()),
             _ => escape(&self.to_string(), Escape::Prose),
         };
         terminal::error(&words, self.hint());
@@ -264,7 +267,7 @@ pub fn pre_receive(arguments: &PreReceive) -> u8 {
         let (workspace, settings) = surroundings_on_server()?;
         let repository = workspace.repository().map_err(Obstacle::from)?;
         let input = standard_input(options.max_updates)?;
-        let updates = push::receive(&input, repository.hash(), options.max_updates)?;
+        let updates = push::parse_pre_receive(&input, repository.hash(), options.max_updates)?;
         decide(
             "pre-receive",
             updates,
@@ -284,7 +287,7 @@ pub fn update(arguments: &UpdateHook) -> u8 {
     guarded(options, |deadline| {
         let (workspace, settings) = surroundings_on_server()?;
         let repository = workspace.repository().map_err(Obstacle::from)?;
-        let update = push::argument(
+        let update = push::parse_update_args(
             arguments.reference.as_encoded_bytes(),
             arguments.old.as_encoded_bytes(),
             arguments.new.as_encoded_bytes(),
@@ -310,7 +313,7 @@ pub fn pre_push(arguments: &PrePush) -> u8 {
         let (workspace, settings) = surroundings()?;
         let repository = workspace.repository().map_err(Obstacle::from)?;
         let input = standard_input(options.max_updates)?;
-        let updates = push::send(&input, repository.hash(), options.max_updates)?;
+        let updates = push::parse_pre_push(&input, repository.hash(), options.max_updates)?;
         decide(
             "pre-push",
             updates,
@@ -326,29 +329,29 @@ pub fn pre_push(arguments: &PrePush) -> u8 {
 /// From what is to change to the report.
 fn decide(
     command: &'static str,
-    updates: Vec<Update>,
+    updates: Vec<RefCommand>,
     repository: &crate::host::git::Repository,
     settings: &Settings,
-    options: &Options,
+    options: &GateArgs,
     remote: Option<&[u8]>,
     deadline: Deadline,
-) -> Result<Report, Stop> {
+) -> Result<PushReport, GateError> {
     // The references first: whatever is written from here on hides nothing.
     let before = match remote {
-        None => Before::read(repository),
-        Some(remote) => Before::of_remote(repository, remote),
+        None => RefSnapshot::read(repository),
+        Some(remote) => RefSnapshot::of_remote(repository, remote),
     }
     .map_err(Obstacle::from)?;
     let side = match remote {
-        None => Side::Server,
-        Some(_) => Side::Client,
+        None => PushSide::Server,
+        Some(_) => PushSide::Client,
     };
     let tip = before.protected.as_ref().map(|(_, commit)| *commit);
-    let mut court = verifier::Court::open(repository, settings, options, tip)?;
-    if side == Side::Server
-        && let Some(told) = certificate::Told::read()
+    let mut verifier = verifier::PushVerifier::open(repository, settings, options, tip)?;
+    if side == PushSide::Server
+        && let Some(told) = certificate::PushCertificateEnv::read()
     {
-        court.signed(&told, &updates, options.max_updates);
+        verifier.set_push_certificate(&told, &updates, options.max_updates);
     }
     let mut graph = Graph::new(repository);
     let plan = plan::plan(
@@ -357,13 +360,16 @@ fn decide(
         &mut graph,
         &before,
         side,
-        court.binding(),
+        verifier.binding(),
     )?;
-    Ok(court.judge(command, &plan, &before, &mut graph, deadline, false)?)
+    Ok(verifier.judge(command, &plan, &before, &mut graph, deadline, false)?)
 }
 
 /// Runs a story so that no way out of it is a success by mistake.
-fn guarded(options: &Options, story: impl FnOnce(Deadline) -> Result<Report, Stop>) -> u8 {
+fn guarded(
+    options: &GateArgs,
+    story: impl FnOnce(Deadline) -> Result<PushReport, GateError>,
+) -> u8 {
     watched(options.timeout, |deadline| {
         let report = story(deadline)?;
         let text = report.text();
@@ -386,7 +392,7 @@ fn guarded(options: &Options, story: impl FnOnce(Deadline) -> Result<Report, Sto
 
 /// Runs a story under a clock. A panic and a time that is over say so, and end
 /// the process with a code that is not 0.
-fn watched(seconds: u64, story: impl FnOnce(Deadline) -> Result<u8, Stop>) -> u8 {
+fn watched(seconds: u64, story: impl FnOnce(Deadline) -> Result<u8, GateError>) -> u8 {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |what| {
         usual(what);
@@ -399,7 +405,10 @@ fn watched(seconds: u64, story: impl FnOnce(Deadline) -> Result<u8, Stop>) -> u8
     let last = Duration::from_secs(seconds.saturating_add(GRACE));
     thread::spawn(move || {
         thread::sleep(last);
-        terminal::error(&verifier::over(seconds), Some(verifier::OVER_HINT));
+        terminal::error(
+            &verifier::timeout_message(seconds),
+            Some(verifier::TIMEOUT_HINT),
+        );
         std::process::exit(EXIT_UNDECIDED.into());
     });
     match story(deadline) {
@@ -413,7 +422,7 @@ fn watched(seconds: u64, story: impl FnOnce(Deadline) -> Result<u8, Stop>) -> u8
 }
 
 /// All of standard input, no more than the lines of a push can take.
-fn standard_input(most: usize) -> Result<Vec<u8>, Stop> {
+fn standard_input(most: usize) -> Result<Vec<u8>, GateError> {
     let max = most
         .saturating_add(1)
         .saturating_mul(MAX_LINE)
@@ -429,7 +438,7 @@ fn standard_input(most: usize) -> Result<Vec<u8>, Stop> {
             error,
         })?;
     if input.len() > max {
-        return Err(LineRefusal::TooLong { max }.into());
+        return Err(HookInputError::TooLong { max }.into());
     }
     Ok(input)
 }

@@ -15,8 +15,8 @@ use gix::ObjectId;
 use crate::batch::{self, Engine, Facts, Judged, Opinion, OtherKind as Other};
 use crate::host::git::{
     GitError, Repository,
-    changes::{ChangeError, MAX_PARENTS, Side, Trees},
-    graph::{Care, Graph},
+    changes::{DiffError, MAX_PARENTS, ParentTree, Trees},
+    graph::{Graph, Traversal},
 };
 use gitseal_evidence::object::CommitView;
 use gitseal_policy::{
@@ -57,7 +57,7 @@ impl<'a, 'r> GitHistory<'a, 'r> {
     }
 
     /// A commit that was judged already is not judged again.
-    pub fn know(&mut self, id: ObjectId, facts: CommitFacts) {
+    pub fn insert_result(&mut self, id: ObjectId, facts: CommitFacts) {
         let weight = self.weight.saturating_add(facts.weight());
         if weight <= MAX_KNOWN {
             self.weight = weight;
@@ -66,8 +66,8 @@ impl<'a, 'r> GitHistory<'a, 'r> {
     }
 
     /// These commits were authenticated before, and all of their lines of first
-    /// parents down to the trust root are among them.
-    pub fn accept(&mut self, lines: Vec<Rc<HashSet<ObjectId>>>) {
+    /// parents down to the policy root are among them.
+    pub fn mark_authenticated(&mut self, lines: Vec<Rc<HashSet<ObjectId>>>) {
         self.accepted = lines;
     }
 
@@ -76,7 +76,7 @@ impl<'a, 'r> GitHistory<'a, 'r> {
     ///
     /// # Errors
     /// One of them, or a tree that it is held against, cannot be read.
-    pub fn judge(&mut self, ids: &[ObjectId]) -> Result<(), HistoryError> {
+    pub fn verify_commits(&mut self, ids: &[ObjectId]) -> Result<(), HistoryError> {
         let jobs = batch::default_jobs();
         let (repository, engine) = (self.repository, self.engine);
         let mut next = ids.iter();
@@ -88,7 +88,7 @@ impl<'a, 'r> GitHistory<'a, 'r> {
             };
             match (facts, next.next()) {
                 (Ok(facts), Some(id)) => {
-                    self.know(*id, facts);
+                    self.insert_result(*id, facts);
                     ControlFlow::Continue(())
                 }
                 (Ok(_), None) => ControlFlow::Break(()),
@@ -116,10 +116,10 @@ impl<'a, 'r> GitHistory<'a, 'r> {
 
 /// Why a commit cannot be put into the policy's words.
 #[derive(Debug, thiserror::Error)]
-pub enum FactsError {
+pub enum CommitReadError {
     /// What it changes cannot be said.
     #[error(transparent)]
-    Changes(#[from] ChangeError),
+    Changes(#[from] DiffError),
     /// Whoever reads its headers in another way sees another commit.
     #[error("its headers are not those of a commit")]
     Headers,
@@ -129,9 +129,12 @@ pub enum FactsError {
 ///
 /// # Errors
 /// It is no commit that can be read, or a tree that it is held against is not.
-pub fn commit_facts(judged: &Judged, repository: &Repository) -> Result<CommitFacts, FactsError> {
+pub fn commit_facts(
+    judged: &Judged,
+    repository: &Repository,
+) -> Result<CommitFacts, CommitReadError> {
     let Some(Facts::Commit(view)) = &judged.facts else {
-        return Err(FactsError::Headers);
+        return Err(CommitReadError::Headers);
     };
     let held = Held::of(view, repository)?;
     let changed = repository.changes(&held.trees)?;
@@ -160,7 +163,7 @@ struct Held {
 impl Held {
     /// A parent that the first one descends from brings nothing, and is left out:
     /// a merge with nothing but such parents is an ordinary commit.
-    fn of(view: &CommitView, repository: &Repository) -> Result<Self, ChangeError> {
+    fn of(view: &CommitView, repository: &Repository) -> Result<Self, DiffError> {
         let parents = view
             .parents
             .iter()
@@ -179,7 +182,7 @@ impl Held {
         };
         held.trees.first = Some(tree_of(first)?);
         if others.len() >= MAX_PARENTS {
-            return Err(ChangeError::TooMuch {
+            return Err(DiffError::TooMuch {
                 most: MAX_PARENTS,
                 what: "parents",
             });
@@ -190,7 +193,7 @@ impl Held {
                 continue;
             }
             held.parents.push(*other);
-            held.trees.sides.push(Side {
+            held.trees.sides.push(ParentTree {
                 tree: tree_of(other)?,
                 bases: bases.iter().map(tree_of).collect::<Result<_, _>>()?,
             });
@@ -263,7 +266,7 @@ impl History for GitHistory<'_, '_> {
         let object = self.repository.objects().read(id).map_err(lost)?;
         let judged = self.engine.judge(object, self.repository.hash());
         let facts = commit_facts(&judged, self.repository).map_err(lost)?;
-        self.know(id, facts.clone());
+        self.insert_result(id, facts.clone());
         Ok(facts)
     }
 
@@ -278,7 +281,7 @@ impl History for GitHistory<'_, '_> {
         let first = parents.get(..1).unwrap_or_default();
         let gained = self
             .graph
-            .gained(&[tip], first, Care::Exact)
+            .new_commits(&[tip], first, Traversal::Full)
             .map_err(lost)?;
         Ok(gained
             .commits

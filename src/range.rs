@@ -261,14 +261,14 @@ pub(super) struct Outcome {
 impl Work<'_> {
     /// Says what in this repository claims that history is another.
     pub(super) fn tell_pretences(&self) -> Result<(), Obstacle> {
-        let pretences = self.repository.pretences()?;
-        if pretences.replacements > 0 {
+        let overrides = self.repository.history_overrides()?;
+        if overrides.replacements > 0 {
             terminal::warn(&format!(
                 "{} replacements under refs/replace/ are left aside: the real objects are verified",
-                pretences.replacements
+                overrides.replacements
             ));
         }
-        if pretences.grafts {
+        if overrides.grafts {
             terminal::warn(
                 "the grafts of this repository are left aside: parents are what the commits say",
             );

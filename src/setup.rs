@@ -25,7 +25,7 @@ use crate::host::{
         self, ChangeError, Changed, ConfigKey, ConfigText, Malformed, Record, Wish,
         place::{self, ConfigFile, Keep, PlaceError},
     },
-    git::{ConfigValue, GitError, Scope, Workspace},
+    git::{ConfigScope, ConfigValue, GitError, Workspace},
     git_program::{self, GitProgramError},
     profile::{self, Profile, ProfileError},
     settings::{SettingError, Settings, TABLE, process_environment},
@@ -284,7 +284,7 @@ impl Place {
             Self::Local => {
                 let workspace = Workspace::open(here)?;
                 let repository = workspace.repository()?;
-                if !repository.is_own() {
+                if !repository.is_owned_by_user() {
                     return Err(SetupError::NotOwn);
                 }
                 let file = repository.config_file();
@@ -638,7 +638,7 @@ fn check(wishes: &[Wish]) -> Result<(), SetupError> {
         .map(|wish| ConfigValue {
             key: wish.key.to_string().to_ascii_lowercase(),
             value: Some(wish.value.clone().into_bytes()),
-            scope: Scope::Global,
+            scope: ConfigScope::Global,
             file: None,
         })
         .collect();
@@ -860,7 +860,7 @@ impl Plan {
         };
         for row in &self.rows {
             let key = row.key.to_string();
-            let (Some(found), Some(new)) = (git_program::last(&listed, &key), &row.new) else {
+            let (Some(found), Some(new)) = (git_program::effective(&listed, &key), &row.new) else {
                 continue;
             };
             if found.value.as_ref() != Some(new) {

@@ -430,7 +430,7 @@ fn attended(workspace: Workspace, settings: Settings) -> Result<(Workspace, Sett
         terminal::warn(&escape(warning, Escape::Prose));
     }
     if let Ok(repository) = workspace.repository()
-        && !repository.is_own()
+        && !repository.is_owned_by_user()
     {
         terminal::warn(
             "this repository belongs to somebody else: its configuration is left aside (see safe.directory in git config)",

@@ -28,7 +28,7 @@ use gitseal::{
     batch::{self, Engine, Opinion},
     host::git::{
         ObjectId, Workspace,
-        walk::{RangeSpec, Revisions},
+        walk::{RangeSpec, RevWalk},
     },
 };
 use gitseal_evidence::{
@@ -44,7 +44,7 @@ use stage::{Ended, GITSEAL, Stage};
 
 // ------------------------------------------------------------- what is meant
 
-fn ids(walk: Revisions) -> Vec<String> {
+fn ids(walk: RevWalk) -> Vec<String> {
     walk.map(|step| step.unwrap().id.to_string()).collect()
 }
 

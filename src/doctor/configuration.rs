@@ -9,7 +9,7 @@ use std::{
 use super::{Findings, Patient, Repair};
 use crate::{
     host::{
-        git_program::{self, GitProgramError, Listed},
+        git_program::{self, ConfigListing, GitProgramError},
         profile::nearest,
         settings::{Origin, RekorMode, RekorVersion, TABLE},
     },
@@ -96,7 +96,7 @@ pub(super) fn git(patient: &mut Patient, findings: &mut Findings) {
 }
 
 /// Says where a value is from.
-fn origin(listed: &Listed) -> String {
+fn origin(listed: &ConfigListing) -> String {
     if listed.scope == "command" {
         "git -c or GIT_CONFIG_COUNT".to_owned()
     } else {
@@ -104,12 +104,12 @@ fn origin(listed: &Listed) -> String {
     }
 }
 
-fn value(listed: &Listed) -> &str {
+fn value(listed: &ConfigListing) -> &str {
     listed.value.as_deref().unwrap_or("true")
 }
 
 /// How a value is taken out, or ours put in its place.
-fn correct(listed: &Listed, new: &str) -> (String, Option<Repair>) {
+fn correct(listed: &ConfigListing, new: &str) -> (String, Option<Repair>) {
     match listed.scope.as_str() {
         "global" => ("gitseal setup".to_owned(), Some(Repair::Setup)),
         "system" => (

@@ -12,7 +12,7 @@ use std::{collections::HashSet, env};
 
 use gix::ObjectId;
 
-use crate::host::git::{Repository, push::Update, push_certificate};
+use crate::host::git::{Repository, push::RefCommand, push_certificate};
 use crate::{batch::Engine, history};
 use gitseal_evidence::verify::Subject;
 use gitseal_policy::SignatureFacts;
@@ -22,7 +22,7 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What git says about the certificate, in the hook's environment
 /// (githooks(5), pre-receive).
-pub struct Told {
+pub struct PushCertificateEnv {
     /// `GIT_PUSH_CERT`: the id of the blob.
     blob: String,
     /// `GIT_PUSH_CERT_NONCE`: what the server gave to be signed.
@@ -32,7 +32,7 @@ pub struct Told {
     status: String,
 }
 
-impl Told {
+impl PushCertificateEnv {
     /// Out of the environment; `None`: the push is not signed.
     #[must_use]
     pub fn read() -> Option<Self> {
@@ -48,8 +48,8 @@ impl Told {
 /// Who signed this push.
 #[must_use]
 pub fn signature(
-    told: &Told,
-    updates: &[Update],
+    told: &PushCertificateEnv,
+    updates: &[RefCommand],
     most: usize,
     repository: &Repository,
     engine: &Engine<'_>,
@@ -61,8 +61,8 @@ pub fn signature(
 }
 
 fn checked(
-    told: &Told,
-    updates: &[Update],
+    told: &PushCertificateEnv,
+    updates: &[RefCommand],
     most: usize,
     repository: &Repository,
     engine: &Engine<'_>,
@@ -90,7 +90,7 @@ fn checked(
     {
         return Err("its nonce is not the one that the server gave".to_owned());
     }
-    let signed: HashSet<&Update> = certificate.updates.iter().collect();
+    let signed: HashSet<&RefCommand> = certificate.updates.iter().collect();
     if let Some(other) = updates.iter().find(|update| !signed.contains(update)) {
         return Err(format!("it says nothing of this change of {}", other.name));
     }

@@ -17,17 +17,17 @@ use clap::Args;
 use gix::ObjectId;
 
 use super::{
-    Options, Stop,
-    job::{self, Job, MAX_EVENT, Platform},
-    verifier::{self, Court},
-    plan::{self, Before, Side},
-    report::Report,
+    GateArgs, GateError,
+    job::{self, CiJob, MAX_EVENT, Platform},
+    plan::{self, PushSide, RefSnapshot},
+    report::PushReport,
+    verifier::{self, PushVerifier},
     watched,
 };
 use crate::host::git::{
     GitError, Repository,
-    graph::{Care, Graph},
-    push::{Update, check_name},
+    graph::{Graph, Traversal},
+    push::{RefCommand, check_name},
     walk::Target,
 };
 use crate::{
@@ -41,7 +41,7 @@ use gitseal_terminal::{self as terminal, Escape, escape};
 pub struct Ci {
     /// What all of them take.
     #[command(flatten)]
-    pub options: Options,
+    pub options: GateArgs,
     /// The commits, if the environment does not say: A..B, or A for all that it reaches
     #[arg(long, value_name = "A..B", requires = "reference")]
     pub range: Option<String>,
@@ -85,52 +85,52 @@ pub fn run(arguments: &Ci) -> u8 {
         let repository = workspace.repository().map_err(Obstacle::from)?;
         let job = match (&arguments.range, &arguments.reference) {
             (Some(range), Some(reference)) => by_hand(range, reference, platform, repository)?,
-            _ => job::find(&variable, &event)?,
+            _ => job::detect(&variable, &event)?,
         };
         if job.is_request {
             let by_setting = settings
                 .policy
                 .value
                 .as_deref()
-                .filter(|_| options.trust_root.is_none());
+                .filter(|_| options.policy_root.is_none());
             match (options.policy.as_deref(), by_setting) {
                 (Some(policy), _) => outside("--policy", policy, repository)?,
                 (None, Some(policy)) => outside("gitseal.policy", policy, repository)?,
                 (None, None) => {}
             }
         }
-        let mut before = Before::of_remote(repository, b"origin").map_err(Obstacle::from)?;
+        let mut before = RefSnapshot::of_remote(repository, b"origin").map_err(Obstacle::from)?;
         let mut graph = Graph::new(repository);
-        let update = Update {
+        let update = RefCommand {
             old: base(&job, &before, repository, &mut graph)?,
             new: commit(Some(&job.head), "the head", &job, repository)?,
             name: job.reference.as_str().into(),
         };
-        before.keep_only(
+        before.restrict_to(
             job.default_branch.as_deref(),
             job.reference.as_bytes(),
             update.old,
         );
-        let court = Court::open_for_ci(repository, &settings, options, update.old)?;
+        let verifier = PushVerifier::open_for_ci(repository, &settings, options, update.old)?;
         let plan = plan::plan(
             vec![update],
             repository,
             &mut graph,
             &before,
             // References of the clone are not those of the service.
-            Side::Service,
-            court.binding(),
+            PushSide::Service,
+            verifier.binding(),
         )
         .map_err(|error| cut_off(error, platform))?;
-        let report = court.judge("ci", &plan, &before, &mut graph, deadline, job.is_request)?;
+        let report = verifier.judge("ci", &plan, &before, &mut graph, deadline, job.is_request)?;
         told(&report, &job, arguments)
     })
 }
 
 /// Says it in every way that was asked for.
-fn told(report: &Report, job: &Job, arguments: &Ci) -> Result<u8, Stop> {
+fn told(report: &PushReport, job: &CiJob, arguments: &Ci) -> Result<u8, GateError> {
     let write = |path: &Path, text: &str| {
-        fs::write(path, text).map_err(|error| Stop::Write {
+        fs::write(path, text).map_err(|error| GateError::Write {
             path: path.to_owned(),
             error,
         })
@@ -150,7 +150,7 @@ fn told(report: &Report, job: &Job, arguments: &Ci) -> Result<u8, Stop> {
             .create(true)
             .open(&path)
             .and_then(|mut file| file.write_all(report.markdown(&job.what).as_bytes()))
-            .map_err(|error| Stop::Write { path, error })?;
+            .map_err(|error| GateError::Write { path, error })?;
     }
     let text = report.text();
     if !text.is_empty() {
@@ -188,14 +188,14 @@ fn by_hand(
     reference: &str,
     platform: Platform,
     repository: &Repository,
-) -> Result<Job, Stop> {
-    check_name(reference.as_bytes()).map_err(|why| Stop::Flag {
+) -> Result<CiJob, GateError> {
+    check_name(reference.as_bytes()).map_err(|why| GateError::Flag {
         flag: "--ref",
         why: why.to_owned(),
     })?;
     let (base, head) = match range.split_once("..") {
         Some((_, head)) if head.starts_with('.') => {
-            return Err(Stop::Flag {
+            return Err(GateError::Flag {
                 flag: "--range",
                 why: "A...B has two sides".to_owned(),
             });
@@ -203,7 +203,7 @@ fn by_hand(
         Some((base, head)) => (Some(base), head),
         None => (None, range),
     };
-    let resolve = |revision: &str| -> Result<String, Stop> {
+    let resolve = |revision: &str| -> Result<String, GateError> {
         let name = if revision.is_empty() {
             "HEAD"
         } else {
@@ -211,7 +211,7 @@ fn by_hand(
         };
         Ok(repository.commit(name).map_err(Obstacle::from)?.id)
     };
-    Ok(Job {
+    Ok(CiJob {
         platform,
         what: format!("commits for {reference}"),
         reference: reference.to_owned(),
@@ -225,18 +225,18 @@ fn by_hand(
 
 /// Where the commits of the job begin: for a request, the tip of its target branch.
 fn base(
-    job: &Job,
-    before: &Before,
+    job: &CiJob,
+    before: &RefSnapshot,
     repository: &Repository,
     graph: &mut Graph<'_>,
-) -> Result<Option<ObjectId>, Stop> {
+) -> Result<Option<ObjectId>, GateError> {
     let named = commit(job.base.as_deref(), "the base", job, repository)?;
     let Some(target) = &job.target else {
         return Ok(named);
     };
     let tip = before.tip_of(format!("refs/heads/{target}").as_bytes());
     match (named, tip) {
-        (None, None) => Err(Stop::Shallow {
+        (None, None) => Err(GateError::Shallow {
             what: "the target branch",
             id: format!("origin/{target}"),
             hint: "git fetch origin \"+refs/heads/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME:refs/remotes/origin/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME\"; docs/ci/gitlab.yml does it",
@@ -246,7 +246,7 @@ fn base(
         // What the service says may be from when the request was made.
         (Some(named), Some(tip)) => {
             let gained = graph
-                .gained(&[named], &[tip], Care::Exact)
+                .new_commits(&[named], &[tip], Traversal::Full)
                 .map_err(plan::PlanError::from)
                 .map_err(|error| cut_off(error, job.platform))?;
             Ok(Some(if gained.commits.is_empty() {
@@ -262,11 +262,11 @@ fn base(
 fn commit(
     id: Option<&str>,
     what: &'static str,
-    job: &Job,
+    job: &CiJob,
     repository: &Repository,
-) -> Result<Option<ObjectId>, Stop> {
+) -> Result<Option<ObjectId>, GateError> {
     let Some(text) = id else { return Ok(None) };
-    let missing = || Stop::Shallow {
+    let missing = || GateError::Shallow {
         what,
         id: text.to_owned(),
         hint: deeper(job.platform),
@@ -292,9 +292,9 @@ fn deeper(platform: Platform) -> &'static str {
 }
 
 /// History that ends too early is a shallow clone's.
-fn cut_off(error: plan::PlanError, platform: Platform) -> Stop {
-    match error.cut() {
-        Some(parent) => Stop::Shallow {
+fn cut_off(error: plan::PlanError, platform: Platform) -> GateError {
+    match error.missing_parent() {
+        Some(parent) => GateError::Shallow {
             what: "the parent",
             id: parent,
             hint: deeper(platform),
@@ -304,7 +304,7 @@ fn cut_off(error: plan::PlanError, platform: Platform) -> Stop {
 }
 
 /// A policy in the work tree of a request is what the request says.
-fn outside(flag: &'static str, policy: &Path, repository: &Repository) -> Result<(), Stop> {
+fn outside(flag: &'static str, policy: &Path, repository: &Repository) -> Result<(), GateError> {
     let Ok(policy) = fs::canonicalize(policy) else {
         // That it cannot be read is said by whoever reads it.
         return Ok(());
@@ -314,7 +314,7 @@ fn outside(flag: &'static str, policy: &Path, repository: &Repository) -> Result
         .iter()
         .any(|path| policy.starts_with(path));
     if inside {
-        return Err(Stop::Flag {
+        return Err(GateError::Flag {
             flag,
             why: verifier::INSIDE.to_owned(),
         });

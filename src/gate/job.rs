@@ -29,7 +29,7 @@ pub enum Platform {
 
 /// What is to be judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
+pub struct CiJob {
     /// Whose.
     pub platform: Platform,
     /// In words, for the report.
@@ -53,7 +53,7 @@ pub struct Job {
 
 /// Why the environment does not say what to judge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum JobError {
+pub enum CiJobError {
     /// Not a job that is known.
     #[error("this is no job of GitHub or GitLab, and no --range is given")]
     Unknown,
@@ -116,7 +116,7 @@ pub type ReadEvent<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
 ///
 /// # Errors
 /// The environment does not say it, or says what cannot be.
-pub fn find(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<Job, JobError> {
+pub fn detect(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<CiJob, CiJobError> {
     let is = |name: &str| variable(name).is_some_and(|value| value == "true");
     if is("GITLAB_CI") {
         return gitlab(variable);
@@ -124,7 +124,7 @@ pub fn find(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<Job, JobErr
     if is("GITHUB_ACTIONS") || is("GITEA_ACTIONS") || is("FORGEJO_ACTIONS") {
         return github(variable, event);
     }
-    Err(JobError::Unknown)
+    Err(CiJobError::Unknown)
 }
 
 /// Whose job it is, whatever it is about.
@@ -140,20 +140,20 @@ pub fn platform(variable: Variables<'_>) -> Platform {
     }
 }
 
-fn required(variable: Variables<'_>, name: &'static str) -> Result<String, JobError> {
+fn required(variable: Variables<'_>, name: &'static str) -> Result<String, CiJobError> {
     variable(name)
         .filter(|value| !value.is_empty())
-        .ok_or(JobError::Variable { name })
+        .ok_or(CiJobError::Variable { name })
 }
 
 /// An id; all zeros: none.
-fn id(what: &'static str, text: &str) -> Result<Option<String>, JobError> {
+fn id(what: &'static str, text: &str) -> Result<Option<String>, CiJobError> {
     let is_id = matches!(text.len(), 40 | 64)
         && text
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if !is_id {
-        return Err(JobError::Id {
+        return Err(CiJobError::Id {
             what,
             found: text.chars().take(80).collect(),
         });
@@ -164,38 +164,38 @@ fn id(what: &'static str, text: &str) -> Result<Option<String>, JobError> {
         .then(|| text.to_owned()))
 }
 
-fn some_id(what: &'static str, text: &str) -> Result<String, JobError> {
-    id(what, text)?.ok_or_else(|| JobError::Id {
+fn some_id(what: &'static str, text: &str) -> Result<String, CiJobError> {
+    id(what, text)?.ok_or_else(|| CiJobError::Id {
         what,
         found: text.to_owned(),
     })
 }
 
-fn name(what: &'static str, full: String) -> Result<String, JobError> {
+fn name(what: &'static str, full: String) -> Result<String, CiJobError> {
     match check_name(full.as_bytes()) {
         Ok(()) => Ok(full),
-        Err(_) => Err(JobError::Name {
+        Err(_) => Err(CiJobError::Name {
             what,
             found: full.chars().take(80).collect(),
         }),
     }
 }
 
-fn github(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<Job, JobError> {
+fn github(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<CiJob, CiJobError> {
     let kind = required(variable, "GITHUB_EVENT_NAME")?;
     let path = required(variable, "GITHUB_EVENT_PATH")?;
-    let unreadable = |why: String| JobError::File {
+    let unreadable = |why: String| CiJobError::File {
         path: path.clone(),
         why,
     };
     let bytes = event(&path).map_err(unreadable)?;
     let event: Value =
         serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-    let text = |field: &'static str| -> Result<&str, JobError> {
+    let text = |field: &'static str| -> Result<&str, CiJobError> {
         event
             .pointer(field)
             .and_then(Value::as_str)
-            .ok_or(JobError::Field { field })
+            .ok_or(CiJobError::Field { field })
     };
     let default_branch = text("/repository/default_branch").ok().map(str::to_owned);
     match kind.as_str() {
@@ -203,7 +203,7 @@ fn github(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<Job, JobError
             let number = event
                 .pointer("/pull_request/number")
                 .and_then(Value::as_u64);
-            Ok(Job {
+            Ok(CiJob {
                 platform: Platform::GitHub,
                 what: match number {
                     Some(number) => format!("pull request {number}"),
@@ -223,7 +223,7 @@ fn github(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<Job, JobError
                 is_request: true,
             })
         }
-        "merge_group" => Ok(Job {
+        "merge_group" => Ok(CiJob {
             platform: Platform::GitHub,
             what: "merge group".to_owned(),
             reference: name(
@@ -239,9 +239,9 @@ fn github(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<Job, JobError
         "push" => {
             let reference = name("the pushed reference", text("/ref")?.to_owned())?;
             let Some(head) = id("what was pushed", text("/after")?)? else {
-                return Err(JobError::Deleted { reference });
+                return Err(CiJobError::Deleted { reference });
             };
-            Ok(Job {
+            Ok(CiJob {
                 platform: Platform::GitHub,
                 what: format!("push to {reference}"),
                 base: id("what was there before", text("/before")?)?,
@@ -252,11 +252,11 @@ fn github(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<Job, JobError
                 is_request: false,
             })
         }
-        _ => Err(JobError::Event { event: kind }),
+        _ => Err(CiJobError::Event { event: kind }),
     }
 }
 
-fn gitlab(variable: Variables<'_>) -> Result<Job, JobError> {
+fn gitlab(variable: Variables<'_>) -> Result<CiJob, CiJobError> {
     let some = |name: &str| variable(name).filter(|value| !value.is_empty());
     let commit = some_id("CI_COMMIT_SHA", &required(variable, "CI_COMMIT_SHA")?)?;
     let default_branch = some("CI_DEFAULT_BRANCH");
@@ -271,7 +271,7 @@ fn gitlab(variable: Variables<'_>) -> Result<Job, JobError> {
             Some(head) => some_id("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", &head)?,
             None => commit,
         };
-        return Ok(Job {
+        return Ok(CiJob {
             platform: Platform::GitLab,
             what: match some("CI_MERGE_REQUEST_IID") {
                 Some(number) => format!("merge request {number}"),
@@ -294,7 +294,7 @@ fn gitlab(variable: Variables<'_>) -> Result<Job, JobError> {
         (Some(tag), _) => name("CI_COMMIT_TAG", format!("refs/tags/{tag}"))?,
         (None, Some(branch)) => name("CI_COMMIT_BRANCH", format!("refs/heads/{branch}"))?,
         (None, None) => {
-            return Err(JobError::Variable {
+            return Err(CiJobError::Variable {
                 name: "CI_COMMIT_BRANCH",
             });
         }
@@ -303,7 +303,7 @@ fn gitlab(variable: Variables<'_>) -> Result<Job, JobError> {
         Some(before) => id("CI_COMMIT_BEFORE_SHA", &before)?,
         None => None,
     };
-    Ok(Job {
+    Ok(CiJob {
         platform: Platform::GitLab,
         what: format!("pipeline of {reference}"),
         reference,
@@ -324,8 +324,8 @@ mod tests {
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
     const ZERO: &str = "0000000000000000000000000000000000000000";
 
-    fn job(variables: &[(&str, &str)], event: &str) -> Result<Job, JobError> {
-        find(
+    fn job(variables: &[(&str, &str)], event: &str) -> Result<CiJob, CiJobError> {
+        detect(
             &|name| {
                 variables
                     .iter()
@@ -339,7 +339,7 @@ mod tests {
         )
     }
 
-    fn on_github(kind: &str, event: &str) -> Result<Job, JobError> {
+    fn on_github(kind: &str, event: &str) -> Result<CiJob, CiJobError> {
         job(
             &[
                 ("GITHUB_ACTIONS", "true"),
@@ -382,11 +382,11 @@ mod tests {
         );
         assert!(matches!(
             on_github("push", &event(A, ZERO)),
-            Err(JobError::Deleted { .. })
+            Err(CiJobError::Deleted { .. })
         ));
         assert!(matches!(
             on_github("schedule", "{}"),
-            Err(JobError::Event { .. })
+            Err(CiJobError::Event { .. })
         ));
     }
 
@@ -406,7 +406,7 @@ mod tests {
         );
         assert!(matches!(
             on_github("pull_request", &hostile),
-            Err(JobError::Name { .. })
+            Err(CiJobError::Name { .. })
         ));
         assert!(matches!(
             job(
@@ -417,9 +417,9 @@ mod tests {
                 ],
                 ""
             ),
-            Err(JobError::File { .. })
+            Err(CiJobError::File { .. })
         ));
-        assert_eq!(job(&[], ""), Err(JobError::Unknown));
+        assert_eq!(job(&[], ""), Err(CiJobError::Unknown));
     }
 
     #[test]
@@ -477,7 +477,7 @@ mod tests {
         assert_eq!(tag.reference, "refs/tags/v1");
         assert_eq!(
             job(&[("GITLAB_CI", "true")], ""),
-            Err(JobError::Variable {
+            Err(CiJobError::Variable {
                 name: "CI_COMMIT_SHA"
             })
         );

@@ -10,10 +10,10 @@
 //! - *A new one*: all that the new value reaches, except what a branch or tag that
 //!   the same rules bind reached before the push. What the same rules have let in
 //!   once adds nothing; everything else has to pass them, to the root of history
-//!   or to the cut-off that the policy sets. A branch that more rules bind does as
+//!   or to the missing_parent-off that the policy sets. A branch that more rules bind does as
 //!   well, if these would not have been silent without those.
 //!
-//! "Before the push" is what the references say when the hook starts, together
+//! "RefSnapshot the push" is what the references say when the hook starts, together
 //! with the old values that git names. A reference that is written meanwhile, by
 //! another push or by an earlier part of this one, hides nothing: for a reference
 //! that is there already only its own old value counts.
@@ -35,8 +35,8 @@ use gix::{ObjectId, bstr::ByteSlice as _};
 
 use crate::host::git::{
     GitError, Repository,
-    graph::{Care, Graph, GraphError},
-    push::{Space, Update},
+    graph::{Graph, GraphError, Traversal},
+    push::{RefCommand, RefNamespace},
     walk::{Objects, Peeled, Target},
 };
 use gitseal_evidence::object;
@@ -59,7 +59,7 @@ pub struct TagObject {
 
 /// What a reference points at.
 #[derive(Debug, Clone, Default)]
-pub struct Value {
+pub struct RefTarget {
     /// What it names itself.
     pub id: Option<ObjectId>,
     /// The tag objects on the way, the outer first.
@@ -72,17 +72,17 @@ pub struct Value {
 
 /// One reference that is to be changed.
 #[derive(Debug, Clone)]
-pub struct Change {
+pub struct RefChange {
     /// What git says.
-    pub update: Update,
+    pub update: RefCommand,
     /// Where it is.
-    pub space: Space,
+    pub space: RefNamespace,
     /// The rules that bind it.
     pub group: Group,
     /// What it points at before.
-    pub old: Arc<Value>,
+    pub old: Arc<RefTarget>,
     /// What it is to point at.
-    pub new: Arc<Value>,
+    pub new: Arc<RefTarget>,
     /// Whether all that the old value reached stays reached; only where there are
     /// an old and a new one.
     pub forward: bool,
@@ -90,7 +90,7 @@ pub struct Change {
 
 /// A commit that has to be judged, and the change on whose account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gain {
+pub struct NewCommit {
     /// The commit.
     pub commit: ObjectId,
     /// Which change, counted from 0.
@@ -104,9 +104,9 @@ pub struct Gain {
 #[derive(Debug, Default)]
 pub struct Plan {
     /// The changes, in git's order.
-    pub changes: Vec<Change>,
+    pub changes: Vec<RefChange>,
     /// What has to be judged: each commit after its parents, within a change.
-    pub gains: Vec<Gain>,
+    pub gains: Vec<NewCommit>,
 }
 
 /// Why it cannot be said what a push would change.
@@ -138,7 +138,7 @@ pub enum PlanError {
 
 /// Where a push is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub enum PushSide {
     /// Where it arrives: references are those of the server, and what git names
     /// as old is there.
     Server,
@@ -150,7 +150,7 @@ pub enum Side {
 }
 
 /// References as they are before the push.
-pub struct Before {
+pub struct RefSnapshot {
     /// Name and the commit that it leads to.
     pub commits: Vec<(Vec<u8>, ObjectId)>,
     /// Of those that are tag objects: name, tag object, and the commit.
@@ -159,7 +159,7 @@ pub struct Before {
     pub protected: Option<(Vec<u8>, ObjectId)>,
 }
 
-impl Before {
+impl RefSnapshot {
     /// Reads them.
     ///
     /// # Errors
@@ -190,7 +190,7 @@ impl Before {
     }
 }
 
-impl Before {
+impl RefSnapshot {
     /// What a remote's references were when they were fetched, under the names
     /// that they have there; local ones hide nothing.
     ///
@@ -223,7 +223,7 @@ impl Before {
     /// For a job about `reference`, which began at `base`: of what was fetched only
     /// the default branch hides anything, since anybody who may push can put the
     /// same commits on two others; and what is checked out is what is to be judged.
-    pub fn keep_only(&mut self, default: Option<&str>, reference: &[u8], base: Option<ObjectId>) {
+    pub fn restrict_to(&mut self, default: Option<&str>, reference: &[u8], base: Option<ObjectId>) {
         let default = default.map(|branch| format!("refs/heads/{branch}").into_bytes());
         self.commits
             .retain(|(name, _)| default.as_ref() == Some(name) && name != reference);
@@ -244,15 +244,18 @@ impl Before {
     /// What a push has made, and not a server for itself: it was judged.
     fn pushed(&self) -> impl Iterator<Item = (&[u8], ObjectId)> {
         self.commits.iter().filter_map(|(name, commit)| {
-            let is_one =
-                name.starts_with(b"refs/") && matches!(Space::of(name), Space::Branch | Space::Tag);
+            let is_one = name.starts_with(b"refs/")
+                && matches!(
+                    RefNamespace::of(name),
+                    RefNamespace::Branch | RefNamespace::Tag
+                );
             is_one.then_some((name.as_slice(), *commit))
         })
     }
 }
 
 /// The rules, as far as they say what has to be judged.
-pub trait Binding {
+pub trait RuleScope {
     /// The rules that speak of commits on a reference.
     fn binds(&self, reference: &[u8]) -> Group;
     /// Whether one of these rules speaks of every commit and of every merge,
@@ -267,11 +270,11 @@ pub trait Binding {
 impl PlanError {
     /// The parent that is not there, if that is what is wrong.
     #[must_use]
-    pub fn cut(&self) -> Option<String> {
+    pub fn missing_parent(&self) -> Option<String> {
         match self {
-            Self::Graph(GraphError::Cut { parent, .. })
+            Self::Graph(GraphError::MissingParent { parent, .. })
             | Self::Reference {
-                error: GraphError::Cut { parent, .. },
+                error: GraphError::MissingParent { parent, .. },
                 ..
             } => Some(parent.clone()),
             _ => None,
@@ -281,9 +284,9 @@ impl PlanError {
     /// What to do next.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
-        if self.cut().is_some() {
+        if self.missing_parent().is_some() {
             return Some(
-                "history is cut off there (a shallow push, or a shallow repository): git fetch --unshallow, then push again",
+                "history is missing_parent off there (a shallow push, or a shallow repository): git fetch --unshallow, then push again",
             );
         }
         match self {
@@ -302,18 +305,18 @@ impl PlanError {
 /// # Errors
 /// Something that has to be looked at cannot be read, or a limit is reached.
 pub fn plan(
-    updates: Vec<Update>,
+    updates: Vec<RefCommand>,
     repository: &Repository,
     graph: &mut Graph<'_>,
-    before: &Before,
-    side: Side,
-    binding: &dyn Binding,
+    before: &RefSnapshot,
+    side: PushSide,
+    binding: &dyn RuleScope,
 ) -> Result<Plan, PlanError> {
     let objects = repository.objects();
-    let mut values: HashMap<ObjectId, Arc<Value>> = HashMap::new();
+    let mut values: HashMap<ObjectId, Arc<RefTarget>> = HashMap::new();
     let mut plan = Plan::default();
     for mut update in updates {
-        if side == Side::Server
+        if side == PushSide::Server
             && let Some(target) = repository.symbolic_target(update.name.as_bstr())?
         {
             update.name = target;
@@ -329,15 +332,15 @@ pub fn plan(
             .old
             .map(|id| {
                 value(&objects, id, &mut values).unwrap_or_else(|_| {
-                    Arc::new(Value {
+                    Arc::new(RefTarget {
                         id: Some(id),
-                        ..Value::default()
+                        ..RefTarget::default()
                     })
                 })
             })
             .unwrap_or_default();
-        plan.changes.push(Change {
-            space: Space::of(&update.name),
+        plan.changes.push(RefChange {
+            space: RefNamespace::of(&update.name),
             group: binding.binds(&update.name),
             update,
             old,
@@ -354,9 +357,9 @@ pub fn plan(
 fn moved(
     plan: &mut Plan,
     graph: &mut Graph<'_>,
-    before: &Before,
-    side: Side,
-    binding: &dyn Binding,
+    before: &RefSnapshot,
+    side: PushSide,
+    binding: &dyn RuleScope,
 ) -> Result<(), PlanError> {
     let cut_off = binding.cut_off();
     // A reference about whose commits no rule speaks (a tag, as a rule) adds none:
@@ -380,7 +383,7 @@ fn moved(
         };
         let mut hidden: Vec<ObjectId> = change.old.commit.into_iter().collect();
         let is_unbound = change.group.is_empty();
-        if hidden.is_empty() && side == Side::Client {
+        if hidden.is_empty() && side == PushSide::Client {
             // The old value was never fetched; what was fetched stands in for it.
             hidden.extend(before.commits.iter().map(|(_, commit)| *commit));
         }
@@ -388,7 +391,9 @@ fn moved(
             reference: change.update.name.to_string(),
             error,
         };
-        let gained = graph.gained(&[new], &hidden, Care::Quick).map_err(failed)?;
+        let gained = graph
+            .new_commits(&[new], &hidden, Traversal::DateLimited)
+            .map_err(failed)?;
         change.forward =
             change.old.commit == Some(new) || (change.old.commit.is_some() && gained.continues);
         let gained = if cut_off.is_empty() && !is_unbound {
@@ -398,7 +403,9 @@ fn moved(
             if is_unbound {
                 hidden.extend_from_slice(&elsewhere);
             }
-            graph.gained(&[new], &hidden, Care::Quick).map_err(failed)?
+            graph
+                .new_commits(&[new], &hidden, Traversal::DateLimited)
+                .map_err(failed)?
         };
         let among: HashSet<ObjectId> = gained.commits.iter().copied().collect();
         let line = first_parents(new, &among, &HashSet::new(), graph).map_err(failed)?;
@@ -407,7 +414,7 @@ fn moved(
             // truth is said by a second look.
             gain(
                 &mut plan.gains,
-                Gain {
+                NewCommit {
                     commit,
                     change: at,
                     direct: line.contains(&commit),
@@ -419,7 +426,7 @@ fn moved(
 }
 
 /// Notes what a reference gains.
-fn gain(gains: &mut Vec<Gain>, gain: Gain) -> Result<(), GraphError> {
+fn gain(gains: &mut Vec<NewCommit>, gain: NewCommit) -> Result<(), GraphError> {
     if gains.len() >= MAX_GAINS {
         return Err(GraphError::TooMuch {
             most: u64::try_from(MAX_GAINS).unwrap_or(u64::MAX),
@@ -432,7 +439,7 @@ fn gain(gains: &mut Vec<Gain>, gain: Gain) -> Result<(), GraphError> {
 
 /// The new commits of references about whose commits rules speak: they are judged
 /// there.
-fn arriving(changes: &[Change]) -> impl Iterator<Item = ObjectId> {
+fn arriving(changes: &[RefChange]) -> impl Iterator<Item = ObjectId> {
     changes
         .iter()
         .filter(|change| !change.group.is_empty())
@@ -443,8 +450,8 @@ fn arriving(changes: &[Change]) -> impl Iterator<Item = ObjectId> {
 fn created(
     plan: &mut Plan,
     graph: &mut Graph<'_>,
-    before: &Before,
-    binding: &dyn Binding,
+    before: &RefSnapshot,
+    binding: &dyn RuleScope,
 ) -> Result<(), PlanError> {
     let mut groups: BTreeMap<Group, Vec<usize>> = BTreeMap::new();
     for (at, change) in plan.changes.iter().enumerate() {
@@ -484,14 +491,14 @@ fn created(
         // Who signed for a commit is counted among all that one reference gains.
         if binding.counts(&group) {
             for (change, tip) in tips {
-                let gained = graph.gained(&[tip], &hidden, Care::Quick)?;
+                let gained = graph.new_commits(&[tip], &hidden, Traversal::DateLimited)?;
                 let among: HashSet<ObjectId> = gained.commits.iter().copied().collect();
                 let line = first_parents(tip, &among, &HashSet::new(), graph)?;
                 for commit in gained.commits {
                     let direct = line.contains(&commit);
                     gain(
                         &mut plan.gains,
-                        Gain {
+                        NewCommit {
                             commit,
                             change,
                             direct,
@@ -502,7 +509,7 @@ fn created(
             continue;
         }
         let all: Vec<ObjectId> = tips.iter().map(|(_, tip)| *tip).collect();
-        let gained = graph.gained(&all, &hidden, Care::Quick)?;
+        let gained = graph.new_commits(&all, &hidden, Traversal::DateLimited)?;
         let with = attributed(&tips, &gained.commits, graph)?;
         // A commit that one reference gains through a merge can be on another's
         // line: then it is judged as both.
@@ -522,7 +529,7 @@ fn created(
                 let direct = true;
                 gain(
                     &mut plan.gains,
-                    Gain {
+                    NewCommit {
                         commit,
                         change,
                         direct,
@@ -535,7 +542,7 @@ fn created(
                 let direct = false;
                 gain(
                     &mut plan.gains,
-                    Gain {
+                    NewCommit {
                         commit,
                         change,
                         direct,
@@ -591,8 +598,8 @@ fn attributed(
 ///
 /// # Errors
 /// As [`plan`].
-pub fn exactly(
-    change: &Change,
+pub fn new_by_full_walk(
+    change: &RefChange,
     cut_off: &[ObjectId],
     graph: &mut Graph<'_>,
 ) -> Result<Option<HashSet<ObjectId>>, GraphError> {
@@ -600,15 +607,15 @@ pub fn exactly(
         return Ok(None);
     };
     let hidden = [&[old], cut_off].concat();
-    let gained = graph.gained(&[new], &hidden, Care::Exact)?;
+    let gained = graph.new_commits(&[new], &hidden, Traversal::Full)?;
     Ok(Some(gained.commits.into_iter().collect()))
 }
 
 fn value(
     objects: &Objects,
     id: ObjectId,
-    known: &mut HashMap<ObjectId, Arc<Value>>,
-) -> Result<Arc<Value>, GitError> {
+    known: &mut HashMap<ObjectId, Arc<RefTarget>>,
+) -> Result<Arc<RefTarget>, GitError> {
     if let Some(value) = known.get(&id) {
         return Ok(Arc::clone(value));
     }
@@ -623,7 +630,7 @@ fn value(
         Target::Commit(id) => (Some(id), None),
         Target::Other(kind) => (None, Some(kind)),
     };
-    let value = Arc::new(Value {
+    let value = Arc::new(RefTarget {
         id: Some(id),
         tags: read,
         commit,

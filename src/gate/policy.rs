@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::host::{
     git::{
         GitError, Repository,
-        graph::{Care, Graph, GraphError},
+        graph::{Graph, GraphError, Traversal},
         walk::RangeSpec,
     },
     settings::Settings,
@@ -47,7 +47,7 @@ Examples:
   gitseal policy describe HEAD:
   gitseal policy diff HEAD~10: HEAD:
   gitseal policy test --policy policy.toml --ref refs/heads/main origin/main..HEAD
-  gitseal policy test --trust-root v1.0 HEAD
+  gitseal policy test --policy-root v1.0 HEAD
 
 REV: is the policy in that commit (.gitseal/policy.toml); REV:PATH another file in it.
 docs/policy.md is the reference.";
@@ -120,14 +120,17 @@ pub struct Diff {
 /// `policy test`.
 #[derive(Debug, Args)]
 pub struct Test {
-    /// Commits: REV, A..B, ^REV; with a trust root the one commit to authenticate
+    /// Commits: REV, A..B, ^REV; with a policy root the one commit to authenticate
     #[arg(value_name = "REV", default_value = "HEAD")]
     pub revisions: Vec<String>,
     /// The policy that judges all of them
-    #[arg(long, value_name = "FILE", conflicts_with = "trust_root")]
+    #[arg(long, value_name = "FILE", conflicts_with = "policy_root")]
     pub policy: Option<String>,
     /// The commit with which the repository's own policy begins: each commit is judged by that of its parent
     #[arg(long, value_name = "REV")]
+    pub policy_root: Option<String>,
+    /// Rejected with a pointer to --policy-root: other programs have this name
+    #[arg(long = "trust-root", hide = true, value_parser = clap::builder::UnknownArgumentValueParser::suggest_arg("--policy-root"))]
     pub trust_root: Option<String>,
     /// The branch that they are meant for, in full
     #[arg(long = "ref", value_name = "REF", default_value = "refs/heads/main")]
@@ -156,7 +159,7 @@ pub struct Init {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-enum Stop {
+enum PolicyCommandError {
     #[error(transparent)]
     Obstacle(#[from] Obstacle),
     #[error("the policy {name} cannot be read: {why}")]
@@ -177,7 +180,7 @@ enum Stop {
     Write { path: PathBuf, error: io::Error },
 }
 
-impl Stop {
+impl PolicyCommandError {
     fn exit(&self) -> u8 {
         match self {
             Self::History(_) | Self::Graph(_) | Self::Walk(_) => EXIT_UNDECIDED,
@@ -193,7 +196,7 @@ impl Stop {
             ),
             Self::Policy(_) => Some("gitseal policy check shows what to write instead"),
             Self::NoPolicy => Some(
-                "name one with --policy FILE or --trust-root REV, or set gitseal.policy or gitseal.trustRoot for the user or the system",
+                "name one with --policy FILE or --policy-root REV, or set gitseal.policy or gitseal.policyRoot for the user or the system",
             ),
             Self::NobodySigned { .. } => Some("name the first signer with --identity and --issuer"),
             Self::History(_) | Self::Graph(_) | Self::Walk(_) | Self::Write { .. } => None,
@@ -201,7 +204,7 @@ impl Stop {
     }
 }
 
-impl From<GitError> for Stop {
+impl From<GitError> for PolicyCommandError {
     fn from(error: GitError) -> Self {
         Self::Obstacle(error.into())
     }
@@ -226,8 +229,8 @@ pub fn run(arguments: &PolicyArguments) -> u8 {
 // ------------------------------------------------------------ reading policies
 
 /// The text of a policy and what to call it.
-fn text(name: &str) -> Result<String, Stop> {
-    let unreadable = |why: String| Stop::Unreadable {
+fn text(name: &str) -> Result<String, PolicyCommandError> {
+    let unreadable = |why: String| PolicyCommandError::Unreadable {
         name: name.to_owned(),
         why,
     };
@@ -261,18 +264,18 @@ fn text(name: &str) -> Result<String, Stop> {
     String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))
 }
 
-fn read(name: &str) -> Result<Policy, Stop> {
+fn read(name: &str) -> Result<Policy, PolicyCommandError> {
     Ok(Policy::parse(&text(name)?, name)?)
 }
 
-fn id_of(repository: &Repository, revision: &str) -> Result<ObjectId, Stop> {
+fn id_of(repository: &Repository, revision: &str) -> Result<ObjectId, PolicyCommandError> {
     let object = repository.commit(revision)?;
     ObjectId::from_hex(object.id.as_bytes()).map_err(|_| GitError::Missing { id: object.id }.into())
 }
 
 // -------------------------------------------------------------------- commands
 
-fn check(arguments: &Check) -> Result<u8, Stop> {
+fn check(arguments: &Check) -> Result<u8, PolicyCommandError> {
     let text = text(&arguments.policy)?;
     let (errors, lints) = match Policy::parse(&text, &arguments.policy) {
         Ok(policy) => (Vec::new(), lint(&policy)),
@@ -336,7 +339,7 @@ fn check(arguments: &Check) -> Result<u8, Stop> {
     Ok(exit.max(crate::exit::written(terminal::print(&out))))
 }
 
-fn describe(arguments: &Describe) -> Result<u8, Stop> {
+fn describe(arguments: &Describe) -> Result<u8, PolicyCommandError> {
     let words = read(&arguments.policy)?.describe();
     let written = if arguments.json {
         let lines: Vec<&str> = words.lines().collect();
@@ -347,7 +350,7 @@ fn describe(arguments: &Describe) -> Result<u8, Stop> {
     Ok(crate::exit::written(written))
 }
 
-fn compare(arguments: &Diff) -> Result<u8, Stop> {
+fn compare(arguments: &Diff) -> Result<u8, PolicyCommandError> {
     let changes = diff(&read(&arguments.old)?, &read(&arguments.new)?);
     let written = if arguments.json {
         let changes: Vec<Value> = changes
@@ -383,26 +386,26 @@ fn compare(arguments: &Diff) -> Result<u8, Stop> {
 /// that).
 enum Source {
     File(String),
-    TrustRoot(String),
+    PolicyRoot(String),
 }
 
-fn source(arguments: &Test, settings: &Settings) -> Result<Source, Stop> {
+fn source(arguments: &Test, settings: &Settings) -> Result<Source, PolicyCommandError> {
     if let Some(file) = &arguments.policy {
         return Ok(Source::File(file.clone()));
     }
-    if let Some(root) = &arguments.trust_root {
-        return Ok(Source::TrustRoot(root.clone()));
+    if let Some(root) = &arguments.policy_root {
+        return Ok(Source::PolicyRoot(root.clone()));
     }
     if let Some(file) = &settings.policy.value {
         return Ok(Source::File(file.to_string_lossy().into_owned()));
     }
-    match &settings.trust_root.value {
-        Some(root) => Ok(Source::TrustRoot(root.clone())),
-        None => Err(Stop::NoPolicy),
+    match &settings.policy_root.value {
+        Some(root) => Ok(Source::PolicyRoot(root.clone())),
+        None => Err(PolicyCommandError::NoPolicy),
     }
 }
 
-fn test(arguments: &Test) -> Result<u8, Stop> {
+fn test(arguments: &Test) -> Result<u8, PolicyCommandError> {
     let (workspace, settings) = surroundings()?;
     let repository = workspace.repository()?;
     let source = source(arguments, &settings)?;
@@ -413,20 +416,23 @@ fn test(arguments: &Test) -> Result<u8, Stop> {
     let mut graph = Graph::new(repository);
     let mut history = GitHistory::new(repository, &engine, &mut graph);
     let ref_name = arguments.reference.as_bytes();
-    let mut told = Told::default();
+    let mut told = TestReport::default();
     let by = match source {
         Source::File(name) => {
             let policy = read(&name)?;
             by_file(&policy, arguments, repository, &mut history, &mut told)?;
             name
         }
-        Source::TrustRoot(root) => {
+        Source::PolicyRoot(root) => {
             let root_id = id_of(repository, &root)?;
             let root = root_id.to_string();
             for revision in &arguments.revisions {
                 let tip = id_of(repository, revision)?;
-                let gained = history.graph().gained(&[tip], &[root_id], Care::Quick)?;
-                history.judge(&gained.commits)?;
+                let gained =
+                    history
+                        .graph()
+                        .new_commits(&[tip], &[root_id], Traversal::DateLimited)?;
+                history.verify_commits(&gained.commits)?;
                 let tip = tip.to_string();
                 let question = Question {
                     root: &root,
@@ -475,8 +481,8 @@ fn by_file(
     arguments: &Test,
     repository: &Repository,
     history: &mut GitHistory<'_, '_>,
-    told: &mut Told,
-) -> Result<(), Stop> {
+    told: &mut TestReport,
+) -> Result<(), PolicyCommandError> {
     let ref_name = arguments.reference.as_bytes();
     let mut specs: Vec<RangeSpec> = arguments
         .revisions
@@ -493,7 +499,7 @@ fn by_file(
             .revisions(&specs)?
             .map(|visited| match visited {
                 Ok(visited) => Ok(visited.id),
-                Err(unvisited) => Err(Stop::from(unvisited.error)),
+                Err(unvisited) => Err(PolicyCommandError::from(unvisited.error)),
             })
             .collect::<Result<_, _>>()?
     } else {
@@ -505,7 +511,7 @@ fn by_file(
     let line = first_parents(&arguments.revisions, &ids, repository, history)?;
     let mut kept = Vec::new();
     for some in ids.chunks(AT_ONCE) {
-        history.judge(some)?;
+        history.verify_commits(some)?;
         for id in some {
             let facts = history.commit(&id.to_string())?;
             let direct = line.contains(id);
@@ -535,7 +541,7 @@ fn first_parents(
     ids: &[ObjectId],
     repository: &Repository,
     history: &mut GitHistory<'_, '_>,
-) -> Result<HashSet<ObjectId>, Stop> {
+) -> Result<HashSet<ObjectId>, PolicyCommandError> {
     let among: HashSet<&ObjectId> = ids.iter().collect();
     let mut line = HashSet::new();
     for revision in revisions {
@@ -556,7 +562,7 @@ fn first_parents(
 
 /// What was found, on its way out.
 #[derive(Default)]
-struct Told {
+struct TestReport {
     judged: usize,
     refusals: usize,
     warnings: usize,
@@ -564,7 +570,7 @@ struct Told {
     json: Vec<Value>,
 }
 
-impl Told {
+impl TestReport {
     fn add(&mut self, commit: &str, findings: Vec<Finding>) {
         for finding in findings {
             let word = if finding.refuses() {
@@ -595,7 +601,7 @@ impl Told {
     }
 }
 
-fn init(arguments: &Init) -> Result<u8, Stop> {
+fn init(arguments: &Init) -> Result<u8, PolicyCommandError> {
     let (identity, issuer) = match (&arguments.identity, &arguments.issuer) {
         (Some(identity), Some(issuer)) => (identity.clone(), issuer.clone()),
         _ => signer_of_head()?,
@@ -606,7 +612,7 @@ fn init(arguments: &Init) -> Result<u8, Stop> {
     match &arguments.output {
         None => Ok(crate::exit::written(terminal::print(&text))),
         Some(path) => {
-            let failed = |error| Stop::Write {
+            let failed = |error| PolicyCommandError::Write {
                 path: path.clone(),
                 error,
             };
@@ -620,7 +626,7 @@ fn init(arguments: &Init) -> Result<u8, Stop> {
                 .and_then(|mut file| file.write_all(text.as_bytes()))
                 .map_err(failed)?;
             terminal::tell(&format!(
-                "gitseal: {} written; commit it signed, and name that commit as gitseal.trustRoot",
+                "gitseal: {} written; commit it signed, and name that commit as gitseal.policyRoot",
                 escape(&path.to_string_lossy(), Escape::Prose)
             ));
             Ok(EXIT_OK)
@@ -628,8 +634,8 @@ fn init(arguments: &Init) -> Result<u8, Stop> {
     }
 }
 
-/// Who signed HEAD, verified with the trust root in effect.
-fn signer_of_head() -> Result<(String, String), Stop> {
+/// Who signed HEAD, verified with the trusted root in effect.
+fn signer_of_head() -> Result<(String, String), PolicyCommandError> {
     let (workspace, settings) = surroundings()?;
     let repository = workspace.repository()?;
     let trust = trust_files::load(None, &settings).map_err(Obstacle::from)?;
@@ -640,13 +646,15 @@ fn signer_of_head() -> Result<(String, String), Stop> {
         gitseal_policy::SignatureFacts::Good { identity, .. } => {
             Ok((identity.san.value().to_owned(), identity.issuer))
         }
-        gitseal_policy::SignatureFacts::Unsigned => Err(Stop::NobodySigned {
+        gitseal_policy::SignatureFacts::Unsigned => Err(PolicyCommandError::NobodySigned {
             why: "it is not signed".to_owned(),
         }),
-        gitseal_policy::SignatureFacts::Other(kind) => Err(Stop::NobodySigned {
+        gitseal_policy::SignatureFacts::Other(kind) => Err(PolicyCommandError::NobodySigned {
             why: format!("an {kind} signature is not verified here"),
         }),
-        gitseal_policy::SignatureFacts::Bad { words, .. } => Err(Stop::NobodySigned { why: words }),
+        gitseal_policy::SignatureFacts::Bad { words, .. } => {
+            Err(PolicyCommandError::NobodySigned { why: words })
+        }
     }
 }
 

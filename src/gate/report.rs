@@ -19,7 +19,7 @@ pub const MAX_KEPT: usize = 10_000;
 
 /// What a finding is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum About {
+pub enum ItemSubject {
     /// The change of the reference itself.
     Reference,
     /// A commit that the reference gains.
@@ -40,11 +40,11 @@ pub enum About {
 
 /// One thing that is not as the policy says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
+pub struct ReportItem {
     /// The reference that is to be changed, as it is.
     pub reference: String,
     /// What it is about.
-    pub about: About,
+    pub about: ItemSubject,
     /// Who signed, if somebody did: unescaped.
     pub signer: Option<String>,
     /// The rule's name.
@@ -60,7 +60,7 @@ pub struct Note {
     pub mend: Option<String>,
 }
 
-impl Note {
+impl ReportItem {
     /// The rule that says it; nothing where it is that no rule does.
     fn by_rule(&self) -> String {
         match self.rule.as_str() {
@@ -72,7 +72,7 @@ impl Note {
 
 /// All that was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct PushReport {
     /// The command: `pre-receive`, `update`, …
     pub command: &'static str,
     /// Where the policy is from.
@@ -82,16 +82,16 @@ pub struct Report {
     /// How many commits and tags were judged.
     pub judged: usize,
     /// What was found, up to [`MAX_KEPT`].
-    pub notes: Vec<Note>,
+    pub notes: Vec<ReportItem>,
     /// How many findings refuse the push, all of them.
     pub refusals: usize,
     /// How many findings are warnings, all of them.
     pub warnings: usize,
 }
 
-impl Report {
+impl PushReport {
     /// Takes a finding in.
-    pub fn add(&mut self, note: Note) {
+    pub fn add(&mut self, note: ReportItem) {
         if note.enforced {
             self.refusals = self.refusals.saturating_add(1);
         } else {
@@ -114,7 +114,7 @@ impl Report {
     }
 
     /// Refusals first, each in the order in which it was found.
-    fn ordered(&self) -> impl Iterator<Item = &Note> {
+    fn ordered(&self) -> impl Iterator<Item = &ReportItem> {
         let of = |enforced: bool| {
             self.notes
                 .iter()
@@ -142,7 +142,7 @@ impl Report {
             escape(&self.policy, Escape::Prose)
         );
         let mut shown = 0_usize;
-        let mut last: Option<(&str, &About)> = None;
+        let mut last: Option<(&str, &ItemSubject)> = None;
         let mut mends: Vec<&str> = Vec::new();
         for note in self.ordered().take(MAX_SHOWN) {
             shown = shown.saturating_add(1);
@@ -191,9 +191,9 @@ impl Report {
             .ordered()
             .map(|note| {
                 let (kind, id, text) = match &note.about {
-                    About::Reference => ("reference", None, None),
-                    About::Commit { id, subject } => ("commit", Some(id), Some(subject)),
-                    About::Tag { id, name } => ("tag", Some(id), Some(name)),
+                    ItemSubject::Reference => ("reference", None, None),
+                    ItemSubject::Commit { id, subject } => ("commit", Some(id), Some(subject)),
+                    ItemSubject::Tag { id, name } => ("tag", Some(id), Some(name)),
                 };
                 json!({
                     "reference": note.reference,
@@ -228,9 +228,9 @@ impl Report {
         for note in self.ordered().take(MAX_SHOWN) {
             let level = if note.enforced { "error" } else { "warning" };
             let title = match &note.about {
-                About::Reference => "gitseal".to_owned(),
-                About::Commit { id, .. } => format!("gitseal: commit {}", short(id)),
-                About::Tag { id, .. } => format!("gitseal: tag {}", short(id)),
+                ItemSubject::Reference => "gitseal".to_owned(),
+                ItemSubject::Commit { id, .. } => format!("gitseal: commit {}", short(id)),
+                ItemSubject::Tag { id, .. } => format!("gitseal: tag {}", short(id)),
             };
             let _ = writeln!(
                 out,
@@ -283,9 +283,9 @@ impl Report {
         let most = MAX_SHOWN.saturating_mul(5);
         for note in self.ordered().take(most) {
             let what = match &note.about {
-                About::Reference => note.reference.clone(),
-                About::Commit { id, subject } => format!("{} {subject}", short(id)),
-                About::Tag { id, name } => format!("tag {name} {}", short(id)),
+                ItemSubject::Reference => note.reference.clone(),
+                ItemSubject::Commit { id, subject } => format!("{} {subject}", short(id)),
+                ItemSubject::Tag { id, name } => format!("tag {name} {}", short(id)),
             };
             let _ = writeln!(
                 out,
@@ -391,7 +391,7 @@ fn short(id: &str) -> &str {
 }
 
 /// What a finding is about, on one line, escaped.
-fn heading(note: &Note) -> String {
+fn heading(note: &ReportItem) -> String {
     let reference = escape(&note.reference, Escape::Ascii);
     let signer = |verb: &str| {
         note.signer
@@ -400,14 +400,14 @@ fn heading(note: &Note) -> String {
             .unwrap_or_default()
     };
     match &note.about {
-        About::Reference => reference,
-        About::Commit { id, subject } => format!(
+        ItemSubject::Reference => reference,
+        ItemSubject::Commit { id, subject } => format!(
             "{reference}: commit {} \"{}\"{}",
             short(id),
             escape(&cut(subject), Escape::Prose),
             signer("signed")
         ),
-        About::Tag { id, name } => format!(
+        ItemSubject::Tag { id, name } => format!(
             "{reference}: tag {} \"{}\"{}",
             short(id),
             escape(&cut(name), Escape::Prose),
@@ -473,10 +473,10 @@ mod tests {
     const HOSTILE: &str =
         "x\n::error::y\r##[add-mask]z \u{1b}[2K | [a](javascript:b) <img> @all `c` \u{202e}%";
 
-    fn note(enforced: bool) -> Note {
-        Note {
+    fn note(enforced: bool) -> ReportItem {
+        ReportItem {
             reference: "refs/heads/main".to_owned(),
-            about: About::Commit {
+            about: ItemSubject::Commit {
                 id: "a".repeat(40),
                 subject: HOSTILE.to_owned(),
             },
@@ -489,13 +489,13 @@ mod tests {
         }
     }
 
-    fn report(notes: Vec<Note>) -> Report {
-        let mut report = Report {
+    fn report(notes: Vec<ReportItem>) -> PushReport {
+        let mut report = PushReport {
             command: "pre-receive",
             policy: "policy.toml".to_owned(),
             references: 1,
             judged: 3,
-            ..Report::default()
+            ..PushReport::default()
         };
         for note in notes {
             report.add(note);

@@ -4,12 +4,12 @@
 //! Where it is read from, once for each push, the first that there is:
 //!
 //! 1. `--policy FILE`;
-//! 2. `--trust-root REV`: the repository's own, each commit by that of its parent;
+//! 2. `--policy-root REV`: the repository's own, each commit by that of its parent;
 //! 3. `gitseal.policy`;
-//! 4. `gitseal.trustRoot`.
+//! 4. `gitseal.policyRoot`.
 //!
 //! With the repository's own policy, what happens to references is judged by that
-//! of the branch that HEAD names, as it was before the push (of the trust root,
+//! of the branch that HEAD names, as it was before the push (of the policy root,
 //! while there is no such branch). Never by what is pushed.
 //!
 //! *Not decided here:* what is allowed (`policy/`).
@@ -24,11 +24,11 @@ use std::{
 use gix::ObjectId;
 
 use super::{
-    Options,
-    plan::{Binding, Change, Group},
+    GateArgs,
+    plan::{Group, RefChange, RuleScope},
 };
 use crate::host::{
-    git::{GitError, Repository, push::Space},
+    git::{GitError, Repository, push::RefNamespace},
     settings::Settings,
 };
 use crate::sign::system_time;
@@ -53,7 +53,7 @@ const PUSHERS: [&str; 4] = [
 
 /// Why the policy cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum RulesError {
+pub enum PolicyLoadError {
     /// Nobody named one.
     #[error("no policy is named")]
     None,
@@ -68,8 +68,8 @@ pub enum RulesError {
     /// Readable, and no policy.
     #[error("{0}")]
     Policy(#[from] PolicyErrors),
-    /// The trust root names no commit.
-    #[error("the trust root: {0}")]
+    /// The policy root names no commit.
+    #[error("the policy root: {0}")]
     Root(GitError),
     /// The repository's own policy cannot be read.
     #[error("the policy of {commit}: {why}")]
@@ -81,7 +81,7 @@ pub enum RulesError {
     },
 }
 
-impl RulesError {
+impl PolicyLoadError {
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::None => Some(
@@ -89,7 +89,7 @@ impl RulesError {
             ),
             Self::Policy(_) => Some("gitseal policy check FILE says more"),
             Self::InTree { .. } => {
-                Some("a trust root is a commit that has .gitseal/policy.toml in its tree")
+                Some("a policy root is a commit that has .gitseal/policy.toml in its tree")
             }
             Self::Root(_) => Some("name it by its full id; it must be in this repository"),
             Self::Unreadable { .. } => None,
@@ -106,7 +106,7 @@ pub struct TagFacts<'a> {
 }
 
 /// Another tag of the same object, and what is thought of it.
-pub struct OtherFacts<'a> {
+pub struct ApprovalTagFacts<'a> {
     /// Its full name.
     pub name: &'a [u8],
     /// What is thought of it.
@@ -125,7 +125,7 @@ pub struct Finding {
     pub words: String,
     /// A command, or a line of the policy.
     pub mend: Option<String>,
-    /// About the tag object, and not the reference.
+    /// ItemSubject the tag object, and not the reference.
     pub of_tag: bool,
 }
 
@@ -144,43 +144,43 @@ impl Finding {
 }
 
 /// The policy.
-pub struct Rules {
+pub struct LoadedPolicy {
     policy: Policy,
     source: String,
     pusher: Option<String>,
     /// Who signed the push, if somebody did.
     pub certificate: Option<SignatureFacts>,
-    /// The trust root, where each commit is judged by the policy of its parent.
+    /// The policy root, where each commit is judged by the policy of its parent.
     root: Option<ObjectId>,
 }
 
-impl Rules {
+impl LoadedPolicy {
     /// Reads it. `tip`: the commit of the protected branch before the push.
     ///
     /// # Errors
     /// Nobody named one, or it cannot be read or used.
     pub fn read(
         settings: &Settings,
-        options: &Options,
+        options: &GateArgs,
         repository: &Repository,
         tip: Option<ObjectId>,
-    ) -> Result<Self, RulesError> {
-        let file = |path: &PathBuf| -> Result<Self, RulesError> {
+    ) -> Result<Self, PolicyLoadError> {
+        let file = |path: &PathBuf| -> Result<Self, PolicyLoadError> {
             let name = path.display().to_string();
             Ok(Self::of(Policy::parse(&text(path)?, &name)?, name, None))
         };
         let own = |root: &String| Self::in_tree(root, repository, tip);
         match (
             &options.policy,
-            &options.trust_root,
+            &options.policy_root,
             &settings.policy.value,
-            &settings.trust_root.value,
+            &settings.policy_root.value,
         ) {
             (Some(path), ..) => file(path),
             (None, Some(root), ..) => own(root),
             (None, None, Some(path), _) => file(path),
             (None, None, None, Some(root)) => own(root),
-            (None, None, None, None) => Err(RulesError::None),
+            (None, None, None, None) => Err(PolicyLoadError::None),
         }
     }
 
@@ -189,7 +189,7 @@ impl Rules {
     ///
     /// # Errors
     /// The base has no policy that can be used.
-    pub fn of_base(repository: &Repository, base: ObjectId) -> Result<Self, RulesError> {
+    pub fn of_base(repository: &Repository, base: ObjectId) -> Result<Self, PolicyLoadError> {
         Self::in_tree(&base.to_string(), repository, None).map(|rules| Self {
             root: None,
             ..rules
@@ -212,11 +212,11 @@ impl Rules {
         root: &str,
         repository: &Repository,
         tip: Option<ObjectId>,
-    ) -> Result<Self, RulesError> {
-        let root = repository.commit(root).map_err(RulesError::Root)?.id;
-        let root = ObjectId::from_hex(root.as_bytes()).map_err(|_| RulesError::None)?;
+    ) -> Result<Self, PolicyLoadError> {
+        let root = repository.commit(root).map_err(PolicyLoadError::Root)?.id;
+        let root = ObjectId::from_hex(root.as_bytes()).map_err(|_| PolicyLoadError::None)?;
         let commit = tip.unwrap_or(root);
-        let failed = |why: String| RulesError::InTree {
+        let failed = |why: String| PolicyLoadError::InTree {
             commit: commit.to_string(),
             why,
         };
@@ -234,7 +234,7 @@ impl Rules {
         Ok(Self::of(Policy::parse(&text, &name)?, name, Some(root)))
     }
 
-    /// The trust root, where each commit is judged by the policy of its parent.
+    /// The policy root, where each commit is judged by the policy of its parent.
     pub fn root(&self) -> Option<ObjectId> {
         self.root
     }
@@ -251,7 +251,11 @@ impl Rules {
 
     /// Holds all commits that a reference gains against the thresholds; each
     /// finding with the commit's id.
-    pub fn set(&self, commits: &[FactsOf], reference: &[u8]) -> Vec<(String, Finding)> {
+    pub fn evaluate_thresholds(
+        &self,
+        commits: &[FactsOf],
+        reference: &[u8],
+    ) -> Vec<(String, Finding)> {
         let views: Vec<Commit<'_>> = commits
             .iter()
             .map(|(facts, direct)| facts.view(*direct))
@@ -278,11 +282,11 @@ impl Rules {
     }
 
     /// Judges what happens to a reference, and the tag objects it leads to.
-    pub fn change(
+    pub fn evaluate_change(
         &self,
-        change: &Change,
+        change: &RefChange,
         tags: &[TagFacts<'_>],
-        others: &[OtherFacts<'_>],
+        others: &[ApprovalTagFacts<'_>],
     ) -> Vec<Finding> {
         let mut findings = Vec::new();
         let name: &[u8] = &change.update.name;
@@ -357,7 +361,7 @@ impl Rules {
 
     /// What no policy means when it says nothing of it in particular: references
     /// that are no branches and no tags, and tags of what is no commit on a branch.
-    fn unusual(&self, change: &Change, findings: &mut Vec<Finding>) {
+    fn unusual(&self, change: &RefChange, findings: &mut Vec<Finding>) {
         let name: &[u8] = &change.update.name;
         let mut say = |code: &str, words: String| {
             findings.push(Finding {
@@ -370,20 +374,22 @@ impl Rules {
             });
         };
         let what = match change.space {
-            Space::Branch | Space::Tag | Space::Other => None,
-            Space::Replace => Some((
+            RefNamespace::Branch | RefNamespace::Tag | RefNamespace::Other => None,
+            RefNamespace::Replace => Some((
                 "refs/replace/",
                 "a replacement shows plain git another object under the same name",
             )),
-            Space::Notes => Some((
+            RefNamespace::Notes => Some((
                 "refs/notes/",
                 "notes are text that no commit of a branch holds",
             )),
-            Space::Review => Some((
+            RefNamespace::Review => Some((
                 "refs/",
                 "a review server makes something else of what is pushed there",
             )),
-            Space::Server => Some(("refs/", "the server itself writes there, and nobody else")),
+            RefNamespace::Server => {
+                Some(("refs/", "the server itself writes there, and nobody else"))
+            }
         };
         if let Some((prefix, why)) = what
             && change.update.new.is_some()
@@ -391,7 +397,7 @@ impl Rules {
         {
             say("reference-special", format!("{why}, and no rule names it"));
         }
-        if change.space == Space::Branch
+        if change.space == RefNamespace::Branch
             && change.update.new.is_some()
             && !change.new.tags.is_empty()
         {
@@ -401,7 +407,7 @@ impl Rules {
             );
         }
         if let Some(other) = &change.new.other
-            && (change.space == Space::Branch || change.new.tags.is_empty())
+            && (change.space == RefNamespace::Branch || change.new.tags.is_empty())
         {
             say(
                 "reference-of-other",
@@ -436,7 +442,7 @@ impl Rules {
     }
 
     /// Judges a commit on its way to a reference.
-    pub fn commit(&self, facts: &FactsOf, reference: &[u8]) -> Vec<Finding> {
+    pub fn evaluate_commit(&self, facts: &FactsOf, reference: &[u8]) -> Vec<Finding> {
         let (commit, direct) = facts;
         self.policy
             .judge_commit(&commit.view(*direct), reference)
@@ -457,8 +463,8 @@ fn view_of(judged: &Judged) -> Option<&TagView> {
     }
 }
 
-fn text(path: &Path) -> Result<String, RulesError> {
-    let unreadable = |error| RulesError::Unreadable {
+fn text(path: &Path) -> Result<String, PolicyLoadError> {
+    let unreadable = |error| PolicyLoadError::Unreadable {
         path: path.to_owned(),
         error,
     };
@@ -477,7 +483,7 @@ fn text(path: &Path) -> Result<String, RulesError> {
     String::from_utf8(bytes).map_err(|_| unreadable(io::Error::other("it is no UTF-8")))
 }
 
-impl Binding for Rules {
+impl RuleScope for LoadedPolicy {
     fn binds(&self, reference: &[u8]) -> Group {
         const OF_COMMITS: [Action; 4] =
             [Action::Commit, Action::Merge, Action::Adopt, Action::Policy];

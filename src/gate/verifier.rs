@@ -1,4 +1,4 @@
-//! The court: every commit and tag of a plan is verified, on all cores, and held
+//! The verifier: every commit and tag of a plan is verified, on all cores, and held
 //! against the rules; so is the change of each reference itself.
 //!
 //! *Not decided here:* whether a signature is good (`commands/batch.rs` asks the
@@ -13,17 +13,17 @@ use std::{
 use gix::{ObjectId, bstr::BString};
 
 use super::{
-    Deadline, Options,
-    certificate::{self, Told},
-    plan::{self, Before, Binding, Change, Gain, Plan},
-    report::{About, MAX_KEPT, Note, Report},
-    rules::{self, Finding, OtherFacts, Rules, RulesError, TagFacts},
+    Deadline, GateArgs,
+    certificate::{self, PushCertificateEnv},
+    plan::{self, NewCommit, Plan, RefChange, RefSnapshot, RuleScope},
+    report::{ItemSubject, MAX_KEPT, PushReport, ReportItem},
+    rules::{self, ApprovalTagFacts, Finding, LoadedPolicy, PolicyLoadError, TagFacts},
 };
 use crate::host::{
     git::{
         GitError, Repository,
         graph::{Graph, GraphError},
-        push::Update,
+        push::RefCommand,
     },
     settings::Settings,
     trust_files::{self, Trust},
@@ -31,7 +31,7 @@ use crate::host::{
 use crate::{
     batch::{self, Engine, Facts, Judged},
     exit::{EXIT_UNDECIDED, EXIT_USAGE},
-    history::{FactsError, GitHistory, commit_facts},
+    history::{CommitReadError, GitHistory, commit_facts},
     verify::Obstacle,
 };
 use gitseal_evidence::identity::Wanted;
@@ -40,20 +40,20 @@ use gitseal_policy::{CommitFacts, walk};
 /// Why a policy in the tree of a request is refused.
 pub const INSIDE: &str = "the file lies in the tree of what is to be judged, so that whoever made the request made the policy too; leave it out to read .gitseal/policy.toml of the base, or name a file outside";
 /// What to do when the time is over.
-pub const OVER_HINT: &str = "push in parts, or have the administrator raise --timeout";
+pub const TIMEOUT_HINT: &str = "push in parts, or have the administrator raise --timeout";
 
 /// What is said when the time is over.
 #[must_use]
-pub fn over(seconds: u64) -> String {
+pub fn timeout_message(seconds: u64) -> String {
     format!("not everything was judged within {seconds} seconds")
 }
 
 /// Why there is no judgement.
 #[derive(Debug, thiserror::Error)]
-pub enum JudgeError {
+pub enum PushVerifyError {
     /// The policy.
     #[error(transparent)]
-    Rules(#[from] RulesError),
+    Policy(#[from] PolicyLoadError),
     /// A commit or tag of the push cannot be read.
     #[error("{id} cannot be judged: {error}")]
     Object {
@@ -68,7 +68,7 @@ pub enum JudgeError {
         /// Hex.
         id: String,
         /// Why.
-        error: FactsError,
+        error: CommitReadError,
     },
     /// The history cannot be walked.
     #[error(transparent)]
@@ -88,25 +88,25 @@ pub enum JudgeError {
     #[error("more than {MAX_KEPT} findings refuse this")]
     TooMany,
     /// The time is over.
-    #[error("{}", over(*.seconds))]
+    #[error("{}", timeout_message(*.seconds))]
     Time {
         /// How long it was.
         seconds: u64,
     },
 }
 
-impl JudgeError {
+impl PushVerifyError {
     pub(super) fn exit(&self) -> u8 {
         match self {
-            Self::Rules(_) => EXIT_USAGE,
+            Self::Policy(_) => EXIT_USAGE,
             _ => EXIT_UNDECIDED,
         }
     }
 
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Rules(error) => error.hint(),
-            Self::Time { .. } => Some(OVER_HINT),
+            Self::Policy(error) => error.hint(),
+            Self::Time { .. } => Some(TIMEOUT_HINT),
             Self::TooMany | Self::TooLarge => Some("push in parts, the oldest commits first"),
             _ => None,
         }
@@ -124,13 +124,13 @@ const MAX_LINES: usize = 16;
 const MAX_OTHERS: usize = 256;
 
 /// Everything that does not change during a push: read once.
-pub struct Court<'r> {
+pub struct PushVerifier<'r> {
     repository: &'r Repository,
     trust: Trust,
-    rules: Rules,
+    rules: LoadedPolicy,
 }
 
-impl<'r> Court<'r> {
+impl<'r> PushVerifier<'r> {
     /// Reads trust and policy. `tip`: the commit of the protected branch before the
     /// push.
     ///
@@ -139,10 +139,11 @@ impl<'r> Court<'r> {
     pub fn open(
         repository: &'r Repository,
         settings: &Settings,
-        options: &Options,
+        options: &GateArgs,
         tip: Option<ObjectId>,
-    ) -> Result<Self, super::Stop> {
-        let rules = Rules::read(settings, options, repository, tip).map_err(JudgeError::from)?;
+    ) -> Result<Self, super::GateError> {
+        let rules = LoadedPolicy::read(settings, options, repository, tip)
+            .map_err(PushVerifyError::from)?;
         Self::with(repository, settings, options, rules)
     }
 
@@ -154,27 +155,30 @@ impl<'r> Court<'r> {
     pub fn open_for_ci(
         repository: &'r Repository,
         settings: &Settings,
-        options: &Options,
+        options: &GateArgs,
         base: Option<ObjectId>,
-    ) -> Result<Self, super::Stop> {
-        let rules = match (Rules::read(settings, options, repository, base), base) {
-            (Err(RulesError::None), Some(base)) => Rules::of_base(repository, base),
+    ) -> Result<Self, super::GateError> {
+        let rules = match (
+            LoadedPolicy::read(settings, options, repository, base),
+            base,
+        ) {
+            (Err(PolicyLoadError::None), Some(base)) => LoadedPolicy::of_base(repository, base),
             (rules, _) => rules,
         };
         Self::with(
             repository,
             settings,
             options,
-            rules.map_err(JudgeError::from)?,
+            rules.map_err(PushVerifyError::from)?,
         )
     }
 
     fn with(
         repository: &'r Repository,
         settings: &Settings,
-        options: &Options,
-        rules: Rules,
-    ) -> Result<Self, super::Stop> {
+        options: &GateArgs,
+        rules: LoadedPolicy,
+    ) -> Result<Self, super::GateError> {
         let trust =
             trust_files::load(options.trusted_root.as_deref(), settings).map_err(Obstacle::from)?;
         Ok(Self {
@@ -185,7 +189,12 @@ impl<'r> Court<'r> {
     }
 
     /// The push is signed: that says who pushes, and not the account.
-    pub fn signed(&mut self, told: &Told, updates: &[Update], most: usize) {
+    pub fn set_push_certificate(
+        &mut self,
+        told: &PushCertificateEnv,
+        updates: &[RefCommand],
+        most: usize,
+    ) {
         let wanted = Wanted::Unsaid;
         let engine = Engine::new(&self.trust.root, &wanted);
         let signature = certificate::signature(told, updates, most, self.repository, &engine);
@@ -193,7 +202,7 @@ impl<'r> Court<'r> {
     }
 
     /// What has to be judged by the rules.
-    pub fn binding(&self) -> &dyn Binding {
+    pub fn binding(&self) -> &dyn RuleScope {
         &self.rules
     }
 
@@ -206,16 +215,16 @@ impl<'r> Court<'r> {
         &self,
         command: &'static str,
         plan: &Plan,
-        before: &Before,
+        before: &RefSnapshot,
         graph: &mut Graph<'r>,
         deadline: Deadline,
         only_commits: bool,
-    ) -> Result<Report, JudgeError> {
-        let mut report = Report {
+    ) -> Result<PushReport, PushVerifyError> {
+        let mut report = PushReport {
             command,
             policy: self.rules.source().to_owned(),
             references: plan.changes.len(),
-            ..Report::default()
+            ..PushReport::default()
         };
         let wanted = Wanted::Unsaid;
         let engine = Engine::new(&self.trust.root, &wanted).with_facts();
@@ -249,7 +258,7 @@ impl<'r> Court<'r> {
 
     /// For each tag whose rule asks for several signers: the other tags that name
     /// the same object, there before or in the same push.
-    fn others(&self, plan: &Plan, before: &Before) -> Others {
+    fn others(&self, plan: &Plan, before: &RefSnapshot) -> Others {
         let mut others = Others::new();
         for change in &plan.changes {
             let (Some(tag), Some(target)) = (change.new.tags.last(), change.new.commit) else {
@@ -291,7 +300,7 @@ impl<'r> Court<'r> {
         others: &Others,
         engine: &Engine<'_>,
         deadline: Deadline,
-    ) -> Result<HashMap<ObjectId, Judged>, JudgeError> {
+    ) -> Result<HashMap<ObjectId, Judged>, PushVerifyError> {
         let mut seen = HashSet::new();
         let ids: Vec<ObjectId> = plan
             .changes
@@ -318,8 +327,8 @@ impl<'r> Court<'r> {
         ids: Vec<ObjectId>,
         engine: &Engine<'_>,
         deadline: Deadline,
-        each: &mut dyn FnMut(Judged) -> Result<(), JudgeError>,
-    ) -> Result<(), JudgeError> {
+        each: &mut dyn FnMut(Judged) -> Result<(), PushVerifyError>,
+    ) -> Result<(), PushVerifyError> {
         let jobs = if ids.len() < 8 {
             1
         } else {
@@ -331,7 +340,7 @@ impl<'r> Court<'r> {
                 Err(time(deadline))
             } else {
                 match judged.opinion {
-                    batch::Opinion::Unreadable { error, .. } => Err(JudgeError::Object {
+                    batch::Opinion::Unreadable { error, .. } => Err(PushVerifyError::Object {
                         id: judged.id,
                         error,
                     }),
@@ -349,10 +358,10 @@ impl<'r> Court<'r> {
     /// Judges what happens to a reference, and the tags it leads to.
     fn change(
         &self,
-        change: &Change,
+        change: &RefChange,
         tags: &HashMap<ObjectId, Judged>,
         others: &Others,
-        report: &mut Report,
+        report: &mut PushReport,
     ) {
         let chain: Vec<TagFacts<'_>> = change
             .new
@@ -365,24 +374,24 @@ impl<'r> Court<'r> {
                 })
             })
             .collect();
-        let others: Vec<OtherFacts<'_>> = others
+        let others: Vec<ApprovalTagFacts<'_>> = others
             .get(&change.update.name)
             .into_iter()
             .flatten()
             .filter_map(|(name, id)| {
-                Some(OtherFacts {
+                Some(ApprovalTagFacts {
                     name,
                     judged: tags.get(id)?,
                 })
             })
             .collect();
-        for finding in self.rules.change(change, &chain, &others) {
+        for finding in self.rules.evaluate_change(change, &chain, &others) {
             let about = match (finding.of_tag, change.new.tags.first()) {
-                (true, Some(tag)) => About::Tag {
+                (true, Some(tag)) => ItemSubject::Tag {
                     id: tag.id.to_string(),
                     name: tag.name.clone().unwrap_or_default(),
                 },
-                _ => About::Reference,
+                _ => ItemSubject::Reference,
             };
             let signer = chain.first().and_then(|tag| signer(tag.judged));
             report.add(note(change, about, signer, finding));
@@ -395,11 +404,11 @@ impl<'r> Court<'r> {
         plan: &Plan,
         engine: &Engine<'_>,
         deadline: Deadline,
-        report: &mut Report,
-    ) -> Result<BTreeMap<usize, Vec<Note>>, JudgeError> {
+        report: &mut PushReport,
+    ) -> Result<BTreeMap<usize, Vec<ReportItem>>, PushVerifyError> {
         let mut ids: Vec<ObjectId> = Vec::new();
         let mut gained: HashMap<ObjectId, Vec<(usize, bool)>> = HashMap::new();
-        for Gain {
+        for NewCommit {
             commit,
             change,
             direct,
@@ -412,7 +421,7 @@ impl<'r> Court<'r> {
             changes.push((*change, *direct));
         }
         report.judged = report.judged.saturating_add(ids.len());
-        let mut notes: BTreeMap<usize, Vec<Note>> = BTreeMap::new();
+        let mut notes: BTreeMap<usize, Vec<ReportItem>> = BTreeMap::new();
         let counted: Vec<bool> = plan
             .changes
             .iter()
@@ -431,16 +440,16 @@ impl<'r> Court<'r> {
                     continue;
                 };
                 facts.1 = *direct;
-                for finding in self.rules.commit(&facts, &change.update.name) {
+                for finding in self.rules.evaluate_commit(&facts, &change.update.name) {
                     if kept >= MAX_KEPT {
                         if finding.enforced {
-                            return Err(JudgeError::TooMany);
+                            return Err(PushVerifyError::TooMany);
                         }
                         unkept = unkept.saturating_add(1);
                         continue;
                     }
                     kept = kept.saturating_add(1);
-                    let about = About::Commit {
+                    let about = ItemSubject::Commit {
                         id: judged.id.clone(),
                         subject: subject(&judged),
                     };
@@ -456,7 +465,7 @@ impl<'r> Court<'r> {
                     self.rules.keep_counted(&mut set.0, &change.update.name);
                     weight = weight.saturating_add(set.0.weight());
                     if weight > MAX_SETS {
-                        return Err(JudgeError::TooLarge);
+                        return Err(PushVerifyError::TooLarge);
                     }
                     sets.entry(*at).or_default().push(set);
                 }
@@ -468,8 +477,8 @@ impl<'r> Court<'r> {
             let Some(change) = plan.changes.get(at) else {
                 continue;
             };
-            for (id, finding) in self.rules.set(&set, &change.update.name) {
-                let about = About::Commit {
+            for (id, finding) in self.rules.evaluate_thresholds(&set, &change.update.name) {
+                let about = ItemSubject::Commit {
                     id,
                     subject: String::new(),
                 };
@@ -488,13 +497,13 @@ impl<'r> Court<'r> {
     fn walks(
         &self,
         plan: &Plan,
-        before: &Before,
+        before: &RefSnapshot,
         root: ObjectId,
         engine: &Engine<'_>,
         deadline: Deadline,
         graph: &mut Graph<'r>,
-        report: &mut Report,
-    ) -> Result<BTreeMap<usize, Vec<Note>>, JudgeError> {
+        report: &mut PushReport,
+    ) -> Result<BTreeMap<usize, Vec<ReportItem>>, PushVerifyError> {
         // On all cores what the push brings; the walk asks for it one by one.
         let mut seen = HashSet::new();
         let ids: Vec<ObjectId> = plan
@@ -508,12 +517,12 @@ impl<'r> Court<'r> {
         let mut next = ids.iter();
         self.run(ids.clone(), engine, deadline, &mut |judged| {
             if let Some(id) = next.next() {
-                history.know(*id, self.facts(&judged)?);
+                history.insert_result(*id, self.facts(&judged)?);
                 subjects.insert(judged.id.clone(), (subject(&judged), signer(&judged)));
             }
             Ok(())
         })?;
-        let mut notes: BTreeMap<usize, Vec<Note>> = BTreeMap::new();
+        let mut notes: BTreeMap<usize, Vec<ReportItem>> = BTreeMap::new();
         let mut lines = Lines::new(root);
         let gaining: HashSet<usize> = plan.gains.iter().map(|gain| gain.change).collect();
         for (at, change) in plan.changes.iter().enumerate() {
@@ -545,7 +554,7 @@ impl<'r> Court<'r> {
             if old.is_none() && accepted.iter().any(|line| line.contains(&tip)) {
                 continue;
             }
-            history.accept(accepted);
+            history.mark_authenticated(accepted);
             let (root, tip) = (root.to_string(), tip.to_string());
             let through = old.map(|old| old.to_string());
             let question = walk::Question {
@@ -554,11 +563,12 @@ impl<'r> Court<'r> {
                 through: through.as_deref(),
                 ref_name: &change.update.name,
             };
-            let walked =
-                walk::authenticate(&question, &mut history).map_err(|error| JudgeError::Walk {
+            let walked = walk::authenticate(&question, &mut history).map_err(|error| {
+                PushVerifyError::Walk {
                     reference: change.update.name.to_string(),
                     error,
-                })?;
+                }
+            })?;
             report.judged = report.judged.saturating_add(walked.judged);
             let refused = walked
                 .refused
@@ -566,7 +576,7 @@ impl<'r> Court<'r> {
                 .flat_map(|(id, findings)| findings.into_iter().map(move |one| (id.clone(), one)));
             for (id, finding) in refused.chain(walked.warnings) {
                 let (subject, signer) = subjects.get(&id).cloned().unwrap_or_default();
-                let about = About::Commit { id, subject };
+                let about = ItemSubject::Commit { id, subject };
                 let finding = Finding::of(finding, false);
                 notes
                     .entry(at)
@@ -577,15 +587,15 @@ impl<'r> Court<'r> {
         Ok(notes)
     }
 
-    fn facts(&self, judged: &Judged) -> Result<CommitFacts, JudgeError> {
-        commit_facts(judged, self.repository).map_err(|error| JudgeError::Facts {
+    fn facts(&self, judged: &Judged) -> Result<CommitFacts, PushVerifyError> {
+        commit_facts(judged, self.repository).map_err(|error| PushVerifyError::Facts {
             id: judged.id.clone(),
             error,
         })
     }
 }
 
-/// Lines of first parents down to the trust root.
+/// Lines of first parents down to the policy root.
 struct Lines {
     root: ObjectId,
     known: HashMap<ObjectId, Option<Rc<HashSet<ObjectId>>>>,
@@ -626,8 +636,8 @@ impl Lines {
     }
 }
 
-fn time(deadline: Deadline) -> JudgeError {
-    JudgeError::Time {
+fn time(deadline: Deadline) -> PushVerifyError {
+    PushVerifyError::Time {
         seconds: deadline.seconds(),
     }
 }
@@ -636,26 +646,26 @@ fn time(deadline: Deadline) -> JudgeError {
 /// second look makes sure that the reference gains it in truth: the walk by commit
 /// times may have said too much.
 fn add(
-    change: &Change,
-    notes: Vec<Note>,
+    change: &RefChange,
+    notes: Vec<ReportItem>,
     second_look: bool,
     cut_off: &[ObjectId],
     graph: &mut Graph<'_>,
-    report: &mut Report,
-) -> Result<(), JudgeError> {
+    report: &mut PushReport,
+) -> Result<(), PushVerifyError> {
     let is_refused = notes.iter().any(|note| note.enforced);
     let exact = if is_refused && second_look {
-        match plan::exactly(change, cut_off, graph) {
+        match plan::new_by_full_walk(change, cut_off, graph) {
             Ok(exact) => exact,
             // Too much history to be sure: what was found stands.
-            Err(GraphError::TooMuch { .. } | GraphError::Cut { .. }) => None,
+            Err(GraphError::TooMuch { .. } | GraphError::MissingParent { .. }) => None,
             Err(error) => return Err(error.into()),
         }
     } else {
         None
     };
-    let gained = |note: &Note| match (&note.about, &exact) {
-        (About::Commit { id, .. }, Some(exact)) => {
+    let gained = |note: &ReportItem| match (&note.about, &exact) {
+        (ItemSubject::Commit { id, .. }, Some(exact)) => {
             ObjectId::from_hex(id.as_bytes()).is_ok_and(|id| exact.contains(&id))
         }
         _ => true,
@@ -663,7 +673,7 @@ fn add(
     let mut mend: Option<String> = None;
     for mut note in notes.into_iter().filter(|note| gained(note)) {
         // One command signs all of them again: from the first, which is the oldest.
-        if let About::Commit { id, .. } = &note.about
+        if let ItemSubject::Commit { id, .. } = &note.about
             && note
                 .mend
                 .as_deref()
@@ -682,7 +692,7 @@ fn add(
 }
 
 /// The command that signs a commit and all after it again.
-fn sign_again(id: &str, change: &Change, graph: &mut Graph<'_>) -> Result<String, GraphError> {
+fn sign_again(id: &str, change: &RefChange, graph: &mut Graph<'_>) -> Result<String, GraphError> {
     const COMMAND: &str = "git rebase --rebase-merges --exec 'git commit --amend --no-edit -S'";
     let Ok(commit) = ObjectId::from_hex(id.as_bytes()) else {
         return Ok(COMMAND.to_owned());
@@ -699,8 +709,13 @@ fn sign_again(id: &str, change: &Change, graph: &mut Graph<'_>) -> Result<String
     })
 }
 
-fn note(change: &Change, about: About, signer: Option<String>, finding: Finding) -> Note {
-    Note {
+fn note(
+    change: &RefChange,
+    about: ItemSubject,
+    signer: Option<String>,
+    finding: Finding,
+) -> ReportItem {
+    ReportItem {
         reference: change.update.name.to_string(),
         about,
         signer,

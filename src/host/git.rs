@@ -22,8 +22,8 @@ use gix::bstr::{BString, ByteSlice as _};
 
 use gitseal_evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
 
-mod delta_bases;
 pub mod changes;
+mod delta_bases;
 pub mod graph;
 pub mod push;
 pub mod push_certificate;
@@ -142,7 +142,7 @@ pub enum GitError {
 
 /// Where a value of git's configuration comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub enum ConfigScope {
     /// The machine's administrator.
     System,
     /// The user.
@@ -155,7 +155,7 @@ pub enum Scope {
     Command,
 }
 
-impl Scope {
+impl ConfigScope {
     /// The name that `git config --show-scope` has for it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -184,7 +184,7 @@ pub struct ConfigValue {
     /// The bytes; `None` for a key without `=`, which git reads as true.
     pub value: Option<Vec<u8>>,
     /// Where it comes from.
-    pub scope: Scope,
+    pub scope: ConfigScope,
     /// The file, if it is one.
     pub file: Option<PathBuf>,
 }
@@ -288,7 +288,7 @@ impl Repository {
     /// Whether the repository belongs to the user who runs this, or is named by
     /// `safe.directory`. The configuration of any other is left aside.
     #[must_use]
-    pub fn is_own(&self) -> bool {
+    pub fn is_owned_by_user(&self) -> bool {
         self.inner.git_dir_trust() == gix::sec::Trust::Full
     }
 
@@ -577,7 +577,7 @@ impl Repository {
         inner.objects.ignore_replacements = true;
         inner
             .objects
-            .set_pack_cache(|| Box::new(delta_bases::Bases::default()));
+            .set_pack_cache(|| Box::new(delta_bases::DeltaBases::default()));
         Ok(Self {
             inner,
             hash,
@@ -763,13 +763,13 @@ fn collect(file: &gix::config::File, into: &mut Vec<ConfigValue>) {
         }
         let meta = section.meta();
         let scope = match meta.source {
-            Source::GitInstallation | Source::System => Scope::System,
-            Source::Git | Source::User => Scope::Global,
-            Source::Local => Scope::Local,
-            Source::Worktree => Scope::Worktree,
+            Source::GitInstallation | Source::System => ConfigScope::System,
+            Source::Git | Source::User => ConfigScope::Global,
+            Source::Local => ConfigScope::Local,
+            Source::Worktree => ConfigScope::Worktree,
             // Read on our own: the library trims values, git does not.
             Source::Cli => continue,
-            Source::Env | Source::Api | Source::EnvOverride => Scope::Command,
+            Source::Env | Source::Api | Source::EnvOverride => ConfigScope::Command,
         };
         // Of a repository that belongs to somebody else nothing counts.
         if scope.is_repository() && meta.trust != gix::sec::Trust::Full {
@@ -826,7 +826,7 @@ impl Parameter {
         let section = key.split_once('.')?.0;
         SECTIONS.contains(&section).then(|| ConfigValue {
             value: self.value.map(String::into_bytes),
-            scope: Scope::Command,
+            scope: ConfigScope::Command,
             file: None,
             key,
         })

@@ -13,13 +13,13 @@ use std::{
 };
 
 /// How long git may take.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// The most output that is read, in bytes.
 pub const MAX_OUTPUT: u64 = 8 << 20;
 
 /// What git answered.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct GitOutput {
     /// Exit status; `None`: ended by a signal.
     pub code: Option<i32>,
     /// Standard output.
@@ -38,7 +38,7 @@ pub enum GitProgramError {
     #[error("git cannot be started: {0}")]
     Start(io::Error),
     /// It did not end.
-    #[error("git did not end within {} s", PATIENCE.as_secs())]
+    #[error("git did not end within {} s", TIMEOUT.as_secs())]
     Slow,
     /// It failed.
     #[error("git {what}: {why}")]
@@ -58,7 +58,7 @@ pub fn run<S: AsRef<OsStr>>(
     directory: &Path,
     arguments: &[S],
     environment: &[(&str, &str)],
-) -> Result<Answer, GitProgramError> {
+) -> Result<GitOutput, GitProgramError> {
     run_program(Path::new("git"), directory, arguments, environment)
 }
 
@@ -71,7 +71,7 @@ pub fn run_program<S: AsRef<OsStr>>(
     directory: &Path,
     arguments: &[S],
     environment: &[(&str, &str)],
-) -> Result<Answer, GitProgramError> {
+) -> Result<GitOutput, GitProgramError> {
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -95,7 +95,7 @@ pub fn run_program<S: AsRef<OsStr>>(
     let code = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status.code(),
-            Ok(None) if begun.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(2)),
+            Ok(None) if begun.elapsed() < TIMEOUT => thread::sleep(Duration::from_millis(2)),
             Ok(None) => {
                 // It is our child, and what it would say is not awaited.
                 let _ = child.kill();
@@ -110,7 +110,7 @@ pub fn run_program<S: AsRef<OsStr>>(
         from.and_then(|from| from.recv_timeout(Duration::from_secs(1)).ok())
             .unwrap_or_default()
     };
-    Ok(Answer {
+    Ok(GitOutput {
         code,
         out: collect(out),
         err: String::from_utf8_lossy(&collect(err)).into_owned(),
@@ -208,7 +208,7 @@ fn first_line(bytes: &[u8]) -> String {
 
 /// One value as git lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ConfigListing {
     /// `system`, `global`, `local`, `worktree`, `command`.
     pub scope: String,
     /// The file, or what git says instead.
@@ -224,7 +224,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// git gives no answer, or cannot read its configuration: what it says.
-pub fn configuration(directory: &Path) -> Result<Vec<Listed>, GitProgramError> {
+pub fn configuration(directory: &Path) -> Result<Vec<ConfigListing>, GitProgramError> {
     let answer = run(
         directory,
         &["config", "--list", "-z", "--show-scope", "--show-origin"],
@@ -247,7 +247,7 @@ pub fn configuration(directory: &Path) -> Result<Vec<Listed>, GitProgramError> {
             Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
             None => (entry, None),
         };
-        listed.push(Listed {
+        listed.push(ConfigListing {
             scope,
             origin: origin.strip_prefix("file:").unwrap_or(&origin).to_owned(),
             key,
@@ -259,7 +259,7 @@ pub fn configuration(directory: &Path) -> Result<Vec<Listed>, GitProgramError> {
 
 /// The value of a key that counts, and where it is from.
 #[must_use]
-pub fn last<'a>(listed: &'a [Listed], key: &str) -> Option<&'a Listed> {
+pub fn effective<'a>(listed: &'a [ConfigListing], key: &str) -> Option<&'a ConfigListing> {
     listed
         .iter()
         .rev()

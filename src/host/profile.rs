@@ -15,7 +15,7 @@ use toml::{
 };
 
 use super::{
-    git::{ConfigValue, Scope},
+    git::{ConfigScope, ConfigValue},
     settings::{Key, Kind, Row, Settings, TABLE},
 };
 use gitseal_evidence::trust::{MAX_TRUSTED_ROOT, TrustedRoot};
@@ -319,7 +319,7 @@ impl Reader<'_> {
             let alone = [ConfigValue {
                 key: format!("gitseal.{}", row.name.to_ascii_lowercase()),
                 value: Some(text.clone().into_bytes()),
-                scope: Scope::Global,
+                scope: ConfigScope::Global,
                 file: None,
             }];
             if let Err(error) = Settings::resolve(&alone, &|_| None, None) {
@@ -381,6 +381,10 @@ pub fn is_sha256(text: &str) -> bool {
 #[must_use]
 pub fn nearest(name: &str) -> Option<&'static str> {
     let lower = name.to_ascii_lowercase();
+    // The name that other programs have for it is two letters from another setting's.
+    if lower == "trustroot" {
+        return Some("policyRoot");
+    }
     TABLE
         .iter()
         .map(|row| (distance(&lower, &row.name.to_ascii_lowercase()), row.name))

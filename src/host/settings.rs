@@ -16,7 +16,7 @@ use std::{
 
 use url::Url;
 
-use super::git::{ConfigValue, Repository, Scope};
+use super::git::{ConfigScope, ConfigValue, Repository};
 
 mod table;
 pub use table::{Key, Kind, Row, TABLE, WhoMaySet, markdown};
@@ -34,7 +34,7 @@ pub enum Origin {
         /// As in the table, with its section: `gitsign.rekorMode`.
         key: String,
         /// Whose configuration.
-        scope: Scope,
+        scope: ConfigScope,
         /// Which file, if it is one.
         file: Option<PathBuf>,
     },
@@ -238,7 +238,7 @@ pub struct Settings {
     /// The policy's file.
     pub policy: Setting<Option<PathBuf>>,
     /// The commit with which the repository's own policy begins.
-    pub trust_root: Setting<Option<String>>,
+    pub policy_root: Setting<Option<String>>,
     /// Whether the committer must be the identity in the certificate.
     pub match_committer: Setting<bool>,
     /// Whether the page after a login closes itself.
@@ -332,7 +332,7 @@ impl Settings {
             environment,
             &repository.paths(),
             home.as_deref(),
-            repository.is_own(),
+            repository.is_owned_by_user(),
         )
     }
 
@@ -376,7 +376,7 @@ impl Settings {
             ct_log_public_key: r.path(Key::CtLogPublicKey)?,
             trusted_root: r.path(Key::TrustedRoot)?,
             policy: r.path(Key::Policy)?,
-            trust_root: r.text(Key::TrustRoot)?,
+            policy_root: r.text(Key::PolicyRoot)?,
             match_committer: r.flag(Key::MatchCommitter)?,
             autoclose: r.flag(Key::Autoclose)?,
             autoclose_timeout: r.number(Key::AutocloseTimeout, 1, 3600)?,

@@ -410,11 +410,11 @@ pub mod codes {
     pub const TAG_NAME: &str = "tag-name-mismatch";
     /// A tag of something else than a commit.
     pub const TAG_TARGET: &str = "tag-target";
-    /// The trust root, or a commit after it, has no policy.
+    /// The policy root, or a commit after it, has no policy.
     pub const POLICY_MISSING: &str = "policy-missing";
     /// A policy in the history cannot be read.
     pub const POLICY_UNREADABLE: &str = "policy-unreadable";
-    /// The trust root is not on the line of first parents.
+    /// The policy root is not on the line of first parents.
     pub const NOT_DESCENDED: &str = "not-descended";
     /// A parent is not authenticated.
     pub const PARENT: &str = "parent-not-authenticated";

@@ -1,7 +1,7 @@
 //! A history judged by its own policies: each commit by the policy in the tree of
 //! its first parent, from a commit that the user trusts.
 //!
-//! A commit is **authenticated** if it is the trust root, or if
+//! A commit is **authenticated** if it is the policy root, or if
 //!
 //! 1. its first parent is authenticated,
 //! 2. the policy in its first parent's tree allows it, thresholds included,
@@ -12,7 +12,7 @@
 //! The policy of a commit never judges that commit itself. `docs/policy.md` says
 //! what follows from that.
 //!
-//! *Not checked here:* which trust root is the right one (the user says that),
+//! *Not checked here:* which policy root is the right one (the user says that),
 //! and what the ref may do (`judge.rs`).
 
 use std::{
@@ -92,14 +92,14 @@ pub enum Stopped {
     #[error(transparent)]
     History(#[from] HistoryError),
     /// The history is longer than [`MAX_COMMITS`].
-    #[error("more than {MAX_COMMITS} commits lie between the trust root and the tip")]
+    #[error("more than {MAX_COMMITS} commits lie between the policy root and the tip")]
     TooLong,
 }
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
-    /// The trust root, hex.
+    /// The policy root, hex.
     pub root: &'a str,
     /// The commit in question, hex.
     pub tip: &'a str,
@@ -113,7 +113,7 @@ pub struct Question<'a> {
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Walked {
-    /// The first commit after the trust root that is not authenticated, and why;
+    /// The first commit after the policy root that is not authenticated, and why;
     /// `None`: the tip is authenticated.
     pub refused: Option<(String, Vec<Finding>)>,
     /// What does not refuse, by commit; at most [`MAX_WARNINGS`].
@@ -134,7 +134,7 @@ impl Walked {
     }
 }
 
-/// Whether the tip is authenticated from the trust root.
+/// Whether the tip is authenticated from the policy root.
 ///
 /// # Errors
 /// A fact is missing, or the history is too long. Neither is a yes.
@@ -184,7 +184,7 @@ struct Walk<'a> {
     history: &'a mut dyn History,
     ref_name: &'a [u8],
     states: HashMap<String, State>,
-    /// The line of first parents from the tip to the trust root.
+    /// The line of first parents from the tip to the policy root.
     line: HashSet<String>,
     looked_at: usize,
     policies: HashMap<String, Parsed>,
@@ -203,8 +203,8 @@ impl Walk<'_> {
                 tip.to_owned(),
                 vec![refusal(
                     codes::NOT_DESCENDED,
-                    format!("the trust root {root} is not on its line of first parents"),
-                    Some("git merge --no-ff on the branch keeps it its first parent; or name a trust root on this line".to_owned()),
+                    format!("the policy root {root} is not on its line of first parents"),
+                    Some("git merge --no-ff on the branch keeps it its first parent; or name a policy root on this line".to_owned()),
                 )],
             )));
         };
@@ -281,7 +281,7 @@ impl Walk<'_> {
                     }
                     match self.history.parents(&commit)?.into_iter().next() {
                         None => {
-                            let why = "it does not descend from the trust root";
+                            let why = "it does not descend from the policy root";
                             self.states.insert(commit, State::Refused(why.into()));
                         }
                         Some(first) => {
@@ -472,7 +472,7 @@ impl Walk<'_> {
                 codes::POLICY_MISSING,
                 format!("there is no {POLICY_PATH} in the tree of {commit}"),
                 Some(
-                    "gitseal policy init makes one; a trust root is a commit that has it"
+                    "gitseal policy init makes one; a policy root is a commit that has it"
                         .to_owned(),
                 ),
             )));

@@ -94,15 +94,15 @@ pub fn hook(data: &[u8]) {
             .position(|two| two == b"\n\n")
             .unwrap()
             + 2;
-        let commands = push::receive(&read.payload[begin..], hash, 1000).unwrap();
+        let commands = push::parse_pre_receive(&read.payload[begin..], hash, 1000).unwrap();
         assert_eq!(commands, read.updates);
         return;
     }
     let receives = flag & 2 == 0;
     let read = if receives {
-        push::receive(lines, hash, 1000)
+        push::parse_pre_receive(lines, hash, 1000)
     } else {
-        push::send(lines, hash, 1000)
+        push::parse_pre_push(lines, hash, 1000)
     };
     let Ok(updates) = read else { return };
     let mut rest = lines;

@@ -369,7 +369,7 @@ fn h5_whatever_is_missing_refuses() {
     yard.commit(ALICE, "first");
     let main = "HEAD:refs/heads/main";
     let over = "there is no verdict, so nothing was taken";
-    // The trust root.
+    // The policy root.
     let root = yard.stage.home("trusted_root.json");
     let trusted = fs::read(&root).unwrap();
     fs::remove_file(&root).unwrap();

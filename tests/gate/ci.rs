@@ -248,7 +248,7 @@ fn the_checked_out_commit_is_not_the_protected_branch() {
     let head = yard.commit(ALICE, "on top");
     let ci = || {
         let mut command = yard.stage.command(GITSEAL, &yard.stage.repo());
-        command.args(["ci", "--trust-root", &root, "--ref", "refs/heads/main"]);
+        command.args(["ci", "--policy-root", &root, "--ref", "refs/heads/main"]);
         command.args(["--range", &format!("{main}..{head}")]);
         run(&mut command, b"")
     };

@@ -124,13 +124,13 @@ fn what_the_repositorys_own_policy_would_say() {
     yard.commit(BOB, "work");
     let test = |revision: &str| {
         yard.stage
-            .gitseal(["policy", "test", "--trust-root", &root, revision])
+            .gitseal(["policy", "test", "--policy-root", &root, revision])
     };
     test("HEAD").ok().says("1 commits judged, 0 refusals");
     let bad = yard.commit(MALLORY, "hostile");
     yard.commit(ALICE, "on top");
     test("HEAD").fails(1).says(&bad);
-    // A commit that does not come from the trust root has no answer.
+    // A commit that does not come from the policy root has no answer.
     yard.stage.git(["checkout", "-q", "--orphan", "other"]).ok();
     yard.commit(ALICE, "another history");
     test("HEAD").fails(1).says("[not-descended]");

@@ -1,5 +1,5 @@
 //! The policy in the repository: each commit is judged by that of its parent, from
-//! the trust root that the server names.
+//! the policy root that the server names.
 
 use crate::{
     stage::GITSEAL,
@@ -33,7 +33,7 @@ fn yard() -> Yard {
     let root = yard.commit(ALICE, "root");
     yard.script(
         "pre-receive",
-        &format!("exec {GITSEAL} pre-receive --trust-root {root}"),
+        &format!("exec {GITSEAL} pre-receive --policy-root {root}"),
     );
     yard.allowed(&["HEAD:refs/heads/main"]);
     yard
@@ -135,7 +135,7 @@ fn merges_branches_and_tags() {
 
 /// That a commit was adopted authenticates nothing that is built on it.
 #[test]
-fn what_was_adopted_is_no_trust_root() {
+fn what_was_adopted_is_no_policy_root() {
     let yard = Yard::new("");
     let rules = RULES.replace(
         "policy = [\"alice\"]",
@@ -145,7 +145,7 @@ fn what_was_adopted_is_no_trust_root() {
     let root = yard.commit(ALICE, "root");
     yard.script(
         "pre-receive",
-        &format!("exec {GITSEAL} pre-receive --trust-root {root}"),
+        &format!("exec {GITSEAL} pre-receive --policy-root {root}"),
     );
     yard.allowed(&["HEAD:refs/heads/main"]);
     // From outside, with a policy that makes Mallory a signer.
@@ -187,22 +187,25 @@ fn what_was_adopted_is_no_trust_root() {
 }
 
 #[test]
-fn a_trust_root_that_is_none() {
+fn a_policy_root_that_is_none() {
     let yard = yard();
     yard.script(
         "pre-receive",
-        &format!("exec {GITSEAL} pre-receive --trust-root {}", "7".repeat(40)),
+        &format!(
+            "exec {GITSEAL} pre-receive --policy-root {}",
+            "7".repeat(40)
+        ),
     );
     yard.commit(ALICE, "next");
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["the trust root: ", "there is no verdict"],
+        &["the policy root: ", "there is no verdict"],
     );
     let no_policy = Yard::new("");
     let root = no_policy.commit(ALICE, "without a policy");
     no_policy.script(
         "pre-receive",
-        &format!("exec {GITSEAL} pre-receive --trust-root {root}"),
+        &format!("exec {GITSEAL} pre-receive --policy-root {root}"),
     );
     no_policy.refused(
         &["HEAD:refs/heads/main"],
@@ -227,13 +230,13 @@ fn a_policy_that_is_lost_refuses_all_that_follows() {
         &["HEAD:refs/heads/main"],
         &["there is no .gitseal/policy.toml"],
     );
-    // A trust root beside the line: nothing descends from it.
+    // A policy root beside the line: nothing descends from it.
     yard.branch("beside", "HEAD~2");
     let beside = yard.commit(ALICE, "beside");
     yard.smuggle(&["HEAD:refs/heads/beside"]);
     yard.script(
         "pre-receive",
-        &format!("exec {GITSEAL} pre-receive --trust-root {beside}"),
+        &format!("exec {GITSEAL} pre-receive --policy-root {beside}"),
     );
     yard.branch("line", "HEAD~1");
     yard.commit(ALICE, "first on the line");

@@ -46,7 +46,7 @@ pub const MAX_PARENTS: usize = 64;
 
 /// Why it cannot be said what a commit changes.
 #[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
+pub enum DiffError {
     /// A tree cannot be read.
     #[error(transparent)]
     Git(#[from] GitError),
@@ -72,7 +72,7 @@ pub enum ChangeError {
 
 /// What happened to a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Change {
+pub enum FileChange {
     /// It was not there.
     Added,
     /// It has other content, or is another kind of file.
@@ -83,11 +83,11 @@ pub enum Change {
 
 /// A path that a commit changes: a file, a symbolic link or a submodule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
+pub struct ChangedFile {
     /// From the top, with `/` between its parts; any bytes but NUL.
     pub path: BString,
     /// What happened to it.
-    pub how: Change,
+    pub how: FileChange,
     /// Whether the commit itself did that; otherwise another parent brings it.
     pub own: bool,
 }
@@ -100,12 +100,12 @@ pub struct Trees {
     /// The first parent's; none for a root commit.
     pub first: Option<gix::ObjectId>,
     /// The other parents'.
-    pub sides: Vec<Side>,
+    pub sides: Vec<ParentTree>,
 }
 
 /// Another parent of a merge.
 #[derive(Debug, Clone)]
-pub struct Side {
+pub struct ParentTree {
     /// Its tree.
     pub tree: gix::ObjectId,
     /// The trees of what it and the first parent have in common; none where that
@@ -285,14 +285,14 @@ impl Repository {
     /// # Errors
     /// A tree is absent, damaged, malformed, or there is more than the limits
     /// allow.
-    pub fn changes(&self, trees: &Trees) -> Result<Vec<Changed>, ChangeError> {
+    pub fn changes(&self, trees: &Trees) -> Result<Vec<ChangedFile>, DiffError> {
         if trees.sides.len() >= MAX_PARENTS {
-            return Err(ChangeError::TooMuch {
+            return Err(DiffError::TooMuch {
                 most: MAX_PARENTS,
                 what: "parents",
             });
         }
-        let side = |side: &Side| {
+        let side = |side: &ParentTree| {
             let mut bases: Vec<_> = side.bases.iter().copied().map(Some).collect();
             if bases.is_empty() {
                 // Nothing in common: the base is the empty tree.
@@ -317,7 +317,7 @@ impl Repository {
                 continue;
             }
             if task.depth > MAX_DEPTH {
-                return Err(ChangeError::TooMuch {
+                return Err(DiffError::TooMuch {
                     most: MAX_DEPTH,
                     what: "directories in one path",
                 });
@@ -325,7 +325,7 @@ impl Repository {
             let raw = self.directories(&task)?;
             read = read.saturating_add(raw.len());
             if read > MAX_TREES {
-                return Err(ChangeError::TooMuch {
+                return Err(DiffError::TooMuch {
                     most: MAX_TREES,
                     what: "directories",
                 });
@@ -333,14 +333,14 @@ impl Repository {
             let lists: Lists<'_> = raw
                 .iter()
                 .map(|(id, raw)| Ok((*id, self.entries(Some(*id), raw)?)))
-                .collect::<Result<_, ChangeError>>()?;
+                .collect::<Result<_, DiffError>>()?;
             compare(&task, &lists, &mut tasks, &mut changed)?;
         }
         Ok(changed)
     }
 
     /// Reads the directories of a task.
-    fn directories(&self, task: &Task) -> Result<Read, ChangeError> {
+    fn directories(&self, task: &Task) -> Result<Read, DiffError> {
         let sides = task
             .sides
             .iter()
@@ -355,7 +355,7 @@ impl Repository {
             let raw = self.tree(id)?;
             bytes = bytes.saturating_add(raw.len());
             if bytes > MAX_AT_ONCE {
-                return Err(ChangeError::TooMuch {
+                return Err(DiffError::TooMuch {
                     most: MAX_AT_ONCE,
                     what: "bytes of directories at one path",
                 });
@@ -387,7 +387,7 @@ impl Repository {
         &self,
         commit: gix::ObjectId,
         path: &[&[u8]],
-    ) -> Result<Option<gix::ObjectId>, ChangeError> {
+    ) -> Result<Option<gix::ObjectId>, DiffError> {
         let mut tree = self.tree_of(commit)?;
         let mut parts = path.iter().peekable();
         while let Some(part) = parts.next() {
@@ -397,7 +397,7 @@ impl Repository {
             let other = find(&list, part, is_last);
             match find(&list, part, !is_last) {
                 None if other.is_some() => {
-                    return Err(ChangeError::Tree {
+                    return Err(DiffError::Tree {
                         id: tree.to_string(),
                         at: 0,
                         reason: "a folder and a file have changed places on the way to a file that is read",
@@ -405,7 +405,7 @@ impl Repository {
                 }
                 None => return Ok(None),
                 Some(entry) if is_last && entry.mode & 0o170_000 != 0o100_000 => {
-                    return Err(ChangeError::Tree {
+                    return Err(DiffError::Tree {
                         id: tree.to_string(),
                         at: 0,
                         reason: "what is to be read is a link or a submodule and no file",
@@ -459,7 +459,7 @@ impl Repository {
             })
     }
 
-    fn tree(&self, id: gix::ObjectId) -> Result<Vec<u8>, ChangeError> {
+    fn tree(&self, id: gix::ObjectId) -> Result<Vec<u8>, DiffError> {
         // git knows the empty tree without having it.
         if id.is_empty_tree() {
             return Ok(Vec::new());
@@ -471,9 +471,9 @@ impl Repository {
         &self,
         id: Option<gix::ObjectId>,
         raw: &'a [u8],
-    ) -> Result<Vec<Entry<'a>>, ChangeError> {
+    ) -> Result<Vec<Entry<'a>>, DiffError> {
         let digest = self.inner.object_hash().len_in_bytes();
-        entries(raw, digest).map_err(|(at, reason)| ChangeError::Tree {
+        entries(raw, digest).map_err(|(at, reason)| DiffError::Tree {
             id: id.map(|id| id.to_string()).unwrap_or_default(),
             at,
             reason,
@@ -486,8 +486,8 @@ fn compare(
     task: &Task,
     lists: &Lists<'_>,
     tasks: &mut Vec<Task>,
-    changed: &mut Vec<Changed>,
-) -> Result<(), ChangeError> {
+    changed: &mut Vec<ChangedFile>,
+) -> Result<(), DiffError> {
     let result = list(lists, task.result);
     let first = list(lists, task.first);
     let mut names: Vec<(Entry<'_>, Pair<'_>)> = side_by_side(result, first)
@@ -547,18 +547,18 @@ fn compare(
             _ => before,
         };
         if changed.len() >= MAX_CHANGES {
-            return Err(ChangeError::TooMuch {
+            return Err(DiffError::TooMuch {
                 most: MAX_CHANGES,
                 what: "changed paths",
             });
         }
-        changed.push(Changed {
+        changed.push(ChangedFile {
             path,
             own: !is_merged,
             how: match (before, now) {
-                (None, _) => Change::Added,
-                (_, None) => Change::Deleted,
-                _ => Change::Modified,
+                (None, _) => FileChange::Added,
+                (_, None) => FileChange::Deleted,
+                _ => FileChange::Modified,
             },
         });
     }

@@ -24,7 +24,7 @@ struct Base {
 
 /// The objects, each in the one place that its offset gives it.
 #[derive(Default)]
-pub(super) struct Bases(Vec<Option<Base>>);
+pub(super) struct DeltaBases(Vec<Option<Base>>);
 
 fn place(pack: u32, offset: u64) -> usize {
     // The multiplier is the golden ratio's: neighbours in a pack go apart.
@@ -32,7 +32,7 @@ fn place(pack: u32, offset: u64) -> usize {
     usize::try_from(mixed >> 32).unwrap_or_default() % SLOTS
 }
 
-impl DecodeEntry for Bases {
+impl DecodeEntry for DeltaBases {
     fn put(&mut self, pack: u32, offset: u64, data: &[u8], kind: Kind, compressed: usize) {
         if data.len() > MAX_KEPT {
             return;

@@ -6,7 +6,7 @@
 //! looked for is not there, that is an error and not the end of history.
 //!
 //! The walk goes by commit time, which the committer chose. A false time costs
-//! work, and can make the answer of [`Care::Quick`] too large, never too small:
+//! work, and can make the answer of [`Traversal::DateLimited`] too large, never too small:
 //! a commit leaves the answer only when a true line of parents leads to it from
 //! what is hidden.
 //!
@@ -44,7 +44,7 @@ pub enum GraphError {
     Git(#[from] GitError),
     /// A parent is not there.
     #[error("commit {child} has the parent {parent}, which is not in this repository")]
-    Cut {
+    MissingParent {
         /// Hex.
         child: String,
         /// Hex.
@@ -62,17 +62,17 @@ pub enum GraphError {
 
 /// How exactly the hidden part is walked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Care {
+pub enum Traversal {
     /// As git does it: where commit times go backwards, commits may be in the
     /// answer that are hidden in truth.
-    Quick,
+    DateLimited,
     /// To the end of history.
-    Exact,
+    Full,
 }
 
 /// What a reference gains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Gained {
+pub struct NewCommits {
     /// The commits, each after its parents.
     pub commits: Vec<ObjectId>,
     /// Whether one of them has a hidden tip as its parent. With the old value as
@@ -149,12 +149,12 @@ impl<'r> Graph<'r> {
     /// # Errors
     /// A commit that is asked for cannot be read, or a limit is reached. What is
     /// missing behind `hidden` is no error: nothing there is in the answer.
-    pub fn gained(
+    pub fn new_commits(
         &mut self,
         tips: &[ObjectId],
         hidden: &[ObjectId],
-        care: Care,
-    ) -> Result<Gained, GraphError> {
+        care: Traversal,
+    ) -> Result<NewCommits, GraphError> {
         self.walk = self.walk.saturating_add(1);
         let mut queue: BinaryHeap<(i64, u32)> = BinaryHeap::new();
         // How many in the queue are not hidden.
@@ -188,7 +188,7 @@ impl<'r> Graph<'r> {
             self.step()?;
             let is_hidden = self.marked(at).hidden;
             if is_hidden {
-                if open == 0 && care == Care::Quick {
+                if open == 0 && care == Traversal::DateLimited {
                     if slop == 0 {
                         break;
                     }
@@ -218,7 +218,7 @@ impl<'r> Graph<'r> {
                     }
                     Err(GraphError::Git(GitError::Missing { .. })) if is_hidden => {}
                     Err(GraphError::Git(GitError::Missing { id: parent })) => {
-                        return Err(GraphError::Cut {
+                        return Err(GraphError::MissingParent {
                             child: self.node(at).map(|n| n.id.to_string()).unwrap_or_default(),
                             parent,
                         });
@@ -231,7 +231,7 @@ impl<'r> Graph<'r> {
         let continues = found
             .iter()
             .any(|at| self.parents_of(*at).iter().any(|p| tips_at.contains(p)));
-        Ok(Gained {
+        Ok(NewCommits {
             commits: self.parents_first(&found)?,
             continues,
         })
@@ -464,24 +464,29 @@ mod tests {
             id
         }
 
-        fn gained(&self, tips: &[usize], hidden: &[usize], care: Care) -> (Vec<usize>, bool) {
+        fn new_commits(
+            &self,
+            tips: &[usize],
+            hidden: &[usize],
+            care: Traversal,
+        ) -> (Vec<usize>, bool) {
             let workspace = Workspace::open(self.directory.path()).unwrap();
             let mut graph = Graph::new(workspace.repository().unwrap());
             let ids = |list: &[usize]| list.iter().map(|n| self.commits[*n]).collect::<Vec<_>>();
-            let gained = graph.gained(&ids(tips), &ids(hidden), care).unwrap();
-            let mut numbers: Vec<usize> = gained
+            let new_commits = graph.new_commits(&ids(tips), &ids(hidden), care).unwrap();
+            let mut numbers: Vec<usize> = new_commits
                 .commits
                 .iter()
                 .map(|id| self.commits.iter().position(|c| c == id).unwrap())
                 .collect();
-            for (place, id) in gained.commits.iter().enumerate() {
+            for (place, id) in new_commits.commits.iter().enumerate() {
                 for parent in graph.parents(*id).unwrap() {
-                    let at = gained.commits.iter().position(|c| *c == parent);
+                    let at = new_commits.commits.iter().position(|c| *c == parent);
                     assert!(at.is_none_or(|at| at < place), "a child before its parent");
                 }
             }
             numbers.sort_unstable();
-            (numbers, gained.continues)
+            (numbers, new_commits.continues)
         }
     }
 
@@ -519,14 +524,17 @@ mod tests {
         lab.commit(&[1], 120); // 2
         lab.commit(&[1], 121); // 3
         lab.commit(&[2, 3], 130); // 4
-        for care in [Care::Quick, Care::Exact] {
-            assert_eq!(lab.gained(&[4], &[1], care), (vec![2, 3, 4], true));
-            assert_eq!(lab.gained(&[4], &[2], care), (vec![3, 4], true));
-            assert_eq!(lab.gained(&[4], &[], care), (vec![0, 1, 2, 3, 4], false));
-            assert_eq!(lab.gained(&[2], &[4], care), (vec![], false));
-            assert_eq!(lab.gained(&[2], &[3], care), (vec![2], false));
-            assert_eq!(lab.gained(&[2, 3], &[0], care), (vec![1, 2, 3], true));
-            assert_eq!(lab.gained(&[4], &[4], care), (vec![], false));
+        for care in [Traversal::DateLimited, Traversal::Full] {
+            assert_eq!(lab.new_commits(&[4], &[1], care), (vec![2, 3, 4], true));
+            assert_eq!(lab.new_commits(&[4], &[2], care), (vec![3, 4], true));
+            assert_eq!(
+                lab.new_commits(&[4], &[], care),
+                (vec![0, 1, 2, 3, 4], false)
+            );
+            assert_eq!(lab.new_commits(&[2], &[4], care), (vec![], false));
+            assert_eq!(lab.new_commits(&[2], &[3], care), (vec![2], false));
+            assert_eq!(lab.new_commits(&[2, 3], &[0], care), (vec![1, 2, 3], true));
+            assert_eq!(lab.new_commits(&[4], &[4], care), (vec![], false));
         }
     }
 
@@ -542,9 +550,9 @@ mod tests {
         lab.commit(&[50], 5); // 101
         lab.commit(&[101], 9_999_999_999); // 102
         lab.commit(&[0, 102], 0); // 103
-        let (exact, continues) = lab.gained(&[103], &[100], Care::Exact);
+        let (exact, continues) = lab.new_commits(&[103], &[100], Traversal::Full);
         assert_eq!((exact.as_slice(), continues), (&[101, 102, 103][..], false));
-        let (quick, _) = lab.gained(&[103], &[100], Care::Quick);
+        let (quick, _) = lab.new_commits(&[103], &[100], Traversal::DateLimited);
         assert!(exact.iter().all(|n| quick.contains(n)), "{quick:?}");
     }
 
@@ -558,12 +566,15 @@ mod tests {
         let workspace = Workspace::open(lab.directory.path()).unwrap();
         let mut graph = Graph::new(workspace.repository().unwrap());
         let error = graph
-            .gained(&[lab.commits[2]], &[there], Care::Quick)
+            .new_commits(&[lab.commits[2]], &[there], Traversal::DateLimited)
             .unwrap_err();
-        assert!(matches!(error, GraphError::Cut { .. }), "{error}");
+        assert!(matches!(error, GraphError::MissingParent { .. }), "{error}");
         // Behind what is hidden it does not matter.
         lab.commit(&[2], 300); // 3
-        assert_eq!(lab.gained(&[3], &[2], Care::Exact), (vec![3], true));
+        assert_eq!(
+            lab.new_commits(&[3], &[2], Traversal::Full),
+            (vec![3], true)
+        );
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub const MAX_LINE: usize = 8192;
 
 /// Why the lines are not what git writes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LineRefusal {
+pub enum HookInputError {
     /// Longer than all lines together may be.
     #[error("more than {max} bytes about the push")]
     TooLong {
@@ -113,7 +113,7 @@ pub enum LineRefusal {
 /// One reference that a push changes. Neither old nor new: git was asked to delete
 /// what is not there, and passes that on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Update {
+pub struct RefCommand {
     /// What it points at before; nothing: it is not there.
     pub old: Option<gix::ObjectId>,
     /// What it is to point at; nothing: it is to be deleted.
@@ -124,7 +124,7 @@ pub struct Update {
 
 /// What part of the name space a reference is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Space {
+pub enum RefNamespace {
     /// `refs/heads/`.
     Branch,
     /// `refs/tags/`.
@@ -144,24 +144,24 @@ pub enum Space {
     Other,
 }
 
-impl Space {
+impl RefNamespace {
     /// Where `name` is.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
-        const SPACES: [(&[u8], Space); 13] = [
-            (b"refs/heads/", Space::Branch),
-            (b"refs/tags/", Space::Tag),
-            (b"refs/replace/", Space::Replace),
-            (b"refs/notes/", Space::Notes),
-            (b"refs/for/", Space::Review),
-            (b"refs/drafts/", Space::Review),
-            (b"refs/publish/", Space::Review),
-            (b"refs/pull/", Space::Server),
-            (b"refs/merge-requests/", Space::Server),
-            (b"refs/changes/", Space::Server),
-            (b"refs/keep-around/", Space::Server),
-            (b"refs/environments/", Space::Server),
-            (b"refs/pipelines/", Space::Server),
+        const SPACES: [(&[u8], RefNamespace); 13] = [
+            (b"refs/heads/", RefNamespace::Branch),
+            (b"refs/tags/", RefNamespace::Tag),
+            (b"refs/replace/", RefNamespace::Replace),
+            (b"refs/notes/", RefNamespace::Notes),
+            (b"refs/for/", RefNamespace::Review),
+            (b"refs/drafts/", RefNamespace::Review),
+            (b"refs/publish/", RefNamespace::Review),
+            (b"refs/pull/", RefNamespace::Server),
+            (b"refs/merge-requests/", RefNamespace::Server),
+            (b"refs/changes/", RefNamespace::Server),
+            (b"refs/keep-around/", RefNamespace::Server),
+            (b"refs/environments/", RefNamespace::Server),
+            (b"refs/pipelines/", RefNamespace::Server),
         ];
         SPACES
             .iter()
@@ -174,16 +174,20 @@ impl Space {
 ///
 /// # Errors
 /// The first thing that git would not write, or a limit.
-pub fn receive(input: &[u8], hash: HashKind, most: usize) -> Result<Vec<Update>, LineRefusal> {
+pub fn parse_pre_receive(
+    input: &[u8],
+    hash: HashKind,
+    most: usize,
+) -> Result<Vec<RefCommand>, HookInputError> {
     read(input, most, |line, number| {
         let mut parts = line.splitn(3, |&byte| byte == b' ');
         let (Some(old), Some(new), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(LineRefusal::Parts {
+            return Err(HookInputError::Parts {
                 line: number,
                 parts: 3,
             });
         };
-        update(old, new, name, hash, number)
+        ref_command(old, new, name, hash, number)
     })
 }
 
@@ -191,62 +195,66 @@ pub fn receive(input: &[u8], hash: HashKind, most: usize) -> Result<Vec<Update>,
 ///
 /// # Errors
 /// The first thing that git would not write, or a limit.
-pub fn send(input: &[u8], hash: HashKind, most: usize) -> Result<Vec<Update>, LineRefusal> {
+pub fn parse_pre_push(
+    input: &[u8],
+    hash: HashKind,
+    most: usize,
+) -> Result<Vec<RefCommand>, HookInputError> {
     read(input, most, |line, number| {
         // The first part is what somebody typed, and may hold spaces.
         let mut parts = line.rsplitn(4, |&byte| byte == b' ');
         let (Some(old), Some(name), Some(new), Some(_)) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(LineRefusal::Parts {
+            return Err(HookInputError::Parts {
                 line: number,
                 parts: 4,
             });
         };
-        update(old, new, name, hash, number)
+        ref_command(old, new, name, hash, number)
     })
 }
 
 /// Reads the arguments of `update`.
 ///
 /// # Errors
-/// As [`receive`].
-pub fn argument(
+/// As [`parse_pre_receive`].
+pub fn parse_update_args(
     name: &[u8],
     old: &[u8],
     new: &[u8],
     hash: HashKind,
-) -> Result<Update, LineRefusal> {
-    update(old, new, name, hash, 1)
+) -> Result<RefCommand, HookInputError> {
+    ref_command(old, new, name, hash, 1)
 }
 
 fn read(
     input: &[u8],
     most: usize,
-    mut one: impl FnMut(&[u8], usize) -> Result<Update, LineRefusal>,
-) -> Result<Vec<Update>, LineRefusal> {
-    let mut updates: Vec<Update> = Vec::new();
+    mut one: impl FnMut(&[u8], usize) -> Result<RefCommand, HookInputError>,
+) -> Result<Vec<RefCommand>, HookInputError> {
+    let mut updates: Vec<RefCommand> = Vec::new();
     let mut seen: HashSet<BString> = HashSet::new();
     for (index, whole) in input.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let number = index.saturating_add(1);
         if updates.len() >= most {
-            return Err(LineRefusal::TooMany { max: most });
+            return Err(HookInputError::TooMany { max: most });
         }
         if whole.len() > MAX_LINE {
-            return Err(LineRefusal::LineLength {
+            return Err(HookInputError::LineLength {
                 line: number,
                 bytes: whole.len(),
             });
         }
         let Some(line) = whole.strip_suffix(b"\n") else {
-            return Err(LineRefusal::Unterminated { line: number });
+            return Err(HookInputError::Unterminated { line: number });
         };
         if line.contains(&0) {
-            return Err(LineRefusal::Nul { line: number });
+            return Err(HookInputError::Nul { line: number });
         }
         let update = one(line, number)?;
         if !seen.insert(update.name.clone()) {
-            return Err(LineRefusal::Twice {
+            return Err(HookInputError::Twice {
                 line: number,
                 found: shown(&update.name),
             });
@@ -256,23 +264,23 @@ fn read(
     Ok(updates)
 }
 
-fn update(
+fn ref_command(
     old: &[u8],
     new: &[u8],
     name: &[u8],
     hash: HashKind,
     line: usize,
-) -> Result<Update, LineRefusal> {
+) -> Result<RefCommand, HookInputError> {
     let old = id(old, hash, line)?;
     let new = id(new, hash, line)?;
     if let Err(reason) = check_name(name) {
-        return Err(LineRefusal::Name {
+        return Err(HookInputError::Name {
             line,
             found: shown(name),
             reason,
         });
     }
-    Ok(Update {
+    Ok(RefCommand {
         old,
         new,
         name: BString::from(name),
@@ -280,7 +288,7 @@ fn update(
 }
 
 /// An id; all zeros: none.
-fn id(text: &[u8], hash: HashKind, line: usize) -> Result<Option<gix::ObjectId>, LineRefusal> {
+fn id(text: &[u8], hash: HashKind, line: usize) -> Result<Option<gix::ObjectId>, HookInputError> {
     let digits = hash.hex_length();
     let is_id = text.len() == digits
         && text
@@ -288,7 +296,7 @@ fn id(text: &[u8], hash: HashKind, line: usize) -> Result<Option<gix::ObjectId>,
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     match gix::ObjectId::from_hex(text) {
         Ok(id) if is_id => Ok((!id.is_null()).then_some(id)),
-        _ => Err(LineRefusal::Id {
+        _ => Err(HookInputError::Id {
             line,
             found: shown(text),
             digits,
@@ -355,8 +363,8 @@ mod tests {
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
     const ZERO: &str = "0000000000000000000000000000000000000000";
 
-    fn lines(text: &str) -> Result<Vec<Update>, LineRefusal> {
-        receive(text.as_bytes(), HashKind::Sha1, 3)
+    fn lines(text: &str) -> Result<Vec<RefCommand>, HookInputError> {
+        parse_pre_receive(text.as_bytes(), HashKind::Sha1, 3)
     }
 
     #[test]
@@ -371,15 +379,15 @@ mod tests {
             (None, Some(A.to_owned()))
         );
         assert_eq!(
-            (read[1].new, Space::of(&read[1].name)),
-            (None, Space::Branch)
+            (read[1].new, RefNamespace::of(&read[1].name)),
+            (None, RefNamespace::Branch)
         );
         assert_eq!(read[2].name, "refs/tags/v1");
         assert_eq!(lines("").unwrap(), []);
         let nothing = lines(&format!("{ZERO} {ZERO} refs/heads/x\n")).unwrap();
         assert_eq!((nothing[0].old, nothing[0].new), (None, None));
         let long = "c".repeat(64);
-        let read = receive(
+        let read = parse_pre_receive(
             format!("{long} {} refs/heads/x\n", "d".repeat(64)).as_bytes(),
             HashKind::Sha256,
             1,
@@ -392,11 +400,11 @@ mod tests {
         let refused = |text: String| lines(&text).unwrap_err();
         assert!(matches!(
             refused(format!("{A} {B} refs/heads/x")),
-            LineRefusal::Unterminated { line: 1 }
+            HookInputError::Unterminated { line: 1 }
         ));
         assert!(matches!(
             refused(format!("{A} {B}\n")),
-            LineRefusal::Parts { line: 1, parts: 3 }
+            HookInputError::Parts { line: 1, parts: 3 }
         ));
         for id in [
             "",
@@ -408,7 +416,7 @@ mod tests {
             assert!(
                 matches!(
                     refused(format!("{id} {B} refs/heads/x\n")),
-                    LineRefusal::Id { digits: 40, .. }
+                    HookInputError::Id { digits: 40, .. }
                 ),
                 "{id}"
             );
@@ -442,34 +450,34 @@ mod tests {
             assert!(
                 matches!(
                     refused(format!("{A} {B} {name}\n")),
-                    LineRefusal::Name { .. }
+                    HookInputError::Name { .. }
                 ),
                 "{name:?}"
             );
         }
         assert!(matches!(
             refused(format!("{A} {B} refs/heads/x\0y\n")),
-            LineRefusal::Nul { line: 1 }
+            HookInputError::Nul { line: 1 }
         ));
         assert!(matches!(
             refused(format!("{A} {B} refs/heads/x\n{B} {A} refs/heads/x\n")),
-            LineRefusal::Twice { line: 2, .. }
+            HookInputError::Twice { line: 2, .. }
         ));
         assert!(matches!(
             refused(format!("{A} {B} refs/heads/{}\n", "x".repeat(MAX_LINE))),
-            LineRefusal::LineLength { line: 1, .. }
+            HookInputError::LineLength { line: 1, .. }
         ));
         assert!(matches!(
             refused(format!("{A} {B} refs/heads/{}\n", "x".repeat(MAX_REF_NAME))),
-            LineRefusal::Name { .. }
+            HookInputError::Name { .. }
         ));
         let four: String = (0..4)
             .map(|n| format!("{A} {B} refs/heads/{n}\n"))
             .collect();
-        assert_eq!(refused(four), LineRefusal::TooMany { max: 3 });
+        assert_eq!(refused(four), HookInputError::TooMany { max: 3 });
         assert!(matches!(
             refused("\n".to_owned()),
-            LineRefusal::Parts { .. }
+            HookInputError::Parts { .. }
         ));
     }
 
@@ -493,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_local_expression_may_hold_spaces() {
-        let read = send(
+        let read = parse_pre_push(
             format!(
                 "HEAD@{{1 day ago}} {A} refs/heads/x {B}\n(delete) {ZERO} refs/heads/y {A}\nrefs/heads/z {A} refs/heads/z {ZERO}\n"
             )
@@ -506,7 +514,7 @@ mod tests {
         assert_eq!(read[0].old.unwrap().to_string(), B);
         assert_eq!((read[1].new, read[2].old), (None, None));
         assert!(
-            send(
+            parse_pre_push(
                 format!("{A} refs/heads/x {B}\n").as_bytes(),
                 HashKind::Sha1,
                 9
@@ -518,16 +526,16 @@ mod tests {
     #[test]
     fn spaces_of_names() {
         for (name, space) in [
-            ("refs/heads/a", Space::Branch),
-            ("refs/tags/a", Space::Tag),
-            ("refs/replace/a", Space::Replace),
-            ("refs/notes/a", Space::Notes),
-            ("refs/for/main", Space::Review),
-            ("refs/pull/1/head", Space::Server),
-            ("refs/headsx/a", Space::Other),
-            ("refs/stash", Space::Other),
+            ("refs/heads/a", RefNamespace::Branch),
+            ("refs/tags/a", RefNamespace::Tag),
+            ("refs/replace/a", RefNamespace::Replace),
+            ("refs/notes/a", RefNamespace::Notes),
+            ("refs/for/main", RefNamespace::Review),
+            ("refs/pull/1/head", RefNamespace::Server),
+            ("refs/headsx/a", RefNamespace::Other),
+            ("refs/stash", RefNamespace::Other),
         ] {
-            assert_eq!(Space::of(name.as_bytes()), space, "{name}");
+            assert_eq!(RefNamespace::of(name.as_bytes()), space, "{name}");
         }
     }
 }

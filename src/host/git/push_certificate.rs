@@ -1,5 +1,5 @@
 //! A push certificate (`git push --signed`): what somebody signed that they push,
-//! as `receive-pack` hands it to the `pre-receive` hook.
+//! as `parse_pre_receive-pack` hands it to the `pre-parse_pre_receive` hook.
 //!
 //! ```text
 //! certificate version 0.1 LF                       (gitprotocol-pack(5), push-cert)
@@ -29,7 +29,7 @@
 
 use gix::bstr::{BString, ByteSlice as _};
 
-use super::push::{LineRefusal, Update, receive};
+use super::push::{HookInputError, RefCommand, parse_pre_receive};
 use gitseal_evidence::object::HashKind;
 
 /// The first line, without its end.
@@ -41,7 +41,7 @@ const MAX_OPTIONS: usize = 1000;
 
 /// Why this is no push certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CertificateRefusal {
+pub enum PushCertificateError {
     /// Another version, or something else.
     #[error("it does not begin with \"certificate version 0.1\"")]
     Version,
@@ -59,7 +59,7 @@ pub enum CertificateRefusal {
     Unsigned,
     /// A command is not what git writes.
     #[error("its commands cannot be used: {0}")]
-    Command(#[from] LineRefusal),
+    Command(#[from] HookInputError),
 }
 
 /// A push certificate. What it says is what whoever signed it says.
@@ -75,7 +75,7 @@ pub struct PushCertificate<'a> {
     /// What the server gave to be signed, so that no certificate counts twice.
     pub nonce: Option<BString>,
     /// What is pushed.
-    pub updates: Vec<Update>,
+    pub updates: Vec<RefCommand>,
 }
 
 /// Reads a certificate with no more than `most` commands.
@@ -86,13 +86,13 @@ pub fn read(
     bytes: &[u8],
     hash: HashKind,
     most: usize,
-) -> Result<PushCertificate<'_>, CertificateRefusal> {
+) -> Result<PushCertificate<'_>, PushCertificateError> {
     let mut rest = bytes;
     if take_line(&mut rest) != Some(VERSION) {
-        return Err(CertificateRefusal::Version);
+        return Err(PushCertificateError::Version);
     }
     let pusher = header(&mut rest, b"pusher ")
-        .ok_or(CertificateRefusal::Header { name: "pusher" })?
+        .ok_or(PushCertificateError::Header { name: "pusher" })?
         .into();
     // The address is what the pusher calls the server; nothing follows from it.
     let _ = header(&mut rest, b"pushee ");
@@ -101,11 +101,11 @@ pub fn read(
     while header(&mut rest, b"push-option ").is_some() {
         options = options.saturating_add(1);
         if options > MAX_OPTIONS {
-            return Err(CertificateRefusal::Options);
+            return Err(PushCertificateError::Options);
         }
     }
     if take_line(&mut rest) != Some(b"") {
-        return Err(CertificateRefusal::Header { name: "empty line" });
+        return Err(PushCertificateError::Header { name: "empty line" });
     }
     let end = if rest.starts_with(ARMOUR) {
         0
@@ -113,18 +113,18 @@ pub fn read(
         let found = rest.find([b"\n", ARMOUR].concat());
         found
             .and_then(|at| at.checked_add(1))
-            .ok_or(CertificateRefusal::Unsigned)?
+            .ok_or(PushCertificateError::Unsigned)?
     };
     let (commands, signature) = rest
         .split_at_checked(end)
-        .ok_or(CertificateRefusal::Unsigned)?;
+        .ok_or(PushCertificateError::Unsigned)?;
     let signed = bytes.len().saturating_sub(signature.len());
     Ok(PushCertificate {
         payload: bytes.get(..signed).unwrap_or_default(),
         signature,
         pusher,
         nonce,
-        updates: receive(commands, hash, most)?,
+        updates: parse_pre_receive(commands, hash, most)?,
     })
 }
 
@@ -185,14 +185,14 @@ mod tests {
         let good = certificate("pusher A\nnonce n\n", &command);
         assert!(read(good.as_bytes(), HashKind::Sha1, 1).is_ok());
         let refused = |text: &str| read(text.as_bytes(), HashKind::Sha1, 1).unwrap_err();
-        assert_eq!(refused(""), CertificateRefusal::Version);
+        assert_eq!(refused(""), PushCertificateError::Version);
         assert_eq!(
             refused(&good.replace("0.1", "0.2")),
-            CertificateRefusal::Version
+            PushCertificateError::Version
         );
         assert_eq!(
             refused(&certificate("nonce n\n", &command)),
-            CertificateRefusal::Header { name: "pusher" }
+            PushCertificateError::Header { name: "pusher" }
         );
         for headers in [
             "pusher A\nnonce n\nnonce m\n",
@@ -201,26 +201,26 @@ mod tests {
         ] {
             assert_eq!(
                 refused(&certificate(headers, &command)),
-                CertificateRefusal::Header { name: "empty line" },
+                PushCertificateError::Header { name: "empty line" },
                 "{headers}"
             );
         }
         assert_eq!(
             refused(good.split("-----BEGIN").next().unwrap()),
-            CertificateRefusal::Unsigned
+            PushCertificateError::Unsigned
         );
         assert!(matches!(
             refused(&certificate("pusher A\n", &format!("{command}{command}"))),
-            CertificateRefusal::Command(LineRefusal::TooMany { max: 1 })
+            PushCertificateError::Command(HookInputError::TooMany { max: 1 })
         ));
         assert!(matches!(
             refused(&certificate("pusher A\n", "x\n")),
-            CertificateRefusal::Command(LineRefusal::Parts { .. })
+            PushCertificateError::Command(HookInputError::Parts { .. })
         ));
         let many = "push-option x\n".repeat(MAX_OPTIONS + 1);
         assert_eq!(
             refused(&certificate(&format!("pusher A\n{many}"), &command)),
-            CertificateRefusal::Options
+            PushCertificateError::Options
         );
     }
 

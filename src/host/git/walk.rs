@@ -7,7 +7,7 @@
 //! equals the one that was met first. Ids that were met are kept, nothing else.
 //!
 //! *Not checked here:* signatures (`evidence/verify.rs`). Bytes that come with a
-//! [`Visited`] have not been hashed yet; [`Unhashed::hashed`] does that, in
+//! [`WalkedCommit`] have not been hashed yet; [`UncheckedObject::verify_hash`] does that, in
 //! whichever thread.
 
 use std::{
@@ -49,13 +49,13 @@ pub struct Objects {
 
 /// The bytes of an object as stored, not compared with its id yet.
 #[derive(Debug, Clone)]
-pub struct Unhashed {
+pub struct UncheckedObject {
     id: ObjectId,
     kind: ObjectKind,
     raw: Vec<u8>,
 }
 
-impl Unhashed {
+impl UncheckedObject {
     /// Its name.
     #[must_use]
     pub fn id(&self) -> ObjectId {
@@ -72,7 +72,7 @@ impl Unhashed {
     ///
     /// # Errors
     /// [`GitError::Damaged`].
-    pub fn hashed(self) -> Result<Object, GitError> {
+    pub fn verify_hash(self) -> Result<Object, GitError> {
         check(self.id, self.kind, &self.raw)?;
         Ok(super::object(self.id, self.kind, self.raw))
     }
@@ -108,14 +108,14 @@ impl Objects {
     /// # Errors
     /// Absent, damaged, too large, or a tree or blob.
     pub fn read(&self, id: ObjectId) -> Result<Object, GitError> {
-        self.unhashed(id)?.hashed()
+        self.unchecked(id)?.verify_hash()
     }
 
     /// The bytes of a commit or tag.
     ///
     /// # Errors
     /// Absent, unreadable, too large, or a tree or blob.
-    pub fn unhashed(&self, id: ObjectId) -> Result<Unhashed, GitError> {
+    pub fn unchecked(&self, id: ObjectId) -> Result<UncheckedObject, GitError> {
         let unreadable = |error: gix::Error| GitError::Unreadable {
             id: id.to_string(),
             why: words(&error),
@@ -144,7 +144,7 @@ impl Objects {
                 why: "it is there as two kinds of object".to_owned(),
             });
         }
-        Ok(Unhashed { id, kind, raw })
+        Ok(UncheckedObject { id, kind, raw })
     }
 
     /// The commits that tags lead to, and the tags on the way, the outer first.
@@ -506,7 +506,7 @@ impl Repository {
     ///
     /// # Errors
     /// The references cannot be listed.
-    pub fn pretences(&self) -> Result<Pretences, GitError> {
+    pub fn history_overrides(&self) -> Result<HistoryOverrides, GitError> {
         let unlisted = |error: gix::Error| GitError::References { why: words(&error) };
         let platform = self.inner.references().map_err(unlisted)?;
         let replacements = platform
@@ -515,7 +515,7 @@ impl Repository {
             .count();
         let grafts = self.inner.common_dir().join("info").join("grafts");
         let grafts = std::env::var_os("GIT_GRAFT_FILE").map_or(grafts, Into::into);
-        Ok(Pretences {
+        Ok(HistoryOverrides {
             replacements,
             grafts: std::fs::metadata(grafts).is_ok_and(|file| file.len() > 0),
             shallow: !self.shallow()?.is_empty(),
@@ -539,15 +539,15 @@ impl Repository {
     ///
     /// # Errors
     /// The list of shallow commits cannot be read.
-    pub fn walk(&self, selection: &Selection) -> Result<Revisions, GitError> {
-        Ok(Revisions::new(self.objects(), selection, self.shallow()?))
+    pub fn walk(&self, selection: &Selection) -> Result<RevWalk, GitError> {
+        Ok(RevWalk::new(self.objects(), selection, self.shallow()?))
     }
 
     /// The commits that `specs` mean, ancestors included.
     ///
     /// # Errors
     /// As [`select`](Self::select) and [`walk`](Self::walk).
-    pub fn revisions(&self, specs: &[RangeSpec]) -> Result<Revisions, GitError> {
+    pub fn revisions(&self, specs: &[RangeSpec]) -> Result<RevWalk, GitError> {
         self.walk(&self.select(specs)?)
     }
 }
@@ -565,7 +565,7 @@ fn commit_behind(objects: &Objects, id: ObjectId) -> Result<Option<ObjectId>, Gi
 
 /// What says that history is other than it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pretences {
+pub struct HistoryOverrides {
     /// References under `refs/replace/`.
     pub replacements: usize,
     /// Whether there is a file of grafts.
@@ -576,16 +576,16 @@ pub struct Pretences {
 
 /// A commit that the walk met.
 #[derive(Debug, Clone)]
-pub struct Visited {
+pub struct WalkedCommit {
     /// Its id.
     pub id: ObjectId,
     /// Its bytes, where the walk has them at hand.
-    pub bytes: Option<Unhashed>,
+    pub bytes: Option<UncheckedObject>,
 }
 
 /// A commit that the walk should have met.
 #[derive(Debug)]
-pub struct Unvisited {
+pub struct MissingCommit {
     /// Its id.
     pub id: ObjectId,
     /// Why it could not be read.
@@ -596,7 +596,7 @@ pub struct Unvisited {
 
 /// The commits of a range. With nothing to exclude they come as they are met;
 /// else the whole list of ids is put together first.
-pub struct Revisions {
+pub struct RevWalk {
     objects: Objects,
     shallow: HashSet<ObjectId>,
     /// Without exclusions: what was met.
@@ -604,7 +604,7 @@ pub struct Revisions {
     waiting: BinaryHeap<Waiting>,
     bytes: usize,
     counter: u64,
-    failed: VecDeque<Unvisited>,
+    failed: VecDeque<MissingCommit>,
     excluded: Vec<ObjectId>,
     listed: Option<VecDeque<ObjectId>>,
 }
@@ -614,7 +614,7 @@ struct Waiting {
     /// Counted backwards, so that the first that was met is the greatest.
     nth: u64,
     id: ObjectId,
-    bytes: Option<Unhashed>,
+    bytes: Option<UncheckedObject>,
     parents: Vec<ObjectId>,
 }
 
@@ -635,7 +635,7 @@ impl PartialEq for Waiting {
 }
 impl Eq for Waiting {}
 
-impl Revisions {
+impl RevWalk {
     fn new(objects: Objects, selection: &Selection, shallow: HashSet<ObjectId>) -> Self {
         let mut walk = Self {
             objects,
@@ -671,7 +671,7 @@ impl Revisions {
 
     fn fail(&mut self, id: ObjectId, error: GitError, child: Option<ObjectId>) {
         let is_missing = matches!(error, GitError::Missing { .. });
-        self.failed.push_back(Unvisited {
+        self.failed.push_back(MissingCommit {
             id,
             boundary: child.filter(|child| is_missing && self.shallow.contains(child)),
             error,
@@ -679,7 +679,7 @@ impl Revisions {
     }
 
     fn load(&mut self, id: ObjectId, hashed: bool) -> Result<Waiting, GitError> {
-        let object = self.objects.unhashed(id)?;
+        let object = self.objects.unchecked(id)?;
         if object.kind != ObjectKind::Commit {
             return Err(GitError::Kind {
                 name: id.to_string(),
@@ -857,15 +857,17 @@ impl Limited {
     }
 }
 
-impl Iterator for Revisions {
-    type Item = Result<Visited, Box<Unvisited>>;
+impl Iterator for RevWalk {
+    type Item = Result<WalkedCommit, Box<MissingCommit>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(failed) = self.failed.pop_front() {
             return Some(Err(Box::new(failed)));
         }
         if let Some(listed) = &mut self.listed {
-            return listed.pop_front().map(|id| Ok(Visited { id, bytes: None }));
+            return listed
+                .pop_front()
+                .map(|id| Ok(WalkedCommit { id, bytes: None }));
         }
         let next = self.waiting.pop()?;
         if let Some(bytes) = &next.bytes {
@@ -874,7 +876,7 @@ impl Iterator for Revisions {
         for parent in next.parents {
             self.meet(parent, Some(next.id));
         }
-        Some(Ok(Visited {
+        Some(Ok(WalkedCommit {
             id: next.id,
             bytes: next.bytes,
         }))

@@ -38,7 +38,7 @@ pub enum Key {
     UrlOpener,
     CredentialCache,
     Policy,
-    TrustRoot,
+    PolicyRoot,
     TrustedRepository,
 }
 
@@ -525,10 +525,10 @@ pub const TABLE: &[Row] = &[
         doc: "Signing policy file. In server hooks, the repository's own configuration may set it as well. `--policy` wins.",
     },
     Row {
-        key: Key::TrustRoot,
-        name: "trustRoot",
+        key: Key::PolicyRoot,
+        name: "policyRoot",
         in_gitsign: false,
-        variable: "TRUST_ROOT",
+        variable: "POLICY_ROOT",
         aliases: &[],
         default: None,
         kind: Text,

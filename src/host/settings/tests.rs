@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::*;
 
-fn value(key: &str, value: Option<&str>, scope: Scope) -> ConfigValue {
+fn value(key: &str, value: Option<&str>, scope: ConfigScope) -> ConfigValue {
     ConfigValue {
         key: key.to_owned(),
         value: value.map(|text| text.as_bytes().to_vec()),
@@ -14,7 +14,7 @@ fn value(key: &str, value: Option<&str>, scope: Scope) -> ConfigValue {
 }
 
 fn global(key: &str, text: &str) -> ConfigValue {
-    value(key, Some(text), Scope::Global)
+    value(key, Some(text), ConfigScope::Global)
 }
 
 fn resolve(config: &[ConfigValue], environment: &[(&str, &str)]) -> Result<Settings, SettingError> {
@@ -91,7 +91,7 @@ fn default_then_config_then_environment() {
 fn the_last_of_several_values_counts_and_keys_ignore_case() {
     let config = [
         global("gitsign.rekormode", "online"),
-        value("gitsign.rekormode", Some("offline"), Scope::Local),
+        value("gitsign.rekormode", Some("offline"), ConfigScope::Local),
     ];
     let settings = resolve(&config, &[]).unwrap();
     assert_eq!(settings.rekor_mode.value, RekorMode::Offline);
@@ -133,7 +133,7 @@ fn booleans_as_git_reads_them() {
         let settings = resolve(&[global("gitsign.matchcommitter", text)], &[]).unwrap();
         assert_eq!(settings.match_committer.value, wanted, "{text:?}");
     }
-    let without = [value("gitsign.matchcommitter", None, Scope::Global)];
+    let without = [value("gitsign.matchcommitter", None, ConfigScope::Global)];
     assert!(resolve(&without, &[]).unwrap().match_committer.value);
     assert!(
         !resolve(&[], &[("GITSIGN_AUTOCLOSE", "False")])
@@ -187,7 +187,7 @@ fn a_value_that_cannot_be_read_names_key_value_and_place() {
     );
     assert!(error(&[global("gitsign.rekormode", "sometimes")], &[]).contains("offline, online"));
     assert!(error(&[global("gitsign.rekorversion", "3")], &[]).contains("one of 1, 2"));
-    assert!(error(&[value("gitsign.fulcio", None, Scope::Global)], &[]).contains("no value"));
+    assert!(error(&[value("gitsign.fulcio", None, ConfigScope::Global)], &[]).contains("no value"));
     assert!(error(&[global("gitsign.enablesigstorego", "x")], &[]).contains("true or false"));
 }
 
@@ -243,7 +243,7 @@ fn e1_e2_e3_a_repository_does_not_say_who_is_believed() {
         "gitseal.certificateoidcissuerregexp",
         "gitseal.credentialcache",
     ] {
-        for scope in [Scope::Local, Scope::Worktree] {
+        for scope in [ConfigScope::Local, ConfigScope::Worktree] {
             let config = [value(key, Some("/evil"), scope)];
             let settings = resolve(&config, &[]).unwrap();
             assert_eq!(settings.warnings.len(), 1, "{key}");
@@ -253,7 +253,11 @@ fn e1_e2_e3_a_repository_does_not_say_who_is_believed() {
                 .all(|(_, _, origin)| *origin == Origin::Default);
             assert!(untouched, "{key}");
         }
-        for scope in [Scope::System, Scope::Global, Scope::Command] {
+        for scope in [
+            ConfigScope::System,
+            ConfigScope::Global,
+            ConfigScope::Command,
+        ] {
             let config = [value(key, Some("/mine"), scope)];
             let settings = resolve(&config, &[]).unwrap();
             assert!(settings.warnings.is_empty(), "{key}");
@@ -269,8 +273,16 @@ fn e1_e2_e3_a_repository_does_not_say_who_is_believed() {
 fn a_repository_may_name_services_for_signing_but_not_where_entries_are_looked_up() {
     let config = [
         global("gitsign.rekor", "https://mine.example"),
-        value("gitsign.rekor", Some("https://repo.example"), Scope::Local),
-        value("gitsign.fulcio", Some("https://repo.example"), Scope::Local),
+        value(
+            "gitsign.rekor",
+            Some("https://repo.example"),
+            ConfigScope::Local,
+        ),
+        value(
+            "gitsign.fulcio",
+            Some("https://repo.example"),
+            ConfigScope::Local,
+        ),
     ];
     let settings = resolve(&config, &[]).unwrap();
     assert_eq!(settings.fulcio.value.as_str(), "https://repo.example");
@@ -282,7 +294,11 @@ fn a_repository_may_name_services_for_signing_but_not_where_entries_are_looked_u
 
 #[test]
 fn the_user_may_trust_a_repository() {
-    let local = value("gitsign.fulcioroot", Some("/srv/ca.pem"), Scope::Local);
+    let local = value(
+        "gitsign.fulcioroot",
+        Some("/srv/ca.pem"),
+        ConfigScope::Local,
+    );
     let honoured = |named: &[ConfigValue]| {
         let mut config = named.to_vec();
         config.push(local.clone());
@@ -299,7 +315,7 @@ fn the_user_may_trust_a_repository() {
     assert!(!honoured(&[value(
         "gitseal.trustedrepository",
         Some("*"),
-        Scope::Local
+        ConfigScope::Local
     )]));
 }
 

@@ -248,12 +248,12 @@ fn sequoia_a_policy_an_authorisation_and_a_commit() {
     let walked = r.ask("b1", "b4");
     assert!(walked.is_authenticated(), "{walked:?}");
     assert_eq!((walked.judged, walked.policies), (3, 2));
-    // The commit before the policy is no trust root.
+    // The commit before the policy is no policy root.
     assert_eq!(
         r.refused("b0", "b4"),
         ("b0".to_owned(), codes::POLICY_MISSING)
     );
-    // Only the parent, as `--trust-root HEAD^`.
+    // Only the parent, as `--policy-root HEAD^`.
     assert!(r.ask("b3", "b4").is_authenticated());
     assert!(r.ask("b4", "b4").is_authenticated());
 }
@@ -387,9 +387,9 @@ fn a_hostile_branch_of_a_removed_signer() {
     drop(r.commit("a2", "alice", &["a1"]));
     drop(r.commit("x1", "bob", &["r"]));
     drop(r.commit("x2", "bob", &["x1"]));
-    // By itself it is authenticated: the user's trust root is that old.
+    // By itself it is authenticated: the user's policy root is that old.
     assert!(r.ask("r", "x2").is_authenticated());
-    // With the branch's own value it is not, nor with a later trust root.
+    // With the branch's own value it is not, nor with a later policy root.
     let through = refused(r.ask_through("r", "x2", Some("a2")));
     assert_eq!(through, ("x2".to_owned(), codes::NOT_DESCENDED));
     assert_eq!(
@@ -464,7 +464,7 @@ fn a_policy_must_stay_and_be_readable() {
 }
 
 #[test]
-fn a_trust_root_that_is_no_ancestor() {
+fn a_policy_root_that_is_no_ancestor() {
     let mut r = project();
     drop(r.commit("o", "alice", &[]).policy(&people("alice", "")));
     drop(r.commit("o1", "alice", &["o"]));
