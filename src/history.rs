@@ -21,7 +21,7 @@ use crate::host::git::{
 use gitseal_evidence::object::CommitView;
 use gitseal_policy::{
     ChangedPath, CommitFacts, OtherKind, POLICY_PATH, SignatureFacts,
-    read::MAX_POLICY,
+    parse::MAX_POLICY,
     walk::{History, HistoryError},
 };
 

@@ -10,7 +10,7 @@ use gitseal_policy::{
     Policy, codes,
     diff::{ChangeKind, diff},
     lint::lint,
-    read::{BOT_KEYS, CONDITION_KEYS, KEYS, RULE_KEYS, SIGNER_KEYS, THRESHOLD_KEYS},
+    parse::{BOT_KEYS, CONDITION_KEYS, KEYS, RULE_KEYS, SIGNER_KEYS, THRESHOLD_KEYS},
 };
 use serde_json::Value;
 

@@ -34,7 +34,7 @@ use gitseal_policy::{
     Finding, POLICY_PATH, Policy, PolicyErrors,
     diff::diff,
     lint::lint,
-    read::MAX_POLICY,
+    parse::MAX_POLICY,
     walk::{self, History as _, HistoryError, Question, Stopped},
 };
 use gitseal_terminal::{self as terminal, Escape, Tone, escape, escape_lines, paint};

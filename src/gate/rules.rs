@@ -39,7 +39,7 @@ use crate::{
 use gitseal_evidence::object::TagView;
 use gitseal_policy::{
     Action, Commit, CommitFacts, Mode, OtherTag, POLICY_PATH, Person, Policy, PolicyErrors, Pusher,
-    RefUpdate, SignatureFacts, Tag, UpdateKind, read::MAX_POLICY,
+    RefUpdate, SignatureFacts, Tag, UpdateKind, parse::MAX_POLICY,
 };
 
 /// Variables in which servers say who pushes, the surest first: Gitea and

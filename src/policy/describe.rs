@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use super::{
+    evaluate::time,
     facts::Action,
-    judge::time,
     model::{Condition, Policy, Rule, Signer, Who},
 };
 

@@ -5,7 +5,7 @@
 //! between groups shows as what it means.
 //!
 //! *Not checked here:* whether all rules together still leave the right
-//! (`judge.rs` does that for a commit).
+//! (`evaluate.rs` does that for a commit).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,8 +2,8 @@
 //! and what time it was are arguments.
 //!
 //! ```text
-//! text ── read ──► model::Policy ── judge ──► findings of one commit, tag or ref
-//!                        │       ── several ► findings of a set (thresholds)
+//! text ── parse ─► model::Policy ─ evaluate ► findings of one commit, tag or ref
+//!                        │       ─ threshold ► findings of a set (thresholds)
 //!                        │       ── walk ───► a history, each by its parent's policy
 //!                        └ describe, diff, lint: in words
 //! ```
@@ -24,13 +24,13 @@
 
 pub mod describe;
 pub mod diff;
+pub mod evaluate;
 pub mod facts;
 pub mod glob;
-pub mod judge;
 pub mod lint;
 pub mod model;
-pub mod read;
-pub mod several;
+pub mod parse;
+pub mod threshold;
 pub mod walk;
 
 pub use facts::{
@@ -38,4 +38,4 @@ pub use facts::{
     POLICY_PATH, Person, Pusher, RefUpdate, Signature, SignatureFacts, Tag, UpdateKind, codes,
 };
 pub use model::Policy;
-pub use read::{PolicyError, PolicyErrors};
+pub use parse::{PolicyError, PolicyErrors};

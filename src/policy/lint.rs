@@ -4,7 +4,7 @@
 //! Comparison stays byte-exact everywhere; what only looks the same is shown with
 //! its code points.
 //!
-//! *Not checked here:* what cannot be read at all (`read.rs`).
+//! *Not checked here:* what cannot be read at all (`parse.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! A policy, read: signers, groups, bots and rules, with every name resolved.
 //!
-//! *Not checked here:* the file (`read.rs`); what it says about a commit
-//! (`judge.rs`).
+//! *Not checked here:* the file (`parse.rs`); what it says about a commit
+//! (`evaluate.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

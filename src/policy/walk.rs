@@ -13,7 +13,7 @@
 //! what follows from that.
 //!
 //! *Not checked here:* which policy root is the right one (the user says that),
-//! and what the ref may do (`judge.rs`).
+//! and what the ref may do (`evaluate.rs`).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,8 +21,8 @@ use std::{
 };
 
 use super::{
+    evaluate::is_policy,
     facts::{ChangedPath, CommitFacts, Finding, Mode, POLICY_PATH, codes},
-    judge::is_policy,
     model::Policy,
 };
 

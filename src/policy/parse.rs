@@ -1340,5 +1340,5 @@ fn distance(one: &str, other: &str) -> usize {
 }
 
 #[cfg(test)]
-#[path = "read/tests.rs"]
+#[path = "parse/tests.rs"]
 mod tests;

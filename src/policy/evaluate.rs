@@ -7,7 +7,7 @@
 //! order of rules means nothing, and a further rule never takes back what another
 //! one asks for.
 //!
-//! *Not checked here:* thresholds over several commits (`several.rs`), and which
+//! *Not checked here:* thresholds over several commits (`threshold.rs`), and which
 //! policy it is that judges (`walk.rs`).
 
 use super::{
@@ -825,5 +825,5 @@ fn shown(person: Person<'_>) -> String {
 }
 
 #[cfg(test)]
-#[path = "judge/tests.rs"]
+#[path = "evaluate/tests.rs"]
 mod tests;

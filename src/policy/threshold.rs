@@ -10,7 +10,7 @@
 //! side count for the merge. One that changes a path of the rule itself (a
 //! conflict that was resolved, a change that was taken back) is like any commit.
 //!
-//! *Not checked here:* whether each signer may do what they do (`judge.rs`), and
+//! *Not checked here:* whether each signer may do what they do (`evaluate.rs`), and
 //! thresholds over tags (there too: each tag comes alone).
 
 use std::collections::{BTreeSet, HashMap};
