@@ -22,7 +22,7 @@ use gitseal_evidence::object::CommitView;
 use gitseal_policy::{
     ChangedPath, CommitFacts, OtherKind, POLICY_PATH, SignatureFacts,
     parse::MAX_POLICY,
-    walk::{History, HistoryError},
+    walk::{CommitSource, CommitSourceError},
 };
 
 /// Facts out of a repository, each looked for once.
@@ -76,7 +76,7 @@ impl<'a, 'r> GitHistory<'a, 'r> {
     ///
     /// # Errors
     /// One of them, or a tree that it is held against, cannot be read.
-    pub fn verify_commits(&mut self, ids: &[ObjectId]) -> Result<(), HistoryError> {
+    pub fn verify_commits(&mut self, ids: &[ObjectId]) -> Result<(), CommitSourceError> {
         let jobs = batch::default_jobs();
         let (repository, engine) = (self.repository, self.engine);
         let mut next = ids.iter();
@@ -148,7 +148,7 @@ pub fn commit_facts(
             .into_iter()
             .map(|one| ChangedPath {
                 path: one.path.into(),
-                own: one.own,
+                changed: one.own,
             })
             .collect(),
     })
@@ -216,11 +216,11 @@ pub fn signature(opinion: &Opinion) -> SignatureFacts {
         Opinion::Other(Other::Ssh) => SignatureFacts::Other(OtherKind::Ssh),
         Opinion::Refused(refusal) | Opinion::Undecided { refusal, .. } => SignatureFacts::Bad {
             code: refusal.code().to_owned(),
-            words: format!("{}: {}", refusal.step, refusal.reason),
+            message: format!("{}: {}", refusal.step, refusal.reason),
         },
         Opinion::Unreadable { error, .. } => SignatureFacts::Bad {
             code: "object-unreadable".to_owned(),
-            words: error.to_string(),
+            message: error.to_string(),
         },
     }
 }
@@ -229,14 +229,14 @@ fn id(hex: &str) -> Result<ObjectId, GitError> {
     ObjectId::from_hex(hex.as_bytes()).map_err(|_| GitError::Missing { id: hex.to_owned() })
 }
 
-fn lost(error: impl std::fmt::Display) -> HistoryError {
-    HistoryError {
+fn lost(error: impl std::fmt::Display) -> CommitSourceError {
+    CommitSourceError {
         what: error.to_string(),
     }
 }
 
-impl History for GitHistory<'_, '_> {
-    fn parents(&mut self, commit: &str) -> Result<Vec<String>, HistoryError> {
+impl CommitSource for GitHistory<'_, '_> {
+    fn parents(&mut self, commit: &str) -> Result<Vec<String>, CommitSourceError> {
         let parents = self.graph.parents(id(commit).map_err(lost)?);
         Ok(parents
             .map_err(lost)?
@@ -245,20 +245,20 @@ impl History for GitHistory<'_, '_> {
             .collect())
     }
 
-    fn policy_id(&mut self, commit: &str) -> Result<Option<String>, HistoryError> {
+    fn policy_id(&mut self, commit: &str) -> Result<Option<String>, CommitSourceError> {
         let commit = id(commit).map_err(lost)?;
         let names: Vec<&[u8]> = POLICY_PATH.split('/').map(str::as_bytes).collect();
         let found = self.repository.file_at(commit, &names).map_err(lost)?;
         Ok(found.map(|id| id.to_string()))
     }
 
-    fn policy_text(&mut self, blob: &str) -> Result<Vec<u8>, HistoryError> {
+    fn policy_text(&mut self, blob: &str) -> Result<Vec<u8>, CommitSourceError> {
         let blob = id(blob).map_err(lost)?;
         let most = u64::try_from(MAX_POLICY).unwrap_or(u64::MAX);
         self.repository.blob(blob, most).map_err(lost)
     }
 
-    fn commit(&mut self, commit: &str) -> Result<CommitFacts, HistoryError> {
+    fn commit(&mut self, commit: &str) -> Result<CommitFacts, CommitSourceError> {
         let id = id(commit).map_err(lost)?;
         if let Some(facts) = self.known.get(&id) {
             return Ok(facts.clone());
@@ -275,7 +275,11 @@ impl History for GitHistory<'_, '_> {
             && id(commit).is_ok_and(|id| self.accepted.iter().any(|line| line.contains(&id)))
     }
 
-    fn brought(&mut self, commit: &str, most: usize) -> Result<Vec<String>, HistoryError> {
+    fn merged_commits(
+        &mut self,
+        commit: &str,
+        most: usize,
+    ) -> Result<Vec<String>, CommitSourceError> {
         let tip = id(commit).map_err(lost)?;
         let parents = self.graph.parents(tip).map_err(lost)?;
         let first = parents.get(..1).unwrap_or_default();

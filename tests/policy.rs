@@ -39,7 +39,7 @@ fn every_example_is_a_policy() {
                 matches!(lint.code, "forgeable" | "unverified"),
                 "example {number}: {} {}",
                 lint.place,
-                lint.words
+                lint.message
             );
         }
     }
@@ -111,7 +111,7 @@ fn who_gains_and_who_loses() {
     let said = |old: &Policy, new: &Policy| -> Vec<(ChangeKind, String, String)> {
         diff(old, new)
             .into_iter()
-            .map(|change| (change.kind, change.subject, change.words))
+            .map(|change| (change.kind, change.subject, change.message))
             .collect()
     };
     let both = policy("\"a\", \"b\"", "b@example.com", "");

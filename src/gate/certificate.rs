@@ -54,9 +54,9 @@ pub fn signature(
     repository: &Repository,
     engine: &Engine<'_>,
 ) -> SignatureFacts {
-    checked(told, updates, most, repository, engine).unwrap_or_else(|words| SignatureFacts::Bad {
+    checked(told, updates, most, repository, engine).unwrap_or_else(|message| SignatureFacts::Bad {
         code: "push-certificate".to_owned(),
-        words,
+        message,
     })
 }
 

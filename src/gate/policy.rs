@@ -35,7 +35,7 @@ use gitseal_policy::{
     diff::diff,
     lint::lint,
     parse::MAX_POLICY,
-    walk::{self, History as _, HistoryError, Question, Stopped},
+    walk::{self, AuthenticationRequest, CommitSource as _, CommitSourceError, WalkError},
 };
 use gitseal_terminal::{self as terminal, Escape, Tone, escape, escape_lines, paint};
 
@@ -169,11 +169,11 @@ enum PolicyCommandError {
     #[error("no policy is named")]
     NoPolicy,
     #[error(transparent)]
-    History(#[from] HistoryError),
+    History(#[from] CommitSourceError),
     #[error(transparent)]
     Graph(#[from] GraphError),
     #[error(transparent)]
-    Walk(#[from] Stopped),
+    Walk(#[from] WalkError),
     #[error("HEAD says nobody who signed: {why}")]
     NobodySigned { why: String },
     #[error("{path:?} cannot be written: {error}")]
@@ -298,7 +298,7 @@ fn check(arguments: &Check) -> Result<u8, PolicyCommandError> {
             .collect();
         let lints: Vec<Value> = lints
             .iter()
-            .map(|lint| json!({ "code": lint.code, "place": lint.place, "what": lint.words }))
+            .map(|lint| json!({ "code": lint.code, "place": lint.place, "what": lint.message }))
             .collect();
         let report = json!({
             "policy": arguments.policy, "good": errors.is_empty(),
@@ -324,7 +324,7 @@ fn check(arguments: &Check) -> Result<u8, PolicyCommandError> {
         out.push_str(&format!(
             "{name}: {}: {} [{}]\n",
             escape(&lint.place, Escape::Ascii),
-            escape(&lint.words, Escape::Ascii),
+            escape(&lint.message, Escape::Ascii),
             lint.code
         ));
     }
@@ -356,7 +356,7 @@ fn compare(arguments: &Diff) -> Result<u8, PolicyCommandError> {
         let changes: Vec<Value> = changes
             .iter()
             .map(|change| {
-                json!({ "kind": change.kind.word(), "subject": change.subject, "what": change.words })
+                json!({ "kind": change.kind.as_str(), "subject": change.subject, "what": change.message })
             })
             .collect();
         terminal::print_json(&json!({
@@ -370,9 +370,9 @@ fn compare(arguments: &Diff) -> Result<u8, PolicyCommandError> {
             .map(|change| {
                 format!(
                     "{:7} {}: {}\n",
-                    change.kind.word(),
+                    change.kind.as_str(),
                     escape(&change.subject, Escape::Ascii),
-                    escape(&change.words, Escape::Ascii)
+                    escape(&change.message, Escape::Ascii)
                 )
             })
             .collect();
@@ -434,7 +434,7 @@ fn test(arguments: &Test) -> Result<u8, PolicyCommandError> {
                         .new_commits(&[tip], &[root_id], Traversal::DateLimited)?;
                 history.verify_commits(&gained.commits)?;
                 let tip = tip.to_string();
-                let question = Question {
+                let question = AuthenticationRequest {
                     root: &root,
                     tip: &tip,
                     through: None,
@@ -518,18 +518,18 @@ fn by_file(
             told.judged = told.judged.saturating_add(1);
             told.add(
                 &facts.id,
-                policy.judge_commit(&facts.view(direct), ref_name),
+                policy.evaluate_commit(&facts.view(direct), ref_name),
             );
             if policy.has_thresholds(ref_name) {
                 let mut facts = facts;
-                policy.keep_counted(&mut facts, ref_name);
+                policy.retain_threshold_paths(&mut facts, ref_name);
                 kept.push(facts);
             }
         }
         history.forget();
     }
     let views: Vec<_> = kept.iter().map(|facts| facts.view(true)).collect();
-    for (commit, finding) in policy.judge_set(&views, ref_name) {
+    for (commit, finding) in policy.evaluate_thresholds(&views, ref_name) {
         told.add(&commit, vec![finding]);
     }
     Ok(())
@@ -586,16 +586,16 @@ impl TestReport {
             };
             self.text.push_str(&format!(
                 "{commit} {word}{rule}: {} [{}]\n",
-                escape(&finding.words, Escape::Ascii),
+                escape(&finding.message, Escape::Ascii),
                 finding.code
             ));
-            if let Some(mend) = &finding.mend {
+            if let Some(mend) = &finding.hint {
                 self.text
                     .push_str(&format!("  hint: {}\n", escape(mend, Escape::Prose)));
             }
             self.json.push(json!({
-                "commit": commit, "rule": finding.rule, "mode": finding.mode.word(),
-                "code": finding.code, "what": finding.words, "mend": finding.mend,
+                "commit": commit, "rule": finding.rule, "mode": finding.mode.as_str(),
+                "code": finding.code, "what": finding.message, "mend": finding.hint,
             }));
         }
     }
@@ -652,8 +652,8 @@ fn signer_of_head() -> Result<(String, String), PolicyCommandError> {
         gitseal_policy::SignatureFacts::Other(kind) => Err(PolicyCommandError::NobodySigned {
             why: format!("an {kind} signature is not verified here"),
         }),
-        gitseal_policy::SignatureFacts::Bad { words, .. } => {
-            Err(PolicyCommandError::NobodySigned { why: words })
+        gitseal_policy::SignatureFacts::Bad { message, .. } => {
+            Err(PolicyCommandError::NobodySigned { why: message })
         }
     }
 }
@@ -708,6 +708,6 @@ mod tests {
         // JSON's quoting is TOML's for what an identity can hold.
         let odd = starter("a\"\\\u{e9}\u{1}", "https://i.example");
         let policy = Policy::parse(&odd, "starter").unwrap();
-        assert_eq!(policy.signers[0].identity.written(), "a\"\\\u{e9}\u{1}");
+        assert_eq!(policy.signers[0].identity.as_str(), "a\"\\\u{e9}\u{1}");
     }
 }

@@ -38,8 +38,8 @@ use crate::{
 };
 use gitseal_evidence::object::TagView;
 use gitseal_policy::{
-    Action, Commit, CommitFacts, Mode, OtherTag, POLICY_PATH, Person, Policy, PolicyErrors, Pusher,
-    RefUpdate, SignatureFacts, Tag, UpdateKind, parse::MAX_POLICY,
+    Action, ApprovalTag, Commit, CommitFacts, EnforcementMode, NameEmail, POLICY_PATH, Policy,
+    PolicyErrors, Pusher, RefUpdate, SignatureFacts, Tag, UpdateKind, parse::MAX_POLICY,
 };
 
 /// Variables in which servers say who pushes, the surest first: Gitea and
@@ -136,8 +136,8 @@ impl Finding {
             enforced: finding.refuses(),
             rule: finding.rule,
             code: finding.code.to_owned(),
-            words: finding.words,
-            mend: finding.mend,
+            words: finding.message,
+            mend: finding.hint,
             of_tag,
         }
     }
@@ -245,8 +245,8 @@ impl LoadedPolicy {
     }
 
     /// Leaves of a commit's paths those that the thresholds ask about.
-    pub fn keep_counted(&self, facts: &mut CommitFacts, reference: &[u8]) {
-        self.policy.keep_counted(facts, reference);
+    pub fn retain_threshold_paths(&self, facts: &mut CommitFacts, reference: &[u8]) {
+        self.policy.retain_threshold_paths(facts, reference);
     }
 
     /// Holds all commits that a reference gains against the thresholds; each
@@ -261,7 +261,7 @@ impl LoadedPolicy {
             .map(|(facts, direct)| facts.view(*direct))
             .collect();
         self.policy
-            .judge_set(&views, reference)
+            .evaluate_thresholds(&views, reference)
             .into_iter()
             .map(|(id, finding)| (id, Finding::of(finding, false)))
             .collect()
@@ -277,7 +277,7 @@ impl LoadedPolicy {
         self.policy.rules.iter().any(|rule| {
             rule.threshold.is_some()
                 && rule.may.contains_key(&Action::Tag)
-                && rule.is_about_ref(reference)
+                && rule.matches_ref(reference)
         })
     }
 
@@ -294,10 +294,10 @@ impl LoadedPolicy {
         let signature_of = |judged: &Judged| history::signature(&judged.opinion);
         let signatures: Vec<_> = tags.iter().map(|tag| signature_of(tag.judged)).collect();
         let by_others: Vec<_> = others.iter().map(|tag| signature_of(tag.judged)).collect();
-        let others: Vec<OtherTag<'_>> = others
+        let others: Vec<ApprovalTag<'_>> = others
             .iter()
             .zip(&by_others)
-            .map(|(tag, signature)| OtherTag {
+            .map(|(tag, signature)| ApprovalTag {
                 ref_name: tag.name,
                 signature: signature.view(),
             })
@@ -311,7 +311,9 @@ impl LoadedPolicy {
                 name: view.map_or(&b""[..], |view| view.tag.as_bytes()),
                 signature: signature.view(),
                 target_type: view.map_or("", |view| view.object_type.as_str()),
-                tagger: view.and_then(|view| view.tagger.as_ref()).map(Person::of),
+                tagger: view
+                    .and_then(|view| view.tagger.as_ref())
+                    .map(NameEmail::of),
                 others: &others,
             });
         }
@@ -340,7 +342,7 @@ impl LoadedPolicy {
         };
         findings.extend(
             self.policy
-                .judge_update(&update, &pusher)
+                .evaluate_update(&update, &pusher)
                 .into_iter()
                 .map(|finding| {
                     let of_tag = of_tag(finding.code);
@@ -350,7 +352,7 @@ impl LoadedPolicy {
         // Tags that the outer one leads to are signed by somebody too; their names
         // are not the reference's.
         for tag in read.iter().skip(1) {
-            for finding in self.policy.judge_tag(tag, name) {
+            for finding in self.policy.evaluate_tag(tag, name) {
                 if finding.code != gitseal_policy::codes::TAG_NAME {
                     findings.push(Finding::of(finding, true));
                 }
@@ -366,7 +368,7 @@ impl LoadedPolicy {
         let mut say = |code: &str, words: String| {
             findings.push(Finding {
                 rule: String::new(),
-                enforced: self.policy.mode == Mode::Enforce,
+                enforced: self.policy.mode == EnforcementMode::Enforce,
                 code: code.to_owned(),
                 words,
                 mend: None,
@@ -420,9 +422,9 @@ impl LoadedPolicy {
     /// begins with the part of the name space, and not with a wildcard before it.
     fn names(&self, name: &[u8], prefix: &str) -> bool {
         self.policy.rules.iter().any(|rule| {
-            rule.is_about_ref(name)
+            rule.matches_ref(name)
                 && rule.refs.as_ref().is_some_and(|globs| {
-                    globs.written().iter().any(|pattern| {
+                    globs.patterns().iter().any(|pattern| {
                         let literal: String = pattern
                             .chars()
                             .take_while(|character| {
@@ -434,7 +436,7 @@ impl LoadedPolicy {
                             && literal.starts_with(prefix.as_bytes())
                             && name.starts_with(literal)
                     }) || globs
-                        .written()
+                        .patterns()
                         .iter()
                         .any(|pattern| prefix != "refs/" && pattern.starts_with(prefix))
                 })
@@ -445,7 +447,7 @@ impl LoadedPolicy {
     pub fn evaluate_commit(&self, facts: &FactsOf, reference: &[u8]) -> Vec<Finding> {
         let (commit, direct) = facts;
         self.policy
-            .judge_commit(&commit.view(*direct), reference)
+            .evaluate_commit(&commit.view(*direct), reference)
             .into_iter()
             .map(|finding| Finding::of(finding, false))
             .collect()
@@ -492,7 +494,7 @@ impl RuleScope for LoadedPolicy {
             .iter()
             .enumerate()
             .filter(|(_, rule)| {
-                rule.is_about_ref(reference)
+                rule.matches_ref(reference)
                     && OF_COMMITS
                         .iter()
                         .any(|action| rule.may.contains_key(action))

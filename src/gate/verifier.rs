@@ -79,7 +79,7 @@ pub enum PushVerifyError {
         /// The reference.
         reference: String,
         /// Why.
-        error: walk::Stopped,
+        error: walk::WalkError,
     },
     /// More commits that a threshold counts than are held in memory.
     #[error("the push brings more commits than can be counted against a threshold")]
@@ -462,7 +462,8 @@ impl<'r> PushVerifier<'r> {
                 }
                 if counted.get(*at) == Some(&true) {
                     let mut set = facts.clone();
-                    self.rules.keep_counted(&mut set.0, &change.update.name);
+                    self.rules
+                        .retain_threshold_paths(&mut set.0, &change.update.name);
                     weight = weight.saturating_add(set.0.weight());
                     if weight > MAX_SETS {
                         return Err(PushVerifyError::TooLarge);
@@ -557,7 +558,7 @@ impl<'r> PushVerifier<'r> {
             history.mark_authenticated(accepted);
             let (root, tip) = (root.to_string(), tip.to_string());
             let through = old.map(|old| old.to_string());
-            let question = walk::Question {
+            let question = walk::AuthenticationRequest {
                 root: &root,
                 tip: &tip,
                 through: through.as_deref(),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::{
     evaluate::time,
     facts::Action,
-    model::{Condition, Policy, Rule, Signer, Who},
+    model::{Condition, Policy, Principals, Rule, Signer},
 };
 
 impl Policy {
@@ -19,7 +19,7 @@ impl Policy {
         let _ = writeln!(
             out,
             "What no rule allows is refused. Mode: {}.",
-            self.mode.word()
+            self.mode.as_str()
         );
         if !self.cut_off.is_empty() {
             let _ = writeln!(
@@ -30,12 +30,12 @@ impl Policy {
         }
         let _ = writeln!(out, "\nSigners:");
         for signer in &self.signers {
-            let _ = writeln!(out, "  {}", signer_words(signer));
+            let _ = writeln!(out, "  {}", describe_signer(signer));
         }
         if !self.groups.is_empty() {
             let _ = writeln!(out, "\nGroups:");
             for (name, group) in &self.groups {
-                let _ = writeln!(out, "  {name}: {}", group.written.join(", "));
+                let _ = writeln!(out, "  {name}: {}", group.names.join(", "));
             }
         }
         if !self.bots.is_empty() {
@@ -44,18 +44,18 @@ impl Policy {
                 let of = |what: &str, text: &Option<String>| {
                     text.as_ref().map(|text| format!("{what} {text}"))
                 };
-                let words: Vec<String> =
+                let message: Vec<String> =
                     [of("author", &bot.author), of("committer", &bot.committer)]
                         .into_iter()
                         .flatten()
                         .collect();
-                let _ = writeln!(out, "  {}: {}", bot.name, words.join(", "));
+                let _ = writeln!(out, "  {}: {}", bot.name, message.join(", "));
             }
         }
         for rule in &self.rules {
-            let _ = writeln!(out, "\nRule {} ({}):", rule.name, rule.mode.word());
+            let _ = writeln!(out, "\nRule {} ({}):", rule.name, rule.mode.as_str());
             let _ = writeln!(out, "  about {}", scope(rule));
-            for line in self.rule_words(rule) {
+            for line in self.describe_rule(rule) {
                 let _ = writeln!(out, "  {line}");
             }
         }
@@ -63,23 +63,23 @@ impl Policy {
     }
 
     /// What a rule asks for, a line each.
-    pub(super) fn rule_words(&self, rule: &Rule) -> Vec<String> {
+    pub(super) fn describe_rule(&self, rule: &Rule) -> Vec<String> {
         let mut lines: Vec<String> = rule
             .may
             .iter()
             .map(|(action, who)| may(*action, who))
             .collect();
-        lines.extend(self.further_words(rule));
+        lines.extend(self.describe_requirements(rule));
         lines
     }
 
     /// What a rule asks for beside who may.
-    pub(super) fn further_words(&self, rule: &Rule) -> Vec<String> {
+    pub(super) fn describe_requirements(&self, rule: &Rule) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(who) = &rule.direct {
             lines.push(format!(
                 "commits that come without a merge: {}",
-                who.written.join(", ")
+                who.names.join(", ")
             ));
         }
         let bots: Vec<&str> = rule
@@ -110,10 +110,10 @@ impl Policy {
             let mut line = format!(
                 "{} distinct signers of {} are asked for",
                 threshold.count,
-                threshold.of.written.join(", ")
+                threshold.of.names.join(", ")
             );
             if let Some(refs) = &threshold.approvals {
-                let _ = write!(line, ", by tags under {}", refs.written().join(", "));
+                let _ = write!(line, ", by tags under {}", refs.patterns().join(", "));
             }
             lines.push(line);
         }
@@ -121,55 +121,55 @@ impl Policy {
     }
 }
 
-pub(super) fn signer_words(signer: &Signer) -> String {
-    let mut words = format!(
+pub(super) fn describe_signer(signer: &Signer) -> String {
+    let mut message = format!(
         "{}: identity {}, issuer {}",
         signer.name,
         is(&signer.identity),
         is(&signer.issuer)
     );
     for (name, condition) in &signer.claims {
-        let _ = write!(words, ", {name} {}", is(condition));
+        let _ = write!(message, ", {name} {}", is(condition));
     }
     if let Some(from) = signer.valid_from {
-        let _ = write!(words, ", from {}", time(from));
+        let _ = write!(message, ", from {}", time(from));
     }
     if let Some(until) = signer.valid_until {
-        let _ = write!(words, ", until {}", time(until));
+        let _ = write!(message, ", until {}", time(until));
     }
     if !signer.emails.is_empty() {
-        let _ = write!(words, ", writes as {}", signer.emails.join(", "));
+        let _ = write!(message, ", writes as {}", signer.emails.join(", "));
     }
     if !signer.accounts.is_empty() {
-        let _ = write!(words, ", pushes as {}", signer.accounts.join(", "));
+        let _ = write!(message, ", pushes as {}", signer.accounts.join(", "));
     }
-    words
+    message
 }
 
 pub(super) fn scope(rule: &Rule) -> String {
     let refs = rule
         .refs
         .as_ref()
-        .map_or_else(|| "every ref".to_owned(), |refs| refs.written().join(", "));
+        .map_or_else(|| "every ref".to_owned(), |refs| refs.patterns().join(", "));
     match &rule.paths {
         None => refs,
-        Some(paths) => format!("{refs}, in {}", paths.written().join(", ")),
+        Some(paths) => format!("{refs}, in {}", paths.patterns().join(", ")),
     }
 }
 
-fn may(action: Action, who: &Who) -> String {
-    let words = action.words();
-    match who.written.as_slice() {
-        [only] if only == "nobody" => format!("nobody may {words}"),
+fn may(action: Action, who: &Principals) -> String {
+    let phrase = action.phrase();
+    match who.names.as_slice() {
+        [only] if only == "nobody" => format!("nobody may {phrase}"),
         _ if who.anyone && action == Action::Tag => "tags need no signature".to_owned(),
-        _ if who.anyone => format!("whoever the server lets push may {words}"),
-        written => format!("may {words}: {}", written.join(", ")),
+        _ if who.anyone => format!("whoever the server lets push may {phrase}"),
+        names => format!("may {phrase}: {}", names.join(", ")),
     }
 }
 
 fn is(condition: &Condition) -> String {
     match condition.exact() {
         Some(text) => format!("= {text}"),
-        None => format!("matches {}", condition.written()),
+        None => format!("matches {}", condition.as_str()),
     }
 }

@@ -10,9 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    describe::{scope, signer_words},
+    describe::{describe_signer, scope},
     facts::Action,
-    model::{Policy, Rule, Who},
+    model::{Policy, Principals, Rule},
 };
 
 /// What kind of change.
@@ -29,7 +29,7 @@ pub enum ChangeKind {
 impl ChangeKind {
     /// The word in reports.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Gains => "gains",
             Self::Loses => "loses",
@@ -40,31 +40,31 @@ impl ChangeKind {
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Change {
+pub struct PolicyChange {
     /// Which kind.
     pub kind: ChangeKind,
     /// Who or what: a signer, a rule's scope, the policy.
     pub subject: String,
     /// In words.
-    pub words: String,
+    pub message: String,
 }
 
 /// Everything that differs, ordered by kind and subject.
 #[must_use]
-pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
+pub fn diff(old: &Policy, new: &Policy) -> Vec<PolicyChange> {
     let mut changes = Vec::new();
-    let mut say = |kind, subject: &str, words: String| {
-        changes.push(Change {
+    let mut say = |kind, subject: &str, message: String| {
+        changes.push(PolicyChange {
             kind,
             subject: subject.to_owned(),
-            words,
+            message,
         });
     };
     if old.mode != new.mode {
         say(
             ChangeKind::Changes,
             "the policy",
-            format!("mode {} becomes {}", old.mode.word(), new.mode.word()),
+            format!("mode {} becomes {}", old.mode.as_str(), new.mode.as_str()),
         );
     }
     if old.cut_off != new.cut_off {
@@ -92,17 +92,17 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
             (None, Some(signer)) => say(
                 ChangeKind::Changes,
                 name,
-                format!("new signer {}", signer_words(signer)),
+                format!("new signer {}", describe_signer(signer)),
             ),
             (Some(signer), None) => say(
                 ChangeKind::Changes,
                 name,
-                format!("no signer any more (was {})", signer_words(signer)),
+                format!("no signer any more (was {})", describe_signer(signer)),
             ),
             (Some(was), Some(is)) if was != is => say(
                 ChangeKind::Changes,
                 name,
-                format!("was {}; is {}", signer_words(was), signer_words(is)),
+                format!("was {}; is {}", describe_signer(was), describe_signer(is)),
             ),
             _ => {}
         }
@@ -128,14 +128,14 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
                 say(
                     ChangeKind::Gains,
                     who,
-                    format!("may {} on {about}", action.words()),
+                    format!("may {} on {about}", action.phrase()),
                 );
             }
             for who in had.difference(&has) {
                 say(
                     ChangeKind::Loses,
                     who,
-                    format!("may no longer {} on {about}", action.words()),
+                    format!("may no longer {} on {about}", action.phrase()),
                 );
             }
         }
@@ -165,13 +165,13 @@ fn holders(policy: &Policy, rules: &[&Rule], action: Action) -> BTreeSet<String>
     let Some(first) = lists.next() else {
         return BTreeSet::new();
     };
-    let mut held: Option<Who> = None;
+    let mut held: Option<Principals> = None;
     for who in std::iter::once(first).chain(lists) {
         held = Some(match held {
             None => who.clone(),
             Some(held) if held.anyone => who.clone(),
             Some(held) if who.anyone => held,
-            Some(held) => Who {
+            Some(held) => Principals {
                 signers: held.signers.and(&who.signers),
                 ..held
             },
@@ -194,8 +194,8 @@ fn further(policy: &Policy, rules: &[&Rule]) -> BTreeSet<String> {
     rules
         .iter()
         .flat_map(|rule| {
-            let mut lines = policy.further_words(rule);
-            lines.push(format!("mode {}", rule.mode.word()));
+            let mut lines = policy.describe_requirements(rule);
+            lines.push(format!("mode {}", rule.mode.as_str()));
             lines
         })
         .collect()

@@ -12,10 +12,10 @@
 
 use super::{
     facts::{
-        Action, ChangedPath, Commit, Finding, Mode, POLICY_FOLDER, Person, Pusher, RefUpdate,
-        Signature, Tag, UpdateKind, codes,
+        Action, ChangedPath, Commit, EnforcementMode, Finding, NameEmail, POLICY_FOLDER, Pusher,
+        RefUpdate, SignatureResult, Tag, UpdateKind, codes,
     },
-    model::{Condition, Policy, Rule, Signer, SignerSet, Who},
+    model::{Condition, Policy, Principals, Rule, Signer, SignerSet},
 };
 use gitseal_evidence::{
     UnixTime,
@@ -26,28 +26,28 @@ const TAGS: &[u8] = b"refs/tags/";
 
 /// Who a signature is, by the policy.
 #[derive(Debug, Default)]
-pub(super) struct Signed {
+pub(super) struct MatchedSigners {
     /// Every condition of these signers holds.
     pub(super) signers: Vec<usize>,
     /// The identity is these signers', but something else does not hold.
-    nearly: Vec<(usize, Shortfall)>,
+    nearly: Vec<(usize, SignerMismatch)>,
 }
 
 /// What keeps an identity from being a signer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Shortfall {
+struct SignerMismatch {
     code: &'static str,
-    words: String,
+    message: String,
 }
 
 /// What is asked about one commit or tag.
-struct Asked<'a> {
-    signature: Signature<'a>,
-    signed: Signed,
+struct ObjectContext<'a> {
+    signature: SignatureResult<'a>,
+    signed: MatchedSigners,
     /// `None` for tags.
     commit: Option<&'a Commit<'a>>,
     /// What to do about a missing signature.
-    mend: Option<String>,
+    hint: Option<String>,
 }
 
 impl Policy {
@@ -55,10 +55,10 @@ impl Policy {
     /// allowed. Findings that do not refuse are also told for what is accepted
     /// without a verified signature.
     #[must_use]
-    pub fn judge_commit(&self, commit: &Commit<'_>, ref_name: &[u8]) -> Vec<Finding> {
+    pub fn evaluate_commit(&self, commit: &Commit<'_>, ref_name: &[u8]) -> Vec<Finding> {
         let asked = self.asked(commit);
         let mut findings = Vec::new();
-        let own: Vec<&[u8]> = paths(commit.paths.iter().filter(|path| path.own));
+        let own: Vec<&[u8]> = paths(commit.paths.iter().filter(|path| path.changed));
         if commit.is_merge() {
             let all = paths(commit.paths.iter());
             self.judge(Action::Merge, &all, ref_name, &asked, &mut findings);
@@ -78,7 +78,7 @@ impl Policy {
     /// Whether whoever made this merge may take in history that nobody
     /// authenticated. Empty: yes.
     #[must_use]
-    pub fn judge_adoption(&self, merge: &Commit<'_>, ref_name: &[u8]) -> Vec<Finding> {
+    pub fn evaluate_adoption(&self, merge: &Commit<'_>, ref_name: &[u8]) -> Vec<Finding> {
         let asked = self.asked(merge);
         let mut findings = Vec::new();
         let all = paths(merge.paths.iter());
@@ -88,14 +88,14 @@ impl Policy {
 
     /// What the policy says about an annotated tag under this ref.
     #[must_use]
-    pub fn judge_tag(&self, tag: &Tag<'_>, ref_name: &[u8]) -> Vec<Finding> {
+    pub fn evaluate_tag(&self, tag: &Tag<'_>, ref_name: &[u8]) -> Vec<Finding> {
         let mut findings = Vec::new();
         self.tag_object(tag, ref_name, &mut findings);
-        let asked = Asked {
+        let asked = ObjectContext {
             signature: tag.signature,
             signed: self.signed(tag.signature),
             commit: None,
-            mend: Some(format!(
+            hint: Some(format!(
                 "git tag -s -f {} {}^{{}}",
                 String::from_utf8_lossy(tag.name),
                 tag.id
@@ -109,7 +109,7 @@ impl Policy {
     /// What the policy says about an update of a ref. The commits that come with
     /// it are judged on their own.
     #[must_use]
-    pub fn judge_update(&self, update: &RefUpdate<'_>, pusher: &Pusher<'_>) -> Vec<Finding> {
+    pub fn evaluate_update(&self, update: &RefUpdate<'_>, pusher: &Pusher<'_>) -> Vec<Finding> {
         let is_tag = update.name.starts_with(TAGS);
         let action = match update.kind {
             UpdateKind::Create => Action::Create,
@@ -118,13 +118,13 @@ impl Policy {
             UpdateKind::Delete => Action::Delete,
         };
         let mut findings = Vec::new();
-        let speaking = self.speaking(action, &[], update.name);
-        if speaking.is_empty() {
+        let matching = self.matching_rules(action, &[], update.name);
+        if matching.is_empty() {
             findings.push(self.no_rule(action, update.name));
         }
-        for rule in speaking {
+        for rule in matching {
             if let Some(who) = rule.may.get(&action) {
-                self.judge_pusher(rule, who, action, pusher, &mut findings);
+                self.evaluate_pusher(rule, who, action, pusher, &mut findings);
             }
         }
         if action == Action::Delete || !(is_tag || update.tag.is_some()) {
@@ -132,7 +132,7 @@ impl Policy {
         }
         match &update.tag {
             Some(tag) => {
-                for finding in self.judge_tag(tag, update.name) {
+                for finding in self.evaluate_tag(tag, update.name) {
                     add(&mut findings, finding);
                 }
             }
@@ -143,12 +143,12 @@ impl Policy {
 
     // ------------------------------------------------------- rules that speak
 
-    fn speaking(&self, action: Action, paths: &[&[u8]], ref_name: &[u8]) -> Vec<&Rule> {
+    fn matching_rules(&self, action: Action, paths: &[&[u8]], ref_name: &[u8]) -> Vec<&Rule> {
         self.rules
             .iter()
             .filter(|rule| {
                 rule.may.contains_key(&action)
-                    && rule.is_about_ref(ref_name)
+                    && rule.matches_ref(ref_name)
                     && rule
                         .paths
                         .as_ref()
@@ -163,17 +163,17 @@ impl Policy {
         action: Action,
         paths: &[&[u8]],
         ref_name: &[u8],
-        asked: &Asked<'_>,
+        asked: &ObjectContext<'_>,
         findings: &mut Vec<Finding>,
     ) {
-        let speaking = self.speaking(action, paths, ref_name);
-        if speaking.is_empty() {
+        let matching = self.matching_rules(action, paths, ref_name);
+        if matching.is_empty() {
             add(findings, self.no_rule(action, ref_name));
             return;
         }
-        if speaking.iter().all(|rule| rule.paths.is_some()) {
+        if matching.iter().all(|rule| rule.paths.is_some()) {
             let mut unspoken = paths.iter().filter(|path| {
-                !speaking
+                !matching
                     .iter()
                     .any(|rule| rule.paths.as_ref().is_some_and(|globs| globs.matches(path)))
             });
@@ -189,12 +189,12 @@ impl Policy {
                         rule: String::new(),
                         mode: self.mode,
                         code: codes::PATH_NO_RULE,
-                        words: format!(
+                        message: format!(
                             "no rule says who may {} in {}{more}",
-                            action.words(),
+                            action.phrase(),
                             String::from_utf8_lossy(first)
                         ),
-                        mend: Some(format!(
+                        hint: Some(format!(
                             "in the policy: a rule whose paths match, with {} = [\"…\"]",
                             action.key()
                         )),
@@ -202,11 +202,11 @@ impl Policy {
                 );
             }
         }
-        for rule in speaking {
+        for rule in matching {
             if let Some(who) = rule.may.get(&action) {
                 let globs = rule.paths.as_ref();
                 let path = globs.and_then(|globs| paths.iter().find(|path| globs.matches(path)));
-                self.judge_signature(rule, who, (action, path.copied()), asked, findings);
+                self.evaluate_signature(rule, who, (action, path.copied()), asked, findings);
             }
         }
     }
@@ -217,8 +217,8 @@ impl Policy {
             rule: String::new(),
             mode: self.mode,
             code: codes::NO_RULE,
-            words: format!("no rule says who may {} on {name}", action.words()),
-            mend: Some(format!(
+            message: format!("no rule says who may {} on {name}", action.phrase()),
+            hint: Some(format!(
                 "in the policy: a rule about {name} with {} = [\"…\"]",
                 action.key()
             )),
@@ -227,12 +227,12 @@ impl Policy {
 
     // -------------------------------------------------------------- signatures
 
-    fn asked<'a>(&self, commit: &'a Commit<'a>) -> Asked<'a> {
-        Asked {
+    fn asked<'a>(&self, commit: &'a Commit<'a>) -> ObjectContext<'a> {
+        ObjectContext {
             signature: commit.signature,
             signed: self.signed(commit.signature),
             commit: Some(commit),
-            mend: Some(if commit.parents.is_empty() {
+            hint: Some(if commit.parents.is_empty() {
                 "git rebase --root --exec 'git commit --amend --no-edit -S'".to_owned()
             } else {
                 format!(
@@ -244,9 +244,9 @@ impl Policy {
     }
 
     /// Which signers a signature is of.
-    pub(super) fn signed(&self, signature: Signature<'_>) -> Signed {
-        let mut found = Signed::default();
-        let Signature::Good {
+    pub(super) fn signed(&self, signature: SignatureResult<'_>) -> MatchedSigners {
+        let mut found = MatchedSigners::default();
+        let SignatureResult::Good {
             identity,
             claims,
             signed_at,
@@ -259,47 +259,47 @@ impl Policy {
             let Some(signer) = self.signers.get(number) else {
                 continue;
             };
-            if !signer.identity.accepts(san) || !signer.issuer.accepts(&identity.issuer) {
+            if !signer.identity.matches(san) || !signer.issuer.matches(&identity.issuer) {
                 continue;
             }
-            match shortfall(signer, claims, signed_at) {
+            match mismatch(signer, claims, signed_at) {
                 None => found.signers.push(number),
-                Some(shortfall) => found.nearly.push((number, shortfall)),
+                Some(mismatch) => found.nearly.push((number, mismatch)),
             }
         }
         found
     }
 
-    fn judge_signature(
+    fn evaluate_signature(
         &self,
         rule: &Rule,
-        who: &Who,
+        who: &Principals,
         (action, path): (Action, Option<&[u8]>),
-        asked: &Asked<'_>,
+        asked: &ObjectContext<'_>,
         findings: &mut Vec<Finding>,
     ) {
-        let mut say = |code, words: String, mend: Option<String>| {
+        let mut say = |code, message: String, hint: Option<String>| {
             let finding = Finding {
                 rule: rule.name.clone(),
                 mode: rule.mode,
                 code,
-                words: match path.filter(|_| code == codes::SIGNER_NOT_ALLOWED) {
-                    Some(path) => format!("{}: {words}", String::from_utf8_lossy(path)),
-                    None => words,
+                message: match path.filter(|_| code == codes::SIGNER_NOT_ALLOWED) {
+                    Some(path) => format!("{}: {message}", String::from_utf8_lossy(path)),
+                    None => message,
                 },
-                mend,
+                hint,
             };
             add(findings, finding);
         };
         let adds = matches!(action, Action::Commit | Action::Merge);
         match asked.signature {
-            Signature::Bad { code, words } => say(
+            SignatureResult::Bad { code, message } => say(
                 codes::SIGNATURE_BAD,
-                format!("the signature is not good: {words} ({code})"),
-                asked.mend.clone(),
+                format!("the signature is not good: {message} ({code})"),
+                asked.hint.clone(),
             ),
-            Signature::Unsigned if who.anyone => {}
-            Signature::Unsigned => {
+            SignatureResult::Unsigned if who.anyone => {}
+            SignatureResult::Unsigned => {
                 let bot = asked
                     .commit
                     .filter(|_| adds)
@@ -308,11 +308,11 @@ impl Policy {
                     None => say(
                         codes::UNSIGNED,
                         "there is no signature".to_owned(),
-                        asked.mend.clone(),
+                        asked.hint.clone(),
                     ),
                     Some(name) => {
-                        if let Some(words) = direct(rule, action, asked, None) {
-                            say(codes::NOT_DIRECT, words, None);
+                        if let Some(message) = direct(rule, action, asked, None) {
+                            say(codes::NOT_DIRECT, message, None);
                         }
                         note(
                             findings,
@@ -325,12 +325,12 @@ impl Policy {
                     }
                 }
             }
-            Signature::Other(_) if who.anyone => {}
-            Signature::Other(kind) => {
+            SignatureResult::Other(_) if who.anyone => {}
+            SignatureResult::Other(kind) => {
                 let accepted = (adds || action == Action::Tag) && rule.unverified.contains(&kind);
                 if accepted {
-                    if let Some(words) = direct(rule, action, asked, None) {
-                        say(codes::NOT_DIRECT, words, None);
+                    if let Some(message) = direct(rule, action, asked, None) {
+                        say(codes::NOT_DIRECT, message, None);
                     }
                     note(
                         findings,
@@ -342,28 +342,29 @@ impl Policy {
                     say(
                         codes::SIGNATURE_OTHER,
                         format!("the signature is an {kind} one, which is not verified here"),
-                        asked.mend.clone(),
+                        asked.hint.clone(),
                     );
                 }
             }
-            Signature::Good {
+            SignatureResult::Good {
                 identity, claims, ..
             } => {
                 if !who.anyone
-                    && let Err(Shortfall { code, words }) =
+                    && let Err(SignerMismatch { code, message }) =
                         self.allowed(who, action, &asked.signed, identity)
                 {
-                    say(code, words, None);
+                    say(code, message, None);
                     return;
                 }
-                if let Some(Shortfall { code, words }) = claims_shortfall(&rule.claims, claims) {
-                    say(code, words, None);
+                if let Some(SignerMismatch { code, message }) = claim_mismatch(&rule.claims, claims)
+                {
+                    say(code, message, None);
                 }
                 let Some(commit) = asked.commit.filter(|_| adds) else {
                     return;
                 };
-                if let Some(words) = direct(rule, action, asked, Some(&asked.signed)) {
-                    say(codes::NOT_DIRECT, words, None);
+                if let Some(message) = direct(rule, action, asked, Some(&asked.signed)) {
+                    say(codes::NOT_DIRECT, message, None);
                 }
                 let people = [
                     (
@@ -407,11 +408,11 @@ impl Policy {
     /// Whether one of the signers is among those who may.
     fn allowed(
         &self,
-        who: &Who,
+        who: &Principals,
         action: Action,
-        signed: &Signed,
+        signed: &MatchedSigners,
         identity: &Identity,
-    ) -> Result<(), Shortfall> {
+    ) -> Result<(), SignerMismatch> {
         if signed.signers.iter().any(|one| who.signers.contains(*one)) {
             return Ok(());
         }
@@ -421,34 +422,34 @@ impl Policy {
             .iter()
             .find(|(signer, _)| who.signers.contains(*signer))
             .or(signed.nearly.first().filter(|_| signed.signers.is_empty()));
-        if let Some((_, shortfall)) = nearly {
-            return Err(shortfall.clone());
+        if let Some((_, mismatch)) = nearly {
+            return Err(mismatch.clone());
         }
         let named = signed
             .signers
             .first()
             .and_then(|one| self.signers.get(*one));
         Err(match named {
-            Some(signer) => Shortfall {
+            Some(signer) => SignerMismatch {
                 code: codes::SIGNER_NOT_ALLOWED,
-                words: format!(
+                message: format!(
                     "{} ({san}) may not {}: [{}] may",
                     signer.name,
-                    action.words(),
-                    who.written.join(", ")
+                    action.phrase(),
+                    who.names.join(", ")
                 ),
             },
-            None => Shortfall {
+            None => SignerMismatch {
                 code: codes::SIGNER_UNKNOWN,
-                words: format!("{san}, vouched for by {}, is no signer", identity.issuer),
+                message: format!("{san}, vouched for by {}, is no signer", identity.issuer),
             },
         })
     }
 
     fn bot(&self, rule: &Rule, commit: &Commit<'_>) -> Option<&str> {
-        let is = |wanted: &Option<String>, person: Person<'_>| {
+        let is = |wanted: &Option<String>, person: NameEmail<'_>| {
             wanted.as_ref().is_none_or(|wanted| {
-                let wanted = Person::from_header(wanted.as_bytes());
+                let wanted = NameEmail::from_header(wanted.as_bytes());
                 wanted == person
             })
         };
@@ -462,9 +463,9 @@ impl Policy {
     /// Whether an address is one of the signer's, byte for byte.
     fn is_signer(
         &self,
-        person: Person<'_>,
-        who: &Who,
-        signed: &Signed,
+        person: NameEmail<'_>,
+        who: &Principals,
+        signed: &MatchedSigners,
         identity: &Identity,
     ) -> bool {
         signed
@@ -482,13 +483,13 @@ impl Policy {
     // -------------------------------------------------------------------- tags
 
     fn tag_object(&self, tag: &Tag<'_>, ref_name: &[u8], findings: &mut Vec<Finding>) {
-        let mut say = |code, words| {
+        let mut say = |code, message| {
             let finding = Finding {
                 rule: String::new(),
                 mode: self.mode,
                 code,
-                words,
-                mend: None,
+                message,
+                hint: None,
             };
             add(findings, finding);
         };
@@ -513,11 +514,11 @@ impl Policy {
     }
 
     fn lightweight(&self, update: &RefUpdate<'_>, findings: &mut Vec<Finding>) {
-        let speaking = self.speaking(Action::Tag, &[], update.name);
-        if speaking.is_empty() {
+        let matching = self.matching_rules(Action::Tag, &[], update.name);
+        if matching.is_empty() {
             add(findings, self.no_rule(Action::Tag, update.name));
         }
-        for rule in speaking {
+        for rule in matching {
             let may = rule.may.get(&Action::Tag);
             if may.is_some_and(|who| who.anyone) && rule.threshold.is_none() {
                 continue;
@@ -528,15 +529,15 @@ impl Policy {
                 rule: rule.name.clone(),
                 mode: rule.mode,
                 code: codes::TAG_LIGHTWEIGHT,
-                words: "the tag is a bare name without an object that could be signed".to_owned(),
-                mend: Some(format!("git tag -s -f {short} {}", update.new)),
+                message: "the tag is a bare name without an object that could be signed".to_owned(),
+                hint: Some(format!("git tag -s -f {short} {}", update.new)),
             };
             add(findings, finding);
         }
     }
 
     fn tag_thresholds(&self, tag: &Tag<'_>, ref_name: &[u8], findings: &mut Vec<Finding>) {
-        for rule in self.speaking(Action::Tag, &[], ref_name) {
+        for rule in self.matching_rules(Action::Tag, &[], ref_name) {
             let Some(threshold) = &rule.threshold else {
                 continue;
             };
@@ -559,7 +560,7 @@ impl Policy {
             if found < threshold.count {
                 add(
                     findings,
-                    self.below(
+                    self.threshold_finding(
                         rule,
                         threshold.count,
                         &threshold.of,
@@ -575,11 +576,16 @@ impl Policy {
     /// signature of one identity, so that nobody counts twice. It is the first of
     /// the group whose identity it is, whatever else is asked of that signer; what
     /// else is asked decides only whether the signature counts.
-    pub(super) fn counted(&self, signature: Signature<'_>, of: &Who, rule: &Rule) -> Option<usize> {
-        let Signature::Good { claims, .. } = signature else {
+    pub(super) fn counted(
+        &self,
+        signature: SignatureResult<'_>,
+        of: &Principals,
+        rule: &Rule,
+    ) -> Option<usize> {
+        let SignatureResult::Good { claims, .. } = signature else {
             return None;
         };
-        if claims_shortfall(&rule.claims, claims).is_some() {
+        if claim_mismatch(&rule.claims, claims).is_some() {
             return None;
         }
         let signed = self.signed(signature);
@@ -594,11 +600,11 @@ impl Policy {
     }
 
     /// The finding of a threshold that is not met.
-    pub(super) fn below(
+    pub(super) fn threshold_finding(
         &self,
         rule: &Rule,
         count: usize,
-        of: &Who,
+        of: &Principals,
         found: &SignerSet,
         what: &str,
     ) -> Finding {
@@ -615,20 +621,20 @@ impl Policy {
             rule: rule.name.clone(),
             mode: rule.mode,
             code: codes::THRESHOLD,
-            words: format!(
+            message: format!(
                 "{count} distinct signers of [{}] are asked for, and {who} made {what}",
-                of.written.join(", ")
+                of.names.join(", ")
             ),
-            mend: None,
+            hint: None,
         }
     }
 
     // ----------------------------------------------------------------- pushers
 
-    fn judge_pusher(
+    fn evaluate_pusher(
         &self,
         rule: &Rule,
-        who: &Who,
+        who: &Principals,
         action: Action,
         pusher: &Pusher<'_>,
         findings: &mut Vec<Finding>,
@@ -636,10 +642,10 @@ impl Policy {
         if who.anyone {
             return;
         }
-        let (code, words, mend) = match self.pushers(pusher) {
+        let (code, message, hint) = match self.pushers(pusher) {
             _ if who.signers.is_empty() => (
                 codes::PUSHER_NOT_ALLOWED,
-                format!("nobody may {}", action.words()),
+                format!("nobody may {}", action.phrase()),
                 None,
             ),
             Ok(signers) if signers.iter().any(|one| who.signers.contains(*one)) => return,
@@ -648,8 +654,8 @@ impl Policy {
                 format!(
                     "{} may not {} here: [{}] may",
                     pusher.account.unwrap_or("whoever signed the push"),
-                    action.words(),
-                    who.written.join(", ")
+                    action.phrase(),
+                    who.names.join(", ")
                 ),
                 None,
             ),
@@ -657,8 +663,8 @@ impl Policy {
                 codes::PUSHER_UNKNOWN,
                 format!(
                     "only [{}] may {} here, and {why}",
-                    who.written.join(", "),
-                    action.words()
+                    who.names.join(", "),
+                    action.phrase()
                 ),
                 Some("git push --signed".to_owned()),
             ),
@@ -667,8 +673,8 @@ impl Policy {
             rule: rule.name.clone(),
             mode: rule.mode,
             code,
-            words,
-            mend,
+            message,
+            hint,
         };
         add(findings, finding);
     }
@@ -676,14 +682,16 @@ impl Policy {
     /// The signers that push.
     fn pushers(&self, pusher: &Pusher<'_>) -> Result<Vec<usize>, String> {
         match (&pusher.certificate, pusher.account) {
-            (Some(signature @ Signature::Good { .. }), _) => Ok(self.signed(*signature).signers),
-            (Some(Signature::Unsigned), _) | (None, None) => {
+            (Some(signature @ SignatureResult::Good { .. }), _) => {
+                Ok(self.signed(*signature).signers)
+            }
+            (Some(SignatureResult::Unsigned), _) | (None, None) => {
                 Err("the server does not say who pushes".to_owned())
             }
-            (Some(Signature::Bad { words, .. }), _) => {
-                Err(format!("the push certificate is not good: {words}"))
+            (Some(SignatureResult::Bad { message, .. }), _) => {
+                Err(format!("the push certificate is not good: {message}"))
             }
-            (Some(Signature::Other(kind)), _) => Err(format!(
+            (Some(SignatureResult::Other(kind)), _) => Err(format!(
                 "the push certificate has an {kind} signature, which is not verified here"
             )),
             (None, Some(account)) => Ok(self
@@ -715,7 +723,7 @@ fn paths<'a>(paths: impl Iterator<Item = &'a ChangedPath>) -> Vec<&'a [u8]> {
 fn add(findings: &mut Vec<Finding>, finding: Finding) {
     let same = findings
         .iter_mut()
-        .find(|other| other.code == finding.code && other.words == finding.words);
+        .find(|other| other.code == finding.code && other.message == finding.message);
     match same {
         Some(other) if other.mode < finding.mode => *other = finding,
         Some(_) => {}
@@ -724,15 +732,15 @@ fn add(findings: &mut Vec<Finding>, finding: Finding) {
 }
 
 /// What is accepted, and must not go unsaid.
-fn note(findings: &mut Vec<Finding>, rule: &Rule, code: &'static str, words: String) {
+fn note(findings: &mut Vec<Finding>, rule: &Rule, code: &'static str, message: String) {
     add(
         findings,
         Finding {
             rule: rule.name.clone(),
-            mode: Mode::Warn,
+            mode: EnforcementMode::Warn,
             code,
-            words,
-            mend: None,
+            message,
+            hint: None,
         },
     );
 }
@@ -741,8 +749,8 @@ fn note(findings: &mut Vec<Finding>, rule: &Rule, code: &'static str, words: Str
 fn direct(
     rule: &Rule,
     action: Action,
-    asked: &Asked<'_>,
-    signed: Option<&Signed>,
+    asked: &ObjectContext<'_>,
+    signed: Option<&MatchedSigners>,
 ) -> Option<String> {
     let who = rule.direct.as_ref()?;
     let commit = asked.commit?;
@@ -754,29 +762,29 @@ fn direct(
     (!may).then(|| {
         format!(
             "the commit is put on the branch directly, not through a merge: [{}] may do that",
-            who.written.join(", ")
+            who.names.join(", ")
         )
     })
 }
 
-fn shortfall(signer: &Signer, claims: &FulcioExtensions, at: UnixTime) -> Option<Shortfall> {
-    claims_shortfall(&signer.claims, claims).or_else(|| validity(signer, at))
+fn mismatch(signer: &Signer, claims: &FulcioExtensions, at: UnixTime) -> Option<SignerMismatch> {
+    claim_mismatch(&signer.claims, claims).or_else(|| validity(signer, at))
 }
 
-fn validity(signer: &Signer, at: UnixTime) -> Option<Shortfall> {
+fn validity(signer: &Signer, at: UnixTime) -> Option<SignerMismatch> {
     let name = &signer.name;
     match (signer.valid_from, signer.valid_until) {
-        (Some(from), _) if at < from => Some(Shortfall {
+        (Some(from), _) if at < from => Some(SignerMismatch {
             code: codes::SIGNER_TOO_EARLY,
-            words: format!(
+            message: format!(
                 "{name} is a signer from {}, and this was signed at {}",
                 time(from),
                 time(at)
             ),
         }),
-        (_, Some(until)) if at >= until => Some(Shortfall {
+        (_, Some(until)) if at >= until => Some(SignerMismatch {
             code: codes::SIGNER_EXPIRED,
-            words: format!(
+            message: format!(
                 "{name} was a signer until {}, and this was signed at {}",
                 time(until),
                 time(at)
@@ -786,25 +794,25 @@ fn validity(signer: &Signer, at: UnixTime) -> Option<Shortfall> {
     }
 }
 
-fn claims_shortfall(
+fn claim_mismatch(
     wanted: &[(String, Condition)],
     claims: &FulcioExtensions,
-) -> Option<Shortfall> {
+) -> Option<SignerMismatch> {
     wanted
         .iter()
         .find_map(|(name, condition)| match claims.by_name(name) {
-            None => Some(Shortfall {
+            None => Some(SignerMismatch {
                 code: codes::CLAIM_ABSENT,
-                words: format!(
+                message: format!(
                     "the certificate has no {name}, wanted {:?}",
-                    condition.written()
+                    condition.as_str()
                 ),
             }),
-            Some(found) if !condition.accepts(found) => Some(Shortfall {
+            Some(found) if !condition.matches(found) => Some(SignerMismatch {
                 code: codes::CLAIM_MISMATCH,
-                words: format!(
+                message: format!(
                     "the certificate's {name} is {found:?}, wanted {:?}",
-                    condition.written()
+                    condition.as_str()
                 ),
             }),
             Some(_) => None,
@@ -816,7 +824,7 @@ pub(super) fn time(at: UnixTime) -> String {
     jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |time| time.to_string())
 }
 
-fn shown(person: Person<'_>) -> String {
+fn shown(person: NameEmail<'_>) -> String {
     format!(
         "{} <{}>",
         String::from_utf8_lossy(person.name),

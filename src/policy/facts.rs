@@ -20,7 +20,7 @@ pub const POLICY_FOLDER: &str = ".gitseal";
 
 /// A signature, as verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signature<'a> {
+pub enum SignatureResult<'a> {
     /// All nine steps passed (the ninth without a wanted identity).
     Good {
         /// Who signed, and who vouches for that.
@@ -39,7 +39,7 @@ pub enum Signature<'a> {
         /// The refusal's code.
         code: &'a str,
         /// The refusal in words.
-        words: &'a str,
+        message: &'a str,
     },
 }
 
@@ -55,7 +55,7 @@ pub enum OtherKind {
 impl OtherKind {
     /// The word in policies.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenPgp => "openpgp",
             Self::Ssh => "ssh",
@@ -74,14 +74,14 @@ impl fmt::Display for OtherKind {
 
 /// An author, committer or tagger: the bytes of the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Person<'a> {
+pub struct NameEmail<'a> {
     /// What stands before ` <`.
     pub name: &'a [u8],
     /// What stands between `<` and `>`.
     pub email: &'a [u8],
 }
 
-impl<'a> Person<'a> {
+impl<'a> NameEmail<'a> {
     /// Out of a person that was read from an object: its raw bytes, so that
     /// nothing was decoded or trimmed.
     #[must_use]
@@ -117,26 +117,26 @@ pub struct ChangedPath {
     pub path: Vec<u8>,
     /// Whether the commit itself changes it: always, but for a merge only if
     /// the path differs from *every* parent.
-    pub own: bool,
+    pub changed: bool,
 }
 
 impl ChangedPath {
     /// A path that an ordinary commit changes.
     #[must_use]
-    pub fn own(path: &[u8]) -> Self {
+    pub fn changed(path: &[u8]) -> Self {
         Self {
             path: path.to_vec(),
-            own: true,
+            changed: true,
         }
     }
 
     /// A path in which a merge differs from its first parent, as one of its
     /// other parents has it.
     #[must_use]
-    pub fn brought(path: &[u8]) -> Self {
+    pub fn inherited(path: &[u8]) -> Self {
         Self {
             path: path.to_vec(),
-            own: false,
+            changed: false,
         }
     }
 }
@@ -149,11 +149,11 @@ pub struct Commit<'a> {
     /// Its parents' ids, hex.
     pub parents: &'a [String],
     /// Its signature.
-    pub signature: Signature<'a>,
+    pub signature: SignatureResult<'a>,
     /// Who wrote it, by its own words.
-    pub author: Person<'a>,
+    pub author: NameEmail<'a>,
     /// Who committed it, by its own words.
-    pub committer: Person<'a>,
+    pub committer: NameEmail<'a>,
     /// The paths in which its tree differs from its first parent's (or, without
     /// a parent, from nothing). A renamed file is two paths, a deleted one is one.
     pub paths: &'a [ChangedPath],
@@ -178,23 +178,23 @@ pub struct Tag<'a> {
     /// The name that is written in it, without `refs/tags/`.
     pub name: &'a [u8],
     /// Its signature.
-    pub signature: Signature<'a>,
+    pub signature: SignatureResult<'a>,
     /// The type of what it names: `commit`, `tag`, `tree`, `blob`.
     pub target_type: &'a str,
     /// Who tagged, by its own words.
-    pub tagger: Option<Person<'a>>,
+    pub tagger: Option<NameEmail<'a>>,
     /// The other tags, there before or in the same push, that name the same
     /// object: approvals, where a rule asks for several.
-    pub others: &'a [OtherTag<'a>],
+    pub others: &'a [ApprovalTag<'a>],
 }
 
 /// A tag beside the one that is judged.
 #[derive(Debug, Clone, Copy)]
-pub struct OtherTag<'a> {
+pub struct ApprovalTag<'a> {
     /// Its full ref name.
     pub ref_name: &'a [u8],
     /// Its signature.
-    pub signature: Signature<'a>,
+    pub signature: SignatureResult<'a>,
 }
 
 /// What happens to a ref.
@@ -234,7 +234,7 @@ pub struct Pusher<'a> {
     pub account: Option<&'a str>,
     /// The signature of a push certificate (`git push --signed`). One that is
     /// there goes before the account.
-    pub certificate: Option<Signature<'a>>,
+    pub certificate: Option<SignatureResult<'a>>,
     /// The time by the server's clock: an account is that of a signer only while
     /// the signer is valid. Without a time, always.
     pub now: Option<UnixTime>,
@@ -295,7 +295,7 @@ impl Action {
 
     /// In words that continue "may".
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub fn phrase(self) -> &'static str {
         match self {
             Self::Commit => "add commits",
             Self::Merge => "merge",
@@ -311,7 +311,7 @@ impl Action {
 
     /// Whether it is the pusher who does it; otherwise it is whoever signed.
     #[must_use]
-    pub fn is_of_the_pusher(self) -> bool {
+    pub fn is_by_pusher(self) -> bool {
         match self {
             Self::Create | Self::Update | Self::Rewrite | Self::Delete => true,
             Self::Commit | Self::Merge | Self::Adopt | Self::Policy | Self::Tag => false,
@@ -321,7 +321,7 @@ impl Action {
 
 /// How a violation is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Mode {
+pub enum EnforcementMode {
     /// It is reported.
     Warn,
     /// It is refused.
@@ -329,10 +329,10 @@ pub enum Mode {
     Enforce,
 }
 
-impl Mode {
+impl EnforcementMode {
     /// The word in policies.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Enforce => "enforce",
             Self::Warn => "warn",
@@ -346,21 +346,21 @@ pub struct Finding {
     /// The rule's name; empty where no rule speaks, or it is about the whole.
     pub rule: String,
     /// Whether it refuses.
-    pub mode: Mode,
+    pub mode: EnforcementMode,
     /// A stable, kebab-case name (`codes` has all).
     pub code: &'static str,
     /// What is, in words. What comes from commits is in it as it was: escape it
     /// before it is shown.
-    pub words: String,
+    pub message: String,
     /// What would mend it: a command, or a line of the policy.
-    pub mend: Option<String>,
+    pub hint: Option<String>,
 }
 
 impl Finding {
     /// Whether it refuses.
     #[must_use]
     pub fn refuses(&self) -> bool {
-        self.mode == Mode::Enforce
+        self.mode == EnforcementMode::Enforce
     }
 }
 
@@ -380,9 +380,9 @@ pub mod codes {
     pub const SIGNER_UNKNOWN: &str = "signer-unknown";
     /// The signer is not among those that the rule names.
     pub const SIGNER_NOT_ALLOWED: &str = "signer-not-allowed";
-    /// Signed before the signer's `valid-from`.
+    /// MatchedSigners before the signer's `valid-from`.
     pub const SIGNER_TOO_EARLY: &str = "signer-too-early";
-    /// Signed at or after the signer's `valid-until`.
+    /// MatchedSigners at or after the signer's `valid-until`.
     pub const SIGNER_EXPIRED: &str = "signer-expired";
     /// A claim that is asked for is not in the certificate.
     pub const CLAIM_ABSENT: &str = "claim-absent";
@@ -453,7 +453,7 @@ pub mod codes {
 /// A signature as verified, held on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignatureFacts {
-    /// As [`Signature::Good`].
+    /// As [`SignatureResult::Good`].
     Good {
         /// Who signed, and who vouches for that.
         identity: Identity,
@@ -462,36 +462,36 @@ pub enum SignatureFacts {
         /// When, from the log or a timestamp authority.
         signed_at: UnixTime,
     },
-    /// As [`Signature::Unsigned`].
+    /// As [`SignatureResult::Unsigned`].
     Unsigned,
-    /// As [`Signature::Other`].
+    /// As [`SignatureResult::Other`].
     Other(OtherKind),
-    /// As [`Signature::Bad`].
+    /// As [`SignatureResult::Bad`].
     Bad {
         /// The refusal's code.
         code: String,
         /// The refusal in words.
-        words: String,
+        message: String,
     },
 }
 
 impl SignatureFacts {
     /// As a policy is asked about it.
     #[must_use]
-    pub fn view(&self) -> Signature<'_> {
+    pub fn view(&self) -> SignatureResult<'_> {
         match self {
             Self::Good {
                 identity,
                 claims,
                 signed_at,
-            } => Signature::Good {
+            } => SignatureResult::Good {
                 identity,
                 claims,
                 signed_at: *signed_at,
             },
-            Self::Unsigned => Signature::Unsigned,
-            Self::Other(kind) => Signature::Other(*kind),
-            Self::Bad { code, words } => Signature::Bad { code, words },
+            Self::Unsigned => SignatureResult::Unsigned,
+            Self::Other(kind) => SignatureResult::Other(*kind),
+            Self::Bad { code, message } => SignatureResult::Bad { code, message },
         }
     }
 }
@@ -530,8 +530,8 @@ impl CommitFacts {
             id: &self.id,
             parents: &self.parents,
             signature: self.signature.view(),
-            author: Person::from_header(&self.author),
-            committer: Person::from_header(&self.committer),
+            author: NameEmail::from_header(&self.author),
+            committer: NameEmail::from_header(&self.committer),
             paths: &self.paths,
             direct,
         }

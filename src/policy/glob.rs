@@ -30,7 +30,7 @@ impl Eq for Globs {}
 
 /// Why a pattern is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadGlob {
+pub struct GlobError {
     /// Which of the list, from 0; beyond its end: the list.
     pub index: usize,
     /// What is wrong.
@@ -42,7 +42,7 @@ impl Globs {
     ///
     /// # Errors
     /// The first pattern that is none, or a list that only excludes.
-    pub fn refs(patterns: &[String]) -> Result<Self, BadGlob> {
+    pub fn refs(patterns: &[String]) -> Result<Self, GlobError> {
         Self::new(patterns, false)
     }
 
@@ -51,16 +51,16 @@ impl Globs {
     ///
     /// # Errors
     /// As [`refs`](Self::refs).
-    pub fn paths(patterns: &[String]) -> Result<Self, BadGlob> {
+    pub fn paths(patterns: &[String]) -> Result<Self, GlobError> {
         Self::new(patterns, true)
     }
 
-    fn new(patterns: &[String], and_itself: bool) -> Result<Self, BadGlob> {
+    fn new(patterns: &[String], and_itself: bool) -> Result<Self, GlobError> {
         let mut included = GlobSetBuilder::new();
         let mut excluded = GlobSetBuilder::new();
         let mut any = false;
         for (index, pattern) in patterns.iter().enumerate() {
-            let bad = |why: String| BadGlob { index, why };
+            let bad = |why: String| GlobError { index, why };
             let (set, text) = match pattern.strip_prefix('!') {
                 Some(rest) => (&mut excluded, rest),
                 None => {
@@ -101,7 +101,7 @@ impl Globs {
                 set.add(glob);
             }
         }
-        let whole = |why: String| BadGlob {
+        let whole = |why: String| GlobError {
             index: patterns.len(),
             why,
         };
@@ -131,7 +131,7 @@ impl Globs {
 
     /// As it was written.
     #[must_use]
-    pub fn written(&self) -> &[String] {
+    pub fn patterns(&self) -> &[String] {
         &self.written
     }
 }
@@ -184,7 +184,7 @@ fn has_slash(ranges: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn globs(patterns: &[&str]) -> Result<Globs, BadGlob> {
+    fn globs(patterns: &[&str]) -> Result<Globs, GlobError> {
         Globs::refs(&patterns.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>())
     }
 

@@ -34,8 +34,9 @@ pub mod threshold;
 pub mod walk;
 
 pub use facts::{
-    Action, ChangedPath, Commit, CommitFacts, Finding, Mode, OtherKind, OtherTag, POLICY_FOLDER,
-    POLICY_PATH, Person, Pusher, RefUpdate, Signature, SignatureFacts, Tag, UpdateKind, codes,
+    Action, ApprovalTag, ChangedPath, Commit, CommitFacts, EnforcementMode, Finding, NameEmail,
+    OtherKind, POLICY_FOLDER, POLICY_PATH, Pusher, RefUpdate, SignatureFacts, SignatureResult, Tag,
+    UpdateKind, codes,
 };
 pub use model::Policy;
 pub use parse::{PolicyError, PolicyErrors};

@@ -21,7 +21,7 @@ pub struct Lint {
     /// Which part of the policy: `signer alice`, `rule main`.
     pub place: String,
     /// What it is.
-    pub words: String,
+    pub message: String,
 }
 
 /// Every lint of a policy.
@@ -34,11 +34,11 @@ pub fn lint(policy: &Policy) -> Vec<Lint> {
     found
 }
 
-fn say(found: &mut Vec<Lint>, code: &'static str, place: &str, words: String) {
+fn say(found: &mut Vec<Lint>, code: &'static str, place: &str, message: String) {
     found.push(Lint {
         code,
         place: place.to_owned(),
-        words,
+        message,
     });
 }
 
@@ -48,20 +48,20 @@ fn signers(policy: &Policy, found: &mut Vec<Lint>) {
     for signer in &policy.signers {
         let place = format!("signer {}", signer.name);
         for (what, condition) in [("identity", &signer.identity), ("issuer", &signer.issuer)] {
-            if let Some(words) = odd(condition.written()) {
+            if let Some(message) = odd(condition.as_str()) {
                 say(
                     found,
                     "odd-characters",
                     &place,
-                    format!("the {what} {:?} {words}", condition.written()),
+                    format!("the {what} {:?} {message}", condition.as_str()),
                 );
             }
             text(what, condition, &place, found);
         }
         let claims = format!("{:?}", signer.claims);
         let key = (
-            signer.issuer.written().to_owned(),
-            signer.identity.written().to_owned(),
+            signer.issuer.as_str().to_owned(),
+            signer.identity.as_str().to_owned(),
             claims,
         );
         if let Some(other) = same.insert(key, &signer.name) {
@@ -75,10 +75,10 @@ fn signers(policy: &Policy, found: &mut Vec<Lint>) {
             );
         }
         let looks = (
-            skeleton(signer.issuer.written()),
-            skeleton(signer.identity.written()),
+            skeleton(signer.issuer.as_str()),
+            skeleton(signer.identity.as_str()),
         );
-        let written = signer.identity.written();
+        let written = signer.identity.as_str();
         if let Some((other, theirs)) = alike.insert(looks, (&signer.name, written))
             && theirs != written
         {
@@ -93,9 +93,9 @@ fn signers(policy: &Policy, found: &mut Vec<Lint>) {
 }
 
 fn text(what: &str, condition: &Condition, place: &str, found: &mut Vec<Lint>) {
-    let written = condition.written();
+    let written = condition.as_str();
     let Some(exact) = condition.exact() else {
-        if condition.accepts("x") || condition.accepts("nobody@nowhere.invalid") {
+        if condition.matches("x") || condition.matches("nobody@nowhere.invalid") {
             say(
                 found,
                 "matches-anybody",
@@ -174,11 +174,11 @@ fn unused(policy: &Policy, found: &mut Vec<Lint>) {
         let threshold = rule.threshold.as_ref().map(|threshold| &threshold.of);
         for who in rule.may.values().chain(&rule.direct).chain(threshold) {
             used.extend(&who.signers);
-            named.extend(who.written.iter().map(String::as_str));
+            named.extend(who.names.iter().map(String::as_str));
         }
     }
     for group in policy.groups.values() {
-        named.extend(group.written.iter().map(String::as_str));
+        named.extend(group.names.iter().map(String::as_str));
     }
     for (number, signer) in policy.signers.iter().enumerate() {
         if !used.contains(number) {
@@ -236,7 +236,7 @@ fn rules(policy: &Policy, found: &mut Vec<Lint>) {
                     found,
                     "anyone",
                     &place,
-                    format!("whoever can push may {}", action.words()),
+                    format!("whoever can push may {}", action.phrase()),
                 );
             }
         }
@@ -257,7 +257,7 @@ fn rules(policy: &Policy, found: &mut Vec<Lint>) {
                         &place,
                         format!(
                             "nobody may {}: rule {} is about the same and names others",
-                            action.words(),
+                            action.phrase(),
                             other.name
                         ),
                     );

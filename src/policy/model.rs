@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    facts::{Action, Mode, OtherKind},
+    facts::{Action, EnforcementMode, OtherKind},
     glob::Globs,
 };
 use gitseal_evidence::{UnixTime, identity::Pattern};
@@ -18,13 +18,13 @@ pub struct Condition(pub(super) Pattern);
 impl Condition {
     /// Whether the whole text satisfies it.
     #[must_use]
-    pub fn accepts(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         self.0.accepts(text)
     }
 
     /// As it was written.
     #[must_use]
-    pub fn written(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         self.0.written()
     }
 
@@ -40,7 +40,7 @@ impl Condition {
 
 impl PartialEq for Condition {
     fn eq(&self, other: &Self) -> bool {
-        self.exact() == other.exact() && self.written() == other.written()
+        self.exact() == other.exact() && self.as_str() == other.as_str()
     }
 }
 
@@ -155,9 +155,9 @@ impl SignerSet {
 
 /// Who may do something.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Who {
+pub struct Principals {
     /// As written: names of signers and groups, `anyone` or `nobody`.
-    pub written: Vec<String>,
+    pub names: Vec<String>,
     /// Everybody whom the server lets push.
     pub anyone: bool,
     /// The signers.
@@ -170,7 +170,7 @@ pub struct Threshold {
     /// How many.
     pub count: usize,
     /// Of whom.
-    pub of: Who,
+    pub of: Principals,
     /// The refs whose tags count, for tags.
     pub approvals: Option<Globs>,
 }
@@ -181,15 +181,15 @@ pub struct Rule {
     /// Its name.
     pub name: String,
     /// Its own mode, or that of the whole.
-    pub mode: Mode,
+    pub mode: EnforcementMode,
     /// The refs that it is about; without any: all.
     pub refs: Option<Globs>,
     /// The paths that it is about; without any: whole commits.
     pub paths: Option<Globs>,
     /// Who may do what.
-    pub may: BTreeMap<Action, Who>,
+    pub may: BTreeMap<Action, Principals>,
     /// Who may put commits on the branch other than through a merge.
-    pub direct: Option<Who>,
+    pub direct: Option<Principals>,
     /// Bots whose unsigned commits are accepted, by their index.
     pub unsigned: BTreeSet<usize>,
     /// Signatures that are accepted without being verified.
@@ -207,7 +207,7 @@ pub struct Rule {
 impl Rule {
     /// Whether it is about this ref.
     #[must_use]
-    pub fn is_about_ref(&self, name: &[u8]) -> bool {
+    pub fn matches_ref(&self, name: &[u8]) -> bool {
         self.refs.as_ref().is_none_or(|refs| refs.matches(name))
     }
 }
@@ -216,11 +216,11 @@ impl Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// The mode where no rule has its own.
-    pub mode: Mode,
+    pub mode: EnforcementMode,
     /// In the order of their names.
     pub signers: Vec<Signer>,
     /// Members by name, as written and resolved.
-    pub groups: BTreeMap<String, Who>,
+    pub groups: BTreeMap<String, Principals>,
     /// In the order of their names.
     pub bots: Vec<Bot>,
     /// In the order of the file.

@@ -16,9 +16,9 @@ use toml::{
 };
 
 use super::{
-    facts::{Action, Mode, OtherKind},
+    facts::{Action, EnforcementMode, OtherKind},
     glob::Globs,
-    model::{Bot, Condition, Policy, Rule, Signer, SignerIndex, SignerSet, Threshold, Who},
+    model::{Bot, Condition, Policy, Principals, Rule, Signer, SignerIndex, SignerSet, Threshold},
 };
 use gitseal_evidence::{UnixTime, certificate::CLAIMS, identity::Pattern};
 
@@ -185,7 +185,7 @@ type Span = Range<usize>;
 #[derive(Clone)]
 enum Named {
     Signer(usize),
-    Group(Who),
+    Group(Principals),
 }
 
 struct Reader<'i> {
@@ -400,7 +400,7 @@ impl<'i> Reader<'i> {
         }
     }
 
-    fn groups(&mut self, table: &DeTable<'i>) -> BTreeMap<String, Who> {
+    fn groups(&mut self, table: &DeTable<'i>) -> BTreeMap<String, Principals> {
         struct Open {
             name: String,
             span: Span,
@@ -431,7 +431,7 @@ impl<'i> Reader<'i> {
                 );
             }
             // Known as a name first, so that the order in the file is free.
-            self.name(&name, &key.span(), Named::Group(Who::default()));
+            self.name(&name, &key.span(), Named::Group(Principals::default()));
             open.push(Open {
                 name,
                 span: key.span(),
@@ -535,7 +535,7 @@ fn get<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<&'t Value<'i>> {
 // ------------------------------------------------------------------- rules
 
 impl<'i> Reader<'i> {
-    fn rules(&mut self, table: &DeTable<'i>, whole: Mode) -> Vec<Rule> {
+    fn rules(&mut self, table: &DeTable<'i>, whole: EnforcementMode) -> Vec<Rule> {
         let Some(value) = get(table, "rules") else {
             self.wrong(
                 &(0..0),
@@ -585,7 +585,7 @@ impl<'i> Reader<'i> {
         rules
     }
 
-    fn rule(&mut self, table: &DeTable<'i>, span: &Span, whole: Mode) -> Option<Rule> {
+    fn rule(&mut self, table: &DeTable<'i>, span: &Span, whole: EnforcementMode) -> Option<Rule> {
         self.keys(table, &RULE_KEYS, "a rule");
         let name = match get(table, "name") {
             Some(value) => self.text(value, "name")?,
@@ -619,11 +619,11 @@ impl<'i> Reader<'i> {
             if let Some(who) = self.who(
                 value,
                 action.key(),
-                action.is_of_the_pusher() || action == Action::Tag,
+                action.is_by_pusher() || action == Action::Tag,
             ) {
                 may.insert(action, who);
             }
-            if paths.is_some() && (action.is_of_the_pusher() || action == Action::Tag) {
+            if paths.is_some() && (action.is_by_pusher() || action == Action::Tag) {
                 self.wrong(
                     &value.span(),
                     "paths-misplaced",
@@ -737,7 +737,7 @@ impl<'i> Reader<'i> {
                 format!(
                     "{} distinct signers are asked for, and only {able} of [{}] may sign here",
                     threshold.count,
-                    threshold.of.written.join(", ")
+                    threshold.of.names.join(", ")
                 ),
                 None,
             );
@@ -855,7 +855,7 @@ impl<'i> Reader<'i> {
     }
 
     /// A list of signers and groups, `["anyone"]` or `["nobody"]`.
-    fn who(&mut self, value: &Value<'i>, key: &str, is_of_the_pusher: bool) -> Option<Who> {
+    fn who(&mut self, value: &Value<'i>, key: &str, is_by_pusher: bool) -> Option<Principals> {
         let members = self.members(value, key);
         if members.is_empty() {
             self.wrong(
@@ -866,7 +866,7 @@ impl<'i> Reader<'i> {
             );
             return None;
         }
-        Some(self.resolve(&members, is_of_the_pusher, key))
+        Some(self.resolve(&members, is_by_pusher, key))
     }
 
     /// A list of texts, as signers and groups are named by.
@@ -885,8 +885,8 @@ impl<'i> Reader<'i> {
             .collect()
     }
 
-    fn resolve(&mut self, members: &[(String, Span)], is_of_the_pusher: bool, key: &str) -> Who {
-        let mut who = Who::default();
+    fn resolve(&mut self, members: &[(String, Span)], is_by_pusher: bool, key: &str) -> Principals {
+        let mut who = Principals::default();
         for (name, span) in members {
             match name.as_str() {
                 "anyone" | "nobody" if members.len() > 1 => {
@@ -897,7 +897,7 @@ impl<'i> Reader<'i> {
                         None,
                     );
                 }
-                "anyone" if !is_of_the_pusher => {
+                "anyone" if !is_by_pusher => {
                     self.wrong(
                         span,
                         "anyone",
@@ -930,7 +930,7 @@ impl<'i> Reader<'i> {
                     }
                 },
             }
-            who.written.push(name.clone());
+            who.names.push(name.clone());
         }
         who
     }
@@ -1022,11 +1022,11 @@ impl<'i> Reader<'i> {
         }
     }
 
-    fn mode(&mut self, table: &DeTable<'i>) -> Option<Mode> {
+    fn mode(&mut self, table: &DeTable<'i>) -> Option<EnforcementMode> {
         let value = get(table, "mode")?;
         match self.text(value, "mode")?.as_str() {
-            "enforce" => Some(Mode::Enforce),
-            "warn" => Some(Mode::Warn),
+            "enforce" => Some(EnforcementMode::Enforce),
+            "warn" => Some(EnforcementMode::Warn),
             other => {
                 let what = format!("{other:?} is no mode");
                 self.wrong(&value.span(), "mode", what, Some("enforce or warn"));

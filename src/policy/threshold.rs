@@ -23,9 +23,9 @@ use super::{
 /// A few signers; never more than the threshold asks for, since beyond that it
 /// does not matter who else there is.
 #[derive(Debug, Clone, Default)]
-struct Few(BTreeSet<usize>);
+struct CappedSignerSet(BTreeSet<usize>);
 
-impl Few {
+impl CappedSignerSet {
     fn add(&mut self, signer: usize, most: usize) {
         if self.0.len() < most {
             self.0.insert(signer);
@@ -40,7 +40,7 @@ impl Few {
 }
 
 impl Policy {
-    /// Whether [`judge_set`](Self::judge_set) has anything to say on this ref.
+    /// Whether [`evaluate_thresholds`](Self::evaluate_thresholds) has anything to say on this ref.
     #[must_use]
     pub fn has_thresholds(&self, ref_name: &[u8]) -> bool {
         self.thresholds(ref_name).next().is_some()
@@ -53,16 +53,16 @@ impl Policy {
         self.rules
             .iter()
             .filter(move |rule| {
-                rule.is_about_ref(ref_name)
+                rule.matches_ref(ref_name)
                     && (rule.may.contains_key(&Action::Commit)
                         || rule.may.contains_key(&Action::Merge))
             })
             .filter_map(|rule| Some((rule, rule.threshold.as_ref()?)))
     }
 
-    /// Leaves of a commit's paths those that [`judge_set`](Self::judge_set) needs,
+    /// Leaves of a commit's paths those that [`evaluate_thresholds`](Self::evaluate_thresholds) needs,
     /// at most two for each rule: a set is as large as a push.
-    pub fn keep_counted(&self, facts: &mut CommitFacts, ref_name: &[u8]) {
+    pub fn retain_threshold_paths(&self, facts: &mut CommitFacts, ref_name: &[u8]) {
         let mut missing: Vec<(&Rule, bool)> = self
             .thresholds(ref_name)
             .flat_map(|(rule, _)| [(rule, true), (rule, false)])
@@ -71,7 +71,7 @@ impl Policy {
             let before = missing.len();
             missing.retain(|(rule, own)| {
                 let matches = rule.paths.as_ref();
-                *own != path.own || !matches.is_none_or(|globs| globs.matches(&path.path))
+                *own != path.changed || !matches.is_none_or(|globs| globs.matches(&path.path))
             });
             missing.len() < before
         });
@@ -83,12 +83,16 @@ impl Policy {
     /// the commit's id. The order of the set means nothing; a parent that is not
     /// in it was there before.
     #[must_use]
-    pub fn judge_set(&self, commits: &[Commit<'_>], ref_name: &[u8]) -> Vec<(String, Finding)> {
+    pub fn evaluate_thresholds(
+        &self,
+        commits: &[Commit<'_>],
+        ref_name: &[u8],
+    ) -> Vec<(String, Finding)> {
         let mut found = Vec::new();
-        let mut family: Option<Family> = None;
+        let mut graph: Option<CommitGraph> = None;
         for (rule, threshold) in self.thresholds(ref_name) {
-            let family = family.get_or_insert_with(|| Family::of(commits));
-            self.one_threshold(rule, threshold, commits, family, &mut found);
+            let graph = graph.get_or_insert_with(|| CommitGraph::of(commits));
+            self.one_threshold(rule, threshold, commits, graph, &mut found);
         }
         found
     }
@@ -98,7 +102,7 @@ impl Policy {
         rule: &Rule,
         threshold: &Threshold,
         commits: &[Commit<'_>],
-        family: &Family,
+        graph: &CommitGraph,
         found: &mut Vec<(String, Finding)>,
     ) {
         let most = threshold.count;
@@ -126,15 +130,15 @@ impl Policy {
             .map(|commit| {
                 commit.paths.iter().any(|path| {
                     let globs = rule.paths.as_ref();
-                    path.own && globs.is_none_or(|globs| globs.matches(&path.path))
+                    path.changed && globs.is_none_or(|globs| globs.matches(&path.path))
                 })
             })
             .collect();
         // Who signed for a path of the rule at a commit or before it.
-        let mut before: Vec<Few> = vec![Few::default(); commits.len()];
-        for &at in &family.parents_first {
-            let mut few = Few::default();
-            for parent in family.parents(at).iter().flatten() {
+        let mut before: Vec<CappedSignerSet> = vec![CappedSignerSet::default(); commits.len()];
+        for &at in &graph.parents_first {
+            let mut few = CappedSignerSet::default();
+            for parent in graph.parents(at).iter().flatten() {
                 if let Some(there) = before.get(*parent) {
                     few.extend(there, most);
                 }
@@ -147,15 +151,15 @@ impl Policy {
             }
         }
         // Who signed for one at a commit or after it.
-        let mut after: Vec<Few> = vec![Few::default(); commits.len()];
-        for &at in family.parents_first.iter().rev() {
+        let mut after: Vec<CappedSignerSet> = vec![CappedSignerSet::default(); commits.len()];
+        for &at in graph.parents_first.iter().rev() {
             if let (Some(signer), Some(slot)) =
                 (signers.get(at).copied().flatten(), after.get_mut(at))
             {
                 slot.add(signer, most);
             }
             let here = after.get(at).cloned().unwrap_or_default();
-            for parent in family.parents(at).iter().flatten() {
+            for parent in graph.parents(at).iter().flatten() {
                 if let Some(slot) = after.get_mut(*parent) {
                     slot.extend(&here, most);
                 }
@@ -167,7 +171,7 @@ impl Policy {
             }
             let mut few = after.get(at).cloned().unwrap_or_default();
             if commit.is_merge() && is_own.get(at) == Some(&false) {
-                for parent in family.parents(at).iter().skip(1).flatten() {
+                for parent in graph.parents(at).iter().skip(1).flatten() {
                     if let Some(there) = before.get(*parent) {
                         few.extend(there, most);
                     }
@@ -178,7 +182,7 @@ impl Policy {
                 for signer in few.0 {
                     set.insert(signer);
                 }
-                let finding = self.below(
+                let finding = self.threshold_finding(
                     rule,
                     most,
                     &threshold.of,
@@ -192,12 +196,12 @@ impl Policy {
 }
 
 /// Who is whose parent in a set.
-struct Family {
+struct CommitGraph {
     parents: Vec<Vec<Option<usize>>>,
     parents_first: Vec<usize>,
 }
 
-impl Family {
+impl CommitGraph {
     fn of(commits: &[Commit<'_>]) -> Self {
         let index: HashMap<&str, usize> = commits
             .iter()

@@ -22,7 +22,7 @@ use std::{
 
 use super::{
     evaluate::is_policy,
-    facts::{ChangedPath, CommitFacts, Finding, Mode, POLICY_PATH, codes},
+    facts::{ChangedPath, CommitFacts, EnforcementMode, Finding, POLICY_PATH, codes},
     model::Policy,
 };
 
@@ -36,31 +36,31 @@ pub const MAX_POLICIES: usize = 16 * 1024 * 1024;
 pub const MAX_WARNINGS: usize = 1_000;
 
 /// Where a walk gets its facts. Ids are hex.
-pub trait History {
+pub trait CommitSource {
     /// The parents of a commit, the first one first.
     ///
     /// # Errors
     /// The commit cannot be read.
-    fn parents(&mut self, commit: &str) -> Result<Vec<String>, HistoryError>;
+    fn parents(&mut self, commit: &str) -> Result<Vec<String>, CommitSourceError>;
 
     /// The id of the blob at `.gitseal/policy.toml` in a commit's tree. What is
     /// there but is no ordinary file (a link, a folder, a submodule) is an error.
     ///
     /// # Errors
     /// The commit or its tree cannot be read.
-    fn policy_id(&mut self, commit: &str) -> Result<Option<String>, HistoryError>;
+    fn policy_id(&mut self, commit: &str) -> Result<Option<String>, CommitSourceError>;
 
     /// The bytes of such a blob.
     ///
     /// # Errors
     /// It cannot be read.
-    fn policy_text(&mut self, blob: &str) -> Result<Vec<u8>, HistoryError>;
+    fn policy_text(&mut self, blob: &str) -> Result<Vec<u8>, CommitSourceError>;
 
     /// A commit, its verified signature and what it changes.
     ///
     /// # Errors
     /// The commit or a tree cannot be read.
-    fn commit(&mut self, commit: &str) -> Result<CommitFacts, HistoryError>;
+    fn commit(&mut self, commit: &str) -> Result<CommitFacts, CommitSourceError>;
 
     /// Whether a commit was authenticated before, so that it need not be judged
     /// again. With one, all of its line of first parents is, down to the root.
@@ -74,23 +74,27 @@ pub trait History {
     ///
     /// # Errors
     /// A commit cannot be read.
-    fn brought(&mut self, commit: &str, most: usize) -> Result<Vec<String>, HistoryError>;
+    fn merged_commits(
+        &mut self,
+        commit: &str,
+        most: usize,
+    ) -> Result<Vec<String>, CommitSourceError>;
 }
 
 /// A fact cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub struct HistoryError {
+pub struct CommitSourceError {
     /// What, and why.
     pub what: String,
 }
 
 /// What ends a walk without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Stopped {
+pub enum WalkError {
     /// A fact is missing.
     #[error(transparent)]
-    History(#[from] HistoryError),
+    CommitSource(#[from] CommitSourceError),
     /// The history is longer than [`MAX_COMMITS`].
     #[error("more than {MAX_COMMITS} commits lie between the policy root and the tip")]
     TooLong,
@@ -98,7 +102,7 @@ pub enum Stopped {
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
+pub struct AuthenticationRequest<'a> {
     /// The policy root, hex.
     pub root: &'a str,
     /// The commit in question, hex.
@@ -112,7 +116,7 @@ pub struct Question<'a> {
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Walked {
+pub struct AuthenticationResult {
     /// The first commit after the policy root that is not authenticated, and why;
     /// `None`: the tip is authenticated.
     pub refused: Option<(String, Vec<Finding>)>,
@@ -126,7 +130,7 @@ pub struct Walked {
     pub adopted: Vec<String>,
 }
 
-impl Walked {
+impl AuthenticationResult {
     /// Whether the tip is authenticated.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
@@ -138,7 +142,10 @@ impl Walked {
 ///
 /// # Errors
 /// A fact is missing, or the history is too long. Neither is a yes.
-pub fn authenticate(question: &Question<'_>, history: &mut dyn History) -> Result<Walked, Stopped> {
+pub fn authenticate(
+    question: &AuthenticationRequest<'_>,
+    history: &mut dyn CommitSource,
+) -> Result<AuthenticationResult, WalkError> {
     let mut walk = Walk {
         history,
         ref_name: question.ref_name,
@@ -147,7 +154,7 @@ pub fn authenticate(question: &Question<'_>, history: &mut dyn History) -> Resul
         looked_at: 0,
         policies: HashMap::new(),
         kept: 0,
-        answer: Walked::default(),
+        answer: AuthenticationResult::default(),
     };
     let refused = walk.answer(question)?;
     let mut answer = walk.answer;
@@ -181,7 +188,7 @@ type Parsed = Result<Rc<Policy>, Finding>;
 type Refusal = Option<(String, Vec<Finding>)>;
 
 struct Walk<'a> {
-    history: &'a mut dyn History,
+    history: &'a mut dyn CommitSource,
     ref_name: &'a [u8],
     states: HashMap<String, State>,
     /// The line of first parents from the tip to the policy root.
@@ -189,11 +196,11 @@ struct Walk<'a> {
     looked_at: usize,
     policies: HashMap<String, Parsed>,
     kept: usize,
-    answer: Walked,
+    answer: AuthenticationResult,
 }
 
 impl Walk<'_> {
-    fn answer(&mut self, question: &Question<'_>) -> Result<Refusal, Stopped> {
+    fn answer(&mut self, question: &AuthenticationRequest<'_>) -> Result<Refusal, WalkError> {
         let (root, tip) = (question.root, question.tip);
         if let Err(finding) = self.policy_at(root)? {
             return Ok(Some((root.to_owned(), vec![finding])));
@@ -239,7 +246,7 @@ impl Walk<'_> {
     }
 
     /// The line of first parents from the commit after the root to the tip.
-    fn first_parents(&mut self, tip: &str, root: &str) -> Result<Option<Vec<String>>, Stopped> {
+    fn first_parents(&mut self, tip: &str, root: &str) -> Result<Option<Vec<String>>, WalkError> {
         let mut line = Vec::new();
         let mut at = tip.to_owned();
         while at != root {
@@ -255,17 +262,17 @@ impl Walk<'_> {
         Ok(Some(line))
     }
 
-    fn look(&mut self) -> Result<(), Stopped> {
+    fn look(&mut self) -> Result<(), WalkError> {
         self.looked_at = self.looked_at.saturating_add(1);
         if self.looked_at > MAX_COMMITS.saturating_mul(2) {
-            return Err(Stopped::TooLong);
+            return Err(WalkError::TooLong);
         }
         Ok(())
     }
 
     /// Decides a commit and all that it depends on, without recursion. The
     /// findings are those of the commit itself.
-    fn decide(&mut self, commit: &str) -> Result<Option<Vec<Finding>>, Stopped> {
+    fn decide(&mut self, commit: &str) -> Result<Option<Vec<Finding>>, WalkError> {
         let mut last = None;
         let mut steps = vec![Step::Visit(commit.to_owned())];
         while let Some(step) = steps.pop() {
@@ -365,7 +372,7 @@ impl Walk<'_> {
         &mut self,
         commit: &str,
         first: &str,
-    ) -> Result<(Vec<Finding>, Option<(Vec<String>, Vec<Finding>)>), Stopped> {
+    ) -> Result<(Vec<Finding>, Option<(Vec<String>, Vec<Finding>)>), WalkError> {
         let policy = match self.policy_at(first)? {
             Ok(policy) => policy,
             Err(finding) => return Ok((vec![finding], None)),
@@ -376,10 +383,12 @@ impl Walk<'_> {
         let changes_policy = self.history.policy_id(commit)? != self.history.policy_id(first)?;
         // What the trees say goes before a list of paths that leaves it out.
         if changes_policy && !facts.paths.iter().any(|path| is_policy(&path.path)) {
-            facts.paths.push(ChangedPath::own(POLICY_PATH.as_bytes()));
+            facts
+                .paths
+                .push(ChangedPath::changed(POLICY_PATH.as_bytes()));
         }
         let view = facts.view(direct);
-        let mut findings = policy.judge_commit(&view, self.ref_name);
+        let mut findings = policy.evaluate_commit(&view, self.ref_name);
         if changes_policy && let Err(finding) = self.policy_at(commit)? {
             findings.push(finding);
         }
@@ -393,7 +402,7 @@ impl Walk<'_> {
         if others.is_empty() {
             return Ok((findings, None));
         }
-        let adoption = policy.judge_adoption(&view, self.ref_name);
+        let adoption = policy.evaluate_adoption(&view, self.ref_name);
         if adoption.iter().any(Finding::refuses) {
             return Ok((findings, Some((others, adoption))));
         }
@@ -409,14 +418,14 @@ impl Walk<'_> {
         &mut self,
         policy: &Policy,
         facts: &CommitFacts,
-    ) -> Result<Vec<Finding>, Stopped> {
+    ) -> Result<Vec<Finding>, WalkError> {
         let mut own = facts.clone();
-        policy.keep_counted(&mut own, self.ref_name);
+        policy.retain_threshold_paths(&mut own, self.ref_name);
         let mut set = vec![own];
         if facts.parents.len() > 1 {
             let brought = self
                 .history
-                .brought(&facts.id, MAX_BROUGHT.saturating_add(1))?;
+                .merged_commits(&facts.id, MAX_BROUGHT.saturating_add(1))?;
             if brought.len() > MAX_BROUGHT {
                 return Ok(vec![refusal(
                     codes::THRESHOLD,
@@ -428,17 +437,17 @@ impl Walk<'_> {
             }
             for commit in brought.iter().filter(|commit| **commit != facts.id) {
                 let mut one = self.history.commit(commit)?;
-                policy.keep_counted(&mut one, self.ref_name);
+                policy.retain_threshold_paths(&mut one, self.ref_name);
                 set.push(one);
             }
         }
         let views: Vec<_> = set.iter().map(|facts| facts.view(false)).collect();
         Ok(policy
-            .judge_set(&views, self.ref_name)
+            .evaluate_thresholds(&views, self.ref_name)
             .into_iter()
             .map(|(commit, mut finding)| {
                 if commit != facts.id {
-                    finding.words = format!("{commit}: {}", finding.words);
+                    finding.message = format!("{commit}: {}", finding.message);
                 }
                 finding
             })
@@ -466,7 +475,7 @@ impl Walk<'_> {
     }
 
     /// The policy in a commit's tree, parsed once for each blob.
-    fn policy_at(&mut self, commit: &str) -> Result<Parsed, Stopped> {
+    fn policy_at(&mut self, commit: &str) -> Result<Parsed, WalkError> {
         let Some(blob) = self.history.policy_id(commit)? else {
             return Ok(Err(refusal(
                 codes::POLICY_MISSING,
@@ -510,13 +519,13 @@ impl Walk<'_> {
     }
 }
 
-fn refusal(code: &'static str, words: String, mend: Option<String>) -> Finding {
+fn refusal(code: &'static str, message: String, hint: Option<String>) -> Finding {
     Finding {
         rule: String::new(),
-        mode: Mode::Enforce,
+        mode: EnforcementMode::Enforce,
         code,
-        words,
-        mend,
+        message,
+        hint,
     }
 }
 
@@ -532,7 +541,7 @@ fn told(commit: &str, findings: &[Finding]) -> Rc<str> {
     let first = findings.iter().find(|finding| finding.refuses());
     first
         .map_or_else(String::new, |finding| {
-            format!("{commit}: {} [{}]", finding.words, finding.code)
+            format!("{commit}: {} [{}]", finding.message, finding.code)
         })
         .into()
 }

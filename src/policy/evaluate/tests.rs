@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::facts::{CommitFacts, OtherKind, OtherTag, SignatureFacts};
+use crate::facts::{ApprovalTag, CommitFacts, OtherKind, SignatureFacts};
 
 const GOOGLE: &str = "https://accounts.google.com";
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
@@ -54,7 +54,7 @@ impl Scene {
             claims: FulcioExtensions::default(),
             at: AT,
             parents: vec!["11".repeat(20)],
-            paths: vec![ChangedPath::own(b"src/main.rs")],
+            paths: vec![ChangedPath::changed(b"src/main.rs")],
             email: email.to_owned(),
             direct: true,
         }
@@ -63,7 +63,7 @@ impl Scene {
     fn paths(mut self, paths: &[&str]) -> Self {
         self.paths = paths
             .iter()
-            .map(|p| ChangedPath::own(p.as_bytes()))
+            .map(|p| ChangedPath::changed(p.as_bytes()))
             .collect();
         self
     }
@@ -72,28 +72,28 @@ impl Scene {
         self.parents.push("22".repeat(20));
         self.paths = brought
             .iter()
-            .map(|p| ChangedPath::brought(p.as_bytes()))
-            .chain(own.iter().map(|p| ChangedPath::own(p.as_bytes())))
+            .map(|p| ChangedPath::inherited(p.as_bytes()))
+            .chain(own.iter().map(|p| ChangedPath::changed(p.as_bytes())))
             .collect();
         self
     }
 
-    fn good(&self) -> Signature<'_> {
-        Signature::Good {
+    fn good(&self) -> SignatureResult<'_> {
+        SignatureResult::Good {
             identity: &self.identity,
             claims: &self.claims,
             signed_at: self.at,
         }
     }
 
-    fn person(&self) -> Person<'_> {
-        Person {
+    fn person(&self) -> NameEmail<'_> {
+        NameEmail {
             name: b"Somebody",
             email: self.email.as_bytes(),
         }
     }
 
-    fn commit<'a>(&'a self, signature: Signature<'a>) -> Commit<'a> {
+    fn commit<'a>(&'a self, signature: SignatureResult<'a>) -> Commit<'a> {
         Commit {
             id: "3333333333333333333333333333333333333333",
             parents: &self.parents,
@@ -111,7 +111,7 @@ fn codes_of(findings: &[Finding]) -> Vec<&'static str> {
 }
 
 fn on_main(policy: &Policy, scene: &Scene) -> Vec<&'static str> {
-    codes_of(&policy.judge_commit(&scene.commit(scene.good()), MAIN))
+    codes_of(&policy.evaluate_commit(&scene.commit(scene.good()), MAIN))
 }
 
 const SIMPLE: &str = r#"
@@ -174,7 +174,7 @@ commit = ["team"]
     );
     let carol = Scene::by("carol@example.com");
     assert_eq!(on_main(&policy, &carol), [codes::SIGNER_NOT_ALLOWED]);
-    let on = |name: &[u8]| codes_of(&policy.judge_commit(&carol.commit(carol.good()), name));
+    let on = |name: &[u8]| codes_of(&policy.evaluate_commit(&carol.commit(carol.good()), name));
     assert!(on(b"refs/heads/topic").is_empty());
     assert_eq!(on(b"refs/tags/v1"), [codes::NO_RULE]);
     // Merging is another action.
@@ -335,18 +335,18 @@ match-author = true
     );
     let alice = Scene::by("alice@example.com");
     assert!(on_main(&policy, &alice).is_empty());
-    let mallory = Person {
+    let mallory = NameEmail {
         name: b"Alice",
         email: b"mallory@example.com",
     };
     let mut commit = alice.commit(alice.good());
     commit.committer = mallory;
-    let found = policy.judge_commit(&commit, MAIN);
+    let found = policy.evaluate_commit(&commit, MAIN);
     assert_eq!(codes_of(&found), [codes::COMMITTER_MISMATCH]);
     assert!(found[0].refuses() && found[0].rule == "r");
     let mut commit = alice.commit(alice.good());
     commit.author = mallory;
-    let found = policy.judge_commit(&commit, MAIN);
+    let found = policy.evaluate_commit(&commit, MAIN);
     assert_eq!(codes_of(&found), [codes::AUTHOR_MISMATCH]);
     assert!(!found[0].refuses() && found[0].rule == "s");
     for other in [
@@ -373,7 +373,7 @@ match-author = true
 #[test]
 fn people_are_read_as_git_writes_them() {
     let person = |raw: &'static [u8]| {
-        let person = Person::from_header(raw);
+        let person = NameEmail::from_header(raw);
         (person.name, person.email)
     };
     assert_eq!(person(b"A B <a@b> 12 +0000"), (&b"A B"[..], &b"a@b"[..]));
@@ -399,17 +399,17 @@ unverified = ["ssh"]
     );
     let scene = Scene::by("web@example.com");
     let judge = |commit: &Commit<'_>| {
-        let found = policy.judge_commit(commit, MAIN);
+        let found = policy.evaluate_commit(commit, MAIN);
         (codes_of(&found), found.iter().any(Finding::refuses))
     };
-    let commit = scene.commit(Signature::Unsigned);
+    let commit = scene.commit(SignatureResult::Unsigned);
     assert_eq!(judge(&commit), (vec![codes::UNSIGNED], true));
     let bot = Commit {
-        author: Person {
+        author: NameEmail {
             name: b"Web Editor",
             email: b"web@example.com",
         },
-        committer: Person {
+        committer: NameEmail {
             name: b"Forge",
             email: b"noreply@forge.example",
         },
@@ -428,7 +428,7 @@ unverified = ["ssh"]
     };
     assert_eq!(judge(&half), (vec![codes::UNSIGNED], true));
     // A bot never changes the policy, and a bad signature makes nobody a bot.
-    let paths = [ChangedPath::own(b".gitseal/policy.toml")];
+    let paths = [ChangedPath::changed(b".gitseal/policy.toml")];
     let change = Commit {
         paths: &paths,
         ..bot
@@ -437,9 +437,9 @@ unverified = ["ssh"]
         judge(&change),
         (vec![codes::UNSIGNED_BOT, codes::UNSIGNED], true)
     );
-    let bad = Signature::Bad {
+    let bad = SignatureResult::Bad {
         code: "digest-mismatch",
-        words: "other bytes",
+        message: "other bytes",
     };
     let bad = Commit {
         signature: bad,
@@ -447,7 +447,7 @@ unverified = ["ssh"]
     };
     assert_eq!(judge(&bad), (vec![codes::SIGNATURE_BAD], true));
     let other = |kind| Commit {
-        signature: Signature::Other(kind),
+        signature: SignatureResult::Other(kind),
         ..commit
     };
     assert_eq!(
@@ -525,14 +525,14 @@ fn modes_of_the_whole_and_of_a_rule() {
     .unwrap();
     let bob = |path: &str| {
         let scene = Scene::by("bob@example.com").paths(&[path]);
-        policy.judge_commit(&scene.commit(scene.good()), MAIN)
+        policy.evaluate_commit(&scene.commit(scene.good()), MAIN)
     };
     let found = bob("src/a");
     assert_eq!((found.len(), found[0].refuses()), (1, false));
     let found = bob("crypto/a");
     assert_eq!((found.len(), found[1].refuses()), (2, true));
     assert_eq!(found[1].rule, "e");
-    assert!(found[1].words.starts_with("crypto/a: bob "));
+    assert!(found[1].message.starts_with("crypto/a: bob "));
 }
 
 // ------------------------------------------------------------------ refs and tags
@@ -551,7 +551,7 @@ fn update<'a>(name: &'a [u8], kind: UpdateKind, tag: Option<Tag<'a>>) -> RefUpda
 fn who_may_move_a_branch() {
     let policy = policy(SIMPLE);
     let ask = |kind, pusher: &Pusher<'_>| {
-        codes_of(&policy.judge_update(&update(MAIN, kind, None), pusher))
+        codes_of(&policy.evaluate_update(&update(MAIN, kind, None), pusher))
     };
     let account = |account: &'static str| Pusher {
         account: Some(account),
@@ -590,9 +590,9 @@ fn who_may_move_a_branch() {
         ask(forward, &signed(mallory.good())),
         [codes::PUSHER_NOT_ALLOWED]
     );
-    let bad = Signature::Bad {
+    let bad = SignatureResult::Bad {
         code: "x",
-        words: "y",
+        message: "y",
     };
     assert_eq!(ask(forward, &signed(bad)), [codes::PUSHER_UNKNOWN]);
     // Other namespaces: nobody speaks of them.
@@ -602,7 +602,7 @@ fn who_may_move_a_branch() {
         b"refs/for/main",
         b"refs/tags/v1",
     ] {
-        let found = policy.judge_update(&update(name, UpdateKind::Create, None), &account("al"));
+        let found = policy.evaluate_update(&update(name, UpdateKind::Create, None), &account("al"));
         assert!(
             found
                 .iter()
@@ -621,7 +621,7 @@ fn an_account_is_a_signers_while_the_signer_is_valid() {
             ..Pusher::default()
         };
         let kind = UpdateKind::Update { fast_forward: true };
-        codes_of(&policy.judge_update(&update(MAIN, kind, None), &pusher))
+        codes_of(&policy.evaluate_update(&update(MAIN, kind, None), &pusher))
     };
     assert!(ask(None).is_empty() && ask(Some(1_767_225_599)).is_empty());
     assert_eq!(ask(Some(1_767_225_600)), [codes::PUSHER_NOT_ALLOWED]);
@@ -646,7 +646,7 @@ tag = ["anyone"]
 create = ["anyone"]
 "#;
 
-fn tag<'a>(name: &'a [u8], signature: Signature<'a>) -> Tag<'a> {
+fn tag<'a>(name: &'a [u8], signature: SignatureResult<'a>) -> Tag<'a> {
     Tag {
         id: "55",
         name,
@@ -663,7 +663,7 @@ fn tags_and_their_thresholds() {
     let [alice, bob, carol] =
         ["alice", "bob", "carol"].map(|who| Scene::by(&format!("{who}@example.com")));
     let ask = |name: &[u8], kind, tag: Option<Tag<'_>>| {
-        codes_of(&policy.judge_update(&update(name, kind, tag), &Pusher::default()))
+        codes_of(&policy.evaluate_update(&update(name, kind, tag), &Pusher::default()))
     };
     let new = UpdateKind::Create;
     assert!(ask(b"refs/tags/ok/1", new, Some(tag(b"ok/1", alice.good()))).is_empty());
@@ -678,7 +678,7 @@ fn tags_and_their_thresholds() {
         ask(
             b"refs/tags/light/1",
             new,
-            Some(tag(b"light/1", Signature::Unsigned))
+            Some(tag(b"light/1", SignatureResult::Unsigned))
         )
         .is_empty()
     );
@@ -686,7 +686,7 @@ fn tags_and_their_thresholds() {
         ask(
             b"refs/tags/ok/1",
             new,
-            Some(tag(b"ok/1", Signature::Unsigned))
+            Some(tag(b"ok/1", SignatureResult::Unsigned))
         ),
         [codes::UNSIGNED]
     );
@@ -713,9 +713,9 @@ fn tags_and_their_thresholds() {
     // Two people: the tag's own signature counts only if its ref is an approval
     // or it is the tag itself.
     let release = |own: &Scene, others: &[(&'static [u8], &Scene)]| {
-        let others: Vec<OtherTag<'_>> = others
+        let others: Vec<ApprovalTag<'_>> = others
             .iter()
-            .map(|(ref_name, scene)| OtherTag {
+            .map(|(ref_name, scene)| ApprovalTag {
                 ref_name,
                 signature: scene.good(),
             })
@@ -781,7 +781,7 @@ threshold = { count = 2, of = ["before", "after", "alice"], approvals = ["refs/t
     let (early, late) = (dan(1_700_000_000), dan(AT));
     let alice = Scene::by("alice@example.com");
     let release = |own: &Scene, other: &Scene| {
-        let others = [OtherTag {
+        let others = [ApprovalTag {
             ref_name: b"refs/tags/ok/1",
             signature: other.good(),
         }];
@@ -790,7 +790,7 @@ threshold = { count = 2, of = ["before", "after", "alice"], approvals = ["refs/t
             ..tag(b"v1", own.good())
         };
         let update = update(b"refs/tags/v1", UpdateKind::Create, Some(tag));
-        codes_of(&policy.judge_update(&update, &Pusher::default()))
+        codes_of(&policy.evaluate_update(&update, &Pusher::default()))
     };
     assert_eq!(release(&late, &early), [codes::THRESHOLD]);
     assert!(release(&late, &alice).is_empty());
@@ -821,12 +821,12 @@ fn a_set_holds_no_more_paths_than_it_needs() {
             paths,
         };
         let codes = |facts: &CommitFacts| -> Vec<String> {
-            let found = policy.judge_set(&[facts.view(true)], MAIN);
+            let found = policy.evaluate_thresholds(&[facts.view(true)], MAIN);
             found.into_iter().map(|(_, one)| one.rule).collect()
         };
         let before = codes(&facts);
         let weight = facts.weight();
-        policy.keep_counted(&mut facts, MAIN);
+        policy.retain_threshold_paths(&mut facts, MAIN);
         assert!(facts.paths.len() <= 4 && facts.weight() <= weight);
         assert_eq!(codes(&facts), before);
         before
@@ -835,7 +835,7 @@ fn a_set_holds_no_more_paths_than_it_needs() {
         (0..1000)
             .map(|n| ChangedPath {
                 path: format!("{folder}/{n}").into_bytes(),
-                own,
+                changed: own,
             })
             .collect()
     };

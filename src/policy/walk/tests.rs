@@ -59,7 +59,7 @@ impl Repository {
                 committer: b"A <a@example.com> 1 +0000".to_vec(),
                 paths: vec![ChangedPath {
                     path: b"src/lib.rs".to_vec(),
-                    own: parents.len() < 2,
+                    changed: parents.len() < 2,
                 }],
             },
             policy,
@@ -67,12 +67,17 @@ impl Repository {
         }
     }
 
-    fn ask(&mut self, root: &str, tip: &str) -> Walked {
+    fn ask(&mut self, root: &str, tip: &str) -> AuthenticationResult {
         self.ask_through(root, tip, None)
     }
 
-    fn ask_through(&mut self, root: &str, tip: &str, through: Option<&str>) -> Walked {
-        let question = Question {
+    fn ask_through(
+        &mut self,
+        root: &str,
+        tip: &str,
+        through: Option<&str>,
+    ) -> AuthenticationResult {
+        let question = AuthenticationRequest {
             root,
             tip,
             through,
@@ -87,7 +92,7 @@ impl Repository {
     }
 }
 
-fn refused(walked: Walked) -> (String, &'static str) {
+fn refused(walked: AuthenticationResult) -> (String, &'static str) {
     let (commit, findings) = walked.refused.expect("should be refused");
     let first = findings.iter().find(|finding| finding.refuses()).unwrap();
     (commit, first.code)
@@ -98,20 +103,20 @@ impl Making<'_> {
     fn policy(mut self, text: &str) -> Self {
         self.repository.policies.push(text.to_owned());
         self.policy = Some(self.repository.policies.len() - 1);
-        self.facts.paths = vec![ChangedPath::own(POLICY_PATH.as_bytes())];
+        self.facts.paths = vec![ChangedPath::changed(POLICY_PATH.as_bytes())];
         self
     }
 
     fn without_policy(mut self) -> Self {
         self.policy = None;
-        self.facts.paths = vec![ChangedPath::own(POLICY_PATH.as_bytes())];
+        self.facts.paths = vec![ChangedPath::changed(POLICY_PATH.as_bytes())];
         self
     }
 
     /// With the policy of that commit in its tree, as a merge brings it.
     fn policy_of(mut self, commit: &str) -> Self {
         self.policy = self.repository.commits[commit].1;
-        self.facts.paths = vec![ChangedPath::brought(POLICY_PATH.as_bytes())];
+        self.facts.paths = vec![ChangedPath::inherited(POLICY_PATH.as_bytes())];
         self
     }
 
@@ -120,7 +125,7 @@ impl Making<'_> {
             .iter()
             .map(|(path, own)| ChangedPath {
                 path: path.as_bytes().to_vec(),
-                own: *own,
+                changed: *own,
             })
             .collect();
         self
@@ -142,35 +147,39 @@ impl Drop for Making<'_> {
 }
 
 impl Repository {
-    fn found(&self, commit: &str) -> Result<&(CommitFacts, Option<usize>), HistoryError> {
-        self.commits.get(commit).ok_or_else(|| HistoryError {
+    fn found(&self, commit: &str) -> Result<&(CommitFacts, Option<usize>), CommitSourceError> {
+        self.commits.get(commit).ok_or_else(|| CommitSourceError {
             what: format!("{commit} is missing"),
         })
     }
 }
 
-impl History for Repository {
-    fn parents(&mut self, commit: &str) -> Result<Vec<String>, HistoryError> {
+impl CommitSource for Repository {
+    fn parents(&mut self, commit: &str) -> Result<Vec<String>, CommitSourceError> {
         Ok(self.found(commit)?.0.parents.clone())
     }
 
-    fn policy_id(&mut self, commit: &str) -> Result<Option<String>, HistoryError> {
+    fn policy_id(&mut self, commit: &str) -> Result<Option<String>, CommitSourceError> {
         Ok(self.found(commit)?.1.map(|policy| policy.to_string()))
     }
 
-    fn policy_text(&mut self, blob: &str) -> Result<Vec<u8>, HistoryError> {
+    fn policy_text(&mut self, blob: &str) -> Result<Vec<u8>, CommitSourceError> {
         self.parsed += 1;
         Ok(self.policies[blob.parse::<usize>().unwrap()]
             .clone()
             .into_bytes())
     }
 
-    fn commit(&mut self, commit: &str) -> Result<CommitFacts, HistoryError> {
+    fn commit(&mut self, commit: &str) -> Result<CommitFacts, CommitSourceError> {
         self.verified += 1;
         Ok(self.found(commit)?.0.clone())
     }
 
-    fn brought(&mut self, commit: &str, most: usize) -> Result<Vec<String>, HistoryError> {
+    fn merged_commits(
+        &mut self,
+        commit: &str,
+        most: usize,
+    ) -> Result<Vec<String>, CommitSourceError> {
         let reach = |from: &str| {
             let mut seen = Vec::new();
             let mut stack = vec![from.to_owned()];
@@ -476,7 +485,7 @@ fn a_policy_root_that_is_no_ancestor() {
     assert_eq!(r.verified, 0, "nothing was verified for that");
     // A fact that is missing is no yes.
     drop(r.commit("b", "alice", &["gone"]));
-    let question = Question {
+    let question = AuthenticationRequest {
         root: "r",
         tip: "b",
         through: None,
@@ -484,7 +493,7 @@ fn a_policy_root_that_is_no_ancestor() {
     };
     assert!(matches!(
         authenticate(&question, &mut r),
-        Err(Stopped::History(_))
+        Err(WalkError::CommitSource(_))
     ));
 }
 
