@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use clap::{Args, Subcommand};
 use gitseal_credential_cache::{
     client::{ClientError, Connection, Limits},
     protocol::Entry,
@@ -16,88 +15,31 @@ use crate::host::{
     trust_files,
 };
 use crate::{
-    exit::{EXIT_OK, EXIT_REFUSED, http_client, written},
+    cli::{CacheAction, CacheArgs, LoginArgs, LogoutArgs, WhoamiArgs},
+    context::{http_client, open_context},
+    exit::{EXIT_OK, EXIT_REFUSED, written},
     sign::{self, Session, SignError, Standing},
-    verify::surroundings,
 };
 use gitseal_evidence::verify::rfc3339;
 use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint, table};
 
-/// `login`.
-#[derive(Debug, Args)]
-pub struct Login {
-    /// Log in even if a login is kept that still lives
-    #[arg(long)]
-    pub again: bool,
-    /// Print who you are now as one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `logout`.
-#[derive(Debug, Args)]
-pub struct Logout {
-    /// Forget only the login that the settings in effect here would use
-    #[arg(long)]
-    pub here: bool,
-}
-
-/// `whoami`.
-#[derive(Debug, Args)]
-pub struct Whoami {
-    /// Print it as one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `cache`.
-#[derive(Debug, Args)]
-pub struct Cache {
-    /// What to do.
-    #[command(subcommand)]
-    pub action: CacheAction,
-}
-
-/// What `cache` can do.
-#[derive(Debug, Subcommand)]
-pub enum CacheAction {
-    /// List the credentials it keeps: whose, until when, how often used
-    Status {
-        /// Print it as one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Have it forget every key and token; it goes on running
-    Clear {
-        /// Print it as one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Have it forget everything and end
-    Stop {
-        /// Print it as one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-}
-
 /// `gitseal login`.
-pub fn login(arguments: &Login) -> u8 {
+pub fn login(arguments: &LoginArgs) -> u8 {
     finish(log_in(arguments))
 }
 
 /// `gitseal logout`.
-pub fn logout(arguments: &Logout) -> u8 {
+pub fn logout(arguments: &LogoutArgs) -> u8 {
     finish(log_out(arguments))
 }
 
 /// `gitseal whoami`.
-pub fn whoami(arguments: &Whoami) -> u8 {
+pub fn whoami(arguments: &WhoamiArgs) -> u8 {
     finish(who(arguments))
 }
 
 /// `gitseal cache …`.
-pub fn cache(arguments: &Cache) -> u8 {
+pub fn cache(arguments: &CacheArgs) -> u8 {
     finish(match &arguments.action {
         CacheAction::Status { json } => status(*json),
         CacheAction::Clear { json } => ask(*json, "cleared", |cache| {
@@ -124,8 +66,8 @@ fn finish(result: Result<u8, SignError>) -> u8 {
     })
 }
 
-fn log_in(arguments: &Login) -> Result<u8, SignError> {
-    let (_, settings) = surroundings()?;
+fn log_in(arguments: &LoginArgs) -> Result<u8, SignError> {
+    let (_, settings) = open_context()?;
     if settings.credential_cache.value == CacheMode::Off {
         return Err(SignError::Settings(
             "gitseal.credentialCache is off: there is nowhere to keep a login",
@@ -141,8 +83,8 @@ fn log_in(arguments: &Login) -> Result<u8, SignError> {
     Ok(show(&standing, arguments.json))
 }
 
-fn log_out(arguments: &Logout) -> Result<u8, SignError> {
-    let (_, settings) = surroundings()?;
+fn log_out(arguments: &LogoutArgs) -> Result<u8, SignError> {
+    let (_, settings) = open_context()?;
     let Some(mut cache) = running(&settings)? else {
         terminal::tell("nobody is logged in: the credential cache is not running");
         return Ok(EXIT_OK);
@@ -168,8 +110,8 @@ fn log_out(arguments: &Logout) -> Result<u8, SignError> {
     Ok(EXIT_OK)
 }
 
-fn who(arguments: &Whoami) -> Result<u8, SignError> {
-    let (_, settings) = surroundings()?;
+fn who(arguments: &WhoamiArgs) -> Result<u8, SignError> {
+    let (_, settings) = open_context()?;
     let trust = trust_files::load(None, &settings)?;
     let http = http_client();
     let mut login = sign::login(&settings, &http)?;
@@ -232,7 +174,7 @@ fn next_start(settings: &Settings, socket: Option<&Path>) -> &'static str {
 }
 
 fn status(as_json: bool) -> Result<u8, SignError> {
-    let (_, settings) = surroundings()?;
+    let (_, settings) = open_context()?;
     let socket = sign::cache_socket(&settings.credential_cache.value).map_err(SignError::Cache)?;
     let place = socket
         .as_deref()
@@ -310,7 +252,7 @@ fn ask(
     name: &str,
     what: impl FnOnce(&mut Connection) -> Result<(Value, String), ClientError>,
 ) -> Result<u8, SignError> {
-    let (_, settings) = surroundings()?;
+    let (_, settings) = open_context()?;
     let (value, text) = match running(&settings)? {
         None => (
             Value::Null,

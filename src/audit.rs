@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 
-use clap::Args;
 use serde_json::{Value, json};
 
 use crate::host::git::{
@@ -14,12 +13,12 @@ use crate::host::git::{
 };
 use crate::{
     batch::{Facts, Item, Judged},
-    cli::{Evidence, Who},
+    cli::AuditArgs,
+    context::{ContextError, VerifyRequest},
     range::{
-        Extras, ReportFlags, Work,
+        Extras, Work,
         report::{About, Report, Summary, Weight},
     },
-    verify::{Obstacle, question, stopped},
 };
 use gitseal_evidence::identity::Wanted;
 use gitseal_terminal::{self as terminal, Escape, escape};
@@ -31,45 +30,25 @@ use checkpoints::{Archive, Finding};
 /// The most names of tags that are told one by one.
 const MAX_TOLD: usize = 50;
 
-/// `audit`.
-#[derive(Debug, Args)]
-pub struct Arguments {
-    /// Who must have signed; without it, any signer counts as good.
-    #[command(flatten)]
-    pub who: Who,
-    /// Who is believed.
-    #[command(flatten)]
-    pub evidence: Evidence,
-    /// Print each verdict as a JSON object on a line, and a summary
-    #[arg(long)]
-    pub json: bool,
-    /// Ask the log for at most this many proofs between checkpoints
-    #[arg(long, value_name = "N", default_value_t = checkpoints::MAX_REQUESTS)]
-    pub max_proofs: u64,
-    /// How the result is told.
-    #[command(flatten)]
-    pub report: ReportFlags,
-}
-
 /// `gitseal audit`.
-pub fn run(arguments: &Arguments) -> u8 {
-    audit(arguments).unwrap_or_else(|obstacle| stopped(&obstacle))
+pub fn run(arguments: &AuditArgs) -> u8 {
+    audit(arguments).unwrap_or_else(|error| error.report())
 }
 
-fn audit(arguments: &Arguments) -> Result<u8, Obstacle> {
-    let question = question(&arguments.who, &arguments.evidence)?;
-    if matches!(question.wanted, Wanted::Unsaid) {
+fn audit(arguments: &AuditArgs) -> Result<u8, ContextError> {
+    let request = VerifyRequest::resolve(&arguments.identity, &arguments.trust)?;
+    if matches!(request.expected, Wanted::Unsaid) {
         terminal::warn(
             "nobody said who must have signed: every signer that the trusted root vouches for counts as good",
         );
     }
-    let repository = question.workspace.repository()?;
+    let repository = request.workspace.repository()?;
     let work = Work {
-        question: &question,
+        request: &request,
         repository,
         flags: &arguments.report,
         json: arguments.json,
-        offline: arguments.evidence.offline,
+        offline: arguments.trust.offline,
         what: "audit",
     };
     work.tell_pretences()?;
@@ -95,8 +74,8 @@ fn audit(arguments: &Arguments) -> Result<u8, Obstacle> {
     names.tell(&mut outcome.summary, &mut report);
     let examined = checkpoints::examine(
         &archive,
-        &question.trust.root,
-        (!arguments.evidence.offline).then_some(arguments.max_proofs),
+        &request.trust.root,
+        (!arguments.trust.offline).then_some(arguments.max_proofs),
     );
     for finding in &examined.findings {
         tell(finding, &mut outcome.summary, &mut report);
@@ -106,7 +85,7 @@ fn audit(arguments: &Arguments) -> Result<u8, Obstacle> {
         "checkpoints": examined.json(),
     });
     if !arguments.json {
-        terminal::print(&examined.words()).map_err(|error| Obstacle::Output {
+        terminal::print(&examined.words()).map_err(|error| ContextError::Output {
             path: "standard output".into(),
             error,
         })?;

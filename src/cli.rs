@@ -1,14 +1,19 @@
-//! The command line of the commands for people, defined once: parsing, `--help`,
-//! completions and manual pages come out of it.
+//! The command line of every command: parsing, `--help`, completions and manual
+//! pages are generated from these definitions.
+#![allow(
+    clippy::doc_paragraphs_missing_punctuation,
+    reason = "the doc comments are help texts, which have no periods"
+)]
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
-use crate::account;
+use crate::host::git::push::MAX_UPDATES;
+use gitseal_policy::POLICY_PATH;
 
-/// Everything that `gitseal WORD …` understands. What begins with a dash is
-/// git's business and never comes here (`host/gnupg.rs`).
+/// The arguments of `gitseal COMMAND …`. Command lines that start with a dash
+/// are Git's and are parsed in `host/gnupg.rs`.
 #[derive(Debug, Parser)]
 #[command(
     name = "gitseal",
@@ -20,82 +25,80 @@ use crate::account;
     max_term_width = 100
 )]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
 const AFTER_HELP: &str = "\
-Let git use it:
+Get started:
   gitseal setup
   git commit -S -m \"a signed commit\"
   git verify-commit HEAD
 
 Exit codes:
   0  verified, or done
-  1  refused: the signature is not good, or not of whom you named
-  2  usage or settings
-  3  could not decide: evidence is missing, such as the log's entry
+  1  verification failed, or unexpected signer
+  2  usage or configuration error
+  3  undecided: evidence is missing (for example the log entry)
 
 Settings: docs/settings.md, or `gitseal version` for the ones in effect.";
 
-/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Verify the signature of a commit, or of many, and who made it
+    /// Verify commit signatures
     #[command(after_help = VERIFY_EXAMPLES)]
-    Verify(VerifyCommit),
-    /// Verify the signature of an annotated tag, and who made it
+    Verify(VerifyArgs),
+    /// Verify the signature of an annotated tag
     #[command(after_help = VERIFY_TAG_EXAMPLES)]
-    VerifyTag(VerifyTag),
-    /// Verify the whole repository, and hold the logs to what they signed
+    VerifyTag(VerifyTagArgs),
+    /// Verify every commit and tag, and check log consistency
     #[command(after_help = AUDIT_EXAMPLES)]
-    Audit(super::audit::Arguments),
-    /// Show step by step what a signature is made of and what holds
+    Audit(AuditArgs),
+    /// Show each verification step for one signature
     #[command(after_help = EXPLAIN_EXAMPLES)]
-    Explain(Explain),
-    /// Log in ahead of signing, for as long as the certificate lives
+    Explain(ExplainArgs),
+    /// Log in before signing
     #[command(
         after_help = "Example:\n  gitseal login && git rebase --exec 'git commit --amend --no-edit -S' main"
     )]
-    Login(account::Login),
-    /// Forget the login: every key and token that the credential cache keeps
-    Logout(account::Logout),
-    /// Show as whom the next signature is made: identity, issuer, time left
-    #[command(after_help = "Exit codes:\n  0  somebody is logged in\n  1  nobody is")]
-    Whoami(account::Whoami),
-    /// Look after the credential cache, the daemon that keeps a login and signs on request
-    Cache(account::Cache),
+    Login(LoginArgs),
+    /// Log out and delete cached keys and tokens
+    Logout(LogoutArgs),
+    /// Show the current identity, issuer and expiry
+    #[command(after_help = "Exit codes:\n  0  logged in\n  1  not logged in")]
+    Whoami(WhoamiArgs),
+    /// Manage the credential cache daemon
+    Cache(CacheArgs),
     /// Print a commit or tag with its signature as an in-toto statement (nothing is verified)
-    Show(Show),
-    /// Write git's configuration, so that git signs and verifies with gitseal
-    #[command(after_help = super::setup::EXAMPLES)]
-    Setup(super::setup::Setup),
-    /// Judge a push on the server, before it is taken: the pre-receive hook
-    #[command(after_help = super::gate::PRE_RECEIVE_EXAMPLES)]
-    PreReceive(super::gate::PreReceive),
-    /// Judge one reference of a push on the server: the update hook
-    Update(super::gate::UpdateHook),
-    /// Judge a push before it leaves: the pre-push hook
-    PrePush(super::gate::PrePush),
-    /// Judge the commits of a pull or merge request in a CI job
-    #[command(after_help = super::gate::CI_EXAMPLES)]
-    Ci(super::gate::Ci),
-    /// Find what will make signing or verifying fail, and how to mend it
-    #[command(after_help = super::doctor::EXAMPLES)]
-    Doctor(super::doctor::Doctor),
-    /// Check, describe, compare, try or begin a policy
-    #[command(after_help = crate::gate::policy::EXAMPLES)]
-    Policy(crate::gate::policy::PolicyArguments),
+    Show(ShowArgs),
+    /// Configure Git to use gitseal
+    #[command(after_help = SETUP_EXAMPLES)]
+    Setup(SetupArgs),
+    /// Check a push against the policy (pre-receive hook)
+    #[command(after_help = PRE_RECEIVE_EXAMPLES)]
+    PreReceive(PreReceiveArgs),
+    /// Check one ref update (update hook)
+    Update(UpdateArgs),
+    /// Check a push before sending it (pre-push hook)
+    PrePush(PrePushArgs),
+    /// Check a pull or merge request in CI
+    #[command(after_help = CI_EXAMPLES)]
+    Ci(CiArgs),
+    /// Find and fix configuration problems
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
+    /// Work with signing policies
+    #[command(after_help = POLICY_EXAMPLES)]
+    Policy(PolicyArgs),
     /// Print the version and the settings in effect
-    Version(Version),
+    Version(VersionArgs),
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  gitseal completions bash > ~/.local/share/bash-completion/completions/gitseal"
     )]
-    Completions(Completions),
+    Completions(CompletionsArgs),
     /// Write the manual pages
-    Man(Man),
+    Man(ManArgs),
 }
 
 const VERIFY_EXAMPLES: &str = "\
@@ -137,61 +140,103 @@ Examples:
   gitseal explain v1.2 --offline
   gitseal explain HEAD~3 --json | jq .refusal";
 
-/// Who must have signed.
+const SETUP_EXAMPLES: &str = "\
+Examples:
+  gitseal setup
+  gitseal setup --local --set matchCommitter=true
+  gitseal setup --from https://git.example.com/gitseal.toml \\
+      --certificate-identity it@example.com \\
+      --certificate-oidc-issuer https://accounts.google.com
+  gitseal setup --undo";
+
+const PRE_RECEIVE_EXAMPLES: &str = "\
+hooks/pre-receive of the repository, or of all with core.hooksPath:
+  #!/bin/sh
+  exec /usr/local/bin/gitseal pre-receive --policy /etc/gitseal/policy.toml
+
+See docs/operations.md for Gitea, Forgejo, GitLab and plain Git.";
+
+const CI_EXAMPLES: &str = "\
+Examples:
+  gitseal ci
+  gitseal ci --range origin/main..HEAD --ref refs/heads/main --policy ~/policy.toml
+
+Workflow files: docs/ci/github.yml, docs/ci/gitlab.yml, docs/ci/forgejo.yml.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  gitseal doctor
+  gitseal doctor --fix
+  gitseal doctor --offline --json | jq '.findings[] | select(.level == \"problem\")'
+
+Exit codes:
+  0  no problem found
+  1  at least one problem";
+
+const POLICY_EXAMPLES: &str = "\
+Examples:
+  gitseal policy init --output .gitseal/policy.toml
+  gitseal policy check .gitseal/policy.toml
+  gitseal policy describe HEAD:
+  gitseal policy diff HEAD~10: HEAD:
+  gitseal policy test --policy policy.toml --ref refs/heads/main origin/main..HEAD
+  gitseal policy test --policy-root v1.0 HEAD
+
+REV: names the policy in that commit (.gitseal/policy.toml); REV:PATH another file in it.
+docs/policy.md is the reference.";
+
 #[derive(Debug, Args, Default, Clone)]
-#[command(next_help_heading = "Who must have signed")]
-pub struct Who {
-    /// The identity in the certificate: an e-mail address or a URI, exactly
+#[command(next_help_heading = "Expected signer")]
+pub struct IdentityArgs {
+    /// Expected identity: email address or URI, exact match
     #[arg(long, value_name = "TEXT")]
     pub certificate_identity: Option<String>,
-    /// A regular expression that the whole identity must match
+    /// Expected identity: regular expression, matches the whole value
     #[arg(long, value_name = "PATTERN")]
     pub certificate_identity_regexp: Option<String>,
-    /// The identity provider that vouches for it, exactly
+    /// Expected OIDC issuer URL, exact match
     #[arg(long, value_name = "URL")]
     pub certificate_oidc_issuer: Option<String>,
-    /// A regular expression that the whole issuer must match
+    /// Expected OIDC issuer URL: regular expression, matches the whole value
     #[arg(long, value_name = "PATTERN")]
     pub certificate_oidc_issuer_regexp: Option<String>,
-    /// The event that started the GitHub workflow
+    /// Expected event that started the GitHub workflow
     #[arg(long, value_name = "TEXT")]
     pub certificate_github_workflow_trigger: Option<String>,
-    /// The commit that the GitHub workflow ran for
+    /// Expected commit that the GitHub workflow ran for
     #[arg(long, value_name = "TEXT")]
     pub certificate_github_workflow_sha: Option<String>,
-    /// The name of the GitHub workflow
+    /// Expected name of the GitHub workflow
     #[arg(long, value_name = "TEXT")]
     pub certificate_github_workflow_name: Option<String>,
-    /// The repository of the GitHub workflow
+    /// Expected repository of the GitHub workflow
     #[arg(long, value_name = "TEXT")]
     pub certificate_github_workflow_repository: Option<String>,
-    /// The reference that the GitHub workflow ran for
+    /// Expected ref that the GitHub workflow ran for
     #[arg(long, value_name = "TEXT")]
     pub certificate_github_workflow_ref: Option<String>,
-    /// The committer (tagger) that the object names: by address, or, where the identity is no address, by name
+    /// Require the committer (or tagger) to be the signer
     #[arg(long)]
     pub match_committer: bool,
 }
 
-/// Who is believed, and whether a log may be asked.
 #[derive(Debug, Args, Default, Clone)]
 #[command(next_help_heading = "Evidence")]
-pub struct Evidence {
-    /// A trusted_root.json: which authorities and logs are believed
+pub struct TrustArgs {
+    /// Trusted root file (trusted_root.json)
     #[arg(long, value_name = "FILE")]
     pub trusted_root: Option<PathBuf>,
-    /// Ask no server: a signature without an embedded log entry stays undecided
+    /// Do not use the network; signatures without an embedded log entry are undecided
     #[arg(long)]
     pub offline: bool,
-    /// Flags that are refused, with the reason.
     #[command(flatten)]
-    pub refused: Refused,
+    pub unsupported: UnsupportedArgs,
 }
 
-/// Flags of gitsign that are understood only to say why they are not here.
+/// Flags of gitsign that are parsed only to explain why they are rejected.
 #[derive(Debug, Args, Default, Clone)]
 #[command(next_help_heading = None)]
-pub struct Refused {
+pub struct UnsupportedArgs {
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
     insecure_ignore_sct: Option<String>,
     #[arg(long, hide = true, value_name = "FILE")]
@@ -206,10 +251,10 @@ pub struct Refused {
     ca_intermediates: Option<PathBuf>,
 }
 
-impl Refused {
+impl UnsupportedArgs {
     /// The first of them that was given, and why it is refused.
     #[must_use]
-    pub fn given(&self) -> Option<(&'static str, &'static str)> {
+    pub fn first_present(&self) -> Option<(&'static str, &'static str)> {
         const ROOTS: &str = "authorities are given together with the logs that watch them: use --trusted-root, or gitseal.fulcioRoot";
         if self
             .insecure_ignore_sct
@@ -246,91 +291,427 @@ impl Refused {
     }
 }
 
-/// `verify`.
 #[derive(Debug, Args)]
-pub struct VerifyCommit {
-    /// A commit, by any name that git knows (a tag stands for its commit; default HEAD), or several, or ranges: A..B, ^A, A^!
+pub struct VerifyArgs {
+    /// Commits (a tag names its commit; default HEAD) or ranges: A..B, ^A, A^!
     #[arg(value_name = "REV")]
     pub revisions: Vec<String>,
-    /// Many commits at once.
     #[command(flatten)]
-    pub range: super::range::RangeFlags,
-    /// Who must have signed.
+    pub range: RangeArgs,
     #[command(flatten)]
-    pub who: Who,
-    /// Who is believed.
+    pub identity: IdentityArgs,
     #[command(flatten)]
-    pub evidence: Evidence,
-    /// Print the verdict as one JSON object; of several commits, one on a line and a summary
+    pub trust: TrustArgs,
+    /// Print the result as a JSON object; for several commits, one per line and a summary
     #[arg(long)]
     pub json: bool,
 }
 
-/// `verify-tag`.
+#[derive(Debug, Args, Default, Clone)]
+#[command(next_help_heading = "Ranges")]
+pub struct RangeArgs {
+    /// Every commit that a ref or HEAD reaches
+    #[arg(long)]
+    pub all: bool,
+    /// Read more revisions from standard input, one per line
+    #[arg(long)]
+    pub stdin: bool,
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+#[derive(Debug, Args, Default, Clone, PartialEq, Eq)]
+#[command(next_help_heading = "Reports")]
+pub struct ReportArgs {
+    /// Do not fail on unsigned objects
+    #[arg(long)]
+    pub allow_unsigned: bool,
+    /// Do not fail on OpenPGP and SSH signatures (not verified)
+    #[arg(long)]
+    pub allow_other_kinds: bool,
+    /// Do not fail at the boundary of a shallow clone
+    #[arg(long)]
+    pub allow_shallow: bool,
+    /// Stop after this many failures
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_failures: Option<u64>,
+    /// Number of threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+    /// Write a JUnit report
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write a SARIF 2.1.0 report
+    #[arg(long, value_name = "FILE")]
+    pub sarif: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
-pub struct VerifyTag {
+pub struct VerifyTagArgs {
     /// The tag
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Who must have signed.
     #[command(flatten)]
-    pub who: Who,
-    /// Who is believed.
+    pub identity: IdentityArgs,
     #[command(flatten)]
-    pub evidence: Evidence,
-    /// Print the verdict as one JSON object
+    pub trust: TrustArgs,
+    /// Print the result as a JSON object
     #[arg(long)]
     pub json: bool,
 }
 
-/// `explain`.
 #[derive(Debug, Args)]
-pub struct Explain {
-    /// A commit or an annotated tag: any name that git knows
+pub struct AuditArgs {
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    /// Print each result as a JSON object on a line, and a summary
+    #[arg(long)]
+    pub json: bool,
+    /// Maximum number of consistency proofs to request from the logs
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub max_proofs: u64,
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A commit or an annotated tag: any name that Git knows
     #[arg(value_name = "REV", default_value = "HEAD")]
     pub revision: String,
-    /// Who must have signed.
     #[command(flatten)]
-    pub who: Who,
-    /// Who is believed.
+    pub identity: IdentityArgs,
     #[command(flatten)]
-    pub evidence: Evidence,
-    /// Print the report as one JSON object
+    pub trust: TrustArgs,
+    /// Print the report as a JSON object
     #[arg(long)]
     pub json: bool,
 }
 
-/// `show`.
 #[derive(Debug, Args)]
-pub struct Show {
-    /// A commit or an annotated tag: any name that git knows
+pub struct ShowArgs {
+    /// A commit or an annotated tag: any name that Git knows
     #[arg(value_name = "REV", default_value = "HEAD")]
     pub revision: String,
-    /// The remote whose address names the repository
+    /// The remote whose URL names the repository
     #[arg(long, short, default_value = "origin")]
     pub remote: String,
 }
 
-/// `version`.
 #[derive(Debug, Args)]
-pub struct Version {
-    /// Print version and settings as one JSON object
+pub struct LoginArgs {
+    /// Log in even if a cached login is still valid
+    #[arg(long)]
+    pub again: bool,
+    /// Print the current identity as a JSON object
     #[arg(long)]
     pub json: bool,
 }
 
-/// `completions`.
 #[derive(Debug, Args)]
-pub struct Completions {
+pub struct LogoutArgs {
+    /// Delete only the login that the current settings would use
+    #[arg(long)]
+    pub here: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct WhoamiArgs {
+    /// Print the current identity as a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CacheArgs {
+    #[command(subcommand)]
+    pub action: CacheAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CacheAction {
+    /// List cached credentials
+    Status {
+        /// Print the list as a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete all credentials
+    Clear {
+        /// Print the result as a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete all credentials and stop the daemon
+    Stop {
+        /// Print the result as a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("scope"))]
+pub struct SetupArgs {
+    /// Write this repository's configuration
+    #[arg(long, group = "scope")]
+    pub local: bool,
+    /// Write the user configuration (the default)
+    #[arg(long, group = "scope")]
+    pub global: bool,
+    /// Write the system configuration
+    #[arg(long, group = "scope")]
+    pub system: bool,
+    /// Print the changes without making them
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Revert the changes made by setup
+    #[arg(long, conflicts_with_all = ["from", "set", "program", "verify_only"])]
+    pub undo: bool,
+    /// Do not prompt for confirmation
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Print the plan as a JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Also set gitseal.NAME to VALUE (docs/settings.md has the names)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Program for gpg.x509.program: a name on PATH or an absolute path [default: this executable]
+    #[arg(long, value_name = "PROGRAM")]
+    pub program: Option<String>,
+    /// Do not enable signing by default
+    #[arg(long)]
+    pub verify_only: bool,
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Organization profile (docs/profile.md)")]
+pub struct ProfileArgs {
+    /// The profile: a file or an https URL; its signature has the same name with .sig appended
+    #[arg(long, value_name = "FILE|URL")]
+    pub from: Option<String>,
+    /// Expected identity of the profile's signer
+    #[arg(long, value_name = "TEXT", requires_all = ["from", "certificate_oidc_issuer"])]
+    pub certificate_identity: Option<String>,
+    /// Expected OIDC issuer URL of the profile's signer
+    #[arg(long, value_name = "URL", requires_all = ["from", "certificate_identity"])]
+    pub certificate_oidc_issuer: Option<String>,
+    /// Trusted root file to verify the profile's signature with
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub trusted_root: Option<PathBuf>,
+    /// Expected SHA-256 of the profile: no signature is needed then
+    #[arg(long, value_name = "HEX", requires = "from")]
+    pub sha256: Option<String>,
+    /// Accept a local profile without verifying its origin
+    #[arg(long, requires = "from", conflicts_with_all = ["sha256", "certificate_identity"])]
+    pub unsigned: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Apply safe fixes
+    #[arg(long)]
+    pub fix: bool,
+    /// Skip network checks
+    #[arg(long)]
+    pub offline: bool,
+    /// Print the findings as a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args, Clone)]
+pub struct GateArgs {
+    /// Policy file (must not be writable by pushers)
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Commit where the in-repository policy starts
+    #[arg(long, value_name = "REV")]
+    pub policy_root: Option<String>,
+    /// Rejected with a pointer to --policy-root: other programs have this name
+    #[arg(long = "trust-root", hide = true, value_parser = clap::builder::UnknownArgumentValueParser::suggest_arg("--policy-root"))]
+    pub trust_root: Option<String>,
+    /// Trusted root file (trusted_root.json)
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// Print the report as a JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Reject the push if it is not checked within SECONDS
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=24 * 3600))]
+    pub timeout: u64,
+    /// Maximum number of refs in one push
+    #[arg(long, value_name = "N", default_value_t = MAX_UPDATES)]
+    pub max_updates: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct PreReceiveArgs {
+    #[command(flatten)]
+    pub options: GateArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    #[command(flatten)]
+    pub options: GateArgs,
+    /// The ref
+    #[arg(value_name = "REF")]
+    pub reference: OsString,
+    /// Its current object ID
+    #[arg(value_name = "OLD")]
+    pub old: OsString,
+    /// Its new object ID
+    #[arg(value_name = "NEW")]
+    pub new: OsString,
+}
+
+#[derive(Debug, Args)]
+pub struct PrePushArgs {
+    #[command(flatten)]
+    pub options: GateArgs,
+    /// Name of the remote
+    #[arg(value_name = "REMOTE")]
+    pub remote: OsString,
+    /// URL of the remote
+    #[arg(value_name = "URL")]
+    pub url: OsString,
+}
+
+#[derive(Debug, Args)]
+pub struct CiArgs {
+    #[command(flatten)]
+    pub options: GateArgs,
+    /// The commits, if the job's environment does not name them: A..B, or A for all that it reaches
+    #[arg(long, value_name = "A..B", requires = "reference")]
+    pub range: Option<String>,
+    /// Full name of the branch or tag that the commits are meant for
+    #[arg(long = "ref", id = "reference", value_name = "REF", requires = "range")]
+    pub reference: Option<String>,
+    /// Write a JUnit report
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write a GitLab Code Quality report
+    #[arg(long, value_name = "FILE")]
+    pub code_quality: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyArgs {
+    #[command(subcommand)]
+    pub command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Check a policy for errors
+    Check(PolicyCheckArgs),
+    /// Describe a policy in plain English
+    Describe(PolicyDescribeArgs),
+    /// Compare the permissions of two policies
+    Diff(PolicyDiffArgs),
+    /// Evaluate commits against a policy
+    Test(PolicyTestArgs),
+    /// Create a starter policy
+    Init(PolicyInitArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyCheckArgs {
+    /// Policy file, or REV: for the one in a commit
+    #[arg(value_name = "FILE", default_value = POLICY_PATH)]
+    pub policy: String,
+    /// Fail on warnings as well
+    #[arg(long)]
+    pub strict: bool,
+    /// Print the result as a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyDescribeArgs {
+    /// Policy file, or REV: for the one in a commit
+    #[arg(value_name = "FILE", default_value = POLICY_PATH)]
+    pub policy: String,
+    /// Print the description as a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyDiffArgs {
+    /// Old policy: a file, or REV: for the one in a commit
+    #[arg(value_name = "OLD")]
+    pub old: String,
+    /// New policy
+    #[arg(value_name = "NEW", default_value = POLICY_PATH)]
+    pub new: String,
+    /// Print the differences as a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyTestArgs {
+    /// Commits: REV, A..B, ^REV; with --policy-root the one commit to authenticate
+    #[arg(value_name = "REV", default_value = "HEAD")]
+    pub revisions: Vec<String>,
+    /// Policy file for all commits
+    #[arg(long, value_name = "FILE", conflicts_with = "policy_root")]
+    pub policy: Option<String>,
+    /// Commit where the in-repository policy starts: each commit is checked with its parent's policy
+    #[arg(long, value_name = "REV")]
+    pub policy_root: Option<String>,
+    /// Rejected with a pointer to --policy-root: other programs have this name
+    #[arg(long = "trust-root", hide = true, value_parser = clap::builder::UnknownArgumentValueParser::suggest_arg("--policy-root"))]
+    pub trust_root: Option<String>,
+    /// Full name of the branch that the commits are meant for
+    #[arg(long = "ref", value_name = "REF", default_value = "refs/heads/main")]
+    pub reference: String,
+    /// Trusted root file (trusted_root.json)
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// Print the result as a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyInitArgs {
+    /// Identity of the first signer [default: the signer of HEAD]
+    #[arg(long, value_name = "TEXT", requires = "issuer")]
+    pub identity: Option<String>,
+    /// OIDC issuer URL of the first signer
+    #[arg(long, value_name = "URL", requires = "identity")]
+    pub issuer: Option<String>,
+    /// New file to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// Print version and settings as a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
 }
 
-/// `man`.
 #[derive(Debug, Args)]
-pub struct Man {
-    /// The directory to write to; without one, the main page goes to standard output
+pub struct ManArgs {
+    /// Output directory [default: the main page goes to standard output]
     #[arg(value_name = "DIR")]
     pub directory: Option<PathBuf>,
 }

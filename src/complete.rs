@@ -4,18 +4,18 @@ use std::{fs, io, path::Path};
 
 use clap::CommandFactory as _;
 
-use crate::cli::{Cli, Completions, Man};
+use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use gitseal_terminal as terminal;
 
 /// `gitseal completions SHELL`.
-pub fn completions(arguments: &Completions) -> u8 {
+pub fn completions(arguments: &CompletionsArgs) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "gitseal", &mut script);
     crate::exit::written(terminal::print_bytes(&script))
 }
 
 /// `gitseal man [DIR]`.
-pub fn man(arguments: &Man) -> u8 {
+pub fn man(arguments: &ManArgs) -> u8 {
     let Some(directory) = &arguments.directory else {
         let mut page = Vec::new();
         let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);

@@ -17,7 +17,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use clap::Args;
 use serde_json::{Value, json};
 
 use crate::host::{
@@ -26,9 +25,10 @@ use crate::host::{
     settings::{SettingError, Settings, process_environment},
 };
 use crate::{
+    cli::DoctorArgs,
+    context::ContextError,
     exit::{EXIT_OK, EXIT_REFUSED},
     setup,
-    verify::Obstacle,
 };
 use gitseal_evidence::UnixTime;
 use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
@@ -37,29 +37,6 @@ mod configuration;
 mod machine;
 mod network;
 mod trust;
-
-/// What `--help` shows at its end.
-pub const EXAMPLES: &str = "\
-Examples:
-  gitseal doctor
-  gitseal doctor --fix
-  gitseal doctor --offline --json | jq '.findings[] | select(.level == \"problem\")'
-
-Exit code 0: nothing stands in the way; 1: something does.";
-
-/// `doctor`.
-#[derive(Debug, Args)]
-pub struct Doctor {
-    /// Do what mends a finding, where that can do no harm
-    #[arg(long)]
-    pub fix: bool,
-    /// Ask no service
-    #[arg(long)]
-    pub offline: bool,
-    /// Print the findings as one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,7 +172,7 @@ impl Patient {
 }
 
 /// `gitseal doctor`.
-pub fn run(arguments: &Doctor) -> u8 {
+pub fn run(arguments: &DoctorArgs) -> u8 {
     let mut findings = examine(arguments.offline);
     let mut fixed = Vec::new();
     if arguments.fix {
@@ -245,7 +222,7 @@ fn examine(offline: bool) -> Findings {
         Err(_) if patient.git.is_some() && patient.listed.is_none() => {}
         Err(error) => {
             findings
-                .problem("configuration", Obstacle::from(error).to_string())
+                .problem("configuration", ContextError::from(error).to_string())
                 .fix("git config --list --show-origin names the file: mend the line");
         }
     }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::host::git::Object;
 use crate::{
     cli,
-    verify::{Obstacle, Verdict, question, stopped, tag_name},
+    context::{ContextError, VerifyRequest},
+    verify::{Verdict, judge_object, tag_name},
 };
 use gitseal_evidence::{
     identity::{self, Wanted},
@@ -273,27 +274,22 @@ const NOT_PROVED: &[&str] = &[
 ];
 
 /// `gitseal explain`.
-pub fn run(arguments: &cli::Explain) -> u8 {
-    explain(arguments).unwrap_or_else(|obstacle| stopped(&obstacle))
+pub fn run(arguments: &cli::ExplainArgs) -> u8 {
+    explain(arguments).unwrap_or_else(|error| error.report())
 }
 
-fn explain(arguments: &cli::Explain) -> Result<u8, Obstacle> {
-    let question = question(&arguments.who, &arguments.evidence)?;
-    let object = question
+fn explain(arguments: &cli::ExplainArgs) -> Result<u8, ContextError> {
+    let request = VerifyRequest::resolve(&arguments.identity, &arguments.trust)?;
+    let object = request
         .workspace
         .repository()?
         .commit_or_tag(&arguments.revision)?;
     let mut recorder = Recorder::listening();
-    let verdict = question.judge(&object, arguments.evidence.offline, &mut recorder)?;
+    let verdict = judge_object(&request, &object, arguments.trust.offline, &mut recorder)?;
     let written = if arguments.json {
         terminal::print_json(&recorder.report(&verdict, &object))
     } else {
-        terminal::print(&report(
-            &recorder,
-            &verdict,
-            &object,
-            &question.trust.source,
-        ))
+        terminal::print(&report(&recorder, &verdict, &object, &request.trust.source))
     };
     Ok(verdict.exit().max(crate::exit::written(written)))
 }

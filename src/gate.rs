@@ -16,7 +16,6 @@
 //! is allowed (`policy/`).
 
 use std::{
-    ffi::OsString,
     io::{self, Read as _},
     panic,
     path::PathBuf,
@@ -24,18 +23,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Args;
-
 use crate::host::{
     git::{
         graph::Graph,
-        push::{self, HookInputError, MAX_LINE, MAX_UPDATES, RefCommand},
+        push::{self, HookInputError, MAX_LINE, RefCommand},
     },
     settings::Settings,
 };
 use crate::{
+    cli::{GateArgs, PrePushArgs, PreReceiveArgs, UpdateArgs},
+    context::{ContextError, open_context, open_server_context},
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
-    verify::{Obstacle, surroundings, surroundings_on_server},
 };
 use gitseal_terminal::{self as terminal, Escape, escape, escape_lines};
 
@@ -48,106 +46,21 @@ pub mod report;
 mod rules;
 mod verifier;
 
-pub use ci::{Ci, run as ci};
+pub use ci::run as ci;
 use plan::{PlanError, PushSide, RefSnapshot};
 use report::PushReport;
 use verifier::PushVerifyError;
 
-/// What `--help` shows of it.
-pub const PRE_RECEIVE_EXAMPLES: &str = "\
-hooks/pre-receive of the repository, or of all with core.hooksPath:
-  #!/bin/sh
-  exec /usr/local/bin/gitseal pre-receive --policy /etc/gitseal/policy.toml
-
-See docs/operations.md for Gitea, Forgejo, GitLab and plain git.";
-
-/// What `--help` shows of it.
-pub const CI_EXAMPLES: &str = "\
-Examples:
-  gitseal ci
-  gitseal ci --range origin/main..HEAD --ref refs/heads/main --policy ~/policy.toml
-
-Ready workflow files: docs/ci/github.yml, docs/ci/gitlab.yml, docs/ci/forgejo.yml.";
-
-/// Seconds after which a hook refuses what it has not judged.
-const TIMEOUT: u64 = 120;
-/// The longest time that can be asked for, in seconds.
-const MAX_TIMEOUT: u64 = 24 * 3600;
 /// What may be left to do when the time is over: seconds until the process ends,
 /// whatever it is doing.
 const GRACE: u64 = 5;
-
-/// What all of them take.
-#[derive(Debug, Args, Clone)]
-pub struct GateArgs {
-    /// The policy: a file that whoever pushes cannot write to
-    #[arg(long, value_name = "FILE")]
-    pub policy: Option<PathBuf>,
-    /// The commit with which the repository's own policy begins
-    #[arg(long, value_name = "REV")]
-    pub policy_root: Option<String>,
-    /// Rejected with a pointer to --policy-root: other programs have this name
-    #[arg(long = "trust-root", hide = true, value_parser = clap::builder::UnknownArgumentValueParser::suggest_arg("--policy-root"))]
-    pub trust_root: Option<String>,
-    /// A trusted_root.json: which authorities and logs are believed
-    #[arg(long, value_name = "FILE")]
-    pub trusted_root: Option<PathBuf>,
-    /// Print the report as one JSON object, on standard output
-    #[arg(long)]
-    pub json: bool,
-    /// Seconds after which what is not judged is refused
-    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT, value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT))]
-    pub timeout: u64,
-    /// The most references that one push may change
-    #[arg(long, value_name = "N", default_value_t = MAX_UPDATES)]
-    pub max_updates: usize,
-}
-
-/// `pre-receive`.
-#[derive(Debug, Args)]
-pub struct PreReceive {
-    /// What all of them take.
-    #[command(flatten)]
-    pub options: GateArgs,
-}
-
-/// `update`.
-#[derive(Debug, Args)]
-pub struct UpdateHook {
-    /// What all of them take.
-    #[command(flatten)]
-    pub options: GateArgs,
-    /// The reference
-    #[arg(value_name = "REF")]
-    pub reference: OsString,
-    /// What it points at
-    #[arg(value_name = "OLD")]
-    pub old: OsString,
-    /// What it is to point at
-    #[arg(value_name = "NEW")]
-    pub new: OsString,
-}
-
-/// `pre-push`.
-#[derive(Debug, Args)]
-pub struct PrePush {
-    /// What all of them take.
-    #[command(flatten)]
-    pub options: GateArgs,
-    /// The name of the remote
-    #[arg(value_name = "REMOTE")]
-    pub remote: OsString,
-    /// Its address
-    #[arg(value_name = "URL")]
-    pub url: OsString,
-}
 
 /// Why there is no verdict. None of these lets anything through.
 #[derive(Debug, thiserror::Error)]
 pub enum GateError {
     /// Repository, settings, trust.
     #[error(transparent)]
-    Obstacle(#[from] Obstacle),
+    Context(#[from] ContextError),
     /// git's lines.
     #[error("what git says about the push cannot be used: {0}")]
     Line(#[from] HookInputError),
@@ -191,18 +104,18 @@ pub enum GateError {
 impl GateError {
     fn exit(&self) -> u8 {
         match self {
-            Self::Obstacle(Obstacle::Git(_)) | Self::Plan(_) | Self::Shallow { .. } => {
+            Self::Context(ContextError::Git(_)) | Self::Plan(_) | Self::Shallow { .. } => {
                 EXIT_UNDECIDED
             }
             Self::Judge(error) => error.exit(),
             Self::Write { .. } => EXIT_UNDECIDED,
-            Self::Obstacle(_) | Self::Line(_) | Self::Job(_) | Self::Flag { .. } => EXIT_USAGE,
+            Self::Context(_) | Self::Line(_) | Self::Job(_) | Self::Flag { .. } => EXIT_USAGE,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Obstacle(obstacle) => obstacle.hint(),
+            Self::Context(obstacle) => obstacle.hint(),
             Self::Line(HookInputError::TooMany { .. }) => {
                 Some("push in parts, or have the administrator raise --max-updates")
             }
@@ -261,11 +174,11 @@ impl Deadline {
 
 /// git's door on a server: all references of a push at once.
 #[must_use]
-pub fn pre_receive(arguments: &PreReceive) -> u8 {
+pub fn pre_receive(arguments: &PreReceiveArgs) -> u8 {
     let options = &arguments.options;
     guarded(options, |deadline| {
-        let (workspace, settings) = surroundings_on_server()?;
-        let repository = workspace.repository().map_err(Obstacle::from)?;
+        let (workspace, settings) = open_server_context()?;
+        let repository = workspace.repository().map_err(ContextError::from)?;
         let input = standard_input(options.max_updates)?;
         let updates = push::parse_pre_receive(&input, repository.hash(), options.max_updates)?;
         decide(
@@ -282,11 +195,11 @@ pub fn pre_receive(arguments: &PreReceive) -> u8 {
 
 /// git's door on a server: one reference.
 #[must_use]
-pub fn update(arguments: &UpdateHook) -> u8 {
+pub fn update(arguments: &UpdateArgs) -> u8 {
     let options = &arguments.options;
     guarded(options, |deadline| {
-        let (workspace, settings) = surroundings_on_server()?;
-        let repository = workspace.repository().map_err(Obstacle::from)?;
+        let (workspace, settings) = open_server_context()?;
+        let repository = workspace.repository().map_err(ContextError::from)?;
         let update = push::parse_update_args(
             arguments.reference.as_encoded_bytes(),
             arguments.old.as_encoded_bytes(),
@@ -307,11 +220,11 @@ pub fn update(arguments: &UpdateHook) -> u8 {
 
 /// git's door where a push begins.
 #[must_use]
-pub fn pre_push(arguments: &PrePush) -> u8 {
+pub fn pre_push(arguments: &PrePushArgs) -> u8 {
     let options = &arguments.options;
     guarded(options, |deadline| {
-        let (workspace, settings) = surroundings()?;
-        let repository = workspace.repository().map_err(Obstacle::from)?;
+        let (workspace, settings) = open_context()?;
+        let repository = workspace.repository().map_err(ContextError::from)?;
         let input = standard_input(options.max_updates)?;
         let updates = push::parse_pre_push(&input, repository.hash(), options.max_updates)?;
         decide(
@@ -341,7 +254,7 @@ fn decide(
         None => RefSnapshot::read(repository),
         Some(remote) => RefSnapshot::of_remote(repository, remote),
     }
-    .map_err(Obstacle::from)?;
+    .map_err(ContextError::from)?;
     let side = match remote {
         None => PushSide::Server,
         Some(_) => PushSide::Client,
@@ -433,7 +346,7 @@ fn standard_input(most: usize) -> Result<Vec<u8>, GateError> {
         .lock()
         .take(limit)
         .read_to_end(&mut input)
-        .map_err(|error| Obstacle::Input {
+        .map_err(|error| ContextError::Input {
             what: "standard input",
             error,
         })?;

@@ -153,7 +153,7 @@ impl Finder {
     #[must_use]
     pub fn new(rekor: &Url) -> Self {
         Self {
-            http: crate::exit::http_client(),
+            http: crate::context::http_client(),
             rekor: rekor.clone(),
             certificates: HashMap::new(),
             requests: 0,

@@ -13,10 +13,7 @@
 use std::{
     io::{BufRead as _, Read as _},
     ops::ControlFlow,
-    path::PathBuf,
 };
-
-use clap::Args;
 
 use crate::host::git::{
     Repository,
@@ -24,11 +21,10 @@ use crate::host::git::{
 };
 use crate::{
     batch::{self, Engine, Item, Judged},
-    cli::{Evidence, VerifyCommit, Who},
+    cli::{ReportArgs, VerifyArgs},
+    context::{ContextError, VerifyRequest},
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED},
-    verify::{Obstacle, Question, question, stopped},
 };
-use gitseal_evidence::identity::Wanted;
 use gitseal_terminal::{self as terminal, Escape, Progress, escape};
 
 pub mod junit;
@@ -44,57 +40,9 @@ pub const MAX_NAMES: usize = 1_000_000;
 /// The longest line that `--stdin` reads, in bytes.
 pub const MAX_NAME: usize = 4096;
 
-/// What turns one commit into many.
-#[derive(Debug, Args, Default, Clone)]
-#[command(next_help_heading = "Ranges")]
-pub struct RangeFlags {
-    /// Every commit that a reference or HEAD reaches
-    #[arg(long)]
-    pub all: bool,
-    /// Read more revisions from standard input, one on a line
-    #[arg(long)]
-    pub stdin: bool,
-    /// How the result is told.
-    #[command(flatten)]
-    pub report: ReportFlags,
-}
-
-/// How the result of many verdicts is told, and what may pass.
-#[derive(Debug, Args, Default, Clone)]
-#[command(next_help_heading = "Reports")]
-pub struct ReportFlags {
-    /// Unsigned commits and tags are counted, but are no failures
-    #[arg(long)]
-    pub allow_unsigned: bool,
-    /// OpenPGP and SSH signatures are counted, but are no failures: nobody verifies them
-    #[arg(long)]
-    pub allow_other_kinds: bool,
-    /// The boundary of a shallow clone ends the range
-    #[arg(long)]
-    pub allow_shallow: bool,
-    /// Stop after this many failures
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_failures: Option<u64>,
-    /// Verify with this many threads (default: one for each core)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub jobs: Option<u16>,
-    /// Write a JUnit report
-    #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
-    /// Write a SARIF 2.1.0 report
-    #[arg(long, value_name = "FILE")]
-    pub sarif: Option<PathBuf>,
-}
-
-impl ReportFlags {
+impl ReportArgs {
     fn are_given(&self) -> bool {
-        self.allow_unsigned
-            || self.allow_other_kinds
-            || self.allow_shallow
-            || self.max_failures.is_some()
-            || self.jobs.is_some()
-            || self.junit.is_some()
-            || self.sarif.is_some()
+        *self != Self::default()
     }
 
     pub(super) fn allowed(&self) -> Allowed {
@@ -114,7 +62,7 @@ impl ReportFlags {
 
 /// Whether these arguments are about one commit, as `gitseal verify` always was.
 #[must_use]
-pub fn is_single(arguments: &VerifyCommit) -> bool {
+pub fn is_single(arguments: &VerifyArgs) -> bool {
     let range = &arguments.range;
     if range.all || range.stdin || range.report.are_given() {
         return false;
@@ -135,13 +83,14 @@ fn is_range(text: &str) -> bool {
 }
 
 /// `gitseal verify` on a range.
-pub fn run(arguments: &VerifyCommit) -> u8 {
-    verify(arguments).unwrap_or_else(|obstacle| stopped(&obstacle))
+pub fn run(arguments: &VerifyArgs) -> u8 {
+    verify(arguments).unwrap_or_else(|error| error.report())
 }
 
-fn verify(arguments: &VerifyCommit) -> Result<u8, Obstacle> {
-    let question = named_question(&arguments.who, &arguments.evidence)?;
-    let repository = question.workspace.repository()?;
+fn verify(arguments: &VerifyArgs) -> Result<u8, ContextError> {
+    let request =
+        VerifyRequest::resolve(&arguments.identity, &arguments.trust)?.with_expected_identity()?;
+    let repository = request.workspace.repository()?;
     let mut specs: Vec<RangeSpec> = Vec::new();
     if arguments.range.all {
         specs.push(RangeSpec::All);
@@ -156,11 +105,11 @@ fn verify(arguments: &VerifyCommit) -> Result<u8, Obstacle> {
     specs.extend(names.into_iter().map(RangeSpec::Revision));
     let selection = repository.select(&specs)?;
     let work = Work {
-        question: &question,
+        request: &request,
         repository,
         flags: &arguments.range.report,
         json: arguments.json,
-        offline: arguments.evidence.offline,
+        offline: arguments.trust.offline,
         what: "verify",
     };
     work.tell_pretences()?;
@@ -169,21 +118,11 @@ fn verify(arguments: &VerifyCommit) -> Result<u8, Obstacle> {
     Ok(outcome.exit)
 }
 
-/// Who must have signed has to be said: a range that anybody may have signed
-/// proves nothing.
-fn named_question(who: &Who, evidence: &Evidence) -> Result<Question, Obstacle> {
-    let question = question(who, evidence)?;
-    if matches!(question.wanted, Wanted::Unsaid) {
-        return Err(Obstacle::NobodyNamed);
-    }
-    Ok(question)
-}
-
 /// Tags that were named, then the commits.
 fn items(
     repository: &Repository,
     selection: &Selection,
-) -> Result<Box<dyn Iterator<Item = Item> + Send>, Obstacle> {
+) -> Result<Box<dyn Iterator<Item = Item> + Send>, ContextError> {
     let mut tags: Vec<_> = selection.tags.iter().map(|(_, id)| *id).collect();
     tags.dedup();
     let tags = tags.into_iter().map(Item::Id);
@@ -201,8 +140,8 @@ fn items(
     Ok(Box::new(tags.chain(named.into_iter().map(Item::Id))))
 }
 
-fn names_from_stdin() -> Result<Vec<String>, Obstacle> {
-    let unreadable = |error| Obstacle::Input {
+fn names_from_stdin() -> Result<Vec<String>, ContextError> {
+    let unreadable = |error| ContextError::Input {
         what: "standard input",
         error,
     };
@@ -236,9 +175,9 @@ fn names_from_stdin() -> Result<Vec<String>, Obstacle> {
 
 /// One run over many objects.
 pub(super) struct Work<'a> {
-    pub question: &'a Question,
+    pub request: &'a VerifyRequest,
     pub repository: &'a Repository,
-    pub flags: &'a ReportFlags,
+    pub flags: &'a ReportArgs,
     pub json: bool,
     pub offline: bool,
     /// The command, for reports.
@@ -260,7 +199,7 @@ pub(super) struct Outcome {
 
 impl Work<'_> {
     /// Says what in this repository claims that history is another.
-    pub(super) fn tell_pretences(&self) -> Result<(), Obstacle> {
+    pub(super) fn tell_pretences(&self) -> Result<(), ContextError> {
         let overrides = self.repository.history_overrides()?;
         if overrides.replacements > 0 {
             terminal::warn(&format!(
@@ -280,7 +219,7 @@ impl Work<'_> {
         &self,
         items: impl Iterator<Item = Item> + Send,
         broken: &[(String, String)],
-    ) -> Result<Outcome, Obstacle> {
+    ) -> Result<Outcome, ContextError> {
         let mut outcome = self.judge(items, broken, &mut |_| {}, Extras::default())?;
         let written = outcome.1.finish(&outcome.0.summary, None);
         outcome.0.exit = outcome.0.exit.max(written);
@@ -294,8 +233,8 @@ impl Work<'_> {
         broken: &[(String, String)],
         each: &mut dyn FnMut(&Judged),
         extras: Extras,
-    ) -> Result<(Outcome, Report), Obstacle> {
-        let mut engine = Engine::new(&self.question.trust.root, &self.question.wanted);
+    ) -> Result<(Outcome, Report), ContextError> {
+        let mut engine = Engine::new(&self.request.trust.root, &self.request.expected);
         if extras.checkpoints {
             engine = engine.with_checkpoints().with_tag_facts();
         }
@@ -332,7 +271,7 @@ impl Work<'_> {
             }
             ControlFlow::Continue(())
         };
-        let mut online = Online::new(self.question, &engine, self.offline, self.repository.hash());
+        let mut online = Online::new(self.request, &engine, self.offline, self.repository.hash());
         let mut stopped = false;
         batch::verify_all(
             items,

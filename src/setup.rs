@@ -17,7 +17,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::Args;
 use serde_json::json;
 
 use crate::host::{
@@ -31,65 +30,15 @@ use crate::host::{
     settings::{SettingError, Settings, TABLE, process_environment},
 };
 use crate::{
+    cli::{ProfileArgs, SetupArgs},
+    context::ContextError,
     exit::{EXIT_OK, EXIT_UNDECIDED, EXIT_USAGE},
-    verify::Obstacle,
 };
 use gitseal_evidence::identity::PatternRefusal;
 use gitseal_services::http::client::HttpError;
 use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
 
 mod source;
-
-pub use source::Source;
-
-/// What `--help` shows at its end.
-pub const EXAMPLES: &str = "\
-Examples:
-  gitseal setup
-  gitseal setup --local --set matchCommitter=true
-  gitseal setup --from https://git.example.com/gitseal.toml \\
-      --certificate-identity it@example.com \\
-      --certificate-oidc-issuer https://accounts.google.com
-  gitseal setup --undo";
-
-/// `setup`.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("scope"))]
-pub struct Setup {
-    /// Write this repository's configuration
-    #[arg(long, group = "scope")]
-    pub local: bool,
-    /// Write your own configuration (the default)
-    #[arg(long, group = "scope")]
-    pub global: bool,
-    /// Write the machine's configuration
-    #[arg(long, group = "scope")]
-    pub system: bool,
-    /// Show what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Take back what setup has written, and leave everything else
-    #[arg(long, conflicts_with_all = ["from", "set", "program", "verify_only"])]
-    pub undo: bool,
-    /// Do it without asking
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Print the plan as one JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// Set gitseal.NAME to VALUE as well (docs/settings.md has the names)
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub set: Vec<String>,
-    /// What git is to start: a name on its PATH, or an absolute path; default: where this program is
-    #[arg(long, value_name = "PROGRAM")]
-    pub program: Option<String>,
-    /// Have git verify with it, and sign only what is signed with -S
-    #[arg(long)]
-    pub verify_only: bool,
-    /// Where the organisation's profile is from, and who vouches for it.
-    #[command(flatten)]
-    pub source: Source,
-}
 
 /// Why setup did nothing.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +138,7 @@ pub enum SetupError {
     Setting(#[from] SettingError),
     /// Trust, or who is wanted.
     #[error(transparent)]
-    Obstacle(#[from] Obstacle),
+    Context(#[from] ContextError),
     /// A pattern.
     #[error(transparent)]
     Pattern(#[from] PatternRefusal),
@@ -227,7 +176,7 @@ impl SetupError {
             Self::GitProgram(GitProgramError::Absent) => "install git 2.34 or newer".to_owned(),
             Self::Malformed { .. } | Self::Change { .. } => "git itself stops at such a file, or reads it differently: mend the line first".to_owned(),
             Self::Signature { .. } => "do not use this profile; ask whoever published it".to_owned(),
-            Self::Obstacle(obstacle) => return obstacle.hint().map(str::to_owned),
+            Self::Context(obstacle) => return obstacle.hint().map(str::to_owned),
             _ => return None,
         })
     }
@@ -252,7 +201,7 @@ enum Place {
 }
 
 impl Place {
-    fn of(arguments: &Setup) -> Self {
+    fn of(arguments: &SetupArgs) -> Self {
         if arguments.local {
             Self::Local
         } else if arguments.system {
@@ -367,7 +316,7 @@ struct Row {
 }
 
 /// `gitseal setup`.
-pub fn run(arguments: &Setup) -> u8 {
+pub fn run(arguments: &SetupArgs) -> u8 {
     match story(arguments) {
         Ok(code) => code,
         Err(error) => {
@@ -389,7 +338,7 @@ pub fn run(arguments: &Setup) -> u8 {
 /// # Errors
 /// See [`SetupError`].
 pub fn mend() -> Result<(), SetupError> {
-    let arguments = Setup {
+    let arguments = SetupArgs {
         local: false,
         global: true,
         system: false,
@@ -400,14 +349,14 @@ pub fn mend() -> Result<(), SetupError> {
         set: Vec::new(),
         program: None,
         verify_only: true,
-        source: Source::default(),
+        profile: ProfileArgs::default(),
     };
     let plan = plan(&arguments)?;
     plan.file.check_writable()?;
     plan.carry_out()
 }
 
-fn story(arguments: &Setup) -> Result<u8, SetupError> {
+fn story(arguments: &SetupArgs) -> Result<u8, SetupError> {
     let plan = plan(arguments)?;
     let nothing = plan.rows.is_empty() && plan.content.as_deref() == plan.file.content.as_deref();
     if arguments.json {
@@ -443,11 +392,11 @@ fn story(arguments: &Setup) -> Result<u8, SetupError> {
     Ok(EXIT_OK)
 }
 
-fn plan(arguments: &Setup) -> Result<Plan, SetupError> {
+fn plan(arguments: &SetupArgs) -> Result<Plan, SetupError> {
     let place = Place::of(arguments);
-    let profile = match &arguments.source.from {
+    let profile = match &arguments.profile.from {
         None => None,
-        Some(from) => Some(source::fetch(from, &arguments.source)?),
+        Some(from) => Some(source::fetch(from, &arguments.profile)?),
     };
     let file = ConfigFile::read(&place.file()?)?;
     let record_path = place::record_path(&file, place.keep())?;
@@ -558,7 +507,7 @@ fn wish(key: &str, value: &str, source: &str) -> Option<Wish> {
 }
 
 fn wishes_of(
-    arguments: &Setup,
+    arguments: &SetupArgs,
     profile: Option<&source::Fetched>,
     file: &ConfigFile,
     place: Place,

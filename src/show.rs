@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::host::git::{Object, Repository};
 use crate::{
     cli,
-    verify::{Obstacle, stopped, surroundings},
+    context::{ContextError, open_context},
 };
 use gitseal_evidence::{
     armor,
@@ -26,19 +26,19 @@ const COMMIT: &str = "https://gitsign.sigstore.dev/predicate/git/v0.1";
 const TAG: &str = "https://gitsign.sigstore.dev/predicate/tag/v0.1";
 
 /// `gitseal show`.
-pub fn run(arguments: &cli::Show) -> u8 {
+pub fn run(arguments: &cli::ShowArgs) -> u8 {
     match show(arguments) {
         Ok(Ok(statement)) => crate::exit::written(terminal::print_json(&statement)),
         Ok(Err(refusal)) => {
             terminal::error(&escape(&refusal.to_string(), Escape::Prose), None);
             crate::exit::EXIT_REFUSED
         }
-        Err(obstacle) => stopped(&obstacle),
+        Err(error) => error.report(),
     }
 }
 
-fn show(arguments: &cli::Show) -> Result<Result<Value, ObjectRefusal>, Obstacle> {
-    let (workspace, _) = surroundings()?;
+fn show(arguments: &cli::ShowArgs) -> Result<Result<Value, ObjectRefusal>, ContextError> {
+    let (workspace, _) = open_context()?;
     let repository = workspace.repository()?;
     let object = repository.commit_or_tag(&arguments.revision)?;
     Ok(statement(

@@ -31,8 +31,8 @@ use crate::host::{
     trust_files,
 };
 use crate::{
-    exit::{EXIT_OK, http_client_within},
-    verify::surroundings,
+    context::{http_client_within, open_context},
+    exit::EXIT_OK,
 };
 use gitseal_evidence::{
     UnixTime, armor,
@@ -137,7 +137,7 @@ fn answer(request: &gnupg::Sign) -> Result<(), SignError> {
         Some(path) => gnupg::Source::File(path.clone()),
     };
     let payload = gnupg::read_payload(&source).map_err(stream("what is to be signed"))?;
-    let (_, settings) = surroundings()?;
+    let (_, settings) = open_context()?;
     let trust = trust_files::load(None, &settings)?;
     let services = services(&settings);
     let http = http_client_within(timeouts(services.rekor_version));

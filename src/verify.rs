@@ -8,25 +8,24 @@
 //! person ─ host/git ────┘      └── commands/lookup           └── text or JSON
 //! ```
 
-use std::path::Path;
-
 use url::Url;
 
 use crate::host::{
-    git::{GitError, Object, Repository, Workspace},
+    git::{GitError, Object, Repository},
     gnupg::{self, Outcome, Signer, Status},
-    settings::{Origin, RekorMode, SettingError, Settings, process_environment},
-    trust_files::{self, Trust, TrustError},
+    settings::RekorMode,
+    trust_files,
 };
 use crate::{
-    cli::{Evidence, VerifyCommit, VerifyTag, Who},
+    cli::{IdentityArgs, TrustArgs, VerifyArgs, VerifyTagArgs},
+    context::{ContextError, VerifyRequest, expected_identity_from_settings, open_context},
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
     explain::Recorder,
     lookup, range,
 };
 use gitseal_evidence::{
     entry::LogEntry,
-    identity::{self, Pattern, PatternRefusal, Rule, Wanted},
+    identity::{self, Wanted},
     memo::Memo,
     object::{self, HashKind, ObjectKind},
     refusal::Step,
@@ -112,7 +111,7 @@ pub fn judge_once(
     if let (Err(refusal), Search::Log(rekor)) = (&result, search)
         && matches!(refusal.reason, Reason::Mismatch(Mismatch::NoEntry))
     {
-        match lookup::find_entries(subject, rekor, &crate::exit::http_client()) {
+        match lookup::find_entries(subject, rekor, &crate::context::http_client()) {
             Ok(entries) if entries.is_empty() => {
                 result = Err(Refusal {
                     step: Step::Entry,
@@ -314,131 +313,6 @@ fn claimed_signer(subject: &Subject<'_>) -> Option<Signer> {
     })
 }
 
-/// What keeps a verification from being made at all.
-#[derive(Debug, thiserror::Error)]
-pub enum Obstacle {
-    /// The repository, the name or the object.
-    #[error(transparent)]
-    Git(#[from] GitError),
-    /// A setting.
-    #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// A file of trust.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// A wanted identity that is none.
-    #[error(transparent)]
-    Pattern(#[from] PatternRefusal),
-    /// What git sent cannot be read.
-    #[error("{what} cannot be read: {error}")]
-    Input {
-        /// Which input.
-        what: &'static str,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// A report cannot be written.
-    #[error("{} cannot be written: {error}", .path.display())]
-    Output {
-        /// Where.
-        path: std::path::PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// Nobody said who must have signed.
-    #[error("nobody said who must have signed")]
-    NobodyNamed,
-    /// A flag that is refused.
-    #[error("{flag} is not taken: {why}")]
-    RefusedFlag {
-        /// The flag.
-        flag: &'static str,
-        /// Why not.
-        why: &'static str,
-    },
-}
-
-impl Obstacle {
-    /// What to do next.
-    pub(super) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NobodyNamed | Self::Pattern(PatternRefusal::WithoutIdentity) => Some(
-                "write --certificate-identity WHO --certificate-oidc-issuer URL, for example --certificate-identity alice@example.com --certificate-oidc-issuer https://accounts.google.com; or set gitseal.certificateIdentity and gitseal.certificateOidcIssuer; gitseal explain shows who signed",
-            ),
-            Self::Pattern(PatternRefusal::WithoutIssuer) => Some(
-                "add --certificate-oidc-issuer URL: the same name at another identity provider is somebody else",
-            ),
-            Self::Git(GitError::LightweightTag { .. }) => Some(
-                "gitseal verify checks the commit that it names; git tag -s makes a signed tag",
-            ),
-            Self::Git(GitError::Missing { .. }) => Some(
-                "in a partial or shallow clone, git fetch the object first: nothing is fetched here",
-            ),
-            Self::Git(GitError::NoRepository { .. }) => {
-                Some("run it inside a repository, or set GIT_DIR")
-            }
-            Self::Setting(_) => Some("gitseal version shows the settings in effect"),
-            _ => None,
-        }
-    }
-
-    /// Shows it, with what to do next.
-    fn show(&self) {
-        terminal::error(&escape(&self.to_string(), Escape::Prose), self.hint());
-    }
-}
-
-/// The workspace and the settings, with their warnings told.
-///
-/// # Errors
-/// The repository, git's configuration or a setting cannot be read.
-pub fn surroundings() -> Result<(Workspace, Settings), Obstacle> {
-    let workspace = Workspace::open(Path::new("."))?;
-    let settings = Settings::resolve(
-        workspace.config(),
-        &process_environment,
-        workspace.repository().ok(),
-    )?;
-    attended(workspace, settings)
-}
-
-/// As [`surroundings`], in a hook on a server.
-///
-/// # Errors
-/// As [`surroundings`], and there is no repository.
-pub fn surroundings_on_server() -> Result<(Workspace, Settings), Obstacle> {
-    let workspace = Workspace::open(Path::new("."))?;
-    let settings = Settings::resolve_on_server(
-        workspace.config(),
-        &process_environment,
-        workspace.repository()?,
-    )?;
-    attended(workspace, settings)
-}
-
-/// Tells what is to be told about settings and repository.
-fn attended(workspace: Workspace, settings: Settings) -> Result<(Workspace, Settings), Obstacle> {
-    if let Some(path) = &settings.log_path.value
-        && let Err(error) = terminal::log_to(path)
-    {
-        terminal::warn(&format!(
-            "the messages cannot be appended to {}: {error}",
-            escape(&path.to_string_lossy(), Escape::Prose)
-        ));
-    }
-    for warning in &settings.warnings {
-        terminal::warn(&escape(warning, Escape::Prose));
-    }
-    if let Ok(repository) = workspace.repository()
-        && !repository.is_owned_by_user()
-    {
-        terminal::warn(
-            "this repository belongs to somebody else: its configuration is left aside (see safe.directory in git config)",
-        );
-    }
-    Ok((workspace, settings))
-}
-
 /// Git's door: `--verify FILE -`.
 pub fn helper(request: &gnupg::Verify) -> u8 {
     let mut status = match Status::open(request.status) {
@@ -469,7 +343,9 @@ pub fn helper(request: &gnupg::Verify) -> u8 {
                 terminal::tell(&format!("{} {hint}", paint(Tone::Strong, "hint:")));
             }
         }
-        Err(obstacle) => obstacle.show(),
+        Err(error) => {
+            error.report();
+        }
     }
     match status.write(&lines) {
         Ok(()) => exit,
@@ -487,17 +363,17 @@ pub fn helper(request: &gnupg::Verify) -> u8 {
 
 type Told = (String, Option<&'static str>);
 
-fn helper_verdict(request: &gnupg::Verify) -> Result<(Outcome, Told), Obstacle> {
-    let unreadable = |what| move |error| Obstacle::Input { what, error };
+fn helper_verdict(request: &gnupg::Verify) -> Result<(Outcome, Told), ContextError> {
+    let unreadable = |what| move |error| ContextError::Input { what, error };
     let signature =
         gnupg::read_signature(&request.signature).map_err(unreadable("the signature"))?;
     let payload = match &request.content {
         Some(source) => Some(gnupg::read_payload(source).map_err(unreadable("what was signed"))?),
         None => None,
     };
-    let (workspace, settings) = surroundings()?;
+    let (workspace, settings) = open_context()?;
     let trust = trust_files::load(None, &settings)?;
-    let wanted = wanted_by_settings(&settings)?;
+    let wanted = expected_identity_from_settings(&settings)?;
     let subject = Subject {
         payload: payload.as_deref(),
         signature: &signature,
@@ -520,145 +396,25 @@ fn helper_verdict(request: &gnupg::Verify) -> Result<(Outcome, Told), Obstacle> 
     Ok((verdict.outcome(&subject), (verdict.told(), hint)))
 }
 
-/// Who may sign, by the settings of the user and the system. An empty text takes
-/// a setting back so that another can stand in its place; where none does, as
-/// with a CI variable that was never filled, it must not mean "anybody".
-///
-/// # Errors
-/// A pattern that is none, half a rule, or nothing but empty texts.
-pub fn wanted_by_settings(settings: &Settings) -> Result<Wanted, PatternRefusal> {
-    let rules = [
-        &settings.certificate_identity,
-        &settings.certificate_identity_regexp,
-        &settings.certificate_oidc_issuer,
-        &settings.certificate_oidc_issuer_regexp,
-    ];
-    if rules.iter().all(|rule| rule.value.is_none())
-        && rules.iter().any(|rule| rule.origin != Origin::Default)
-    {
-        return Err(PatternRefusal::Empty {
-            what: "certificate identity or issuer",
-        });
-    }
-    let who = Who {
-        certificate_identity: settings.certificate_identity.value.clone(),
-        certificate_identity_regexp: settings.certificate_identity_regexp.value.clone(),
-        certificate_oidc_issuer: settings.certificate_oidc_issuer.value.clone(),
-        certificate_oidc_issuer_regexp: settings.certificate_oidc_issuer_regexp.value.clone(),
-        ..Who::default()
-    };
-    wanted_by(&who)
-}
-
-/// Who must have signed, by flags; `Unsaid` without any.
-fn wanted_by(who: &Who) -> Result<Wanted, PatternRefusal> {
-    let exact = |what, text: &Option<String>| {
-        text.as_deref()
-            .map(|text| Pattern::exact(what, text))
-            .transpose()
-    };
-    let matching = |what, text: &Option<String>| {
-        text.as_deref()
-            .map(|text| Pattern::matching(what, text))
-            .transpose()
-    };
-    let identity: Vec<Pattern> = [
-        exact("certificate identity", &who.certificate_identity)?,
-        matching("certificate identity", &who.certificate_identity_regexp)?,
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let issuer: Vec<Pattern> = [
-        exact("OIDC issuer", &who.certificate_oidc_issuer)?,
-        matching("OIDC issuer", &who.certificate_oidc_issuer_regexp)?,
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let workflow = [
-        (
-            "githubWorkflowTrigger",
-            &who.certificate_github_workflow_trigger,
-        ),
-        ("githubWorkflowSha", &who.certificate_github_workflow_sha),
-        ("githubWorkflowName", &who.certificate_github_workflow_name),
-        (
-            "githubWorkflowRepository",
-            &who.certificate_github_workflow_repository,
-        ),
-        ("githubWorkflowRef", &who.certificate_github_workflow_ref),
-    ];
-    let mut claims = Vec::new();
-    for (claim, text) in workflow {
-        if let Some(pattern) = exact("GitHub workflow", text)? {
-            claims.push((claim.to_owned(), pattern));
-        }
-    }
-    if identity.is_empty() && issuer.is_empty() && claims.is_empty() {
-        return Ok(Wanted::Unsaid);
-    }
-    Rule::new(identity, issuer, claims).map(|rule| Wanted::OneOf(vec![rule]))
-}
-
-/// What a command for people is about.
-pub struct Question {
-    /// The repository and git's configuration.
-    pub workspace: Workspace,
-    /// The settings.
-    pub settings: Settings,
-    /// Who is believed.
-    pub trust: Trust,
-    /// Who must have signed.
-    pub wanted: Wanted,
-    /// Whether the committer or tagger must be who signed.
-    pub match_committer: bool,
-}
-
-/// Puts together what flags and settings say. Flags on who must have signed
-/// replace the settings altogether.
-///
-/// # Errors
-/// See [`Obstacle`].
-pub fn question(who: &Who, evidence: &Evidence) -> Result<Question, Obstacle> {
-    if let Some((flag, why)) = evidence.refused.given() {
-        return Err(Obstacle::RefusedFlag { flag, why });
-    }
-    let by_flags = wanted_by(who)?;
-    let (workspace, settings) = surroundings()?;
-    let wanted = match by_flags {
-        Wanted::Unsaid => wanted_by_settings(&settings)?,
-        named => named,
-    };
-    let trust = trust_files::load(evidence.trusted_root.as_deref(), &settings)?;
-    Ok(Question {
-        workspace,
-        settings,
-        trust,
-        wanted,
-        match_committer: who.match_committer,
-    })
-}
-
 /// `gitseal verify`.
-pub fn commit(arguments: &VerifyCommit) -> u8 {
+pub fn commit(arguments: &VerifyArgs) -> u8 {
     if !range::is_single(arguments) {
         return range::run(arguments);
     }
     let revision = arguments.revisions.first().map_or("HEAD", String::as_str);
     person(
-        &arguments.who,
-        &arguments.evidence,
+        &arguments.identity,
+        &arguments.trust,
         arguments.json,
         |repository| repository.commit(revision),
     )
 }
 
 /// `gitseal verify-tag`.
-pub fn tag(arguments: &VerifyTag) -> u8 {
+pub fn tag(arguments: &VerifyTagArgs) -> u8 {
     person(
-        &arguments.who,
-        &arguments.evidence,
+        &arguments.identity,
+        &arguments.trust,
         arguments.json,
         |repository| repository.tag(&arguments.name),
     )
@@ -666,19 +422,16 @@ pub fn tag(arguments: &VerifyTag) -> u8 {
 
 /// A person's door.
 fn person(
-    who: &Who,
-    evidence: &Evidence,
+    identity: &IdentityArgs,
+    trust: &TrustArgs,
     json: bool,
     find: impl FnOnce(&Repository) -> Result<Object, GitError>,
 ) -> u8 {
-    let answer = || -> Result<u8, Obstacle> {
-        let question = question(who, evidence)?;
-        if matches!(question.wanted, Wanted::Unsaid) {
-            return Err(Obstacle::NobodyNamed);
-        }
-        let object = find(question.workspace.repository()?)?;
+    let answer = || -> Result<u8, ContextError> {
+        let request = VerifyRequest::resolve(identity, trust)?.with_expected_identity()?;
+        let object = find(request.workspace.repository()?)?;
         let mut recorder = Recorder::listening();
-        let verdict = question.judge(&object, evidence.offline, &mut recorder)?;
+        let verdict = judge_object(&request, &object, trust.offline, &mut recorder)?;
         let exit = verdict.exit();
         let written = if json {
             let report = recorder.report(&verdict, &object);
@@ -691,17 +444,14 @@ fn person(
             ))
         } else {
             terminal::tell(&verdict.told());
-            if let Some(hint) = verdict.hint(!evidence.offline) {
+            if let Some(hint) = verdict.hint(!trust.offline) {
                 terminal::tell(&format!("{} {hint}", paint(Tone::Strong, "hint:")));
             }
             Ok(())
         };
         Ok(exit.max(crate::exit::written(written)))
     };
-    answer().unwrap_or_else(|obstacle| {
-        obstacle.show();
-        EXIT_USAGE
-    })
+    answer().unwrap_or_else(|error| error.report())
 }
 
 /// Which object the verdict is about: the name that was asked for may mean
@@ -725,46 +475,50 @@ pub(super) fn tag_name(object: &Object) -> Option<String> {
     }
 }
 
-impl Question {
-    /// Judges an object of the repository.
-    ///
-    /// # Errors
-    /// There is no repository.
-    pub fn judge(
-        &self,
-        object: &Object,
-        offline: bool,
-        recorder: &mut Recorder,
-    ) -> Result<Verdict, Obstacle> {
-        let hash = self.workspace.repository()?.hash();
-        let signed = match object::split(object.kind, hash, &object.raw) {
-            Ok(signed) => signed,
-            Err(reason) => {
-                return Ok(Verdict::Refused(Refusal {
-                    step: Step::Read,
-                    reason: Reason::Object(reason),
-                }));
-            }
-        };
-        let subject = Subject {
-            payload: Some(&signed.payload),
-            signature: &signed.signature,
-            hash,
-        };
-        let search = if offline {
-            Search::No
-        } else {
-            Search::Log(self.settings.rekor_lookup.value.url())
-        };
-        recorder.about(&subject, &self.trust.root, &self.wanted);
-        let verdict = judge(&subject, &self.trust.root, &self.wanted, search, recorder);
-        Ok(match verdict {
-            Verdict::Good(verified) if self.match_committer => {
-                committed_by(verified, object.kind, &signed.payload)
-            }
-            verdict => verdict,
-        })
-    }
+/// Judges an object of the repository.
+///
+/// # Errors
+/// There is no repository.
+pub fn judge_object(
+    request: &VerifyRequest,
+    object: &Object,
+    offline: bool,
+    recorder: &mut Recorder,
+) -> Result<Verdict, ContextError> {
+    let hash = request.workspace.repository()?.hash();
+    let signed = match object::split(object.kind, hash, &object.raw) {
+        Ok(signed) => signed,
+        Err(reason) => {
+            return Ok(Verdict::Refused(Refusal {
+                step: Step::Read,
+                reason: Reason::Object(reason),
+            }));
+        }
+    };
+    let subject = Subject {
+        payload: Some(&signed.payload),
+        signature: &signed.signature,
+        hash,
+    };
+    let search = if offline {
+        Search::No
+    } else {
+        Search::Log(request.settings.rekor_lookup.value.url())
+    };
+    recorder.about(&subject, &request.trust.root, &request.expected);
+    let verdict = judge(
+        &subject,
+        &request.trust.root,
+        &request.expected,
+        search,
+        recorder,
+    );
+    Ok(match verdict {
+        Verdict::Good(verified) if request.match_committer => {
+            committed_by(verified, object.kind, &signed.payload)
+        }
+        verdict => verdict,
+    })
 }
 
 /// Step 9, where the committer or tagger has to be who signed.
@@ -783,10 +537,4 @@ fn committed_by(verified: Box<Verified>, kind: ObjectKind, payload: &[u8]) -> Ve
             },
         },
     }
-}
-
-/// Shows an obstacle and gives the exit code for it.
-pub fn stopped(obstacle: &Obstacle) -> u8 {
-    obstacle.show();
-    EXIT_USAGE
 }

@@ -4,10 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{
-    cli,
-    verify::{stopped, surroundings},
-};
+use crate::{cli, context::open_context};
 use gitseal_terminal::{self as terminal, Escape, escape};
 
 /// The one line: name and version.
@@ -19,13 +16,13 @@ pub fn line() -> u8 {
 }
 
 /// `gitseal version`.
-pub fn run(arguments: &cli::Version) -> u8 {
-    let settings = match surroundings() {
+pub fn run(arguments: &cli::VersionArgs) -> u8 {
+    let settings = match open_context() {
         Ok((_, settings)) => settings,
-        Err(obstacle) => {
+        Err(error) => {
             // The version is told in any case.
             let _ = terminal::print(&format!("{LINE}\n"));
-            return stopped(&obstacle);
+            return error.report();
         }
     };
     if arguments.json {

@@ -322,7 +322,7 @@ fn nobody_named_is_no_range() {
     stage.commit("one");
     verify_words(&stage, &["--all"])
         .fails(2)
-        .says("nobody said who must have signed");
+        .says("no expected identity");
 }
 
 /// One of everything, and what each comes to.

@@ -370,7 +370,7 @@ pub fn examine(archive: &Archive, trust: &TrustedRoot, requests: Option<u64>) ->
             ),
         });
     }
-    let http = crate::exit::http_client();
+    let http = crate::context::http_client();
     let progress = Progress::start("proving");
     for ((log_id, origin), sizes) in &archive.logs {
         let statements: Vec<Statement> = sizes

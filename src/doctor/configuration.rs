@@ -8,12 +8,12 @@ use std::{
 
 use super::{Findings, Patient, Repair};
 use crate::{
+    context::expected_identity_from_settings,
     host::{
         git_program::{self, ConfigListing, GitProgramError},
         profile::nearest,
         settings::{Origin, RekorMode, RekorVersion, TABLE},
     },
-    verify::wanted_by_settings,
 };
 use gitseal_evidence::object::HashKind;
 
@@ -383,7 +383,7 @@ pub(super) fn settings(patient: &Patient, findings: &mut Findings) {
             format!("rekorMode is online ({}): every git verify-commit and git log --show-signature asks the log", settings.rekor_mode.origin),
         );
     }
-    if let Err(error) = wanted_by_settings(settings) {
+    if let Err(error) = expected_identity_from_settings(settings) {
         findings
             .problem("who", format!("who may sign is half said: {error}"))
             .fix("set both gitseal.certificateIdentity and gitseal.certificateOidcIssuer");

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::Findings;
 use crate::{
-    exit::http_client_within,
+    context::http_client_within,
     host::settings::{Origin, RekorVersion, Settings},
 };
 use gitseal_services::http::client::{Answer, HttpError, HttpReason, Request, Retry, Timeouts};

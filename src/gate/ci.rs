@@ -13,11 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::Args;
 use gix::ObjectId;
 
 use super::{
-    GateArgs, GateError,
+    GateError,
     job::{self, CiJob, MAX_EVENT, Platform},
     plan::{self, PushSide, RefSnapshot},
     report::PushReport,
@@ -31,30 +30,11 @@ use crate::host::git::{
     walk::Target,
 };
 use crate::{
+    cli::CiArgs,
+    context::{ContextError, open_context},
     exit::{EXIT_OK, EXIT_REFUSED},
-    verify::{Obstacle, surroundings},
 };
 use gitseal_terminal::{self as terminal, Escape, escape};
-
-/// `ci`.
-#[derive(Debug, Args)]
-pub struct Ci {
-    /// What all of them take.
-    #[command(flatten)]
-    pub options: GateArgs,
-    /// The commits, if the environment does not say: A..B, or A for all that it reaches
-    #[arg(long, value_name = "A..B", requires = "reference")]
-    pub range: Option<String>,
-    /// The branch or tag that they are meant for, in full
-    #[arg(long = "ref", id = "reference", value_name = "REF", requires = "range")]
-    pub reference: Option<String>,
-    /// Write a JUnit report
-    #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
-    /// Write a Code Quality report of GitLab
-    #[arg(long, value_name = "FILE")]
-    pub code_quality: Option<PathBuf>,
-}
 
 /// A variable that is text; one that is not is as good as none here.
 fn variable(name: &str) -> Option<String> {
@@ -77,12 +57,12 @@ fn event(path: &str) -> Result<Vec<u8>, String> {
 
 /// Runs it.
 #[must_use]
-pub fn run(arguments: &Ci) -> u8 {
+pub fn run(arguments: &CiArgs) -> u8 {
     let options = &arguments.options;
     let platform = job::platform(&variable);
     watched(options.timeout, |deadline| {
-        let (workspace, settings) = surroundings()?;
-        let repository = workspace.repository().map_err(Obstacle::from)?;
+        let (workspace, settings) = open_context()?;
+        let repository = workspace.repository().map_err(ContextError::from)?;
         let job = match (&arguments.range, &arguments.reference) {
             (Some(range), Some(reference)) => by_hand(range, reference, platform, repository)?,
             _ => job::detect(&variable, &event)?,
@@ -99,7 +79,8 @@ pub fn run(arguments: &Ci) -> u8 {
                 (None, None) => {}
             }
         }
-        let mut before = RefSnapshot::of_remote(repository, b"origin").map_err(Obstacle::from)?;
+        let mut before =
+            RefSnapshot::of_remote(repository, b"origin").map_err(ContextError::from)?;
         let mut graph = Graph::new(repository);
         let update = RefCommand {
             old: base(&job, &before, repository, &mut graph)?,
@@ -128,7 +109,7 @@ pub fn run(arguments: &Ci) -> u8 {
 }
 
 /// Says it in every way that was asked for.
-fn told(report: &PushReport, job: &CiJob, arguments: &Ci) -> Result<u8, GateError> {
+fn told(report: &PushReport, job: &CiJob, arguments: &CiArgs) -> Result<u8, GateError> {
     let write = |path: &Path, text: &str| {
         fs::write(path, text).map_err(|error| GateError::Write {
             path: path.to_owned(),
@@ -209,7 +190,7 @@ fn by_hand(
         } else {
             revision
         };
-        Ok(repository.commit(name).map_err(Obstacle::from)?.id)
+        Ok(repository.commit(name).map_err(ContextError::from)?.id)
     };
     Ok(CiJob {
         platform,
@@ -275,7 +256,7 @@ fn commit(
     match repository.objects().peel(id) {
         Ok(peeled) if matches!(peeled.target, Target::Commit(_)) => Ok(Some(id)),
         Ok(_) | Err(GitError::Missing { .. }) => Err(missing()),
-        Err(error) => Err(Obstacle::from(error).into()),
+        Err(error) => Err(ContextError::from(error).into()),
     }
 }
 

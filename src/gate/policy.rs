@@ -10,7 +10,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Subcommand};
 use gix::ObjectId;
 use serde_json::{Value, json};
 
@@ -25,9 +24,13 @@ use crate::host::{
 };
 use crate::{
     batch::Engine,
+    cli::{
+        PolicyArgs, PolicyCheckArgs, PolicyCommand, PolicyDescribeArgs, PolicyDiffArgs,
+        PolicyInitArgs, PolicyTestArgs,
+    },
+    context::{ContextError, open_context},
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
     history::GitHistory,
-    verify::{Obstacle, surroundings},
 };
 use gitseal_evidence::identity::Wanted;
 use gitseal_policy::{
@@ -39,129 +42,14 @@ use gitseal_policy::{
 };
 use gitseal_terminal::{self as terminal, Escape, Tone, escape, escape_lines, paint};
 
-/// What `--help` shows of it.
-pub const EXAMPLES: &str = "\
-Examples:
-  gitseal policy init > .gitseal/policy.toml
-  gitseal policy check .gitseal/policy.toml
-  gitseal policy describe HEAD:
-  gitseal policy diff HEAD~10: HEAD:
-  gitseal policy test --policy policy.toml --ref refs/heads/main origin/main..HEAD
-  gitseal policy test --policy-root v1.0 HEAD
-
-REV: is the policy in that commit (.gitseal/policy.toml); REV:PATH another file in it.
-docs/policy.md is the reference.";
-
 /// How many commits are judged in one go.
 const AT_ONCE: usize = 1024;
-
-/// `policy`.
-#[derive(Debug, Args)]
-pub struct PolicyArguments {
-    /// What to do with it.
-    #[command(subcommand)]
-    pub command: PolicyCommand,
-}
-
-/// What there is to do with a policy.
-#[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// Show every mistake in a policy, and what looks like one
-    Check(Check),
-    /// Say a policy in words
-    Describe(Describe),
-    /// Say who gains and who loses which right
-    Diff(Diff),
-    /// Say what a policy would say about commits
-    Test(Test),
-    /// Print a policy to begin with
-    Init(Init),
-}
-
-/// `policy check`.
-#[derive(Debug, Args)]
-pub struct Check {
-    /// The policy: a file, or REV: for the one in a commit
-    #[arg(value_name = "FILE", default_value = POLICY_PATH)]
-    pub policy: String,
-    /// Fail for what only looks like a mistake, too
-    #[arg(long)]
-    pub strict: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `policy describe`.
-#[derive(Debug, Args)]
-pub struct Describe {
-    /// The policy: a file, or REV: for the one in a commit
-    #[arg(value_name = "FILE", default_value = POLICY_PATH)]
-    pub policy: String,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `policy diff`.
-#[derive(Debug, Args)]
-pub struct Diff {
-    /// The policy before: a file, or REV: for the one in a commit
-    #[arg(value_name = "OLD")]
-    pub old: String,
-    /// The policy after
-    #[arg(value_name = "NEW", default_value = POLICY_PATH)]
-    pub new: String,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `policy test`.
-#[derive(Debug, Args)]
-pub struct Test {
-    /// Commits: REV, A..B, ^REV; with a policy root the one commit to authenticate
-    #[arg(value_name = "REV", default_value = "HEAD")]
-    pub revisions: Vec<String>,
-    /// The policy that judges all of them
-    #[arg(long, value_name = "FILE", conflicts_with = "policy_root")]
-    pub policy: Option<String>,
-    /// The commit with which the repository's own policy begins: each commit is judged by that of its parent
-    #[arg(long, value_name = "REV")]
-    pub policy_root: Option<String>,
-    /// Rejected with a pointer to --policy-root: other programs have this name
-    #[arg(long = "trust-root", hide = true, value_parser = clap::builder::UnknownArgumentValueParser::suggest_arg("--policy-root"))]
-    pub trust_root: Option<String>,
-    /// The branch that they are meant for, in full
-    #[arg(long = "ref", value_name = "REF", default_value = "refs/heads/main")]
-    pub reference: String,
-    /// A trusted_root.json: which authorities and logs are believed
-    #[arg(long, value_name = "FILE")]
-    pub trusted_root: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `policy init`.
-#[derive(Debug, Args)]
-pub struct Init {
-    /// The identity of the first signer; without one, whoever signed HEAD
-    #[arg(long, value_name = "TEXT", requires = "issuer")]
-    pub identity: Option<String>,
-    /// The identity provider that vouches for it
-    #[arg(long, value_name = "URL", requires = "identity")]
-    pub issuer: Option<String>,
-    /// Write to this file, which must not be there yet, instead of standard output
-    #[arg(long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 enum PolicyCommandError {
     #[error(transparent)]
-    Obstacle(#[from] Obstacle),
+    Context(#[from] ContextError),
     #[error("the policy {name} cannot be read: {why}")]
     Unreadable { name: String, why: String },
     #[error("{0}")]
@@ -190,7 +78,7 @@ impl PolicyCommandError {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Obstacle(obstacle) => obstacle.hint(),
+            Self::Context(obstacle) => obstacle.hint(),
             Self::Unreadable { .. } => Some(
                 "name a file, or REV: for the policy in a commit; gitseal policy init begins one",
             ),
@@ -206,13 +94,13 @@ impl PolicyCommandError {
 
 impl From<GitError> for PolicyCommandError {
     fn from(error: GitError) -> Self {
-        Self::Obstacle(error.into())
+        Self::Context(error.into())
     }
 }
 
 /// Runs it.
 #[must_use]
-pub fn run(arguments: &PolicyArguments) -> u8 {
+pub fn run(arguments: &PolicyArgs) -> u8 {
     let result = match &arguments.command {
         PolicyCommand::Check(arguments) => check(arguments),
         PolicyCommand::Describe(arguments) => describe(arguments),
@@ -243,7 +131,7 @@ fn text(name: &str) -> Result<String, PolicyCommandError> {
             } else {
                 inside
             };
-            let (workspace, _) = surroundings()?;
+            let (workspace, _) = open_context()?;
             let repository = workspace.repository()?;
             let commit = id_of(repository, revision)?;
             let names: Vec<&[u8]> = inside.split('/').map(str::as_bytes).collect();
@@ -275,7 +163,7 @@ fn id_of(repository: &Repository, revision: &str) -> Result<ObjectId, PolicyComm
 
 // -------------------------------------------------------------------- commands
 
-fn check(arguments: &Check) -> Result<u8, PolicyCommandError> {
+fn check(arguments: &PolicyCheckArgs) -> Result<u8, PolicyCommandError> {
     let text = text(&arguments.policy)?;
     let (errors, lints) = match Policy::parse(&text, &arguments.policy) {
         Ok(policy) => (Vec::new(), lint(&policy)),
@@ -339,7 +227,7 @@ fn check(arguments: &Check) -> Result<u8, PolicyCommandError> {
     Ok(exit.max(crate::exit::written(terminal::print(&out))))
 }
 
-fn describe(arguments: &Describe) -> Result<u8, PolicyCommandError> {
+fn describe(arguments: &PolicyDescribeArgs) -> Result<u8, PolicyCommandError> {
     let words = read(&arguments.policy)?.describe();
     let written = if arguments.json {
         let lines: Vec<&str> = words.lines().collect();
@@ -350,7 +238,7 @@ fn describe(arguments: &Describe) -> Result<u8, PolicyCommandError> {
     Ok(crate::exit::written(written))
 }
 
-fn compare(arguments: &Diff) -> Result<u8, PolicyCommandError> {
+fn compare(arguments: &PolicyDiffArgs) -> Result<u8, PolicyCommandError> {
     let changes = diff(&read(&arguments.old)?, &read(&arguments.new)?);
     let written = if arguments.json {
         let changes: Vec<Value> = changes
@@ -389,7 +277,7 @@ enum Source {
     PolicyRoot(String),
 }
 
-fn source(arguments: &Test, settings: &Settings) -> Result<Source, PolicyCommandError> {
+fn source(arguments: &PolicyTestArgs, settings: &Settings) -> Result<Source, PolicyCommandError> {
     if let Some(file) = &arguments.policy {
         return Ok(Source::File(file.clone()));
     }
@@ -405,12 +293,12 @@ fn source(arguments: &Test, settings: &Settings) -> Result<Source, PolicyCommand
     }
 }
 
-fn test(arguments: &Test) -> Result<u8, PolicyCommandError> {
-    let (workspace, settings) = surroundings()?;
+fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
+    let (workspace, settings) = open_context()?;
     let repository = workspace.repository()?;
     let source = source(arguments, &settings)?;
-    let trust =
-        trust_files::load(arguments.trusted_root.as_deref(), &settings).map_err(Obstacle::from)?;
+    let trust = trust_files::load(arguments.trusted_root.as_deref(), &settings)
+        .map_err(ContextError::from)?;
     let wanted = Wanted::Unsaid;
     let engine = Engine::new(&trust.root, &wanted).with_facts();
     let mut graph = Graph::new(repository);
@@ -478,7 +366,7 @@ fn test(arguments: &Test) -> Result<u8, PolicyCommandError> {
 /// Each commit of a range by one policy, and all of them by its thresholds.
 fn by_file(
     policy: &Policy,
-    arguments: &Test,
+    arguments: &PolicyTestArgs,
     repository: &Repository,
     history: &mut GitHistory<'_, '_>,
     told: &mut TestReport,
@@ -601,7 +489,7 @@ impl TestReport {
     }
 }
 
-fn init(arguments: &Init) -> Result<u8, PolicyCommandError> {
+fn init(arguments: &PolicyInitArgs) -> Result<u8, PolicyCommandError> {
     let (identity, issuer) = match (&arguments.identity, &arguments.issuer) {
         (Some(identity), Some(issuer)) => (identity.clone(), issuer.clone()),
         _ => signer_of_head()?,
@@ -636,9 +524,9 @@ fn init(arguments: &Init) -> Result<u8, PolicyCommandError> {
 
 /// Who signed HEAD, verified with the trusted root in effect.
 fn signer_of_head() -> Result<(String, String), PolicyCommandError> {
-    let (workspace, settings) = surroundings()?;
+    let (workspace, settings) = open_context()?;
     let repository = workspace.repository()?;
-    let trust = trust_files::load(None, &settings).map_err(Obstacle::from)?;
+    let trust = trust_files::load(None, &settings).map_err(ContextError::from)?;
     let wanted = Wanted::Unsaid;
     let engine = Engine::new(&trust.root, &wanted);
     let judged = engine.judge(repository.commit("HEAD")?, repository.hash());

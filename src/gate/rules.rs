@@ -23,10 +23,8 @@ use std::{
 
 use gix::ObjectId;
 
-use super::{
-    GateArgs,
-    plan::{Group, RefChange, RuleScope},
-};
+use super::plan::{Group, RefChange, RuleScope};
+use crate::cli::GateArgs;
 use crate::host::{
     git::{GitError, Repository, push::RefNamespace},
     settings::Settings,

@@ -13,7 +13,7 @@ use std::{
 use gix::{ObjectId, bstr::BString};
 
 use super::{
-    Deadline, GateArgs,
+    Deadline,
     certificate::{self, PushCertificateEnv},
     plan::{self, NewCommit, Plan, RefChange, RefSnapshot, RuleScope},
     report::{ItemSubject, MAX_KEPT, PushReport, ReportItem},
@@ -30,9 +30,10 @@ use crate::host::{
 };
 use crate::{
     batch::{self, Engine, Facts, Judged},
+    cli::GateArgs,
+    context::ContextError,
     exit::{EXIT_UNDECIDED, EXIT_USAGE},
     history::{CommitReadError, GitHistory, commit_facts},
-    verify::Obstacle,
 };
 use gitseal_evidence::identity::Wanted;
 use gitseal_policy::{CommitFacts, walk};
@@ -179,8 +180,8 @@ impl<'r> PushVerifier<'r> {
         options: &GateArgs,
         rules: LoadedPolicy,
     ) -> Result<Self, super::GateError> {
-        let trust =
-            trust_files::load(options.trusted_root.as_deref(), settings).map_err(Obstacle::from)?;
+        let trust = trust_files::load(options.trusted_root.as_deref(), settings)
+            .map_err(ContextError::from)?;
         Ok(Self {
             repository,
             trust,

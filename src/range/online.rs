@@ -9,10 +9,11 @@ use std::{collections::VecDeque, ops::ControlFlow};
 
 use crate::{
     batch::{Engine, Judged, Opinion},
+    context::VerifyRequest,
     explain::Recorder,
     host::entry_store::EntryStore,
     lookup::Finder,
-    verify::{Question, Search, judge_once},
+    verify::{Search, judge_once},
 };
 use gitseal_evidence::{
     entry::LogEntry,
@@ -37,7 +38,7 @@ pub struct Counts {
 
 /// Holds verdicts back.
 pub struct Online<'a, 'e> {
-    question: &'a Question,
+    request: &'a VerifyRequest,
     engine: &'e Engine<'a>,
     hash: HashKind,
     finder: Option<Finder>,
@@ -50,16 +51,16 @@ pub struct Online<'a, 'e> {
 impl<'a, 'e> Online<'a, 'e> {
     /// One that asks the log of the settings, or, `offline`, nobody.
     pub fn new(
-        question: &'a Question,
+        request: &'a VerifyRequest,
         engine: &'e Engine<'a>,
         offline: bool,
         hash: HashKind,
     ) -> Self {
         Self {
-            question,
+            request,
             engine,
             hash,
-            finder: (!offline).then(|| Finder::new(question.settings.rekor_lookup.value.url())),
+            finder: (!offline).then(|| Finder::new(request.settings.rekor_lookup.value.url())),
             // What was verified once is at hand offline as well.
             store: EntryStore::open(),
             held: VecDeque::new(),
@@ -137,8 +138,8 @@ impl<'a, 'e> Online<'a, 'e> {
                     Ok(entries) => {
                         let verdict = judge_once(
                             subject,
-                            &self.question.trust.root,
-                            &self.question.wanted,
+                            &self.request.trust.root,
+                            &self.request.expected,
                             Search::Found(&entries),
                             self.engine.memo(),
                             &mut Recorder::deaf(),
@@ -188,8 +189,8 @@ impl<'a, 'e> Online<'a, 'e> {
         };
         let verdict = judge_once(
             &subject,
-            &self.question.trust.root,
-            &self.question.wanted,
+            &self.request.trust.root,
+            &self.request.expected,
             Search::Found(std::slice::from_ref(&entry)),
             self.engine.memo(),
             &mut Recorder::deaf(),

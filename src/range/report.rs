@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, io};
 
 use serde_json::{Map, Value, json};
 
-use super::{ReportFlags, UNWRITTEN, exit_of, junit::JUnit, online, sarif::Sarif};
+use super::{UNWRITTEN, exit_of, junit::JUnit, online, sarif::Sarif};
 use crate::{
     batch::{Judged, Opinion, OtherKind},
+    cli::ReportArgs,
+    context::ContextError,
     host::git::GitError,
-    verify::Obstacle,
 };
 use gitseal_evidence::{
     memo,
@@ -536,11 +537,11 @@ impl Report {
     pub(super) fn open(
         what: &'static str,
         json: bool,
-        flags: &ReportFlags,
-    ) -> Result<Self, Obstacle> {
+        flags: &ReportArgs,
+    ) -> Result<Self, ContextError> {
         let cannot = |path: &std::path::Path| {
             let path = path.to_owned();
-            move |error| Obstacle::Output { path, error }
+            move |error| ContextError::Output { path, error }
         };
         let junit = match &flags.junit {
             Some(path) => Some(JUnit::create(path, what).map_err(cannot(path))?),

@@ -9,19 +9,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::Args;
 use sha2::{Digest as _, Sha256};
 use url::{Host, Url};
 
 use super::SetupError;
 use crate::{
-    exit::http_client,
+    cli::ProfileArgs,
+    context::{http_client, open_context},
     explain::Recorder,
     host::{
         profile::{MAX_PROFILE, Profile, Root},
         trust_files,
     },
-    verify::{Search, Verdict, judge, surroundings},
+    verify::{Search, Verdict, judge},
 };
 use gitseal_evidence::{
     identity::{Pattern, Rule, Wanted},
@@ -33,30 +33,6 @@ use gitseal_services::http::client::Request;
 
 /// The largest detached signature, in bytes.
 pub const MAX_SIGNATURE: usize = 256 << 10;
-
-/// Where the organisation's profile is from, and who vouches for it.
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = "An organisation's profile (docs/profile.md)")]
-pub struct Source {
-    /// The profile: a file, or an https address; its signature is beside it, with .sig at the end
-    #[arg(long, value_name = "FILE|URL")]
-    pub from: Option<String>,
-    /// Who must have signed the profile
-    #[arg(long, value_name = "TEXT", requires_all = ["from", "certificate_oidc_issuer"])]
-    pub certificate_identity: Option<String>,
-    /// Who vouches for that identity
-    #[arg(long, value_name = "URL", requires_all = ["from", "certificate_identity"])]
-    pub certificate_oidc_issuer: Option<String>,
-    /// A trusted_root.json to check the profile's signature with
-    #[arg(long, value_name = "FILE", requires = "from")]
-    pub trusted_root: Option<PathBuf>,
-    /// The SHA-256 of the profile: with it, no signature is needed
-    #[arg(long, value_name = "HEX", requires = "from")]
-    pub sha256: Option<String>,
-    /// Take a local profile without any proof of where it comes from
-    #[arg(long, requires = "from", conflicts_with_all = ["sha256", "certificate_identity"])]
-    pub unsigned: bool,
-}
 
 /// A profile that is believed.
 pub(super) struct Fetched {
@@ -90,7 +66,7 @@ pub(super) fn has_hash(path: &Path, wanted: &str) -> bool {
 ///
 /// # Errors
 /// It cannot be had, is not what was named, or is not understood.
-pub(super) fn fetch(from: &str, source: &Source) -> Result<Fetched, SetupError> {
+pub(super) fn fetch(from: &str, source: &ProfileArgs) -> Result<Fetched, SetupError> {
     let place = From::of(from)?;
     if source.unsigned && matches!(place, From::Url(_)) {
         return Err(SetupError::UnsignedUrl);
@@ -174,11 +150,11 @@ fn check_signature(
     signature: &[u8],
     identity: &str,
     issuer: &str,
-    source: &Source,
+    source: &ProfileArgs,
 ) -> Result<(), SetupError> {
-    let (_, settings) = surroundings()?;
+    let (_, settings) = open_context()?;
     let trust = trust_files::load(source.trusted_root.as_deref(), &settings)
-        .map_err(crate::verify::Obstacle::from)?;
+        .map_err(crate::context::ContextError::from)?;
     let rule = Rule::new(
         vec![Pattern::exact("certificate identity", identity)?],
         vec![Pattern::exact("OIDC issuer", issuer)?],

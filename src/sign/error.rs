@@ -6,9 +6,9 @@ use gitseal_credential_cache::{client::ClientError, place::PlaceError};
 
 use super::{MAX_PAYLOAD, NoCache};
 use crate::{
+    context::ContextError,
     exit::{EXIT_REFUSED, EXIT_USAGE},
     host::{opener::OpenerRefusal, trust_files::TrustError},
-    verify::Obstacle,
 };
 use gitseal_evidence::{
     UnixTime,
@@ -51,7 +51,7 @@ pub enum SignError {
     Settings(&'static str),
     /// The repository, git's configuration or a setting.
     #[error(transparent)]
-    Surroundings(#[from] Obstacle),
+    Context(#[from] ContextError),
     /// The trust root cannot be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -219,7 +219,7 @@ impl SignError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Settings(_)
-            | Self::Surroundings(_)
+            | Self::Context(_)
             | Self::Trust(_)
             | Self::NotForARepository { .. }
             | Self::Opener(_)
@@ -271,7 +271,7 @@ impl SignError {
 
     fn known_hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Surroundings(obstacle) => return obstacle.hint(),
+            Self::Context(obstacle) => return obstacle.hint(),
             Self::NoSuchProvider { .. } => {
                 "docs/settings.md lists the providers under tokenProvider; unset, the first that is there is taken"
             }

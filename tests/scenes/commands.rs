@@ -19,8 +19,8 @@ fn i6_who_must_have_signed_has_to_be_said() {
     stage.tag("v1");
     good(&stage, &[])
         .fails(2)
-        .says("nobody said who must have signed")
-        .says("--certificate-identity WHO --certificate-oidc-issuer URL");
+        .says("no expected identity")
+        .says("--certificate-identity and --certificate-oidc-issuer");
     stage
         .gitseal(["verify-tag", "v1"])
         .fails(2)
@@ -187,7 +187,7 @@ fn flags_that_are_refused_say_why() {
     ] {
         good(&stage, &[flag])
             .fails(2)
-            .says("is not taken")
+            .says("is not supported")
             .says(why);
     }
     good(&stage, &["--no-such-flag"]).fails(2);

@@ -345,7 +345,7 @@ fn e4_a_repository_of_somebody_else() {
         return;
     }
     let version = stage.gitseal(["version", "--json"]).ok();
-    version.clone().says("belongs to somebody else");
+    version.clone().says("is owned by another user");
     assert_eq!(
         version.json()["settings"]["fulcio"]["value"],
         "https://fulcio.sigstore.dev"

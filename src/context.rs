@@ -1,0 +1,264 @@
+//! What every command starts from: the repository, the settings, the trusted
+//! root, the expected identity and the HTTP client.
+
+use std::{io, path::Path, path::PathBuf};
+
+use crate::{
+    cli::{IdentityArgs, TrustArgs},
+    exit::EXIT_USAGE,
+    host::{
+        git::{GitError, Workspace},
+        settings::{Origin, SettingError, Settings, process_environment},
+        trust_files::{self, Trust, TrustError},
+    },
+};
+use gitseal_evidence::identity::{Pattern, PatternRefusal, Rule, Wanted};
+use gitseal_services::http::client::{Client, Timeouts};
+use gitseal_terminal::{self as terminal, Escape, escape};
+
+/// Errors that prevent a command from starting.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "fields appear in the message")]
+pub enum ContextError {
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error(transparent)]
+    Pattern(#[from] PatternRefusal),
+    #[error("cannot read {what}: {error}")]
+    Input {
+        what: &'static str,
+        error: io::Error,
+    },
+    #[error("cannot write {}: {error}", .path.display())]
+    Output { path: PathBuf, error: io::Error },
+    #[error("no expected identity: set --certificate-identity and --certificate-oidc-issuer")]
+    NoExpectedIdentity,
+    #[error("{flag} is not supported: {reason}")]
+    UnsupportedFlag {
+        flag: &'static str,
+        reason: &'static str,
+    },
+}
+
+impl ContextError {
+    /// The suggested next step, if there is one.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoExpectedIdentity | Self::Pattern(PatternRefusal::WithoutIdentity) => Some(
+                "name the signer, or set gitseal.certificateIdentity and gitseal.certificateOidcIssuer; 'gitseal explain' shows who signed",
+            ),
+            Self::Pattern(PatternRefusal::WithoutIssuer) => Some(
+                "add --certificate-oidc-issuer; the same identity at another issuer is a different signer",
+            ),
+            Self::Git(GitError::LightweightTag { .. }) => Some(
+                "'gitseal verify' checks the commit that it names; 'git tag -s' creates a signed tag",
+            ),
+            Self::Git(GitError::Missing { .. }) => {
+                Some("fetch the object first (partial or shallow clone)")
+            }
+            Self::Git(GitError::NoRepository { .. }) => {
+                Some("run it inside a repository, or set GIT_DIR")
+            }
+            Self::Setting(_) => Some("'gitseal version' shows the settings in effect"),
+            _ => None,
+        }
+    }
+
+    /// Prints the error and its hint, and returns the exit code.
+    pub fn report(&self) -> u8 {
+        terminal::error(&escape(&self.to_string(), Escape::Prose), self.hint());
+        EXIT_USAGE
+    }
+}
+
+/// Opens the repository and resolves the settings. Prints their warnings.
+///
+/// # Errors
+/// Returns [`ContextError`] if the repository, Git's configuration or a setting
+/// is unreadable.
+pub fn open_context() -> Result<(Workspace, Settings), ContextError> {
+    let workspace = Workspace::open(Path::new("."))?;
+    let settings = Settings::resolve(
+        workspace.config(),
+        &process_environment,
+        workspace.repository().ok(),
+    )?;
+    report_warnings(&workspace, &settings);
+    Ok((workspace, settings))
+}
+
+/// Opens the repository and resolves the settings in a hook on a server.
+///
+/// # Errors
+/// Returns [`ContextError`] as [`open_context`] does, or if there is no repository.
+pub fn open_server_context() -> Result<(Workspace, Settings), ContextError> {
+    let workspace = Workspace::open(Path::new("."))?;
+    let settings = Settings::resolve_on_server(
+        workspace.config(),
+        &process_environment,
+        workspace.repository()?,
+    )?;
+    report_warnings(&workspace, &settings);
+    Ok((workspace, settings))
+}
+
+fn report_warnings(workspace: &Workspace, settings: &Settings) {
+    if let Some(path) = &settings.log_path.value
+        && let Err(error) = terminal::log_to(path)
+    {
+        terminal::warn(&format!(
+            "cannot write log file {}: {error}",
+            escape(&path.to_string_lossy(), Escape::Prose)
+        ));
+    }
+    for warning in &settings.warnings {
+        terminal::warn(&escape(warning, Escape::Prose));
+    }
+    if let Ok(repository) = workspace.repository()
+        && !repository.is_owned_by_user()
+    {
+        terminal::warn(
+            "this repository is owned by another user; ignoring its configuration (see safe.directory in git-config(1))",
+        );
+    }
+}
+
+/// Creates the client for requests to services.
+#[must_use]
+pub fn http_client() -> Client {
+    http_client_within(Timeouts::default())
+}
+
+/// Creates the client for requests to services, with these timeouts. The random
+/// bytes only spread retries.
+#[must_use]
+pub fn http_client_within(timeouts: Timeouts) -> Client {
+    Client::new(timeouts, || {
+        let mut byte = [0_u8; 1];
+        // Without entropy the pause is the longest one.
+        getrandom::fill(&mut byte).map_or(u8::MAX, |()| u8::from_be_bytes(byte))
+    })
+}
+
+/// Everything that a verifying command needs.
+pub struct VerifyRequest {
+    pub workspace: Workspace,
+    pub settings: Settings,
+    pub trust: Trust,
+    pub expected: Wanted,
+    /// Whether the committer or tagger must be the signer.
+    pub match_committer: bool,
+}
+
+impl VerifyRequest {
+    /// Combines flags and settings. Identity flags replace the settings altogether.
+    ///
+    /// # Errors
+    /// Returns [`ContextError`] if a flag, a setting or a file is not usable.
+    pub fn resolve(identity: &IdentityArgs, trust: &TrustArgs) -> Result<Self, ContextError> {
+        if let Some((flag, reason)) = trust.unsupported.first_present() {
+            return Err(ContextError::UnsupportedFlag { flag, reason });
+        }
+        let by_flags = expected_identity(identity)?;
+        let (workspace, settings) = open_context()?;
+        let expected = match by_flags {
+            Wanted::Unsaid => expected_identity_from_settings(&settings)?,
+            named => named,
+        };
+        Ok(Self {
+            trust: trust_files::load(trust.trusted_root.as_deref(), &settings)?,
+            workspace,
+            settings,
+            expected,
+            match_committer: identity.match_committer,
+        })
+    }
+
+    /// Requires an expected identity: a result that anyone may have signed proves
+    /// nothing.
+    ///
+    /// # Errors
+    /// Returns [`ContextError::NoExpectedIdentity`] if none is set.
+    pub fn with_expected_identity(self) -> Result<Self, ContextError> {
+        match self.expected {
+            Wanted::Unsaid => Err(ContextError::NoExpectedIdentity),
+            _ => Ok(self),
+        }
+    }
+}
+
+/// Returns the expected identity of the user's and the system's settings. An empty
+/// value resets a setting so that another can replace it; where none does, as
+/// with a CI variable that was never filled, it must not mean "anyone".
+///
+/// # Errors
+/// Returns [`PatternRefusal`] for a malformed pattern, for half a rule, and if
+/// all values are empty.
+pub fn expected_identity_from_settings(settings: &Settings) -> Result<Wanted, PatternRefusal> {
+    let rules = [
+        &settings.certificate_identity,
+        &settings.certificate_identity_regexp,
+        &settings.certificate_oidc_issuer,
+        &settings.certificate_oidc_issuer_regexp,
+    ];
+    if rules.iter().all(|rule| rule.value.is_none())
+        && rules.iter().any(|rule| rule.origin != Origin::Default)
+    {
+        return Err(PatternRefusal::Empty {
+            what: "certificate identity or issuer",
+        });
+    }
+    let [identity, identity_regexp, issuer, issuer_regexp] = rules.map(|rule| rule.value.clone());
+    expected_identity(&IdentityArgs {
+        certificate_identity: identity,
+        certificate_identity_regexp: identity_regexp,
+        certificate_oidc_issuer: issuer,
+        certificate_oidc_issuer_regexp: issuer_regexp,
+        ..IdentityArgs::default()
+    })
+}
+
+fn expected_identity(args: &IdentityArgs) -> Result<Wanted, PatternRefusal> {
+    type Parse = fn(&'static str, &str) -> Result<Pattern, PatternRefusal>;
+    let parse = |parse: Parse, what, text: &Option<String>| {
+        text.as_deref().map(|text| parse(what, text)).transpose()
+    };
+    let either = |what, exact, regexp| -> Result<Vec<Pattern>, PatternRefusal> {
+        let exact = parse(Pattern::exact, what, exact)?;
+        Ok(exact
+            .into_iter()
+            .chain(parse(Pattern::matching, what, regexp)?)
+            .collect())
+    };
+    let identity = either(
+        "certificate identity",
+        &args.certificate_identity,
+        &args.certificate_identity_regexp,
+    )?;
+    let issuer = either(
+        "OIDC issuer",
+        &args.certificate_oidc_issuer,
+        &args.certificate_oidc_issuer_regexp,
+    )?;
+    let workflow = [
+        ("Trigger", &args.certificate_github_workflow_trigger),
+        ("Sha", &args.certificate_github_workflow_sha),
+        ("Name", &args.certificate_github_workflow_name),
+        ("Repository", &args.certificate_github_workflow_repository),
+        ("Ref", &args.certificate_github_workflow_ref),
+    ];
+    let mut claims = Vec::new();
+    for (claim, text) in workflow {
+        if let Some(pattern) = parse(Pattern::exact, "GitHub workflow", text)? {
+            claims.push((format!("githubWorkflow{claim}"), pattern));
+        }
+    }
+    if identity.is_empty() && issuer.is_empty() && claims.is_empty() {
+        return Ok(Wanted::Unsaid);
+    }
+    Rule::new(identity, issuer, claims).map(|rule| Wanted::OneOf(vec![rule]))
+}
