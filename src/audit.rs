@@ -20,7 +20,7 @@ use crate::{
         report::{About, Report, Summary, Weight},
     },
 };
-use gitseal_evidence::identity::Wanted;
+use gitseal_evidence::identity::ExpectedIdentity;
 use gitseal_terminal::{self as terminal, Escape, escape};
 
 pub mod checkpoints;
@@ -37,7 +37,7 @@ pub fn run(arguments: &AuditArgs) -> u8 {
 
 fn audit(arguments: &AuditArgs) -> Result<u8, ContextError> {
     let request = VerifyRequest::resolve(&arguments.identity, &arguments.trust)?;
-    if matches!(request.expected, Wanted::Unsaid) {
+    if matches!(request.expected, ExpectedIdentity::Any) {
         terminal::warn(
             "nobody said who must have signed: every signer that the trusted root vouches for counts as good",
         );

@@ -33,12 +33,12 @@ use crate::{
 use gitseal_evidence::{
     armor::ArmorRefusal,
     checkpoint::Checkpoint,
-    identity::Wanted,
+    identity::ExpectedIdentity,
     memo::Memo,
-    object::{self, CommitView, HashKind, ObjectKind, ObjectRefusal, TagView},
+    object::{self, HashKind, ObjectKind, ObjectRefusal, ParsedCommit, ParsedTag},
     refusal::Step,
-    trust::TrustedRoot,
-    verify::{self, Reason, Refusal, Subject, Verified},
+    trusted_root::TrustedRoot,
+    verify::{self, Reason, Refusal, SignatureInput, Verified},
 };
 
 /// The most objects of one parcel for a worker.
@@ -54,7 +54,7 @@ pub const MAX_JOBS: usize = 256;
 #[derive(Debug)]
 pub struct Engine<'a> {
     trust: &'a TrustedRoot,
-    wanted: &'a Wanted,
+    wanted: &'a ExpectedIdentity,
     memo: Memo,
     facts: bool,
     tag_facts: bool,
@@ -64,11 +64,11 @@ pub struct Engine<'a> {
 impl<'a> Engine<'a> {
     /// One that believes `trust` and asks for `wanted`.
     #[must_use]
-    pub fn new(trust: &'a TrustedRoot, wanted: &'a Wanted) -> Self {
+    pub fn new(trust: &'a TrustedRoot, wanted: &'a ExpectedIdentity) -> Self {
         Self {
             trust,
             wanted,
-            memo: Memo::of(gitseal_evidence::memo::CAPACITY),
+            memo: Memo::with_capacity(gitseal_evidence::memo::CAPACITY),
             facts: false,
             tag_facts: false,
             checkpoints: false,
@@ -106,7 +106,7 @@ impl<'a> Engine<'a> {
     #[must_use]
     pub fn without_memory(self) -> Self {
         Self {
-            memo: Memo::of(0),
+            memo: Memo::with_capacity(0),
             ..self
         }
     }
@@ -122,7 +122,7 @@ impl<'a> Engine<'a> {
     pub fn judge(&self, object: Object, hash: HashKind) -> Judged {
         let id = object.id.clone();
         let kind = object.kind;
-        let signed = match object::split(kind, hash, &object.raw) {
+        let signed = match object::split_signature(kind, hash, &object.raw) {
             Ok(signed) => signed,
             Err(refusal) => {
                 return Judged {
@@ -141,7 +141,7 @@ impl<'a> Engine<'a> {
                 };
             }
         };
-        let subject = Subject {
+        let subject = SignatureInput {
             payload: Some(&signed.payload),
             signature: &signed.signature,
             hash,
@@ -160,7 +160,7 @@ impl<'a> Engine<'a> {
 
     /// Judges a signature of anything. No server is asked.
     #[must_use]
-    pub fn opinion(&self, subject: &Subject<'_>) -> Opinion {
+    pub fn opinion(&self, subject: &SignatureInput<'_>) -> Opinion {
         Opinion::from(judge_once(
             subject,
             self.trust,
@@ -193,7 +193,7 @@ impl<'a> Engine<'a> {
     }
 
     /// The log's statement in this signature, if the log signed it.
-    fn seen(&self, opinion: &Opinion, subject: &Subject<'_>) -> Option<Seen> {
+    fn seen(&self, opinion: &Opinion, subject: &SignatureInput<'_>) -> Option<Seen> {
         match opinion {
             Opinion::Good(_) | Opinion::NotWanted { .. } => Seen::of(opinion),
             // A signature that is refused can still carry what its log signed.
@@ -227,9 +227,9 @@ pub struct Judged {
 #[derive(Debug, Clone)]
 pub enum Facts {
     /// A commit.
-    Commit(Box<CommitView>),
+    Commit(Box<ParsedCommit>),
     /// A tag.
-    Tag(Box<TagView>),
+    Tag(Box<ParsedTag>),
 }
 
 /// A checkpoint that a trusted log signed.

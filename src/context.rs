@@ -12,7 +12,7 @@ use crate::{
         trust_files::{self, Trust, TrustError},
     },
 };
-use gitseal_evidence::identity::{Pattern, PatternRefusal, Rule, Wanted};
+use gitseal_evidence::identity::{ExpectedIdentity, IdentityMatcher, Pattern, PatternError};
 use gitseal_services::http::client::{Client, Timeouts};
 use gitseal_terminal::{self as terminal, Escape, escape};
 
@@ -27,7 +27,7 @@ pub enum ContextError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     #[error(transparent)]
-    Pattern(#[from] PatternRefusal),
+    Pattern(#[from] PatternError),
     #[error("cannot read {what}: {error}")]
     Input {
         what: &'static str,
@@ -48,10 +48,10 @@ impl ContextError {
     /// The suggested next step, if there is one.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoExpectedIdentity | Self::Pattern(PatternRefusal::WithoutIdentity) => Some(
+            Self::NoExpectedIdentity | Self::Pattern(PatternError::WithoutIdentity) => Some(
                 "name the signer, or set gitseal.certificateIdentity and gitseal.certificateOidcIssuer; 'gitseal explain' shows who signed",
             ),
-            Self::Pattern(PatternRefusal::WithoutIssuer) => Some(
+            Self::Pattern(PatternError::WithoutIssuer) => Some(
                 "add --certificate-oidc-issuer; the same identity at another issuer is a different signer",
             ),
             Self::Git(GitError::LightweightTag { .. }) => Some(
@@ -149,7 +149,7 @@ pub struct VerifyRequest {
     pub workspace: Workspace,
     pub settings: Settings,
     pub trust: Trust,
-    pub expected: Wanted,
+    pub expected: ExpectedIdentity,
     /// Whether the committer or tagger must be the signer.
     pub match_committer: bool,
 }
@@ -166,7 +166,7 @@ impl VerifyRequest {
         let by_flags = expected_identity(identity)?;
         let (workspace, settings) = open_context()?;
         let expected = match by_flags {
-            Wanted::Unsaid => expected_identity_from_settings(&settings)?,
+            ExpectedIdentity::Any => expected_identity_from_settings(&settings)?,
             named => named,
         };
         Ok(Self {
@@ -185,7 +185,7 @@ impl VerifyRequest {
     /// Returns [`ContextError::NoExpectedIdentity`] if none is set.
     pub fn with_expected_identity(self) -> Result<Self, ContextError> {
         match self.expected {
-            Wanted::Unsaid => Err(ContextError::NoExpectedIdentity),
+            ExpectedIdentity::Any => Err(ContextError::NoExpectedIdentity),
             _ => Ok(self),
         }
     }
@@ -198,7 +198,9 @@ impl VerifyRequest {
 /// # Errors
 /// Returns [`PatternRefusal`] for a malformed pattern, for half a rule, and if
 /// all values are empty.
-pub fn expected_identity_from_settings(settings: &Settings) -> Result<Wanted, PatternRefusal> {
+pub fn expected_identity_from_settings(
+    settings: &Settings,
+) -> Result<ExpectedIdentity, PatternError> {
     let rules = [
         &settings.certificate_identity,
         &settings.certificate_identity_regexp,
@@ -208,7 +210,7 @@ pub fn expected_identity_from_settings(settings: &Settings) -> Result<Wanted, Pa
     if rules.iter().all(|rule| rule.value.is_none())
         && rules.iter().any(|rule| rule.origin != Origin::Default)
     {
-        return Err(PatternRefusal::Empty {
+        return Err(PatternError::Empty {
             what: "certificate identity or issuer",
         });
     }
@@ -222,12 +224,12 @@ pub fn expected_identity_from_settings(settings: &Settings) -> Result<Wanted, Pa
     })
 }
 
-fn expected_identity(args: &IdentityArgs) -> Result<Wanted, PatternRefusal> {
-    type Parse = fn(&'static str, &str) -> Result<Pattern, PatternRefusal>;
+fn expected_identity(args: &IdentityArgs) -> Result<ExpectedIdentity, PatternError> {
+    type Parse = fn(&'static str, &str) -> Result<Pattern, PatternError>;
     let parse = |parse: Parse, what, text: &Option<String>| {
         text.as_deref().map(|text| parse(what, text)).transpose()
     };
-    let either = |what, exact, regexp| -> Result<Vec<Pattern>, PatternRefusal> {
+    let either = |what, exact, regexp| -> Result<Vec<Pattern>, PatternError> {
         let exact = parse(Pattern::exact, what, exact)?;
         Ok(exact
             .into_iter()
@@ -258,7 +260,7 @@ fn expected_identity(args: &IdentityArgs) -> Result<Wanted, PatternRefusal> {
         }
     }
     if identity.is_empty() && issuer.is_empty() && claims.is_empty() {
-        return Ok(Wanted::Unsaid);
+        return Ok(ExpectedIdentity::Any);
     }
-    Rule::new(identity, issuer, claims).map(|rule| Wanted::OneOf(vec![rule]))
+    IdentityMatcher::new(identity, issuer, claims).map(|rule| ExpectedIdentity::OneOf(vec![rule]))
 }

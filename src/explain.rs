@@ -12,10 +12,10 @@ use crate::{
     verify::{Verdict, judge_object, tag_name},
 };
 use gitseal_evidence::{
-    identity::{self, Wanted},
+    identity::{self, ExpectedIdentity},
     refusal::Step,
-    trust::TrustedRoot,
-    verify::{self, Observer, Refusal, Silent, Subject, Verified},
+    trusted_root::TrustedRoot,
+    verify::{self, NoopObserver, Refusal, SignatureInput, StepObserver, Verified},
 };
 use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
 
@@ -38,7 +38,7 @@ struct Claimed {
     assumed: Vec<(Step, bool, String)>,
 }
 
-impl Observer for Recorder {
+impl StepObserver for Recorder {
     fn passed(&mut self, step: Step, detail: &dyn Fn() -> String) {
         if self.listens {
             self.passed.push((step, detail()));
@@ -70,16 +70,21 @@ impl Recorder {
 
     /// Writes down what the signature itself says, for the steps that will not be
     /// reached.
-    pub fn about(&mut self, subject: &Subject<'_>, trust: &TrustedRoot, wanted: &Wanted) {
+    pub fn about(
+        &mut self,
+        subject: &SignatureInput<'_>,
+        trust: &TrustedRoot,
+        wanted: &ExpectedIdentity,
+    ) {
         if !self.listens {
             return;
         }
-        let Ok(read) = verify::read(subject, &mut Silent) else {
+        let Ok(read) = verify::read(subject, &mut NoopObserver) else {
             return;
         };
         let message = read.message();
         let mut assumed = Vec::new();
-        let trial = verify::assume(message, trust);
+        let trial = verify::verify_at_assumed_time(message, trust);
         let at = verify::rfc3339(trial.at);
         match trial.chain {
             Ok(issuer) => assumed.push((

@@ -18,7 +18,7 @@ use crate::host::git::{
     changes::{DiffError, MAX_PARENTS, ParentTree, Trees},
     graph::{Graph, Traversal},
 };
-use gitseal_evidence::object::CommitView;
+use gitseal_evidence::object::ParsedCommit;
 use gitseal_policy::{
     ChangedPath, CommitFacts, OtherKind, POLICY_PATH, SignatureFacts,
     parse::MAX_POLICY,
@@ -163,7 +163,7 @@ struct Held {
 impl Held {
     /// A parent that the first one descends from brings nothing, and is left out:
     /// a merge with nothing but such parents is an ordinary commit.
-    fn of(view: &CommitView, repository: &Repository) -> Result<Self, DiffError> {
+    fn of(view: &ParsedCommit, repository: &Repository) -> Result<Self, DiffError> {
         let parents = view
             .parents
             .iter()

@@ -19,7 +19,7 @@ use gitseal_evidence::{
     entry::LogEntry,
     object,
     signed_data::Digest,
-    verify::{self, MAX_FOUND_ENTRIES, Refusal, Subject},
+    verify::{self, MAX_FOUND_ENTRIES, Refusal, SignatureInput},
 };
 use gitseal_services::{
     http::client::Client,
@@ -74,11 +74,11 @@ impl LookupError {
 ///
 /// When the signature is unreadable or the log cannot be asked.
 pub fn find_entries(
-    subject: &Subject<'_>,
+    subject: &SignatureInput<'_>,
     rekor: &Url,
     http: &Client,
 ) -> Result<Vec<LogEntry>, LookupError> {
-    let read = verify::read(subject, &mut verify::Silent)?;
+    let read = verify::read(subject, &mut verify::NoopObserver)?;
     let message = read.message();
     let wanted = digests(subject, message.digest, &message.attributes);
     let log = RekorClient::new(http, rekor);
@@ -176,14 +176,14 @@ impl Finder {
     /// The entry for each subject, or none. What is unreadable is not searched for.
     pub fn find_all(
         &mut self,
-        subjects: &[Option<Subject<'_>>],
+        subjects: &[Option<SignatureInput<'_>>],
     ) -> Vec<Result<Vec<LogEntry>, LookupError>> {
         let mut leaves: HashMap<[u8; 32], Vec<u8>> = HashMap::new();
         let sought: Vec<Option<Result<Sought, LookupError>>> = subjects
             .iter()
             .map(|subject| {
                 subject.as_ref().map(|subject| {
-                    let read = verify::read(subject, &mut verify::Silent)?;
+                    let read = verify::read(subject, &mut verify::NoopObserver)?;
                     let message = read.message();
                     let certificate = Sha256::digest(message.leaf.der()).into();
                     leaves.insert(certificate, message.leaf.der().to_vec());
@@ -348,7 +348,7 @@ fn leaf_of(id: &str) -> &str {
 
 /// The digests, in hex, that an entry for this object can have: of the signed
 /// attributes, or of one of the object's ids as text.
-fn digests(subject: &Subject<'_>, digest: Digest, attributes: &[u8]) -> HashSet<String> {
+fn digests(subject: &SignatureInput<'_>, digest: Digest, attributes: &[u8]) -> HashSet<String> {
     let of_attributes = match digest {
         Digest::Sha256 => hex(&Sha256::digest(attributes)),
         Digest::Sha384 => hex(&Sha384::digest(attributes)),
@@ -358,7 +358,7 @@ fn digests(subject: &Subject<'_>, digest: Digest, attributes: &[u8]) -> HashSet<
     if let Some(payload) = subject.payload
         && let Ok(kind) = object::check_payload(payload)
     {
-        let ids = object::online_ids(kind, subject.hash, payload, subject.signature);
+        let ids = object::gitsign_online_ids(kind, subject.hash, payload, subject.signature);
         wanted.extend(ids.iter().map(|id| hex(&Sha256::digest(id))));
     }
     wanted

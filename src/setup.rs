@@ -34,7 +34,7 @@ use crate::{
     context::ContextError,
     exit::{EXIT_OK, EXIT_UNDECIDED, EXIT_USAGE},
 };
-use gitseal_evidence::identity::PatternRefusal;
+use gitseal_evidence::identity::PatternError;
 use gitseal_services::http::client::HttpError;
 use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
 
@@ -141,7 +141,7 @@ pub enum SetupError {
     Context(#[from] ContextError),
     /// A pattern.
     #[error(transparent)]
-    Pattern(#[from] PatternRefusal),
+    Pattern(#[from] PatternError),
     /// Nobody to ask.
     #[error("nobody can be asked: there is no terminal")]
     NoTerminal,

@@ -15,7 +15,7 @@ use crate::{
 };
 use gitseal_evidence::{
     armor,
-    object::{self, HashKind, ObjectKind, ObjectRefusal, Person},
+    object::{self, HashKind, Ident, ObjectKind, ObjectRefusal},
     signed_data,
     verify::rfc3339,
 };
@@ -69,7 +69,7 @@ fn statement(
     hash: HashKind,
     remote: Option<String>,
 ) -> Result<Value, ObjectRefusal> {
-    let signed = object::split(object.kind, hash, &object.raw)?;
+    let signed = object::split_signature(object.kind, hash, &object.raw)?;
     let (predicate_type, source) = match object.kind {
         ObjectKind::Commit => (COMMIT, commit_source(&signed.payload)?),
         ObjectKind::Tag => (TAG, tag_source(&signed.payload)?),
@@ -146,7 +146,7 @@ fn tag_source(payload: &[u8]) -> Result<Value, ObjectRefusal> {
     Ok(Value::Object(source))
 }
 
-fn person(person: &Person) -> Value {
+fn person(person: &Ident) -> Value {
     json!({
         "name": person.name,
         "email": person.email,

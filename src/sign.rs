@@ -38,12 +38,12 @@ use gitseal_evidence::{
     UnixTime, armor,
     certificate::Identity,
     entry::LogEntry,
-    identity::{self, IdentityRefusal, Rule, Wanted},
+    identity::{self, ExpectedIdentity, IdentityMatcher, IdentityRefusal},
     keys::SignatureAlgorithm,
-    object::{self, HashKind, ObjectKind, Person},
+    object::{self, HashKind, Ident, ObjectKind},
     signed_data,
-    trust::TrustedRoot,
-    verify::{self, Against, Subject, Verified},
+    trusted_root::TrustedRoot,
+    verify::{self, SignatureInput, Verified, VerifyInputs},
 };
 use gitseal_services::{
     http::client::{Client, Timeouts},
@@ -511,7 +511,7 @@ fn signed_by(
 /// What is signed, and who it says did it.
 struct What {
     kind: Option<ObjectKind>,
-    person: Option<Person>,
+    person: Option<Ident>,
 }
 
 /// A commit or tag is read in full, so that one no verifier would accept is
@@ -619,7 +619,7 @@ impl Stamped {
                 log.upload_v2(&digest, &signature, leaf.der(), key)?
             }
         };
-        let der = signed_data::assemble(
+        let der = signed_data::encode_signed_data(
             &attributes,
             &signature,
             leaf,
@@ -650,7 +650,7 @@ impl Stamped {
             signature: over_attributes,
             signed_at,
         } = self.signed;
-        let der = signed_data::assemble(
+        let der = signed_data::encode_signed_data(
             &attributes,
             &over_attributes,
             &credential.leaf,
@@ -659,7 +659,7 @@ impl Stamped {
         )?;
         // SHA-1 in SHA-256 repositories too: that is where verifiers look first.
         let armoured = armor::encode(&der);
-        let object = object::join(kind, HashKind::Sha1, payload, armoured.as_bytes());
+        let object = object::attach_signature(kind, HashKind::Sha1, payload, armoured.as_bytes());
         let id = object::id_hex(kind, HashKind::Sha1, &object);
         let entry = RekorClient::new(http, &services.rekor).upload_v1(
             &Sha256::digest(id.as_bytes()).into(),
@@ -682,7 +682,7 @@ impl Logged {
         let der = if order.detached {
             self.der
         } else {
-            signed_data::attach(&self.der, order.payload)?
+            signed_data::embed_content(&self.der, order.payload)?
         };
         let armoured = armor::encode(&der);
         let found = if self.embedded {
@@ -691,17 +691,17 @@ impl Logged {
             std::slice::from_ref(&self.entry)
         };
         let verified = verify::verify(
-            &Subject {
+            &SignatureInput {
                 payload: order.detached.then_some(order.payload),
                 signature: armoured.as_bytes(),
                 hash: HashKind::Sha1,
             },
-            &Against {
+            &VerifyInputs {
                 trust,
-                wanted: &Wanted::OneOf(vec![Rule::exactly(&self.identity)]),
+                wanted: &ExpectedIdentity::OneOf(vec![IdentityMatcher::exact(&self.identity)]),
                 found,
             },
-            &mut verify::Silent,
+            &mut verify::NoopObserver,
         )
         .map_err(SignError::Unverifiable)?;
         Ok(Finished {

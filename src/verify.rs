@@ -25,12 +25,15 @@ use crate::{
 };
 use gitseal_evidence::{
     entry::LogEntry,
-    identity::{self, Wanted},
+    identity::{self, ExpectedIdentity},
     memo::Memo,
     object::{self, HashKind, ObjectKind},
     refusal::Step,
-    trust::TrustedRoot,
-    verify::{self, Against, Mismatch, Observer, Reason, Refusal, Silent, Subject, Verified},
+    trusted_root::TrustedRoot,
+    verify::{
+        self, CrossCheckRefusal, NoopObserver, Reason, Refusal, SignatureInput, StepObserver,
+        Verified, VerifyInputs,
+    },
 };
 use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
 
@@ -71,31 +74,31 @@ pub enum Search<'a> {
 
 /// Judges one signature.
 pub fn judge(
-    subject: &Subject<'_>,
+    subject: &SignatureInput<'_>,
     trust: &TrustedRoot,
-    wanted: &Wanted,
+    wanted: &ExpectedIdentity,
     search: Search<'_>,
     recorder: &mut Recorder,
 ) -> Verdict {
-    judge_once(subject, trust, wanted, search, Memo::nothing(), recorder)
+    judge_once(subject, trust, wanted, search, Memo::disabled(), recorder)
 }
 
 /// As [`judge`], for one of many signatures: `memo` remembers what they share.
 pub fn judge_once(
-    subject: &Subject<'_>,
+    subject: &SignatureInput<'_>,
     trust: &TrustedRoot,
-    wanted: &Wanted,
+    wanted: &ExpectedIdentity,
     search: Search<'_>,
     memo: &Memo,
     recorder: &mut Recorder,
 ) -> Verdict {
-    let once = |wanted: &Wanted, found: &[LogEntry], observer: &mut dyn Observer| {
-        let against = Against {
+    let once = |wanted: &ExpectedIdentity, found: &[LogEntry], observer: &mut dyn StepObserver| {
+        let against = VerifyInputs {
             trust,
             wanted,
             found,
         };
-        verify::verify_once(subject, &against, memo, observer)
+        verify::verify_memoized(subject, &against, memo, observer)
     };
     let mut found: Vec<LogEntry> = match search {
         Search::Found(entries) => entries.to_vec(),
@@ -104,18 +107,24 @@ pub fn judge_once(
     let mut result = once(wanted, &found, recorder);
     let mut failed_lookup = None;
     if let (Err(refusal), Search::Found([])) = (&mut result, search)
-        && matches!(refusal.reason, Reason::Mismatch(Mismatch::NoEntry))
+        && matches!(
+            refusal.reason,
+            Reason::CrossCheck(CrossCheckRefusal::NoEntry)
+        )
     {
-        refusal.reason = Mismatch::NotFound { candidates: 0 }.into();
+        refusal.reason = CrossCheckRefusal::NotFound { candidates: 0 }.into();
     }
     if let (Err(refusal), Search::Log(rekor)) = (&result, search)
-        && matches!(refusal.reason, Reason::Mismatch(Mismatch::NoEntry))
+        && matches!(
+            refusal.reason,
+            Reason::CrossCheck(CrossCheckRefusal::NoEntry)
+        )
     {
         match lookup::find_entries(subject, rekor, &crate::context::http_client()) {
             Ok(entries) if entries.is_empty() => {
                 result = Err(Refusal {
                     step: Step::Entry,
-                    reason: Mismatch::NotFound { candidates: 0 }.into(),
+                    reason: CrossCheckRefusal::NotFound { candidates: 0 }.into(),
                 });
             }
             Ok(entries) => {
@@ -130,7 +139,7 @@ pub fn judge_once(
         Ok(verified) => Verdict::Good(Box::new(verified)),
         Err(refusal) if refusal.step == Step::Identity => {
             // Everything else holds, if it does without the question as well.
-            match once(&Wanted::Unsaid, &found, &mut Silent) {
+            match once(&ExpectedIdentity::Any, &found, &mut NoopObserver) {
                 Ok(verified) => Verdict::NotWanted {
                     verified: Box::new(verified),
                     refusal,
@@ -158,7 +167,7 @@ impl Verdict {
     }
 
     /// What git reads.
-    fn outcome(&self, subject: &Subject<'_>) -> Outcome {
+    fn outcome(&self, subject: &SignatureInput<'_>) -> Outcome {
         match self {
             Self::Good(verified) => {
                 let signer = signer_of(subject, verified);
@@ -222,7 +231,7 @@ impl Verdict {
                 ..
             } => error.hint(),
             Self::Undecided { refusal, .. } => match refusal.reason {
-                Reason::Mismatch(Mismatch::NoEntry) if !asked => Some(
+                Reason::CrossCheck(CrossCheckRefusal::NoEntry) if !asked => Some(
                     "the signature does not carry its log entry: gitseal verify without --offline, or gitseal.rekorMode online, asks the log",
                 ),
                 _ => hint_for(refusal),
@@ -285,9 +294,9 @@ fn summary(verified: &Verified) -> String {
     lines.join("\n")
 }
 
-fn signer_of(subject: &Subject<'_>, verified: &Verified) -> Signer {
+fn signer_of(subject: &SignatureInput<'_>, verified: &Verified) -> Signer {
     // The signature was read to get here; P-256 is what there is to fall back on.
-    let algorithm = verify::read(subject, &mut Silent).map_or(
+    let algorithm = verify::read(subject, &mut NoopObserver).map_or(
         gitseal_evidence::keys::SignatureAlgorithm::EcdsaSha256,
         |read| read.message().signature_algorithm,
     );
@@ -299,8 +308,8 @@ fn signer_of(subject: &Subject<'_>, verified: &Verified) -> Signer {
 }
 
 /// The signer that an unverified certificate names, if it can be read at all.
-fn claimed_signer(subject: &Subject<'_>) -> Option<Signer> {
-    let read = verify::read(subject, &mut Silent).ok()?;
+fn claimed_signer(subject: &SignatureInput<'_>) -> Option<Signer> {
+    let read = verify::read(subject, &mut NoopObserver).ok()?;
     let message = read.message();
     Some(Signer {
         fingerprint: message.leaf.sha1_hex(),
@@ -374,7 +383,7 @@ fn helper_verdict(request: &gnupg::Verify) -> Result<(Outcome, Told), ContextErr
     let (workspace, settings) = open_context()?;
     let trust = trust_files::load(None, &settings)?;
     let wanted = expected_identity_from_settings(&settings)?;
-    let subject = Subject {
+    let subject = SignatureInput {
         payload: payload.as_deref(),
         signature: &signature,
         hash: workspace
@@ -486,7 +495,7 @@ pub fn judge_object(
     recorder: &mut Recorder,
 ) -> Result<Verdict, ContextError> {
     let hash = request.workspace.repository()?.hash();
-    let signed = match object::split(object.kind, hash, &object.raw) {
+    let signed = match object::split_signature(object.kind, hash, &object.raw) {
         Ok(signed) => signed,
         Err(reason) => {
             return Ok(Verdict::Refused(Refusal {
@@ -495,7 +504,7 @@ pub fn judge_object(
             }));
         }
     };
-    let subject = Subject {
+    let subject = SignatureInput {
         payload: Some(&signed.payload),
         signature: &signed.signature,
         hash,

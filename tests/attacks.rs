@@ -23,37 +23,37 @@ use forge::{
     eku, email, fulcio, fulcio_raw, intermediate_name, note_line, root_name, san, sign_note, uri,
 };
 use gitseal_evidence::{
-    identity::{Pattern, Rule, Wanted},
+    identity::{ExpectedIdentity, IdentityMatcher, Pattern},
     memo::Memo,
     object::HashKind,
-    trust::TrustedRoot,
-    verify::{Against, Silent, Subject, verify, verify_once},
+    trusted_root::TrustedRoot,
+    verify::{NoopObserver, SignatureInput, VerifyInputs, verify, verify_memoized},
 };
 
-static MEMORY: Memo = Memo::of(4096);
+static MEMORY: Memo = Memo::with_capacity(4096);
 
 /// `good`, or the step and the code.
 fn verdict_on(
     payload: Option<&[u8]>,
     signature: &str,
     trust: &TrustedRoot,
-    wanted: &Wanted,
+    wanted: &ExpectedIdentity,
 ) -> String {
-    let subject = Subject {
+    let subject = SignatureInput {
         payload,
         signature: signature.as_bytes(),
         hash: HashKind::Sha1,
     };
-    let against = Against {
+    let against = VerifyInputs {
         trust,
         wanted,
         found: &[],
     };
-    let plain = verify(&subject, &against, &mut Silent);
+    let plain = verify(&subject, &against, &mut NoopObserver);
     // One memory for all attacks of this file, in whatever order they come: what it
     // remembers of one must change no verdict on another, nor on the same again.
     for _ in 0..2 {
-        let remembered = verify_once(&subject, &against, &MEMORY, &mut Silent);
+        let remembered = verify_memoized(&subject, &against, &MEMORY, &mut NoopObserver);
         match (&plain, &remembered) {
             (Ok(one), Ok(other)) => {
                 assert_eq!(one.certificate.der(), other.certificate.der());
@@ -87,7 +87,7 @@ fn judge(rows: &[Row<'_>]) {
     let mut wrong = Vec::new();
     for (name, change, expected) in rows {
         let signature = lab.sign_with(&payload, |spec| change(&lab, spec));
-        let found = verdict_on(Some(&payload), &signature, &trust, &Wanted::Unsaid);
+        let found = verdict_on(Some(&payload), &signature, &trust, &ExpectedIdentity::Any);
         if found != *expected {
             wrong.push(format!("{name}: {found}, expected {expected}"));
         }
@@ -592,14 +592,14 @@ fn r6_a_v2_log_without_an_address() {
     let payload = commit_payload();
     let signature = lab.sign(&payload, &spec);
     assert_eq!(
-        verdict_on(Some(&payload), &signature, &trust, &Wanted::Unsaid),
+        verdict_on(Some(&payload), &signature, &trust, &ExpectedIdentity::Any),
         "good"
     );
     for log in &mut trust.logs {
         log.base_url.clear();
     }
     assert_eq!(
-        verdict_on(Some(&payload), &signature, &trust, &Wanted::Unsaid),
+        verdict_on(Some(&payload), &signature, &trust, &ExpectedIdentity::Any),
         "5 checkpoint-origin"
     );
 }
@@ -1172,7 +1172,12 @@ fn a2_nesting_is_refused_in_linear_time() {
             nested.extend([0x30, 0x84, 0, 0, 0, 1]);
         }
         let payload = commit_payload();
-        let verdict = verdict_on(Some(&payload), &armor(&nested), &trust, &Wanted::Unsaid);
+        let verdict = verdict_on(
+            Some(&payload),
+            &armor(&nested),
+            &trust,
+            &ExpectedIdentity::Any,
+        );
         assert!(verdict.starts_with("1 "), "{verdict}");
     }
 }
@@ -1197,7 +1202,7 @@ fn chains_are_checked_at_every_link() {
         lab.intermediate_certificate = certificate;
         let trust = trust(&lab);
         let signature = lab.sign(&payload, &lab.spec());
-        let found = verdict_on(Some(&payload), &signature, &trust, &Wanted::Unsaid);
+        let found = verdict_on(Some(&payload), &signature, &trust, &ExpectedIdentity::Any);
         if found != expected {
             wrong.push(format!("{what}: {found}, expected {expected}"));
         }
@@ -1287,7 +1292,7 @@ fn o5_attached_signatures_verify_their_own_content_or_nothing() {
     let trust = trust(&lab);
     let payload = commit_payload();
     let attached = lab.sign_with(&payload, |spec| spec.econtent = Some(payload.clone()));
-    let verdict = |signature: &str| verdict_on(None, signature, &trust, &Wanted::Unsaid);
+    let verdict = |signature: &str| verdict_on(None, signature, &trust, &ExpectedIdentity::Any);
     assert_eq!(verdict(&attached), "good");
     let other = lab.sign_with(&payload, |spec| spec.econtent = Some(b"other".to_vec()));
     assert_eq!(verdict(&other), "2 digest-mismatch");
@@ -1324,7 +1329,7 @@ fn g_payload_changes_are_seen() {
             Some(changed.as_bytes()),
             &signature,
             &trust,
-            &Wanted::Unsaid,
+            &ExpectedIdentity::Any,
         );
         assert_eq!(found, expected, "{what}");
     }
@@ -1342,7 +1347,7 @@ fn g_payload_changes_are_seen() {
             Some(legitimate.as_bytes()),
             &signature,
             &trust,
-            &Wanted::Unsaid,
+            &ExpectedIdentity::Any,
         );
         assert_eq!(found, "good", "{what}");
     }
@@ -1355,8 +1360,8 @@ fn i_identities() {
     let payload = commit_payload();
     let signature = lab.sign(&payload, &lab.spec());
     let rule = |identity: Pattern, issuer: Pattern, claims: Vec<(String, Pattern)>| {
-        Wanted::OneOf(vec![
-            Rule::new(vec![identity], vec![issuer], claims).unwrap(),
+        ExpectedIdentity::OneOf(vec![
+            IdentityMatcher::new(vec![identity], vec![issuer], claims).unwrap(),
         ])
     };
     let exact = |text: &str| Pattern::exact("identity", text).unwrap();
@@ -1421,7 +1426,7 @@ fn i_identities() {
         ),
         (
             "I6 nobody may sign",
-            Wanted::OneOf(vec![]),
+            ExpectedIdentity::OneOf(vec![]),
             "9 identity-no-rule",
         ),
     ] {
@@ -1493,7 +1498,7 @@ fn g13_g14_what_a_signature_cannot_tell() {
         forge::commit_object(&payload, &other)
     );
     for signature in [one, other] {
-        let found = verdict_on(Some(&payload), &signature, &trust, &Wanted::Unsaid);
+        let found = verdict_on(Some(&payload), &signature, &trust, &ExpectedIdentity::Any);
         assert_eq!(found, "good");
     }
 }

@@ -25,9 +25,9 @@ use gitseal::{
 };
 use gitseal_evidence::{
     checkpoint::Checkpoint,
-    merkle::{self, MemoryNodes},
+    merkle::{self, MemoryTree},
     object::{self, HashKind, ObjectKind},
-    trust::TrustedRoot,
+    trusted_root::TrustedRoot,
 };
 use log::{LogServer, Shown};
 use serde_json::Value;
@@ -36,12 +36,12 @@ use stage::{Ended, Stage};
 /// A stage whose commits are in a log of their own, which is served.
 struct Scene {
     stage: Stage,
-    nodes: MemoryNodes,
+    nodes: MemoryTree,
     server: LogServer,
 }
 
-fn leaves(count: u64, salt: u64) -> MemoryNodes {
-    let mut nodes = MemoryNodes::default();
+fn leaves(count: u64, salt: u64) -> MemoryTree {
+    let mut nodes = MemoryTree::default();
     for nth in 0..count {
         nodes.push(merkle::leaf_hash(&(nth ^ salt).to_be_bytes()));
     }
@@ -79,7 +79,7 @@ impl Scene {
             &leaf,
             &mut self.nodes,
         );
-        let raw = object::join(
+        let raw = object::attach_signature(
             ObjectKind::Commit,
             HashKind::Sha1,
             &payload,
@@ -92,7 +92,7 @@ impl Scene {
         self.stage.place(&raw)
     }
 
-    fn show(&mut self, change: impl FnOnce(&mut Shown, &MemoryNodes)) {
+    fn show(&mut self, change: impl FnOnce(&mut Shown, &MemoryTree)) {
         change(&mut self.server.shown.lock().unwrap(), &self.nodes);
     }
 

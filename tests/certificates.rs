@@ -31,8 +31,8 @@ use gitseal_evidence::{
     object::{self, HashKind, ObjectKind},
     sct::{self, Sct},
     signed_data::{self, Digest, SignedMessage},
-    timestamp::{self, Statement},
-    trust::TrustedRoot,
+    timestamp::{self, TokenFields},
+    trusted_root::TrustedRoot,
 };
 use serde_json::Value;
 
@@ -85,7 +85,7 @@ fn vectors(dir: &Path, key: &str) -> Vec<Vector> {
                 HashKind::Sha1
             };
             let kind = ObjectKind::from_type(text("type")).unwrap();
-            let object = object::split(kind, hash, &raw).unwrap();
+            let object = object::split_signature(kind, hash, &raw).unwrap();
             let der = armor::decode(&object.signature).unwrap();
             Vector { line, name, der }
         })
@@ -208,7 +208,7 @@ fn chains_and_scts_of_the_public_sigstore() {
         }
         at(leaf.not_after()).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
         let chained = at(leaf.not_before()).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
-        chain::bag_is_own_chain(&message.others, chained.authority)
+        chain::check_extra_certificates(&message.others, chained.authority)
             .unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
         let sct = sct::verify(leaf, chained.issuer, &trust.ct_logs);
         if class == "oldroot" {
@@ -289,7 +289,7 @@ fn what_is_assembled_is_what_gitsign_wrote() {
             continue;
         }
         assert!(message.timestamps.len() <= 1);
-        let again = signed_data::assemble(
+        let again = signed_data::encode_signed_data(
             &message.attributes,
             &message.signature,
             &message.leaf,
@@ -361,11 +361,12 @@ fn no_changed_bit_of_a_certificate_keeps_its_chain() {
 /// What our own authority makes, for a request of ours.
 fn stamp(lab: &Lab, message: &[u8], nonce: Option<&[u8]>, chain: &[Certificate]) -> Vec<u8> {
     let imprint: [u8; 32] = Digest::Sha256.of(message).try_into().unwrap();
-    let request = timestamp::read_request(&timestamp::request(&imprint, nonce, true)).unwrap();
+    let request =
+        timestamp::parse_request(&timestamp::encode_request(&imprint, nonce, true)).unwrap();
     assert_eq!(request.imprint, imprint);
     assert!(request.with_certificate);
     let token = timestamp::token(
-        &Statement {
+        &TokenFields {
             request: &request,
             policy: &ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.2"),
             serial: &[0x80, 1],
@@ -376,8 +377,8 @@ fn stamp(lab: &Lab, message: &[u8], nonce: Option<&[u8]>, chain: &[Certificate])
         &|bytes| lab.tsa.sign(bytes),
     )
     .unwrap();
-    let response = timestamp::granted(&token);
-    let unwrapped = timestamp::token_of_response(&response, &imprint, nonce).unwrap();
+    let response = timestamp::encode_response(&token);
+    let unwrapped = timestamp::parse_response(&response, &imprint, nonce).unwrap();
     assert_eq!(unwrapped, token);
     response
 }
@@ -392,7 +393,7 @@ fn our_timestamps_verify_here_and_with_openssl() {
     for nonce in [None, Some(&[0x00, 0xff, 1][..]), Some(&[1; 16])] {
         let response = stamp(&lab, b"signature", nonce, &chain);
         let imprint: [u8; 32] = Digest::Sha256.of(b"signature").try_into().unwrap();
-        let token = timestamp::token_of_response(&response, &imprint, nonce).unwrap();
+        let token = timestamp::parse_response(&response, &imprint, nonce).unwrap();
         let verified =
             timestamp::verify(&token, b"signature", &trust.timestamp_authorities).unwrap();
         assert_eq!(verified.time, NOW + 3);
@@ -408,7 +409,10 @@ fn our_timestamps_verify_here_and_with_openssl() {
             path
         };
         let answer = file("answer.tsr", &response);
-        let question = file("question.tsq", &timestamp::request(&imprint, nonce, true));
+        let question = file(
+            "question.tsq",
+            &timestamp::encode_request(&imprint, nonce, true),
+        );
         let root = file(
             "root.pem",
             forge::pem("CERTIFICATE", &lab.tsa_root_certificate).as_bytes(),
@@ -447,7 +451,7 @@ fn our_timestamps_verify_here_and_with_openssl() {
             .arg(&data)
             .output()
             .unwrap();
-        let request = timestamp::read_request(&asked.stdout).unwrap();
+        let request = timestamp::parse_request(&asked.stdout).unwrap();
         assert_eq!(request.imprint, imprint);
         assert!(request.nonce.is_some() && request.with_certificate && !request.extensions);
     }
@@ -468,7 +472,7 @@ fn a_precertificate_becomes_a_certificate_with_an_sct() {
 
         // What the log signs.
         let timestamp_ms = (NOW * 1000) as u64;
-        let entry = sct::Entry::Precert {
+        let entry = sct::CtEntry::Precert {
             issuer_key_hash: issuer.public_key().unwrap().sha256(),
             tbs: &tbs,
         };

@@ -29,7 +29,7 @@ use gitseal_evidence::{
     keys::{PublicKey, SignatureAlgorithm},
     merkle,
     sct::{self, Sct},
-    trust,
+    trusted_root,
 };
 use gitseal_reference::{
     ct::CtLog,
@@ -186,11 +186,11 @@ impl Fixture {
 fn a_promise_is_what_step_8_accepts() {
     let fixture = Fixture::new();
     let issuer = Certificate::from_der(&fixture.lab.intermediate_certificate).unwrap();
-    let trusted = [trust::CtLog {
+    let trusted = [trusted_root::CtLog {
         base_url: String::new(),
         key: PublicKey::from_spki(&fixture.lab.ct.spki()).unwrap(),
         log_id: fixture.lab.ct.log_id(),
-        window: trust::Window {
+        window: trusted_root::ValidityPeriod {
             start: NOW,
             end: Some(NOW),
         },
@@ -239,14 +239,14 @@ fn everything_promised_is_shown_and_proven() {
         if serial == 4 {
             let chain = fixture.chain(fixture.spec(serial).sign(&fixture.lab.intermediate));
             let promise = fixture.promised(ADD, &chain);
-            let entry = sct::Entry::X509(&chain[0]);
+            let entry = sct::CtEntry::X509(&chain[0]);
             leaves.push(sct::digitally_signed(promise.timestamp_ms, entry, &[]));
         } else {
             let chain = fixture.chain(fixture.precertificate(serial));
             let promise = fixture.promised(PRE, &chain);
             let precertificate = Certificate::from_der(&chain[0]).unwrap();
             let tbs = sct::precert_tbs(&precertificate).unwrap();
-            let entry = sct::Entry::Precert {
+            let entry = sct::CtEntry::Precert {
                 issuer_key_hash: Sha256::digest(fixture.lab.intermediate.spki()).into(),
                 tbs: &tbs,
             };

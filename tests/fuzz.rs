@@ -106,8 +106,8 @@ fn changed_seeds_hold_too() {
 #[test]
 fn the_parsers_accept_their_seeds() {
     use gitseal_evidence::{
-        armor, certificate::Certificate, checkpoint::Note, entry::LogEntry, signed_data, timestamp,
-        trust::TrustedRoot,
+        armor, certificate::Certificate, checkpoint::SignedNote, entry::LogEntry, signed_data,
+        timestamp, trusted_root::TrustedRoot,
     };
     type Accepts = fn(&[u8]) -> bool;
     let parsers: [(&str, Accepts); 9] = [
@@ -120,7 +120,7 @@ fn the_parsers_accept_their_seeds() {
         ("armor", |d| armor::decode(d).is_ok()),
         ("certificate", |d| Certificate::from_der(d).is_ok()),
         ("checkpoint", |d| {
-            Note::parse(&String::from_utf8_lossy(d)).is_ok()
+            SignedNote::parse(&String::from_utf8_lossy(d)).is_ok()
         }),
         ("cms", |d| signed_data::read(d).is_ok()),
         ("entry", |d| LogEntry::from_protobuf(d).is_ok()),

@@ -33,7 +33,7 @@ use std::{
 
 use forge::{IDENTITY, Key, Lab, NOW};
 use gitseal_evidence::{
-    merkle::{self, MemoryNodes},
+    merkle::{self, MemoryTree},
     object::{self, HashKind, ObjectKind},
     refusal::hex,
 };
@@ -129,7 +129,7 @@ fn make(directory: &Path, plan: &Plan) {
     git(directory, &["init", "-q", "--bare", "-b", "main", "."], b"");
     let lab = Lab::new();
     fs::write(directory.join("trusted_root.json"), lab.trusted_root()).unwrap();
-    let mut tree_of_log = MemoryNodes::default();
+    let mut tree_of_log = MemoryTree::default();
     for nth in 0..plan.others {
         tree_of_log.push(merkle::leaf_hash(&nth.to_be_bytes()));
     }
@@ -172,7 +172,7 @@ fn make(directory: &Path, plan: &Plan) {
                     &leaf,
                     &mut tree_of_log,
                 );
-                object::join(
+                object::attach_signature(
                     ObjectKind::Commit,
                     HashKind::Sha1,
                     payload.as_bytes(),

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use gitseal_evidence::certificate::CLAIMS;
+use gitseal_evidence::certificate::CLAIM_OIDS;
 use gitseal_policy::{
     Policy, codes,
     diff::{ChangeKind, diff},
@@ -68,7 +68,7 @@ fn the_schema_has_the_parsers_keys() {
         keys("/$defs/condition/oneOf/1/properties"),
         set(&CONDITION_KEYS)
     );
-    let claims: Vec<&str> = CLAIMS.iter().map(|claim| claim.name).collect();
+    let claims: Vec<&str> = CLAIM_OIDS.iter().map(|claim| claim.name).collect();
     assert_eq!(keys("/$defs/claims/properties"), set(&claims));
     for definition in [
         "",
@@ -92,7 +92,7 @@ fn the_reference_names_every_key_claim_and_code() {
         .chain(&BOT_KEYS)
         .chain(&RULE_KEYS)
         .chain(&THRESHOLD_KEYS);
-    let claims = CLAIMS.iter().map(|claim| claim.name);
+    let claims = CLAIM_OIDS.iter().map(|claim| claim.name);
     for word in keys.copied().chain(claims).chain(codes::ALL) {
         assert!(text.contains(&format!("`{word}`")), "{word}");
     }

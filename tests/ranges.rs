@@ -32,11 +32,11 @@ use gitseal::{
     },
 };
 use gitseal_evidence::{
-    identity::{Pattern, Rule, Wanted},
+    identity::{ExpectedIdentity, IdentityMatcher, Pattern},
     memo::Memo,
     object::{self, HashKind, ObjectKind},
-    trust::TrustedRoot,
-    verify::{self, Silent, Subject},
+    trusted_root::TrustedRoot,
+    verify::{self, NoopObserver, SignatureInput},
 };
 use gitseal_services::http::server::{Limits, Request, Response, Running, serve};
 use serde_json::{Value, json};
@@ -186,7 +186,7 @@ fn signed(stage: &Stage, message: &str) -> String {
         40 => HashKind::Sha1,
         _ => HashKind::Sha256,
     };
-    let raw = object::join(ObjectKind::Commit, hash, &payload, signature.as_bytes());
+    let raw = object::attach_signature(ObjectKind::Commit, hash, &payload, signature.as_bytes());
     stage.place(&raw)
 }
 
@@ -771,8 +771,8 @@ fn the_memory_changes_no_verdict() {
     }
     let trust = TrustedRoot::from_json(stage.lab.trusted_root().as_bytes()).unwrap();
     let exact = |what, text| vec![Pattern::exact(what, text).unwrap()];
-    let wanted = Wanted::OneOf(vec![
-        Rule::new(exact("identity", IDENTITY), exact("issuer", ISSUER), vec![]).unwrap(),
+    let wanted = ExpectedIdentity::OneOf(vec![
+        IdentityMatcher::new(exact("identity", IDENTITY), exact("issuer", ISSUER), vec![]).unwrap(),
     ]);
     let workspace = Workspace::open(&stage.repo()).unwrap();
     let repository = workspace.repository().unwrap();
@@ -888,13 +888,13 @@ fn recorded_object(name: &str) -> (ObjectKind, Vec<u8>) {
 /// The certificate of a recorded object as a search names it.
 fn certificate(name: &str) -> String {
     let (kind, raw) = recorded_object(name);
-    let signed = object::split(kind, HashKind::Sha1, &raw).unwrap();
-    let subject = Subject {
+    let signed = object::split_signature(kind, HashKind::Sha1, &raw).unwrap();
+    let subject = SignatureInput {
         payload: Some(&signed.payload),
         signature: &signed.signature,
         hash: HashKind::Sha1,
     };
-    let read = verify::read(&subject, &mut Silent).unwrap();
+    let read = verify::read(&subject, &mut NoopObserver).unwrap();
     base64::Engine::encode(
         &base64::prelude::BASE64_STANDARD,
         read.message().leaf.to_pem(),

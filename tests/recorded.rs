@@ -23,7 +23,7 @@ use const_oid::ObjectIdentifier;
 use der::{Decode as _, Encode as _};
 use gitseal_evidence::{
     armor,
-    checkpoint::{self, LogKind, LogVerifier},
+    checkpoint::{self, LogVerifier, RekorVersion},
     entry::{self, LogEntry},
     keys::PublicKey,
     merkle,
@@ -67,7 +67,7 @@ impl Recorded {
     }
 
     fn split(&self) -> SignedObject {
-        object::split(self.kind, self.hash, &self.raw)
+        object::split_signature(self.kind, self.hash, &self.raw)
             .unwrap_or_else(|refusal| panic!("{}: {refusal}", self.oid))
     }
 }
@@ -177,7 +177,7 @@ fn every_object_splits_joins_and_has_its_id() {
         } = &recorded;
         assert_eq!(&object::id_hex(*kind, *hash, raw), oid);
         let split = recorded.split();
-        let joined = object::join(*kind, *hash, &split.payload, &split.signature);
+        let joined = object::attach_signature(*kind, *hash, &split.payload, &split.signature);
         assert_eq!(&joined, raw, "{oid}");
         assert_eq!(object::check_payload(&split.payload), Ok(*kind), "{oid}");
         match kind {
@@ -204,11 +204,11 @@ fn no_byte_of_an_object_is_left_out() {
         for at in 0..recorded.raw.len() {
             let mut raw = recorded.raw.clone();
             raw[at] ^= 0x20;
-            if let Ok(other) = object::split(recorded.kind, recorded.hash, &raw) {
+            if let Ok(other) = object::split_signature(recorded.kind, recorded.hash, &raw) {
                 assert_ne!(other, whole, "{} byte {at}", recorded.oid);
             }
             raw.remove(at);
-            if let Ok(other) = object::split(recorded.kind, recorded.hash, &raw) {
+            if let Ok(other) = object::split_signature(recorded.kind, recorded.hash, &raw) {
                 assert_ne!(other, whole, "{} without byte {at}", recorded.oid);
             }
         }
@@ -217,7 +217,7 @@ fn no_byte_of_an_object_is_left_out() {
 
 struct Log {
     key: PublicKey,
-    kind: LogKind,
+    kind: RekorVersion,
     origin: Option<String>,
 }
 
@@ -236,7 +236,7 @@ impl Log {
         let id = self.id();
         let verifier = LogVerifier {
             key: &self.key,
-            key_hint: checkpoint::hint(&id),
+            key_hint: checkpoint::key_hint(&id),
             kind: self.kind,
             origin: self.origin.as_deref(),
         };
@@ -245,10 +245,10 @@ impl Log {
         assert_eq!(checkpoint.root[..], proof.root_hash, "{what}");
         assert_eq!(i64::try_from(checkpoint.size), Ok(proof.tree_size));
         let body = match self.kind {
-            LogKind::RekorV1 => {
+            RekorVersion::RekorV1 => {
                 entry::hashedrekord_v1(&parts.digest, &parts.signature, &parts.certificate)
             }
-            LogKind::RekorV2 => entry::hashedrekord_v2(
+            RekorVersion::RekorV2 => entry::hashedrekord_v2(
                 &parts.digest,
                 &parts.signature,
                 &parts.certificate,
@@ -280,7 +280,7 @@ impl Log {
 
     fn hold_set(&self, what: &str, entry: &LogEntry, body: &[u8]) {
         let Some(set) = &entry.set else {
-            assert_eq!(self.kind, LogKind::RekorV2, "{what}: no SET");
+            assert_eq!(self.kind, RekorVersion::RekorV2, "{what}: no SET");
             return;
         };
         let body = BASE64_STANDARD.encode(body);
@@ -318,12 +318,12 @@ fn private_logs() -> (Log, Log) {
     (
         Log {
             key: pem("rekor1.pub"),
-            kind: LogKind::RekorV1,
+            kind: RekorVersion::RekorV1,
             origin: None,
         },
         Log {
             key: v2,
-            kind: LogKind::RekorV2,
+            kind: RekorVersion::RekorV2,
             origin: Some(origin),
         },
     )
@@ -366,7 +366,7 @@ fn every_entry_that_real_signers_embedded_is_bound_and_included() {
     let key = PublicKey::from_spki(&BASE64_STANDARD.decode(key).unwrap()).unwrap();
     let log = Log {
         key,
-        kind: LogKind::RekorV1,
+        kind: RekorVersion::RekorV1,
         origin: None,
     };
     let mut embedded = 0;
@@ -398,7 +398,7 @@ fn entries_of_the_rest_api_are_read_and_rebuilt() {
         let answers: Value = serde_json::from_slice(&fs::read(data().join(name)).unwrap()).unwrap();
         let signed = recorded.split();
         let parts = parts(&armor::decode(&signed.signature).unwrap());
-        let ids = object::online_ids(
+        let ids = object::gitsign_online_ids(
             recorded.kind,
             recorded.hash,
             &signed.payload,

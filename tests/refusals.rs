@@ -28,7 +28,7 @@ use gitseal_evidence::{
     chain,
     sct::{self, Sct},
     signed_data, timestamp,
-    trust::{TrustedRoot, Window},
+    trusted_root::{TrustedRoot, ValidityPeriod},
 };
 
 /// A name, what came of it, what should have.
@@ -342,8 +342,11 @@ fn chains() -> Vec<Row> {
         let trust = TrustedRoot::from_json(lab.trusted_root().as_bytes()).unwrap();
         let tsa = Certificate::from_der(&lab.tsa_certificate).unwrap();
         let own = Certificate::from_der(&lab.intermediate_certificate).unwrap();
-        assert!(chain::bag_is_own_chain(&[own], &trust.authorities[0]).is_ok());
-        code!(chain::bag_is_own_chain(&[tsa], &trust.authorities[0]))
+        assert!(chain::check_extra_certificates(&[own], &trust.authorities[0]).is_ok());
+        code!(chain::check_extra_certificates(
+            &[tsa],
+            &trust.authorities[0]
+        ))
     };
     vec![
         ("first second", at(NOW), "good"),
@@ -370,7 +373,7 @@ fn chains() -> Vec<Row> {
         (
             "C5 first and last second of the authority",
             chained(NOW, &|_| {}, &|trust, _| {
-                trust.authorities[0].window = Window {
+                trust.authorities[0].window = ValidityPeriod {
                     start: NOW,
                     end: Some(NOW),
                 };
@@ -627,7 +630,7 @@ fn scts() -> Vec<Row> {
     });
     let window = |start, end| {
         verify(&|_| {}, &|trust| {
-            trust.ct_logs[0].window = Window { start, end };
+            trust.ct_logs[0].window = ValidityPeriod { start, end };
         })
     };
     vec![
@@ -910,12 +913,14 @@ fn messages() -> Vec<Row> {
         ),
         (
             "attributes that are none",
-            code!(signed_data::assemble(b"x", b"s", &leaf, None, None)),
+            code!(signed_data::encode_signed_data(
+                b"x", b"s", &leaf, None, None
+            )),
             "cms-assembly",
         ),
         (
             "a timestamp that is no DER",
-            code!(signed_data::assemble(
+            code!(signed_data::encode_signed_data(
                 &signed_data::attributes(&[0; 32], NOW).unwrap(),
                 b"s",
                 &leaf,
@@ -990,7 +995,7 @@ fn timestamps() -> Vec<Row> {
     };
     let answer = |response: &[u8], nonce: Option<&[u8]>| {
         let imprint: [u8; 32] = forge::hash(forge::SHA256, MESSAGE).try_into().unwrap();
-        code!(timestamp::token_of_response(response, &imprint, nonce))
+        code!(timestamp::parse_response(response, &imprint, nonce))
     };
     let status = |status: u64| seq(&[&seq(&[&int(status), &seq(&[&utf8("no\x1b[2K")])])]);
     let critical = explicit(1, &extension("1.2.3", true, &null()));
@@ -1027,7 +1032,7 @@ fn timestamps() -> Vec<Row> {
         ("nothing", verify(&[]), "timestamp-not-der"),
         (
             "a TimeStampResp instead of its token",
-            verify(&timestamp::granted(&made(&|_| {}))),
+            verify(&timestamp::encode_response(&made(&|_| {}))),
             "timestamp-not-der",
         ),
         (
@@ -1105,7 +1110,7 @@ fn timestamps() -> Vec<Row> {
         (
             "first and last second of the authority",
             against(&|trust| {
-                trust.timestamp_authorities[0].window = Window {
+                trust.timestamp_authorities[0].window = ValidityPeriod {
                     start: NOW + 3,
                     end: Some(NOW + 3),
                 };
@@ -1166,13 +1171,13 @@ fn timestamps() -> Vec<Row> {
         ),
         (
             "granted",
-            answer(&timestamp::granted(&made(&|_| {})), None),
+            answer(&timestamp::encode_response(&made(&|_| {})), None),
             "good",
         ),
         ("rejected", answer(&status(2), None), "timestamp-rejected"),
         (
             "another nonce",
-            answer(&timestamp::granted(&made(&|_| {})), Some(&[1])),
+            answer(&timestamp::encode_response(&made(&|_| {})), Some(&[1])),
             "timestamp-nonce",
         ),
         (

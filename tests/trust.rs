@@ -7,10 +7,10 @@ mod forge;
 
 use forge::{Key, Lab, NOW, ca, commit_payload, der, intermediate_name, pem, root_name};
 use gitseal_evidence::{
-    identity::Wanted,
+    identity::ExpectedIdentity,
     object::HashKind,
-    trust::{self, TrustRefusal, TrustedRoot},
-    verify::{Against, Silent, Subject, rfc3339, verify},
+    trusted_root::{self, TrustedRoot, TrustedRootError},
+    verify::{NoopObserver, SignatureInput, VerifyInputs, rfc3339, verify},
 };
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn document(lab: &Lab) -> Value {
     serde_json::from_str(&lab.trusted_root()).unwrap()
 }
 
-fn read(document: &Value) -> Result<TrustedRoot, TrustRefusal> {
+fn read(document: &Value) -> Result<TrustedRoot, TrustedRootError> {
     TrustedRoot::from_json(document.to_string().as_bytes())
 }
 
@@ -26,17 +26,17 @@ fn verdict(lab: &Lab, trust: &TrustedRoot) -> String {
     let payload = commit_payload();
     let signature = lab.sign_with(&payload, |spec| spec.timestamps = vec![lab.timestamp()]);
     let verdict = verify(
-        &Subject {
+        &SignatureInput {
             payload: Some(&payload),
             signature: signature.as_bytes(),
             hash: HashKind::Sha1,
         },
-        &Against {
+        &VerifyInputs {
             trust,
-            wanted: &Wanted::Unsaid,
+            wanted: &ExpectedIdentity::Any,
             found: &[],
         },
-        &mut Silent,
+        &mut NoopObserver,
     );
     match verdict {
         Ok(_) => "good".to_owned(),
@@ -173,7 +173,7 @@ fn u2_files_that_are_none() {
         ),
         (
             "/tlogs",
-            json!(vec![first.clone(); trust::MAX_ENTRIES + 1]),
+            json!(vec![first.clone(); trusted_root::MAX_ENTRIES + 1]),
             "trust-too-many",
         ),
         ("/tlogs", json!([first.clone(), first]), "read"),
@@ -191,7 +191,7 @@ fn u2_files_that_are_none() {
         "trust-duplicate-log-id"
     );
     assert_eq!(
-        TrustedRoot::from_json(&vec![b' '; trust::MAX_TRUSTED_ROOT + 1])
+        TrustedRoot::from_json(&vec![b' '; trusted_root::MAX_TRUSTED_ROOT + 1])
             .unwrap_err()
             .code(),
         "trust-too-large"
@@ -315,7 +315,7 @@ fn what_is_written_reads_the_same() {
 
 #[test]
 fn the_built_in_root_is_that_of_the_public_sigstore() {
-    let trust = TrustedRoot::from_json(trust::PUBLIC_GOOD.as_bytes()).unwrap();
+    let trust = TrustedRoot::from_json(trusted_root::PUBLIC_GOOD.as_bytes()).unwrap();
     assert!(trust.left_out.is_empty(), "{:?}", trust.left_out);
     for url in [
         "https://rekor.sigstore.dev",

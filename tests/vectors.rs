@@ -21,15 +21,15 @@ use std::{
 
 use gitseal_evidence::{
     entry,
-    identity::Wanted,
+    identity::ExpectedIdentity,
     memo::Memo,
     object::{self, HashKind, ObjectKind},
-    trust::TrustedRoot,
-    verify::{Against, Silent, Subject, Verified, verify, verify_once},
+    trusted_root::TrustedRoot,
+    verify::{NoopObserver, SignatureInput, Verified, VerifyInputs, verify, verify_memoized},
 };
 use serde_json::Value;
 
-static MEMORY: Memo = Memo::of(4096);
+static MEMORY: Memo = Memo::with_capacity(4096);
 
 fn vectors() -> Option<PathBuf> {
     let shared = std::env::var_os("GITSEAL_SHARED").map_or_else(
@@ -82,27 +82,27 @@ fn judge(
         HashKind::Sha1
     };
     assert_eq!(object::id_hex(kind(row), hash, raw), oid);
-    let signed =
-        object::split(kind(row), hash, raw).map_err(|refusal| refusal.code().to_owned())?;
+    let signed = object::split_signature(kind(row), hash, raw)
+        .map_err(|refusal| refusal.code().to_owned())?;
     assert_eq!(
-        object::join(signed.kind, hash, &signed.payload, &signed.signature),
+        object::attach_signature(signed.kind, hash, &signed.payload, &signed.signature),
         raw,
         "{oid} rejoins byte for byte"
     );
-    let subject = Subject {
+    let subject = SignatureInput {
         payload: Some(&signed.payload),
         signature: &signed.signature,
         hash,
     };
-    let against = Against {
+    let against = VerifyInputs {
         trust,
-        wanted: &Wanted::Unsaid,
+        wanted: &ExpectedIdentity::Any,
         found,
     };
-    let plain = verify(&subject, &against, &mut Silent);
+    let plain = verify(&subject, &against, &mut NoopObserver);
     // One memory for all vectors changes no verdict, the second time neither.
     for _ in 0..2 {
-        let remembered = verify_once(&subject, &against, &MEMORY, &mut Silent);
+        let remembered = verify_memoized(&subject, &against, &MEMORY, &mut NoopObserver);
         match (&plain, &remembered) {
             (Ok(one), Ok(other)) => {
                 assert_eq!(one.certificate.der(), other.certificate.der(), "{oid}");

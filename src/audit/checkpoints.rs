@@ -23,10 +23,10 @@ use url::Url;
 
 use crate::batch::Seen;
 use gitseal_evidence::{
-    checkpoint::{self, Checkpoint, LogKind, split_v1_origin},
+    checkpoint::{self, Checkpoint, RekorVersion, split_v1_origin},
     merkle::{self, Hash},
     refusal::hex,
-    trust::{TransparencyLog, TrustedRoot},
+    trusted_root::{TransparencyLog, TrustedRoot},
     verify::log_verifier,
 };
 use gitseal_services::rekor::{
@@ -453,7 +453,7 @@ impl Asked<'_> {
             examined.findings.push(self.unprovable(why));
             return;
         };
-        let kind = LogKind::of_origin(self.origin);
+        let kind = RekorVersion::of_origin(self.origin);
         let client = RekorClient::new(self.http, &base);
         let note = match split_v1_origin(self.origin) {
             Some((_, tree)) => client.signed_tree(tree),
@@ -493,7 +493,7 @@ impl Asked<'_> {
     }
 
     /// The log's own statement of today, its signature checked.
-    fn open(&self, note: &str, kind: LogKind) -> Result<Checkpoint, String> {
+    fn open(&self, note: &str, kind: RekorVersion) -> Result<Checkpoint, String> {
         let now = checkpoint::open(note, &log_verifier(self.log, kind))
             .map_err(|refusal| format!("the log's checkpoint of now is refused: {refusal}"))?;
         if now.origin == self.origin {

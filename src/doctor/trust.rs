@@ -7,7 +7,7 @@ use crate::host::{
 };
 use gitseal_evidence::{
     UnixTime,
-    trust::{TrustedRoot, Window, host_of},
+    trusted_root::{TrustedRoot, ValidityPeriod, host_of},
     verify::rfc3339,
 };
 
@@ -69,7 +69,7 @@ fn named(settings: &Settings) -> Option<(&'static str, &Origin)> {
 }
 
 fn windows(root: &TrustedRoot, source: &str, now: UnixTime, findings: &mut Findings) {
-    let parts: [(&str, Vec<Window>); 3] = [
+    let parts: [(&str, Vec<ValidityPeriod>); 3] = [
         (
             "certificate authority",
             root.authorities
@@ -91,7 +91,7 @@ fn windows(root: &TrustedRoot, source: &str, now: UnixTime, findings: &mut Findi
     ];
     let mut good = true;
     for (what, windows) in parts {
-        let valid: Vec<&Window> = windows
+        let valid: Vec<&ValidityPeriod> = windows
             .iter()
             .filter(|window| window.contains(now))
             .collect();

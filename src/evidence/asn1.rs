@@ -53,7 +53,7 @@ pub const MAX_DEPTH: usize = 48;
 
 reasons! {
     /// Why bytes are not the DER that was expected.
-    pub enum DerRefusal {
+    pub enum DerError {
         /// The bytes end inside a value.
         #[code = "der-truncated"]
         #[error("a value of {needed} bytes at offset {at} ends after {available}")]
@@ -172,12 +172,12 @@ pub struct Tlv<'a> {
 
 /// Reads values one after the other.
 #[derive(Debug, Clone)]
-pub struct Reader<'a> {
+pub struct DerReader<'a> {
     rest: &'a [u8],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> DerReader<'a> {
     /// Over the content of a constructed value, or a whole message.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
@@ -200,14 +200,14 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// No value is left, or its header is not DER.
-    pub fn any(&mut self, what: &'static str) -> Result<Tlv<'a>, DerRefusal> {
+    pub fn any(&mut self, what: &'static str) -> Result<Tlv<'a>, DerError> {
         if self.rest.is_empty() {
-            return Err(DerRefusal::Missing { what });
+            return Err(DerError::Missing { what });
         }
         let (tag, header, length) = header(self.rest, self.at)?;
         let total = header.saturating_add(length);
         let (Some(raw), Some(rest)) = (self.rest.get(..total), self.rest.get(total..)) else {
-            return Err(DerRefusal::Truncated {
+            return Err(DerError::Truncated {
                 at: self.at,
                 needed: total,
                 available: self.rest.len(),
@@ -226,9 +226,9 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Another tag, no value, or a header that is not DER.
-    pub fn expect(&mut self, tag: u8, what: &'static str) -> Result<Tlv<'a>, DerRefusal> {
+    pub fn expect(&mut self, tag: u8, what: &'static str) -> Result<Tlv<'a>, DerError> {
         match self.peek() {
-            Some(found) if found != tag => Err(DerRefusal::Tag {
+            Some(found) if found != tag => Err(DerError::Tag {
                 what,
                 expected: tag,
                 found,
@@ -241,7 +241,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Its header is not DER.
-    pub fn optional(&mut self, tag: u8, what: &'static str) -> Result<Option<Tlv<'a>>, DerRefusal> {
+    pub fn optional(&mut self, tag: u8, what: &'static str) -> Result<Option<Tlv<'a>>, DerError> {
         if self.peek() == Some(tag) {
             self.any(what).map(Some)
         } else {
@@ -253,7 +253,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Self::expect`].
-    pub fn inside(&mut self, tag: u8, what: &'static str) -> Result<Self, DerRefusal> {
+    pub fn enter(&mut self, tag: u8, what: &'static str) -> Result<Self, DerError> {
         self.expect(tag, what).map(|tlv| Self::new(tlv.value))
     }
 
@@ -261,7 +261,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Not an OBJECT IDENTIFIER in its one spelling.
-    pub fn oid(&mut self, what: &'static str) -> Result<&'a [u8], DerRefusal> {
+    pub fn oid(&mut self, what: &'static str) -> Result<&'a [u8], DerError> {
         oid(self.expect(OID, what)?.value, what)
     }
 
@@ -269,20 +269,20 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Not an INTEGER, or one outside `0..=u32::MAX`.
-    pub fn small(&mut self, what: &'static str) -> Result<u32, DerRefusal> {
+    pub fn read_u32(&mut self, what: &'static str) -> Result<u32, DerError> {
         let value = integer(self.expect(INTEGER, what)?.value, what)?;
-        small(value, what)
+        read_u32(value, what)
     }
 
     /// Refuses what is left.
     ///
     /// # Errors
     /// Something is left.
-    pub fn finish(self, what: &'static str) -> Result<(), DerRefusal> {
+    pub fn finish(self, what: &'static str) -> Result<(), DerError> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(DerRefusal::Trailing {
+            Err(DerError::Trailing {
                 what,
                 bytes: self.rest.len(),
             })
@@ -294,37 +294,37 @@ impl<'a> Reader<'a> {
 ///
 /// # Errors
 /// Another tag, a bad header, or bytes after it.
-pub fn only<'a>(bytes: &'a [u8], tag: u8, what: &'static str) -> Result<Tlv<'a>, DerRefusal> {
-    let mut reader = Reader::new(bytes);
+pub fn read_single<'a>(bytes: &'a [u8], tag: u8, what: &'static str) -> Result<Tlv<'a>, DerError> {
+    let mut reader = DerReader::new(bytes);
     let tlv = reader.expect(tag, what)?;
     reader.finish(what)?;
     Ok(tlv)
 }
 
 /// Tag, octets of tag and length, and octets of content (X.690 §8.1, §10.1).
-fn header(bytes: &[u8], at: usize) -> Result<(u8, usize, usize), DerRefusal> {
-    let truncated = |needed| DerRefusal::Truncated {
+fn header(bytes: &[u8], at: usize) -> Result<(u8, usize, usize), DerError> {
+    let truncated = |needed| DerError::Truncated {
         at,
         needed,
         available: bytes.len(),
     };
     let tag = *bytes.first().ok_or_else(|| truncated(2))?;
     if tag & 0x1f == 0x1f {
-        return Err(DerRefusal::HighTag { at });
+        return Err(DerError::HighTag { at });
     }
     if tag == 0 {
-        return Err(DerRefusal::ReservedTag { at });
+        return Err(DerError::ReservedTag { at });
     }
     let first = *bytes.get(1).ok_or_else(|| truncated(2))?;
     if first < 0x80 {
         return Ok((tag, 2, usize::from(first)));
     }
     if first == 0x80 {
-        return Err(DerRefusal::IndefiniteLength { at });
+        return Err(DerError::IndefiniteLength { at });
     }
     let octets = usize::from(first & 0x7f);
     if octets > 4 {
-        return Err(DerRefusal::LengthTooLong { at, octets });
+        return Err(DerError::LengthTooLong { at, octets });
     }
     let header = octets.saturating_add(2);
     let digits = bytes.get(2..header).ok_or_else(|| truncated(header))?;
@@ -333,9 +333,9 @@ fn header(bytes: &[u8], at: usize) -> Result<(u8, usize, usize), DerRefusal> {
         length = (length << 8) | u32::from(*digit);
     }
     if length < 0x80 || digits.first() == Some(&0) {
-        return Err(DerRefusal::LengthNotMinimal { at });
+        return Err(DerError::LengthNotMinimal { at });
     }
-    let length = usize::try_from(length).map_err(|_| DerRefusal::LengthTooLong { at, octets })?;
+    let length = usize::try_from(length).map_err(|_| DerError::LengthTooLong { at, octets })?;
     Ok((tag, header, length))
 }
 
@@ -345,7 +345,7 @@ fn header(bytes: &[u8], at: usize) -> Result<(u8, usize, usize), DerRefusal> {
 ///
 /// # Errors
 /// The first thing that is not DER, with its offset.
-pub fn scan(bytes: &[u8], what: &'static str) -> Result<(), DerRefusal> {
+pub fn check_der(bytes: &[u8], what: &'static str) -> Result<(), DerError> {
     // Ends of the constructed values that are open.
     let mut open: Vec<usize> = Vec::new();
     let mut at = 0usize;
@@ -355,20 +355,20 @@ pub fn scan(bytes: &[u8], what: &'static str) -> Result<(), DerRefusal> {
         while at == end {
             match open.pop() {
                 Some(outer) => end = outer,
-                None if first => return Err(DerRefusal::Missing { what }),
+                None if first => return Err(DerError::Missing { what }),
                 None => return Ok(()),
             }
         }
         if !first && open.is_empty() {
             let bytes = end.saturating_sub(at);
-            return Err(DerRefusal::Trailing { what, bytes });
+            return Err(DerError::Trailing { what, bytes });
         }
         first = false;
         let inner = bytes.get(at..end).unwrap_or_default();
         let (tag, header, length) = header(inner, at)?;
         let total = header.saturating_add(length);
         if total > inner.len() {
-            return Err(DerRefusal::Truncated {
+            return Err(DerError::Truncated {
                 at,
                 needed: total,
                 available: inner.len(),
@@ -376,12 +376,12 @@ pub fn scan(bytes: &[u8], what: &'static str) -> Result<(), DerRefusal> {
         }
         let constructed = tag & 0x20 != 0;
         if tag & 0xc0 == 0 && constructed != matches!(tag & 0x1f, 0x08 | 0x0b | 0x10 | 0x11) {
-            return Err(DerRefusal::Construction { at, tag });
+            return Err(DerError::Construction { at, tag });
         }
         let content = at.saturating_add(header);
         if constructed {
             if open.len() >= MAX_DEPTH {
-                return Err(DerRefusal::Depth {
+                return Err(DerError::Depth {
                     at,
                     limit: MAX_DEPTH,
                 });
@@ -403,12 +403,12 @@ pub fn scan(bytes: &[u8], what: &'static str) -> Result<(), DerRefusal> {
 }
 
 /// The one spelling of the universal types that have one (X.690 §8, §11).
-fn primitive(tag: u8, value: &[u8]) -> Result<(), DerRefusal> {
+fn primitive(tag: u8, value: &[u8]) -> Result<(), DerError> {
     match tag {
         BOOLEAN => boolean(value, "BOOLEAN").map(|_| ()),
         INTEGER => integer(value, "INTEGER").map(|_| ()),
         BIT_STRING => bit_string(value, "BIT STRING").map(|_| ()),
-        NULL if !value.is_empty() => Err(DerRefusal::Value {
+        NULL if !value.is_empty() => Err(DerError::Value {
             what: "NULL",
             problem: "has content",
         }),
@@ -421,11 +421,11 @@ fn primitive(tag: u8, value: &[u8]) -> Result<(), DerRefusal> {
 ///
 /// # Errors
 /// Neither 00 nor FF.
-pub fn boolean(value: &[u8], what: &'static str) -> Result<bool, DerRefusal> {
+pub fn boolean(value: &[u8], what: &'static str) -> Result<bool, DerError> {
     match value {
         [0x00] => Ok(false),
         [0xff] => Ok(true),
-        _ => Err(DerRefusal::Value {
+        _ => Err(DerError::Value {
             what,
             problem: "neither FALSE nor TRUE",
         }),
@@ -436,22 +436,22 @@ pub fn boolean(value: &[u8], what: &'static str) -> Result<bool, DerRefusal> {
 ///
 /// # Errors
 /// Empty, or with a redundant leading octet (X.690 §8.3.2).
-pub fn integer<'a>(value: &'a [u8], what: &'static str) -> Result<&'a [u8], DerRefusal> {
+pub fn integer<'a>(value: &'a [u8], what: &'static str) -> Result<&'a [u8], DerError> {
     let problem = match value {
         [] => "an empty INTEGER",
         [0x00, second, ..] if *second < 0x80 => "an INTEGER with a redundant leading zero",
         [0xff, second, ..] if *second >= 0x80 => "an INTEGER with a redundant leading FF",
         _ => return Ok(value),
     };
-    Err(DerRefusal::Value { what, problem })
+    Err(DerError::Value { what, problem })
 }
 
 /// The content octets of an INTEGER as a number.
-fn small(value: &[u8], what: &'static str) -> Result<u32, DerRefusal> {
+fn read_u32(value: &[u8], what: &'static str) -> Result<u32, DerError> {
     let digits = match value {
         [0x00, rest @ ..] => rest,
         [first, ..] if *first >= 0x80 => {
-            return Err(DerRefusal::Value {
+            return Err(DerError::Value {
                 what,
                 problem: "negative",
             });
@@ -459,7 +459,7 @@ fn small(value: &[u8], what: &'static str) -> Result<u32, DerRefusal> {
         all => all,
     };
     if digits.len() > 4 {
-        return Err(DerRefusal::Value {
+        return Err(DerError::Value {
             what,
             problem: "too large",
         });
@@ -473,8 +473,8 @@ fn small(value: &[u8], what: &'static str) -> Result<u32, DerRefusal> {
 ///
 /// # Errors
 /// No count of unused bits, one above seven, or unused bits that are set.
-pub fn bit_string<'a>(value: &'a [u8], what: &'static str) -> Result<(u8, &'a [u8]), DerRefusal> {
-    let refuse = |problem| Err(DerRefusal::Value { what, problem });
+pub fn bit_string<'a>(value: &'a [u8], what: &'static str) -> Result<(u8, &'a [u8]), DerError> {
+    let refuse = |problem| Err(DerError::Value { what, problem });
     match value {
         [] => refuse("an empty BIT STRING"),
         [unused, ..] if *unused > 7 => refuse("more than seven unused bits"),
@@ -496,10 +496,13 @@ fn clear(octet: u8, count: u8) -> bool {
 ///
 /// # Errors
 /// Not a BIT STRING, or unused bits.
-pub fn octets<'a>(value: &'a [u8], what: &'static str) -> Result<&'a [u8], DerRefusal> {
+pub fn byte_aligned_bit_string<'a>(
+    value: &'a [u8],
+    what: &'static str,
+) -> Result<&'a [u8], DerError> {
     match bit_string(value, what)? {
         (0, octets) => Ok(octets),
-        _ => Err(DerRefusal::Value {
+        _ => Err(DerError::Value {
             what,
             problem: "not whole octets",
         }),
@@ -510,11 +513,11 @@ pub fn octets<'a>(value: &'a [u8], what: &'static str) -> Result<&'a [u8], DerRe
 ///
 /// # Errors
 /// Empty, cut off, or an arc with a redundant leading octet.
-pub fn oid<'a>(value: &'a [u8], what: &'static str) -> Result<&'a [u8], DerRefusal> {
+pub fn oid<'a>(value: &'a [u8], what: &'static str) -> Result<&'a [u8], DerError> {
     let mut start = true;
     for octet in value {
         if start && *octet == 0x80 {
-            return Err(DerRefusal::Value {
+            return Err(DerError::Value {
                 what,
                 problem: "an object identifier's arc has a redundant octet",
             });
@@ -522,7 +525,7 @@ pub fn oid<'a>(value: &'a [u8], what: &'static str) -> Result<&'a [u8], DerRefus
         start = *octet < 0x80;
     }
     if value.is_empty() || !start {
-        return Err(DerRefusal::Value {
+        return Err(DerError::Value {
             what,
             problem: "an object identifier is cut off",
         });
@@ -557,8 +560,8 @@ pub fn hex(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// Another type, another form (no `Z`, no seconds, a fraction), no such date.
-pub fn time(tlv: Tlv<'_>, what: &'static str) -> Result<UnixTime, DerRefusal> {
-    let refuse = |problem| DerRefusal::Value { what, problem };
+pub fn time(tlv: Tlv<'_>, what: &'static str) -> Result<UnixTime, DerError> {
+    let refuse = |problem| DerError::Value { what, problem };
     let (year, rest) = match tlv.tag {
         UTC_TIME => {
             let short = number(tlv.value.get(..2)).ok_or(refuse("not a UTCTime"))?;
@@ -571,7 +574,7 @@ pub fn time(tlv: Tlv<'_>, what: &'static str) -> Result<UnixTime, DerRefusal> {
             tlv.value.get(4..),
         ),
         found => {
-            return Err(DerRefusal::Tag {
+            return Err(DerError::Tag {
                 what,
                 expected: UTC_TIME,
                 found,
@@ -674,7 +677,7 @@ pub fn object_identifier(oid: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// Before 1970 or after 9999.
-pub fn encode_time(at: UnixTime) -> Result<Vec<u8>, DerRefusal> {
+pub fn encode_time(at: UnixTime) -> Result<Vec<u8>, DerError> {
     let text = calendar(at)?;
     match text.get(2..) {
         Some(short) if text.as_str() < "2050" => Ok(tlv(UTC_TIME, &[short.as_bytes()])),
@@ -686,13 +689,13 @@ pub fn encode_time(at: UnixTime) -> Result<Vec<u8>, DerRefusal> {
 ///
 /// # Errors
 /// Before 1970 or after 9999.
-pub fn encode_generalized_time(at: UnixTime) -> Result<Vec<u8>, DerRefusal> {
+pub fn encode_generalized_time(at: UnixTime) -> Result<Vec<u8>, DerError> {
     Ok(tlv(GENERALIZED_TIME, &[calendar(at)?.as_bytes()]))
 }
 
 /// `YYYYMMDDHHMMSSZ`
-fn calendar(at: UnixTime) -> Result<String, DerRefusal> {
-    let refuse = DerRefusal::Value {
+fn calendar(at: UnixTime) -> Result<String, DerError> {
+    let refuse = DerError::Value {
         what: "time",
         problem: "not between 1970 and 9999",
     };
@@ -716,7 +719,7 @@ mod tests {
     use super::*;
 
     fn code(bytes: &[u8]) -> &'static str {
-        scan(bytes, "test").map_or_else(|refusal| refusal.code(), |()| "accepted")
+        check_der(bytes, "test").map_or_else(|refusal| refusal.code(), |()| "accepted")
     }
 
     #[test]
@@ -788,7 +791,7 @@ mod tests {
     fn times_have_one_form() {
         let utc = |text: &str| {
             let der = tlv(UTC_TIME, &[text.as_bytes()]);
-            time(Reader::new(&der).any("t").unwrap(), "t")
+            time(DerReader::new(&der).any("t").unwrap(), "t")
         };
         assert_eq!(utc("700101000000Z"), Ok(0));
         assert_eq!(utc("491231235959Z"), Ok(2_524_607_999));
@@ -818,7 +821,10 @@ mod tests {
     fn lengths_are_written_as_they_are_read() {
         for length in [0, 1, 127, 128, 255, 256, 65_535, 65_536] {
             let der = tlv(OCTET_STRING, &[&vec![7; length]]);
-            assert_eq!(only(&der, OCTET_STRING, "t").unwrap().value.len(), length);
+            assert_eq!(
+                read_single(&der, OCTET_STRING, "t").unwrap().value.len(),
+                length
+            );
             assert_eq!(code(&der), "accepted");
         }
         assert_eq!(unsigned(&[0, 0x80]), [INTEGER, 2, 0, 0x80]);

@@ -24,7 +24,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::{
     UnixTime, armor,
-    asn1::{self, DerRefusal, Reader, Tlv},
+    asn1::{self, DerError, DerReader, Tlv},
     keys::{KeyRefusal, PublicKey, SignatureAlgorithm},
     memo::Memo,
     refusal::reasons,
@@ -32,7 +32,7 @@ use super::{
 
 mod claims;
 mod names;
-pub use claims::{CLAIMS, Claim, FulcioExtensions};
+pub use claims::{CLAIM_OIDS, ClaimOid, FulcioExtensions};
 pub use names::{GeneralName, Identity, MAX_IDENTITY, NameConstraints, San};
 
 /// The largest certificate that is read, in bytes.
@@ -54,7 +54,7 @@ const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.2
 /// The SCT list (RFC 6962 §3.3).
 pub const SCT_LIST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.2");
 /// The poison of a precertificate (RFC 6962 §3.1).
-pub const POISON: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.3");
+pub const CT_POISON: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.3");
 
 reasons! {
     /// Why a certificate is not read, or names nobody.
@@ -71,7 +71,7 @@ reasons! {
         #[error("the certificate is not readable: {why}")]
         Unreadable {
             /// What is wrong.
-            why: DerRefusal,
+            why: DerError,
         },
         /// Not PEM.
         #[code = "certificate-pem"]
@@ -120,7 +120,7 @@ reasons! {
             /// Which.
             name: &'static str,
             /// What is wrong.
-            why: DerRefusal,
+            why: DerError,
         },
         /// Text that is not UTF-8.
         #[code = "certificate-text"]
@@ -167,8 +167,8 @@ reasons! {
     }
 }
 
-impl From<DerRefusal> for CertificateRefusal {
-    fn from(why: DerRefusal) -> Self {
+impl From<DerError> for CertificateRefusal {
+    fn from(why: DerError) -> Self {
         Self::Unreadable { why }
     }
 }
@@ -240,7 +240,7 @@ impl Certificate {
         if der.len() > MAX_CERTIFICATE {
             return Err(CertificateRefusal::TooLarge { bytes: der.len() });
         }
-        asn1::scan(der, "certificate")?;
+        asn1::check_der(der, "certificate")?;
         parse(der).map(|parsed| Self(Arc::new(parsed)))
     }
 
@@ -435,7 +435,7 @@ impl Certificate {
     ///
     /// # Errors
     /// As there.
-    pub fn verify_signed_by_once(&self, issuer: &Self, memo: &Memo) -> Result<(), KeyRefusal> {
+    pub fn verify_signed_by_memoized(&self, issuer: &Self, memo: &Memo) -> Result<(), KeyRefusal> {
         memo.verify(
             issuer.public_key()?,
             self.signature_algorithm()?,
@@ -568,23 +568,23 @@ impl Certificate {
 /// ```
 /// Unique identifiers (context tags 1 and 2) are refused: RFC 5280 §4.1.2.8 has none.
 fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
-    let mut outer = Reader::new(asn1::only(der, asn1::SEQUENCE, "certificate")?.value);
+    let mut outer = DerReader::new(asn1::read_single(der, asn1::SEQUENCE, "certificate")?.value);
     let tbs = outer.expect(asn1::SEQUENCE, "tbsCertificate")?;
     let algorithm = outer.expect(asn1::SEQUENCE, "signatureAlgorithm")?;
     let signature_part = outer.expect(asn1::BIT_STRING, "signatureValue")?;
     outer.finish("certificate")?;
-    let signature = asn1::octets(signature_part.value, "signatureValue")?.to_vec();
+    let signature = asn1::byte_aligned_bit_string(signature_part.value, "signatureValue")?.to_vec();
     // The three parts fill the outer SEQUENCE, so its header is what is left.
     let tbs_start = [tbs, algorithm, signature_part]
         .iter()
         .fold(der.len(), |left, part| left.saturating_sub(part.raw.len()));
 
-    let mut reader = Reader::new(tbs.value);
+    let mut reader = DerReader::new(tbs.value);
     let version = match reader.optional(0xa0, "version")? {
         None => 0,
         Some(explicit) => {
-            let mut inner = Reader::new(explicit.value);
-            let version = inner.small("version")?;
+            let mut inner = DerReader::new(explicit.value);
+            let version = inner.read_u32("version")?;
             inner.finish("version")?;
             version
         }
@@ -612,11 +612,11 @@ fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
     if inner_algorithm.raw != algorithm.raw {
         return Err(CertificateRefusal::AlgorithmMismatch);
     }
-    let signature_oid = Reader::new(algorithm.value)
+    let signature_oid = DerReader::new(algorithm.value)
         .oid("signatureAlgorithm")?
         .to_vec();
     let issuer = reader.expect(asn1::SEQUENCE, "issuer")?.raw.to_vec();
-    let mut validity = reader.inside(asn1::SEQUENCE, "validity")?;
+    let mut validity = reader.enter(asn1::SEQUENCE, "validity")?;
     let not_before = validity_time(validity.any("notBefore")?)?;
     let not_after = validity_time(validity.any("notAfter")?)?;
     validity.finish("validity")?;
@@ -671,10 +671,10 @@ fn validity_time(tlv: Tlv<'_>) -> Result<UnixTime, CertificateRefusal> {
 
 /// `Extension ::= SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue }`
 fn extensions(explicit: &[u8]) -> Result<Vec<Extension>, CertificateRefusal> {
-    let mut list = Reader::new(asn1::only(explicit, asn1::SEQUENCE, "extensions")?.value);
+    let mut list = DerReader::new(asn1::read_single(explicit, asn1::SEQUENCE, "extensions")?.value);
     let mut extensions: Vec<Extension> = Vec::new();
     while !list.is_empty() {
-        let mut one = list.inside(asn1::SEQUENCE, "extension")?;
+        let mut one = list.enter(asn1::SEQUENCE, "extension")?;
         let oid = one.oid("extension")?.to_vec();
         let critical = match one.optional(asn1::BOOLEAN, "critical")? {
             None => false,
@@ -682,7 +682,7 @@ fn extensions(explicit: &[u8]) -> Result<Vec<Extension>, CertificateRefusal> {
                 let critical = asn1::boolean(flag.value, "critical")?;
                 if !critical {
                     // X.690 §11.5: a default value is not written.
-                    return Err(DerRefusal::Value {
+                    return Err(DerError::Value {
                         what: "critical",
                         problem: "a default that is written out",
                     }
@@ -722,11 +722,11 @@ impl Parsed {
         fn of<T>(
             name: &'static str,
             value: Option<&[u8]>,
-            read: impl Fn(&[u8]) -> Result<T, DerRefusal>,
+            read: impl Fn(&[u8]) -> Result<T, DerError>,
         ) -> Result<Option<T>, CertificateRefusal> {
             value
                 .map(|value| {
-                    asn1::scan(value, name)
+                    asn1::check_der(value, name)
                         .and_then(|()| read(value))
                         .map_err(|why| CertificateRefusal::Extension { name, why })
                 })
@@ -744,7 +744,7 @@ impl Parsed {
             extended_key_usage,
         )?;
         self.sans = of("subjectAltName", self.value(&SUBJECT_ALT_NAME), |value| {
-            names::general_names(asn1::only(value, asn1::SEQUENCE, "subjectAltName")?.value)
+            names::general_names(asn1::read_single(value, asn1::SEQUENCE, "subjectAltName")?.value)
         })?
         .unwrap_or_default();
         self.name_constraints = of(
@@ -756,7 +756,7 @@ impl Parsed {
             "subjectKeyIdentifier",
             self.value(&SUBJECT_KEY_ID),
             |value| {
-                asn1::only(value, asn1::OCTET_STRING, "subjectKeyIdentifier")
+                asn1::read_single(value, asn1::OCTET_STRING, "subjectKeyIdentifier")
                     .map(|tlv| tlv.value.to_vec())
             },
         )?;
@@ -764,8 +764,8 @@ impl Parsed {
             "authorityKeyIdentifier",
             self.value(&AUTHORITY_KEY_ID),
             |value| {
-                let tlv = asn1::only(value, asn1::SEQUENCE, "authorityKeyIdentifier")?;
-                let id = Reader::new(tlv.value).optional(0x80, "keyIdentifier")?;
+                let tlv = asn1::read_single(value, asn1::SEQUENCE, "authorityKeyIdentifier")?;
+                let id = DerReader::new(tlv.value).optional(0x80, "keyIdentifier")?;
                 Ok(id.map(|id| id.value.to_vec()))
             },
         )?
@@ -775,15 +775,15 @@ impl Parsed {
     }
 }
 
-fn basic_constraints(value: &[u8]) -> Result<BasicConstraints, DerRefusal> {
+fn basic_constraints(value: &[u8]) -> Result<BasicConstraints, DerError> {
     const WHAT: &str = "basicConstraints";
-    let mut reader = Reader::new(asn1::only(value, asn1::SEQUENCE, WHAT)?.value);
+    let mut reader = DerReader::new(asn1::read_single(value, asn1::SEQUENCE, WHAT)?.value);
     let ca = match reader.optional(asn1::BOOLEAN, WHAT)? {
         None => false,
         Some(flag) => asn1::boolean(flag.value, WHAT)?,
     };
     let path_len = if reader.peek() == Some(asn1::INTEGER) {
-        Some(reader.small("pathLenConstraint")?)
+        Some(reader.read_u32("pathLenConstraint")?)
     } else {
         None
     };
@@ -792,15 +792,15 @@ fn basic_constraints(value: &[u8]) -> Result<BasicConstraints, DerRefusal> {
 }
 
 /// Named bits, bit 0 first in the octets (RFC 5280 §4.2.1.3): bit n here is 1 << n.
-fn key_usage(value: &[u8]) -> Result<u16, DerRefusal> {
-    let tlv = asn1::only(value, asn1::BIT_STRING, "keyUsage")?;
+fn key_usage(value: &[u8]) -> Result<u16, DerError> {
+    let tlv = asn1::read_single(value, asn1::BIT_STRING, "keyUsage")?;
     let (_, octets) = asn1::bit_string(tlv.value, "keyUsage")?;
     let octet = |nth: usize| octets.get(nth).copied().unwrap_or(0).reverse_bits();
     Ok(u16::from_le_bytes([octet(0), octet(1)]))
 }
 
-fn extended_key_usage(value: &[u8]) -> Result<Vec<Vec<u8>>, DerRefusal> {
-    let mut reader = Reader::new(asn1::only(value, asn1::SEQUENCE, "extKeyUsage")?.value);
+fn extended_key_usage(value: &[u8]) -> Result<Vec<Vec<u8>>, DerError> {
+    let mut reader = DerReader::new(asn1::read_single(value, asn1::SEQUENCE, "extKeyUsage")?.value);
     let mut uses = Vec::new();
     while !reader.is_empty() {
         uses.push(reader.oid("extKeyUsage")?.to_vec());

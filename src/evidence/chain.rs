@@ -24,7 +24,7 @@ use super::{
     keys::{KeyAlgorithm, KeyRefusal},
     memo::Memo,
     refusal::reasons,
-    trust::CertificateAuthority,
+    trusted_root::CertificateAuthority,
 };
 
 /// KeyUsage bits as [`Certificate::key_usage`] numbers them.
@@ -199,7 +199,7 @@ reasons! {
 
 /// A leaf that a trusted authority issued.
 #[derive(Debug, Clone, Copy)]
-pub struct Chained<'a> {
+pub struct VerifiedChain<'a> {
     /// Which authority.
     pub authority: &'a CertificateAuthority,
     /// The certificate that issued the leaf.
@@ -211,7 +211,7 @@ pub struct Chained<'a> {
 ///
 /// # Errors
 /// [`ChainRefusal::NotSigstore`].
-pub fn sigstore_leaf(leaf: &Certificate) -> Result<(), ChainRefusal> {
+pub fn check_sigstore_leaf(leaf: &Certificate) -> Result<(), ChainRefusal> {
     if leaf.fulcio().issuer().is_some() {
         Ok(())
     } else {
@@ -230,8 +230,8 @@ pub fn verify<'a>(
     leaf: &Certificate,
     at: UnixTime,
     authorities: &'a [CertificateAuthority],
-) -> Result<Chained<'a>, ChainRefusal> {
-    verify_once(leaf, at, authorities, Memo::nothing())
+) -> Result<VerifiedChain<'a>, ChainRefusal> {
+    verify_memoized(leaf, at, authorities, Memo::disabled())
 }
 
 /// As [`verify`]; that an authority's key signed the leaf is remembered in `memo`.
@@ -239,19 +239,19 @@ pub fn verify<'a>(
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_once<'a>(
+pub fn verify_memoized<'a>(
     leaf: &Certificate,
     at: UnixTime,
     authorities: &'a [CertificateAuthority],
     memo: &Memo,
-) -> Result<Chained<'a>, ChainRefusal> {
-    sigstore_leaf(leaf)?;
+) -> Result<VerifiedChain<'a>, ChainRefusal> {
+    check_sigstore_leaf(leaf)?;
     let mut telling = ChainRefusal::NoAuthority;
     for authority in authorities {
         match issued_by(leaf, at, authority, memo) {
             Ok(issuer) => {
                 leaf_profile(leaf)?;
-                return Ok(Chained { authority, issuer });
+                return Ok(VerifiedChain { authority, issuer });
             }
             Err(refusal) if nearness(&refusal) >= nearness(&telling) => telling = refusal,
             Err(_) => {}
@@ -275,7 +275,7 @@ fn nearness(refusal: &ChainRefusal) -> u8 {
 ///
 /// # Errors
 /// [`ChainRefusal::ForeignCertificate`].
-pub fn bag_is_own_chain(
+pub fn check_extra_certificates(
     others: &[Certificate],
     authority: &CertificateAuthority,
 ) -> Result<(), ChainRefusal> {
@@ -307,9 +307,10 @@ fn leaf_profile(leaf: &Certificate) -> Result<(), ChainRefusal> {
     {
         return Err(ChainRefusal::LeafKeyUsage);
     }
-    let for_code = leaf
-        .extended_key_usage()
-        .is_some_and(|uses| uses.iter().any(|one| one == Purpose::CodeSigning.oid()));
+    let for_code = leaf.extended_key_usage().is_some_and(|uses| {
+        uses.iter()
+            .any(|one| one == ChainPurpose::CodeSigning.oid())
+    });
     if !for_code {
         return Err(ChainRefusal::LeafExtendedKeyUsage);
     }
@@ -364,7 +365,7 @@ fn issued_through(
         return Err(ChainRefusal::NoAuthority);
     }
     names_lead(leaf, issuer)?;
-    leaf.verify_signed_by_once(issuer, memo)
+    leaf.verify_signed_by_memoized(issuer, memo)
         .map_err(|why| unsigned(leaf, issuer, why))?;
     if !authority.window.contains(at) {
         return Err(ChainRefusal::AuthorityWindow {
@@ -373,19 +374,19 @@ fn issued_through(
         });
     }
     valid_at(leaf, at)?;
-    authorities_of(leaf, chain, at, Purpose::CodeSigning)
+    build_path(leaf, chain, at, ChainPurpose::CodeSigning)
 }
 
 /// What a chain of authorities is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum ChainPurpose {
     /// id-kp-codeSigning 1.3.6.1.5.5.7.3.3.
     CodeSigning,
     /// id-kp-timeStamping 1.3.6.1.5.5.7.3.8.
     TimeStamping,
 }
 
-impl Purpose {
+impl ChainPurpose {
     /// The content octets of its object identifier.
     pub(super) fn oid(self) -> &'static [u8] {
         match self {
@@ -407,11 +408,11 @@ impl Purpose {
 ///
 /// # Errors
 /// The first that is not.
-pub(super) fn authorities_of(
+pub(super) fn build_path(
     leaf: &Certificate,
     chain: &[Certificate],
     at: UnixTime,
-    purpose: Purpose,
+    purpose: ChainPurpose,
 ) -> Result<(), ChainRefusal> {
     for (below, ca) in chain.iter().enumerate() {
         valid_at(ca, at)?;
@@ -420,14 +421,14 @@ pub(super) fn authorities_of(
         // The last one is believed because the trusted root names it: a trust
         // anchor's own signature proves nothing (RFC 5280 §6.1).
         if let Some(next) = chain.get(below.saturating_add(1)) {
-            link(ca, next)?;
+            check_issued_by(ca, next)?;
         }
     }
     Ok(())
 }
 
 /// `one` names `next` as its issuer, and `next`'s key signed it.
-pub(super) fn link(one: &Certificate, next: &Certificate) -> Result<(), ChainRefusal> {
+pub(super) fn check_issued_by(one: &Certificate, next: &Certificate) -> Result<(), ChainRefusal> {
     names_lead(one, next)?;
     one.verify_signed_by(next)
         .map_err(|why| unsigned(one, next, why))
@@ -475,7 +476,7 @@ fn valid_at(one: &Certificate, at: UnixTime) -> Result<(), ChainRefusal> {
 }
 
 /// RFC 5280 §6.1.4 (k)–(n), with `below` intermediates under this one.
-fn may_issue(ca: &Certificate, below: usize, purpose: Purpose) -> Result<(), ChainRefusal> {
+fn may_issue(ca: &Certificate, below: usize, purpose: ChainPurpose) -> Result<(), ChainRefusal> {
     let subject = || ca.subject_text();
     if let Some(oid) = ca.unknown_critical_extension() {
         return Err(ChainRefusal::CriticalExtension {

@@ -4,7 +4,7 @@
 //! C2SP signed-note and tlog-checkpoint; Rekor v1 departs from the latter in
 //! that its origin is `NAME - TREE ID` while it signs as `NAME`.
 //!
-//! *Not checked here:* which log is trusted when (`trust.rs`), that a leaf is
+//! *Not checked here:* which log is trusted when (`trusted_root.rs`), that a leaf is
 //! in the tree (`merkle.rs`). Signatures of witnesses are read, not judged.
 
 #![cfg_attr(
@@ -43,7 +43,7 @@ const SIGNATURE_PREFIX: &str = "\u{2014} ";
 
 reasons! {
     /// Why a note or checkpoint is not believed.
-    pub enum NoteRefusal {
+    pub enum CheckpointRefusal {
         /// Longer than any note that is accepted.
         #[code = "note-too-long"]
         #[error("the note takes {bytes} bytes, at most {max} are read")]
@@ -183,55 +183,58 @@ pub struct NoteSignature {
 
 /// A text and the signatures on it (C2SP signed-note).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
+pub struct SignedNote {
     /// What is signed, final LF included, the blank line not.
     pub text: String,
     /// At least one.
     pub signatures: Vec<NoteSignature>,
 }
 
-impl Note {
+impl SignedNote {
     /// Reads a note. The text ends at the last blank line, so it may hold
     /// blank lines itself.
     ///
     /// # Errors
     /// [`NoteRefusal`] names what is malformed. Signatures are not verified.
-    pub fn parse(note: &str) -> Result<Self, NoteRefusal> {
+    pub fn parse(note: &str) -> Result<Self, CheckpointRefusal> {
         if note.len() > MAX_NOTE {
-            return Err(NoteRefusal::TooLong {
+            return Err(CheckpointRefusal::TooLong {
                 bytes: note.len(),
                 max: MAX_NOTE,
             });
         }
         let control = |byte: &u8| *byte < 0x20 && *byte != b'\n';
         if let Some(at) = note.as_bytes().iter().position(control) {
-            return Err(NoteRefusal::ControlCharacter {
+            return Err(CheckpointRefusal::ControlCharacter {
                 code: note.as_bytes().get(at).copied().unwrap_or_default(),
                 at,
             });
         }
         if !note.ends_with('\n') {
-            return Err(NoteRefusal::Unterminated);
+            return Err(CheckpointRefusal::Unterminated);
         }
-        let (before, lines) = note.rsplit_once("\n\n").ok_or(NoteRefusal::NoSignatures)?;
+        let (before, lines) = note
+            .rsplit_once("\n\n")
+            .ok_or(CheckpointRefusal::NoSignatures)?;
         if lines.is_empty() || before.is_empty() {
-            return Err(NoteRefusal::NoSignatures);
+            return Err(CheckpointRefusal::NoSignatures);
         }
         // One byte past `before` is the text's own LF.
         let text = note
             .get(..before.len().saturating_add(1))
-            .ok_or(NoteRefusal::NoSignatures)?;
+            .ok_or(CheckpointRefusal::NoSignatures)?;
         let mut signatures = Vec::new();
         for (index, line) in lines.split_terminator('\n').enumerate() {
             if index >= MAX_SIGNATURES {
-                return Err(NoteRefusal::TooManySignatures {
+                return Err(CheckpointRefusal::TooManySignatures {
                     max: MAX_SIGNATURES,
                 });
             }
-            let signature = signature_line(line).map_err(|reason| NoteRefusal::SignatureLine {
-                line: index.saturating_add(1),
-                reason,
-            })?;
+            let signature =
+                signature_line(line).map_err(|reason| CheckpointRefusal::SignatureLine {
+                    line: index.saturating_add(1),
+                    reason,
+                })?;
             signatures.push(signature);
         }
         Ok(Self {
@@ -241,7 +244,7 @@ impl Note {
     }
 }
 
-impl fmt::Display for Note {
+impl fmt::Display for SignedNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
         for line in &self.signatures {
@@ -304,21 +307,23 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`NoteRefusal`] names the line that is missing or malformed.
-    pub fn parse(text: &str) -> Result<Self, NoteRefusal> {
-        let text = text.strip_suffix('\n').ok_or(NoteRefusal::Unterminated)?;
+    pub fn parse(text: &str) -> Result<Self, CheckpointRefusal> {
+        let text = text
+            .strip_suffix('\n')
+            .ok_or(CheckpointRefusal::Unterminated)?;
         let mut lines = text.split('\n');
         let mut line = |what| {
             lines
                 .next()
                 .filter(|line| !line.is_empty())
-                .ok_or(NoteRefusal::MissingLine { what })
+                .ok_or(CheckpointRefusal::MissingLine { what })
         };
         let origin = line("origin")?.to_owned();
         let size = size(line("size")?)?;
         let root = root(line("root")?)?;
         let extensions: Vec<String> = lines.map(str::to_owned).collect();
         if extensions.iter().any(String::is_empty) {
-            return Err(NoteRefusal::BlankLine);
+            return Err(CheckpointRefusal::BlankLine);
         }
         Ok(Self {
             origin,
@@ -346,23 +351,23 @@ impl Checkpoint {
 }
 
 /// Decimal, no sign, no leading zeros, at most [`MAX_SIZE`].
-fn size(line: &str) -> Result<u64, NoteRefusal> {
+fn size(line: &str) -> Result<u64, CheckpointRefusal> {
     let canonical = line == "0" || !line.starts_with('0');
     let digits = line.bytes().all(|byte| byte.is_ascii_digit());
     line.parse()
         .ok()
         .filter(|size| digits && canonical && *size <= MAX_SIZE)
-        .ok_or_else(|| NoteRefusal::Size {
+        .ok_or_else(|| CheckpointRefusal::Size {
             found: excerpt(line),
         })
 }
 
-fn root(line: &str) -> Result<Hash, NoteRefusal> {
+fn root(line: &str) -> Result<Hash, CheckpointRefusal> {
     STANDARD
         .decode(line)
         .ok()
         .and_then(|bytes| Hash::try_from(bytes).ok())
-        .ok_or_else(|| NoteRefusal::Root {
+        .ok_or_else(|| CheckpointRefusal::Root {
             found: excerpt(line),
         })
 }
@@ -374,14 +379,14 @@ fn excerpt(line: &str) -> String {
 
 /// Which generation of Rekor a log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LogKind {
+pub enum RekorVersion {
     /// Rekor v1: the origin is `NAME - TREE ID`, entries have a SET.
     RekorV1,
     /// Rekor v2 (rekor-tiles): the origin is the log's name, no SET.
     RekorV2,
 }
 
-impl LogKind {
+impl RekorVersion {
     /// The kind that an origin tells: `NAME - DIGITS` is v1.
     #[must_use]
     pub fn of_origin(origin: &str) -> Self {
@@ -420,7 +425,7 @@ pub fn ecdsa_key_id(spki: &[u8]) -> [u8; 32] {
 #[must_use]
 pub fn key_id(name: &str, key: &PublicKey) -> [u8; 32] {
     match key.algorithm() {
-        KeyAlgorithm::Ed25519 => typed_key_id(name, &[1], key.material()),
+        KeyAlgorithm::Ed25519 => typed_key_id(name, &[1], key.raw_key()),
         KeyAlgorithm::Rsa { .. } => typed_key_id(name, b"\xffPKIX-RSA-PKCS#1v1.5", key.spki()),
         KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 => key.sha256(),
     }
@@ -437,7 +442,7 @@ fn typed_key_id(name: &str, kind: &[u8], key: &[u8]) -> [u8; 32] {
 
 /// A key hint: the first four bytes of a key id or log id.
 #[must_use]
-pub fn hint(key_id: &[u8; 32]) -> [u8; 4] {
+pub fn key_hint(key_id: &[u8; 32]) -> [u8; 4] {
     key_id.first_chunk().copied().unwrap_or_default()
 }
 
@@ -449,7 +454,7 @@ pub struct LogVerifier<'a> {
     /// First four bytes of its key id.
     pub key_hint: [u8; 4],
     /// Which generation of Rekor.
-    pub kind: LogKind,
+    pub kind: RekorVersion,
     /// If given: v2, the whole origin; v1, the NAME in `NAME - TREE ID`.
     pub origin: Option<&'a str>,
 }
@@ -462,33 +467,34 @@ pub struct LogVerifier<'a> {
 ///
 /// # Errors
 /// [`NoteRefusal`]: malformed, of another log, or not signed by this one.
-pub fn open(note: &str, log: &LogVerifier<'_>) -> Result<Checkpoint, NoteRefusal> {
-    open_once(note, log, Memo::nothing())
+pub fn open(note: &str, log: &LogVerifier<'_>) -> Result<Checkpoint, CheckpointRefusal> {
+    open_memoized(note, log, Memo::disabled())
 }
 
 /// As [`open`]; that the log signed it is remembered in `memo`.
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_once(
+pub fn open_memoized(
     note: &str,
     log: &LogVerifier<'_>,
     memo: &Memo,
-) -> Result<Checkpoint, NoteRefusal> {
-    let note = Note::parse(note)?;
+) -> Result<Checkpoint, CheckpointRefusal> {
+    let note = SignedNote::parse(note)?;
     let checkpoint = Checkpoint::parse(&note.text)?;
     let name = match log.kind {
-        LogKind::RekorV2 => checkpoint.origin.as_str(),
-        LogKind::RekorV1 => {
-            let (name, _) =
-                split_v1_origin(&checkpoint.origin).ok_or_else(|| NoteRefusal::OriginForm {
+        RekorVersion::RekorV2 => checkpoint.origin.as_str(),
+        RekorVersion::RekorV1 => {
+            let (name, _) = split_v1_origin(&checkpoint.origin).ok_or_else(|| {
+                CheckpointRefusal::OriginForm {
                     found: excerpt(&checkpoint.origin),
-                })?;
+                }
+            })?;
             name
         }
     };
     if let Some(expected) = log.origin.filter(|expected| *expected != name) {
-        return Err(NoteRefusal::Origin {
+        return Err(CheckpointRefusal::Origin {
             found: excerpt(name),
             expected: expected.to_owned(),
         });
@@ -498,7 +504,7 @@ pub fn open_once(
         if line.name == name && line.key_hint == log.key_hint {
             let algorithm = log.key.default_algorithm();
             memo.verify(log.key, algorithm, note.text.as_bytes(), &line.signature)
-                .map_err(|reason| NoteRefusal::SignatureInvalid {
+                .map_err(|reason| CheckpointRefusal::SignatureInvalid {
                     name: excerpt(name),
                     reason,
                 })?;
@@ -512,22 +518,22 @@ pub fn open_once(
 }
 
 /// The most telling reason why no line is the log's.
-fn not_signed(note: &Note, name: &str, key_hint: [u8; 4]) -> NoteRefusal {
+fn not_signed(note: &SignedNote, name: &str, key_hint: [u8; 4]) -> CheckpointRefusal {
     let lines = &note.signatures;
     if let Some(line) = lines.iter().find(|line| line.key_hint == key_hint) {
-        return NoteRefusal::SignerName {
+        return CheckpointRefusal::SignerName {
             found: excerpt(&line.name),
             expected: excerpt(name),
         };
     }
     if let Some(line) = lines.iter().find(|line| line.name == name) {
-        return NoteRefusal::SignerKey {
+        return CheckpointRefusal::SignerKey {
             name: excerpt(name),
             found: hex(&line.key_hint),
             expected: hex(&key_hint),
         };
     }
-    NoteRefusal::NotSignedByLog {
+    CheckpointRefusal::NotSignedByLog {
         lines: lines.len(),
         name: excerpt(name),
         hint: hex(&key_hint),

@@ -256,11 +256,11 @@ mod wire {
         #[prost(bytes = "vec", repeated, tag = "4")]
         pub hashes: Vec<Vec<u8>>,
         #[prost(message, optional, tag = "5")]
-        pub checkpoint: Option<Checkpoint>,
+        pub checkpoint: Option<CheckpointProto>,
     }
 
     #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Checkpoint {
+    pub(super) struct CheckpointProto {
         #[prost(string, tag = "1")]
         pub envelope: String,
     }
@@ -368,7 +368,7 @@ impl LogEntry {
                 root_hash: proof.root_hash.clone(),
                 tree_size: proof.tree_size,
                 hashes: proof.hashes.clone(),
-                checkpoint: Some(wire::Checkpoint {
+                checkpoint: Some(wire::CheckpointProto {
                     envelope: proof.checkpoint.clone(),
                 }),
             }),

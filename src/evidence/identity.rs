@@ -11,7 +11,7 @@
 use regex::{Regex, RegexBuilder};
 
 use super::certificate::{Certificate, Identity, San};
-use super::object::{ObjectKind, Person};
+use super::object::{Ident, ObjectKind};
 use super::refusal::reasons;
 
 /// The longest pattern that is compiled, in bytes.
@@ -20,7 +20,7 @@ pub const MAX_PATTERN: usize = 4096;
 reasons! {
     /// Why a wanted identity is not usable. A mistake of whoever asks, not of
     /// the signature.
-    pub enum PatternRefusal {
+    pub enum PatternError {
         /// An empty string would match nothing, or everything: neither is meant.
         #[code = "pattern-empty"]
         #[error("an empty {what} names nobody")]
@@ -78,9 +78,9 @@ impl Pattern {
     ///
     /// # Errors
     /// The text is empty.
-    pub fn exact(what: &'static str, text: &str) -> Result<Self, PatternRefusal> {
+    pub fn exact(what: &'static str, text: &str) -> Result<Self, PatternError> {
         if text.is_empty() {
-            return Err(PatternRefusal::Empty { what });
+            return Err(PatternError::Empty { what });
         }
         Ok(Self::Exact(text.to_owned()))
     }
@@ -90,7 +90,7 @@ impl Pattern {
     ///
     /// # Errors
     /// The pattern is empty, too long, or no regular expression.
-    pub fn matching(what: &'static str, pattern: &str) -> Result<Self, PatternRefusal> {
+    pub fn matching(what: &'static str, pattern: &str) -> Result<Self, PatternError> {
         Self::matching_within(what, pattern, 1 << 20)
     }
 
@@ -103,17 +103,17 @@ impl Pattern {
         what: &'static str,
         pattern: &str,
         size: usize,
-    ) -> Result<Self, PatternRefusal> {
+    ) -> Result<Self, PatternError> {
         if pattern.is_empty() {
-            return Err(PatternRefusal::Empty { what });
+            return Err(PatternError::Empty { what });
         }
         if pattern.len() > MAX_PATTERN {
-            return Err(PatternRefusal::TooLong {
+            return Err(PatternError::TooLong {
                 what,
                 length: pattern.len(),
             });
         }
-        let syntax = |error: regex::Error| PatternRefusal::Syntax {
+        let syntax = |error: regex::Error| PatternError::Syntax {
             what,
             pattern: pattern.to_owned(),
             why: error.to_string().replace('\n', " "),
@@ -135,7 +135,7 @@ impl Pattern {
 
     /// Whether the whole of `text` satisfies the condition.
     #[must_use]
-    pub fn accepts(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         match self {
             Self::Exact(wanted) => wanted == text,
             Self::Matching { compiled, .. } => compiled.is_match(text),
@@ -144,7 +144,7 @@ impl Pattern {
 
     /// The condition as it was written, for messages.
     #[must_use]
-    pub fn written(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Exact(text) => text,
             Self::Matching { written, .. } => written,
@@ -154,13 +154,13 @@ impl Pattern {
 
 /// One way to be the right signer: every condition must hold.
 #[derive(Debug, Clone)]
-pub struct Rule {
+pub struct IdentityMatcher {
     identity: Vec<Pattern>,
     issuer: Vec<Pattern>,
     claims: Vec<(String, Pattern)>,
 }
 
-impl Rule {
+impl IdentityMatcher {
     /// A rule. Where an exact text and a pattern are both given, both must hold.
     /// `claims` are Fulcio extensions by name (see
     /// [`FulcioExtensions`](super::certificate::FulcioExtensions)); a claim that
@@ -172,12 +172,12 @@ impl Rule {
         identity: Vec<Pattern>,
         issuer: Vec<Pattern>,
         claims: Vec<(String, Pattern)>,
-    ) -> Result<Self, PatternRefusal> {
+    ) -> Result<Self, PatternError> {
         if identity.is_empty() {
-            return Err(PatternRefusal::WithoutIdentity);
+            return Err(PatternError::WithoutIdentity);
         }
         if issuer.is_empty() {
-            return Err(PatternRefusal::WithoutIssuer);
+            return Err(PatternError::WithoutIssuer);
         }
         Ok(Self {
             identity,
@@ -188,7 +188,7 @@ impl Rule {
 
     /// The rule that only exactly this identity satisfies.
     #[must_use]
-    pub fn exactly(identity: &Identity) -> Self {
+    pub fn exact(identity: &Identity) -> Self {
         Self {
             identity: vec![Pattern::Exact(identity.san.value().to_owned())],
             issuer: vec![Pattern::Exact(identity.issuer.clone())],
@@ -198,17 +198,17 @@ impl Rule {
 
     fn mismatch(&self, certificate: &Certificate, identity: &Identity) -> Option<IdentityRefusal> {
         let san = identity.san.value();
-        if let Some(wanted) = self.identity.iter().find(|wanted| !wanted.accepts(san)) {
+        if let Some(wanted) = self.identity.iter().find(|wanted| !wanted.matches(san)) {
             return Some(IdentityRefusal::OtherIdentity {
                 found: san.to_owned(),
-                wanted: wanted.written().to_owned(),
+                wanted: wanted.as_str().to_owned(),
             });
         }
         let issuer = &identity.issuer;
-        if let Some(wanted) = self.issuer.iter().find(|wanted| !wanted.accepts(issuer)) {
+        if let Some(wanted) = self.issuer.iter().find(|wanted| !wanted.matches(issuer)) {
             return Some(IdentityRefusal::OtherIssuer {
                 found: issuer.clone(),
-                wanted: wanted.written().to_owned(),
+                wanted: wanted.as_str().to_owned(),
             });
         }
         for (claim, wanted) in &self.claims {
@@ -216,14 +216,14 @@ impl Rule {
                 None => {
                     return Some(IdentityRefusal::ClaimAbsent {
                         claim: claim.clone(),
-                        wanted: wanted.written().to_owned(),
+                        wanted: wanted.as_str().to_owned(),
                     });
                 }
-                Some(found) if !wanted.accepts(found) => {
+                Some(found) if !wanted.matches(found) => {
                     return Some(IdentityRefusal::OtherClaim {
                         claim: claim.clone(),
                         found: found.to_owned(),
-                        wanted: wanted.written().to_owned(),
+                        wanted: wanted.as_str().to_owned(),
                     });
                 }
                 Some(_) => {}
@@ -235,12 +235,12 @@ impl Rule {
 
 /// What the caller asks of the identity.
 #[derive(Debug, Clone, Default)]
-pub enum Wanted {
+pub enum ExpectedIdentity {
     /// Nobody said who may sign; the verdict says that aloud.
     #[default]
-    Unsaid,
+    Any,
     /// One of these rules must hold.
-    OneOf(Vec<Rule>),
+    OneOf(Vec<IdentityMatcher>),
 }
 
 reasons! {
@@ -317,7 +317,7 @@ reasons! {
 pub fn check_committer(
     identity: &Identity,
     kind: ObjectKind,
-    person: Option<&Person>,
+    person: Option<&Ident>,
 ) -> Result<(), IdentityRefusal> {
     let person = person.ok_or(IdentityRefusal::NoCommitter)?;
     let found = identity.san.value();
@@ -348,11 +348,11 @@ pub fn check_committer(
 pub fn check(
     certificate: &Certificate,
     identity: &Identity,
-    wanted: &Wanted,
+    wanted: &ExpectedIdentity,
 ) -> Result<bool, IdentityRefusal> {
     let rules = match wanted {
-        Wanted::Unsaid => return Ok(false),
-        Wanted::OneOf(rules) => rules,
+        ExpectedIdentity::Any => return Ok(false),
+        ExpectedIdentity::OneOf(rules) => rules,
     };
     let mut telling = IdentityRefusal::NoRule;
     for rule in rules {
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn patterns_are_anchored() {
         let pattern = Pattern::matching("identity", r"alice@lab\.dev").unwrap();
-        assert!(pattern.accepts("alice@lab.dev"));
+        assert!(pattern.matches("alice@lab.dev"));
         for other in [
             "malice@lab.dev",
             "alice@lab.dev.evil.io",
@@ -392,22 +392,22 @@ mod tests {
             "\nalice@lab.dev",
             "x\nalice@lab.dev\nx",
         ] {
-            assert!(!pattern.accepts(other), "{other:?}");
+            assert!(!pattern.matches(other), "{other:?}");
         }
     }
 
     #[test]
     fn alternatives_do_not_escape_the_anchors() {
         let pattern = Pattern::matching("identity", "alice|bob").unwrap();
-        assert!(pattern.accepts("alice") && pattern.accepts("bob"));
-        assert!(!pattern.accepts("alicex") && !pattern.accepts("xbob"));
+        assert!(pattern.matches("alice") && pattern.matches("bob"));
+        assert!(!pattern.matches("alicex") && !pattern.matches("xbob"));
         assert_eq!(
             Pattern::matching("identity", "a)|(?:b").unwrap_err().code(),
             "pattern-syntax"
         );
         // An inline flag inside cannot turn `\z` into a line end.
         let pattern = Pattern::matching("identity", "(?m)alice").unwrap();
-        assert!(!pattern.accepts("alice\nmallory"));
+        assert!(!pattern.matches("alice\nmallory"));
     }
 
     #[test]
@@ -443,7 +443,7 @@ mod tests {
             "alice@example.test\0",
             "аlice@example.test",
         ] {
-            assert!(!pattern.accepts(other), "{other:?}");
+            assert!(!pattern.matches(other), "{other:?}");
         }
     }
 
@@ -451,18 +451,22 @@ mod tests {
     fn a_rule_needs_both_halves() {
         let alice = || vec![Pattern::exact("identity", "alice").unwrap()];
         assert_eq!(
-            Rule::new(alice(), vec![], vec![]).unwrap_err().code(),
+            IdentityMatcher::new(alice(), vec![], vec![])
+                .unwrap_err()
+                .code(),
             "identity-without-issuer"
         );
         assert_eq!(
-            Rule::new(vec![], alice(), vec![]).unwrap_err().code(),
+            IdentityMatcher::new(vec![], alice(), vec![])
+                .unwrap_err()
+                .code(),
             "issuer-without-identity"
         );
     }
 
     #[test]
     fn i7_the_committer_is_compared_by_address_or_by_name() {
-        let person = |name: &str, email: &str| Person {
+        let person = |name: &str, email: &str| Ident {
             name: name.into(),
             email: email.into(),
             time: 0,

@@ -6,7 +6,7 @@
 //! and Ed25519. Tests compile both and hold them against each other.
 //!
 //! *Not checked here:* which key may sign what, and when (`chain.rs`,
-//! `checkpoint.rs`, `signed_data.rs`, `trust.rs`).
+//! `checkpoint.rs`, `signed_data.rs`, `trusted_root.rs`).
 
 #![cfg_attr(
     not(test),
@@ -288,7 +288,7 @@ impl SignatureAlgorithm {
 
     /// Whether a key of this kind makes such signatures.
     #[must_use]
-    pub fn fits(self, key: KeyAlgorithm) -> bool {
+    pub fn is_compatible_with(self, key: KeyAlgorithm) -> bool {
         match key {
             KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 => {
                 matches!(
@@ -413,7 +413,7 @@ impl PublicKey {
     /// The bare key: an uncompressed point (SEC 1 §2.3.3), an RSAPublicKey
     /// (RFC 8017 A.1.1), or 32 bytes of Ed25519 (RFC 8410 §4).
     #[must_use]
-    pub fn material(&self) -> &[u8] {
+    pub fn raw_key(&self) -> &[u8] {
         let before = self.0.spki.len().saturating_sub(self.0.material);
         self.0.spki.get(before..).unwrap_or_default()
     }
@@ -471,7 +471,7 @@ impl PublicKey {
     }
 
     fn fits(&self, algorithm: SignatureAlgorithm, signature: &[u8]) -> Result<(), KeyRefusal> {
-        if !algorithm.fits(self.0.algorithm) {
+        if !algorithm.is_compatible_with(self.0.algorithm) {
             return Err(KeyRefusal::AlgorithmMismatch {
                 key: self.0.algorithm,
                 signature: algorithm,

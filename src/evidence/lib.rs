@@ -21,7 +21,7 @@ pub mod refusal;
 pub mod sct;
 pub mod signed_data;
 pub mod timestamp;
-pub mod trust;
+pub mod trusted_root;
 pub mod verify;
 
 /// Seconds since 1970-01-01T00:00:00Z, without leap seconds.

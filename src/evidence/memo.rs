@@ -67,19 +67,19 @@ struct Generations {
 
 /// How much work a memory saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
+pub struct MemoStats {
     /// Signatures that were computed through it, good or bad.
     pub computed: u64,
     /// Signatures that were remembered.
     pub remembered: u64,
 }
 
-static NOTHING: Memo = Memo::of(0);
+static DISABLED: Memo = Memo::with_capacity(0);
 
 impl Memo {
     /// One that keeps up to twice this many facts.
     #[must_use]
-    pub const fn of(capacity: usize) -> Self {
+    pub const fn with_capacity(capacity: usize) -> Self {
         Self {
             capacity,
             names: Mutex::new(Generations {
@@ -93,8 +93,8 @@ impl Memo {
 
     /// The one that keeps nothing: every signature is computed.
     #[must_use]
-    pub fn nothing() -> &'static Self {
-        &NOTHING
+    pub fn disabled() -> &'static Self {
+        &DISABLED
     }
 
     /// As [`PublicKey::verify`], which is asked unless the very same question was
@@ -125,8 +125,8 @@ impl Memo {
 
     /// What it was used for until now.
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        Counts {
+    pub fn counts(&self) -> MemoStats {
+        MemoStats {
             computed: self.computed.load(Ordering::Relaxed),
             remembered: self.remembered.load(Ordering::Relaxed),
         }
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_fact_is_computed_once() {
-        let memo = Memo::of(8);
+        let memo = Memo::with_capacity(8);
         let (secret, public) = signer(1);
         let signature = sign(&secret, b"message");
         for _ in 0..5 {
@@ -220,7 +220,7 @@ mod tests {
         }
         assert_eq!(
             memo.counts(),
-            Counts {
+            MemoStats {
                 computed: 1,
                 remembered: 4
             }
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn another_key_message_algorithm_or_signature_is_another_fact() {
-        let memo = Memo::of(8);
+        let memo = Memo::with_capacity(8);
         let (secret, public) = signer(1);
         let (_, other) = signer(2);
         let signature = sign(&secret, b"message");
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_computed_each_time() {
-        let memo = Memo::of(8);
+        let memo = Memo::with_capacity(8);
         let (secret, public) = signer(1);
         let signature = sign(&secret, b"message");
         for _ in 0..3 {
@@ -281,7 +281,7 @@ mod tests {
         }
         assert_eq!(
             memo.counts(),
-            Counts {
+            MemoStats {
                 computed: 3,
                 remembered: 0
             }
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn it_grows_no_further_than_twice_its_capacity() {
-        let memo = Memo::of(4);
+        let memo = Memo::with_capacity(4);
         let (secret, public) = signer(1);
         for number in 0..40_u8 {
             let message = [number];
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_used_is_not_forgotten_with_the_rest() {
-        let memo = Memo::of(4);
+        let memo = Memo::with_capacity(4);
         let (secret, public) = signer(1);
         let kept = sign(&secret, b"kept");
         memo.verify(&public, SHA256, b"kept", &kept).unwrap();
@@ -317,15 +317,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_keeps_nothing() {
+    fn a_disabled_memo_keeps_nothing() {
         let (secret, public) = signer(1);
         let signature = sign(&secret, b"message");
         for _ in 0..2 {
-            Memo::nothing()
+            Memo::disabled()
                 .verify(&public, SHA256, b"message", &signature)
                 .unwrap();
         }
-        let names = Memo::nothing().names.lock().unwrap();
+        let names = Memo::disabled().names.lock().unwrap();
         assert!(names.young.is_empty() && names.old.is_empty());
     }
 }

@@ -286,7 +286,7 @@ fn same_root(computed: &Hash, expected: &Hash) -> Result<(), MerkleRefusal> {
 
 /// Anything that holds the hashes of complete subtrees: a vector, tiles in
 /// memory, tiles on a disk.
-pub trait Nodes {
+pub trait NodeSource {
     /// Why a hash could not be had.
     type Error;
 
@@ -302,7 +302,7 @@ pub trait Nodes {
 ///
 /// # Errors
 /// If a node could not be had.
-pub fn root<N: Nodes>(nodes: &N, size: u64) -> Result<Hash, N::Error> {
+pub fn root<N: NodeSource>(nodes: &N, size: u64) -> Result<Hash, N::Error> {
     if size == 0 {
         return Ok(EMPTY_ROOT);
     }
@@ -314,7 +314,11 @@ pub fn root<N: Nodes>(nodes: &N, size: u64) -> Result<Hash, N::Error> {
 ///
 /// # Errors
 /// If a node could not be had.
-pub fn inclusion_proof<N: Nodes>(nodes: &N, index: u64, size: u64) -> Result<Vec<Hash>, N::Error> {
+pub fn inclusion_proof<N: NodeSource>(
+    nodes: &N,
+    index: u64,
+    size: u64,
+) -> Result<Vec<Hash>, N::Error> {
     let mut proof = Vec::new();
     let (mut begin, mut end) = (0_u64, size);
     if index >= size {
@@ -340,7 +344,11 @@ pub fn inclusion_proof<N: Nodes>(nodes: &N, index: u64, size: u64) -> Result<Vec
 ///
 /// # Errors
 /// If a node could not be had.
-pub fn consistency_proof<N: Nodes>(nodes: &N, old: u64, new: u64) -> Result<Vec<Hash>, N::Error> {
+pub fn consistency_proof<N: NodeSource>(
+    nodes: &N,
+    old: u64,
+    new: u64,
+) -> Result<Vec<Hash>, N::Error> {
     let mut proof = Vec::new();
     if old == 0 || old >= new {
         return Ok(proof);
@@ -376,7 +384,7 @@ fn split(count: u64) -> u64 {
 /// The root over the leaves `begin..end`, where `begin` is a multiple of a
 /// power of two at least as large as the count: complete subtrees from the
 /// left, folded from the right.
-fn range<N: Nodes>(nodes: &N, begin: u64, end: u64) -> Result<Hash, N::Error> {
+fn range<N: NodeSource>(nodes: &N, begin: u64, end: u64) -> Result<Hash, N::Error> {
     let mut subtrees = Vec::new();
     let mut at = begin;
     while at < end {
@@ -396,11 +404,11 @@ fn range<N: Nodes>(nodes: &N, begin: u64, end: u64) -> Result<Hash, N::Error> {
 /// A tree in memory: every complete subtree's hash, appended to leaf by leaf.
 /// 64 bytes a leaf.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryNodes {
+pub struct MemoryTree {
     levels: Vec<Vec<Hash>>,
 }
 
-impl MemoryNodes {
+impl MemoryTree {
     /// Leaves so far.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -436,21 +444,21 @@ impl MemoryNodes {
 /// A node that is not in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the tree has no node {index} on level {level}")]
-pub struct NoNode {
+pub struct MissingNodeError {
     /// The level, leaves at 0.
     pub level: u8,
     /// The index within the level.
     pub index: u64,
 }
 
-impl Nodes for MemoryNodes {
-    type Error = NoNode;
+impl NodeSource for MemoryTree {
+    type Error = MissingNodeError;
 
-    fn node(&self, level: u8, index: u64) -> Result<Hash, NoNode> {
+    fn node(&self, level: u8, index: u64) -> Result<Hash, MissingNodeError> {
         self.levels
             .get(usize::from(level))
             .and_then(|row| row.get(usize::try_from(index).ok()?))
             .copied()
-            .ok_or(NoNode { level, index })
+            .ok_or(MissingNodeError { level, index })
     }
 }

@@ -308,7 +308,11 @@ pub struct SignedObject {
 ///
 /// # Errors
 /// [`ObjectRefusal`]: unsigned, malformed, or readable in two ways.
-pub fn split(kind: ObjectKind, hash: HashKind, raw: &[u8]) -> Result<SignedObject, ObjectRefusal> {
+pub fn split_signature(
+    kind: ObjectKind,
+    hash: HashKind,
+    raw: &[u8],
+) -> Result<SignedObject, ObjectRefusal> {
     check_size(raw)?;
     let (payload, signature) = match kind {
         ObjectKind::Commit => split_commit(hash, raw)?,
@@ -325,7 +329,12 @@ pub fn split(kind: ObjectKind, hash: HashKind, raw: &[u8]) -> Result<SignedObjec
 /// Puts an object together, the inverse of [`split`]: a commit's signature
 /// becomes the last header, before the blank line; a tag's is appended.
 #[must_use]
-pub fn join(kind: ObjectKind, hash: HashKind, payload: &[u8], signature: &[u8]) -> Vec<u8> {
+pub fn attach_signature(
+    kind: ObjectKind,
+    hash: HashKind,
+    payload: &[u8],
+    signature: &[u8],
+) -> Vec<u8> {
     match kind {
         ObjectKind::Commit => with_header(hash.signature_header(), payload, signature),
         ObjectKind::Tag => [payload, signature].concat(),
@@ -378,7 +387,7 @@ pub fn check_payload(payload: &[u8]) -> Result<ObjectKind, ObjectRefusal> {
 
 /// Who, and when: the value of an `author`, `committer` or `tagger` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
+pub struct Ident {
     /// Decoded for display: bytes that are no UTF-8 become U+FFFD.
     pub name: String,
     /// Decoded for display, as the name.
@@ -393,15 +402,15 @@ pub struct Person {
 
 /// A commit, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommitView {
+pub struct ParsedCommit {
     /// Object id, hex.
     pub tree: String,
     /// Object ids, hex.
     pub parents: Vec<String>,
     /// Who wrote it.
-    pub author: Person,
+    pub author: Ident,
     /// Who committed it.
-    pub committer: Person,
+    pub committer: Ident,
     /// What follows the blank line.
     pub message: Vec<u8>,
     /// The message's encoding where it is not UTF-8.
@@ -410,7 +419,7 @@ pub struct CommitView {
 
 /// A tag, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagView {
+pub struct ParsedTag {
     /// Object id of what is tagged, hex.
     pub object: String,
     /// `commit`, `tree`, `blob` or `tag`.
@@ -418,7 +427,7 @@ pub struct TagView {
     /// The name that the tagger gave it.
     pub tag: String,
     /// Who tagged; tags of before 2005 have none.
-    pub tagger: Option<Person>,
+    pub tagger: Option<Ident>,
     /// What follows the blank line, without the signature if `payload` is a
     /// payload.
     pub message: Vec<u8>,
@@ -428,10 +437,10 @@ pub struct TagView {
 ///
 /// # Errors
 /// As [`check_payload`].
-pub fn commit_view(payload: &[u8]) -> Result<CommitView, ObjectRefusal> {
+pub fn commit_view(payload: &[u8]) -> Result<ParsedCommit, ObjectRefusal> {
     check_size(payload)?;
     let scan = scan_commit(payload, None)?;
-    Ok(CommitView {
+    Ok(ParsedCommit {
         tree: lossy(scan.tree),
         parents: scan.parents.into_iter().map(lossy).collect(),
         author: person("author", scan.author)?,
@@ -445,10 +454,10 @@ pub fn commit_view(payload: &[u8]) -> Result<CommitView, ObjectRefusal> {
 ///
 /// # Errors
 /// As [`check_payload`].
-pub fn tag_view(payload: &[u8]) -> Result<TagView, ObjectRefusal> {
+pub fn tag_view(payload: &[u8]) -> Result<ParsedTag, ObjectRefusal> {
     check_size(payload)?;
     let scan = scan_tag(payload, None)?;
-    Ok(TagView {
+    Ok(ParsedTag {
         object: lossy(scan.object),
         object_type: lossy(scan.object_type),
         tag: lossy(scan.tag),
@@ -469,7 +478,7 @@ pub fn tag_view(payload: &[u8]) -> Result<TagView, ObjectRefusal> {
 /// other than tree, parents, author and committer were lost. The last is the
 /// object's real id where the repository is a SHA-256 one.
 #[must_use]
-pub fn online_ids(
+pub fn gitsign_online_ids(
     kind: ObjectKind,
     hash: HashKind,
     payload: &[u8],
@@ -482,7 +491,11 @@ pub fn online_ids(
         }
     };
     let sha1 = HashKind::Sha1;
-    add(id_hex(kind, sha1, &join(kind, sha1, payload, signature)));
+    add(id_hex(
+        kind,
+        sha1,
+        &attach_signature(kind, sha1, payload, signature),
+    ));
     match kind {
         ObjectKind::Tag => {
             let with_header = with_header(GPGSIG, payload, signature);
@@ -490,12 +503,20 @@ pub fn online_ids(
         }
         ObjectKind::Commit => {
             if let Some(plain) = without_extra_headers(payload) {
-                add(id_hex(kind, sha1, &join(kind, sha1, &plain, signature)));
+                add(id_hex(
+                    kind,
+                    sha1,
+                    &attach_signature(kind, sha1, &plain, signature),
+                ));
             }
         }
     }
     if hash == HashKind::Sha256 {
-        add(id_hex(kind, hash, &join(kind, hash, payload, signature)));
+        add(id_hex(
+            kind,
+            hash,
+            &attach_signature(kind, hash, payload, signature),
+        ));
     }
     ids
 }
@@ -1002,9 +1023,9 @@ fn check_person(header: &'static str, value: &[u8]) -> Result<(), ObjectRefusal>
         .map_err(|reason| ObjectRefusal::Person { header, reason })
 }
 
-fn person(header: &'static str, value: &[u8]) -> Result<Person, ObjectRefusal> {
+fn person(header: &'static str, value: &[u8]) -> Result<Ident, ObjectRefusal> {
     let parts = person_parts(value).map_err(|reason| ObjectRefusal::Person { header, reason })?;
-    Ok(Person {
+    Ok(Ident {
         name: lossy(parts.name),
         email: lossy(parts.email),
         time: parts.time,

@@ -21,12 +21,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     UnixTime,
-    asn1::{self, DerRefusal, Reader},
-    certificate::{Certificate, POISON, SCT_LIST},
+    asn1::{self, DerError, DerReader},
+    certificate::{CT_POISON, Certificate, SCT_LIST},
     keys::{KeyRefusal, SignatureAlgorithm},
     memo::Memo,
     refusal::reasons,
-    trust::CtLog,
+    trusted_root::CtLog,
 };
 
 /// The most SCTs of one certificate.
@@ -61,7 +61,7 @@ reasons! {
         #[error("the precertificate cannot be rebuilt: {why}")]
         Precertificate {
             /// What is wrong.
-            why: DerRefusal,
+            why: DerError,
         },
         /// None of the logs is trusted.
         #[code = "sct-unknown-log"]
@@ -225,11 +225,12 @@ pub fn embedded(certificate: &Certificate) -> Result<Vec<Sct>, SctRefusal> {
     let Some(extension) = certificate.extension(&SCT_LIST) else {
         return Ok(Vec::new());
     };
-    let list = asn1::only(&extension.value, asn1::OCTET_STRING, "SCT list").map_err(|_| {
-        SctRefusal::List {
-            why: "not an OCTET STRING",
-        }
-    })?;
+    let list =
+        asn1::read_single(&extension.value, asn1::OCTET_STRING, "SCT list").map_err(|_| {
+            SctRefusal::List {
+                why: "not an OCTET STRING",
+            }
+        })?;
     let mut outer = Tls(list.value);
     let mut scts = Tls(outer.vector()?);
     outer.finish("bytes after the list")?;
@@ -265,8 +266,9 @@ pub fn precert_tbs(certificate: &Certificate) -> Result<Vec<u8>, SctRefusal> {
     rebuild(certificate.tbs()).map_err(|why| SctRefusal::Precertificate { why })
 }
 
-fn rebuild(tbs: &[u8]) -> Result<Vec<u8>, DerRefusal> {
-    let mut fields = Reader::new(asn1::only(tbs, asn1::SEQUENCE, "tbsCertificate")?.value);
+fn rebuild(tbs: &[u8]) -> Result<Vec<u8>, DerError> {
+    let mut fields =
+        DerReader::new(asn1::read_single(tbs, asn1::SEQUENCE, "tbsCertificate")?.value);
     let mut kept: Vec<u8> = Vec::with_capacity(tbs.len());
     while !fields.is_empty() {
         let field = fields.any("tbsCertificate")?;
@@ -274,12 +276,13 @@ fn rebuild(tbs: &[u8]) -> Result<Vec<u8>, DerRefusal> {
             kept.extend_from_slice(field.raw);
             continue;
         }
-        let mut list = Reader::new(asn1::only(field.value, asn1::SEQUENCE, "extensions")?.value);
+        let mut list =
+            DerReader::new(asn1::read_single(field.value, asn1::SEQUENCE, "extensions")?.value);
         let mut extensions = Vec::new();
         while !list.is_empty() {
             let extension = list.expect(asn1::SEQUENCE, "extension")?;
-            let oid = Reader::new(extension.value).oid("extension")?;
-            if oid != SCT_LIST.as_bytes() && oid != POISON.as_bytes() {
+            let oid = DerReader::new(extension.value).oid("extension")?;
+            if oid != SCT_LIST.as_bytes() && oid != CT_POISON.as_bytes() {
                 extensions.extend_from_slice(extension.raw);
             }
         }
@@ -294,7 +297,7 @@ fn rebuild(tbs: &[u8]) -> Result<Vec<u8>, DerRefusal> {
 
 /// What was logged.
 #[derive(Debug, Clone, Copy)]
-pub enum Entry<'a> {
+pub enum CtEntry<'a> {
     /// `x509_entry`: a certificate in DER.
     X509(&'a [u8]),
     /// `precert_entry`: SHA-256 of the issuing certificate's
@@ -310,7 +313,7 @@ pub enum Entry<'a> {
 /// `entry_type` and the entry, as in `digitally-signed` and in a
 /// `TimestampedEntry` (RFC 6962 §3.2, §3.4).
 #[must_use]
-pub fn entry_bytes(entry: Entry<'_>) -> Vec<u8> {
+pub fn entry_bytes(entry: CtEntry<'_>) -> Vec<u8> {
     let opaque24 = |bytes: &[u8]| {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
         let mut out = length.get(1..).unwrap_or_default().to_vec();
@@ -318,12 +321,12 @@ pub fn entry_bytes(entry: Entry<'_>) -> Vec<u8> {
         out
     };
     match entry {
-        Entry::X509(certificate) => {
+        CtEntry::X509(certificate) => {
             let mut out = vec![0, 0];
             out.extend(opaque24(certificate));
             out
         }
-        Entry::Precert {
+        CtEntry::Precert {
             issuer_key_hash,
             tbs,
         } => {
@@ -338,7 +341,7 @@ pub fn entry_bytes(entry: Entry<'_>) -> Vec<u8> {
 /// The bytes that a CT log signs for an SCT (RFC 6962 §3.2): version, signature
 /// type, timestamp, entry, extensions.
 #[must_use]
-pub fn digitally_signed(timestamp_ms: u64, entry: Entry<'_>, extensions: &[u8]) -> Vec<u8> {
+pub fn digitally_signed(timestamp_ms: u64, entry: CtEntry<'_>, extensions: &[u8]) -> Vec<u8> {
     let mut out = vec![0, 0];
     out.extend(timestamp_ms.to_be_bytes());
     out.extend(entry_bytes(entry));
@@ -358,14 +361,14 @@ pub fn verify(
     issuer: &Certificate,
     logs: &[CtLog],
 ) -> Result<Sct, SctRefusal> {
-    verify_once(certificate, issuer, logs, Memo::nothing())
+    verify_memoized(certificate, issuer, logs, Memo::disabled())
 }
 
 /// As [`verify`]; that a log signed an SCT is remembered in `memo`.
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_once(
+pub fn verify_memoized(
     certificate: &Certificate,
     issuer: &Certificate,
     logs: &[CtLog],
@@ -396,7 +399,7 @@ pub fn verify_once(
             (HASH_SHA256, SIGNATURE_RSA) => SignatureAlgorithm::RsaPkcs1Sha256,
             (hash, signature) => return Err(SctRefusal::Algorithm { hash, signature }),
         };
-        let entry = Entry::Precert {
+        let entry = CtEntry::Precert {
             issuer_key_hash,
             tbs: &tbs,
         };

@@ -38,7 +38,7 @@ use x509_cert::attr::Attribute;
 
 use super::{
     UnixTime,
-    asn1::{self, DerRefusal, Reader, Tlv},
+    asn1::{self, DerError, DerReader, Tlv},
     certificate::{Certificate, CertificateRefusal},
     keys::{KeyAlgorithm, SignatureAlgorithm},
     refusal::reasons,
@@ -82,7 +82,7 @@ reasons! {
         #[error("the CMS is not readable as DER: {why}")]
         Der {
             /// What is wrong.
-            why: DerRefusal,
+            why: DerError,
         },
         /// Bytes after the CMS.
         #[code = "cms-trailing-data"]
@@ -232,8 +232,8 @@ reasons! {
     }
 }
 
-impl From<DerRefusal> for CmsRefusal {
-    fn from(why: DerRefusal) -> Self {
+impl From<DerError> for CmsRefusal {
+    fn from(why: DerError) -> Self {
         Self::Der { why }
     }
 }
@@ -329,7 +329,7 @@ pub fn read(der: &[u8]) -> Result<SignedMessage, CmsRefusal> {
     if der.len() > MAX_CMS {
         return Err(CmsRefusal::TooLarge { bytes: der.len() });
     }
-    let mut whole = Reader::new(der);
+    let mut whole = DerReader::new(der);
     let outer = whole.expect(asn1::SEQUENCE, "ContentInfo")?;
     if let Some(bytes) = der
         .len()
@@ -338,8 +338,8 @@ pub fn read(der: &[u8]) -> Result<SignedMessage, CmsRefusal> {
     {
         return Err(CmsRefusal::Trailing { bytes });
     }
-    asn1::scan(der, "CMS")?;
-    let mut info = Reader::new(outer.value);
+    asn1::check_der(der, "CMS")?;
+    let mut info = DerReader::new(outer.value);
     let kind = info.oid("contentType")?;
     if kind != ID_SIGNED_DATA.as_bytes() {
         return Err(CmsRefusal::NotSignedData {
@@ -348,8 +348,9 @@ pub fn read(der: &[u8]) -> Result<SignedMessage, CmsRefusal> {
     }
     let explicit = info.expect(0xa0, "content")?;
     info.finish("ContentInfo")?;
-    let mut data = Reader::new(asn1::only(explicit.value, asn1::SEQUENCE, "SignedData")?.value);
-    let version = data.small("version")?;
+    let mut data =
+        DerReader::new(asn1::read_single(explicit.value, asn1::SEQUENCE, "SignedData")?.value);
+    let version = data.read_u32("version")?;
     // RFC 5652 §5.1: 1 for data with issuer-and-serial, 3 otherwise.
     if !matches!(version, 1 | 3) {
         return Err(CmsRefusal::Version {
@@ -381,7 +382,7 @@ pub fn read(der: &[u8]) -> Result<SignedMessage, CmsRefusal> {
 
 /// The values of a SET.
 pub(super) fn values<'a>(set: Tlv<'a>) -> Result<Vec<Tlv<'a>>, CmsRefusal> {
-    let mut reader = Reader::new(set.value);
+    let mut reader = DerReader::new(set.value);
     let mut found = Vec::new();
     while !reader.is_empty() {
         if found.len() >= MAX_ATTRIBUTES {
@@ -395,7 +396,7 @@ pub(super) fn values<'a>(set: Tlv<'a>) -> Result<Vec<Tlv<'a>>, CmsRefusal> {
 /// `EncapsulatedContentInfo ::= SEQUENCE { eContentType, eContent [0] EXPLICIT
 /// OCTET STRING OPTIONAL }`
 fn encapsulated(info: Tlv<'_>) -> Result<Option<Vec<u8>>, CmsRefusal> {
-    let mut reader = Reader::new(info.value);
+    let mut reader = DerReader::new(info.value);
     let kind = reader.oid("eContentType")?;
     if kind != ID_DATA.as_bytes() {
         return Err(CmsRefusal::ContentType {
@@ -405,7 +406,7 @@ fn encapsulated(info: Tlv<'_>) -> Result<Option<Vec<u8>>, CmsRefusal> {
     let content = match reader.optional(0xa0, "eContent")? {
         None => None,
         Some(explicit) => Some(
-            asn1::only(explicit.value, asn1::OCTET_STRING, "eContent")?
+            asn1::read_single(explicit.value, asn1::OCTET_STRING, "eContent")?
                 .value
                 .to_vec(),
         ),
@@ -415,7 +416,7 @@ fn encapsulated(info: Tlv<'_>) -> Result<Option<Vec<u8>>, CmsRefusal> {
 }
 
 pub(super) fn certificates(set: Tlv<'_>) -> Result<Vec<Certificate>, CmsRefusal> {
-    let mut reader = Reader::new(set.value);
+    let mut reader = DerReader::new(set.value);
     let mut found = Vec::new();
     while !reader.is_empty() {
         if found.len() >= MAX_CERTIFICATES {
@@ -429,7 +430,7 @@ pub(super) fn certificates(set: Tlv<'_>) -> Result<Vec<Certificate>, CmsRefusal>
 
 /// An AlgorithmIdentifier; parameters must be absent or NULL.
 pub(super) fn algorithm<'a>(tlv: Tlv<'a>) -> Result<&'a [u8], CmsRefusal> {
-    let mut reader = Reader::new(tlv.value);
+    let mut reader = DerReader::new(tlv.value);
     let oid = reader.oid("algorithm")?;
     let parameters = reader.optional(asn1::NULL, "parameters")?;
     if parameters.is_some_and(|null| !null.value.is_empty()) || !reader.is_empty() {
@@ -451,8 +452,9 @@ fn signer_info(
     content: Option<Vec<u8>>,
     mut certificates: Vec<Certificate>,
 ) -> Result<SignedMessage, CmsRefusal> {
-    let mut reader = Reader::new(asn1::only(signer.raw, asn1::SEQUENCE, "SignerInfo")?.value);
-    let version = reader.small("version")?;
+    let mut reader =
+        DerReader::new(asn1::read_single(signer.raw, asn1::SEQUENCE, "SignerInfo")?.value);
+    let version = reader.read_u32("version")?;
     let sid = reader.any("sid")?;
     let nth = signer_certificate(version, sid, &certificates)?;
     let digest_oid = algorithm(reader.expect(asn1::SEQUENCE, "digestAlgorithm")?)?;
@@ -461,7 +463,7 @@ fn signer_info(
     })?;
     let mut listed = false;
     for one in digests {
-        let one = asn1::only(one.raw, asn1::SEQUENCE, "digestAlgorithms")?;
+        let one = asn1::read_single(one.raw, asn1::SEQUENCE, "digestAlgorithms")?;
         listed |= algorithm(one)? == digest_oid;
     }
     if !listed {
@@ -483,14 +485,15 @@ fn signer_info(
         single(&signed_attributes, oid, name)?.ok_or(CmsRefusal::MissingAttribute { name })
     };
     let content_type = one(&ID_CONTENT_TYPE, "contentType")?;
-    let content_type = asn1::only(content_type.raw, asn1::OID, "contentType")?.value;
+    let content_type = asn1::read_single(content_type.raw, asn1::OID, "contentType")?.value;
     if content_type != ID_DATA.as_bytes() {
         return Err(CmsRefusal::ContentType {
             found: asn1::dotted(content_type),
         });
     }
     let message_digest = one(&ID_MESSAGE_DIGEST, "messageDigest")?;
-    let message_digest = asn1::only(message_digest.raw, asn1::OCTET_STRING, "messageDigest")?.value;
+    let message_digest =
+        asn1::read_single(message_digest.raw, asn1::OCTET_STRING, "messageDigest")?.value;
     let signing_time = asn1::time(one(&ID_SIGNING_TIME, "signingTime")?, "signingTime")?;
 
     let unsigned_attributes = unsigned.map(attributes_of).transpose()?.unwrap_or_default();
@@ -532,7 +535,7 @@ pub(super) fn signer_certificate(
 ) -> Result<usize, CmsRefusal> {
     let matches: Vec<usize> = match (version, sid.tag) {
         (1, asn1::SEQUENCE) => {
-            let mut reader = Reader::new(sid.value);
+            let mut reader = DerReader::new(sid.value);
             let issuer = reader.expect(asn1::SEQUENCE, "issuer")?.raw;
             let serial = reader.expect(asn1::INTEGER, "serialNumber")?.value;
             let serial = asn1::integer(serial, "serialNumber")?;
@@ -573,7 +576,8 @@ pub(super) fn attributes_of(set: Tlv<'_>) -> Result<Vec<AttributeValues<'_>>, Cm
     let all = values(set)?;
     let mut found: Vec<AttributeValues<'_>> = Vec::with_capacity(all.len());
     for one in &all {
-        let mut reader = Reader::new(asn1::only(one.raw, asn1::SEQUENCE, "attribute")?.value);
+        let mut reader =
+            DerReader::new(asn1::read_single(one.raw, asn1::SEQUENCE, "attribute")?.value);
         let oid = reader.oid("attrType")?;
         let values = values(reader.expect(asn1::SET, "attrValues")?)?;
         reader.finish("attribute")?;
@@ -649,7 +653,7 @@ fn signature_algorithm(
     let found = named_algorithm(&known, digest).ok_or_else(refuse)?;
     // A key that cannot be read is step 3's to refuse.
     let key = leaf.public_key().ok().map(|key| key.algorithm());
-    if key.is_some_and(|key| !found.fits(key)) {
+    if key.is_some_and(|key| !found.is_compatible_with(key)) {
         return Err(refuse());
     }
     let hashes_with = match found {
@@ -755,7 +759,7 @@ fn signed_attributes(
 ///
 /// # Errors
 /// A part is not DER, or the certificate would be changed by encoding it.
-pub fn assemble(
+pub fn encode_signed_data(
     attributes: &[u8],
     signature: &[u8],
     leaf: &Certificate,
@@ -827,13 +831,13 @@ pub fn assemble(
     }
 }
 
-/// Puts what was signed inside a detached signature that [`assemble`] made
+/// Puts what was signed inside a detached signature that [`encode_signed_data`] made
 /// (RFC 5652 §5.2, eContent). The signature itself does not change: it is over
 /// the attributes, which hold the content's digest.
 ///
 /// # Errors
 /// It is not such a signature, or one that has content already.
-pub fn attach(detached: &[u8], content: &[u8]) -> Result<Vec<u8>, CmsRefusal> {
+pub fn embed_content(detached: &[u8], content: &[u8]) -> Result<Vec<u8>, CmsRefusal> {
     let mut whole = ContentInfo::from_der(detached).map_err(assembly)?;
     let mut data: SignedData = whole.content.decode_as().map_err(assembly)?;
     if data.encap_content_info.econtent.is_some() {

@@ -19,13 +19,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     UnixTime,
-    asn1::{self, DerRefusal, Reader, Tlv},
+    asn1::{self, DerError, DerReader, Tlv},
     certificate::Certificate,
-    chain::{self, ChainRefusal, Purpose},
+    chain::{self, ChainPurpose, ChainRefusal},
     keys::KeyRefusal,
     refusal::{hex, reasons},
     signed_data::{self, CmsRefusal, Digest},
-    trust::TimestampAuthority,
+    trusted_root::TimestampAuthority,
 };
 
 /// The largest token, request or response that is read, in bytes.
@@ -63,7 +63,7 @@ reasons! {
         #[error("the timestamp is not readable: {why}")]
         Der {
             /// What is wrong.
-            why: DerRefusal,
+            why: DerError,
         },
         /// A part that CMS shares with signatures.
         #[code = "timestamp-cms"]
@@ -209,8 +209,8 @@ reasons! {
     }
 }
 
-impl From<DerRefusal> for TimestampRefusal {
-    fn from(why: DerRefusal) -> Self {
+impl From<DerError> for TimestampRefusal {
+    fn from(why: DerError) -> Self {
         Self::Der { why }
     }
 }
@@ -223,7 +223,7 @@ impl From<CmsRefusal> for TimestampRefusal {
 
 /// What a token says: TSTInfo (RFC 3161 §2.4.2), and how it was signed.
 #[derive(Debug, Clone)]
-pub struct Token {
+pub struct TimestampToken {
     /// How the stamped bytes were digested.
     pub imprint_digest: Digest,
     /// Their digest.
@@ -271,12 +271,13 @@ pub struct VerifiedTimestamp {
 ///
 /// # Errors
 /// Not DER, not a TSTInfo, more than one signer, an unknown digest.
-pub fn read(token: &[u8]) -> Result<Token, TimestampRefusal> {
+pub fn read(token: &[u8]) -> Result<TimestampToken, TimestampRefusal> {
     if token.len() > MAX_TIMESTAMP {
         return Err(TimestampRefusal::TooLarge { bytes: token.len() });
     }
-    asn1::scan(token, "TimeStampToken")?;
-    let mut info = Reader::new(asn1::only(token, asn1::SEQUENCE, "TimeStampToken")?.value);
+    asn1::check_der(token, "TimeStampToken")?;
+    let mut info =
+        DerReader::new(asn1::read_single(token, asn1::SEQUENCE, "TimeStampToken")?.value);
     let kind = info.oid("contentType")?;
     if kind != ID_SIGNED_DATA {
         return Err(TimestampRefusal::ContentType {
@@ -285,10 +286,11 @@ pub fn read(token: &[u8]) -> Result<Token, TimestampRefusal> {
     }
     let explicit = info.expect(0xa0, "content")?;
     info.finish("TimeStampToken")?;
-    let mut data = Reader::new(asn1::only(explicit.value, asn1::SEQUENCE, "SignedData")?.value);
-    data.small("version")?;
+    let mut data =
+        DerReader::new(asn1::read_single(explicit.value, asn1::SEQUENCE, "SignedData")?.value);
+    data.read_u32("version")?;
     data.expect(asn1::SET, "digestAlgorithms")?;
-    let mut encapsulated = data.inside(asn1::SEQUENCE, "encapContentInfo")?;
+    let mut encapsulated = data.enter(asn1::SEQUENCE, "encapContentInfo")?;
     let content_type = encapsulated.oid("eContentType")?;
     if content_type != TST_INFO.as_bytes() {
         return Err(TimestampRefusal::ContentType {
@@ -297,7 +299,7 @@ pub fn read(token: &[u8]) -> Result<Token, TimestampRefusal> {
     }
     let content = encapsulated.expect(0xa0, "eContent")?;
     encapsulated.finish("encapContentInfo")?;
-    let content = asn1::only(content.value, asn1::OCTET_STRING, "eContent")?.value;
+    let content = asn1::read_single(content.value, asn1::OCTET_STRING, "eContent")?.value;
     let certificates = match data.optional(0xa0, "certificates")? {
         None => Vec::new(),
         Some(set) => signed_data::certificates(set)?,
@@ -324,9 +326,10 @@ fn signer_info(
     signer: Tlv<'_>,
     content: &[u8],
     certificates: Vec<Certificate>,
-) -> Result<Token, TimestampRefusal> {
-    let mut reader = Reader::new(asn1::only(signer.raw, asn1::SEQUENCE, "SignerInfo")?.value);
-    let version = reader.small("version")?;
+) -> Result<TimestampToken, TimestampRefusal> {
+    let mut reader =
+        DerReader::new(asn1::read_single(signer.raw, asn1::SEQUENCE, "SignerInfo")?.value);
+    let version = reader.read_u32("version")?;
     let sid = reader.any("sid")?.raw.to_vec();
     let digest = digest_of(reader.expect(asn1::SEQUENCE, "digestAlgorithm")?)?;
     let signed = reader.expect(0xa0, "signedAttrs")?;
@@ -343,14 +346,15 @@ fn signer_info(
         signed_data::single(&attributes, oid, name)?.ok_or(CmsRefusal::MissingAttribute { name })
     };
     let content_type = one(&CONTENT_TYPE, "contentType")?;
-    let content_type = asn1::only(content_type.raw, asn1::OID, "contentType")?.value;
+    let content_type = asn1::read_single(content_type.raw, asn1::OID, "contentType")?.value;
     if content_type != TST_INFO.as_bytes() {
         return Err(TimestampRefusal::ContentType {
             found: asn1::dotted(content_type),
         });
     }
     let message_digest = one(&MESSAGE_DIGEST, "messageDigest")?;
-    let message_digest = asn1::only(message_digest.raw, asn1::OCTET_STRING, "messageDigest")?.value;
+    let message_digest =
+        asn1::read_single(message_digest.raw, asn1::OCTET_STRING, "messageDigest")?.value;
     let v1 = signed_data::single(&attributes, &SIGNING_CERTIFICATE, "signingCertificate")?;
     let v2 = signed_data::single(&attributes, &SIGNING_CERTIFICATE_V2, "signingCertificateV2")?;
     let signing_certificate = match (v2, v1) {
@@ -359,7 +363,7 @@ fn signer_info(
         (None, None) => None,
     };
     let info = tst_info(content)?;
-    Ok(Token {
+    Ok(TimestampToken {
         imprint_digest: info.imprint_digest,
         imprint: info.imprint,
         time: info.time,
@@ -382,9 +386,9 @@ fn signer_info(
 /// say), which is the signer's.
 fn certificate_hash(value: Tlv<'_>, v2: bool) -> Result<CertificateHash, TimestampRefusal> {
     const WHAT: &str = "signingCertificate";
-    let mut outer = Reader::new(asn1::only(value.raw, asn1::SEQUENCE, WHAT)?.value);
-    let mut list = outer.inside(asn1::SEQUENCE, WHAT)?;
-    let mut first = list.inside(asn1::SEQUENCE, WHAT)?;
+    let mut outer = DerReader::new(asn1::read_single(value.raw, asn1::SEQUENCE, WHAT)?.value);
+    let mut list = outer.enter(asn1::SEQUENCE, WHAT)?;
+    let mut first = list.enter(asn1::SEQUENCE, WHAT)?;
     if !v2 {
         let hash = first.expect(asn1::OCTET_STRING, WHAT)?.value.to_vec();
         return Ok(CertificateHash::Sha1(hash));
@@ -410,9 +414,9 @@ struct TstInfo {
 ///   ordering BOOLEAN DEFAULT FALSE, nonce OPTIONAL, tsa [0], extensions [1] }
 /// ```
 fn tst_info(content: &[u8]) -> Result<TstInfo, TimestampRefusal> {
-    asn1::scan(content, "TSTInfo")?;
-    let mut reader = Reader::new(asn1::only(content, asn1::SEQUENCE, "TSTInfo")?.value);
-    let version = reader.small("version")?;
+    asn1::check_der(content, "TSTInfo")?;
+    let mut reader = DerReader::new(asn1::read_single(content, asn1::SEQUENCE, "TSTInfo")?.value);
+    let version = reader.read_u32("version")?;
     if version != 1 {
         return Err(TimestampRefusal::Version { found: version });
     }
@@ -445,9 +449,9 @@ fn tst_info(content: &[u8]) -> Result<TstInfo, TimestampRefusal> {
 /// None of the extensions is known here, so a critical one is refused (RFC 3161
 /// §2.4.2, RFC 5280 §4.2).
 fn no_critical(extensions: Tlv<'_>) -> Result<(), TimestampRefusal> {
-    let mut list = Reader::new(extensions.value);
+    let mut list = DerReader::new(extensions.value);
     while !list.is_empty() {
-        let mut one = list.inside(asn1::SEQUENCE, "extension")?;
+        let mut one = list.enter(asn1::SEQUENCE, "extension")?;
         let oid = one.oid("extension")?;
         let critical = match one.optional(asn1::BOOLEAN, "critical")? {
             None => false,
@@ -465,8 +469,8 @@ fn no_critical(extensions: Tlv<'_>) -> Result<(), TimestampRefusal> {
 }
 
 /// `MessageImprint ::= SEQUENCE { hashAlgorithm, hashedMessage OCTET STRING }`
-fn imprint(reader: &mut Reader<'_>) -> Result<(Digest, Vec<u8>), TimestampRefusal> {
-    let mut imprint = reader.inside(asn1::SEQUENCE, "messageImprint")?;
+fn imprint(reader: &mut DerReader<'_>) -> Result<(Digest, Vec<u8>), TimestampRefusal> {
+    let mut imprint = reader.enter(asn1::SEQUENCE, "messageImprint")?;
     let digest = digest_of(imprint.expect(asn1::SEQUENCE, "hashAlgorithm")?)?;
     let hash = imprint
         .expect(asn1::OCTET_STRING, "hashedMessage")?
@@ -499,7 +503,7 @@ fn gen_time(time: Tlv<'_>) -> Result<UnixTime, TimestampRefusal> {
         }
     };
     let raw = asn1::tlv(asn1::GENERALIZED_TIME, &[&whole]);
-    let tlv = asn1::only(&raw, asn1::GENERALIZED_TIME, "genTime")?;
+    let tlv = asn1::read_single(&raw, asn1::GENERALIZED_TIME, "genTime")?;
     asn1::time(tlv, "genTime").map_err(|_| TimestampRefusal::Time)
 }
 
@@ -542,7 +546,7 @@ pub fn verify(
     Err(telling)
 }
 
-impl Token {
+impl TimestampToken {
     /// Whether this authority made the token: its signing certificate is the
     /// trusted root's, or, where the root names only CAs, one in the token that
     /// those issued.
@@ -578,7 +582,7 @@ impl Token {
     /// Whether the SignerIdentifier is this certificate's.
     fn is_signer(&self, certificate: &Certificate) -> bool {
         let candidates = std::slice::from_ref(certificate);
-        Reader::new(&self.sid)
+        DerReader::new(&self.sid)
             .any("sid")
             .is_ok_and(|sid| signed_data::signer_certificate(self.version, sid, candidates).is_ok())
     }
@@ -603,7 +607,7 @@ fn timestamping_leaf(leaf: &Certificate) -> Result<(), TimestampRefusal> {
         .is_some_and(|extension| extension.critical);
     let alone = leaf
         .extended_key_usage()
-        .is_some_and(|uses| matches!(uses, [one] if one == Purpose::TimeStamping.oid()));
+        .is_some_and(|uses| matches!(uses, [one] if one == ChainPurpose::TimeStamping.oid()));
     let signs = leaf.key_usage().is_none_or(|usage| usage & 0b11 != 0);
     let known = leaf.unknown_critical_extension().is_none();
     if critical && alone && signs && known {
@@ -628,9 +632,9 @@ fn chain(leaf: &Certificate, above: &[Certificate], at: UnixTime) -> Result<(), 
     }
     let broken = |why| TimestampRefusal::Chain { why };
     if let Some(issuer) = above.first() {
-        chain::link(leaf, issuer).map_err(broken)?;
+        chain::check_issued_by(leaf, issuer).map_err(broken)?;
     }
-    chain::authorities_of(leaf, above, at, Purpose::TimeStamping).map_err(broken)
+    chain::build_path(leaf, above, at, ChainPurpose::TimeStamping).map_err(broken)
 }
 
 // The messages between a client and an authority.
@@ -647,7 +651,7 @@ fn sha256_imprint(imprint: &[u8; 32]) -> Vec<u8> {
 /// A TimeStampReq (RFC 3161 §2.4.1) over a SHA-256 digest. `nonce` is a
 /// big-endian number.
 #[must_use]
-pub fn request(imprint: &[u8; 32], nonce: Option<&[u8]>, with_certificate: bool) -> Vec<u8> {
+pub fn encode_request(imprint: &[u8; 32], nonce: Option<&[u8]>, with_certificate: bool) -> Vec<u8> {
     let version = asn1::unsigned(&[1]);
     let nonce = nonce.map(asn1::unsigned).unwrap_or_default();
     let flag = if with_certificate {
@@ -682,19 +686,19 @@ pub struct TimestampRequest {
 ///
 /// # Errors
 /// Not DER, another version, an unknown digest, a digest of another length.
-pub fn read_request(der: &[u8]) -> Result<TimestampRequest, TimestampRefusal> {
+pub fn parse_request(der: &[u8]) -> Result<TimestampRequest, TimestampRefusal> {
     if der.len() > MAX_TIMESTAMP {
         return Err(TimestampRefusal::TooLarge { bytes: der.len() });
     }
-    asn1::scan(der, "TimeStampReq")?;
-    let mut reader = Reader::new(asn1::only(der, asn1::SEQUENCE, "TimeStampReq")?.value);
-    let version = reader.small("version")?;
+    asn1::check_der(der, "TimeStampReq")?;
+    let mut reader = DerReader::new(asn1::read_single(der, asn1::SEQUENCE, "TimeStampReq")?.value);
+    let version = reader.read_u32("version")?;
     if version != 1 {
         return Err(TimestampRefusal::Version { found: version });
     }
     let (digest, imprint) = imprint(&mut reader)?;
     if digest.of(&[]).len() != imprint.len() {
-        return Err(DerRefusal::Value {
+        return Err(DerError::Value {
             what: "hashedMessage",
             problem: "not of the digest's length",
         }
@@ -709,7 +713,7 @@ pub fn read_request(der: &[u8]) -> Result<TimestampRequest, TimestampRefusal> {
         .map(|nonce| asn1::integer(nonce.value, "nonce").map(<[u8]>::to_vec))
         .transpose()?;
     if nonce.as_ref().is_some_and(|nonce| nonce.len() > MAX_NONCE) {
-        return Err(DerRefusal::Value {
+        return Err(DerError::Value {
             what: "nonce",
             problem: "too long",
         }
@@ -733,7 +737,7 @@ pub fn read_request(der: &[u8]) -> Result<TimestampRequest, TimestampRefusal> {
 
 /// What an authority states.
 #[derive(Debug, Clone, Copy)]
-pub struct Statement<'a> {
+pub struct TokenFields<'a> {
     /// The request that is answered.
     pub request: &'a TimestampRequest,
     /// The policy: content octets of the object identifier.
@@ -755,7 +759,7 @@ pub struct Statement<'a> {
 /// # Errors
 /// The chain is empty, or the time is not between 1970 and 9999.
 pub fn token(
-    statement: &Statement<'_>,
+    statement: &TokenFields<'_>,
     sign: &dyn Fn(&[u8]) -> Vec<u8>,
 ) -> Result<Vec<u8>, TimestampRefusal> {
     let seq = |parts: &[&[u8]]| asn1::tlv(asn1::SEQUENCE, parts);
@@ -802,7 +806,7 @@ pub fn token(
         attribute(&SIGNING_CERTIFICATE_V2, &seq(&[&seq(&[&certificate_id])])),
     ]);
     let signature = sign(&signed);
-    let implicit = asn1::only(&signed, asn1::SET, "signedAttrs")?.value;
+    let implicit = asn1::read_single(&signed, asn1::SET, "signedAttrs")?.value;
     let sid = seq(&[
         signer.issuer_der(),
         &asn1::tlv(asn1::INTEGER, &[signer.serial()]),
@@ -839,7 +843,7 @@ pub fn token(
 
 /// A TimeStampResp that grants (RFC 3161 §2.4.2).
 #[must_use]
-pub fn granted(token: &[u8]) -> Vec<u8> {
+pub fn encode_response(token: &[u8]) -> Vec<u8> {
     let status = asn1::tlv(asn1::SEQUENCE, &[&asn1::unsigned(&[0])]);
     asn1::tlv(asn1::SEQUENCE, &[&status, token])
 }
@@ -848,7 +852,7 @@ pub fn granted(token: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// The authority refused, or the answer is to something else.
-pub fn token_of_response(
+pub fn parse_response(
     response: &[u8],
     imprint: &[u8; 32],
     nonce: Option<&[u8]>,
@@ -858,10 +862,11 @@ pub fn token_of_response(
             bytes: response.len(),
         });
     }
-    asn1::scan(response, "TimeStampResp")?;
-    let mut reader = Reader::new(asn1::only(response, asn1::SEQUENCE, "TimeStampResp")?.value);
-    let mut info = reader.inside(asn1::SEQUENCE, "PKIStatusInfo")?;
-    let status = info.small("status")?;
+    asn1::check_der(response, "TimeStampResp")?;
+    let mut reader =
+        DerReader::new(asn1::read_single(response, asn1::SEQUENCE, "TimeStampResp")?.value);
+    let mut info = reader.enter(asn1::SEQUENCE, "PKIStatusInfo")?;
+    let status = info.read_u32("status")?;
     if status > 1 {
         return Err(TimestampRefusal::Rejected {
             status,
@@ -889,8 +894,8 @@ pub fn token_of_response(
 }
 
 /// PKIFreeText, printable characters only.
-fn status_text(info: &mut Reader<'_>) -> String {
-    let Ok(mut texts) = info.inside(asn1::SEQUENCE, "statusString") else {
+fn status_text(info: &mut DerReader<'_>) -> String {
+    let Ok(mut texts) = info.enter(asn1::SEQUENCE, "statusString") else {
         return String::new();
     };
     let Ok(text) = texts.expect(asn1::UTF8_STRING, "statusString") else {

@@ -21,9 +21,9 @@ use super::{
     UnixTime, armor,
     certificate::{Certificate, CertificateRefusal, Identity},
     chain::{self, ChainRefusal},
-    checkpoint::{self, Checkpoint, LogKind, LogVerifier, NoteRefusal},
+    checkpoint::{self, Checkpoint, CheckpointRefusal, LogVerifier, RekorVersion},
     entry::{self, EntryRefusal, LogEntry},
-    identity::{self, IdentityRefusal, Wanted},
+    identity::{self, ExpectedIdentity, IdentityRefusal},
     keys::KeyRefusal,
     memo::Memo,
     merkle::{self, MerkleRefusal},
@@ -32,7 +32,7 @@ use super::{
     sct::{self, SctRefusal},
     signed_data::{self, CmsRefusal, Digest, SignedMessage},
     timestamp::{self, TimestampRefusal},
-    trust::{TransparencyLog, TrustedRoot},
+    trusted_root::{TransparencyLog, TrustedRoot},
 };
 
 /// How far the signing time that the signer wrote may lie outside the
@@ -46,7 +46,7 @@ pub const MAX_FOUND_ENTRIES: usize = 64;
 
 /// What is to be verified: bytes only.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
+pub struct SignatureInput<'a> {
     /// What git signed: the object without its signature. `None` for a CMS that
     /// carries its own content.
     pub payload: Option<&'a [u8]>,
@@ -58,11 +58,11 @@ pub struct Subject<'a> {
 
 /// What the subject is held against.
 #[derive(Debug, Clone, Copy)]
-pub struct Against<'a> {
+pub struct VerifyInputs<'a> {
     /// Who is believed.
     pub trust: &'a TrustedRoot,
     /// Who is asked for.
-    pub wanted: &'a Wanted,
+    pub wanted: &'a ExpectedIdentity,
     /// Entries that a log's search answered for this certificate; believed no
     /// more than an embedded one.
     pub found: &'a [LogEntry],
@@ -70,7 +70,7 @@ pub struct Against<'a> {
 
 reasons! {
     /// Reasons that no single part of the evidence can give.
-    pub enum Mismatch {
+    pub enum CrossCheckRefusal {
         /// Neither a payload nor content inside the CMS.
         #[code = "no-content"]
         #[error("nothing was signed: no payload was given and the CMS carries no content")]
@@ -237,7 +237,7 @@ pub enum Reason {
     /// The Merkle proof.
     Merkle(#[from] MerkleRefusal),
     /// The checkpoint.
-    Note(#[from] NoteRefusal),
+    Note(#[from] CheckpointRefusal),
     /// The timestamp.
     Timestamp(#[from] TimestampRefusal),
     /// The chain.
@@ -247,7 +247,7 @@ pub enum Reason {
     /// The identity.
     Identity(#[from] IdentityRefusal),
     /// Two parts that do not fit together.
-    Mismatch(#[from] Mismatch),
+    CrossCheck(#[from] CrossCheckRefusal),
 }
 
 /// Why a signature is not good: the step and the reason.
@@ -279,7 +279,7 @@ impl Refusal {
             Reason::Chain(reason) => reason.code(),
             Reason::Sct(reason) => reason.code(),
             Reason::Identity(reason) => reason.code(),
-            Reason::Mismatch(reason) => reason.code(),
+            Reason::CrossCheck(reason) => reason.code(),
         }
     }
 
@@ -289,7 +289,7 @@ impl Refusal {
     pub fn is_undecided(&self) -> bool {
         matches!(
             self.reason,
-            Reason::Mismatch(Mismatch::NoEntry | Mismatch::NotFound { .. })
+            Reason::CrossCheck(CrossCheckRefusal::NoEntry | CrossCheckRefusal::NotFound { .. })
         )
     }
 }
@@ -362,15 +362,15 @@ pub struct Verified {
 
 /// Hears of each step as it passes. Details are only put together for one that
 /// listens.
-pub trait Observer {
+pub trait StepObserver {
     /// The step passed; `detail` says what was compared.
     fn passed(&mut self, step: Step, detail: &dyn Fn() -> String);
 }
 
 /// Listens to nothing.
-pub struct Silent;
+pub struct NoopObserver;
 
-impl Observer for Silent {
+impl StepObserver for NoopObserver {
     fn passed(&mut self, _: Step, _: &dyn Fn() -> String) {}
 }
 
@@ -379,11 +379,11 @@ impl Observer for Silent {
 /// # Errors
 /// The first step that does not hold, with its reason.
 pub fn verify(
-    subject: &Subject<'_>,
-    against: &Against<'_>,
-    observer: &mut dyn Observer,
+    subject: &SignatureInput<'_>,
+    against: &VerifyInputs<'_>,
+    observer: &mut dyn StepObserver,
 ) -> Result<Verified, Refusal> {
-    verify_once(subject, against, Memo::nothing(), observer)
+    verify_memoized(subject, against, Memo::disabled(), observer)
 }
 
 /// As [`verify`], for one of many signatures: signatures over certificates, SCTs
@@ -392,23 +392,23 @@ pub fn verify(
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_once(
-    subject: &Subject<'_>,
-    against: &Against<'_>,
+pub fn verify_memoized(
+    subject: &SignatureInput<'_>,
+    against: &VerifyInputs<'_>,
     memo: &Memo,
-    observer: &mut dyn Observer,
+    observer: &mut dyn StepObserver,
 ) -> Result<Verified, Refusal> {
     let signed = read(subject, observer)?
-        .remembering(memo)
-        .content(observer)?
-        .signature(observer)?;
+        .with_memo(memo)
+        .match_digest(observer)?
+        .verify_signature(observer)?;
     let attested = signed
-        .entry(against.trust, against.found, observer)?
-        .inclusion(observer)?
-        .time(against.trust, observer)?
-        .chain(against.trust, observer)?
-        .sct(against.trust, observer)?;
-    attested.identity(against.wanted, observer)
+        .match_entry(against.trust, against.found, observer)?
+        .verify_inclusion(observer)?
+        .verify_time(against.trust, observer)?
+        .verify_chain(against.trust, observer)?
+        .verify_sct(against.trust, observer)?;
+    attested.match_identity(against.wanted, observer)
 }
 
 /// After step 1: read, nothing believed.
@@ -427,7 +427,10 @@ pub struct Read<'a> {
 ///
 /// # Errors
 /// Anything that cannot be read, or could be read in two ways.
-pub fn read<'a>(subject: &Subject<'a>, observer: &mut dyn Observer) -> Result<Read<'a>, Refusal> {
+pub fn read<'a>(
+    subject: &SignatureInput<'a>,
+    observer: &mut dyn StepObserver,
+) -> Result<Read<'a>, Refusal> {
     const STEP: Step = Step::Read;
     let der = if subject.signature.first() == Some(&0x30) {
         subject.signature.to_vec()
@@ -436,11 +439,11 @@ pub fn read<'a>(subject: &Subject<'a>, observer: &mut dyn Observer) -> Result<Re
     };
     let message = signed_data::read(&der).at(STEP)?;
     let kind = match (subject.payload, &message.content) {
-        (None, None) => return refuse(STEP, Mismatch::NoContent),
+        (None, None) => return refuse(STEP, CrossCheckRefusal::NoContent),
         (Some(_), Some(content)) => {
             return refuse(
                 STEP,
-                Mismatch::ContentInDetached {
+                CrossCheckRefusal::ContentInDetached {
                     bytes: content.len(),
                 },
             );
@@ -462,7 +465,7 @@ pub fn read<'a>(subject: &Subject<'a>, observer: &mut dyn Observer) -> Result<Re
         kind,
         hash: subject.hash,
         armoured: subject.signature,
-        memo: Memo::nothing(),
+        memo: Memo::disabled(),
     })
 }
 
@@ -477,7 +480,7 @@ fn payload_kind(payload: &[u8]) -> Result<Option<ObjectKind>, Reason> {
 }
 
 /// After step 2: the signed attributes are about this content.
-pub struct Bound<'a> {
+pub struct DigestMatched<'a> {
     read: Read<'a>,
 }
 
@@ -487,7 +490,10 @@ impl<'a> Read<'a> {
     ///
     /// # Errors
     /// The digests differ: the content was changed.
-    pub fn content(self, observer: &mut dyn Observer) -> Result<Bound<'a>, Refusal> {
+    pub fn match_digest(
+        self,
+        observer: &mut dyn StepObserver,
+    ) -> Result<DigestMatched<'a>, Refusal> {
         let content = self
             .payload
             .or(self.message.content.as_deref())
@@ -496,7 +502,7 @@ impl<'a> Read<'a> {
         if digest != self.message.message_digest {
             return refuse(
                 Step::Content,
-                Mismatch::Digest {
+                CrossCheckRefusal::Digest {
                     content: hex(&digest),
                     signed: hex(&self.message.message_digest),
                 },
@@ -510,12 +516,12 @@ impl<'a> Read<'a> {
                 hex(&digest)
             )
         });
-        Ok(Bound { read: self })
+        Ok(DigestMatched { read: self })
     }
 
     /// The steps to come remember in `memo` which signatures verified.
     #[must_use]
-    pub fn remembering(self, memo: &'a Memo) -> Self {
+    pub fn with_memo(self, memo: &'a Memo) -> Self {
         Self { memo, ..self }
     }
 
@@ -527,17 +533,20 @@ impl<'a> Read<'a> {
 }
 
 /// After step 3: whoever holds the leaf's key signed this content.
-pub struct Signed<'a> {
+pub struct SignatureVerified<'a> {
     read: Read<'a>,
 }
 
-impl<'a> Bound<'a> {
+impl<'a> DigestMatched<'a> {
     /// Step 3: the leaf's key made the signature over the DER of the signed
     /// attributes (RFC 5652 §5.4).
     ///
     /// # Errors
     /// The key is unusable or the signature is not its.
-    pub fn signature(self, observer: &mut dyn Observer) -> Result<Signed<'a>, Refusal> {
+    pub fn verify_signature(
+        self,
+        observer: &mut dyn StepObserver,
+    ) -> Result<SignatureVerified<'a>, Refusal> {
         let message = &self.read.message;
         message
             .leaf
@@ -556,7 +565,7 @@ impl<'a> Bound<'a> {
                 message.leaf.sha1_hex()
             )
         });
-        Ok(Signed { read: self.read })
+        Ok(SignatureVerified { read: self.read })
     }
 }
 
@@ -569,15 +578,15 @@ struct Recorded {
 }
 
 /// After step 4: an entry that would be about this signature, if a log holds it.
-pub struct Described<'a, 't> {
+pub struct EntryMatched<'a, 't> {
     read: Read<'a>,
     entry: LogEntry,
     log: &'t TransparencyLog,
-    version: LogKind,
+    version: RekorVersion,
     body: Vec<u8>,
 }
 
-impl<'a> Signed<'a> {
+impl<'a> SignatureVerified<'a> {
     /// The leaf certificate, whose key made the signature. Its chain is not
     /// checked yet.
     #[must_use]
@@ -597,12 +606,12 @@ impl<'a> Signed<'a> {
     ///
     /// # Errors
     /// No entry, another kind, a body about something else, an unknown log.
-    pub fn entry<'t>(
+    pub fn match_entry<'t>(
         self,
         trust: &'t TrustedRoot,
         found: &[LogEntry],
-        observer: &mut dyn Observer,
-    ) -> Result<Described<'a, 't>, Refusal> {
+        observer: &mut dyn StepObserver,
+    ) -> Result<EntryMatched<'a, 't>, Refusal> {
         const STEP: Step = Step::Entry;
         let message = &self.read.message;
         let (entry, recorded) = match &message.log_entry {
@@ -613,31 +622,31 @@ impl<'a> Signed<'a> {
             None if found.is_empty() => {
                 // No entry of any log could help a certificate that is not one
                 // of Sigstore's: that is a refusal, not a lack of evidence.
-                chain::sigstore_leaf(&message.leaf).at(Step::Chain)?;
-                return refuse(STEP, Mismatch::NoEntry);
+                chain::check_sigstore_leaf(&message.leaf).at(Step::Chain)?;
+                return refuse(STEP, CrossCheckRefusal::NoEntry);
             }
             None => self.read.choose(found).at(STEP)?,
         };
         if entry.kind != "hashedrekord" {
-            return refuse(STEP, Mismatch::EntryKind { found: entry.kind });
+            return refuse(STEP, CrossCheckRefusal::EntryKind { found: entry.kind });
         }
         let Some(log) = trust.log(&entry.log_id, entry.integrated_time) else {
             return refuse(
                 STEP,
-                Mismatch::UnknownLog {
+                CrossCheckRefusal::UnknownLog {
                     log_id: hex(&entry.log_id),
                 },
             );
         };
         let version = log_kind(&entry);
         let body = match version {
-            LogKind::RekorV1 => entry::hashedrekord_v1_body(
+            RekorVersion::RekorV1 => entry::hashedrekord_v1_body(
                 recorded.algorithm.name(),
                 &recorded.digest,
                 &recorded.signature,
                 &message.leaf.to_pem(),
             ),
-            LogKind::RekorV2 => entry::hashedrekord_v2(
+            RekorVersion::RekorV2 => entry::hashedrekord_v2(
                 &recorded.digest,
                 &recorded.signature,
                 message.leaf.der(),
@@ -646,21 +655,21 @@ impl<'a> Signed<'a> {
             .at(STEP)?,
         };
         if entry.body.as_ref().is_some_and(|brought| *brought != body) {
-            return refuse(STEP, Mismatch::EntryBody);
+            return refuse(STEP, CrossCheckRefusal::EntryBody);
         }
         observer.passed(STEP, &|| {
             format!(
                 "hashedrekord {} rebuilt from {} ({} {}), the signature and the certificate",
                 match version {
-                    LogKind::RekorV1 => "0.0.1",
-                    LogKind::RekorV2 => "0.0.2",
+                    RekorVersion::RekorV1 => "0.0.1",
+                    RekorVersion::RekorV2 => "0.0.2",
                 },
                 recorded.what,
                 recorded.algorithm.name(),
                 hex(&recorded.digest)
             )
         });
-        Ok(Described {
+        Ok(EntryMatched {
             read: self.read,
             entry,
             log,
@@ -672,26 +681,28 @@ impl<'a> Signed<'a> {
 
 /// Which generation of Rekor an entry is from: its checkpoint's origin tells.
 /// Without a checkpoint it does not matter, there is no proof.
-fn log_kind(entry: &LogEntry) -> LogKind {
+fn log_kind(entry: &LogEntry) -> RekorVersion {
     let origin = entry
         .proof
         .as_ref()
         .and_then(|proof| proof.checkpoint.lines().next())
         .unwrap_or_default();
-    LogKind::of_origin(origin)
+    RekorVersion::of_origin(origin)
 }
 
 /// By what the checkpoints of a trusted log are known.
 #[must_use]
-pub fn log_verifier(log: &TransparencyLog, kind: LogKind) -> LogVerifier<'_> {
+pub fn log_verifier(log: &TransparencyLog, kind: RekorVersion) -> LogVerifier<'_> {
     LogVerifier {
         key: &log.key,
         key_hint: log.log_id.first_chunk().copied().unwrap_or_default(),
         kind,
         origin: match kind {
-            LogKind::RekorV1 => None,
+            RekorVersion::RekorV1 => None,
             // A trusted log without an address has no origin that could be its own.
-            LogKind::RekorV2 => Some(super::trust::host_of(&log.base_url).unwrap_or_default()),
+            RekorVersion::RekorV2 => {
+                Some(super::trusted_root::host_of(&log.base_url).unwrap_or_default())
+            }
         },
     }
 }
@@ -701,16 +712,16 @@ pub fn log_verifier(log: &TransparencyLog, kind: LogKind) -> LogVerifier<'_> {
 /// signed stays said.
 #[must_use]
 pub fn embedded_checkpoint(
-    subject: &Subject<'_>,
+    subject: &SignatureInput<'_>,
     trust: &TrustedRoot,
     memo: &Memo,
 ) -> Option<(Vec<u8>, Checkpoint)> {
-    let read = read(subject, &mut Silent).ok()?;
+    let read = read(subject, &mut NoopObserver).ok()?;
     let entry = LogEntry::from_protobuf(read.message.log_entry.as_ref()?).ok()?;
     let log = trust.log(&entry.log_id, entry.integrated_time)?;
     let verifier = log_verifier(log, log_kind(&entry));
     let proof = entry.proof.as_ref()?;
-    let checkpoint = checkpoint::open_once(&proof.checkpoint, &verifier, memo).ok()?;
+    let checkpoint = checkpoint::open_memoized(&proof.checkpoint, &verifier, memo).ok()?;
     Some((entry.log_id, checkpoint))
 }
 
@@ -750,14 +761,14 @@ impl Read<'_> {
     /// id of this object under a second signature by the same key (gitsign's
     /// online form).
     fn choose(&self, found: &[LogEntry]) -> Result<(LogEntry, Recorded), Reason> {
-        let not_found = || Mismatch::NotFound {
+        let not_found = || CrossCheckRefusal::NotFound {
             candidates: found.len(),
         };
         let message = &self.message;
         let attributes = self.attributes_recorded();
         let ids = match (self.kind, self.payload) {
             (Some(kind), Some(payload)) => {
-                object::online_ids(kind, self.hash, payload, self.armoured)
+                object::gitsign_online_ids(kind, self.hash, payload, self.armoured)
             }
             _ => Vec::new(),
         };
@@ -791,26 +802,29 @@ impl Read<'_> {
 }
 
 /// After step 5: a trusted log holds the entry.
-pub struct Logged<'a, 't> {
-    described: Described<'a, 't>,
+pub struct InclusionVerified<'a, 't> {
+    described: EntryMatched<'a, 't>,
     checkpoint: Checkpoint,
     /// The integrated time and global index, where the log signed them.
     promised: Option<(UnixTime, u64)>,
 }
 
-impl<'a, 't> Described<'a, 't> {
+impl<'a, 't> EntryMatched<'a, 't> {
     /// Step 5: the rebuilt body is in the tree of a checkpoint that the log's
     /// key signed (RFC 9162 §2.1.3.2, C2SP tlog-checkpoint), and the signed
     /// entry timestamp, where there is one, is the log's (Rekor v1).
     ///
     /// # Errors
     /// No proof, a proof of something else, a checkpoint of somebody else.
-    pub fn inclusion(self, observer: &mut dyn Observer) -> Result<Logged<'a, 't>, Refusal> {
+    pub fn verify_inclusion(
+        self,
+        observer: &mut dyn StepObserver,
+    ) -> Result<InclusionVerified<'a, 't>, Refusal> {
         const STEP: Step = Step::Inclusion;
         let Some(proof) = &self.entry.proof else {
-            return refuse(STEP, Mismatch::NoProof);
+            return refuse(STEP, CrossCheckRefusal::NoProof);
         };
-        let bad_index = || Mismatch::Index {
+        let bad_index = || CrossCheckRefusal::Index {
             index: proof.log_index,
             size: proof.tree_size,
         };
@@ -824,11 +838,12 @@ impl<'a, 't> Described<'a, 't> {
             return refuse(STEP, bad_index());
         }
         let log = log_verifier(self.log, self.version);
-        let checkpoint = checkpoint::open_once(&proof.checkpoint, &log, self.read.memo).at(STEP)?;
+        let checkpoint =
+            checkpoint::open_memoized(&proof.checkpoint, &log, self.read.memo).at(STEP)?;
         if checkpoint.size != size {
             return refuse(
                 STEP,
-                Mismatch::CheckpointSize {
+                CrossCheckRefusal::CheckpointSize {
                     proof: size,
                     checkpoint: checkpoint.size,
                 },
@@ -837,7 +852,7 @@ impl<'a, 't> Described<'a, 't> {
         if proof.root_hash != checkpoint.root {
             return refuse(
                 STEP,
-                Mismatch::CheckpointRoot {
+                CrossCheckRefusal::CheckpointRoot {
                     proof: hex(&proof.root_hash),
                     checkpoint: hex(&checkpoint.root),
                 },
@@ -850,7 +865,7 @@ impl<'a, 't> Described<'a, 't> {
             .filter_map(|hash| hash.as_slice().try_into().ok())
             .collect();
         if hashes.len() != proof.hashes.len() {
-            return refuse(STEP, Mismatch::HashLength);
+            return refuse(STEP, CrossCheckRefusal::HashLength);
         }
         merkle::verify_inclusion(index, size, &leaf, &hashes, &checkpoint.root).at(STEP)?;
         let promised = self.promise()?;
@@ -864,7 +879,7 @@ impl<'a, 't> Described<'a, 't> {
                 }
             )
         });
-        Ok(Logged {
+        Ok(InclusionVerified {
             checkpoint,
             described: self,
             promised,
@@ -878,23 +893,23 @@ impl<'a, 't> Described<'a, 't> {
         const STEP: Step = Step::Inclusion;
         let entry = &self.entry;
         match (self.version, &entry.set) {
-            (LogKind::RekorV2, Some(_)) => refuse(STEP, Mismatch::SetInV2),
-            (LogKind::RekorV2, None) => {
+            (RekorVersion::RekorV2, Some(_)) => refuse(STEP, CrossCheckRefusal::SetInV2),
+            (RekorVersion::RekorV2, None) => {
                 let proof = entry.proof.as_ref().map_or(-1, |proof| proof.log_index);
                 if entry.log_index == proof {
                     Ok(None)
                 } else {
                     refuse(
                         STEP,
-                        Mismatch::IndexMismatch {
+                        CrossCheckRefusal::IndexMismatch {
                             entry: entry.log_index,
                             proof,
                         },
                     )
                 }
             }
-            (LogKind::RekorV1, None) => Ok(None),
-            (LogKind::RekorV1, Some(set)) => {
+            (RekorVersion::RekorV1, None) => Ok(None),
+            (RekorVersion::RekorV1, Some(set)) => {
                 let signed = entry::set_payload(
                     &BASE64_STANDARD.encode(&self.body),
                     entry.integrated_time,
@@ -903,7 +918,7 @@ impl<'a, 't> Described<'a, 't> {
                 );
                 let key = &self.log.key;
                 key.verify(key.default_algorithm(), &signed, set).at(STEP)?;
-                let index = u64::try_from(entry.log_index).map_err(|_| Mismatch::Index {
+                let index = u64::try_from(entry.log_index).map_err(|_| CrossCheckRefusal::Index {
                     index: entry.log_index,
                     size: entry.proof.as_ref().map_or(0, |proof| proof.tree_size),
                 });
@@ -914,33 +929,33 @@ impl<'a, 't> Described<'a, 't> {
 }
 
 /// After step 6: signed at a time that somebody trusted vouches for.
-pub struct Timed<'a, 't> {
-    logged: Logged<'a, 't>,
+pub struct TimeVerified<'a, 't> {
+    logged: InclusionVerified<'a, 't>,
     time: UnixTime,
     source: TimeSource,
     /// Every time that is vouched for; the chain must hold at each.
     times: Vec<UnixTime>,
 }
 
-impl<'a, 't> Logged<'a, 't> {
+impl<'a, 't> InclusionVerified<'a, 't> {
     /// Step 6: the integrated time where a SET covers it, and every RFC 3161
     /// timestamp that is there (over the signature's bytes). Each must lie in
     /// the certificate's validity and in the time the log's key is trusted for.
     ///
     /// # Errors
     /// No time source, a timestamp that does not verify, a time outside.
-    pub fn time(
+    pub fn verify_time(
         self,
         trust: &TrustedRoot,
-        observer: &mut dyn Observer,
-    ) -> Result<Timed<'a, 't>, Refusal> {
+        observer: &mut dyn StepObserver,
+    ) -> Result<TimeVerified<'a, 't>, Refusal> {
         const STEP: Step = Step::Time;
         let message = &self.described.read.message;
         let leaf = &message.leaf;
         if message.timestamps.len() > MAX_TIMESTAMPS {
             return refuse(
                 STEP,
-                Mismatch::TooManyTimestamps {
+                CrossCheckRefusal::TooManyTimestamps {
                     found: message.timestamps.len(),
                 },
             );
@@ -955,18 +970,18 @@ impl<'a, 't> Logged<'a, 't> {
         let (time, source) = match (times.first(), self.promised) {
             (Some(time), _) => (*time, TimeSource::Timestamp),
             (None, Some((time, _))) => (time, TimeSource::IntegratedTime),
-            (None, None) => return refuse(STEP, Mismatch::NoTime),
+            (None, None) => return refuse(STEP, CrossCheckRefusal::NoTime),
         };
         times.extend(self.promised.map(|(time, _)| time));
         let (not_before, not_after) = (leaf.not_before(), leaf.not_after());
         for &at in &times {
             if !self.described.log.window.contains(at) {
-                return refuse(STEP, Mismatch::LogWindow { at });
+                return refuse(STEP, CrossCheckRefusal::LogWindow { at });
             }
             if at < not_before || at > not_after {
                 return refuse(
                     STEP,
-                    Mismatch::TimeOutsideCertificate {
+                    CrossCheckRefusal::TimeOutsideCertificate {
                         at,
                         not_before,
                         not_after,
@@ -980,7 +995,7 @@ impl<'a, 't> Logged<'a, 't> {
         {
             return refuse(
                 STEP,
-                Mismatch::SigningTime {
+                CrossCheckRefusal::SigningTime {
                     signing_time,
                     not_before,
                     not_after,
@@ -994,7 +1009,7 @@ impl<'a, 't> Logged<'a, 't> {
                 source.words()
             )
         });
-        Ok(Timed {
+        Ok(TimeVerified {
             logged: self,
             time,
             source,
@@ -1004,23 +1019,23 @@ impl<'a, 't> Logged<'a, 't> {
 }
 
 /// After step 7: the certificate is a trusted authority's, for code signing.
-pub struct Chained<'a, 't> {
-    timed: Timed<'a, 't>,
+pub struct ChainVerified<'a, 't> {
+    timed: TimeVerified<'a, 't>,
     issuer: &'t Certificate,
 }
 
-impl<'a, 't> Timed<'a, 't> {
+impl<'a, 't> TimeVerified<'a, 't> {
     /// Step 7: the leaf chains to a trusted authority, every link valid at
     /// every vouched-for time, for code signing; the CMS brings no certificate
     /// that is not of that chain.
     ///
     /// # Errors
     /// The most telling refusal of the authorities that were tried.
-    pub fn chain(
+    pub fn verify_chain(
         self,
         trust: &'t TrustedRoot,
-        observer: &mut dyn Observer,
-    ) -> Result<Chained<'a, 't>, Refusal> {
+        observer: &mut dyn StepObserver,
+    ) -> Result<ChainVerified<'a, 't>, Refusal> {
         let message = &self.logged.described.read.message;
         let memo = self.logged.described.read.memo;
         let issuer = chain_at(message, &self.times, trust, memo).at(Step::Chain)?;
@@ -1031,7 +1046,7 @@ impl<'a, 't> Timed<'a, 't> {
                 rfc3339(self.time)
             )
         });
-        Ok(Chained {
+        Ok(ChainVerified {
             timed: self,
             issuer,
         })
@@ -1047,31 +1062,31 @@ fn chain_at<'t>(
 ) -> Result<&'t Certificate, ChainRefusal> {
     let mut issuer = None;
     for &at in times {
-        let chained = chain::verify_once(&message.leaf, at, &trust.authorities, memo)?;
-        chain::bag_is_own_chain(&message.others, chained.authority)?;
+        let chained = chain::verify_memoized(&message.leaf, at, &trust.authorities, memo)?;
+        chain::check_extra_certificates(&message.others, chained.authority)?;
         issuer = Some(chained.issuer);
     }
     issuer.ok_or(ChainRefusal::NoAuthority)
 }
 
 /// After step 8: the certificate was shown to a CT log.
-pub struct Attested<'a, 't> {
-    chained: Chained<'a, 't>,
+pub struct SctVerified<'a, 't> {
+    chained: ChainVerified<'a, 't>,
 }
 
-impl<'a, 't> Chained<'a, 't> {
+impl<'a, 't> ChainVerified<'a, 't> {
     /// Step 8: an embedded SCT of a trusted CT log over the precertificate
     /// (RFC 6962 §3.2).
     ///
     /// # Errors
     /// No SCT, none of a trusted log, or one that is not over this certificate.
-    pub fn sct(
+    pub fn verify_sct(
         self,
         trust: &TrustedRoot,
-        observer: &mut dyn Observer,
-    ) -> Result<Attested<'a, 't>, Refusal> {
+        observer: &mut dyn StepObserver,
+    ) -> Result<SctVerified<'a, 't>, Refusal> {
         let read = &self.timed.logged.described.read;
-        let sct = sct::verify_once(&read.message.leaf, self.issuer, &trust.ct_logs, read.memo)
+        let sct = sct::verify_memoized(&read.message.leaf, self.issuer, &trust.ct_logs, read.memo)
             .at(Step::Sct)?;
         observer.passed(Step::Sct, &|| {
             format!(
@@ -1080,29 +1095,29 @@ impl<'a, 't> Chained<'a, 't> {
                 hex(&sct.log_id)
             )
         });
-        Ok(Attested { chained: self })
+        Ok(SctVerified { chained: self })
     }
 }
 
-impl Attested<'_, '_> {
+impl SctVerified<'_, '_> {
     /// Step 9: the certificate's one identity, held against what was asked for.
     ///
     /// # Errors
     /// The certificate names nobody or more than one, or another than was
     /// asked for.
-    pub fn identity(
+    pub fn match_identity(
         self,
-        wanted: &Wanted,
-        observer: &mut dyn Observer,
+        wanted: &ExpectedIdentity,
+        observer: &mut dyn StepObserver,
     ) -> Result<Verified, Refusal> {
         const STEP: Step = Step::Identity;
-        let Timed {
+        let TimeVerified {
             logged,
             time,
             source,
             ..
         } = self.chained.timed;
-        let Described {
+        let EntryMatched {
             read,
             entry,
             version,
@@ -1124,8 +1139,8 @@ impl Attested<'_, '_> {
             )
         });
         let log_index = match version {
-            LogKind::RekorV1 => logged.promised.map(|(_, index)| index),
-            LogKind::RekorV2 => u64::try_from(entry.log_index).ok(),
+            RekorVersion::RekorV1 => logged.promised.map(|(_, index)| index),
+            RekorVersion::RekorV2 => u64::try_from(entry.log_index).ok(),
         };
         Ok(Verified {
             identity,
@@ -1146,7 +1161,7 @@ impl Attested<'_, '_> {
 /// its certificate's validity: shown by `explain` where no trusted time is at
 /// hand. It is no verdict.
 #[derive(Debug, Clone)]
-pub struct Assumed {
+pub struct HypotheticalResult {
     /// Step 7 at `at`: the issuer's name, or the refusal.
     pub chain: Result<String, ChainRefusal>,
     /// Step 8, where step 7 named an issuer.
@@ -1155,17 +1170,17 @@ pub struct Assumed {
     pub at: UnixTime,
 }
 
-/// Looks at chain and SCT at an assumed time. See [`Assumed`].
+/// Looks at chain and SCT at an assumed time. See [`HypotheticalResult`].
 #[must_use]
-pub fn assume(message: &SignedMessage, trust: &TrustedRoot) -> Assumed {
+pub fn verify_at_assumed_time(message: &SignedMessage, trust: &TrustedRoot) -> HypotheticalResult {
     let at = message.leaf.not_before();
-    match chain_at(message, &[at], trust, Memo::nothing()) {
-        Err(refusal) => Assumed {
+    match chain_at(message, &[at], trust, Memo::disabled()) {
+        Err(refusal) => HypotheticalResult {
             chain: Err(refusal),
             sct: None,
             at,
         },
-        Ok(issuer) => Assumed {
+        Ok(issuer) => HypotheticalResult {
             chain: Ok(issuer.subject_text()),
             sct: Some(
                 sct::verify(&message.leaf, issuer, &trust.ct_logs)

@@ -14,7 +14,7 @@ use gix::ObjectId;
 
 use crate::host::git::{Repository, push::RefCommand, push_certificate};
 use crate::{batch::Engine, history};
-use gitseal_evidence::verify::Subject;
+use gitseal_evidence::verify::SignatureInput;
 use gitseal_policy::SignatureFacts;
 
 /// The largest certificate, in bytes.
@@ -94,7 +94,7 @@ fn checked(
     if let Some(other) = updates.iter().find(|update| !signed.contains(update)) {
         return Err(format!("it says nothing of this change of {}", other.name));
     }
-    Ok(history::signature(&engine.opinion(&Subject {
+    Ok(history::signature(&engine.opinion(&SignatureInput {
         payload: Some(certificate.payload),
         signature: certificate.signature,
         hash,

@@ -32,7 +32,7 @@ use crate::{
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
     history::GitHistory,
 };
-use gitseal_evidence::identity::Wanted;
+use gitseal_evidence::identity::ExpectedIdentity;
 use gitseal_policy::{
     Finding, POLICY_PATH, Policy, PolicyErrors,
     diff::diff,
@@ -299,7 +299,7 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
     let source = source(arguments, &settings)?;
     let trust = trust_files::load(arguments.trusted_root.as_deref(), &settings)
         .map_err(ContextError::from)?;
-    let wanted = Wanted::Unsaid;
+    let wanted = ExpectedIdentity::Any;
     let engine = Engine::new(&trust.root, &wanted).with_facts();
     let mut graph = Graph::new(repository);
     let mut history = GitHistory::new(repository, &engine, &mut graph);
@@ -527,7 +527,7 @@ fn signer_of_head() -> Result<(String, String), PolicyCommandError> {
     let (workspace, settings) = open_context()?;
     let repository = workspace.repository()?;
     let trust = trust_files::load(None, &settings).map_err(ContextError::from)?;
-    let wanted = Wanted::Unsaid;
+    let wanted = ExpectedIdentity::Any;
     let engine = Engine::new(&trust.root, &wanted);
     let judged = engine.judge(repository.commit("HEAD")?, repository.hash());
     match crate::history::signature(&judged.opinion) {

@@ -34,7 +34,7 @@ use crate::{
     batch::{self, Judged},
     history,
 };
-use gitseal_evidence::object::TagView;
+use gitseal_evidence::object::ParsedTag;
 use gitseal_policy::{
     Action, ApprovalTag, Commit, CommitFacts, EnforcementMode, NameEmail, POLICY_PATH, Policy,
     PolicyErrors, Pusher, RefUpdate, SignatureFacts, Tag, UpdateKind, parse::MAX_POLICY,
@@ -456,7 +456,7 @@ impl LoadedPolicy {
 pub type FactsOf = (CommitFacts, bool);
 
 /// A tag, read, if it can be.
-fn view_of(judged: &Judged) -> Option<&TagView> {
+fn view_of(judged: &Judged) -> Option<&ParsedTag> {
     match &judged.facts {
         Some(batch::Facts::Tag(view)) => Some(view),
         _ => None,

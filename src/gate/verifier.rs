@@ -35,7 +35,7 @@ use crate::{
     exit::{EXIT_UNDECIDED, EXIT_USAGE},
     history::{CommitReadError, GitHistory, commit_facts},
 };
-use gitseal_evidence::identity::Wanted;
+use gitseal_evidence::identity::ExpectedIdentity;
 use gitseal_policy::{CommitFacts, walk};
 
 /// Why a policy in the tree of a request is refused.
@@ -196,7 +196,7 @@ impl<'r> PushVerifier<'r> {
         updates: &[RefCommand],
         most: usize,
     ) {
-        let wanted = Wanted::Unsaid;
+        let wanted = ExpectedIdentity::Any;
         let engine = Engine::new(&self.trust.root, &wanted);
         let signature = certificate::signature(told, updates, most, self.repository, &engine);
         self.rules.certificate = Some(signature);
@@ -227,7 +227,7 @@ impl<'r> PushVerifier<'r> {
             references: plan.changes.len(),
             ..PushReport::default()
         };
-        let wanted = Wanted::Unsaid;
+        let wanted = ExpectedIdentity::Any;
         let engine = Engine::new(&self.trust.root, &wanted).with_facts();
         let others = self.others(plan, before);
         let tags = self.tags(plan, &others, &engine, deadline)?;

@@ -18,7 +18,7 @@ use super::{
     git::{ConfigScope, ConfigValue},
     settings::{Key, Kind, Row, Settings, TABLE},
 };
-use gitseal_evidence::trust::{MAX_TRUSTED_ROOT, TrustedRoot};
+use gitseal_evidence::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
 
 /// The largest profile, in bytes; a trust root may be in it.
 pub const MAX_PROFILE: usize = MAX_TRUSTED_ROOT + (64 << 10);
@@ -418,7 +418,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use gitseal_evidence::trust::PUBLIC_GOOD;
+    use gitseal_evidence::trusted_root::PUBLIC_GOOD;
 
     #[test]
     fn a_whole_profile() {

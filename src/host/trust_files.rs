@@ -8,7 +8,9 @@ use std::{
 };
 
 use super::settings::{Origin, Setting, Settings};
-use gitseal_evidence::trust::{MAX_TRUSTED_ROOT, PUBLIC_GOOD, TrustRefusal, TrustedRoot};
+use gitseal_evidence::trusted_root::{
+    MAX_TRUSTED_ROOT, PUBLIC_GOOD, TrustedRoot, TrustedRootError,
+};
 
 /// A file of trust that cannot be used: nothing can be verified then.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +33,11 @@ pub enum TrustError {
         /// Who named it.
         origin: Box<Origin>,
         /// Why.
-        refusal: Box<TrustRefusal>,
+        refusal: Box<TrustedRootError>,
     },
     /// The built-in root is damaged.
     #[error("the built-in trust root: {0}")]
-    BuiltIn(Box<TrustRefusal>),
+    BuiltIn(Box<TrustedRootError>),
 }
 
 /// A trust root and where it is from, in words.
@@ -48,7 +50,7 @@ pub struct Trust {
 }
 
 /// Puts the content of a file in place of a part of the trust root.
-type Replace<'a> = &'a dyn Fn(&mut TrustedRoot, &[u8]) -> Result<(), TrustRefusal>;
+type Replace<'a> = &'a dyn Fn(&mut TrustedRoot, &[u8]) -> Result<(), TrustedRootError>;
 
 /// Reads the trust root: `flag` (`--trusted-root`), else `trustedRoot`, else the
 /// built-in one with the single files in place of their parts.

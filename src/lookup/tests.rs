@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::*;
 use crate::stub::{Stub, Told};
 use gitseal_evidence::{
-    identity::{Pattern, Rule, Wanted},
+    identity::{ExpectedIdentity, IdentityMatcher, Pattern},
     object::{HashKind, ObjectKind},
-    trust::TrustedRoot,
-    verify::{Against, Mismatch, Reason, Verified},
+    trusted_root::TrustedRoot,
+    verify::{CrossCheckRefusal, Reason, Verified, VerifyInputs},
 };
 use gitseal_services::http::client::Timeouts;
 
@@ -54,15 +54,15 @@ fn trust() -> TrustedRoot {
 }
 
 fn judge(recorded: &Recorded, log: &Stub) -> (usize, Result<Verified, Refusal>) {
-    let object = object::split(recorded.kind, HashKind::Sha1, &recorded.raw).unwrap();
-    let subject = Subject {
+    let object = object::split_signature(recorded.kind, HashKind::Sha1, &recorded.raw).unwrap();
+    let subject = SignatureInput {
         payload: Some(&object.payload),
         signature: &object.signature,
         hash: HashKind::Sha1,
     };
     let http = Client::new(Timeouts::default(), || 0);
     let found = find_entries(&subject, &log.url, &http).unwrap();
-    let rule = Rule::new(
+    let rule = IdentityMatcher::new(
         vec![Pattern::exact("identity", "alice@example.test").unwrap()],
         vec![Pattern::exact("issuer", "http://127.0.0.1:18080").unwrap()],
         vec![],
@@ -70,12 +70,12 @@ fn judge(recorded: &Recorded, log: &Stub) -> (usize, Result<Verified, Refusal>) 
     .unwrap();
     let verdict = verify::verify(
         &subject,
-        &Against {
+        &VerifyInputs {
             trust: &trust(),
-            wanted: &Wanted::OneOf(vec![rule]),
+            wanted: &ExpectedIdentity::OneOf(vec![rule]),
             found: &found,
         },
-        &mut verify::Silent,
+        &mut verify::NoopObserver,
     );
     (found.len(), verdict)
 }
@@ -151,7 +151,7 @@ fn only_another_objects_entry_leaves_it_undecided() {
     assert!(refusal.is_undecided());
     assert_eq!(
         refusal.reason,
-        Reason::Mismatch(Mismatch::NotFound { candidates: 1 })
+        Reason::CrossCheck(CrossCheckRefusal::NotFound { candidates: 1 })
     );
 }
 
@@ -165,7 +165,7 @@ fn a_log_that_knows_nothing_leaves_it_undecided() {
     assert_eq!(found, 0);
     assert_eq!(
         verdict.unwrap_err().reason,
-        Reason::Mismatch(Mismatch::NoEntry)
+        Reason::CrossCheck(CrossCheckRefusal::NoEntry)
     );
 }
 
@@ -193,8 +193,8 @@ fn a_log_that_lies_about_time_or_place_is_refused() {
 #[test]
 fn a_log_that_is_down_is_an_error_with_a_hint() {
     let recorded = recorded("online.commit");
-    let object = object::split(recorded.kind, HashKind::Sha1, &recorded.raw).unwrap();
-    let subject = Subject {
+    let object = object::split_signature(recorded.kind, HashKind::Sha1, &recorded.raw).unwrap();
+    let subject = SignatureInput {
         payload: Some(&object.payload),
         signature: &object.signature,
         hash: HashKind::Sha1,

@@ -85,7 +85,7 @@ impl<'a> NameEmail<'a> {
     /// Out of a person that was read from an object: its raw bytes, so that
     /// nothing was decoded or trimmed.
     #[must_use]
-    pub fn of(person: &'a object::Person) -> Self {
+    pub fn of(person: &'a object::Ident) -> Self {
         Self::from_header(&person.raw)
     }
 

@@ -19,13 +19,13 @@ impl Condition {
     /// Whether the whole text satisfies it.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
-        self.0.accepts(text)
+        self.0.matches(text)
     }
 
     /// As it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.written()
+        self.0.as_str()
     }
 
     /// The text, if only this one satisfies it.

@@ -20,7 +20,7 @@ use super::{
     glob::Globs,
     model::{Bot, Condition, Policy, Principals, Rule, Signer, SignerIndex, SignerSet, Threshold},
 };
-use gitseal_evidence::{UnixTime, certificate::CLAIMS, identity::Pattern};
+use gitseal_evidence::{UnixTime, certificate::CLAIM_OIDS, identity::Pattern};
 
 /// The longest policy file, in bytes.
 pub const MAX_POLICY: usize = 1024 * 1024;
@@ -1093,8 +1093,8 @@ impl<'i> Reader<'i> {
         let mut found = Vec::new();
         for (key, value) in entries {
             let name = key.get_ref().as_ref();
-            if !CLAIMS.iter().any(|claim| claim.name == name) {
-                let near = nearest(name, CLAIMS.iter().map(|claim| claim.name));
+            if !CLAIM_OIDS.iter().any(|claim| claim.name == name) {
+                let near = nearest(name, CLAIM_OIDS.iter().map(|claim| claim.name));
                 self.wrong(
                     &key.span(),
                     "claim-unknown",

@@ -18,7 +18,7 @@ use crate::{
 use gitseal_evidence::{
     entry::LogEntry,
     object::{self, HashKind},
-    verify::{Mismatch, Reason, Subject},
+    verify::{CrossCheckRefusal, Reason, SignatureInput},
 };
 
 /// The most verdicts that are held back, and the most bytes of objects.
@@ -119,12 +119,12 @@ impl<'a, 'e> Online<'a, 'e> {
             let signed: Vec<_> = open
                 .iter()
                 .filter_map(|judged| judged.object.as_deref())
-                .map(|object| object::split(object.kind, self.hash, &object.raw).ok())
+                .map(|object| object::split_signature(object.kind, self.hash, &object.raw).ok())
                 .collect();
-            let subjects: Vec<Option<Subject<'_>>> = signed
+            let subjects: Vec<Option<SignatureInput<'_>>> = signed
                 .iter()
                 .map(|signed| {
-                    signed.as_ref().map(|signed| Subject {
+                    signed.as_ref().map(|signed| SignatureInput {
                         payload: Some(&signed.payload),
                         signature: &signed.signature,
                         hash: self.hash,
@@ -179,10 +179,10 @@ impl<'a, 'e> Online<'a, 'e> {
         let Some(entry) = store.entry(&object.raw) else {
             return;
         };
-        let Ok(signed) = object::split(object.kind, self.hash, &object.raw) else {
+        let Ok(signed) = object::split_signature(object.kind, self.hash, &object.raw) else {
             return;
         };
-        let subject = Subject {
+        let subject = SignatureInput {
             payload: Some(&signed.payload),
             signature: &signed.signature,
             hash: self.hash,
@@ -211,6 +211,6 @@ fn is_open(judged: &Judged) -> bool {
         && matches!(
             &judged.opinion,
             Opinion::Undecided { refusal, lookup: None }
-                if matches!(refusal.reason, Reason::Mismatch(Mismatch::NoEntry))
+                if matches!(refusal.reason, Reason::CrossCheck(CrossCheckRefusal::NoEntry))
         )
 }

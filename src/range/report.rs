@@ -226,7 +226,7 @@ pub struct Summary {
     boundaries: u64,
     broken: u64,
     stopped: bool,
-    signatures: Option<(memo::Counts, online::Counts)>,
+    signatures: Option<(memo::MemoStats, online::Counts)>,
 }
 
 impl Summary {
@@ -339,7 +339,7 @@ impl Summary {
         self.stopped = true;
     }
 
-    pub(super) fn signatures(&mut self, computed: memo::Counts, online: online::Counts) {
+    pub(super) fn signatures(&mut self, computed: memo::MemoStats, online: online::Counts) {
         self.signatures = Some((computed, online));
     }
 

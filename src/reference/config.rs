@@ -1,6 +1,6 @@
 //! What clients need to know of the servers, in the forms that they read.
 
-use gitseal_evidence::{keys::PublicKey, trust::TrustedRoot};
+use gitseal_evidence::{keys::PublicKey, trusted_root::TrustedRoot};
 use gitseal_reference::tsa::TIMESTAMP;
 use serde_json::{Value, json};
 

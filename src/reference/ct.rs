@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::log::{Entry, Log, LogError};
 use gitseal_evidence::{
     asn1,
-    certificate::{Certificate, POISON},
+    certificate::{CT_POISON, Certificate},
     merkle::Hash,
     sct::{self, Sct},
 };
@@ -81,7 +81,7 @@ impl CtLog {
         let chain = self.chain(chain)?;
         let (precertificate, issuer) = self.first_two(&chain)?;
         let poison = precertificate
-            .extension(&POISON)
+            .extension(&CT_POISON)
             .filter(|poison| poison.critical && poison.value == [asn1::NULL, 0]);
         if poison.is_none() {
             return Err(CtError::submission(
@@ -90,7 +90,7 @@ impl CtLog {
         }
         let tbs = sct::precert_tbs(precertificate)
             .map_err(|refusal| CtError::submission(refusal.to_string()))?;
-        let entry = sct::Entry::Precert {
+        let entry = sct::CtEntry::Precert {
             issuer_key_hash: Sha256::digest(issuer.spki()).into(),
             tbs: &tbs,
         };
@@ -107,16 +107,16 @@ impl CtLog {
     pub fn add_chain(&self, chain: &[Vec<u8>]) -> Result<Sct, CtError> {
         let chain = self.chain(chain)?;
         let (certificate, _) = self.first_two(&chain)?;
-        if certificate.extension(&POISON).is_some() {
+        if certificate.extension(&CT_POISON).is_some() {
             return Err(CtError::submission(
                 "the first certificate is a precertificate",
             ));
         }
         let extra = certificate_list(chain.get(1..).unwrap_or_default());
-        self.append(sct::Entry::X509(certificate.der()), &extra)
+        self.append(sct::CtEntry::X509(certificate.der()), &extra)
     }
 
-    fn append(&self, entry: sct::Entry<'_>, extra: &[u8]) -> Result<Sct, CtError> {
+    fn append(&self, entry: sct::CtEntry<'_>, extra: &[u8]) -> Result<Sct, CtError> {
         let key: Hash = Sha256::digest(sct::entry_bytes(entry)).into();
         // A MerkleTreeLeaf (RFC 6962 §3.4) has the bytes that an SCT signs: in
         // both, two zero octets precede the timestamp.

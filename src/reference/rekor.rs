@@ -147,7 +147,7 @@ fn tree_id(log_id: &[u8; 32]) -> u64 {
 #[must_use]
 pub fn checkpoint_signer(name: &str, key: SigningKey, spki: &[u8]) -> crate::log::SignCheckpoint {
     let name = name.to_owned();
-    let hint = checkpoint::hint(&checkpoint::ecdsa_key_id(spki));
+    let hint = checkpoint::key_hint(&checkpoint::ecdsa_key_id(spki));
     Box::new(move |tree: &Checkpoint| {
         let text = tree.to_text();
         let signature: DerSignature = key.sign(text.as_bytes());

@@ -15,9 +15,9 @@ use std::{
 use gitseal_evidence::{
     checkpoint::{self, Checkpoint},
     keys::PublicKey,
-    trust::{
+    trusted_root::{
         CertificateAuthority, CtLog as TrustedCtLog, TimestampAuthority, TransparencyLog,
-        TrustedRoot, Window,
+        TrustedRoot, ValidityPeriod,
     },
 };
 use gitseal_reference::{
@@ -495,7 +495,7 @@ fn ct_log(store: &Store, state: &State, logs: &mut Vec<Arc<Log>>) -> Result<CtLo
         checkpoint::signed(
             &checkpoint.to_text(),
             &name,
-            checkpoint::hint(&key_id),
+            checkpoint::key_hint(&key_id),
             &blob,
         )
     };
@@ -616,7 +616,7 @@ fn fetch(own: Option<Arc<Issuer>>, own_url: Option<String>) -> Fetch {
 }
 
 fn trusted_root(store: &Store, state: &State) -> Result<TrustedRoot, Failure> {
-    let window = Window {
+    let window = ValidityPeriod {
         start: store.since,
         end: None,
     };

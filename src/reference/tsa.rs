@@ -17,7 +17,7 @@ use gitseal_evidence::{
     certificate::Certificate,
     keys::SignatureAlgorithm,
     signed_data::Digest,
-    timestamp::{self, Statement, TimestampRequest},
+    timestamp::{self, TimestampRequest, TokenFields},
 };
 use gitseal_services::http::server::{Handler, Method, Request, Response};
 
@@ -157,7 +157,7 @@ impl Authority {
             *first &= 0x7f;
         }
         timestamp::token(
-            &Statement {
+            &TokenFields {
                 request,
                 policy: &POLICY,
                 serial: &serial,
@@ -178,13 +178,17 @@ impl Authority {
             )));
         }
         let query = match request.media_type().as_deref() {
-            Some(QUERY) => timestamp::read_request(&request.body)
+            Some(QUERY) => timestamp::parse_request(&request.body)
                 .map_err(|refusal| Refusal::Request(refusal.to_string()))?,
             Some("application/json") => JsonRequest::read(&request.body)?,
             _ => return Err(Refusal::MediaType),
         };
         let token = self.stamp(&query)?;
-        Ok(Response::new(200, REPLY, timestamp::granted(&token)))
+        Ok(Response::new(
+            200,
+            REPLY,
+            timestamp::encode_response(&token),
+        ))
     }
 }
 

@@ -24,10 +24,10 @@ use crate::{
     verify::{Search, Verdict, judge},
 };
 use gitseal_evidence::{
-    identity::{Pattern, Rule, Wanted},
+    identity::{ExpectedIdentity, IdentityMatcher, Pattern},
     object::HashKind,
-    trust::{MAX_TRUSTED_ROOT, TrustedRoot},
-    verify::{Refusal, Subject},
+    trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot},
+    verify::{Refusal, SignatureInput},
 };
 use gitseal_services::http::client::Request;
 
@@ -155,12 +155,12 @@ fn check_signature(
     let (_, settings) = open_context()?;
     let trust = trust_files::load(source.trusted_root.as_deref(), &settings)
         .map_err(crate::context::ContextError::from)?;
-    let rule = Rule::new(
+    let rule = IdentityMatcher::new(
         vec![Pattern::exact("certificate identity", identity)?],
         vec![Pattern::exact("OIDC issuer", issuer)?],
         Vec::new(),
     )?;
-    let subject = Subject {
+    let subject = SignatureInput {
         payload: Some(profile),
         signature,
         hash: HashKind::Sha1,
@@ -168,7 +168,7 @@ fn check_signature(
     let verdict = judge(
         &subject,
         &trust.root,
-        &Wanted::OneOf(vec![rule]),
+        &ExpectedIdentity::OneOf(vec![rule]),
         Search::No,
         &mut Recorder::deaf(),
     );

@@ -18,7 +18,7 @@ use super::{
     login::{Login, Source},
 };
 use crate::host::settings::{CacheMode, Origin, Setting};
-use gitseal_evidence::{asn1::hex, trust::TrustedRoot};
+use gitseal_evidence::{asn1::hex, trusted_root::TrustedRoot};
 use gitseal_terminal::{self as terminal, Escape, escape};
 
 /// How long a certificate must still be good for, in seconds, to sign with it:

@@ -6,7 +6,7 @@ use gitseal_evidence::{
     UnixTime,
     certificate::{Certificate, Identity, San},
     chain, sct,
-    trust::TrustedRoot,
+    trusted_root::TrustedRoot,
 };
 use gitseal_services::{
     fulcio::wire::{Application, Authority, certificate_request},

@@ -25,7 +25,7 @@ use super::{
 use crate::host::settings::{CacheMode, Setting};
 use gitseal_evidence::{
     certificate::{Certificate, Identity},
-    trust::TrustedRoot,
+    trusted_root::TrustedRoot,
 };
 use gitseal_services::{
     fulcio::client::FulcioClient,

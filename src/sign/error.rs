@@ -19,7 +19,7 @@ use gitseal_evidence::{
     object::ObjectRefusal,
     sct::SctRefusal,
     signed_data::CmsRefusal,
-    verify::{Mismatch, Reason, Refusal},
+    verify::{CrossCheckRefusal, Reason, Refusal},
 };
 use gitseal_services::{
     fulcio::{client::FulcioError, wire::RequestRefusal},
@@ -238,7 +238,7 @@ impl SignError {
                 found
                     && matches!(
                         refusal.reason,
-                        Reason::Mismatch(Mismatch::TimeOutsideCertificate { .. })
+                        Reason::CrossCheck(CrossCheckRefusal::TimeOutsideCertificate { .. })
                     )
             }
             _ => false,
@@ -410,10 +410,10 @@ fn http_hint(error: &HttpError) -> Option<&'static str> {
 
 fn unverifiable_hint(refusal: &Refusal) -> Option<&'static str> {
     Some(match &refusal.reason {
-        Reason::Mismatch(Mismatch::UnknownLog { .. }) => {
+        Reason::CrossCheck(CrossCheckRefusal::UnknownLog { .. }) => {
             "the log at gitseal.rekor is not in the trusted root: let gitseal.trustedRoot name the one it belongs to"
         }
-        Reason::Mismatch(Mismatch::TimeOutsideCertificate { .. }) => {
+        Reason::CrossCheck(CrossCheckRefusal::TimeOutsideCertificate { .. }) => {
             "the clocks of the certificate authority and of the log or timestamp authority differ: sign again, and if it stays, have their clocks set"
         }
         Reason::Timestamp(_) => {

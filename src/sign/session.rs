@@ -10,7 +10,7 @@ use super::{
     system_time,
 };
 use crate::host::settings::{CacheMode, Setting, Settings};
-use gitseal_evidence::{UnixTime, certificate::Identity, trust::TrustedRoot};
+use gitseal_evidence::{UnixTime, certificate::Identity, trusted_root::TrustedRoot};
 use gitseal_services::http::client::Client;
 
 /// Who signs, until when.

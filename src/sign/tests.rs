@@ -211,17 +211,17 @@ fn a_commit_is_signed_and_verifies() {
     assert!(armoured.starts_with("-----BEGIN SIGNED MESSAGE-----\n"));
     assert_eq!(finished.log_index(), Some(9));
     let verified = verify::verify(
-        &Subject {
+        &SignatureInput {
             payload: Some(PAYLOAD),
             signature: armoured.as_bytes(),
             hash: HashKind::Sha1,
         },
-        &Against {
+        &VerifyInputs {
             trust: &trust(),
-            wanted: &Wanted::Unsaid,
+            wanted: &ExpectedIdentity::Any,
             found: &[],
         },
-        &mut verify::Silent,
+        &mut verify::NoopObserver,
     )
     .unwrap();
     assert_eq!(verified.identity.san.value(), IDENTITY);
@@ -237,21 +237,21 @@ fn a_signature_can_carry_what_it_signs() {
     }
     .sign(&good_authority(), &good_log())
     .unwrap();
-    let (trust, wanted) = (trust(), Wanted::Unsaid);
+    let (trust, wanted) = (trust(), ExpectedIdentity::Any);
     let judge = |payload| {
         let armoured = finished.armoured();
         verify::verify(
-            &Subject {
+            &SignatureInput {
                 payload,
                 signature: armoured.as_bytes(),
                 hash: HashKind::Sha1,
             },
-            &Against {
+            &VerifyInputs {
                 trust: &trust,
                 wanted: &wanted,
                 found: &[],
             },
-            &mut verify::Silent,
+            &mut verify::NoopObserver,
         )
     };
     judge(None).unwrap();
@@ -271,7 +271,7 @@ fn online_mode_logs_the_object_id_and_embeds_nothing() {
     .sign(&good_authority(), &log)
     .unwrap();
     let armoured = finished.armoured();
-    let raw = object::join(
+    let raw = object::attach_signature(
         ObjectKind::Commit,
         HashKind::Sha1,
         PAYLOAD,
@@ -284,17 +284,17 @@ fn online_mode_logs_the_object_id_and_embeds_nothing() {
         &hex(&sha256(id.as_bytes()))
     );
     let refusal = verify::verify(
-        &Subject {
+        &SignatureInput {
             payload: Some(PAYLOAD),
             signature: armoured.as_bytes(),
             hash: HashKind::Sha1,
         },
-        &Against {
+        &VerifyInputs {
             trust: &trust(),
-            wanted: &Wanted::Unsaid,
+            wanted: &ExpectedIdentity::Any,
             found: &[],
         },
-        &mut verify::Silent,
+        &mut verify::NoopObserver,
     )
     .unwrap_err();
     assert!(refusal.is_undecided());

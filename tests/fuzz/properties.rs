@@ -18,14 +18,14 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use gitseal::host::git::{push, push_certificate};
 use gitseal_evidence::armor;
 use gitseal_evidence::certificate::Certificate;
-use gitseal_evidence::checkpoint::{Checkpoint, Note};
+use gitseal_evidence::checkpoint::{Checkpoint, SignedNote};
 use gitseal_evidence::entry::LogEntry;
-use gitseal_evidence::identity::Wanted;
+use gitseal_evidence::identity::ExpectedIdentity;
 use gitseal_evidence::object::{self, HashKind, ObjectKind};
 use gitseal_evidence::signed_data;
 use gitseal_evidence::timestamp;
-use gitseal_evidence::trust::TrustedRoot;
-use gitseal_evidence::verify::{self, Against, Silent, Subject};
+use gitseal_evidence::trusted_root::TrustedRoot;
+use gitseal_evidence::verify::{self, NoopObserver, SignatureInput, VerifyInputs};
 use gitseal_services::oidc::token::Token;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -154,12 +154,12 @@ pub fn object(data: &[u8]) {
             ObjectKind::Tag => drop(object::tag_view(raw)),
         }
     }
-    let Ok(signed) = object::split(kind, hash, raw) else {
+    let Ok(signed) = object::split_signature(kind, hash, raw) else {
         return;
     };
     assert_eq!(signed.kind, kind);
     assert_eq!(
-        object::join(kind, hash, &signed.payload, &signed.signature),
+        object::attach_signature(kind, hash, &signed.payload, &signed.signature),
         raw,
         "joins back to the raw bytes"
     );
@@ -204,7 +204,7 @@ pub fn checkpoint(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    if let Ok(note) = Note::parse(text) {
+    if let Ok(note) = SignedNote::parse(text) {
         assert_eq!(note.to_string(), text);
         if let Ok(checkpoint) = Checkpoint::parse(&note.text) {
             assert_eq!(checkpoint.to_text(), note.text);
@@ -302,7 +302,7 @@ pub fn timestamp(data: &[u8]) {
     if timestamp::read(data).is_ok() {
         assert_eq!(walk(data), Some(data.len()), "strict DER");
     }
-    if timestamp::read_request(data).is_ok() {
+    if timestamp::parse_request(data).is_ok() {
         assert_eq!(walk(data), Some(data.len()), "strict DER");
     }
 }
@@ -417,19 +417,19 @@ pub fn verify(data: &[u8]) {
 /// The payload, if the object verifies under one of the recorded trust roots.
 pub fn verified(data: &[u8]) -> Option<Vec<u8>> {
     let (kind, hash, raw) = flagged(data)?;
-    let signed = object::split(kind, hash, raw).ok()?;
-    let subject = Subject {
+    let signed = object::split_signature(kind, hash, raw).ok()?;
+    let subject = SignatureInput {
         payload: Some(&signed.payload),
         signature: &signed.signature,
         hash,
     };
     let good = TRUST.iter().any(|trust| {
-        let against = Against {
+        let against = VerifyInputs {
             trust,
-            wanted: &Wanted::Unsaid,
+            wanted: &ExpectedIdentity::Any,
             found: &[],
         };
-        verify::verify(&subject, &against, &mut Silent).is_ok()
+        verify::verify(&subject, &against, &mut NoopObserver).is_ok()
     });
     good.then_some(signed.payload)
 }
@@ -443,18 +443,18 @@ pub fn signature(data: &[u8]) {
     let Some(recorded) = RECORDED.get(usize::from(*number)) else {
         return;
     };
-    let subject = Subject {
+    let subject = SignatureInput {
         payload: Some(&recorded.payload),
         signature: der,
         hash: recorded.hash,
     };
     for trust in &*TRUST {
-        let against = Against {
+        let against = VerifyInputs {
             trust,
-            wanted: &Wanted::Unsaid,
+            wanted: &ExpectedIdentity::Any,
             found: &[],
         };
-        if let Ok(good) = verify::verify(&subject, &against, &mut Silent) {
+        if let Ok(good) = verify::verify(&subject, &against, &mut NoopObserver) {
             assert_eq!(
                 good.certificate.der(),
                 recorded.leaf,
@@ -477,7 +477,8 @@ static RECORDED: LazyLock<Vec<Recorded>> = LazyLock::new(|| {
         .into_iter()
         .map(|signed| {
             let (kind, hash) = kinds(signed.flag).expect("a kind");
-            let split = object::split(kind, hash, &signed.raw).expect("a recorded object");
+            let split =
+                object::split_signature(kind, hash, &signed.raw).expect("a recorded object");
             Recorded {
                 payload: split.payload,
                 hash,
@@ -505,7 +506,7 @@ static SIGNED: LazyLock<BTreeSet<Vec<u8>>> = LazyLock::new(|| {
         .into_iter()
         .filter_map(|(_, flag, raw)| {
             let (kind, hash) = kinds(flag)?;
-            Some(object::split(kind, hash, &raw).ok()?.payload)
+            Some(object::split_signature(kind, hash, &raw).ok()?.payload)
         })
         .collect();
     assert!(!found.is_empty(), "no signed object among the seeds");

@@ -238,7 +238,7 @@ impl Yard {
             .stage
             .lab
             .sign_with(payload.as_bytes(), |spec| by(spec, who));
-        self.stage.place(&object::join(
+        self.stage.place(&object::attach_signature(
             ObjectKind::Commit,
             self.hash,
             payload.as_bytes(),

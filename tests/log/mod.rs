@@ -20,7 +20,7 @@ use gitseal_evidence::{
     certificate::Certificate,
     checkpoint::{self, Checkpoint},
     entry::{self, InclusionProof, LogEntry},
-    merkle::{self, MemoryNodes, Nodes as _},
+    merkle::{self, MemoryTree, NodeSource as _},
     refusal::hex,
     signed_data,
 };
@@ -38,7 +38,7 @@ pub fn sign(
     at: i64,
     key: &Key,
     leaf: &[u8],
-    log: &mut MemoryNodes,
+    log: &mut MemoryTree,
 ) -> String {
     let attributes = signed_data::attributes(&Sha256::digest(payload).into(), at).unwrap();
     let signature = key.sign(&attributes);
@@ -64,7 +64,7 @@ pub fn sign(
     let note = checkpoint::signed(
         &text,
         LOG_NAME,
-        checkpoint::hint(&log_id),
+        checkpoint::key_hint(&log_id),
         &lab.rekor.sign(text.as_bytes()),
     );
     let set = entry::set_payload(
@@ -91,7 +91,7 @@ pub fn sign(
         body: None,
     };
     let leaf = Certificate::from_der(leaf).unwrap();
-    let cms = signed_data::assemble(
+    let cms = signed_data::encode_signed_data(
         &attributes,
         &signature,
         &leaf,
@@ -106,7 +106,7 @@ pub fn sign(
 #[derive(Clone)]
 pub struct Shown {
     /// The tree that it answers out of.
-    pub nodes: MemoryNodes,
+    pub nodes: MemoryTree,
     /// How much of it.
     pub size: u64,
     /// Whether it gives proofs.
@@ -118,7 +118,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    pub fn new(nodes: &MemoryNodes) -> Self {
+    pub fn new(nodes: &MemoryTree) -> Self {
         Self {
             size: nodes.size(),
             nodes: nodes.clone(),
@@ -139,7 +139,7 @@ impl Shown {
 
     pub fn note(&self, key: &Key, size: u64) -> String {
         let text = self.tree(size).to_text();
-        let hint = checkpoint::hint(&key.log_id());
+        let hint = checkpoint::key_hint(&key.log_id());
         checkpoint::signed(&text, LOG_NAME, hint, &key.sign(text.as_bytes()))
     }
 

@@ -40,7 +40,7 @@ use std::{
 
 use gitseal_evidence::{
     armor,
-    checkpoint::{self, Checkpoint, LogKind, LogVerifier},
+    checkpoint::{self, Checkpoint, LogVerifier, RekorVersion},
     entry::{self, LogEntry},
     keys::PublicKey,
     merkle,
@@ -347,8 +347,8 @@ impl Checker {
     fn checkpoint(&self, note: &str) -> Checkpoint {
         let verifier = LogVerifier {
             key: &self.key,
-            key_hint: checkpoint::hint(&checkpoint::ecdsa_key_id(self.key.spki())),
-            kind: LogKind::RekorV1,
+            key_hint: checkpoint::key_hint(&checkpoint::ecdsa_key_id(self.key.spki())),
+            kind: RekorVersion::RekorV1,
             origin: Some(self.name),
         };
         checkpoint::open(note, &verifier).unwrap()

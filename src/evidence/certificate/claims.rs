@@ -19,7 +19,7 @@ const FULCIO_ARC: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01
 
 /// One of Fulcio's extensions (`docs/oid-info.md` of Fulcio).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Claim {
+pub struct ClaimOid {
     /// The last arc of 1.3.6.1.4.1.57264.1.N.
     pub arc: u8,
     /// The name that rules and reports use.
@@ -27,9 +27,9 @@ pub struct Claim {
 }
 
 /// Fulcio's extensions .1 to .24; .7 is a type of name, not an extension.
-pub const CLAIMS: [Claim; 23] = {
-    const fn claim(arc: u8, name: &'static str) -> Claim {
-        Claim { arc, name }
+pub const CLAIM_OIDS: [ClaimOid; 23] = {
+    const fn claim(arc: u8, name: &'static str) -> ClaimOid {
+        ClaimOid { arc, name }
     }
     [
         claim(1, "issuer"),
@@ -61,15 +61,15 @@ pub const CLAIMS: [Claim; 23] = {
 /// What Fulcio certified beside the name: each extension by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FulcioExtensions {
-    values: Vec<(Claim, String)>,
+    values: Vec<(ClaimOid, String)>,
 }
 
 impl FulcioExtensions {
     /// Claims by name, as a certificate would carry them; names that Fulcio does
     /// not have are left out.
     #[must_use]
-    pub fn of(values: &[(&str, &str)]) -> Self {
-        let found = CLAIMS.iter().filter_map(|claim| {
+    pub fn from_pairs(values: &[(&str, &str)]) -> Self {
+        let found = CLAIM_OIDS.iter().filter_map(|claim| {
             let (_, value) = values.iter().find(|(name, _)| *name == claim.name)?;
             Some((*claim, (*value).to_owned()))
         });
@@ -88,7 +88,7 @@ impl FulcioExtensions {
     }
 
     /// All that are there, by arc.
-    pub fn iter(&self) -> impl Iterator<Item = (Claim, &str)> {
+    pub fn iter(&self) -> impl Iterator<Item = (ClaimOid, &str)> {
         self.values
             .iter()
             .map(|(claim, value)| (*claim, value.as_str()))
@@ -108,7 +108,7 @@ impl FulcioExtensions {
 /// A value that is not text in its form, or two issuers that differ.
 pub(super) fn read(extensions: &[Extension]) -> Result<FulcioExtensions, CertificateRefusal> {
     let mut values = Vec::new();
-    for claim in CLAIMS {
+    for claim in CLAIM_OIDS {
         let name = claim.name;
         let found = extensions
             .iter()
@@ -117,7 +117,7 @@ pub(super) fn read(extensions: &[Extension]) -> Result<FulcioExtensions, Certifi
         let bytes = if claim.arc <= 6 {
             extension.value.as_slice()
         } else {
-            asn1::only(&extension.value, asn1::UTF8_STRING, name)
+            asn1::read_single(&extension.value, asn1::UTF8_STRING, name)
                 .map_err(|why| CertificateRefusal::Extension { name, why })?
                 .value
         };

@@ -14,7 +14,7 @@
 )]
 
 use super::CertificateRefusal;
-use crate::asn1::{self, DerRefusal, Reader, Tlv};
+use crate::asn1::{self, DerError, DerReader, Tlv};
 
 /// The longest identity, in bytes.
 pub const MAX_IDENTITY: usize = 4096;
@@ -107,11 +107,11 @@ fn ia5(value: &[u8]) -> Result<String, CertificateRefusal> {
 fn fulcio_other_name(value: &[u8]) -> Result<String, CertificateRefusal> {
     const NAME: &str = "subjectAltName";
     let bad = |why| CertificateRefusal::Extension { name: NAME, why };
-    let mut reader = Reader::new(value);
+    let mut reader = DerReader::new(value);
     if reader.oid("otherName type").map_err(bad)? != FULCIO_OTHER_NAME {
         return Err(CertificateRefusal::SanKind);
     }
-    let mut inner = reader.inside(0xa0, "otherName value").map_err(bad)?;
+    let mut inner = reader.enter(0xa0, "otherName value").map_err(bad)?;
     reader.finish("otherName").map_err(bad)?;
     let text = inner
         .expect(asn1::UTF8_STRING, "otherName value")
@@ -126,13 +126,13 @@ fn fulcio_other_name(value: &[u8]) -> Result<String, CertificateRefusal> {
 }
 
 /// `GeneralNames ::= SEQUENCE OF GeneralName`, without its header.
-pub(super) fn general_names(names: &[u8]) -> Result<Vec<GeneralName>, DerRefusal> {
-    let mut reader = Reader::new(names);
+pub(super) fn general_names(names: &[u8]) -> Result<Vec<GeneralName>, DerError> {
+    let mut reader = DerReader::new(names);
     let mut found = Vec::new();
     while !reader.is_empty() {
         let name = reader.any("GeneralName")?;
         if name.tag & 0xc0 != 0x80 {
-            return Err(DerRefusal::Tag {
+            return Err(DerError::Tag {
                 what: "GeneralName",
                 expected: 0x80,
                 found: name.tag,
@@ -148,19 +148,19 @@ pub(super) fn general_names(names: &[u8]) -> Result<Vec<GeneralName>, DerRefusal
 
 /// `GeneralSubtree ::= SEQUENCE { base GeneralName, minimum [0] DEFAULT 0, … }`;
 /// RFC 5280 §4.2.1.10 allows no minimum and no maximum.
-pub(super) fn name_constraints(value: &[u8]) -> Result<NameConstraints, DerRefusal> {
+pub(super) fn name_constraints(value: &[u8]) -> Result<NameConstraints, DerError> {
     const WHAT: &str = "nameConstraints";
-    let subtrees = |list: Option<Tlv<'_>>| -> Result<Vec<GeneralName>, DerRefusal> {
+    let subtrees = |list: Option<Tlv<'_>>| -> Result<Vec<GeneralName>, DerError> {
         let mut bases = Vec::new();
         let Some(list) = list else { return Ok(bases) };
-        let mut reader = Reader::new(list.value);
+        let mut reader = DerReader::new(list.value);
         while !reader.is_empty() {
             let subtree = reader.expect(asn1::SEQUENCE, WHAT)?;
             let mut names = general_names(subtree.value)?;
             match (names.pop(), names.is_empty()) {
                 (Some(base), true) => bases.push(base),
                 _ => {
-                    return Err(DerRefusal::Value {
+                    return Err(DerError::Value {
                         what: WHAT,
                         problem: "a subtree that is not one base",
                     });
@@ -169,7 +169,7 @@ pub(super) fn name_constraints(value: &[u8]) -> Result<NameConstraints, DerRefus
         }
         Ok(bases)
     };
-    let mut reader = Reader::new(asn1::only(value, asn1::SEQUENCE, WHAT)?.value);
+    let mut reader = DerReader::new(asn1::read_single(value, asn1::SEQUENCE, WHAT)?.value);
     let permitted = subtrees(reader.optional(0xa0, WHAT)?)?;
     let excluded = subtrees(reader.optional(0xa1, WHAT)?)?;
     reader.finish(WHAT)?;
@@ -236,13 +236,13 @@ pub(super) fn attribute(name: &[u8], kind: &[u8]) -> Option<String> {
 }
 
 /// `Name ::= SEQUENCE OF SET OF SEQUENCE { type OBJECT IDENTIFIER, value ANY }`
-fn attributes(name: &[u8]) -> Result<Vec<(&[u8], Tlv<'_>)>, DerRefusal> {
-    let mut sets = Reader::new(asn1::only(name, asn1::SEQUENCE, "Name")?.value);
+fn attributes(name: &[u8]) -> Result<Vec<(&[u8], Tlv<'_>)>, DerError> {
+    let mut sets = DerReader::new(asn1::read_single(name, asn1::SEQUENCE, "Name")?.value);
     let mut attributes = Vec::new();
     while !sets.is_empty() {
-        let mut set = sets.inside(asn1::SET, "RelativeDistinguishedName")?;
+        let mut set = sets.enter(asn1::SET, "RelativeDistinguishedName")?;
         while !set.is_empty() {
-            let mut pair = set.inside(asn1::SEQUENCE, "AttributeTypeAndValue")?;
+            let mut pair = set.enter(asn1::SEQUENCE, "AttributeTypeAndValue")?;
             attributes.push((pair.oid("type")?, pair.any("value")?));
             pair.finish("AttributeTypeAndValue")?;
         }

@@ -26,7 +26,7 @@ impl V1 {
     }
 
     fn note(&self, text: &str, name: &str) -> String {
-        signed(text, name, hint(&self.key().sha256()), &self.sign(text))
+        signed(text, name, key_hint(&self.key().sha256()), &self.sign(text))
     }
 }
 
@@ -43,7 +43,7 @@ impl V2 {
     fn line(&self, text: &str, name: &str) -> String {
         let id = ed25519_key_id(name, self.0.verifying_key().as_bytes());
         let signature = self.0.sign(text.as_bytes()).to_bytes();
-        written_line(name, hint(&id), &signature)
+        written_line(name, key_hint(&id), &signature)
     }
 
     fn note(&self, text: &str, name: &str) -> String {
@@ -61,33 +61,33 @@ fn text(origin: &str) -> String {
     .to_text()
 }
 
-fn open_v1(note: &str, log: &V1) -> Result<Checkpoint, NoteRefusal> {
+fn open_v1(note: &str, log: &V1) -> Result<Checkpoint, CheckpointRefusal> {
     let key = log.key();
     open(
         note,
         &LogVerifier {
             key: &key,
-            key_hint: hint(&key.sha256()),
-            kind: LogKind::RekorV1,
+            key_hint: key_hint(&key.sha256()),
+            kind: RekorVersion::RekorV1,
             origin: None,
         },
     )
 }
 
-fn open_v2(note: &str, log: &V2) -> Result<Checkpoint, NoteRefusal> {
+fn open_v2(note: &str, log: &V2) -> Result<Checkpoint, CheckpointRefusal> {
     let key = log.key();
     open(
         note,
         &LogVerifier {
             key: &key,
-            key_hint: hint(&key_id(HOST, &key)),
-            kind: LogKind::RekorV2,
+            key_hint: key_hint(&key_id(HOST, &key)),
+            kind: RekorVersion::RekorV2,
             origin: Some(HOST),
         },
     )
 }
 
-fn code<T: fmt::Debug>(result: Result<T, NoteRefusal>) -> &'static str {
+fn code<T: fmt::Debug>(result: Result<T, CheckpointRefusal>) -> &'static str {
     result.unwrap_err().code()
 }
 
@@ -155,7 +155,7 @@ fn a_line_of_the_logs_that_does_not_verify_refuses_the_note() {
     let id = ed25519_key_id(HOST, log.0.verifying_key().as_bytes());
     let forged = written_line(
         HOST,
-        hint(&id),
+        key_hint(&id),
         &V2::new(4).0.sign(text.as_bytes()).to_bytes(),
     );
     for lines in [
@@ -210,7 +210,7 @@ fn a_note_prints_back_as_it_was_read() {
     let log = V2::new(3);
     let text = "first\n\nsecond\n";
     let note = log.note(text, HOST);
-    let read = Note::parse(&note).unwrap();
+    let read = SignedNote::parse(&note).unwrap();
     assert_eq!(read.text, text, "the text ends at the last blank line");
     assert_eq!(read.to_string(), note);
 }
@@ -218,7 +218,7 @@ fn a_note_prints_back_as_it_was_read() {
 #[test]
 fn a_malformed_note_is_named() {
     let good = V2::new(3).note(&text(HOST), HOST);
-    let parse = |note: &str| code(Note::parse(note));
+    let parse = |note: &str| code(SignedNote::parse(note));
     assert_eq!(parse(""), "note-unterminated");
     assert_eq!(parse("\n\n"), "note-no-signatures");
     assert_eq!(parse("text\n"), "note-no-signatures");
@@ -309,12 +309,12 @@ fn a_malformed_checkpoint_is_named() {
 #[test]
 fn the_origin_tells_the_kind() {
     assert_eq!(
-        LogKind::of_origin("rekor.sigstore.dev - 2605736670972794746"),
-        LogKind::RekorV1
+        RekorVersion::of_origin("rekor.sigstore.dev - 2605736670972794746"),
+        RekorVersion::RekorV1
     );
     assert_eq!(
-        LogKind::of_origin("log2025-1.rekor.sigstore.dev"),
-        LogKind::RekorV2
+        RekorVersion::of_origin("log2025-1.rekor.sigstore.dev"),
+        RekorVersion::RekorV2
     );
     assert_eq!(split_v1_origin("a - b - 7"), Some(("a - b", 7)));
     assert_eq!(split_v1_origin("a - 18446744073709551616"), None);
@@ -332,7 +332,7 @@ fn key_ids_are_those_of_the_public_logs() {
         STANDARD.encode(id),
         "zxGZFVvd0FEmjR8WrFwMdcAJ9vtaY/QXf44Y1wUeP6A="
     );
-    assert_eq!(hex(&hint(&id)), "cf119915");
+    assert_eq!(hex(&key_hint(&id)), "cf119915");
     let ecdsa = V1::new(3).key();
     assert_eq!(key_id("any", &ecdsa), ecdsa_key_id(ecdsa.spki()));
     assert_eq!(key_id("any", &ecdsa), ecdsa.sha256());

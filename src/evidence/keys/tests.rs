@@ -81,7 +81,7 @@ impl Tally {
             let verdict = key.verify_digest(algorithm, &digest, signature);
             assert_eq!(verdict.is_ok(), wanted, "{what}, digest: {verdict:?}");
         }
-        match pure::Key::new(key.algorithm(), key.material()) {
+        match pure::Key::new(key.algorithm(), key.raw_key()) {
             Ok(pure) => {
                 assert_eq!(
                     pure.verify(algorithm, message, signature).is_ok(),
@@ -256,7 +256,7 @@ fn every_curve_with_every_digest_in_both_backends() {
                 let right = other == length;
                 let verdict = key.verify(algorithm, message, &signature);
                 assert_eq!(verdict.is_ok(), right, "{key:?} {algorithm}");
-                let pure = pure::Key::new(key.algorithm(), key.material()).unwrap();
+                let pure = pure::Key::new(key.algorithm(), key.raw_key()).unwrap();
                 let verdict = pure.verify(algorithm, message, &signature);
                 assert_eq!(verdict.is_ok(), right, "{key:?} {algorithm}");
             }
@@ -279,7 +279,7 @@ fn a_high_s_is_accepted() {
         let der = signature.to_der();
         let algorithm = SignatureAlgorithm::EcdsaSha256;
         assert_eq!(key.verify(algorithm, b"x", der.as_bytes()), Ok(()));
-        let pure = pure::Key::new(key.algorithm(), key.material()).unwrap();
+        let pure = pure::Key::new(key.algorithm(), key.raw_key()).unwrap();
         assert!(pure.verify(algorithm, b"x", der.as_bytes()).is_ok());
     }
 }

@@ -6,8 +6,8 @@ use super::*;
 
 const SIZES: u64 = 70;
 
-fn tree(size: u64) -> MemoryNodes {
-    let mut nodes = MemoryNodes::default();
+fn tree(size: u64) -> MemoryTree {
+    let mut nodes = MemoryTree::default();
     for leaf in 0..size {
         nodes.push(leaf_hash(&leaf.to_be_bytes()));
     }
@@ -44,7 +44,7 @@ fn definition(leaves: &[Hash]) -> Hash {
 #[test]
 fn the_empty_root_is_the_hash_of_nothing() {
     assert_eq!(EMPTY_ROOT, <Hash>::from(Sha256::digest(b"")));
-    assert_eq!(root(&MemoryNodes::default(), 0), Ok(EMPTY_ROOT));
+    assert_eq!(root(&MemoryTree::default(), 0), Ok(EMPTY_ROOT));
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn proofs_of_nothing_are_empty() {
     assert_eq!(consistency_proof(&nodes, 5, 5), Ok(vec![]));
     assert_eq!(
         root(&nodes, 6),
-        Err(NoNode { level: 1, index: 2 }),
+        Err(MissingNodeError { level: 1, index: 2 }),
         "leaf 5 is not there yet"
     );
 }

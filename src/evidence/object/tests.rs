@@ -18,7 +18,7 @@ fn sha256_line(line: &str) -> String {
 }
 
 fn commit(parts: &[&str]) -> Result<SignedObject, ObjectRefusal> {
-    split(
+    split_signature(
         ObjectKind::Commit,
         HashKind::Sha1,
         parts.concat().as_bytes(),
@@ -26,7 +26,7 @@ fn commit(parts: &[&str]) -> Result<SignedObject, ObjectRefusal> {
 }
 
 fn tag(parts: &[&str]) -> Result<SignedObject, ObjectRefusal> {
-    split(ObjectKind::Tag, HashKind::Sha1, parts.concat().as_bytes())
+    split_signature(ObjectKind::Tag, HashKind::Sha1, parts.concat().as_bytes())
 }
 
 fn code(result: Result<SignedObject, ObjectRefusal>) -> &'static str {
@@ -35,11 +35,11 @@ fn code(result: Result<SignedObject, ObjectRefusal>) -> &'static str {
 
 /// Accepted, taken apart where it should be, and put together again.
 fn accepted(kind: ObjectKind, hash: HashKind, raw: &str) -> SignedObject {
-    let object = split(kind, hash, raw.as_bytes()).unwrap();
+    let object = split_signature(kind, hash, raw.as_bytes()).unwrap();
     assert_eq!(object.signature, SIGNATURE.as_bytes());
     assert_eq!(check_payload(&object.payload), Ok(kind));
     assert_eq!(
-        join(kind, hash, &object.payload, &object.signature),
+        attach_signature(kind, hash, &object.payload, &object.signature),
         raw.as_bytes()
     );
     object
@@ -240,12 +240,12 @@ fn g6_g7_the_signature_header_is_that_of_the_repositorys_hash() {
         format!("{other}{GPGSIG_LINES}"),
     ] {
         let raw = format!("{head}{lines}\nhi\n");
-        let result = split(ObjectKind::Commit, HashKind::Sha256, raw.as_bytes());
+        let result = split_signature(ObjectKind::Commit, HashKind::Sha256, raw.as_bytes());
         assert_eq!(code(result), "signature-header-hash");
     }
     // Ids of the other hash, or of both.
     let raw = format!("{head}{GPGSIG_LINES}\nhi\n");
-    let result = split(ObjectKind::Commit, HashKind::Sha1, raw.as_bytes());
+    let result = split_signature(ObjectKind::Commit, HashKind::Sha1, raw.as_bytes());
     assert_eq!(code(result), "object-id");
     let mixed = [TREE, &sha256_line(PARENT), AUTHOR, COMMITTER, "\n"].concat();
     assert_eq!(
@@ -464,7 +464,7 @@ fn g18_malformed_commits_are_refused_by_name() {
         "object-too-many-parents"
     );
     let huge = vec![b'x'; MAX_OBJECT + 1];
-    let result = split(ObjectKind::Commit, HashKind::Sha1, &huge);
+    let result = split_signature(ObjectKind::Commit, HashKind::Sha1, &huge);
     assert_eq!(code(result), "object-too-large");
 }
 
@@ -557,7 +557,7 @@ fn ids_are_those_of_git() {
 #[test]
 fn online_ids_begin_with_the_real_one() {
     let payload = [TREE, AUTHOR, COMMITTER, "\nhi\n"].concat();
-    let raw = join(
+    let raw = attach_signature(
         ObjectKind::Commit,
         HashKind::Sha1,
         payload.as_bytes(),
@@ -565,7 +565,7 @@ fn online_ids_begin_with_the_real_one() {
     );
     let real = id_hex(ObjectKind::Commit, HashKind::Sha1, &raw);
     let ids = |kind, hash, payload: &str| {
-        online_ids(kind, hash, payload.as_bytes(), SIGNATURE.as_bytes())
+        gitsign_online_ids(kind, hash, payload.as_bytes(), SIGNATURE.as_bytes())
     };
     let found = ids(ObjectKind::Commit, HashKind::Sha1, &payload);
     assert_eq!(found, std::slice::from_ref(&real));

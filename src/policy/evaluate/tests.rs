@@ -237,8 +237,8 @@ fn a_merge_answers_for_what_it_brings_and_adds() {
 /// signer and asked by the rule.
 #[test]
 fn every_claim_that_is_absent_or_other_refuses() {
-    use gitseal_evidence::certificate::CLAIMS;
-    for claim in CLAIMS {
+    use gitseal_evidence::certificate::CLAIM_OIDS;
+    for claim in CLAIM_OIDS {
         let name = claim.name;
         let by_rule = policy(&format!(
             "[[rules]]\nname = \"r\"\ncommit = [\"alice\"]\nclaims = {{ {name} = \"yes\" }}\n"
@@ -252,10 +252,10 @@ fn every_claim_that_is_absent_or_other_refuses() {
         ] {
             let mut scene = Scene::by(who);
             assert_eq!(on_main(policy, &scene), [codes::CLAIM_ABSENT], "{name}");
-            scene.claims = FulcioExtensions::of(&[(name, "yes")]);
+            scene.claims = FulcioExtensions::from_pairs(&[(name, "yes")]);
             assert!(on_main(policy, &scene).is_empty(), "{name}");
             for other in ["", "Yes", "yes ", "xyes", "yesx"] {
-                scene.claims = FulcioExtensions::of(&[(name, other)]);
+                scene.claims = FulcioExtensions::from_pairs(&[(name, other)]);
                 assert_eq!(
                     on_main(policy, &scene),
                     [codes::CLAIM_MISMATCH],
@@ -275,12 +275,12 @@ fn a_workflow_by_pattern_and_claims() {
         san: San::Uri(uri.to_owned()),
         issuer: GITHUB.to_owned(),
     };
-    scene.claims = FulcioExtensions::of(&[
+    scene.claims = FulcioExtensions::from_pairs(&[
         ("runnerEnvironment", "github-hosted"),
         ("sourceRepositoryUri", "https://github.com/example/app"),
     ]);
     assert!(on_main(&policy, &scene).is_empty());
-    scene.claims = FulcioExtensions::of(&[("runnerEnvironment", "github-hosted")]);
+    scene.claims = FulcioExtensions::from_pairs(&[("runnerEnvironment", "github-hosted")]);
     assert_eq!(on_main(&policy, &scene), [codes::CLAIM_ABSENT]);
     for other in [
         format!("x{uri}"),

@@ -16,7 +16,7 @@ use sha1::{Digest as _, Sha1};
 use super::principal::{Principal, San};
 use gitseal_evidence::{
     UnixTime,
-    asn1::{self, BIT_STRING, BOOLEAN, DerRefusal, OCTET_STRING, SEQUENCE, UTF8_STRING},
+    asn1::{self, BIT_STRING, BOOLEAN, DerError, OCTET_STRING, SEQUENCE, UTF8_STRING},
     keys::{PublicKey, SignatureAlgorithm},
 };
 
@@ -67,7 +67,7 @@ pub enum IssueError {
     },
     /// A time outside of 1970 to 9999.
     #[error("the validity cannot be written: {0}")]
-    Time(#[from] DerRefusal),
+    Time(#[from] DerError),
     /// The key did not sign.
     #[error("the authority's key did not sign: {0}")]
     Sign(String),
@@ -288,7 +288,7 @@ pub fn name(organization: &str, common_name: &str) -> Result<Vec<u8>, IssueError
 /// RFC 5280 §4.2.1.2, method 1: SHA-1 of the bits of the key. A name, nothing
 /// relies on it.
 fn key_id(key: &PublicKey) -> [u8; 20] {
-    Sha1::digest(key.material()).into()
+    Sha1::digest(key.raw_key()).into()
 }
 
 fn head(

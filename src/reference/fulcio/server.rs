@@ -416,7 +416,7 @@ fn strong(key: PublicKey) -> Result<PublicKey, Refusal> {
             bits: 2048 | 3072 | 4096,
         } => {
             // RSAPublicKey ends with the exponent: INTEGER 65537.
-            if key.material().ends_with(&[0x02, 0x03, 0x01, 0x00, 0x01]) {
+            if key.raw_key().ends_with(&[0x02, 0x03, 0x01, 0x00, 0x01]) {
                 Ok(key)
             } else {
                 Err(Refusal::WeakKey)

@@ -34,8 +34,8 @@ use std::{
 
 use gitseal_evidence::{
     UnixTime,
-    checkpoint::{Checkpoint, Note},
-    merkle::{self, Hash, MemoryNodes, Nodes as _},
+    checkpoint::{Checkpoint, SignedNote},
+    merkle::{self, Hash, MemoryTree, NodeSource as _},
     refusal::hex,
 };
 
@@ -206,7 +206,7 @@ impl fmt::Debug for Log {
 
 #[derive(Default)]
 struct State {
-    nodes: MemoryNodes,
+    nodes: MemoryTree,
     /// Where each entry's record begins in the journal, and when it was taken.
     records: Vec<(u64, UnixTime)>,
     by_key: HashMap<Hash, u64>,
@@ -672,7 +672,7 @@ fn published(storage: &dyn Storage) -> Result<Option<Checkpoint>, LogError> {
         why,
     };
     let text = String::from_utf8(note).map_err(|_| damaged("not UTF-8".to_owned()))?;
-    let note = Note::parse(&text).map_err(|refusal| damaged(refusal.to_string()))?;
+    let note = SignedNote::parse(&text).map_err(|refusal| damaged(refusal.to_string()))?;
     Checkpoint::parse(&note.text)
         .map(Some)
         .map_err(|refusal| damaged(refusal.to_string()))

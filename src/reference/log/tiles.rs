@@ -3,7 +3,7 @@
 //! length in 16 bits.
 
 use super::{LogError, storage::Storage};
-use gitseal_evidence::merkle::{Hash, MemoryNodes, Nodes as _};
+use gitseal_evidence::merkle::{Hash, MemoryTree, NodeSource as _};
 
 /// Hashes of a full tile, and entries of a full bundle.
 const WIDTH: u64 = 256;
@@ -54,7 +54,7 @@ pub(super) struct Tile {
 }
 
 /// A tile's bytes, out of a tree that has it.
-pub(super) fn bytes(nodes: &MemoryNodes, tile: Tile) -> Result<Vec<u8>, LogError> {
+pub(super) fn bytes(nodes: &MemoryTree, tile: Tile) -> Result<Vec<u8>, LogError> {
     let mut bytes = Vec::new();
     for nth in 0..tile.width {
         let index = tile.n.saturating_mul(WIDTH).saturating_add(nth);
@@ -109,7 +109,7 @@ pub(super) fn write(
 }
 
 /// Holds every full tile that is there against the tree.
-pub(super) fn check(storage: &dyn Storage, nodes: &MemoryNodes) -> Result<(), LogError> {
+pub(super) fn check(storage: &dyn Storage, nodes: &MemoryTree) -> Result<(), LogError> {
     let size = nodes.size();
     for level in levels(size) {
         for (n, width) in tiles_of(level, size).filter(|(_, width)| *width == WIDTH) {

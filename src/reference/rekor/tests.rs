@@ -7,7 +7,7 @@ use p256::pkcs8::EncodePublicKey as _;
 use super::*;
 use crate::log::Directory;
 use gitseal_evidence::{
-    checkpoint::{LogKind, LogVerifier},
+    checkpoint::{LogVerifier, RekorVersion},
     entry::{LogEntry, from_rekor_v1_json, set_payload},
 };
 use gitseal_services::http::message::Headers;
@@ -153,8 +153,8 @@ fn proven(answer: &[u8]) -> (String, LogEntry) {
         &proof.checkpoint,
         &LogVerifier {
             key: &key,
-            key_hint: checkpoint::hint(&checkpoint::ecdsa_key_id(key.spki())),
-            kind: LogKind::RekorV1,
+            key_hint: checkpoint::key_hint(&checkpoint::ecdsa_key_id(key.spki())),
+            kind: RekorVersion::RekorV1,
             origin: Some(NAME),
         },
     )
@@ -840,7 +840,7 @@ fn an_empty_log_and_a_growing_one() {
         let root = unhex(info["rootHash"].as_str().unwrap()).unwrap();
         roots.push(root.try_into().unwrap());
         let note = info["signedTreeHead"].as_str().unwrap();
-        let tree = Checkpoint::parse(&checkpoint::Note::parse(note).unwrap().text).unwrap();
+        let tree = Checkpoint::parse(&checkpoint::SignedNote::parse(note).unwrap().text).unwrap();
         assert_eq!(
             (tree.size, tree.root),
             (u64::from(nth) + 1, *roots.last().unwrap())

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::client::{RekorClient, RekorError};
-use gitseal_evidence::merkle::{Hash, Nodes, node_hash};
+use gitseal_evidence::merkle::{Hash, NodeSource, node_hash};
 
 /// Hashes of a full tile.
 const WIDTH: u64 = 256;
@@ -70,7 +70,7 @@ impl<'a> Tiles<'a> {
     }
 }
 
-impl Nodes for Tiles<'_> {
+impl NodeSource for Tiles<'_> {
     type Error = RekorError;
 
     fn node(&self, level: u8, index: u64) -> Result<Hash, RekorError> {

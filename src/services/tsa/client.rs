@@ -73,7 +73,7 @@ impl<'a> TsaClient<'a> {
             reason: error.to_string(),
         })?;
         let imprint: [u8; 32] = Sha256::digest(message).into();
-        let request = timestamp::request(&imprint, Some(&nonce), true);
+        let request = timestamp::encode_request(&imprint, Some(&nonce), true);
         let answer = self.http.send(&Request {
             accept: REPLY_TYPE,
             ..Request::post("timestamp", self.url, QUERY_TYPE, &request, MAX_ANSWER)
@@ -89,7 +89,7 @@ impl<'a> TsaClient<'a> {
                 found: excerpt(found.as_bytes()),
             });
         }
-        timestamp::token_of_response(&answer.body, &imprint, Some(&nonce))
+        timestamp::parse_response(&answer.body, &imprint, Some(&nonce))
             .map_err(|reason| TsaError::Answer { authority, reason })
     }
 }

@@ -47,7 +47,7 @@ pub const PUBLIC_GOOD: &str =
 
 reasons! {
     /// Why a trust root is not read.
-    pub enum TrustRefusal {
+    pub enum TrustedRootError {
         /// More than [`MAX_TRUSTED_ROOT`] bytes.
         #[code = "trust-too-large"]
         #[error("the trusted root has {bytes} bytes, more than {MAX_TRUSTED_ROOT}")]
@@ -176,14 +176,14 @@ reasons! {
 
 /// A closed interval of time; `end` absent means "still".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub struct ValidityPeriod {
     /// First second, included.
     pub start: UnixTime,
     /// Last second, included.
     pub end: Option<UnixTime>,
 }
 
-impl Window {
+impl ValidityPeriod {
     /// Whether `at` lies inside, both ends included.
     #[must_use]
     pub fn contains(&self, at: UnixTime) -> bool {
@@ -201,7 +201,7 @@ pub struct TransparencyLog {
     /// 32 bytes: SHA-256 of the SPKI (v1), or the C2SP key id (v2).
     pub log_id: Vec<u8>,
     /// When the key was in use.
-    pub window: Window,
+    pub window: ValidityPeriod,
 }
 
 /// A certificate-transparency log whose SCTs are believed.
@@ -214,7 +214,7 @@ pub struct CtLog {
     /// SHA-256 of the SPKI.
     pub log_id: [u8; 32],
     /// When the key was in use.
-    pub window: Window,
+    pub window: ValidityPeriod,
 }
 
 /// One certificate authority: one ordered chain.
@@ -225,7 +225,7 @@ pub struct CertificateAuthority {
     /// The issuing certificate first, the root last; at least one.
     pub chain: Vec<Certificate>,
     /// When it issued.
-    pub window: Window,
+    pub window: ValidityPeriod,
 }
 
 /// One timestamp authority.
@@ -236,7 +236,7 @@ pub struct TimestampAuthority {
     /// The signing certificate first (unless the first one is a CA), the root last.
     pub chain: Vec<Certificate>,
     /// When it signed.
-    pub window: Window,
+    pub window: ValidityPeriod,
 }
 
 /// All that is believed.
@@ -255,7 +255,7 @@ pub struct TrustedRoot {
 }
 
 /// The window of a key that came as a bare PEM file: nothing limits it.
-const UNBOUNDED: Window = Window {
+const UNBOUNDED: ValidityPeriod = ValidityPeriod {
     start: 0,
     end: None,
 };
@@ -264,17 +264,17 @@ impl TrustedRoot {
     /// Reads a `trusted_root.json`.
     ///
     /// # Errors
-    /// See [`TrustRefusal`]: size, JSON, media type, an entry without a start of
+    /// See [`TrustedRootError`]: size, JSON, media type, an entry without a start of
     /// validity, a key or certificate that is damaged, one log id for two keys.
-    pub fn from_json(json: &[u8]) -> Result<Self, TrustRefusal> {
+    pub fn from_json(json: &[u8]) -> Result<Self, TrustedRootError> {
         if json.len() > MAX_TRUSTED_ROOT {
-            return Err(TrustRefusal::TooLarge { bytes: json.len() });
+            return Err(TrustedRootError::TooLarge { bytes: json.len() });
         }
-        let file: File = serde_json::from_slice(json).map_err(|error| TrustRefusal::Json {
+        let file: File = serde_json::from_slice(json).map_err(|error| TrustedRootError::Json {
             why: error.to_string(),
         })?;
         if !MEDIA_TYPES.contains(&file.media_type.as_str()) {
-            return Err(TrustRefusal::MediaType {
+            return Err(TrustedRootError::MediaType {
                 found: file.media_type,
             });
         }
@@ -321,19 +321,20 @@ impl TrustedRoot {
     /// The trust root as a `trusted_root.json` that every Sigstore client reads.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let instance = |base_url: &str, key: &PublicKey, log_id: &[u8], window: &Window| Instance {
-            base_url: base_url.to_owned(),
-            hash_algorithm: Some("SHA2_256".to_owned()),
-            public_key: Some(Key {
-                raw_bytes: BASE64_STANDARD.encode(key.spki()),
-                key_details: key_details(key.algorithm()).to_owned(),
-                valid_for: Some(window.into()),
-            }),
-            log_id: Some(LogId {
-                key_id: BASE64_STANDARD.encode(log_id),
-            }),
-        };
-        let authority = |uri: &str, chain: &[Certificate], window: &Window| Authority {
+        let instance =
+            |base_url: &str, key: &PublicKey, log_id: &[u8], window: &ValidityPeriod| Instance {
+                base_url: base_url.to_owned(),
+                hash_algorithm: Some("SHA2_256".to_owned()),
+                public_key: Some(Key {
+                    raw_bytes: BASE64_STANDARD.encode(key.spki()),
+                    key_details: key_details(key.algorithm()).to_owned(),
+                    valid_for: Some(window.into()),
+                }),
+                log_id: Some(LogId {
+                    key_id: BASE64_STANDARD.encode(log_id),
+                }),
+            };
+        let authority = |uri: &str, chain: &[Certificate], window: &ValidityPeriod| Authority {
             // Nothing reads it for a decision; sigstore-python demands it.
             subject: Some(distinguished_name(chain.last())),
             uri: uri.to_owned(),
@@ -380,7 +381,7 @@ impl TrustedRoot {
     ///
     /// # Errors
     /// PEM or a certificate is damaged, there are too many, or no root is there.
-    pub fn set_authorities_pem(&mut self, pem: &str) -> Result<(), TrustRefusal> {
+    pub fn set_authorities_pem(&mut self, pem: &str) -> Result<(), TrustedRootError> {
         let certificates = certificates_of_pem("Fulcio root file", pem)?;
         self.authorities = chains(&certificates)?
             .into_iter()
@@ -399,14 +400,14 @@ impl TrustedRoot {
     ///
     /// # Errors
     /// The key is damaged or of an unknown kind.
-    pub fn set_log_pem(&mut self, pem: &str, base_url: &str) -> Result<(), TrustRefusal> {
-        let key = PublicKey::from_pem(pem).map_err(|why| TrustRefusal::Key {
+    pub fn set_log_pem(&mut self, pem: &str, base_url: &str) -> Result<(), TrustedRootError> {
+        let key = PublicKey::from_pem(pem).map_err(|why| TrustedRootError::Key {
             place: "Rekor public key file".to_owned(),
             why,
         })?;
         let v1_id = key.sha256();
         let ed25519 = (key.algorithm() == KeyAlgorithm::Ed25519)
-            .then(|| <[u8; 32]>::try_from(key.material()).ok())
+            .then(|| <[u8; 32]>::try_from(key.raw_key()).ok())
             .flatten();
         let log_id = match (ed25519, host_of(base_url)) {
             (Some(bytes), Some(host)) => super::checkpoint::ed25519_key_id(host, &bytes),
@@ -426,12 +427,12 @@ impl TrustedRoot {
     ///
     /// # Errors
     /// The key is damaged or of an unknown kind.
-    pub fn set_ct_log_key(&mut self, key: &[u8]) -> Result<(), TrustRefusal> {
+    pub fn set_ct_log_key(&mut self, key: &[u8]) -> Result<(), TrustedRootError> {
         let parsed = match std::str::from_utf8(key) {
             Ok(pem) if pem.contains("-----BEGIN ") => PublicKey::from_pem(pem),
             _ => PublicKey::from_spki(key),
         };
-        let key = parsed.map_err(|why| TrustRefusal::Key {
+        let key = parsed.map_err(|why| TrustedRootError::Key {
             place: "CT log public key file".to_owned(),
             why,
         })?;
@@ -449,7 +450,7 @@ impl TrustedRoot {
     ///
     /// # Errors
     /// PEM or a certificate is damaged, or no certificate is there.
-    pub fn set_timestamp_authority_pem(&mut self, pem: &str) -> Result<(), TrustRefusal> {
+    pub fn set_timestamp_authority_pem(&mut self, pem: &str) -> Result<(), TrustedRootError> {
         let chain = certificates_of_pem("timestamp certificate chain", pem)?;
         self.timestamp_authorities = vec![TimestampAuthority {
             uri: String::new(),
@@ -465,11 +466,11 @@ impl TrustedRoot {
         &mut self,
         place: &str,
         log: &Instance,
-    ) -> Result<Option<([u8; 32], PublicKey, Window)>, TrustRefusal> {
+    ) -> Result<Option<([u8; 32], PublicKey, ValidityPeriod)>, TrustedRootError> {
         if let Some(found) = &log.hash_algorithm
             && found != "SHA2_256"
         {
-            return Err(TrustRefusal::HashAlgorithm {
+            return Err(TrustedRootError::HashAlgorithm {
                 place: place.to_owned(),
                 found: found.clone(),
             });
@@ -488,7 +489,7 @@ impl TrustedRoot {
                 return Ok(None);
             }
             Err(why) => {
-                return Err(TrustRefusal::Key {
+                return Err(TrustedRootError::Key {
                     place: place.to_owned(),
                     why,
                 });
@@ -498,13 +499,14 @@ impl TrustedRoot {
             Some(id) => base64(&id.key_id, place)?,
             None => public.sha256().to_vec(),
         };
-        let log_id: [u8; 32] = log_id
-            .as_slice()
-            .try_into()
-            .map_err(|_| TrustRefusal::LogId {
-                place: place.to_owned(),
-                bytes: log_id.len(),
-            })?;
+        let log_id: [u8; 32] =
+            log_id
+                .as_slice()
+                .try_into()
+                .map_err(|_| TrustedRootError::LogId {
+                    place: place.to_owned(),
+                    bytes: log_id.len(),
+                })?;
         Ok(Some((log_id, public, window)))
     }
 
@@ -519,7 +521,7 @@ impl TrustedRoot {
     }
 
     /// One id, one key: an entry names its log by id alone.
-    fn refuse_shared_log_ids(&self) -> Result<(), TrustRefusal> {
+    fn refuse_shared_log_ids(&self) -> Result<(), TrustedRootError> {
         let logs = self
             .logs
             .iter()
@@ -538,7 +540,7 @@ impl TrustedRoot {
                     .take(nth)
                     .any(|(other, other_key)| other == id && other_key.spki() != key.spki());
                 if shared {
-                    return Err(TrustRefusal::DuplicateLogId {
+                    return Err(TrustedRootError::DuplicateLogId {
                         place: format!("{name}[{nth}]"),
                     });
                 }
@@ -585,21 +587,22 @@ pub fn host_of(url: &str) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
-fn certificates_of_pem(place: &str, pem: &str) -> Result<Vec<Certificate>, TrustRefusal> {
+fn certificates_of_pem(place: &str, pem: &str) -> Result<Vec<Certificate>, TrustedRootError> {
     if pem.len() > MAX_TRUSTED_ROOT {
-        return Err(TrustRefusal::TooLarge { bytes: pem.len() });
+        return Err(TrustedRootError::TooLarge { bytes: pem.len() });
     }
-    let certificates = Certificate::pem_chain(pem).map_err(|why| TrustRefusal::Certificate {
-        place: place.to_owned(),
-        why,
-    })?;
+    let certificates =
+        Certificate::pem_chain(pem).map_err(|why| TrustedRootError::Certificate {
+            place: place.to_owned(),
+            why,
+        })?;
     if certificates.is_empty() {
-        return Err(TrustRefusal::NoCertificate {
+        return Err(TrustedRootError::NoCertificate {
             place: place.to_owned(),
         });
     }
     if certificates.len() > MAX_ENTRIES {
-        return Err(TrustRefusal::TooMany {
+        return Err(TrustedRootError::TooMany {
             what: "certificates",
             found: certificates.len(),
             limit: MAX_ENTRIES,
@@ -611,10 +614,10 @@ fn certificates_of_pem(place: &str, pem: &str) -> Result<Vec<Certificate>, Trust
 /// Every chain by name from a certificate to a self-issued one, the
 /// certificate first. Bounded by [`MAX_CHAIN`] and [`MAX_ENTRIES`]; signatures
 /// are checked when a leaf is.
-fn chains(certificates: &[Certificate]) -> Result<Vec<Vec<Certificate>>, TrustRefusal> {
+fn chains(certificates: &[Certificate]) -> Result<Vec<Vec<Certificate>>, TrustedRootError> {
     let self_issued = |one: &Certificate| one.subject_der() == one.issuer_der();
     if !certificates.iter().any(self_issued) {
-        return Err(TrustRefusal::NoRoot {
+        return Err(TrustedRootError::NoRoot {
             certificates: certificates.len(),
         });
     }
@@ -625,7 +628,7 @@ fn chains(certificates: &[Certificate]) -> Result<Vec<Vec<Certificate>>, TrustRe
         // Certificates that name each other in circles have no end of paths.
         steps = steps.saturating_add(1);
         if steps > MAX_STEPS {
-            return Err(TrustRefusal::TooMany {
+            return Err(TrustedRootError::TooMany {
                 what: "certificate paths",
                 found: steps,
                 limit: MAX_STEPS,
@@ -635,7 +638,7 @@ fn chains(certificates: &[Certificate]) -> Result<Vec<Vec<Certificate>>, TrustRe
         if self_issued(last) {
             complete.push(path.into_iter().cloned().collect());
             if complete.len() > MAX_ENTRIES {
-                return Err(TrustRefusal::TooMany {
+                return Err(TrustedRootError::TooMany {
                     what: "certificate chains",
                     found: complete.len(),
                     limit: MAX_ENTRIES,
@@ -660,9 +663,9 @@ fn chains(certificates: &[Certificate]) -> Result<Vec<Vec<Certificate>>, TrustRe
     Ok(complete)
 }
 
-fn numbered<T>(name: &'static str, list: Vec<T>) -> Result<Vec<(String, T)>, TrustRefusal> {
+fn numbered<T>(name: &'static str, list: Vec<T>) -> Result<Vec<(String, T)>, TrustedRootError> {
     if list.len() > MAX_ENTRIES {
-        return Err(TrustRefusal::TooMany {
+        return Err(TrustedRootError::TooMany {
             what: name,
             found: list.len(),
             limit: MAX_ENTRIES,
@@ -675,16 +678,16 @@ fn numbered<T>(name: &'static str, list: Vec<T>) -> Result<Vec<(String, T)>, Tru
         .collect())
 }
 
-fn base64(text: &str, place: &str) -> Result<Vec<u8>, TrustRefusal> {
+fn base64(text: &str, place: &str) -> Result<Vec<u8>, TrustedRootError> {
     BASE64_STANDARD
         .decode(text)
-        .map_err(|_| TrustRefusal::Base64 {
+        .map_err(|_| TrustedRootError::Base64 {
             place: place.to_owned(),
         })
 }
 
-fn window(place: &str, range: Option<&TimeRange>) -> Result<Window, TrustRefusal> {
-    let no_start = || TrustRefusal::NoStart {
+fn window(place: &str, range: Option<&TimeRange>) -> Result<ValidityPeriod, TrustedRootError> {
+    let no_start = || TrustedRootError::NoStart {
         place: place.to_owned(),
     };
     let range = range.ok_or_else(no_start)?;
@@ -695,19 +698,19 @@ fn window(place: &str, range: Option<&TimeRange>) -> Result<Window, TrustRefusal
         .map(|end| time(place, end))
         .transpose()?;
     match end {
-        Some(end) if end < start => Err(TrustRefusal::Window {
+        Some(end) if end < start => Err(TrustedRootError::Window {
             place: place.to_owned(),
             start,
             end,
         }),
-        _ => Ok(Window { start, end }),
+        _ => Ok(ValidityPeriod { start, end }),
     }
 }
 
-fn time(place: &str, text: &str) -> Result<UnixTime, TrustRefusal> {
+fn time(place: &str, text: &str) -> Result<UnixTime, TrustedRootError> {
     text.parse::<jiff::Timestamp>()
         .map(jiff::Timestamp::as_second)
-        .map_err(|_| TrustRefusal::Time {
+        .map_err(|_| TrustedRootError::Time {
             place: place.to_owned(),
             found: text.to_owned(),
         })
@@ -808,23 +811,23 @@ struct Raw {
 }
 
 impl Authority {
-    fn window(&self, place: &str) -> Result<Window, TrustRefusal> {
+    fn window(&self, place: &str) -> Result<ValidityPeriod, TrustedRootError> {
         window(place, self.valid_for.as_ref())
     }
 
-    fn chain(&self, place: &str) -> Result<Vec<Certificate>, TrustRefusal> {
+    fn chain(&self, place: &str) -> Result<Vec<Certificate>, TrustedRootError> {
         let certificates = self
             .cert_chain
             .as_ref()
             .map(|chain| chain.certificates.as_slice())
             .unwrap_or_default();
         if certificates.is_empty() {
-            return Err(TrustRefusal::NoCertificate {
+            return Err(TrustedRootError::NoCertificate {
                 place: place.to_owned(),
             });
         }
         if certificates.len() > MAX_CHAIN {
-            return Err(TrustRefusal::TooMany {
+            return Err(TrustedRootError::TooMany {
                 what: "certificates of one chain",
                 found: certificates.len(),
                 limit: MAX_CHAIN,
@@ -834,7 +837,7 @@ impl Authority {
             .iter()
             .map(|raw| {
                 let der = base64(&raw.raw_bytes, place)?;
-                Certificate::from_der(&der).map_err(|why| TrustRefusal::Certificate {
+                Certificate::from_der(&der).map_err(|why| TrustedRootError::Certificate {
                     place: place.to_owned(),
                     why,
                 })
@@ -843,8 +846,8 @@ impl Authority {
     }
 }
 
-impl From<&Window> for TimeRange {
-    fn from(window: &Window) -> Self {
+impl From<&ValidityPeriod> for TimeRange {
+    fn from(window: &ValidityPeriod) -> Self {
         let text = |at: UnixTime| {
             jiff::Timestamp::from_second(at)
                 .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
