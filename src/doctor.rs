@@ -267,7 +267,7 @@ fn mend(findings: &Findings) -> Vec<String> {
     }
     for repair in repairs {
         match repair {
-            Repair::Setup => match setup::mend() {
+            Repair::Setup => match setup::apply_verify_only() {
                 Ok(()) => done.push("gitseal setup --verify-only".to_owned()),
                 Err(error) => terminal::warn(&escape(&error.to_string(), Escape::Prose)),
             },

@@ -1,31 +1,27 @@
-//! `gitseal setup`: writes git's configuration, shows each change first, and
-//! takes it all back with `--undo`.
+//! `gitseal setup`: configures Git to use gitseal, and reverts that with
+//! `--undo`. Each change is printed before anything is written.
 //!
 //! ```text
-//! profile ─┐
-//! flags ───┼─ wishes ─ plan ─ shown, asked ─ record ─ file (host/config_file)
-//! base ────┘
+//! earlier settings ─┐
+//! profile ──────────┼─ entries ─ plan ─ printed, confirmed ─ settings file ─ include.path
+//! flags ────────────┘
 //! ```
 //!
-//! A crash at any line leaves the file whole: as it was, or as it is meant to
-//! be, with a record that takes back either.
+//! All settings are in one file of gitseal's own, and one `include.path` in
+//! Git's configuration makes them count (`target`). Nothing else is changed, so
+//! `--undo` has nothing to restore. After a crash between the two writes the
+//! settings file is there and not included; the next run finishes either way.
 
 use std::{
     env,
-    fs::OpenOptions,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
 use serde_json::json;
 
 use crate::host::{
-    config_file::{
-        self, ChangeError, Changed, ConfigKey, ConfigText, Malformed, Record, Wish,
-        place::{self, ConfigFile, Keep, PlaceError},
-    },
-    git::{ConfigScope, ConfigValue, GitError, Workspace},
-    git_program::{self, GitProgramError},
+    git::{ConfigScope, ConfigValue, GitError},
+    git_program::{self, ConfigListing, GitProgramError},
     profile::{self, Profile, ProfileError},
     settings::{SettingError, Settings, TABLE, process_environment},
 };
@@ -36,149 +32,145 @@ use crate::{
 };
 use gitseal_evidence::identity::PatternError;
 use gitseal_services::http::client::HttpError;
-use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
+use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint, tty::Tty};
 
 mod source;
+mod target;
 
-/// Why setup did nothing.
+use source::VerifiedProfile;
+use target::Target;
+
+/// Reasons why setup changed nothing, or did not finish.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum SetupError {
-    /// A file, its lock or the record.
-    #[error(transparent)]
-    Place(#[from] PlaceError),
-    /// The file is not git's configuration.
-    #[error("{}: {error}", .path.display())]
-    Malformed {
-        /// Which file.
+    /// A file cannot be read or written.
+    #[error("cannot write {}: {reason}", .path.display())]
+    Write { path: PathBuf, reason: String },
+    /// A file system operation failed.
+    #[error("cannot {action} {}: {error}", .path.display())]
+    Io {
+        action: &'static str,
         path: PathBuf,
-        /// What is wrong.
-        error: Malformed,
+        error: std::io::Error,
     },
-    /// The change cannot be made.
-    #[error("{}: {error}", .path.display())]
-    Change {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        error: ChangeError,
-    },
-    /// git gave no answer.
+    /// Another program holds Git's lock.
+    #[error("{} is locked ({} exists)", .path.display(), .lock.display())]
+    Locked { path: PathBuf, lock: PathBuf },
+    /// The mode of Git's file forbids writing.
+    #[error("{} is read-only", .path.display())]
+    ReadOnly { path: PathBuf },
+    /// The environment names no home directory.
+    #[error("HOME is not set, so the user configuration cannot be found")]
+    NoHome,
+    /// Git failed or is missing.
     #[error(transparent)]
     GitProgram(#[from] GitProgramError),
-    /// The repository.
+    /// The repository cannot be read.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// A repository of somebody else.
-    #[error("this repository belongs to somebody else")]
+    /// The repository belongs to another user.
+    #[error("this repository is owned by another user")]
     NotOwn,
-    /// `--set` that is none.
-    #[error("--set {given:?}: {why}")]
-    Set {
-        /// As given.
-        given: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// A program that git could not start.
-    #[error("--program {given:?}: {why}")]
-    Program {
-        /// As given.
-        given: String,
-        /// What is wrong.
-        why: &'static str,
-    },
-    /// Where this program is, is not known.
-    #[error("the path of this program is not known: {0}")]
-    Itself(std::io::Error),
-    /// The profile.
+    /// The value of `--set` is not usable.
+    #[error("invalid --set {given:?}: {reason}")]
+    Set { given: String, reason: String },
+    /// Git could not run the program of `--program`.
+    #[error("invalid --program {given:?}: {reason}")]
+    Program { given: String, reason: &'static str },
+    /// The path of this executable is unknown.
+    #[error("cannot find the path of this program: {0}")]
+    OwnPath(std::io::Error),
+    /// The profile is malformed.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// The profile cannot be had.
-    #[error("{what} {place}: {why}")]
+    /// A part of the profile cannot be read.
+    #[error("cannot read {part} {location}: {reason}")]
     Fetch {
-        /// Which part.
-        what: &'static str,
-        /// From where.
-        place: String,
-        /// Why not.
-        why: String,
+        part: &'static str,
+        location: String,
+        reason: String,
     },
-    /// The profile cannot be had over the network.
+    /// A part of the profile cannot be downloaded.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// The profile's hash is another.
-    #[error("{place} has the SHA-256 {found}, not {wanted}")]
+    /// The SHA-256 differs from the expected one.
+    #[error("the SHA-256 of {location} is {found}; expected {expected}")]
     Hash {
-        /// Which file.
-        place: String,
-        /// Hex.
+        location: String,
         found: String,
-        /// Hex.
-        wanted: String,
+        expected: String,
     },
-    /// The profile's signature is not good.
-    #[error("the signature of {place} is refused: {why}")]
-    Signature {
-        /// Of which profile.
-        place: String,
-        /// Step, code and words.
-        why: String,
-    },
-    /// Nobody said who vouches for the profile.
-    #[error("nobody said who vouches for the profile {place}")]
-    Unvouched {
-        /// Which profile.
-        place: String,
-    },
-    /// `--unsigned` with a URL.
-    #[error("a profile from a URL is never taken unsigned")]
+    /// The profile's signature does not verify.
+    #[error("the signature of {location} does not verify: {reason}")]
+    Signature { location: String, reason: String },
+    /// No flag states how to verify the profile.
+    #[error("no expected signer for profile {location}")]
+    NoSigner { location: String },
+    /// A URL was given with `--unsigned`.
+    #[error("--unsigned is only for local files")]
     UnsignedUrl,
-    /// A setting of the one who runs it.
+    /// The settings together are not usable.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// Trust, or who is wanted.
+    /// The settings or the trusted root for verifying the profile are not usable.
     #[error(transparent)]
     Context(#[from] ContextError),
-    /// A pattern.
+    /// The expected signer is malformed.
     #[error(transparent)]
     Pattern(#[from] PatternError),
-    /// Nobody to ask.
-    #[error("nobody can be asked: there is no terminal")]
+    /// No terminal is available for the prompt.
+    #[error("no terminal to confirm on")]
     NoTerminal,
-    /// The answer was no.
+    /// The user declined.
     #[error("nothing was written")]
     Declined,
 }
 
 impl SetupError {
-    fn hint(&self) -> Option<String> {
+    fn io(action: &'static str, path: &Path, error: &std::io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            error: error.kind().into(),
+        }
+    }
+
+    fn hint(&self, arguments: &SetupArgs) -> Option<String> {
         Some(match self {
-            Self::NoTerminal => "add --yes to do it without asking; --dry-run shows it".to_owned(),
-            Self::Place(PlaceError::ReadOnly { .. }) => "change it where it is managed (home-manager, chezmoi, configuration management), with the lines that --dry-run shows; or make it writable with chmod u+w".to_owned(),
-            Self::Place(PlaceError::Locked { lock, .. }) => format!(
-                "wait for the other program; if there is none, remove {}",
+            Self::NoTerminal => "pass --yes, or --dry-run to preview".to_owned(),
+            Self::ReadOnly { .. } => "if another tool manages the file (home-manager, chezmoi), add the settings of 'gitseal setup --dry-run' there; else run 'chmod u+w'".to_owned(),
+            Self::Locked { lock, .. } => format!(
+                "wait for the other program; if it no longer runs, remove {}",
                 lock.display()
             ),
-            Self::Place(PlaceError::Changed { .. }) => "run it again".to_owned(),
-            Self::Place(PlaceError::Io { error, .. })
-                if error.kind() == std::io::ErrorKind::PermissionDenied =>
-            {
-                "the machine's configuration belongs to its administrator: sudo gitseal setup --system; your own is written without --system".to_owned()
+            Self::Io { path, .. } | Self::Write { path, .. } if self.is_denied() => {
+                if arguments.system {
+                    "run 'sudo gitseal setup --system'".to_owned()
+                } else {
+                    format!("check the permissions of {} and its directory", path.display())
+                }
             }
-            Self::Place(PlaceError::Record { path, .. }) => format!(
-                "without it setup does not know what was there before; move {} away to go on without undoing earlier changes",
-                path.display()
-            ),
-            Self::Unvouched { .. } => "name its signer with --certificate-identity WHO --certificate-oidc-issuer URL, or pin its content with --sha256 HEX; --unsigned takes a local file as it is".to_owned(),
-            Self::UnsignedUrl => "name its signer, or pin it with --sha256 HEX".to_owned(),
-            Self::NotOwn => "git config --global --add safe.directory PATH, if you trust it".to_owned(),
-            Self::Git(GitError::NoRepository { .. }) => "--local is about the repository here; without it your own configuration is written".to_owned(),
-            Self::GitProgram(GitProgramError::Absent) => "install git 2.34 or newer".to_owned(),
-            Self::Malformed { .. } | Self::Change { .. } => "git itself stops at such a file, or reads it differently: mend the line first".to_owned(),
-            Self::Signature { .. } => "do not use this profile; ask whoever published it".to_owned(),
-            Self::Context(obstacle) => return obstacle.hint().map(str::to_owned),
+            Self::NoSigner { .. } | Self::UnsignedUrl => {
+                "pass --certificate-identity and --certificate-oidc-issuer, or --sha256; --unsigned accepts a local file unverified".to_owned()
+            }
+            Self::NotOwn => "if you trust it, run 'git config --global --add safe.directory PATH'".to_owned(),
+            Self::Git(GitError::NoRepository { .. }) => "--local configures the current repository; without it, setup changes your user configuration".to_owned(),
+            Self::GitProgram(GitProgramError::Absent) => "install Git 2.34 or newer".to_owned(),
+            Self::GitProgram(GitProgramError::Failed { .. }) => "Git cannot read this file either: fix the line first".to_owned(),
+            Self::Set { .. } => "docs/settings.md lists all settings".to_owned(),
+            Self::Signature { .. } => "do not use this profile; contact its publisher".to_owned(),
+            Self::Context(error) => return error.hint().map(str::to_owned),
             _ => return None,
         })
+    }
+
+    fn is_denied(&self) -> bool {
+        match self {
+            Self::Io { error, .. } => error.kind() == std::io::ErrorKind::PermissionDenied,
+            Self::Write { reason, .. } => reason.contains("Permission denied"),
+            _ => false,
+        }
     }
 
     fn exit(&self) -> u8 {
@@ -192,152 +184,79 @@ impl SetupError {
     }
 }
 
-/// Which configuration, as words and as a flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Local,
-    Global,
-    System,
-}
-
-impl Place {
-    fn of(arguments: &SetupArgs) -> Self {
-        if arguments.local {
-            Self::Local
-        } else if arguments.system {
-            Self::System
-        } else {
-            Self::Global
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Global => "global",
-            Self::System => "system",
-        }
-    }
-
-    fn keep(self) -> Keep {
-        match self {
-            Self::Local | Self::Global => Keep::WithTheUser,
-            Self::System => Keep::BesideTheFile,
-        }
-    }
-
-    /// The file, as git would choose it.
-    fn file(self) -> Result<PathBuf, SetupError> {
-        let here = Path::new(".");
-        match self {
-            Self::Local => {
-                let workspace = Workspace::open(here)?;
-                let repository = workspace.repository()?;
-                if !repository.is_owned_by_user() {
-                    return Err(SetupError::NotOwn);
-                }
-                let file = repository.config_file();
-                Ok(file.canonicalize().unwrap_or(file))
-            }
-            Self::Global => global_file(),
-            Self::System => Ok(git_program::system_file(here)?),
-        }
-    }
-}
-
-/// Asks on the terminal, whatever standard input is.
-fn ask(question: &str) -> std::io::Result<String> {
-    let (input, output) = if cfg!(windows) {
-        ("CONIN$", "CONOUT$")
-    } else {
-        ("/dev/tty", "/dev/tty")
-    };
-    let mut output = OpenOptions::new().write(true).open(output)?;
-    let input = OpenOptions::new().read(true).open(input)?;
-    output.write_all(question.as_bytes())?;
-    output.flush()?;
-    let mut line = String::new();
-    BufReader::new(input.take(1024)).read_line(&mut line)?;
-    Ok(line)
-}
-
-/// `GIT_CONFIG_GLOBAL`, else `~/.gitconfig`, unless only the one in
-/// `$XDG_CONFIG_HOME/git` is there (`git-config(1)`).
-fn global_file() -> Result<PathBuf, SetupError> {
-    let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(file) = variable("GIT_CONFIG_GLOBAL") {
-        return Ok(PathBuf::from(file));
-    }
-    let home = variable("HOME")
-        .or_else(|| variable("USERPROFILE").filter(|_| cfg!(windows)))
-        .map(PathBuf::from)
-        .ok_or(PlaceError::NoHome)?;
-    let usual = home.join(".gitconfig");
-    let other = variable("XDG_CONFIG_HOME")
-        .map_or_else(|| home.join(".config"), PathBuf::from)
-        .join("git")
-        .join("config");
-    Ok(if !usual.exists() && other.exists() {
-        other
-    } else {
-        usual
-    })
-}
-
-/// A file of ours that goes with the configuration.
+/// A value in the settings file, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Installed {
+struct Entry {
+    key: String,
+    value: String,
+    source: &'static str,
+}
+
+impl Entry {
+    fn new(key: impl Into<String>, value: impl Into<String>, source: &'static str) -> Self {
+        Self {
+            key: key.into(),
+            value: value.into(),
+            source,
+        }
+    }
+}
+
+/// A trusted root file that goes with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Installed {
     path: PathBuf,
     content: Vec<u8>,
     sha256: String,
 }
 
-/// What is to be done.
+/// All changes of one run.
 struct Plan {
-    place: Place,
-    file: ConfigFile,
-    record_path: PathBuf,
-    earlier: Option<Record>,
-    content: Option<Vec<u8>>,
-    record: Option<Record>,
+    target: Target,
+    /// What Git's file sets now.
+    listed: Vec<ConfigListing>,
+    /// The settings file as it will be; without entries it is removed.
+    entries: Vec<Entry>,
+    /// Whether the include is missing, or a value after it wins.
+    needs_include: bool,
+    /// Whether nothing is left to write.
+    is_complete: bool,
+    is_new_file: bool,
     rows: Vec<Row>,
-    left: Vec<config_file::Left>,
+    not_reverted: Vec<(String, String)>,
     installed: Vec<Installed>,
     removed: Vec<PathBuf>,
     profile: Option<String>,
 }
 
-/// One change, for people.
+/// One change as it is printed.
 struct Row {
-    key: ConfigKey,
+    key: String,
     old: Option<String>,
     new: Option<String>,
-    source: String,
+    source: &'static str,
 }
 
-/// `gitseal setup`.
+/// Runs `gitseal setup`.
 pub fn run(arguments: &SetupArgs) -> u8 {
-    match story(arguments) {
+    match set_up(arguments) {
         Ok(code) => code,
         Err(error) => {
+            let hint = error.hint(arguments);
             terminal::error(
                 &escape(&error.to_string(), Escape::Prose),
-                error
-                    .hint()
-                    .map(|hint| escape(&hint, Escape::Prose))
-                    .as_deref(),
+                hint.map(|hint| escape(&hint, Escape::Prose)).as_deref(),
             );
             error.exit()
         }
     }
 }
 
-/// Lets git use this program, and changes nothing else: what `doctor --fix`
-/// does by itself.
+/// Makes Git use this program, and changes nothing else, for `doctor --fix`.
 ///
 /// # Errors
 /// See [`SetupError`].
-pub fn mend() -> Result<(), SetupError> {
+pub fn apply_verify_only() -> Result<(), SetupError> {
     let arguments = SetupArgs {
         local: false,
         global: true,
@@ -351,16 +270,13 @@ pub fn mend() -> Result<(), SetupError> {
         verify_only: true,
         profile: ProfileArgs::default(),
     };
-    let plan = plan(&arguments)?;
-    plan.file.check_writable()?;
-    plan.carry_out()
+    plan(&arguments)?.carry_out()
 }
 
-fn story(arguments: &SetupArgs) -> Result<u8, SetupError> {
+fn set_up(arguments: &SetupArgs) -> Result<u8, SetupError> {
     let plan = plan(arguments)?;
-    let nothing = plan.rows.is_empty() && plan.content.as_deref() == plan.file.content.as_deref();
     if arguments.json {
-        let written = !nothing && !arguments.dry_run && arguments.yes;
+        let written = !plan.is_complete && !arguments.dry_run && arguments.yes;
         if written {
             plan.carry_out()?;
         }
@@ -368,184 +284,165 @@ fn story(arguments: &SetupArgs) -> Result<u8, SetupError> {
             &plan.json(written),
         )));
     }
-    plan.show()?;
-    if nothing {
+    plan.show();
+    if plan.is_complete {
         return Ok(EXIT_OK);
     }
     if arguments.dry_run {
         terminal::tell("nothing was written (--dry-run)");
         return Ok(EXIT_OK);
     }
-    plan.file.check_writable()?;
+    plan.target.check_writable()?;
+    let file = escape(&plan.target.config.to_string_lossy(), Escape::Prose);
     if !arguments.yes {
-        let question = format!(
-            "write {}? [y/N] ",
-            escape(&plan.file.path.to_string_lossy(), Escape::Prose)
-        );
-        let answer = ask(&question).map_err(|_| SetupError::NoTerminal)?;
+        let answer = Tty::open()
+            .ask(&format!("Write these settings to {file}? [y/N] "))
+            .map_err(|_| SetupError::NoTerminal)?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
             return Err(SetupError::Declined);
         }
     }
     plan.carry_out()?;
-    plan.conclude(arguments.undo);
+    if arguments.undo {
+        terminal::tell(&format!("restored {file}"));
+    } else {
+        plan.conclude(&file);
+    }
     Ok(EXIT_OK)
 }
 
 fn plan(arguments: &SetupArgs) -> Result<Plan, SetupError> {
-    let place = Place::of(arguments);
     let profile = match &arguments.profile.from {
         None => None,
         Some(from) => Some(source::fetch(from, &arguments.profile)?),
     };
-    let file = ConfigFile::read(&place.file()?)?;
-    let record_path = place::record_path(&file, place.keep())?;
-    let earlier = place::read_record(&record_path)?;
-    let malformed = |error| SetupError::Malformed {
-        path: file.path.clone(),
-        error,
-    };
-    let base = match &earlier {
-        None => config_file::Undone {
-            bytes: file.bytes().to_vec(),
-            left: Vec::new(),
-            taken_back: Vec::new(),
-        },
-        Some(record) => config_file::undo(file.bytes(), record).map_err(malformed)?,
-    };
-    let mut installed = Vec::new();
-    let (changed, name) = if arguments.undo {
-        (None, None)
+    let target = Target::find(match (arguments.local, arguments.system) {
+        (true, _) => ConfigScope::Local,
+        (_, true) => ConfigScope::System,
+        _ => ConfigScope::Global,
+    })?;
+    let listed = target.listed()?;
+    let earlier: Vec<Entry> = target
+        .stored()?
+        .into_iter()
+        .map(|listed| {
+            let value = listed.value.unwrap_or_else(|| "true".to_owned());
+            Entry::new(canonical(listed.key), value, "earlier")
+        })
+        .collect();
+    let (entries, installed) = if arguments.undo {
+        (Vec::new(), Vec::new())
     } else {
-        let name = profile.as_ref().map(|fetched| fetched.name.clone());
-        let mut wishes = kept(earlier.as_ref(), &base, profile.is_some());
-        let new = wishes_of(arguments, profile.as_ref(), &file, place, &mut installed)?;
-        wishes.retain(|wish| !new.iter().any(|other| other.key == wish.key));
-        wishes.extend(new);
-        wishes.sort_by_key(|wish| order(&wish.key));
-        check(&wishes)?;
-        let changed =
-            config_file::change(&base.bytes, &wishes).map_err(|error| SetupError::Change {
-                path: file.path.clone(),
-                error,
-            })?;
-        (Some(changed), name)
+        entries_of(arguments, profile.as_ref(), &earlier, &target)?
     };
-    let created = match &earlier {
-        Some(record) => record.created,
-        None => file.content.is_none(),
-    };
-    let bytes = changed
-        .as_ref()
-        .map_or(&base.bytes, |changed| &changed.bytes);
-    let rows = rows(&file, bytes, changed.as_ref(), earlier.as_ref()).map_err(malformed)?;
-    let record = changed
-        .as_ref()
-        .filter(|changed| !changed.edits.is_empty())
-        .map(|changed| {
-            let mut record = Record::of(file.path.display().to_string(), created, changed);
-            record.installed = installed
-                .iter()
-                .map(|file| (file.path.display().to_string(), file.sha256.clone()))
-                .collect();
-            if let Some(earlier) = &earlier
-                && profile.is_none()
-            {
-                record.installed.extend(earlier.installed.clone());
-            }
-            record
-        });
-    let still: Vec<&String> = record
+    let included = listed.iter().position(|value| target.is_include(value));
+    let after = listed.get(included.unwrap_or(0)..).unwrap_or_default();
+    let is_overridden = after.iter().any(|value| {
+        !target.is_ours(value) && entries.iter().any(|entry| is_key(value, &entry.key))
+    });
+    let needs_include = !entries.is_empty() && (included.is_none() || is_overridden);
+    let rows = rows(&target, &listed, &earlier, &entries, included.is_some());
+    let same = |a: &Entry, b: &Entry| a.key == b.key && a.value == b.value;
+    let is_complete = rows.is_empty()
+        && !needs_include
+        && entries.is_empty() == included.is_none()
+        && !listed.iter().any(Target::is_unfinished)
+        && entries.len() == earlier.len()
+        && entries.iter().zip(&earlier).all(|(a, b)| same(a, b))
+        && installed
+            .iter()
+            .all(|file| source::has_hash(&file.path, &file.sha256));
+    let not_reverted = earlier
         .iter()
-        .flat_map(|record| record.installed.iter().map(|(path, _)| path))
+        .filter(|_| arguments.undo)
+        .filter_map(|entry| {
+            let last = git_program::effective(&listed, &entry.key)?;
+            (included.is_some() && !target.is_ours(last))
+                .then(|| (entry.key.clone(), text(last).to_owned()))
+        })
         .collect();
-    let removed = earlier
-        .iter()
-        .flat_map(|record| &record.installed)
-        .filter(|(path, _)| !still.contains(&path))
-        .filter(|(path, sha256)| source::has_hash(Path::new(path), sha256))
-        .map(|(path, _)| PathBuf::from(path))
-        .collect();
-    let absent = bytes.is_empty() && (created || file.content.is_none());
-    let content = (!absent).then(|| bytes.clone());
     Ok(Plan {
-        place,
-        content,
-        record_path,
+        removed: outdated_root(&target, &earlier, &entries)
+            .into_iter()
+            .collect(),
+        is_new_file: !target.config.exists(),
+        target,
+        listed,
+        entries,
+        needs_include,
+        is_complete,
         rows,
-        left: if arguments.undo {
-            base.left
-        } else {
-            Vec::new()
-        },
+        not_reverted,
         installed,
-        removed,
-        earlier,
-        record,
-        file,
-        profile: name,
+        profile: profile.map(|profile| profile.name),
     })
 }
 
-/// What an earlier run set and is still there; what came from a profile gives
-/// way to a new one.
-fn kept(earlier: Option<&Record>, base: &config_file::Undone, profile: bool) -> Vec<Wish> {
-    earlier
-        .iter()
-        .flat_map(|record| record.wishes())
-        .filter(|wish| base.taken_back.contains(&wish.key))
-        .filter(|wish| !(profile && wish.source == "profile"))
-        .collect()
+fn text(listed: &ConfigListing) -> &str {
+    listed.value.as_deref().unwrap_or("true")
 }
 
-fn wish(key: &str, value: &str, source: &str) -> Option<Wish> {
-    Some(Wish {
-        key: ConfigKey::parse(key)?,
-        value: value.to_owned(),
-        source: source.to_owned(),
-    })
+fn is_key(listed: &ConfigListing, key: &str) -> bool {
+    listed.key.eq_ignore_ascii_case(key)
 }
 
-fn wishes_of(
+/// The keys that setup writes, as they are spelled: Git's own first.
+fn known_keys() -> impl Iterator<Item = String> {
+    const GIT: [&str; 4] = [
+        "gpg.format",
+        "gpg.x509.program",
+        "commit.gpgsign",
+        "tag.gpgsign",
+    ];
+    GIT.into_iter()
+        .map(str::to_owned)
+        .chain(TABLE.iter().map(|row| format!("gitseal.{}", row.name)))
+}
+
+/// Git lists keys in lower case.
+fn canonical(key: String) -> String {
+    known_keys()
+        .find(|known| known.eq_ignore_ascii_case(&key))
+        .unwrap_or(key)
+}
+
+/// Returns the entries that the settings file will have, in the order of the
+/// documentation, and the trusted root that goes with them. A profile replaces
+/// all earlier entries; without one they stay.
+fn entries_of(
     arguments: &SetupArgs,
-    profile: Option<&source::Fetched>,
-    file: &ConfigFile,
-    place: Place,
-    installed: &mut Vec<Installed>,
-) -> Result<Vec<Wish>, SetupError> {
-    let mut wishes = Vec::new();
-    let own = profile.map(|fetched| &fetched.profile);
-    let program = match (&arguments.program, own.and_then(|own| own.program.clone())) {
-        (Some(given), _) => (named_program(given)?, "flag"),
-        (None, Some(of_profile)) => (of_profile, "profile"),
-        (None, None) => (this_program()?, "setup"),
-    };
+    profile: Option<&VerifiedProfile>,
+    earlier: &[Entry],
+    target: &Target,
+) -> Result<(Vec<Entry>, Vec<Installed>), SetupError> {
+    let own = profile.map(|verified| &verified.profile);
     let source = if own.is_some() { "profile" } else { "setup" };
-    wishes.extend(wish("gpg.format", "x509", "setup"));
-    wishes.extend(wish("gpg.x509.program", &program.0, program.1));
+    let mut entries = vec![Entry::new("gpg.format", "x509", "setup")];
+    let program = match (&arguments.program, own.and_then(|own| own.program.clone())) {
+        (Some(given), _) => Entry::new("gpg.x509.program", named_program(given)?, "flag"),
+        (None, Some(program)) => Entry::new("gpg.x509.program", program, "profile"),
+        (None, None) => Entry::new("gpg.x509.program", this_program()?, "setup"),
+    };
+    entries.push(program);
     let signs =
         |of_profile: fn(&Profile) -> bool| !arguments.verify_only && own.is_none_or(of_profile);
     if signs(|own| own.sign_commits) {
-        wishes.extend(wish("commit.gpgsign", "true", source));
+        entries.push(Entry::new("commit.gpgsign", "true", source));
     }
     if signs(|own| own.sign_tags) {
-        wishes.extend(wish("tag.gpgsign", "true", source));
+        entries.push(Entry::new("tag.gpgsign", "true", source));
     }
-    if let Some(fetched) = profile {
-        for (name, value) in &fetched.profile.settings {
-            wishes.extend(wish(&format!("gitseal.{name}"), value, "profile"));
+    let mut installed = Vec::new();
+    if let Some(verified) = profile {
+        for (name, value) in &verified.profile.settings {
+            entries.push(Entry::new(format!("gitseal.{name}"), value, "profile"));
         }
-        if let Some(root) = &fetched.trusted_root {
-            let directory = match place {
-                Place::System => file.path.parent().unwrap_or(Path::new("/")).join("gitseal"),
-                Place::Local | Place::Global => place::config_directory()?,
-            };
+        if let Some(root) = &verified.trusted_root {
             let sha256 = source::sha256(root);
-            let short = sha256.get(..16).unwrap_or(&sha256);
-            let path = directory.join(format!("trusted_root-{short}.json"));
-            wishes.extend(wish(
+            let path = target.directory().join(root_name(&sha256));
+            entries.push(Entry::new(
                 "gitseal.trustedRoot",
-                &path.display().to_string(),
+                path.display().to_string(),
                 "profile",
             ));
             installed.push(Installed {
@@ -556,37 +453,59 @@ fn wishes_of(
         }
     }
     for given in &arguments.set {
-        let refused = |why: String| SetupError::Set {
-            given: given.clone(),
-            why,
-        };
-        let (name, value) = given
-            .split_once('=')
-            .ok_or_else(|| refused("write NAME=VALUE".to_owned()))?;
-        let name = name.strip_prefix("gitseal.").unwrap_or(name);
-        let row = TABLE
-            .iter()
-            .find(|row| row.name.eq_ignore_ascii_case(name))
-            .ok_or_else(|| {
-                refused(match profile::nearest(name) {
-                    Some(near) => format!("unknown setting; do you mean {near}?"),
-                    None => "unknown setting: docs/settings.md has them all".to_owned(),
-                })
-            })?;
-        wishes.retain(|wish| wish.key.to_string() != format!("gitseal.{}", row.name));
-        wishes.extend(wish(&format!("gitseal.{}", row.name), value, "flag"));
+        let entry = set_entry(given)?;
+        entries.retain(|other| other.key != entry.key);
+        entries.push(entry);
     }
-    Ok(wishes)
+    if profile.is_none() {
+        for entry in earlier {
+            if !entries.iter().any(|new| new.key == entry.key) {
+                entries.push(entry.clone());
+            }
+        }
+    }
+    entries.sort_by_key(|entry| {
+        known_keys()
+            .position(|key| key == entry.key)
+            .unwrap_or(usize::MAX)
+    });
+    check(&entries)?;
+    Ok((entries, installed))
 }
 
-/// All settings together are read as they will be, so that nothing is written
-/// that stops the next commit.
-fn check(wishes: &[Wish]) -> Result<(), SetupError> {
-    let values: Vec<ConfigValue> = wishes
+/// Parses `--set NAME=VALUE`.
+fn set_entry(given: &str) -> Result<Entry, SetupError> {
+    let invalid = |reason: String| SetupError::Set {
+        given: given.to_owned(),
+        reason,
+    };
+    let (name, value) = given
+        .split_once('=')
+        .ok_or_else(|| invalid("expected NAME=VALUE".to_owned()))?;
+    let name = name.strip_prefix("gitseal.").unwrap_or(name);
+    let row = TABLE
         .iter()
-        .map(|wish| ConfigValue {
-            key: wish.key.to_string().to_ascii_lowercase(),
-            value: Some(wish.value.clone().into_bytes()),
+        .find(|row| row.name.eq_ignore_ascii_case(name))
+        .ok_or_else(|| {
+            let near = profile::nearest(name)
+                .map(|near| format!("; did you mean \"{near}\"?"))
+                .unwrap_or_default();
+            invalid(format!("unknown setting \"{name}\"{near}"))
+        })?;
+    if value.chars().any(char::is_control) {
+        return Err(invalid("the value has a control character".to_owned()));
+    }
+    Ok(Entry::new(format!("gitseal.{}", row.name), value, "flag"))
+}
+
+/// Resolves all entries together, so that nothing is written that makes the
+/// next commit fail.
+fn check(entries: &[Entry]) -> Result<(), SetupError> {
+    let values: Vec<ConfigValue> = entries
+        .iter()
+        .map(|entry| ConfigValue {
+            key: entry.key.to_ascii_lowercase(),
+            value: Some(entry.value.clone().into_bytes()),
             scope: ConfigScope::Global,
             file: None,
         })
@@ -600,30 +519,34 @@ fn check(wishes: &[Wish]) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// git's own keys first, ours in the order of the table.
-fn order(key: &ConfigKey) -> usize {
-    let name = key.to_string();
-    let first = [
-        "gpg.format",
-        "gpg.x509.program",
-        "commit.gpgsign",
-        "tag.gpgsign",
-    ];
-    if let Some(place) = first.iter().position(|first| *first == name) {
-        return place;
-    }
-    TABLE
-        .iter()
-        .position(|row| format!("gitseal.{}", row.name) == name)
-        .map_or(usize::MAX, |place| place.saturating_add(first.len()))
+/// Returns the name of a trusted root file, from its hash.
+fn root_name(sha256: &str) -> String {
+    format!("trusted_root-{}.json", sha256.get(..16).unwrap_or(sha256))
 }
 
-/// Where this program is, as an absolute path: git started from a desktop has
-/// another PATH than a shell, and finds it as well; and nothing that comes
-/// earlier on somebody's PATH stands in for it. The name on the PATH is taken
-/// before the file behind it, which an upgrade would move.
+/// Returns the trusted root that an earlier run wrote, if it is unchanged and
+/// the new entries do not name it.
+fn outdated_root(target: &Target, earlier: &[Entry], entries: &[Entry]) -> Option<PathBuf> {
+    let root = |entries: &[Entry]| {
+        let entry = entries
+            .iter()
+            .find(|entry| entry.key == "gitseal.trustedRoot")?;
+        Some(PathBuf::from(&entry.value))
+    };
+    let path = root(earlier).filter(|path| root(entries).as_ref() != Some(path))?;
+    let content = source::read_root(&path)?;
+    (path
+        == target
+            .directory()
+            .join(root_name(&source::sha256(&content))))
+    .then_some(path)
+}
+
+/// Returns the absolute path of this program: Git started from a desktop has
+/// another PATH than a shell. A name on the PATH is preferred to the file that
+/// it links to, which an upgrade would move.
 fn this_program() -> Result<String, SetupError> {
-    let itself = env::current_exe().map_err(SetupError::Itself)?;
+    let itself = env::current_exe().map_err(SetupError::OwnPath)?;
     let real = itself.canonicalize().unwrap_or_else(|_| itself.clone());
     let on_path = env::var_os("PATH")
         .and_then(|path| git_program::find_on(&path, "gitseal"))
@@ -633,79 +556,79 @@ fn this_program() -> Result<String, SetupError> {
         .map(str::to_owned)
         .ok_or_else(|| SetupError::Program {
             given: path.display().to_string(),
-            why: "its path is not UTF-8",
+            reason: "the path is not UTF-8",
         })
 }
 
 fn named_program(given: &str) -> Result<String, SetupError> {
     let path = Path::new(given);
-    let refused = |why| SetupError::Program {
+    let invalid = |reason| SetupError::Program {
         given: given.to_owned(),
-        why,
+        reason,
     };
     if path.is_absolute() {
         if git_program::is_program(path) {
             return Ok(given.to_owned());
         }
-        return Err(refused("it is no program"));
+        return Err(invalid("not an executable file"));
     }
     if given.contains(['/', '\\']) || given.is_empty() {
-        return Err(refused(
-            "a path is absolute, or git looks for it below each work tree",
-        ));
+        return Err(invalid("must be a name on PATH or an absolute path"));
     }
     env::var_os("PATH")
         .and_then(|path| git_program::find_on(&path, given))
         .map(|_| given.to_owned())
-        .ok_or_else(|| refused("it is not on the PATH"))
+        .ok_or_else(|| invalid("not found on PATH"))
 }
 
-/// The differences between the file as it is and as it will be.
+/// Returns what changes in the values that Git's file sets.
 fn rows(
-    file: &ConfigFile,
-    after: &[u8],
-    changed: Option<&Changed>,
-    earlier: Option<&Record>,
-) -> Result<Vec<Row>, Malformed> {
-    let before = ConfigText::parse(file.bytes())?;
-    let after = ConfigText::parse(after)?;
-    let mut keys: Vec<(ConfigKey, String)> = Vec::new();
-    let edits = changed
+    target: &Target,
+    listed: &[ConfigListing],
+    earlier: &[Entry],
+    entries: &[Entry],
+    included: bool,
+) -> Vec<Row> {
+    let gone = earlier
         .iter()
-        .flat_map(|changed| &changed.edits)
-        .chain(earlier.iter().flat_map(|record| &record.edits));
-    for edit in edits {
-        if !keys.iter().any(|(key, _)| *key == edit.key) {
-            keys.push((edit.key.clone(), edit.source.clone()));
-        }
-    }
-    let shown = |value: Option<Option<&[u8]>>| {
-        value.map(|value| {
-            value.map_or_else(
-                || "true".to_owned(),
-                |value| String::from_utf8_lossy(value).into_owned(),
-            )
-        })
-    };
-    Ok(keys
-        .into_iter()
-        .filter_map(|(key, source)| {
-            let (old, new) = (shown(before.last(&key)), shown(after.last(&key)));
-            (old != new).then_some(Row {
-                key,
+        .filter(|entry| !entries.iter().any(|new| new.key == entry.key));
+    let mut rows: Vec<Row> = entries
+        .iter()
+        .map(|entry| (entry, Some(entry.value.clone())))
+        .chain(gone.map(|entry| {
+            let others = listed.iter().rev().filter(|value| !target.is_ours(value));
+            let new = others.into_iter().find(|value| is_key(value, &entry.key));
+            (entry, new.map(|value| text(value).to_owned()))
+        }))
+        .filter_map(|(entry, new)| {
+            let old =
+                git_program::effective(listed, &entry.key).map(|value| text(value).to_owned());
+            (old != new).then(|| Row {
+                key: entry.key.clone(),
                 old,
                 new,
-                source,
+                source: entry.source,
             })
         })
-        .collect())
+        .collect();
+    let include = |is: bool| is.then(|| target.include.clone());
+    if included == entries.is_empty() {
+        rows.push(Row {
+            key: "include.path".to_owned(),
+            old: include(included),
+            new: include(!included),
+            source: "setup",
+        });
+    }
+    rows
 }
 
 impl Plan {
-    fn show(&self) -> Result<(), SetupError> {
-        let file = escape(&self.file.path.to_string_lossy(), Escape::Prose);
+    fn show(&self) {
+        let prose = |text: &str| escape(text, Escape::Prose);
+        let file = prose(&self.target.config.to_string_lossy());
         if let Some(profile) = &self.profile {
-            terminal::tell(&format!("profile: {}", escape(profile, Escape::Prose)));
+            terminal::tell(&format!("profile: {}", prose(profile)));
         }
         if self.rows.is_empty() {
             terminal::tell(&format!("{file}: nothing to change"));
@@ -713,23 +636,19 @@ impl Plan {
             terminal::tell(&format!(
                 "{} ({}){}",
                 paint(Tone::Strong, &file),
-                self.place.name(),
-                if self.file.content.is_none() {
-                    ", a new file"
-                } else {
-                    ""
-                }
+                self.target.scope.name(),
+                if self.is_new_file { ", a new file" } else { "" }
             ));
             let value = |value: &Option<String>| match value {
                 None => "(not set)".to_owned(),
-                Some(value) => escape(value, Escape::Prose),
+                Some(value) => prose(value),
             };
             let rows: Vec<Vec<String>> = self
                 .rows
                 .iter()
                 .map(|row| {
                     vec![
-                        format!("  {}", escape(&row.key.to_string(), Escape::Prose)),
+                        format!("  {}", prose(&row.key)),
                         value(&row.old),
                         format!("-> {}", value(&row.new)),
                     ]
@@ -739,86 +658,81 @@ impl Plan {
         }
         for installed in &self.installed {
             terminal::tell(&format!(
-                "  {}  the trust root, {} bytes, SHA-256 {}",
-                escape(&installed.path.to_string_lossy(), Escape::Prose),
+                "  {}  trusted root, {} bytes, SHA-256 {}",
+                prose(&installed.path.to_string_lossy()),
                 installed.content.len(),
                 installed.sha256
             ));
         }
-        for left in &self.left {
+        for (key, value) in &self.not_reverted {
             terminal::tell(&format!(
-                "  {}  stays{}: it was changed since",
-                escape(&left.key.to_string(), Escape::Prose),
-                left.now
-                    .as_ref()
-                    .map(|now| format!(" {}", escape(now, Escape::Prose)))
-                    .unwrap_or_default()
+                "  {} not restored: changed since setup (now \"{}\")",
+                prose(key),
+                prose(value)
             ));
         }
-        Ok(())
     }
 
-    /// Does it: files of ours, the record, the configuration, in this order.
+    /// Writes the trusted root, the settings file and the include, in this
+    /// order; removes them in the reverse order.
     fn carry_out(&self) -> Result<(), SetupError> {
-        for installed in &self.installed {
-            place::write_public(&installed.path, &installed.content)?;
-        }
-        let changes = self.content.as_deref() != self.file.content.as_deref();
-        let intended = self.record.clone().map(|mut record| {
-            record.before = self.earlier.clone().map(|mut earlier| {
-                // One step back is enough: an earlier one came to its end.
-                earlier.before = None;
-                Box::new(earlier)
-            });
-            record
-        });
-        if changes {
-            self.file
-                .replace(self.content.as_deref(), || match &intended {
-                    Some(record) => place::write_record(&self.record_path, record),
-                    None => Ok(()),
+        let target = &self.target;
+        target.check_writable()?;
+        let is_undo = self.entries.is_empty();
+        if !is_undo {
+            for installed in &self.installed {
+                target::replace(&installed.path, |new| {
+                    std::fs::write(new, &installed.content)
+                        .map_err(|error| SetupError::io("write", new, &error))
                 })?;
+            }
+            let entries = self.entries.iter();
+            target.store(entries.map(|entry| (entry.key.as_str(), entry.value.as_str())))?;
         }
-        match &self.record {
-            Some(record) => place::write_record(&self.record_path, record)?,
-            None => place::remove_record(&self.record_path)?,
+        if is_undo || self.needs_include {
+            target.remove_include(&self.listed)?;
+        }
+        if self.needs_include {
+            target.add_include()?;
         }
         for path in &self.removed {
-            place::remove_record(path)?;
+            target::remove(path)?;
+        }
+        if is_undo {
+            target.clean_up()?;
         }
         Ok(())
     }
 
-    /// What to know afterwards: what other files still say.
-    fn conclude(&self, undo: bool) {
-        let file = escape(&self.file.path.to_string_lossy(), Escape::Prose);
-        if undo {
-            terminal::tell(&format!("{file}: taken back"));
-            return;
-        }
+    /// Reports the result, and values that win over those of setup.
+    fn conclude(&self, file: &str) {
+        terminal::tell(&format!("updated {file}"));
         terminal::tell(&format!(
-            "{file}: written; gitseal setup --undo{} takes it back, gitseal doctor checks the rest",
-            match self.place {
-                Place::Global => "",
-                Place::Local => " --local",
-                Place::System => " --system",
+            "{} 'gitseal setup --undo{}' reverts it; run 'gitseal doctor' to check",
+            paint(Tone::Strong, "hint:"),
+            match self.target.scope {
+                ConfigScope::Local => " --local",
+                ConfigScope::System => " --system",
+                _ => "",
             }
         ));
         let Ok(listed) = git_program::configuration(Path::new(".")) else {
             return;
         };
-        for row in &self.rows {
-            let key = row.key.to_string();
-            let (Some(found), Some(new)) = (git_program::effective(&listed, &key), &row.new) else {
+        for entry in &self.entries {
+            let Some(found) = git_program::effective(&listed, &entry.key) else {
                 continue;
             };
-            if found.value.as_ref() != Some(new) {
-                terminal::warn(&format!(
-                    "{} is still {} here: {} ({}) says so",
-                    escape(&key, Escape::Prose),
-                    escape(found.value.as_deref().unwrap_or("true"), Escape::Prose),
-                    escape(&found.origin, Escape::Prose),
-                    escape(&found.scope, Escape::Prose)
+            if text(found) != entry.value {
+                terminal::warn(&escape(
+                    &format!(
+                        "{} is still \"{}\": overridden in {} ({})",
+                        entry.key,
+                        text(found),
+                        found.origin,
+                        found.scope
+                    ),
+                    Escape::Prose,
                 ));
             }
         }
@@ -830,7 +744,7 @@ impl Plan {
             .iter()
             .map(|row| {
                 json!({
-                    "key": row.key.to_string(),
+                    "key": row.key,
                     "old": row.old,
                     "new": row.new,
                     "source": row.source,
@@ -838,18 +752,18 @@ impl Plan {
             })
             .collect();
         json!({
-            "file": self.file.path.display().to_string(),
-            "scope": self.place.name(),
-            "newFile": self.file.content.is_none(),
+            "file": self.target.config.display().to_string(),
+            "settings_file": self.target.settings.display().to_string(),
+            "scope": self.target.scope.name(),
+            "new_file": self.is_new_file,
             "profile": self.profile,
             "changes": changes,
-            "left": self.left.iter().map(|left| json!({
-                "key": left.key.to_string(), "value": left.now,
+            "not_reverted": self.not_reverted.iter().map(|(key, value)| json!({
+                "key": key, "value": value,
             })).collect::<Vec<_>>(),
             "installs": self.installed.iter().map(|file| json!({
                 "path": file.path.display().to_string(), "sha256": file.sha256,
             })).collect::<Vec<_>>(),
-            "record": self.record_path.display().to_string(),
             "written": written,
         })
     }

@@ -11,9 +11,9 @@ use super::Repair;
 use super::{Findings, Patient};
 use crate::{
     host::{
-        config_file::place,
         profile::nearest,
         settings::{CacheMode, Settings, TABLE},
+        user_directories,
     },
     sign::cache_is_gitsigns,
 };
@@ -48,8 +48,8 @@ pub(super) fn home(findings: &mut Findings) {
 /// The directories where something is kept.
 pub(super) fn directories(findings: &mut Findings) {
     let kept = [
-        ("state", place::state_directory().ok()),
-        ("cache", place::cache_directory().ok()),
+        ("state", user_directories::state()),
+        ("cache", user_directories::cache()),
     ];
     for (what, directory) in kept {
         let Some(directory) = directory else { continue };
@@ -284,9 +284,7 @@ fn default_socket() -> Option<PathBuf> {
 
 #[cfg(not(unix))]
 fn default_socket() -> Option<PathBuf> {
-    place::cache_directory()
-        .ok()
-        .map(|directory| directory.join("cache.sock"))
+    user_directories::cache().map(|directory| directory.join("cache.sock"))
 }
 
 /// Asks as a signature would, with the same checks of the place.

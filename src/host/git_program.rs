@@ -225,11 +225,27 @@ pub struct ConfigListing {
 /// # Errors
 /// git gives no answer, or cannot read its configuration: what it says.
 pub fn configuration(directory: &Path) -> Result<Vec<ConfigListing>, GitProgramError> {
-    let answer = run(
-        directory,
-        &["config", "--list", "-z", "--show-scope", "--show-origin"],
-        &[],
-    )?;
+    list(directory, &[])
+}
+
+/// Lists one configuration file, with the files that it includes.
+///
+/// # Errors
+/// Returns an error if Git does not run or cannot read the file.
+pub fn file_configuration(file: &Path) -> Result<Vec<ConfigListing>, GitProgramError> {
+    list(
+        Path::new("."),
+        &["--includes".as_ref(), "--file".as_ref(), file.as_os_str()],
+    )
+}
+
+fn list(directory: &Path, source: &[&OsStr]) -> Result<Vec<ConfigListing>, GitProgramError> {
+    let mut arguments: Vec<&OsStr> = vec!["config".as_ref()];
+    arguments.extend(source);
+    for flag in ["--list", "-z", "--show-scope", "--show-origin"] {
+        arguments.push(flag.as_ref());
+    }
+    let answer = run(directory, &arguments, &[])?;
     if answer.code != Some(0) {
         return Err(GitProgramError::Failed {
             what: "config --list".to_owned(),

@@ -6,12 +6,12 @@
 //! a question only; nothing trusts it.
 
 use std::{
-    env,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
+use super::user_directories;
 #[cfg(unix)]
 use gitseal_credential_cache::place;
 
@@ -84,20 +84,10 @@ impl Known<'_> {
     }
 }
 
-/// Where the file is: in the user's directory for state, or, on systems without
-/// one, for local data. None without a home.
+/// Returns the path of the user's file; none without a home directory.
 #[must_use]
 pub fn file() -> Option<PathBuf> {
-    // A relative XDG directory is none (XDG Base Directory Specification); the
-    // crate sees to that. Without HOME it would look up the user database.
-    if cfg!(unix) {
-        env::var_os("HOME").filter(|home| !home.is_empty())?;
-    }
-    let project = directories::ProjectDirs::from("", "", "gitseal")?;
-    let directory = project
-        .state_dir()
-        .unwrap_or_else(|| project.data_local_dir());
-    Some(directory.join("identities"))
+    Some(user_directories::state()?.join("identities"))
 }
 
 #[cfg(test)]

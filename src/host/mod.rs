@@ -1,6 +1,5 @@
 //! Ring 3b: speaking to this machine.
 
-pub mod config_file;
 pub mod entry_store;
 pub mod git;
 pub mod git_program;
@@ -10,3 +9,4 @@ pub mod opener;
 pub mod profile;
 pub mod settings;
 pub mod trust_files;
+pub mod user_directories;

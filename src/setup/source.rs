@@ -1,11 +1,10 @@
-//! Where a profile comes from, and whether it is believed: pinned by its hash,
-//! or signed by whom the administrator names (the nine steps of
-//! `evidence/verify`), or a local file that is said to be taken as it is.
+//! Reads and verifies an organization's profile: pinned by its hash, signed by
+//! an expected identity (the nine steps of `evidence/verify`), or a local file
+//! that the user accepts unverified.
 
 use std::{
     fs::File,
     io::Read as _,
-    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +14,7 @@ use url::{Host, Url};
 use super::SetupError;
 use crate::{
     cli::ProfileArgs,
-    context::{http_client, open_context},
+    context::{ContextError, http_client, open_context},
     explain::Recorder,
     host::{
         profile::{MAX_PROFILE, Profile, Root},
@@ -26,126 +25,121 @@ use crate::{
 use gitseal_evidence::{
     identity::{ExpectedIdentity, IdentityMatcher, Pattern},
     object::HashKind,
+    refusal::hex,
     trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot},
-    verify::{Refusal, SignatureInput},
+    verify::SignatureInput,
 };
 use gitseal_services::http::client::Request;
 
 /// The largest detached signature, in bytes.
 pub const MAX_SIGNATURE: usize = 256 << 10;
 
-/// A profile that is believed.
-pub(super) struct Fetched {
+/// A profile that was verified, or accepted as the flags say.
+pub(super) struct VerifiedProfile {
     pub(super) profile: Profile,
-    /// Whose it is and why it is believed, for people.
+    /// The organization, and how the profile was verified.
     pub(super) name: String,
-    /// The bytes of its trust root.
+    /// The content of its trusted root.
     pub(super) trusted_root: Option<Vec<u8>>,
 }
 
-/// A place that parts of a profile are read from.
-enum From {
+/// The location of a profile and of the files beside it.
+enum Location {
     File(PathBuf),
     Url(Url),
 }
 
-/// SHA-256 in hex.
+/// Returns a SHA-256 in hex.
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(bytes))
 }
 
-/// Whether the file still has the content that was put there.
-pub(super) fn has_hash(path: &Path, wanted: &str) -> bool {
-    read(path, MAX_TRUSTED_ROOT).is_ok_and(|content| sha256(&content) == wanted)
+/// Reads a trusted root file, if that is possible.
+pub(super) fn read_root(path: &Path) -> Option<Vec<u8>> {
+    read("trusted root", path, MAX_TRUSTED_ROOT).ok()
 }
 
-/// Reads the profile, and believes it or not.
+/// Returns whether a trusted root file has this SHA-256.
+pub(super) fn has_hash(path: &Path, expected: &str) -> bool {
+    read_root(path).is_some_and(|content| sha256(&content) == expected)
+}
+
+/// Reads and verifies a profile.
 ///
 /// # Errors
-/// It cannot be had, is not what was named, or is not understood.
-pub(super) fn fetch(from: &str, source: &ProfileArgs) -> Result<Fetched, SetupError> {
-    let place = From::of(from)?;
-    if source.unsigned && matches!(place, From::Url(_)) {
+/// Returns an error if it cannot be read, does not verify, or is malformed.
+pub(super) fn fetch(from: &str, source: &ProfileArgs) -> Result<VerifiedProfile, SetupError> {
+    let location = Location::parse(from)?;
+    if source.unsigned && matches!(location, Location::Url(_)) {
         return Err(SetupError::UnsignedUrl);
     }
-    let unvouched = || SetupError::Unvouched {
-        place: from.to_owned(),
-    };
     let signer = source
         .certificate_identity
         .as_ref()
         .zip(source.certificate_oidc_issuer.as_ref());
     if signer.is_none() && source.sha256.is_none() && !source.unsigned {
-        return Err(unvouched());
+        return Err(SetupError::NoSigner {
+            location: from.to_owned(),
+        });
     }
-    let bytes = place.part("the profile", None, MAX_PROFILE)?;
-    if let Some(wanted) = &source.sha256 {
-        let found = sha256(&bytes);
-        if found != wanted.to_ascii_lowercase() {
-            return Err(SetupError::Hash {
-                place: from.to_owned(),
-                found,
-                wanted: wanted.clone(),
-            });
-        }
+    let bytes = location.read("profile", None, MAX_PROFILE)?;
+    let mut how = "unsigned".to_owned();
+    if let Some(expected) = &source.sha256 {
+        check_hash(from, &bytes, &expected.to_ascii_lowercase())?;
+        "pinned by its SHA-256".clone_into(&mut how);
     }
-    let mut why = match (&source.sha256, source.unsigned) {
-        (Some(_), _) => "pinned by its SHA-256".to_owned(),
-        (None, true) => "unsigned, taken as it is".to_owned(),
-        (None, false) => String::new(),
-    };
     if let Some((identity, issuer)) = signer {
-        let signature = place.signature()?;
+        let signature = location.read("signature", Some(Beside::Signature), MAX_SIGNATURE)?;
         check_signature(from, &bytes, &signature, identity, issuer, source)?;
-        why = format!("signed by {identity}");
+        how = format!("signed by {identity}");
     }
-    let text = String::from_utf8(bytes).map_err(|_| SetupError::Fetch {
-        what: "the profile",
-        place: from.to_owned(),
-        why: "it is not UTF-8".to_owned(),
-    })?;
+    let text = String::from_utf8(bytes).map_err(|_| failed("profile", from, "it is not UTF-8"))?;
     let profile = Profile::parse(&text, from)?;
     let trusted_root = match &profile.trusted_root {
         None => None,
         Some(Root::Inline(text)) => Some(text.clone().into_bytes()),
-        Some(Root::File {
-            file,
-            sha256: wanted,
-        }) => {
-            let bytes = place.part("the trust root", Some(file), MAX_TRUSTED_ROOT)?;
-            let found = sha256(&bytes);
-            if found != *wanted {
-                return Err(SetupError::Hash {
-                    place: file.clone(),
-                    found,
-                    wanted: wanted.clone(),
-                });
-            }
-            TrustedRoot::from_json(&bytes).map_err(|refusal| SetupError::Fetch {
-                what: "the trust root",
-                place: file.clone(),
-                why: refusal.to_string(),
-            })?;
+        Some(Root::File { file, sha256 }) => {
+            const PART: &str = "trusted root";
+            let bytes = location.read(PART, Some(Beside::Name(file)), MAX_TRUSTED_ROOT)?;
+            check_hash(file, &bytes, sha256)?;
+            TrustedRoot::from_json(&bytes).map_err(|refusal| failed(PART, file, refusal))?;
             Some(bytes)
         }
     };
     let contact = profile
         .contact
         .as_ref()
-        .map(|contact| format!(", questions to {contact}"))
+        .map(|contact| format!(", contact {contact}"))
         .unwrap_or_default();
-    Ok(Fetched {
-        name: format!("{} ({why}{contact})", profile.organisation),
+    Ok(VerifiedProfile {
+        name: format!("{} ({how}{contact})", profile.organisation),
         profile,
         trusted_root,
     })
 }
 
+fn failed(part: &'static str, location: &str, reason: impl ToString) -> SetupError {
+    SetupError::Fetch {
+        part,
+        location: location.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+fn check_hash(location: &str, bytes: &[u8], expected: &str) -> Result<(), SetupError> {
+    let found = sha256(bytes);
+    if found == expected {
+        return Ok(());
+    }
+    Err(SetupError::Hash {
+        location: location.to_owned(),
+        found,
+        expected: expected.to_owned(),
+    })
+}
+
 fn check_signature(
-    place: &str,
+    location: &str,
     profile: &[u8],
     signature: &[u8],
     identity: &str,
@@ -153,8 +147,8 @@ fn check_signature(
     source: &ProfileArgs,
 ) -> Result<(), SetupError> {
     let (_, settings) = open_context()?;
-    let trust = trust_files::load(source.trusted_root.as_deref(), &settings)
-        .map_err(crate::context::ContextError::from)?;
+    let trust =
+        trust_files::load(source.trusted_root.as_deref(), &settings).map_err(ContextError::from)?;
     let rule = IdentityMatcher::new(
         vec![Pattern::exact("certificate identity", identity)?],
         vec![Pattern::exact("OIDC issuer", issuer)?],
@@ -172,94 +166,75 @@ fn check_signature(
         Search::No,
         &mut Recorder::deaf(),
     );
-    let refused = |refusal: &Refusal| SetupError::Signature {
-        place: place.to_owned(),
-        why: format!("{refusal} [{}]", refusal.code()),
-    };
     match verdict {
         Verdict::Good(_) => Ok(()),
         Verdict::NotWanted { refusal, .. }
         | Verdict::Refused(refusal)
-        | Verdict::Undecided { refusal, .. } => Err(refused(&refusal)),
+        | Verdict::Undecided { refusal, .. } => Err(SetupError::Signature {
+            location: location.to_owned(),
+            reason: format!("{refusal} [{}]", refusal.code()),
+        }),
     }
 }
 
-impl From {
-    fn of(text: &str) -> Result<Self, SetupError> {
+/// A file in the directory of the profile.
+#[derive(Clone, Copy)]
+enum Beside<'a> {
+    /// The name of the profile with `.sig` at its end.
+    Signature,
+    /// A name that the profile contains.
+    Name(&'a str),
+}
+
+impl Location {
+    fn parse(text: &str) -> Result<Self, SetupError> {
         if !text.contains("://") {
             return Ok(Self::File(PathBuf::from(text)));
         }
-        let refused = |why: &str| SetupError::Fetch {
-            what: "the profile",
-            place: text.to_owned(),
-            why: why.to_owned(),
-        };
-        let url = Url::parse(text).map_err(|error| refused(&error.to_string()))?;
+        let invalid = |reason: &str| Err(failed("profile", text, reason));
+        let url = Url::parse(text).map_err(|error| failed("profile", text, error))?;
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-            return Err(refused(
-                "an address with credentials or a fragment is not taken",
-            ));
+            return invalid("the URL must not have credentials or a fragment");
         }
         match url.scheme() {
             "https" => Ok(Self::Url(url)),
             "http" if is_loopback(&url) => Ok(Self::Url(url)),
-            "http" => Err(refused("http is taken on loopback only: use https")),
-            _ => Err(refused("an https address or a file is wanted")),
+            "http" => invalid("http is accepted on loopback only: use https"),
+            _ => invalid("expected a file or an https URL"),
         }
     }
 
-    /// The profile, or a file beside it.
-    fn part(
+    /// Reads the profile, or a file beside it, of at most `limit` bytes.
+    fn read(
         &self,
-        what: &'static str,
-        beside: Option<&str>,
-        most: usize,
+        part: &'static str,
+        beside: Option<Beside<'_>>,
+        limit: usize,
     ) -> Result<Vec<u8>, SetupError> {
         match self {
             Self::File(path) => {
                 let path = match beside {
                     None => path.clone(),
-                    Some(name) => path.with_file_name(name),
+                    Some(Beside::Name(name)) => path.with_file_name(name),
+                    Some(Beside::Signature) => {
+                        let mut name = path.as_os_str().to_owned();
+                        name.push(".sig");
+                        PathBuf::from(name)
+                    }
                 };
-                read(&path, most).map_err(|why| SetupError::Fetch {
-                    what,
-                    place: path.display().to_string(),
-                    why,
-                })
+                read(part, &path, limit)
             }
             Self::Url(url) => {
                 let mut url = url.clone();
-                if let Some(name) = beside {
-                    url.set_query(None);
-                    url = url.join(name).map_err(|error| SetupError::Fetch {
-                        what,
-                        place: name.to_owned(),
-                        why: error.to_string(),
-                    })?;
+                match beside {
+                    None => {}
+                    Some(Beside::Signature) => url.set_path(&format!("{}.sig", url.path())),
+                    Some(Beside::Name(name)) => {
+                        url.set_query(None);
+                        url = url.join(name).map_err(|error| failed(part, name, error))?;
+                    }
                 }
-                get(what, &url, most)
-            }
-        }
-    }
-
-    /// The file of the same name with `.sig` at its end.
-    fn signature(&self) -> Result<Vec<u8>, SetupError> {
-        const WHAT: &str = "the profile's signature";
-        match self {
-            Self::File(path) => {
-                let mut name = path.as_os_str().to_owned();
-                name.push(".sig");
-                let path = PathBuf::from(name);
-                read(&path, MAX_SIGNATURE).map_err(|why| SetupError::Fetch {
-                    what: WHAT,
-                    place: path.display().to_string(),
-                    why,
-                })
-            }
-            Self::Url(url) => {
-                let mut url = url.clone();
-                url.set_path(&format!("{}.sig", url.path()));
-                get(WHAT, &url, MAX_SIGNATURE)
+                download(part, &url, limit)
             }
         }
     }
@@ -267,17 +242,17 @@ impl From {
 
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
     }
 }
 
-fn get(what: &'static str, url: &Url, most: usize) -> Result<Vec<u8>, SetupError> {
-    let mut request = Request::get(what, url, most);
+fn download(part: &'static str, url: &Url, limit: usize) -> Result<Vec<u8>, SetupError> {
+    let mut request = Request::get(part, url, limit);
     request.accept = "*/*";
-    // What is fetched is what was named: nobody sends us elsewhere.
+    // The user named this URL, and no other.
     request.redirects = false;
     let answer = http_client().send(&request)?;
     if answer.status == 200 {
@@ -287,14 +262,16 @@ fn get(what: &'static str, url: &Url, most: usize) -> Result<Vec<u8>, SetupError
     }
 }
 
-fn read(path: &Path, most: usize) -> Result<Vec<u8>, String> {
-    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+fn read(part: &'static str, path: &Path, limit: usize) -> Result<Vec<u8>, SetupError> {
+    let location = path.to_string_lossy();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
-    if bytes.len() > most {
-        return Err(format!("it has more than {most} bytes"));
+        .and_then(|file| file.take(most).read_to_end(&mut bytes))
+        .map_err(|error| failed(part, &location, error))?;
+    if bytes.len() > limit {
+        let reason = format!("it is larger than {limit} bytes");
+        return Err(failed(part, &location, reason));
     }
     Ok(bytes)
 }

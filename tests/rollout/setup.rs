@@ -3,6 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, symlink},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -19,11 +20,17 @@ const FILES: &[&str] = &[
     "[commit]\n\tgpgsign = no\n[tag]\n[gitseal]\n[gitseal]\n\tfulcio = https://mine.example\n",
 ];
 
+/// What a file contains; one that does not exist contains nothing.
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
 #[test]
 fn setup_then_undo_leaves_every_byte() {
     for file in FILES {
         let stage = Stage::new();
         let config = stage.home(".gitconfig");
+        let settings = stage.home(".config/gitseal/gitconfig");
         fs::write(&config, file).unwrap();
         set_mode(&config, 0o640);
         stage
@@ -33,7 +40,7 @@ fn setup_then_undo_leaves_every_byte() {
                 "--set",
                 "fulcio=https://f.example",
                 "--set",
-                "clientID=a; b # c",
+                "clientID=a; b # \"c\" \\ ",
             ])
             .ok();
         assert_eq!(stage.value("gpg.format"), "x509", "{file:?}");
@@ -48,33 +55,47 @@ fn setup_then_undo_leaves_every_byte() {
             "https://f.example",
             "{file:?}"
         );
-        assert_eq!(stage.value("gitseal.clientID"), "a; b # c", "{file:?}");
-        // Several runs, other values.
+        assert_eq!(stage.effective("clientID"), "a; b # \"c\" \\ ", "{file:?}");
+        assert_eq!(mode(&config), 0o640);
+        // Several runs, other values, and one that changes nothing.
         stage
             .gitseal(["setup", "--yes", "--set", "fulcio=https://g.example"])
             .ok();
         stage
             .gitseal(["setup", "--yes", "--set", "rekorMode=online"])
             .ok();
+        let before = (text(&config), text(&settings));
+        let same = stage.gitseal(["setup", "--yes", "--json"]).ok().json();
+        assert_eq!(same["changes"], serde_json::json!([]), "{file:?}");
+        assert_eq!((text(&config), text(&settings)), before);
+        assert_eq!(before.0.matches("gitseal/gitconfig").count(), 1);
         assert_eq!(
             stage.value("gitseal.fulcio"),
             "https://g.example",
             "{file:?}"
         );
+        assert_eq!(stage.effective("fulcio"), "https://g.example", "{file:?}");
         stage.gitseal(["setup", "--undo", "--yes"]).ok();
-        assert_eq!(fs::read_to_string(&config).unwrap(), *file);
-        assert_eq!(mode(&config), 0o640);
+        // Git ends the last line of a file that it adds to.
+        let newline = if file.is_empty() || file.ends_with('\n') {
+            ""
+        } else {
+            "\n"
+        };
+        assert_eq!(text(&config), format!("{file}{newline}"), "{file:?}");
+        if config.exists() {
+            assert_eq!(mode(&config), 0o640);
+        }
         // Nothing is left behind, and once more is nothing more.
-        let state = stage.home(".local/state/gitseal/setup");
-        assert_eq!(fs::read_dir(state).unwrap().count(), 0);
+        assert!(!stage.home(".config/gitseal").exists());
         stage.gitseal(["setup", "--undo", "--yes"]).ok();
-        assert_eq!(fs::read_to_string(&config).unwrap(), *file);
+        assert_eq!(text(&config), format!("{file}{newline}"), "{file:?}");
     }
 }
 
 #[test]
 fn a_file_that_was_made_goes_again_and_a_link_stays_one() {
-    let stage = Stage::new();
+    let mut stage = Stage::new();
     let config = stage.home(".gitconfig");
     stage.gitseal(["setup", "--yes"]).ok();
     assert!(config.exists());
@@ -86,6 +107,7 @@ fn a_file_that_was_made_goes_again_and_a_link_stays_one() {
     fs::write(&real, "[user]\n\tname = Alice\n").unwrap();
     symlink("dotfiles/gitconfig", &config).unwrap();
     stage.gitseal(["setup", "--yes"]).ok();
+    assert_eq!(stage.value("gpg.format"), "x509");
     assert!(fs::symlink_metadata(&config).unwrap().is_symlink());
     stage.gitseal(["setup", "--undo", "--yes"]).ok();
     assert!(fs::symlink_metadata(&config).unwrap().is_symlink());
@@ -103,32 +125,88 @@ fn a_file_that_was_made_goes_again_and_a_link_stays_one() {
     assert!(!config.exists());
     stage.gitseal(["setup", "--undo", "--yes"]).ok();
     assert_eq!(fs::read_to_string(&other).unwrap(), "[user]\n");
+
+    // Other directories for configuration, and another file.
+    let xdg = stage.home("xdg");
+    fs::create_dir_all(xdg.join("git")).unwrap();
+    fs::write(xdg.join("git/config"), "[user]\n").unwrap();
+    stage.set("XDG_CONFIG_HOME", xdg.to_str().unwrap());
+    stage.gitseal(["setup", "--yes"]).ok();
+    assert!(!config.exists() && xdg.join("gitseal/gitconfig").exists());
+    assert_eq!(stage.value("gpg.format"), "x509");
+    let named = stage.home("named/gitconfig");
+    fs::create_dir_all(named.parent().unwrap()).unwrap();
+    stage.set("GIT_CONFIG_GLOBAL", named.to_str().unwrap());
+    stage.gitseal(["setup", "--yes"]).ok();
+    assert!(named.exists() && stage.home("named/gitseal/gitconfig").exists());
+    assert_eq!(stage.value("gpg.format"), "x509");
+    stage.gitseal(["setup", "--undo", "--yes"]).ok();
+    assert!(!named.exists() && !stage.home("named/gitseal").exists());
+    stage.unset("GIT_CONFIG_GLOBAL");
+    assert_eq!(stage.value("gpg.format"), "x509");
+    stage.gitseal(["setup", "--undo", "--yes"]).ok();
+    assert_eq!(text(&xdg.join("git/config")), "[user]\n");
 }
 
 #[test]
 fn local_and_system_have_their_own_way_back() {
     let mut stage = Stage::new();
-    let system = stage.at("etc-gitconfig");
-    fs::write(&system, "[core]\n\tpager = less").unwrap();
+    let system = stage.at("etc/gitconfig");
+    fs::create_dir(stage.at("etc")).unwrap();
+    fs::write(&system, "[core]\n\tpager = less\n").unwrap();
     stage.unset("GIT_CONFIG_NOSYSTEM");
     stage.set("GIT_CONFIG_SYSTEM", system.to_str().unwrap());
     let local = stage.repo().join(".git/config");
     let before = fs::read(&local).unwrap();
     stage.gitseal(["setup", "--system", "--yes"]).ok();
-    stage.gitseal(["setup", "--local", "--yes"]).ok();
-    assert!(stage.at("etc-gitconfig.gitseal-undo").exists());
-    let read = |scope: &str| stage.git(["config", scope, "gpg.format"]).ok().text();
+    stage
+        .gitseal(["setup", "--local", "--yes", "--set", "matchCommitter=true"])
+        .ok();
+    let settings = stage.at("etc/gitseal/gitconfig");
+    assert_eq!(mode(&settings), 0o644);
+    let read = |scope: &str| {
+        stage
+            .git(["config", scope, "--includes", "gpg.format"])
+            .ok()
+            .text()
+    };
     assert_eq!(read("--system"), "x509\n");
     assert_eq!(read("--local"), "x509\n");
+    // The repository is all that the local values depend on.
+    stage.config("user.name", "Alice");
+    stage.config("user.email", "alice@example.test");
+    stage
+        .git([
+            "-c",
+            "commit.gpgsign=false",
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            "x",
+        ])
+        .ok();
+    let linked = stage.at("linked");
+    stage
+        .git(["worktree", "add", "-q", linked.to_str().unwrap()])
+        .ok();
+    let mut command = stage.command(GITSEAL);
+    command
+        .args(["setup", "--local", "--yes", "--set", "rekorMode=online"])
+        .current_dir(&linked);
+    finish(command, b"").ok();
+    assert_eq!(stage.effective("rekorMode"), "online");
+    assert_eq!(stage.effective("matchCommitter"), "true");
+    let moved = stage.at("moved");
+    fs::rename(stage.repo(), &moved).unwrap();
+    fs::rename(&moved, stage.repo()).unwrap();
     stage.gitseal(["setup", "--undo", "--local", "--yes"]).ok();
     assert_eq!(fs::read(&local).unwrap(), before);
+    assert!(!stage.repo().join(".git/gitseal").exists());
     assert_eq!(read("--system"), "x509\n");
     stage.gitseal(["setup", "--undo", "--system", "--yes"]).ok();
-    assert_eq!(
-        fs::read_to_string(&system).unwrap(),
-        "[core]\n\tpager = less"
-    );
-    assert!(!stage.at("etc-gitconfig.gitseal-undo").exists());
+    assert_eq!(text(&system), "[core]\n\tpager = less\n");
+    assert!(!stage.at("etc/gitseal").exists());
 }
 
 #[test]
@@ -137,18 +215,24 @@ fn edits_of_the_user_and_of_git_stay() {
     let config = stage.home(".gitconfig");
     fs::write(&config, "[gpg]\n\tformat = openpgp\n").unwrap();
     stage.gitseal(["setup", "--yes"]).ok();
-    // git puts the first three into sections of ours.
     stage.config("commit.template", "/t");
     stage.config("tag.sort", "version:refname");
     stage.config("gpg.x509.other", "x");
     stage.config("user.name", "Alice");
     stage.config("tag.gpgsign", "false");
-    let undone = stage.gitseal(["setup", "--undo", "--yes"]).ok();
+    // The last value wins, which is the user's until setup runs again.
+    assert_eq!(stage.value("tag.gpgsign"), "false");
+    let undone = stage.gitseal(["setup", "--undo", "--dry-run"]).ok();
     assert!(
-        undone.err.contains("tag.gpgsign  stays false"),
+        undone
+            .err
+            .contains("tag.gpgsign not restored: changed since setup (now \"false\")"),
         "{}",
         undone.err
     );
+    stage.gitseal(["setup", "--yes"]).ok();
+    assert_eq!(stage.value("tag.gpgsign"), "true");
+    stage.gitseal(["setup", "--undo", "--yes"]).ok();
     let listed = stage.git(["config", "--global", "--list"]).ok().text();
     let mut lines: Vec<&str> = listed.lines().collect();
     lines.sort_unstable();
@@ -165,6 +249,27 @@ fn edits_of_the_user_and_of_git_stay() {
     );
 }
 
+/// Git adds to the last section of a name, wherever that is.
+#[test]
+fn an_include_of_the_user_at_the_top_does_not_decide_the_order() {
+    let stage = Stage::new();
+    let config = stage.home(".gitconfig");
+    let before = "[include]\n\tpath = other\n[gpg]\n\tformat = openpgp\n";
+    fs::write(&config, before).unwrap();
+    stage.gitseal(["setup", "--yes"]).ok();
+    assert_eq!(stage.value("gpg.format"), "x509");
+    stage.gitseal(["setup", "--undo", "--yes"]).ok();
+    assert_eq!(text(&config), before);
+    // A comment keeps Git from removing the section; it is used again.
+    fs::write(&config, format!("{before}# mine\n")).unwrap();
+    for _ in 0..3 {
+        stage.gitseal(["setup", "--yes"]).ok();
+        assert_eq!(stage.value("gpg.format"), "x509");
+        stage.gitseal(["setup", "--undo", "--yes"]).ok();
+        assert_eq!(text(&config), format!("{before}# mine\n[include]\n"));
+    }
+}
+
 #[test]
 fn nothing_is_written_without_a_yes() {
     let stage = Stage::new();
@@ -175,11 +280,11 @@ fn nothing_is_written_without_a_yes() {
     // No terminal: a session of its own has none.
     let mut command = stage.command("setsid");
     command.args(["-w", GITSEAL, "setup"]);
-    finish(command, b"y\n").fails(2, "add --yes");
+    finish(command, b"y\n").fails(2, "pass --yes");
     assert!(!stage.home(".gitconfig").exists());
     stage
         .gitseal(["setup", "--set", "fulcoi=x", "--yes"])
-        .fails(2, "do you mean fulcio?");
+        .fails(2, "did you mean \"fulcio\"?");
     stage
         .gitseal(["setup", "--set", "fulcio=nonsense", "--yes"])
         .fails(2, "fulcio");
@@ -225,9 +330,7 @@ fn a_file_of_somebody_else_is_refused_in_words() {
     stage.gitseal(["setup", "--yes"]).fails(2, "read-only");
     set_mode(&config, 0o644);
     fs::write(stage.home(".gitconfig.lock"), "").unwrap();
-    stage
-        .gitseal(["setup", "--yes"])
-        .fails(2, "locked by another program");
+    stage.gitseal(["setup", "--yes"]).fails(2, "is locked (");
     fs::remove_file(stage.home(".gitconfig.lock")).unwrap();
     fs::write(&config, "[user\n").unwrap();
     stage.gitseal(["setup", "--yes"]).fails(2, "line 1");
@@ -235,45 +338,41 @@ fn a_file_of_somebody_else_is_refused_in_words() {
     assert!(!stage.home(".gitconfig.lock").exists());
 }
 
-/// A crash between the record and the file, both times.
+/// A crash between the two writes, and between the two steps of the second.
 #[test]
-fn a_record_of_what_was_not_done_takes_nothing() {
-    let stage = Stage::new();
-    let config = stage.home(".gitconfig");
+fn a_run_that_did_not_finish_is_finished_or_undone() {
     let before = "[gpg]\n\tformat = openpgp\n";
-    fs::write(&config, before).unwrap();
+    for unfinished in [
+        before.to_owned(),
+        format!("{before}[gitseal-setup]\n\tpath = /x\n"),
+    ] {
+        for undo in [false, true] {
+            let stage = Stage::new();
+            let config = stage.home(".gitconfig");
+            stage.gitseal(["setup", "--yes"]).ok();
+            fs::write(&config, &unfinished).unwrap();
+            assert_eq!(stage.value("gpg.format"), "openpgp");
+            if !undo {
+                stage.gitseal(["setup", "--yes"]).ok();
+                assert_eq!(stage.value("gpg.format"), "x509");
+                assert!(!text(&config).contains("gitseal-setup"));
+            }
+            stage.gitseal(["setup", "--undo", "--yes"]).ok();
+            assert_eq!(text(&config), before);
+            assert!(!stage.home(".config/gitseal").exists());
+        }
+    }
+    // The settings file is missing: Git ignores the include.
+    let stage = Stage::new();
     stage.gitseal(["setup", "--yes"]).ok();
-    let after = fs::read(&config).unwrap();
-    fs::write(&config, before).unwrap();
-    stage.gitseal(["setup", "--undo", "--yes"]).ok();
-    assert_eq!(fs::read_to_string(&config).unwrap(), before);
-
-    // The file is there, and its record is of a run that did not end.
+    fs::remove_file(stage.home(".config/gitseal/gitconfig")).unwrap();
     stage.gitseal(["setup", "--yes"]).ok();
-    assert_eq!(fs::read(&config).unwrap(), after);
-    let state = stage.home(".local/state/gitseal/setup");
-    let record = fs::read_dir(&state)
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
-    let first: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
-    stage
-        .gitseal(["setup", "--yes", "--set", "fulcio=https://f.example"])
-        .ok();
-    let mut second: serde_json::Value =
-        serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
-    second["before"] = first;
-    fs::write(&record, second.to_string()).unwrap();
-    fs::write(&config, after).unwrap();
-    stage.gitseal(["setup", "--undo", "--yes"]).ok();
-    assert_eq!(fs::read_to_string(&config).unwrap(), before);
+    assert_eq!(stage.value("gpg.format"), "x509");
 }
 
 #[test]
 fn another_writer_loses_nothing() {
-    const ROUNDS: usize = 25;
+    const ROUNDS: usize = 10;
     let stage = Stage::new();
     let config = stage.home(".gitconfig");
     fs::write(&config, "[gpg]\n\tformat = openpgp\n").unwrap();

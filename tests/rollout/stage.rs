@@ -139,6 +139,18 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// The value of a setting that gitseal itself reads.
+    #[track_caller]
+    pub fn effective(&self, name: &str) -> String {
+        let version = self.gitseal(["version", "--json"]).ok().json();
+        version["settings"][name]["value"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{version:#}"))
+            .to_owned()
+    }
+}
+
 pub fn finish(mut command: Command, input: &[u8]) -> Ended {
     let mut child = command
         .stdin(Stdio::piped())
