@@ -52,11 +52,13 @@ const FAULTS: &[Fault] = &[
     fault(
         "git signs with OpenPGP",
         |stage| {
+            let settings = stage.home(".config/gitseal/gitconfig");
+            let file = settings.to_str().unwrap();
             drop(
                 stage
-                    .git(["config", "--global", "--unset", "gpg.format"])
+                    .git(["config", "--file", file, "--unset", "gpg.format"])
                     .ok(),
-            )
+            );
         },
         "gpg-format",
         "problem",
@@ -182,6 +184,7 @@ const FAULTS: &[Fault] = &[
         "a state directory for everybody",
         |stage| {
             let directory = stage.home(".local/state/gitseal");
+            fs::create_dir_all(&directory).unwrap();
             set_mode(&directory, 0o777);
         },
         "directories",

@@ -176,11 +176,11 @@ fn addresses_are_https_or_loopback_and_nobody_sends_us_elsewhere() {
         .fails(3, "use https");
     signed
         .setup("file:///profile.toml", ALICE)
-        .fails(3, "https address");
+        .fails(3, "https URL");
     let url = format!("{url}/profile.toml");
     stage
         .gitseal(["setup", "--yes", "--from", &url, "--unsigned"])
-        .fails(2, "never taken unsigned");
+        .fails(2, "only for local files");
     stage
         .gitseal(["setup", "--yes", "--from", &url])
         .fails(2, "--sha256");

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::stage::{GITSEAL, Stage, finish, mode, set_mode};
+use crate::stage::{GITSEAL, Stage, finish, finish_at, mode, set_mode};
 
 const FILES: &[&str] = &[
     "",
@@ -76,20 +76,21 @@ fn setup_then_undo_leaves_every_byte() {
         );
         assert_eq!(stage.effective("fulcio"), "https://g.example", "{file:?}");
         stage.gitseal(["setup", "--undo", "--yes"]).ok();
-        // Git ends the last line of a file that it adds to.
-        let newline = if file.is_empty() || file.ends_with('\n') {
-            ""
-        } else {
-            "\n"
+        // Git ends the last line of a file that it adds to, and keeps a section
+        // that a comment precedes; setup removes it unless there are others.
+        let expected = match *file {
+            _ if file.is_empty() || file.ends_with('\n') => file.to_string(),
+            _ if file.contains("[include]") => format!("{file}\n[include]\n"),
+            _ => format!("{file}\n"),
         };
-        assert_eq!(text(&config), format!("{file}{newline}"), "{file:?}");
+        assert_eq!(text(&config), expected, "{file:?}");
         if config.exists() {
             assert_eq!(mode(&config), 0o640);
         }
         // Nothing is left behind, and once more is nothing more.
         assert!(!stage.home(".config/gitseal").exists());
         stage.gitseal(["setup", "--undo", "--yes"]).ok();
-        assert_eq!(text(&config), format!("{file}{newline}"), "{file:?}");
+        assert_eq!(text(&config), expected, "{file:?}");
     }
 }
 
@@ -199,7 +200,13 @@ fn local_and_system_have_their_own_way_back() {
     assert_eq!(stage.effective("matchCommitter"), "true");
     let moved = stage.at("moved");
     fs::rename(stage.repo(), &moved).unwrap();
+    let mut command = stage.command("git");
+    command
+        .args(["config", "--local", "--includes", "gpg.format"])
+        .current_dir(&moved);
+    let format = finish(command, b"");
     fs::rename(&moved, stage.repo()).unwrap();
+    assert_eq!(format.ok().text(), "x509\n");
     stage.gitseal(["setup", "--undo", "--local", "--yes"]).ok();
     assert_eq!(fs::read(&local).unwrap(), before);
     assert!(!stage.repo().join(".git/gitseal").exists());
@@ -301,7 +308,7 @@ fn on_a_terminal_a_yes_is_asked_for() {
     let ask = |words: &str, answer: &[u8]| {
         let mut command = stage.command("script");
         command.args(["-qec", &format!("{GITSEAL} {words}"), "/dev/null"]);
-        finish(command, answer)
+        finish_at(command, "[y/N]", answer)
     };
     if std::process::Command::new("script")
         .arg("--version")

@@ -151,7 +151,12 @@ impl Stage {
     }
 }
 
-pub fn finish(mut command: Command, input: &[u8]) -> Ended {
+pub fn finish(command: Command, input: &[u8]) -> Ended {
+    finish_at(command, "", input)
+}
+
+/// Sends the input when the output contains this prompt.
+pub fn finish_at(mut command: Command, prompt: &'static str, input: &[u8]) -> Ended {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -160,11 +165,21 @@ pub fn finish(mut command: Command, input: &[u8]) -> Ended {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
-    let feed = thread::spawn(move || drop(stdin.write_all(&input)));
+    let (prompted, wait) = mpsc::channel::<()>();
+    let feed = thread::spawn(move || {
+        let _ = wait.recv_timeout(DEADLINE);
+        drop(stdin.write_all(&input));
+    });
     let mut out = child.stdout.take().unwrap();
     let mut err = child.stderr.take().unwrap();
     let out = thread::spawn(move || {
         let mut bytes = Vec::new();
+        let mut byte = [0_u8; 1];
+        while !String::from_utf8_lossy(&bytes).contains(prompt) && out.read(&mut byte).unwrap() == 1
+        {
+            bytes.push(byte[0]);
+        }
+        drop(prompted);
         out.read_to_end(&mut bytes).unwrap();
         bytes
     });
