@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::host::git::{
     ObjectId,
-    walk::{RefTip, Selection, Target},
+    objects::Target,
+    walk::{RefTip, Selection},
 };
 use crate::{
     batch::{Facts, Item, Judged},

@@ -23,7 +23,8 @@ use std::{
 
 use crate::host::git::{
     GitError, Object, ObjectId, Repository,
-    walk::{MissingCommit, Objects, UncheckedObject, WalkedCommit},
+    objects::{Objects, UncheckedObject},
+    walk::{MissingCommit, WalkedCommit},
 };
 use crate::{
     explain::Recorder,
@@ -445,7 +446,7 @@ pub fn verify_all<I>(
     let (parcels, queue) = sync_channel::<(u64, Vec<Item>)>(under_way);
     let queue = Mutex::new(queue);
     let (results, done) = sync_channel::<(u64, Vec<Judged>)>(under_way);
-    let workers: Vec<Objects> = (0..jobs).map(|_| repository.objects()).collect();
+    let workers: Vec<Objects> = (0..jobs).map(|_| repository.objects().clone()).collect();
     thread::scope(|scope| {
         let (queue, stop) = (&queue, &stop);
         scope.spawn(move || feed(items, &parcels, &permits, stop));

@@ -29,7 +29,7 @@ use gitseal_policy::{
 pub struct GitHistory<'a, 'r> {
     repository: &'r Repository,
     engine: &'a Engine<'a>,
-    graph: &'a mut Graph<'r>,
+    graph: &'a mut Graph,
     known: HashMap<ObjectId, CommitFacts>,
     weight: usize,
     accepted: Vec<Rc<HashSet<ObjectId>>>,
@@ -41,11 +41,7 @@ const MAX_KNOWN: usize = 256 * 1024 * 1024;
 impl<'a, 'r> GitHistory<'a, 'r> {
     /// The engine has to be one [`with_facts`](Engine::with_facts).
     #[must_use]
-    pub fn new(
-        repository: &'r Repository,
-        engine: &'a Engine<'a>,
-        graph: &'a mut Graph<'r>,
-    ) -> Self {
+    pub fn new(repository: &'r Repository, engine: &'a Engine<'a>, graph: &'a mut Graph) -> Self {
         Self {
             repository,
             engine,
@@ -109,7 +105,7 @@ impl<'a, 'r> GitHistory<'a, 'r> {
     }
 
     /// The commits behind it.
-    pub fn graph(&mut self) -> &mut Graph<'r> {
+    pub fn graph(&mut self) -> &mut Graph {
         self.graph
     }
 }
@@ -255,7 +251,7 @@ impl CommitSource for GitHistory<'_, '_> {
     fn policy_text(&mut self, blob: &str) -> Result<Vec<u8>, CommitSourceError> {
         let blob = id(blob).map_err(lost)?;
         let most = u64::try_from(MAX_POLICY).unwrap_or(u64::MAX);
-        self.repository.blob(blob, most).map_err(lost)
+        self.repository.objects().blob(blob, most).map_err(lost)
     }
 
     fn commit(&mut self, commit: &str) -> Result<CommitFacts, CommitSourceError> {

@@ -79,6 +79,7 @@ fn checked(
     let blob = ObjectId::from_hex(told.blob.as_bytes())
         .map_err(|_| format!("{:?} is no object id", told.blob))?;
     let bytes = repository
+        .objects()
         .blob(blob, MAX_BYTES)
         .map_err(|error| error.to_string())?;
     let hash = repository.hash();

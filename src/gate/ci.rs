@@ -26,8 +26,8 @@ use super::{
 use crate::host::git::{
     GitError, Repository,
     graph::{Graph, Traversal},
+    objects::Target,
     push::{RefCommand, check_name},
-    walk::Target,
 };
 use crate::{
     cli::CiArgs,
@@ -209,7 +209,7 @@ fn base(
     job: &CiJob,
     before: &RefSnapshot,
     repository: &Repository,
-    graph: &mut Graph<'_>,
+    graph: &mut Graph,
 ) -> Result<Option<ObjectId>, GateError> {
     let named = commit(job.base.as_deref(), "the base", job, repository)?;
     let Some(target) = &job.target else {

@@ -36,8 +36,8 @@ use gix::{ObjectId, bstr::ByteSlice as _};
 use crate::host::git::{
     GitError, Repository,
     graph::{Graph, GraphError, Traversal},
+    objects::{Objects, Peeled, Target},
     push::{RefCommand, RefNamespace},
-    walk::{Objects, Peeled, Target},
 };
 use gitseal_evidence::object;
 
@@ -307,7 +307,7 @@ impl PlanError {
 pub fn plan(
     updates: Vec<RefCommand>,
     repository: &Repository,
-    graph: &mut Graph<'_>,
+    graph: &mut Graph,
     before: &RefSnapshot,
     side: PushSide,
     binding: &dyn RuleScope,
@@ -324,14 +324,14 @@ pub fn plan(
         let reference = update.name.to_string();
         let new = match update.new {
             None => Arc::default(),
-            Some(id) => value(&objects, id, &mut values)
+            Some(id) => value(objects, id, &mut values)
                 .map_err(|error| PlanError::Value { reference, error })?,
         };
         // An old value that cannot be read is no reason to keep it.
         let old = update
             .old
             .map(|id| {
-                value(&objects, id, &mut values).unwrap_or_else(|_| {
+                value(objects, id, &mut values).unwrap_or_else(|_| {
                     Arc::new(RefTarget {
                         id: Some(id),
                         ..RefTarget::default()
@@ -356,7 +356,7 @@ pub fn plan(
 /// What references gain that are there already.
 fn moved(
     plan: &mut Plan,
-    graph: &mut Graph<'_>,
+    graph: &mut Graph,
     before: &RefSnapshot,
     side: PushSide,
     binding: &dyn RuleScope,
@@ -449,7 +449,7 @@ fn arriving(changes: &[RefChange]) -> impl Iterator<Item = ObjectId> {
 /// What new references gain.
 fn created(
     plan: &mut Plan,
-    graph: &mut Graph<'_>,
+    graph: &mut Graph,
     before: &RefSnapshot,
     binding: &dyn RuleScope,
 ) -> Result<(), PlanError> {
@@ -560,7 +560,7 @@ fn first_parents(
     tip: ObjectId,
     among: &HashSet<ObjectId>,
     known: &HashSet<ObjectId>,
-    graph: &mut Graph<'_>,
+    graph: &mut Graph,
 ) -> Result<HashSet<ObjectId>, GraphError> {
     let mut line = HashSet::new();
     let mut next = Some(tip);
@@ -577,7 +577,7 @@ fn first_parents(
 fn attributed(
     tips: &[(usize, ObjectId)],
     commits: &[ObjectId],
-    graph: &mut Graph<'_>,
+    graph: &mut Graph,
 ) -> Result<HashMap<ObjectId, usize>, GraphError> {
     let mut left: HashSet<ObjectId> = commits.iter().copied().collect();
     let mut with = HashMap::with_capacity(commits.len());
@@ -601,7 +601,7 @@ fn attributed(
 pub fn new_by_full_walk(
     change: &RefChange,
     cut_off: &[ObjectId],
-    graph: &mut Graph<'_>,
+    graph: &mut Graph,
 ) -> Result<Option<HashSet<ObjectId>>, GraphError> {
     let (Some(old), Some(new)) = (change.old.commit, change.new.commit) else {
         return Ok(None);

@@ -133,13 +133,13 @@ fn text(name: &str) -> Result<String, PolicyCommandError> {
             };
             let (workspace, _) = open_context()?;
             let repository = workspace.repository()?;
-            let commit = id_of(repository, revision)?;
+            let commit = repository.commit_id(revision)?;
             let names: Vec<&[u8]> = inside.split('/').map(str::as_bytes).collect();
             let blob = repository
                 .file_at(commit, &names)
                 .map_err(|error| unreadable(error.to_string()))?
                 .ok_or_else(|| unreadable(format!("there is no {inside} in {commit}")))?;
-            repository.blob(blob, most)?
+            repository.objects().blob(blob, most)?
         }
         _ => {
             let mut bytes = Vec::new();
@@ -154,11 +154,6 @@ fn text(name: &str) -> Result<String, PolicyCommandError> {
 
 fn read(name: &str) -> Result<Policy, PolicyCommandError> {
     Ok(Policy::parse(&text(name)?, name)?)
-}
-
-fn id_of(repository: &Repository, revision: &str) -> Result<ObjectId, PolicyCommandError> {
-    let object = repository.commit(revision)?;
-    ObjectId::from_hex(object.id.as_bytes()).map_err(|_| GitError::Missing { id: object.id }.into())
 }
 
 // -------------------------------------------------------------------- commands
@@ -312,10 +307,10 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
             name
         }
         Source::PolicyRoot(root) => {
-            let root_id = id_of(repository, &root)?;
+            let root_id = repository.commit_id(&root)?;
             let root = root_id.to_string();
             for revision in &arguments.revisions {
-                let tip = id_of(repository, revision)?;
+                let tip = repository.commit_id(revision)?;
                 let gained =
                     history
                         .graph()
@@ -393,7 +388,7 @@ fn by_file(
     } else {
         let revisions = arguments.revisions.iter();
         revisions
-            .map(|revision| id_of(repository, revision))
+            .map(|revision| repository.commit_id(revision))
             .collect::<Result<_, _>>()?
     };
     let line = first_parents(&arguments.revisions, &ids, repository, history)?;
@@ -439,7 +434,7 @@ fn first_parents(
             None if revision.starts_with('^') => continue,
             None => revision,
         };
-        let mut at = Some(id_of(repository, tip)?);
+        let mut at = Some(repository.commit_id(tip)?);
         while let Some(id) = at.filter(|id| among.contains(id) && !line.contains(id)) {
             at = history.graph().parents(id)?.first().copied();
             line.insert(id);

@@ -211,8 +211,7 @@ impl LoadedPolicy {
         repository: &Repository,
         tip: Option<ObjectId>,
     ) -> Result<Self, PolicyLoadError> {
-        let root = repository.commit(root).map_err(PolicyLoadError::Root)?.id;
-        let root = ObjectId::from_hex(root.as_bytes()).map_err(|_| PolicyLoadError::None)?;
+        let root = repository.commit_id(root).map_err(PolicyLoadError::Root)?;
         let commit = tip.unwrap_or(root);
         let failed = |why: String| PolicyLoadError::InTree {
             commit: commit.to_string(),
@@ -224,6 +223,7 @@ impl LoadedPolicy {
             .map_err(|error| failed(error.to_string()))?
             .ok_or_else(|| failed(format!("there is no {POLICY_PATH} in its tree")))?;
         let bytes = repository
+            .objects()
             .blob(blob, u64::try_from(MAX_POLICY).unwrap_or(u64::MAX))
             .map_err(|error| failed(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|_| failed("it is no UTF-8".to_owned()))?;

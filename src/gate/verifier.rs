@@ -217,7 +217,7 @@ impl<'r> PushVerifier<'r> {
         command: &'static str,
         plan: &Plan,
         before: &RefSnapshot,
-        graph: &mut Graph<'r>,
+        graph: &mut Graph,
         deadline: Deadline,
         only_commits: bool,
     ) -> Result<PushReport, PushVerifyError> {
@@ -503,7 +503,7 @@ impl<'r> PushVerifier<'r> {
         root: ObjectId,
         engine: &Engine<'_>,
         deadline: Deadline,
-        graph: &mut Graph<'r>,
+        graph: &mut Graph,
         report: &mut PushReport,
     ) -> Result<BTreeMap<usize, Vec<ReportItem>>, PushVerifyError> {
         // On all cores what the push brings; the walk asks for it one by one.
@@ -615,7 +615,7 @@ impl Lines {
     fn of(
         &mut self,
         from: ObjectId,
-        graph: &mut Graph<'_>,
+        graph: &mut Graph,
     ) -> Result<Option<Rc<HashSet<ObjectId>>>, GraphError> {
         if let Some(line) = self.known.get(&from) {
             return Ok(line.clone());
@@ -652,7 +652,7 @@ fn add(
     notes: Vec<ReportItem>,
     second_look: bool,
     cut_off: &[ObjectId],
-    graph: &mut Graph<'_>,
+    graph: &mut Graph,
     report: &mut PushReport,
 ) -> Result<(), PushVerifyError> {
     let is_refused = notes.iter().any(|note| note.enforced);
@@ -694,7 +694,7 @@ fn add(
 }
 
 /// The command that signs a commit and all after it again.
-fn sign_again(id: &str, change: &RefChange, graph: &mut Graph<'_>) -> Result<String, GraphError> {
+fn sign_again(id: &str, change: &RefChange, graph: &mut Graph) -> Result<String, GraphError> {
     const COMMAND: &str = "git rebase --rebase-merges --exec 'git commit --amend --no-edit -S'";
     let Ok(commit) = ObjectId::from_hex(id.as_bytes()) else {
         return Ok(COMMAND.to_owned());

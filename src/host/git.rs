@@ -20,11 +20,13 @@ use std::{
 
 use gix::bstr::{BString, ByteSlice as _};
 
-use gitseal_evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
+use gitseal_evidence::object::{HashKind, ObjectKind};
+use objects::{Objects, Target};
 
 pub mod changes;
 mod delta_bases;
 pub mod graph;
+pub mod objects;
 pub mod push;
 pub mod push_certificate;
 pub mod walk;
@@ -96,13 +98,15 @@ pub enum GitError {
         /// What the library said.
         why: String,
     },
-    /// Larger than [`MAX_OBJECT`].
-    #[error("object {id} has {bytes} bytes, more than {MAX_OBJECT}")]
+    /// The object is larger than the limit for its kind.
+    #[error("object {id} is {bytes} bytes; the limit is {most}")]
     TooLarge {
         /// Hex.
         id: String,
         /// Size found.
         bytes: u64,
+        /// Maximum size.
+        most: u64,
     },
     /// The bytes do not hash to the name.
     #[error("object {id} is damaged: its bytes hash to {found}")]
@@ -210,10 +214,7 @@ pub struct Workspace {
 /// A repository.
 pub struct Repository {
     inner: gix::Repository,
-    hash: HashKind,
-    /// Holds the directory through which several object directories are seen as
-    /// one; removed when dropped.
-    view: Option<Arc<tempfile::TempDir>>,
+    objects: Objects,
 }
 
 /// The sections of git's configuration that are of any interest here.
@@ -282,7 +283,13 @@ impl Repository {
     /// The hash that names objects here.
     #[must_use]
     pub fn hash(&self) -> HashKind {
-        self.hash
+        self.objects.hash
+    }
+
+    /// Returns the reader of objects; a clone can go to another thread.
+    #[must_use]
+    pub fn objects(&self) -> &Objects {
+        &self.objects
     }
 
     /// Whether the repository belongs to the user who runs this, or is named by
@@ -342,17 +349,23 @@ impl Repository {
     /// The name means nothing, a range, or something that is no commit; the
     /// object is absent, damaged or too large.
     pub fn commit(&self, revision: &str) -> Result<Object, GitError> {
-        let mut id = self.resolve(revision)?;
-        for _ in 0..MAX_TAG_DEPTH {
-            let (kind, raw) = self.raw(id, revision, "commit")?;
-            match kind {
-                ObjectKind::Commit => return Ok(object(id, kind, raw)),
-                ObjectKind::Tag => id = self.tag_target(id, &raw)?,
-            }
+        self.objects.read(self.commit_id(revision)?)
+    }
+
+    /// The ID of the commit that `revision` means; tags are peeled.
+    ///
+    /// # Errors
+    /// Returns [`GitError`] if the name means nothing, a range, or an object that
+    /// is not a commit.
+    pub fn commit_id(&self, revision: &str) -> Result<ObjectId, GitError> {
+        match self.objects.peel(self.resolve(revision)?)?.target {
+            Target::Commit(id) => Ok(id),
+            Target::Other(found) => Err(GitError::Kind {
+                name: revision.to_owned(),
+                found,
+                wanted: "commit",
+            }),
         }
-        Err(GitError::TagDepth {
-            name: revision.to_owned(),
-        })
     }
 
     /// The tag object `name`: a name under `refs/tags/` first, then any revision
@@ -370,23 +383,24 @@ impl Repository {
                 name.starts_with("refs/tags/") || name.starts_with("tags/"),
             ),
         };
-        match self.raw(id, name, "tag") {
-            Ok((ObjectKind::Tag, raw)) => Ok(object(id, ObjectKind::Tag, raw)),
-            Ok((ObjectKind::Commit, _)) if is_reference => Err(GitError::LightweightTag {
-                name: name.to_owned(),
-                target: format!("commit {id}"),
-            }),
-            Ok((ObjectKind::Commit, _)) => Err(GitError::Kind {
-                name: name.to_owned(),
-                found: "commit".to_owned(),
-                wanted: "tag",
-            }),
-            Err(GitError::Kind { found, .. }) if is_reference => Err(GitError::LightweightTag {
-                name: name.to_owned(),
-                target: format!("{found} {id}"),
-            }),
-            Err(error) => Err(error),
-        }
+        let found = match self.objects.read(id) {
+            Ok(tag) if tag.kind == ObjectKind::Tag => return Ok(tag),
+            Ok(_) => "commit".to_owned(),
+            Err(GitError::Kind { found, .. }) => found,
+            Err(error) => return Err(error),
+        };
+        let name = name.to_owned();
+        Err(if is_reference {
+            let target = format!("{found} {id}");
+            GitError::LightweightTag { name, target }
+        } else {
+            let wanted = "tag";
+            GitError::Kind {
+                name,
+                found,
+                wanted,
+            }
+        })
     }
 
     /// The commit or, where `revision` names a tag object under `refs/tags/` or
@@ -399,8 +413,14 @@ impl Repository {
             Some(id) => id,
             None => self.resolve(revision)?,
         };
-        let (kind, raw) = self.raw(id, revision, "commit or tag")?;
-        Ok(object(id, kind, raw))
+        self.objects.read(id).map_err(|error| match error {
+            GitError::Kind { found, wanted, .. } => GitError::Kind {
+                name: revision.to_owned(),
+                found,
+                wanted,
+            },
+            other => other,
+        })
     }
 
     /// What a full reference name points at, if it exists.
@@ -443,94 +463,6 @@ impl Repository {
             .map_err(|error| GitError::Revision {
                 revision: revision.to_owned(),
                 why: words(&error),
-            })
-    }
-
-    /// The bytes of a commit or tag, hashed again.
-    fn raw(
-        &self,
-        id: ObjectId,
-        name: &str,
-        wanted: &'static str,
-    ) -> Result<(ObjectKind, Vec<u8>), GitError> {
-        let header = self.header(id)?;
-        let kind = match header.kind() {
-            gix::objs::Kind::Commit => ObjectKind::Commit,
-            gix::objs::Kind::Tag => ObjectKind::Tag,
-            other => {
-                return Err(GitError::Kind {
-                    name: name.to_owned(),
-                    found: other.to_string(),
-                    wanted,
-                });
-            }
-        };
-        if header.size() > MAX_OBJECT as u64 {
-            return Err(GitError::TooLarge {
-                id: id.to_string(),
-                bytes: header.size(),
-            });
-        }
-        Ok((kind, self.hashed(id, header.kind())?))
-    }
-
-    /// The bytes of a tree, hashed again.
-    fn raw_tree(&self, id: ObjectId) -> Result<Vec<u8>, GitError> {
-        let header = self.header(id)?;
-        if header.kind() != gix::objs::Kind::Tree {
-            return Err(GitError::Kind {
-                name: id.to_string(),
-                found: header.kind().to_string(),
-                wanted: "tree",
-            });
-        }
-        if header.size() > changes::MAX_TREE {
-            return Err(GitError::TooLarge {
-                id: id.to_string(),
-                bytes: header.size(),
-            });
-        }
-        self.hashed(id, header.kind())
-    }
-
-    fn header(&self, id: ObjectId) -> Result<gix::odb::find::Header, GitError> {
-        self.inner
-            .try_find_header(id)
-            .map_err(|error| GitError::Unreadable {
-                id: id.to_string(),
-                why: words(&error),
-            })?
-            .ok_or_else(|| GitError::Missing { id: id.to_string() })
-    }
-
-    /// The bytes of an object of this kind, hashed again.
-    fn hashed(&self, id: ObjectId, kind: gix::objs::Kind) -> Result<Vec<u8>, GitError> {
-        let stored = self
-            .inner
-            .find_object(id)
-            .map_err(|error| GitError::Unreadable {
-                id: id.to_string(),
-                why: words(&error),
-            })?;
-        match gix::objs::compute_hash(id.kind(), stored.kind, &stored.data) {
-            Ok(found) if found == id && stored.kind == kind => Ok(stored.detach().data),
-            Ok(found) => Err(GitError::Damaged {
-                id: id.to_string(),
-                found: found.to_string(),
-            }),
-            Err(error) => Err(GitError::Damaged {
-                id: id.to_string(),
-                found: words(&gix::Error::from_error(error)),
-            }),
-        }
-    }
-
-    fn tag_target(&self, id: ObjectId, raw: &[u8]) -> Result<ObjectId, GitError> {
-        gix::objs::TagRefIter::from_bytes(raw, self.inner.object_hash())
-            .target_id()
-            .map_err(|_| GitError::Unreadable {
-                id: id.to_string(),
-                why: "the tag names no object".to_owned(),
             })
     }
 
@@ -578,19 +510,13 @@ impl Repository {
         inner
             .objects
             .set_pack_cache(|| Box::new(delta_bases::DeltaBases::default()));
-        Ok(Self {
-            inner,
+        let objects = Objects {
+            odb: inner.objects.clone(),
+            format: inner.object_hash(),
             hash,
-            view: view.map(Arc::new),
-        })
-    }
-}
-
-fn object(id: ObjectId, kind: ObjectKind, raw: Vec<u8>) -> Object {
-    Object {
-        id: id.to_string(),
-        kind,
-        raw,
+            _view: view.map(Arc::new),
+        };
+        Ok(Self { inner, objects })
     }
 }
 

@@ -37,8 +37,6 @@ pub const MAX_CHANGES: usize = 500_000;
 pub const MAX_TREES: usize = 500_000;
 /// The deepest path, in directories. git's own limit is 2048 (`core.maxTreeDepth`).
 pub const MAX_DEPTH: usize = 2048;
-/// The most bytes of one tree.
-pub const MAX_TREE: u64 = 64 * 1024 * 1024;
 /// The most bytes of all trees that are compared at one path.
 pub const MAX_AT_ONCE: usize = 256 * 1024 * 1024;
 /// The most parents of a commit whose paths are asked for.
@@ -352,7 +350,7 @@ impl Repository {
             if read.contains_key(&id) {
                 continue;
             }
-            let raw = self.tree(id)?;
+            let raw = self.objects.tree(id)?;
             bytes = bytes.saturating_add(raw.len());
             if bytes > MAX_AT_ONCE {
                 return Err(DiffError::TooMuch {
@@ -370,8 +368,8 @@ impl Repository {
     /// # Errors
     /// It cannot be read, or is no commit.
     pub fn tree_of(&self, commit: gix::ObjectId) -> Result<gix::ObjectId, GitError> {
-        let (_, raw) = self.raw(commit, &commit.to_string(), "commit")?;
-        gix::objs::CommitRefIter::from_bytes(&raw, self.inner.object_hash())
+        let object = self.objects.read(commit)?;
+        gix::objs::CommitRefIter::from_bytes(&object.raw, self.inner.object_hash())
             .tree_id()
             .map_err(|_| GitError::Unreadable {
                 id: commit.to_string(),
@@ -391,7 +389,7 @@ impl Repository {
         let mut tree = self.tree_of(commit)?;
         let mut parts = path.iter().peekable();
         while let Some(part) = parts.next() {
-            let raw = self.tree(tree)?;
+            let raw = self.objects.tree(tree)?;
             let list = self.entries(Some(tree), &raw)?;
             let is_last = parts.peek().is_none();
             let other = find(&list, part, is_last);
@@ -418,28 +416,6 @@ impl Repository {
         Ok(None)
     }
 
-    /// The bytes of a file, hashed again.
-    ///
-    /// # Errors
-    /// It is no file, cannot be read, or has more than `most` bytes.
-    pub fn blob(&self, id: gix::ObjectId, most: u64) -> Result<Vec<u8>, GitError> {
-        let header = self.header(id)?;
-        if header.kind() != gix::objs::Kind::Blob {
-            return Err(GitError::Kind {
-                name: id.to_string(),
-                found: header.kind().to_string(),
-                wanted: "file",
-            });
-        }
-        if header.size() > most {
-            return Err(GitError::TooLarge {
-                id: id.to_string(),
-                bytes: header.size(),
-            });
-        }
-        self.hashed(id, header.kind())
-    }
-
     /// The best common ancestors of two commits; none where the histories have
     /// nothing in common.
     ///
@@ -457,14 +433,6 @@ impl Repository {
                 id: one.to_string(),
                 why: words(&error),
             })
-    }
-
-    fn tree(&self, id: gix::ObjectId) -> Result<Vec<u8>, DiffError> {
-        // git knows the empty tree without having it.
-        if id.is_empty_tree() {
-            return Ok(Vec::new());
-        }
-        Ok(self.raw_tree(id)?)
     }
 
     fn entries<'a>(

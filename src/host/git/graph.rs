@@ -21,20 +21,25 @@
     )
 )]
 
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, HashSet},
+};
 
 use gix::ObjectId;
 
-use super::{GitError, Repository};
+use super::{
+    GitError, Repository,
+    objects::{Objects, UncheckedObject},
+};
 use gitseal_evidence::object::ObjectKind;
 
-/// The most commits that are read for one push.
+/// Maximum number of commits that are read for one push.
 pub const MAX_COMMITS: usize = 1_000_000;
-/// The most steps of all walks of one push.
+/// Maximum number of steps of all walks of one push.
 pub const MAX_STEPS: u64 = 100_000_000;
-/// How many hidden commits the quick walk looks at after the last one that is
-/// not hidden: as many clocks may be wrong by a little.
-const SLOP: usize = 32;
+/// Maximum number of parents of one commit that are followed.
+pub const MAX_WALKED_PARENTS: usize = 100_000;
 
 /// Why the commits of a push cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +85,61 @@ pub struct NewCommits {
     pub continues: bool,
 }
 
-/// A commit: when it says it was made, and where its parents stand in the list.
+/// The commits of a range, and those that could not be read.
+pub(super) struct Listed {
+    /// In Git's default order: the youngest first.
+    pub commits: Vec<ObjectId>,
+    /// Without those that only excluded commits reach, unless they are damaged.
+    pub failures: Vec<Failure>,
+}
+
+/// A commit that a walk could not read.
+pub(super) struct Failure {
+    pub id: ObjectId,
+    /// The commit whose parent it is.
+    pub child: Option<ObjectId>,
+    pub error: GitError,
+    at: u32,
+    /// Whether a tip or a commit reached it that was not hidden then.
+    is_needed: bool,
+}
+
+/// When a walk ends of which only hidden commits are left.
+#[derive(Debug, Clone, Copy)]
+enum Stop {
+    /// After this many of them.
+    After(usize),
+    /// After this many that are older than all that was found, by more than a day.
+    Older(usize),
+    Never,
+}
+
+impl Stop {
+    /// Seconds that clocks may differ.
+    const DAY: i64 = 86_400;
+
+    fn is_due(&mut self, time: i64, oldest: i64) -> bool {
+        match self {
+            Self::Older(_) if time >= oldest.saturating_sub(Self::DAY) => false,
+            Self::After(left) | Self::Older(left) => {
+                let is_due = *left == 0;
+                *left = left.saturating_sub(1);
+                is_due
+            }
+            Self::Never => false,
+        }
+    }
+}
+
+/// A commit, and the place of its headers.
 #[derive(Debug, Clone, Copy)]
 struct Node {
     id: ObjectId,
-    /// Nothing: not read yet.
+    /// `None`: not read yet.
     read: Option<Read>,
 }
 
+/// The commit's time, and which of the edges are its parents.
 #[derive(Debug, Clone, Copy)]
 struct Read {
     time: i64,
@@ -95,38 +147,64 @@ struct Read {
     count: u32,
 }
 
-/// What a walk knows of a commit.
+/// The state of a commit in a walk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Mark {
     /// The walk that this is about.
     walk: u32,
     seen: bool,
     hidden: bool,
+    /// Whether it is in the queue.
+    waits: bool,
+}
+
+/// The commits that wait to be visited.
+#[derive(Default)]
+struct Queue {
+    /// Time, and among equals the first that was met.
+    heap: BinaryHeap<(i64, Reverse<u32>, u32)>,
+    met: u32,
+    /// Number of those that are not hidden.
+    open: usize,
+    failures: Vec<Failure>,
 }
 
 /// The commits that were read so far.
-pub struct Graph<'r> {
-    repository: &'r Repository,
+pub struct Graph {
+    objects: Objects,
     index: HashMap<ObjectId, u32>,
     nodes: Vec<Node>,
     edges: Vec<u32>,
     marks: Vec<Mark>,
     walk: u32,
     steps: u64,
+    /// Whether this is about a push: malformed headers and a history that exceeds
+    /// the limits are errors.
+    is_strict: bool,
 }
 
-impl<'r> Graph<'r> {
-    /// Nothing is read yet.
+impl Graph {
+    /// Creates an empty graph for the commits of a push.
     #[must_use]
-    pub fn new(repository: &'r Repository) -> Self {
+    pub fn new(repository: &Repository) -> Self {
         Self {
-            repository,
+            is_strict: true,
+            ..Self::of_range(repository.objects())
+        }
+    }
+
+    /// Creates an empty graph for the commits of a range, whose headers are checked
+    /// when the commits are verified.
+    pub(super) fn of_range(objects: &Objects) -> Self {
+        Self {
+            objects: objects.clone(),
             index: HashMap::new(),
             nodes: Vec::new(),
             edges: Vec::new(),
             marks: Vec::new(),
             walk: 0,
             steps: 0,
+            is_strict: false,
         }
     }
 
@@ -155,108 +233,168 @@ impl<'r> Graph<'r> {
         hidden: &[ObjectId],
         care: Traversal,
     ) -> Result<NewCommits, GraphError> {
-        self.walk = self.walk.saturating_add(1);
-        let mut queue: BinaryHeap<(i64, u32)> = BinaryHeap::new();
-        // How many in the queue are not hidden.
-        let mut open = 0_usize;
-        let mut tips_at = HashSet::with_capacity(hidden.len());
-        for tip in hidden {
-            let at = self.place(*tip)?;
-            tips_at.insert(at);
-            match self.read(at) {
-                Ok(time) => {
-                    self.mark(at, true);
-                    queue.push((time, at));
-                }
-                // Behind a tip that is not there is nothing to be hidden.
-                Err(GraphError::Git(GitError::Missing { .. } | GitError::Kind { .. })) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        for tip in tips {
-            let at = self.place(*tip)?;
-            let time = self.read(at)?;
-            if !self.marked(at).seen {
-                self.mark(at, false);
-                queue.push((time, at));
-                open = open.saturating_add(1);
-            }
-        }
-        let mut found: Vec<u32> = Vec::new();
-        let mut slop = SLOP;
-        while let Some((_, at)) = queue.pop() {
-            self.step()?;
-            let is_hidden = self.marked(at).hidden;
-            if is_hidden {
-                if open == 0 && care == Traversal::DateLimited {
-                    if slop == 0 {
-                        break;
+        let stop = match care {
+            // As many clocks may be wrong by a little.
+            Traversal::DateLimited => Stop::After(32),
+            Traversal::Full => Stop::Never,
+        };
+        let (mut found, failures) = self.visit(tips, hidden, stop)?;
+        for failure in failures {
+            match failure.error {
+                GitError::Missing { id: parent } => {
+                    if !failure.is_needed {
+                        continue;
                     }
-                    slop = slop.saturating_sub(1);
-                }
-            } else {
-                open = open.saturating_sub(1);
-                slop = SLOP;
-                found.push(at);
-            }
-            for parent in self.parents_of(at) {
-                let mark = self.marked(parent);
-                if mark.seen {
-                    if is_hidden && !mark.hidden {
-                        // Some of these wait in the queue as not hidden.
-                        open = open.saturating_sub(self.hide(parent, &queue)?);
-                    }
-                    continue;
-                }
-                match self.read(parent) {
-                    Ok(time) => {
-                        self.mark(parent, is_hidden);
-                        queue.push((time, parent));
-                        if !is_hidden {
-                            open = open.saturating_add(1);
-                        }
-                    }
-                    Err(GraphError::Git(GitError::Missing { .. })) if is_hidden => {}
-                    Err(GraphError::Git(GitError::Missing { id: parent })) => {
-                        return Err(GraphError::MissingParent {
-                            child: self.node(at).map(|n| n.id.to_string()).unwrap_or_default(),
+                    return Err(match failure.child {
+                        Some(child) => GraphError::MissingParent {
+                            child: child.to_string(),
                             parent,
-                        });
-                    }
-                    Err(error) => return Err(error),
+                        },
+                        None => GitError::Missing { id: parent }.into(),
+                    });
                 }
+                // Behind a hidden tip that is not a commit nothing is hidden.
+                GitError::Kind { .. } if !failure.is_needed && failure.child.is_none() => {}
+                error => return Err(error.into()),
             }
         }
         found.retain(|at| !self.marked(*at).hidden);
+        let old: HashSet<u32> = hidden
+            .iter()
+            .filter_map(|tip| self.index.get(tip).copied())
+            .collect();
         let continues = found
             .iter()
-            .any(|at| self.parents_of(*at).iter().any(|p| tips_at.contains(p)));
+            .any(|at| self.parents_of(*at).iter().any(|p| old.contains(p)));
         Ok(NewCommits {
             commits: self.parents_first(&found)?,
             continues,
         })
     }
 
-    /// Hides a commit and what is known behind it; how many of those were not
-    /// walked yet, and so were open.
-    fn hide(&mut self, at: u32, queue: &BinaryHeap<(i64, u32)>) -> Result<usize, GraphError> {
+    /// The commits that `from` reaches and `not` does not, in Git's default order.
+    pub(super) fn listed(
+        &mut self,
+        from: &[ObjectId],
+        not: &[ObjectId],
+    ) -> Result<Listed, GitError> {
+        let visited = self.visit(from, not, Stop::Older(64));
+        let (found, mut failures) = visited.map_err(|error| match error {
+            GraphError::Git(error) => error,
+            other => GitError::Revision {
+                revision: "the range".to_owned(),
+                why: other.to_string(),
+            },
+        })?;
+        failures.retain(|failure| {
+            !self.marked(failure.at).hidden || matches!(failure.error, GitError::Damaged { .. })
+        });
+        let commits = found
+            .into_iter()
+            .filter(|at| !self.marked(*at).hidden)
+            .filter_map(|at| Some(self.node(at)?.id))
+            .collect();
+        Ok(Listed { commits, failures })
+    }
+
+    /// Visits what `tips` and `hidden` reach, the youngest first, and returns what
+    /// was not hidden when it was visited; a mark tells what is by now.
+    fn visit(
+        &mut self,
+        tips: &[ObjectId],
+        hidden: &[ObjectId],
+        mut stop: Stop,
+    ) -> Result<(Vec<u32>, Vec<Failure>), GraphError> {
+        self.walk = self.walk.saturating_add(1);
+        let mut queue = Queue::default();
+        for (tips, is_hidden) in [(hidden, true), (tips, false)] {
+            for tip in tips {
+                let at = self.place(*tip)?;
+                self.reach(at, None, is_hidden, &mut queue)?;
+            }
+        }
+        let mut found: Vec<u32> = Vec::new();
+        let mut oldest = i64::MAX;
+        while let Some((time, _, at)) = queue.heap.pop() {
+            self.step()?;
+            if queue.open == 0 && (found.is_empty() || stop.is_due(time, oldest)) {
+                break;
+            }
+            let is_hidden = self.marked(at).hidden;
+            self.mark(at, is_hidden, false);
+            if !is_hidden {
+                queue.open = queue.open.saturating_sub(1);
+                oldest = oldest.min(time);
+                found.push(at);
+            }
+            for parent in self.parents_of(at) {
+                self.reach(parent, Some(at), is_hidden, &mut queue)?;
+            }
+        }
+        Ok((found, queue.failures))
+    }
+
+    /// Puts a commit into the queue, or hides it if it is known and now hidden.
+    fn reach(
+        &mut self,
+        at: u32,
+        child: Option<u32>,
+        is_hidden: bool,
+        queue: &mut Queue,
+    ) -> Result<(), GraphError> {
+        let mark = self.marked(at);
+        if mark.seen {
+            if is_hidden && !mark.hidden {
+                // Some of these wait in the queue as not hidden.
+                queue.open = queue.open.saturating_sub(self.hide(at)?);
+            }
+            let failed = queue.failures.iter_mut().find(|failure| failure.at == at);
+            if let Some(failure) = failed.filter(|failure| !is_hidden && !failure.is_needed) {
+                failure.is_needed = true;
+                failure.child = child.and_then(|child| Some(self.node(child)?.id));
+            }
+            return Ok(());
+        }
+        match self.read(at) {
+            Ok(time) => {
+                self.mark(at, is_hidden, true);
+                queue.heap.push((time, Reverse(queue.met), at));
+                queue.met = queue.met.saturating_add(1);
+                if !is_hidden {
+                    queue.open = queue.open.saturating_add(1);
+                }
+            }
+            Err(GraphError::Git(error)) => {
+                self.mark(at, is_hidden, false);
+                queue.failures.extend(self.node(at).map(|node| Failure {
+                    id: node.id,
+                    child: child.and_then(|child| Some(self.node(child)?.id)),
+                    error,
+                    at,
+                    is_needed: !is_hidden,
+                }));
+            }
+            Err(limit) => return Err(limit),
+        }
+        Ok(())
+    }
+
+    /// Hides a commit and what is known behind it, and returns the number of those
+    /// that were in the queue.
+    fn hide(&mut self, at: u32) -> Result<usize, GraphError> {
         let mut stack = vec![at];
-        let mut hidden = HashSet::new();
+        let mut waiting = 0_usize;
         while let Some(at) = stack.pop() {
             let mark = self.marked(at);
             if !mark.seen || mark.hidden {
                 continue;
             }
             self.step()?;
-            self.mark(at, true);
-            hidden.insert(at);
+            self.mark(at, true, mark.waits);
+            waiting = waiting.saturating_add(usize::from(mark.waits));
             stack.extend(self.parents_of(at));
         }
-        // Rare: only where commit times go backwards.
-        Ok(queue
-            .iter()
-            .filter(|(_, waiting)| hidden.contains(waiting))
-            .count())
+        Ok(waiting)
     }
 
     /// The same commits, each after its parents.
@@ -264,7 +402,7 @@ impl<'r> Graph<'r> {
         // A walk of its own: `seen` is "in the set", `hidden` is "written".
         self.walk = self.walk.saturating_add(1);
         for at in found {
-            self.mark(*at, false);
+            self.mark(*at, false, false);
         }
         let mut order = Vec::with_capacity(found.len());
         // The walk found children before their parents, so the end is the oldest.
@@ -277,7 +415,7 @@ impl<'r> Graph<'r> {
                 }
                 self.step()?;
                 if after {
-                    self.mark(at, true);
+                    self.mark(at, true, false);
                     order.extend(self.node(at).map(|node| node.id));
                     continue;
                 }
@@ -295,7 +433,7 @@ impl<'r> Graph<'r> {
 
     fn step(&mut self) -> Result<(), GraphError> {
         self.steps = self.steps.saturating_add(1);
-        if self.steps > MAX_STEPS {
+        if self.is_strict && self.steps > MAX_STEPS {
             return Err(GraphError::TooMuch {
                 most: MAX_STEPS,
                 what: "steps",
@@ -316,7 +454,7 @@ impl<'r> Graph<'r> {
             .unwrap_or_default()
     }
 
-    fn mark(&mut self, at: u32, hidden: bool) {
+    fn mark(&mut self, at: u32, hidden: bool, waits: bool) {
         let walk = self.walk;
         if let Some(mark) = usize::try_from(at)
             .ok()
@@ -326,6 +464,7 @@ impl<'r> Graph<'r> {
                 walk,
                 seen: true,
                 hidden,
+                waits,
             };
         }
     }
@@ -349,7 +488,7 @@ impl<'r> Graph<'r> {
             most: MAX_COMMITS.try_into().unwrap_or(u64::MAX),
             what: "commits",
         };
-        if self.nodes.len() >= MAX_COMMITS {
+        if self.is_strict && self.nodes.len() >= MAX_COMMITS {
             return Err(too_much());
         }
         let at = u32::try_from(self.nodes.len()).map_err(|_| too_much())?;
@@ -368,21 +507,19 @@ impl<'r> Graph<'r> {
             return Ok(read.time);
         }
         let id = node.id;
-        let (kind, raw) = self.repository.raw(id, &id.to_string(), "commit")?;
-        let malformed = |why: &str| GitError::Unreadable {
-            id: id.to_string(),
-            why: why.to_owned(),
+        let headers = {
+            let object = self.objects.unchecked(id)?;
+            let headers = CommitHeaders::read(&object, &self.objects)?;
+            object.verify_hash()?;
+            headers
         };
-        if kind != ObjectKind::Commit {
-            return Err(GitError::Kind {
-                name: id.to_string(),
-                found: kind.to_string(),
-                wanted: "commit",
-            }
-            .into());
+        if self.is_strict && !headers.is_well_formed {
+            return Err(GraphError::Git(GitError::Unreadable {
+                id: id.to_string(),
+                why: "its headers are not those of a commit".to_owned(),
+            }));
         }
-        let (parents, time) =
-            headers(&raw).ok_or_else(|| malformed("its headers are not those of a commit"))?;
+        let CommitHeaders { parents, time, .. } = headers;
         let first = u32::try_from(self.edges.len()).unwrap_or(u32::MAX);
         let count = u32::try_from(parents.len()).unwrap_or(u32::MAX);
         for parent in parents {
@@ -399,34 +536,76 @@ impl<'r> Graph<'r> {
     }
 }
 
-/// The parents of a commit as git reads them: the `parent` lines that follow
-/// `tree` at once; and the time of the committer, or the oldest there is if it
-/// cannot be read (history holds such commits).
-fn headers(raw: &[u8]) -> Option<(Vec<ObjectId>, i64)> {
-    let mut lines = raw.split(|&byte| byte == b'\n');
-    let tree = lines.next()?.strip_prefix(b"tree ")?;
-    let digits = tree.len();
-    ObjectId::from_hex(tree).ok()?;
-    let mut parents = Vec::new();
-    let mut next = lines.next();
-    while let Some(parent) = next.and_then(|line| line.strip_prefix(b"parent ")) {
-        if parent.len() != digits {
-            return None;
+/// The headers of a commit that decide where a walk goes.
+pub(super) struct CommitHeaders {
+    /// The lines `parent ID` that follow the line `tree ID` at once, as Git reads
+    /// them.
+    pub parents: Vec<ObjectId>,
+    /// The committer's date in Unix seconds, 0 if it cannot be read. It decides the
+    /// order of a walk, and nothing else.
+    pub time: i64,
+    /// Whether the lines `tree` and `parent` hold IDs.
+    pub is_well_formed: bool,
+}
+
+impl CommitHeaders {
+    /// Parses the headers of an object.
+    ///
+    /// # Errors
+    /// Returns [`GitError`] if it is not a commit or has more than
+    /// [`MAX_WALKED_PARENTS`] parents.
+    pub fn read(object: &UncheckedObject, objects: &Objects) -> Result<Self, GitError> {
+        let id = || object.id.to_string();
+        if object.kind != ObjectKind::Commit {
+            return Err(GitError::Kind {
+                name: id(),
+                found: object.kind.name().to_owned(),
+                wanted: "commit",
+            });
         }
-        parents.push(ObjectId::from_hex(parent).ok()?);
-        next = lines.next();
+        let headers = Self::parse(&object.raw, objects.format);
+        if headers.parents.len() > MAX_WALKED_PARENTS {
+            return Err(GitError::Unreadable {
+                id: id(),
+                why: format!("it has more than {MAX_WALKED_PARENTS} parents"),
+            });
+        }
+        Ok(headers)
     }
-    let committer = std::iter::once(next)
-        .flatten()
-        .chain(lines)
-        .take_while(|line| !line.is_empty())
-        .find_map(|line| line.strip_prefix(b"committer "));
-    let time = committer
-        .and_then(|line| line.rsplit(|&byte| byte == b'>').next())
-        .and_then(|rest| std::str::from_utf8(rest).ok())
-        .and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok())
-        .unwrap_or(i64::MIN);
-    Some((parents, time))
+
+    /// Parses the headers in the bytes of a commit.
+    pub fn parse(raw: &[u8], format: gix::hash::Kind) -> Self {
+        let id = |hex: &[u8]| {
+            let id = ObjectId::from_hex(hex).ok()?;
+            (id.kind() == format).then_some(id)
+        };
+        let mut lines = raw.split(|&byte| byte == b'\n').peekable();
+        let tree = lines.next().and_then(|line| line.strip_prefix(b"tree "));
+        let mut is_well_formed = tree.and_then(id).is_some();
+        let mut parents = Vec::new();
+        while tree.is_some()
+            && let Some(hex) = lines.peek().and_then(|line| line.strip_prefix(b"parent "))
+        {
+            let Some(parent) = id(hex) else {
+                is_well_formed = false;
+                break;
+            };
+            parents.push(parent);
+            lines.next();
+        }
+        let time = lines
+            .take_while(|line| !line.is_empty())
+            .find_map(|line| line.strip_prefix(b"committer "))
+            .and_then(|line| line.rsplit(|&byte| byte == b'>').next())
+            .and_then(|rest| std::str::from_utf8(rest).ok())
+            .and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok())
+            .unwrap_or(0);
+        Self {
+            parents,
+            time,
+            is_well_formed,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -580,18 +759,19 @@ mod tests {
     #[test]
     fn headers_are_read_as_git_does() {
         let id = "a".repeat(40);
-        let read = |text: String| headers(text.as_bytes());
-        let (parents, time) = read(format!(
+        let read = |text: String| CommitHeaders::parse(text.as_bytes(), gix::hash::Kind::Sha1);
+        let headers = read(format!(
             "tree {id}\nparent {id}\nauthor A <a> 1 +0000\nparent {id}\ncommitter B <b> 42 +0100\n\nparent {id}\n"
-        ))
-        .unwrap();
+        ));
+        assert!(headers.is_well_formed);
         assert_eq!(
-            (parents.len(), time),
+            (headers.parents.len(), headers.time),
             (1, 42),
             "parents come first or not at all"
         );
-        assert_eq!(read(format!("tree {id}\n\n")).unwrap().1, i64::MIN);
-        assert!(read("tag x\n".to_owned()).is_none());
-        assert!(read(format!("tree {id}\nparent abc\n")).is_none());
+        assert_eq!(read(format!("tree {id}\n\n")).time, 0);
+        for malformed in ["tag x\n".to_owned(), format!("tree {id}\nparent abc\n")] {
+            assert!(!read(malformed).is_well_formed);
+        }
     }
 }

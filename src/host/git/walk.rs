@@ -7,222 +7,30 @@
 //! equals the one that was met first. Ids that were met are kept, nothing else.
 //!
 //! *Not checked here:* signatures (`evidence/verify.rs`). Bytes that come with a
-//! [`WalkedCommit`] have not been hashed yet; [`UncheckedObject::verify_hash`] does that, in
+//! [`WalkedCommit`] have not been hashed yet; `UncheckedObject::verify_hash` does that, in
 //! whichever thread.
 
 use std::{
-    cmp::Ordering,
-    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
-    sync::Arc,
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
 };
 
-use gix::prelude::HeaderExt as _;
 use gix::{
     ObjectId,
     bstr::{BStr, BString, ByteSlice as _},
-    prelude::FindExt as _,
 };
 
-use super::{GitError, MAX_TAG_DEPTH, Object, Repository, words};
-use gitseal_evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
+use super::{
+    GitError, Repository,
+    graph::{CommitHeaders, Graph},
+    objects::{Objects, Peeled, Target, UncheckedObject},
+    words,
+};
 
-/// The most parents of one commit that are followed.
-pub const MAX_WALKED_PARENTS: usize = 100_000;
 /// The most bytes of commits that wait to be visited; others are read again.
 const MAX_WAITING: usize = 32 * 1024 * 1024;
-/// By how much dates may run backwards for the end of a limited walk to be found
-/// at once, in seconds.
-const DATE_SLACK: i64 = 86_400;
-/// How many excluded commits a limited walk looks at after the last included one.
-const EXCLUDED_SLACK: usize = 64;
 /// How many symbolic references may lead to one another. git's own limit is 5.
 const MAX_SYMBOLIC: usize = 8;
-
-/// Objects of a repository, for one thread. Clones share what is mapped.
-#[derive(Clone)]
-pub struct Objects {
-    odb: gix::OdbHandle,
-    kind: gix::hash::Kind,
-    hash: HashKind,
-    _view: Option<Arc<tempfile::TempDir>>,
-}
-
-/// The bytes of an object as stored, not compared with its id yet.
-#[derive(Debug, Clone)]
-pub struct UncheckedObject {
-    id: ObjectId,
-    kind: ObjectKind,
-    raw: Vec<u8>,
-}
-
-impl UncheckedObject {
-    /// Its name.
-    #[must_use]
-    pub fn id(&self) -> ObjectId {
-        self.id
-    }
-
-    /// How many bytes.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.raw.len()
-    }
-
-    /// The object, if its bytes hash to its id (SHA-1 with collision detection).
-    ///
-    /// # Errors
-    /// [`GitError::Damaged`].
-    pub fn verify_hash(self) -> Result<Object, GitError> {
-        check(self.id, self.kind, &self.raw)?;
-        Ok(super::object(self.id, self.kind, self.raw))
-    }
-}
-
-fn check(id: ObjectId, kind: ObjectKind, raw: &[u8]) -> Result<(), GitError> {
-    let git_kind = match kind {
-        ObjectKind::Commit => gix::objs::Kind::Commit,
-        ObjectKind::Tag => gix::objs::Kind::Tag,
-    };
-    match gix::objs::compute_hash(id.kind(), git_kind, raw) {
-        Ok(found) if found == id => Ok(()),
-        Ok(found) => Err(GitError::Damaged {
-            id: id.to_string(),
-            found: found.to_string(),
-        }),
-        Err(error) => Err(GitError::Damaged {
-            id: id.to_string(),
-            found: words(&gix::Error::from_error(error)),
-        }),
-    }
-}
-
-impl Objects {
-    /// The hash that names objects here.
-    #[must_use]
-    pub fn hash(&self) -> HashKind {
-        self.hash
-    }
-
-    /// The bytes of a commit or tag, hashed.
-    ///
-    /// # Errors
-    /// Absent, damaged, too large, or a tree or blob.
-    pub fn read(&self, id: ObjectId) -> Result<Object, GitError> {
-        self.unchecked(id)?.verify_hash()
-    }
-
-    /// The bytes of a commit or tag.
-    ///
-    /// # Errors
-    /// Absent, unreadable, too large, or a tree or blob.
-    pub fn unchecked(&self, id: ObjectId) -> Result<UncheckedObject, GitError> {
-        let unreadable = |error: gix::Error| GitError::Unreadable {
-            id: id.to_string(),
-            why: words(&error),
-        };
-        let mut raw = Vec::new();
-        // The size comes before the bytes: a few of them can inflate to very many.
-        let header = match self.odb.header(id) {
-            Ok(header) => header,
-            Err(error) if !gix::objs::Exists::exists(&self.odb, &id) => {
-                let _ = error;
-                return Err(GitError::Missing { id: id.to_string() });
-            }
-            Err(error) => return Err(unreadable(error)),
-        };
-        let kind = kind_of(header.kind(), id)?;
-        if header.size() > MAX_OBJECT as u64 {
-            return Err(GitError::TooLarge {
-                id: id.to_string(),
-                bytes: header.size(),
-            });
-        }
-        let found = self.odb.find(&id, &mut raw).map_err(unreadable)?;
-        if found.kind != header.kind() {
-            return Err(GitError::Unreadable {
-                id: id.to_string(),
-                why: "it is there as two kinds of object".to_owned(),
-            });
-        }
-        Ok(UncheckedObject { id, kind, raw })
-    }
-
-    /// The commits that tags lead to, and the tags on the way, the outer first.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read), and too many tags of tags.
-    pub fn peel(&self, id: ObjectId) -> Result<Peeled, GitError> {
-        let mut tags = Vec::new();
-        let mut at = id;
-        for _ in 0..=MAX_TAG_DEPTH {
-            let kind = match self.odb.header(at) {
-                Ok(header) => header.kind(),
-                Err(_) => return Err(GitError::Missing { id: at.to_string() }),
-            };
-            match kind {
-                gix::objs::Kind::Commit => {
-                    return Ok(Peeled {
-                        tags,
-                        target: Target::Commit(at),
-                    });
-                }
-                gix::objs::Kind::Tag => {
-                    let tag = self.read(at)?;
-                    tags.push(at);
-                    at = tag_target(at, &tag.raw, self.kind)?;
-                }
-                other => {
-                    return Ok(Peeled {
-                        tags,
-                        target: Target::Other(other.to_string()),
-                    });
-                }
-            }
-        }
-        Err(GitError::TagDepth {
-            name: id.to_string(),
-        })
-    }
-}
-
-fn kind_of(kind: gix::objs::Kind, id: ObjectId) -> Result<ObjectKind, GitError> {
-    match kind {
-        gix::objs::Kind::Commit => Ok(ObjectKind::Commit),
-        gix::objs::Kind::Tag => Ok(ObjectKind::Tag),
-        other => Err(GitError::Kind {
-            name: id.to_string(),
-            found: other.to_string(),
-            wanted: "commit or tag",
-        }),
-    }
-}
-
-fn tag_target(id: ObjectId, raw: &[u8], kind: gix::hash::Kind) -> Result<ObjectId, GitError> {
-    gix::objs::TagRefIter::from_bytes(raw, kind)
-        .target_id()
-        .map_err(|_| GitError::Unreadable {
-            id: id.to_string(),
-            why: "the tag names no object".to_owned(),
-        })
-}
-
-/// What an id leads to when tags are followed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peeled {
-    /// The tag objects on the way, the outer first.
-    pub tags: Vec<ObjectId>,
-    /// What the last of them names.
-    pub target: Target,
-}
-
-/// What is no tag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// A commit.
-    Commit(ObjectId),
-    /// `tree` or `blob`: nothing of it can be signed.
-    Other(String),
-}
 
 /// A reference and what it leads to.
 #[derive(Debug, Clone)]
@@ -264,33 +72,20 @@ pub struct Selection {
 }
 
 impl Repository {
-    /// Objects, for another thread.
-    #[must_use]
-    pub fn objects(&self) -> Objects {
-        let mut odb = self.inner.objects.clone();
-        odb.ignore_replacements = true;
-        Objects {
-            odb,
-            kind: self.inner.object_hash(),
-            hash: self.hash,
-            _view: self.view.clone(),
-        }
-    }
-
     /// What a person's words mean.
     ///
     /// # Errors
     /// A name that means nothing, or `A...B`.
     pub fn select(&self, specs: &[RangeSpec]) -> Result<Selection, GitError> {
-        let objects = self.objects();
+        let objects = &self.objects;
         let mut selection = Selection::default();
         for spec in specs {
             match spec {
-                RangeSpec::Revision(text) => self.select_text(&objects, text, &mut selection)?,
-                RangeSpec::From(id) => selection.from.extend(commit_behind(&objects, *id)?),
+                RangeSpec::Revision(text) => self.select_text(objects, text, &mut selection)?,
+                RangeSpec::From(id) => selection.from.extend(commit_behind(objects, *id)?),
                 RangeSpec::Not(id) => {
                     selection.is_range = true;
-                    if let Ok(id) = commit_behind(&objects, *id) {
+                    if let Ok(id) = commit_behind(objects, *id) {
                         selection.not.extend(id);
                     }
                 }
@@ -334,22 +129,22 @@ impl Repository {
                 ));
             }
             selection.is_range = true;
-            let from = self.commit_of(objects, or_head(from))?;
+            let from = self.commit_id(or_head(from))?;
             selection.not.push(from);
             return self.select_tip(objects, or_head(to), selection);
         }
         if let Some(name) = text.strip_prefix('^') {
             selection.is_range = true;
-            let id = self.commit_of(objects, name)?;
+            let id = self.commit_id(name)?;
             selection.not.push(id);
             return Ok(());
         }
         for (suffix, itself) in [("^!", true), ("^@", false)] {
             if let Some(name) = text.strip_suffix(suffix) {
                 selection.is_range = true;
-                let id = self.commit_of(objects, name)?;
+                let id = self.commit_id(name)?;
                 let commit = objects.read(id)?;
-                let parents = parents(self.inner.object_hash(), &commit.raw);
+                let parents = CommitHeaders::parse(&commit.raw, self.objects.format).parents;
                 if itself {
                     selection.from.push(id);
                     selection.not.extend(parents);
@@ -395,18 +190,6 @@ impl Repository {
             }
         }
         Ok(())
-    }
-
-    fn commit_of(&self, objects: &Objects, name: &str) -> Result<ObjectId, GitError> {
-        let id = self.resolve(name)?;
-        match objects.peel(id)?.target {
-            Target::Commit(id) => Ok(id),
-            Target::Other(found) => Err(GitError::Kind {
-                name: name.to_owned(),
-                found,
-                wanted: "commit",
-            }),
-        }
     }
 
     /// The branch that HEAD names, and its commit; none where HEAD names none, or
@@ -456,7 +239,7 @@ impl Repository {
     /// The references cannot be listed.
     pub fn reference_tips(&self) -> Result<Vec<RefTip>, GitError> {
         let unlisted = |error: gix::Error| GitError::References { why: words(&error) };
-        let objects = self.objects();
+        let objects = &self.objects;
         let platform = self.inner.references().map_err(unlisted)?;
         let mut tips = Vec::new();
         let mut known: HashMap<ObjectId, Peeled> = HashMap::new();
@@ -540,7 +323,7 @@ impl Repository {
     /// # Errors
     /// The list of shallow commits cannot be read.
     pub fn walk(&self, selection: &Selection) -> Result<RevWalk, GitError> {
-        Ok(RevWalk::new(self.objects(), selection, self.shallow()?))
+        RevWalk::new(&self.objects, selection, self.shallow()?)
     }
 
     /// The commits that `specs` mean, ancestors included.
@@ -599,74 +382,78 @@ pub struct MissingCommit {
 pub struct RevWalk {
     objects: Objects,
     shallow: HashSet<ObjectId>,
-    /// Without exclusions: what was met.
+    /// Without exclusions: the commits that were met.
     met: HashSet<ObjectId>,
-    waiting: BinaryHeap<Waiting>,
+    /// Commits to visit, the youngest last; among equals the first that was met.
+    waiting: BTreeMap<(i64, Reverse<u64>), Waiting>,
     bytes: usize,
     counter: u64,
     failed: VecDeque<MissingCommit>,
-    excluded: Vec<ObjectId>,
-    listed: Option<VecDeque<ObjectId>>,
+    listed: Option<std::vec::IntoIter<ObjectId>>,
 }
 
 struct Waiting {
-    time: i64,
-    /// Counted backwards, so that the first that was met is the greatest.
-    nth: u64,
     id: ObjectId,
     bytes: Option<UncheckedObject>,
     parents: Vec<ObjectId>,
 }
 
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.time, self.nth).cmp(&(other.time, other.nth))
-    }
-}
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-impl Eq for Waiting {}
-
 impl RevWalk {
-    fn new(objects: Objects, selection: &Selection, shallow: HashSet<ObjectId>) -> Self {
+    fn new(
+        objects: &Objects,
+        selection: &Selection,
+        shallow: HashSet<ObjectId>,
+    ) -> Result<Self, GitError> {
         let mut walk = Self {
-            objects,
+            objects: objects.clone(),
             shallow,
             met: HashSet::new(),
-            waiting: BinaryHeap::new(),
+            waiting: BTreeMap::new(),
             bytes: 0,
-            counter: u64::MAX,
+            counter: 0,
             failed: VecDeque::new(),
-            excluded: selection.not.clone(),
             listed: None,
         };
-        if walk.excluded.is_empty() {
+        if selection.not.is_empty() {
             for id in &selection.from {
                 walk.meet(*id, None);
             }
         } else {
-            let listed = walk.limited(&selection.from);
-            walk.listed = Some(listed);
+            let found = Graph::of_range(objects).listed(&selection.from, &selection.not)?;
+            for failure in found.failures {
+                walk.fail(failure.id, failure.error, failure.child);
+            }
+            walk.listed = Some(found.commits.into_iter());
         }
-        walk
+        Ok(walk)
     }
 
     /// Puts a commit into the queue, unless it was met before.
     fn meet(&mut self, id: ObjectId, child: Option<ObjectId>) {
-        if self.met.insert(id) {
-            match self.load(id, false) {
-                Ok(waiting) => self.waiting.push(waiting),
-                Err(error) => self.fail(id, error, child),
-            }
+        if !self.met.insert(id) {
+            return;
         }
+        let loaded = self.objects.unchecked(id).and_then(|object| {
+            let headers = CommitHeaders::read(&object, &self.objects)?;
+            Ok((object, headers))
+        });
+        let (object, headers) = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => return self.fail(id, error, child),
+        };
+        let bytes = self.bytes.saturating_add(object.size());
+        let is_kept = bytes <= MAX_WAITING;
+        if is_kept {
+            self.bytes = bytes;
+        }
+        let waiting = Waiting {
+            id,
+            bytes: is_kept.then_some(object),
+            parents: headers.parents,
+        };
+        self.waiting
+            .insert((headers.time, Reverse(self.counter)), waiting);
+        self.counter = self.counter.saturating_add(1);
     }
 
     fn fail(&mut self, id: ObjectId, error: GitError, child: Option<ObjectId>) {
@@ -676,184 +463,6 @@ impl RevWalk {
             boundary: child.filter(|child| is_missing && self.shallow.contains(child)),
             error,
         });
-    }
-
-    fn load(&mut self, id: ObjectId, hashed: bool) -> Result<Waiting, GitError> {
-        let object = self.objects.unchecked(id)?;
-        if object.kind != ObjectKind::Commit {
-            return Err(GitError::Kind {
-                name: id.to_string(),
-                found: object.kind.name().to_owned(),
-                wanted: "commit",
-            });
-        }
-        if hashed {
-            check(id, object.kind, &object.raw)?;
-        }
-        let parents = parents(self.objects.kind, &object.raw);
-        if parents.len() > MAX_WALKED_PARENTS {
-            return Err(GitError::Unreadable {
-                id: id.to_string(),
-                why: format!("it has more than {MAX_WALKED_PARENTS} parents"),
-            });
-        }
-        let time = committer_time(&object.raw);
-        let fits = self.bytes.saturating_add(object.size()) <= MAX_WAITING;
-        let keep = fits && !hashed;
-        if keep {
-            self.bytes = self.bytes.saturating_add(object.size());
-        }
-        self.counter = self.counter.saturating_sub(1);
-        Ok(Waiting {
-            time,
-            nth: self.counter,
-            id,
-            bytes: keep.then_some(object),
-            parents,
-        })
-    }
-
-    /// The ids that `from` reaches and the excluded ones do not.
-    ///
-    /// Who says which parents a commit has decides what is left out, so each
-    /// commit is hashed on the way.
-    fn limited(&mut self, from: &[ObjectId]) -> VecDeque<ObjectId> {
-        let mut graph = Limited::default();
-        let mut order: Vec<ObjectId> = Vec::new();
-        let excluded = std::mem::take(&mut self.excluded);
-        let tips = excluded
-            .iter()
-            .map(|id| (*id, true))
-            .chain(from.iter().map(|id| (*id, false)));
-        for (id, out) in tips {
-            self.reach(&mut graph, id, out, None);
-        }
-        let mut oldest = i64::MAX;
-        let mut slack = EXCLUDED_SLACK;
-        while let Some(next) = self.waiting.pop() {
-            let out = graph.is_out(&next.id);
-            if graph.wanted_waiting == 0 {
-                // Only excluded commits are left. Their ancestors may still turn
-                // out to be among the listed ones where dates run backwards.
-                if order.is_empty() {
-                    break;
-                }
-                if next.time < oldest.saturating_sub(DATE_SLACK) {
-                    slack = slack.saturating_sub(1);
-                    if slack == 0 {
-                        break;
-                    }
-                }
-            }
-            graph.popped(&next.id);
-            if !out {
-                order.push(next.id);
-                oldest = oldest.min(next.time);
-            }
-            for parent in next.parents {
-                self.reach(&mut graph, parent, out, Some(next.id));
-            }
-        }
-        self.waiting.clear();
-        // What is absent and excluded is nobody's concern; what is damaged is.
-        self.failed.retain(|failed| {
-            !graph.is_out(&failed.id) || matches!(failed.error, GitError::Damaged { .. })
-        });
-        order.retain(|id| !graph.is_out(id));
-        order.into()
-    }
-
-    fn reach(&mut self, graph: &mut Limited, id: ObjectId, out: bool, child: Option<ObjectId>) {
-        if let Some(child) = child {
-            graph.edge(child, id);
-        }
-        if graph.meet(id, out) {
-            match self.load(id, true) {
-                Ok(waiting) => self.waiting.push(waiting),
-                Err(error) => {
-                    graph.popped(&id);
-                    self.fail(id, error, child);
-                }
-            }
-        }
-    }
-}
-
-/// What is known of a commit while a limited walk goes on.
-#[derive(Default)]
-struct Limited {
-    nodes: HashMap<ObjectId, Node>,
-    /// Commits in the queue that are not excluded.
-    wanted_waiting: usize,
-}
-
-#[derive(Default)]
-struct Node {
-    out: bool,
-    waits: bool,
-    parents: Vec<ObjectId>,
-}
-
-impl Limited {
-    /// Notes a commit, and that it is excluded if it is. Whether it is new.
-    fn meet(&mut self, id: ObjectId, out: bool) -> bool {
-        if let Some(node) = self.nodes.get(&id) {
-            if out && !node.out {
-                self.exclude(id);
-            }
-            return false;
-        }
-        let node = Node {
-            out,
-            waits: true,
-            parents: Vec::new(),
-        };
-        self.nodes.insert(id, node);
-        if !out {
-            self.wanted_waiting = self.wanted_waiting.saturating_add(1);
-        }
-        true
-    }
-
-    fn is_out(&self, id: &ObjectId) -> bool {
-        self.nodes.get(id).is_some_and(|node| node.out)
-    }
-
-    fn popped(&mut self, id: &ObjectId) {
-        if let Some(node) = self.nodes.get_mut(id)
-            && node.waits
-        {
-            node.waits = false;
-            if !node.out {
-                self.wanted_waiting = self.wanted_waiting.saturating_sub(1);
-            }
-        }
-    }
-
-    /// Remembers a parent, so that a later exclusion is passed on. Excluded
-    /// commits pass it on at once and need not remember.
-    fn edge(&mut self, child: ObjectId, parent: ObjectId) {
-        if let Some(node) = self.nodes.get_mut(&child)
-            && !node.out
-        {
-            node.parents.push(parent);
-        }
-    }
-
-    /// Excludes a commit and everything that is known to be reached from it.
-    fn exclude(&mut self, id: ObjectId) {
-        let mut todo = vec![id];
-        while let Some(id) = todo.pop() {
-            if let Some(node) = self.nodes.get_mut(&id)
-                && !node.out
-            {
-                node.out = true;
-                if node.waits {
-                    self.wanted_waiting = self.wanted_waiting.saturating_sub(1);
-                }
-                todo.append(&mut node.parents);
-            }
-        }
     }
 }
 
@@ -865,11 +474,9 @@ impl Iterator for RevWalk {
             return Some(Err(Box::new(failed)));
         }
         if let Some(listed) = &mut self.listed {
-            return listed
-                .pop_front()
-                .map(|id| Ok(WalkedCommit { id, bytes: None }));
+            return listed.next().map(|id| Ok(WalkedCommit { id, bytes: None }));
         }
-        let next = self.waiting.pop()?;
+        let (_, next) = self.waiting.pop_last()?;
         if let Some(bytes) = &next.bytes {
             self.bytes = self.bytes.saturating_sub(bytes.size());
         }
@@ -881,42 +488,4 @@ impl Iterator for RevWalk {
             bytes: next.bytes,
         }))
     }
-}
-
-/// The parents as git reads them: the lines `parent ID` that follow the line
-/// `tree ID`, and no others.
-pub(super) fn parents(kind: gix::hash::Kind, raw: &[u8]) -> Vec<ObjectId> {
-    let length = kind.len_in_hex();
-    let mut parents = Vec::new();
-    let mut lines = raw.split(|byte| *byte == b'\n');
-    if !lines.next().is_some_and(|line| line.starts_with(b"tree ")) {
-        return parents;
-    }
-    for line in lines {
-        let Some(id) = line.strip_prefix(b"parent ") else {
-            break;
-        };
-        match ObjectId::from_hex(id) {
-            Ok(id) if id.kind().len_in_hex() == length => parents.push(id),
-            _ => break,
-        }
-    }
-    parents
-}
-
-/// The committer's date in Unix seconds, 0 where it cannot be read. It decides
-/// the order of the list and nothing else.
-fn committer_time(raw: &[u8]) -> i64 {
-    let headers = raw
-        .find(b"\n\n")
-        .and_then(|end| raw.get(..end))
-        .unwrap_or(raw);
-    let read = || -> Option<i64> {
-        let at = headers.find(b"\ncommitter ")?;
-        let line = headers.get(at.checked_add(1)?..)?.lines().next()?;
-        let (_, after) = line.rsplit_once_str(">")?;
-        let word = after.split_str(" ").find(|word| !word.is_empty())?;
-        word.to_str().ok()?.parse().ok()
-    };
-    read().unwrap_or(0)
 }
