@@ -237,31 +237,6 @@ update = ["anyone"]
 }
 
 #[test]
-fn a_directory_is_one_whatever_bits_its_mode_has() {
-    let yard = yard(&OWNED.replace("crypto/**", "secret/**"));
-    let blob = yard.stage.write("blob", b"x");
-    let id = |hex: &str| -> Vec<u8> {
-        (0..hex.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-            .collect()
-    };
-    let inner = [b"100644 key\0".as_slice(), &id(&blob)].concat();
-    let inner = yard.stage.write("tree", &inner);
-    let tree_with = |mode: &str| {
-        let raw = [mode.as_bytes(), b" secret\0", &id(&inner)].concat();
-        yard.stage.write("tree", &raw)
-    };
-    made(&yard, ALICE, &tree_with("40000"), &["now"]);
-    yard.refused(&["HEAD:refs/heads/main"], &["secret"]);
-    made(&yard, ALICE, &tree_with("40755"), &["now"]);
-    yard.refused(
-        &["HEAD:refs/heads/main"],
-        &["a directory with a mode that git does not write"],
-    );
-}
-
-#[test]
 fn a_merge_that_adds_is_not_signed_for_by_those_it_merges() {
     let rules = r#"
 [[rules]]

@@ -230,17 +230,4 @@ fn a_policy_that_is_lost_refuses_all_that_follows() {
         &["HEAD:refs/heads/main"],
         &["there is no .gitseal/policy.toml"],
     );
-    // A policy root beside the line: nothing descends from it.
-    yard.branch("beside", "HEAD~2");
-    let beside = yard.commit(ALICE, "beside");
-    yard.smuggle(&["HEAD:refs/heads/beside"]);
-    yard.script(
-        "pre-receive",
-        &format!("exec {GITSEAL} pre-receive --policy-root {beside}"),
-    );
-    yard.branch("line", "HEAD~1");
-    yard.commit(ALICE, "first on the line");
-    yard.smuggle(&["-f", "HEAD:refs/heads/main"]);
-    yard.commit(ALICE, "second on the line");
-    yard.refused(&["HEAD:refs/heads/main"], &["[not-descended]"]);
 }
