@@ -316,7 +316,10 @@ delete = ["nobody"]
     // G12: the same tag object under another name.
     yard.refused(
         &["refs/tags/v1:refs/tags/v4"],
-        &["the tag is named v1 by whoever made it, not v4", "[tag-name-mismatch]"],
+        &[
+            "the tag is named v1 by whoever made it, not v4",
+            "[tag-name-mismatch]",
+        ],
     );
     yard.commit(ALICE, "second");
     yard.allowed(&["HEAD:refs/heads/main"]);
