@@ -175,7 +175,7 @@ fn check(arguments: &PolicyCheckArgs) -> Result<u8, PolicyCommandError> {
             .map(|error| {
                 json!({
                     "line": error.line, "column": error.column, "code": error.code,
-                    "what": error.what, "hint": error.hint,
+                    "what": error.message, "hint": error.hint,
                 })
             })
             .collect();
@@ -196,7 +196,7 @@ fn check(arguments: &PolicyCheckArgs) -> Result<u8, PolicyCommandError> {
             "{name}:{}:{}: {} [{}]\n",
             error.line,
             error.column,
-            escape(&error.what, Escape::Ascii),
+            escape(&error.message, Escape::Ascii),
             error.code
         ));
         if let Some(hint) = &error.hint {

@@ -31,6 +31,7 @@ pub mod lint;
 pub mod model;
 pub mod parse;
 pub mod threshold;
+pub mod toml_position;
 pub mod walk;
 
 pub use facts::{

@@ -1,6 +1,6 @@
-//! Reads a policy file (TOML, version 1): every mistake at once, each with line
-//! and column. A file with a mistake is no policy at all: nothing is skipped,
-//! nothing is defaulted to "anybody".
+//! Parses a policy file (TOML, version 1) and reports every error in it, each with
+//! its line and column. A file with an error yields no policy: nothing is skipped,
+//! and no default allows anything.
 //!
 //! *Not checked here:* what is allowed but unwise (`lint.rs`).
 
@@ -10,50 +10,53 @@ use std::{
     ops::Range,
 };
 
+use serde::Deserialize;
 use toml::{
     Spanned,
-    de::{DeTable, DeValue},
+    de::{DeTable, DeValue, ValueDeserializer},
+    value::Datetime,
 };
 
 use super::{
     facts::{Action, EnforcementMode, OtherKind},
     glob::Globs,
     model::{Bot, Condition, Policy, Principals, Rule, Signer, SignerIndex, SignerSet, Threshold},
+    toml_position::{nearest, position},
 };
 use gitseal_evidence::{UnixTime, certificate::CLAIM_OIDS, identity::Pattern};
 
-/// The longest policy file, in bytes.
+/// The maximum size of a policy file, in bytes.
 pub const MAX_POLICY: usize = 1024 * 1024;
-/// The most signers.
+/// The maximum number of signers.
 pub const MAX_SIGNERS: usize = 10_000;
-/// The most groups.
+/// The maximum number of groups.
 pub const MAX_GROUPS: usize = 1_000;
-/// The most bots.
+/// The maximum number of bots.
 pub const MAX_BOTS: usize = 1_000;
-/// The most rules.
+/// The maximum number of rules.
 pub const MAX_RULES: usize = 1_000;
-/// The most entries of a list of refs, paths, addresses or accounts.
+/// The maximum length of a list of refs, paths, emails or accounts.
 pub const MAX_LIST: usize = 1_000;
-/// The most patterns over refs and paths in the whole file.
+/// The maximum number of ref and path patterns in the file.
 pub const MAX_GLOBS: usize = 5_000;
-/// The most regular expressions in the whole file.
+/// The maximum number of regular expressions in the file.
 pub const MAX_PATTERNS: usize = 256;
-/// What one regular expression may take when compiled, in bytes.
+/// The maximum size of a compiled regular expression, in bytes.
 pub const MAX_PATTERN_SIZE: usize = 256 * 1024;
-/// The longest name of a signer, group, bot or rule.
+/// The maximum length of the name of a signer, group, bot or rule.
 pub const MAX_NAME: usize = 100;
-/// The longest other text, in bytes.
+/// The maximum length of any other string, in bytes.
 pub const MAX_TEXT: usize = 4096;
-/// The largest threshold.
+/// The maximum number of signers of a threshold.
 pub const MAX_THRESHOLD: usize = 64;
-/// The most mistakes that are told.
+/// The maximum number of errors that are reported.
 pub const MAX_ERRORS: usize = 100;
 
-/// Keys of the whole file.
+/// The top-level keys of a policy file.
 pub const KEYS: [&str; 7] = [
     "version", "mode", "cut-off", "signers", "groups", "bots", "rules",
 ];
-/// Keys of a signer.
+/// The keys of a signer's table.
 pub const SIGNER_KEYS: [&str; 7] = [
     "issuer",
     "identity",
@@ -63,9 +66,9 @@ pub const SIGNER_KEYS: [&str; 7] = [
     "emails",
     "accounts",
 ];
-/// Keys of a bot.
+/// The keys of a bot's table.
 pub const BOT_KEYS: [&str; 2] = ["author", "committer"];
-/// Keys of a rule.
+/// The keys of a rule's table.
 pub const RULE_KEYS: [&str; 20] = [
     "name",
     "mode",
@@ -88,32 +91,32 @@ pub const RULE_KEYS: [&str; 20] = [
     "claims",
     "threshold",
 ];
-/// Keys of a threshold.
+/// The keys of a threshold's table.
 pub const THRESHOLD_KEYS: [&str; 3] = ["count", "of", "approvals"];
-/// Keys of a condition that is not exact.
+/// The keys of a condition that is a pattern.
 pub const CONDITION_KEYS: [&str; 1] = ["pattern"];
 
-/// One mistake.
+/// An error in a policy file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// The column, from 1, in characters.
     pub column: usize,
-    /// A stable, kebab-case name.
+    /// The error's stable, kebab-case name.
     pub code: &'static str,
-    /// What is wrong.
-    pub what: String,
-    /// What to write instead.
+    /// The error as text, without a position.
+    pub message: String,
+    /// A suggestion for the correct form.
     pub hint: Option<String>,
 }
 
-/// All mistakes of a file, in its order; never empty.
+/// The errors of a policy file in file order; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyErrors {
-    /// The file, as the caller named it.
+    /// The file's name, set by the caller.
     pub name: String,
-    /// The mistakes, at most [`MAX_ERRORS`].
+    /// The errors, at most [`MAX_ERRORS`].
     pub errors: Vec<PolicyError>,
 }
 
@@ -126,7 +129,7 @@ impl fmt::Display for PolicyErrors {
             write!(
                 f,
                 "{}:{}:{}: {} [{}]",
-                self.name, error.line, error.column, error.what, error.code
+                self.name, error.line, error.column, error.message, error.code
             )?;
         }
         Ok(())
@@ -136,149 +139,119 @@ impl fmt::Display for PolicyErrors {
 impl std::error::Error for PolicyErrors {}
 
 impl Policy {
-    /// Reads a policy. `name` is what errors call the file.
+    /// Parses a policy. Errors call the file `name`.
     ///
     /// # Errors
-    /// Every mistake in it, up to [`MAX_ERRORS`].
+    /// Returns [`PolicyErrors`] with every error in it, up to [`MAX_ERRORS`].
     pub fn parse(text: &str, name: &str) -> Result<Self, PolicyErrors> {
-        let mut reader = Reader {
-            lines: line_starts(text),
+        let mut parser = Parser {
             text,
             errors: Vec::new(),
             names: BTreeMap::new(),
             bots: BTreeMap::new(),
-            signer_count: 0,
             globs: 0,
             patterns: 0,
         };
-        let policy = reader.policy();
-        let mut errors = reader.errors;
+        let policy = parser.policy();
+        let mut errors = parser.errors;
         match policy {
             Some(policy) if errors.is_empty() => Ok(policy),
             _ => {
                 errors.sort_by_key(|error| (error.line, error.column));
                 errors.truncate(MAX_ERRORS);
-                Err(PolicyErrors {
-                    name: name.to_owned(),
-                    errors,
-                })
+                let name = name.to_owned();
+                Err(PolicyErrors { name, errors })
             }
         }
     }
 }
 
-fn line_starts(text: &str) -> Vec<usize> {
-    std::iter::once(0)
-        .chain(
-            text.bytes()
-                .enumerate()
-                .filter(|(_, byte)| *byte == b'\n')
-                .map(|(at, _)| at.saturating_add(1)),
-        )
-        .collect()
-}
-
-type Value<'i> = Spanned<DeValue<'i>>;
 type Span = Range<usize>;
+type Value<'i> = Spanned<DeValue<'i>>;
+type Text = Spanned<String>;
 
-/// What a name stands for.
+/// The meaning of a name in a list.
 #[derive(Clone)]
 enum Named {
     Signer(usize),
     Group(Principals),
 }
 
-struct Reader<'i> {
+struct Parser<'i> {
     text: &'i str,
-    lines: Vec<usize>,
     errors: Vec<PolicyError>,
     names: BTreeMap<String, Named>,
     bots: BTreeMap<String, usize>,
-    signer_count: usize,
     globs: usize,
     patterns: usize,
 }
 
-impl<'i> Reader<'i> {
-    fn wrong(&mut self, span: &Span, code: &'static str, what: String, hint: Option<&str>) {
-        // Enough to show; the rest is counted no further.
-        if self.errors.len() >= MAX_ERRORS.saturating_mul(2) {
+impl<'i> Parser<'i> {
+    /// Records an error. An empty hint is none.
+    fn error(&mut self, at: &Span, code: &'static str, message: impl Into<String>, hint: &str) {
+        if self.is_full() {
             return;
         }
-        let start = span.start.min(self.text.len());
-        let line = self.lines.partition_point(|at| *at <= start).max(1);
-        let from = self
-            .lines
-            .get(line.saturating_sub(1))
-            .copied()
-            .unwrap_or_default();
-        let column = self
-            .text
-            .get(from..start)
-            .map_or(0, |before| before.chars().count())
-            .saturating_add(1);
+        let (line, column) = position(self.text, at.start);
         self.errors.push(PolicyError {
             line,
             column,
             code,
-            what,
-            hint: hint.map(str::to_owned),
+            message: message.into(),
+            hint: (!hint.is_empty()).then(|| hint.to_owned()),
         });
     }
 
+    /// Returns whether further errors would not be shown.
+    fn is_full(&self) -> bool {
+        self.errors.len() >= MAX_ERRORS.saturating_mul(2)
+    }
+
     fn policy(&mut self) -> Option<Policy> {
-        if self.text.len() > MAX_POLICY {
-            self.wrong(
-                &(0..0),
-                "policy-too-long",
-                format!(
-                    "the policy has {} bytes, more than {MAX_POLICY}",
-                    self.text.len()
-                ),
-                None,
-            );
+        let start = 0..0;
+        let size = self.text.len();
+        if size > MAX_POLICY {
+            let message = format!("the policy is {size} bytes; the limit is {MAX_POLICY}");
+            self.error(&start, "policy-too-long", message, "");
             return None;
         }
         let (root, errors) = DeTable::parse_recoverable(self.text);
+        for error in &errors {
+            let message = error.message().replace('\n', ", ");
+            self.error(&error.span().unwrap_or(start.clone()), "toml", message, "");
+        }
         if !errors.is_empty() {
-            for error in errors {
-                let span = error.span().unwrap_or(0..0);
-                let what = error.message().replace('\n', ", ");
-                self.wrong(&span, "toml", what, None);
-            }
             return None;
         }
-        let table = root.get_ref();
-        self.keys(table, &KEYS, "a policy");
-        match get(table, "version") {
-            None => {
-                self.wrong(
-                    &(0..0),
-                    "version-missing",
-                    "there is no version".to_owned(),
-                    Some("begin the file with version = 1"),
-                );
-                return None;
-            }
-            Some(value) => {
-                if self.integer(value, "version") != Some(1) {
-                    let written = self.written(value);
-                    self.wrong(
-                        &value.span(),
-                        "version-unknown",
-                        format!("version {written} is not known here"),
-                        Some("version = 1 is the one that there is"),
-                    );
-                    return None;
-                }
-            }
+        let mut table = root.into_inner();
+        self.check_keys(&table, &KEYS, "a policy");
+        let Some(at) = table.get("version").map(Spanned::span) else {
+            let hint = "begin the file with version = 1";
+            self.error(&start, "version-missing", "the policy has no version", hint);
+            return None;
+        };
+        if self
+            .take::<i64>(&mut table, "version")
+            .map(Spanned::into_inner)
+            != Some(1)
+        {
+            let value: String = self
+                .text
+                .get(at.clone())
+                .unwrap_or_default()
+                .chars()
+                .take(40)
+                .collect();
+            let message = format!("version {value} is not supported");
+            self.error(&at, "version-unknown", message, "the only version is 1");
+            return None;
         }
-        let mode = self.mode(table).unwrap_or_default();
-        let cut_off = self.cut_off(table);
-        let signers = self.signers(table);
-        let groups = self.groups(table);
-        let bots = self.read_bots(table);
-        let rules = self.rules(table, mode);
+        let mode = self.mode(&mut table).unwrap_or_default();
+        let cut_off = self.cut_off(&mut table);
+        let signers = self.signers(&mut table);
+        let groups = self.groups(&mut table);
+        let bots = self.bots(&mut table);
+        let rules = self.rules(&mut table, mode);
         Some(Policy {
             mode,
             index: SignerIndex::new(&signers),
@@ -290,230 +263,165 @@ impl<'i> Reader<'i> {
         })
     }
 
-    // ------------------------------------------------------------ the parts
-
-    fn cut_off(&mut self, table: &DeTable<'i>) -> Vec<String> {
-        let Some(value) = get(table, "cut-off") else {
-            return Vec::new();
-        };
+    fn cut_off(&mut self, table: &mut DeTable<'i>) -> Vec<String> {
         let mut ids = Vec::new();
-        for (id, span) in self.texts(value, "cut-off") {
-            let is_id = matches!(id.len(), 40 | 64)
-                && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-            if is_id {
-                ids.push(id);
-            } else {
-                self.wrong(
-                    &span,
-                    "cut-off",
-                    format!("{id:?} is not the whole id of a commit"),
-                    Some("write what git rev-parse prints: 40 or 64 lowercase hexadecimal digits; a date would be the committer's own word"),
-                );
+        for id in self.list(table, "cut-off", MAX_LIST).unwrap_or_default() {
+            let is_id = matches!(id.get_ref().len(), 40 | 64)
+                && id
+                    .get_ref()
+                    .bytes()
+                    .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            if !is_id {
+                let message = format!("{:?} is not a full commit id", id.get_ref());
+                let hint = "write the id that git rev-parse prints: 40 or 64 lowercase hexadecimal digits; dates of commits are unverified";
+                self.error(&id.span(), "cut-off", message, hint);
             }
+            ids.push(id.into_inner());
         }
         ids
     }
 
-    fn signers(&mut self, table: &DeTable<'i>) -> Vec<Signer> {
-        let entries = self.named_tables(table, "signers", MAX_SIGNERS);
-        if get(table, "signers").is_none() || (entries.is_empty() && self.errors.is_empty()) {
-            self.wrong(
-                &(0..0),
-                "policy-empty",
-                "there are no signers, so nobody may sign".to_owned(),
-                Some("add one: signers.alice = { issuer = \"https://accounts.google.com\", identity = \"alice@example.com\" }"),
-            );
+    fn signers(&mut self, root: &mut DeTable<'i>) -> Vec<Signer> {
+        let is_present = root.contains_key("signers");
+        let entries = self.named_tables(root, "signers", MAX_SIGNERS);
+        if !is_present || (entries.is_empty() && self.errors.is_empty()) {
+            let hint = "add one: signers.alice = { issuer = \"https://accounts.google.com\", identity = \"alice@example.com\" }";
+            self.error(&(0..0), "policy-empty", "no signers defined", hint);
         }
-        let mut signers = Vec::new();
         let mut accounts: BTreeMap<String, String> = BTreeMap::new();
-        for (name, span, table) in entries {
-            let number = signers.len();
-            self.name(&name, &span, Named::Signer(number));
+        let mut signers = Vec::new();
+        for (name, mut table) in entries {
+            let (span, name) = (name.span(), name.into_inner());
+            self.define(&name, &span, Named::Signer(signers.len()));
             let what = format!("signer {name}");
-            self.keys(table, &SIGNER_KEYS, &what);
-            let issuer = self.required(table, "issuer", &what, &span, "identity-without-issuer");
-            let identity =
-                self.required(table, "identity", &what, &span, "issuer-without-identity");
-            let claims = self.claims(table);
-            let valid_from = self.time(table, "valid-from");
-            let valid_until = self.time(table, "valid-until");
+            self.check_keys(&table, &SIGNER_KEYS, &what);
+            let mut required = |key, code| match table.remove(key) {
+                Some(value) => self.condition(value, key),
+                None => {
+                    let hint = "a signer is an identity and its issuer: gitseal explain shows both of a signature";
+                    self.error(&span, code, format!("{what} has no {key}"), hint);
+                    None
+                }
+            };
+            let issuer = required("issuer", "identity-without-issuer");
+            let identity = required("identity", "issuer-without-identity");
+            let valid_from = self.time(&mut table, "valid-from");
+            let valid_until = self.time(&mut table, "valid-until");
             if let (Some(from), Some(until)) = (valid_from, valid_until)
                 && until <= from
             {
-                self.wrong(
-                    &span,
-                    "nobody-can",
-                    format!("{what} is valid at no time: valid-until is not after valid-from"),
-                    None,
-                );
+                let message = format!("{what} is never valid: valid-until is not after valid-from");
+                self.error(&span, "nobody-can", message, "");
             }
-            let emails = self.optional_texts(table, "emails");
-            let own: Vec<(String, Span)> = get(table, "accounts")
-                .map(|value| self.texts(value, "accounts"))
+            let own = self
+                .list(&mut table, "accounts", MAX_LIST)
                 .unwrap_or_default();
-            for (account, span) in &own {
-                if let Some(other) = accounts.insert(account.clone(), name.clone()) {
-                    self.wrong(
-                        span,
-                        "account-twice",
-                        format!("the account {account:?} is that of {other} already"),
-                        None,
+            for account in &own {
+                if let Some(other) = accounts.insert(account.get_ref().clone(), name.clone()) {
+                    let message = format!(
+                        "account {:?} already belongs to signer {other}",
+                        account.get_ref()
                     );
+                    self.error(&account.span(), "account-twice", message, "");
                 }
             }
-            // What is wrong keeps its place, so that the indexes stay right.
-            let never = || Condition(Pattern::Exact(String::new()));
+            // A signer with errors keeps its place, so that indexes stay right.
+            let none = || Condition(Pattern::Exact(String::new()));
             signers.push(Signer {
                 name,
-                issuer: issuer.unwrap_or_else(never),
-                identity: identity.unwrap_or_else(never),
-                claims,
+                issuer: issuer.unwrap_or_else(none),
+                identity: identity.unwrap_or_else(none),
+                claims: self.claims(&mut table),
                 valid_from,
                 valid_until,
-                emails,
-                accounts: own.into_iter().map(|(text, _)| text).collect(),
+                emails: strings(self.list(&mut table, "emails", MAX_LIST)),
+                accounts: strings(Some(own)),
             });
         }
-        self.signer_count = signers.len();
         signers
     }
 
-    fn required(
-        &mut self,
-        table: &DeTable<'i>,
-        key: &'static str,
-        what: &str,
-        span: &Span,
-        code: &'static str,
-    ) -> Option<Condition> {
-        match get(table, key) {
-            Some(value) => self.condition(value, key),
-            None => {
-                self.wrong(
-                    span,
-                    code,
-                    format!("{what} has no {key}"),
-                    Some("a signer is an identity together with the issuer that vouches for it: gitseal explain shows both of a signature"),
-                );
-                None
-            }
-        }
-    }
-
-    fn groups(&mut self, table: &DeTable<'i>) -> BTreeMap<String, Principals> {
-        struct Open {
-            name: String,
-            span: Span,
-            members: Vec<(String, Span)>,
-        }
+    fn groups(&mut self, root: &mut DeTable<'i>) -> BTreeMap<String, Principals> {
         let mut groups = BTreeMap::new();
-        let Some(value) = get(table, "groups") else {
+        let Some(value) = root.remove("groups") else {
             return groups;
         };
-        let DeValue::Table(entries) = value.get_ref() else {
-            self.kind(value, "groups", "a table");
+        let Some(mut entries) = self.table(value, "groups", MAX_GROUPS) else {
             return groups;
         };
-        if entries.len() > MAX_GROUPS {
-            self.too_many(&value.span(), "groups", entries.len(), MAX_GROUPS);
-            return groups;
+        let names: Vec<Text> = keys(&entries);
+        let mut open = Vec::new();
+        for name in names {
+            let members = self
+                .list(&mut entries, name.get_ref(), MAX_SIGNERS)
+                .unwrap_or_default();
+            // Defined before it is resolved, so that the order in the file is free.
+            self.define(
+                name.get_ref(),
+                &name.span(),
+                Named::Group(Principals::default()),
+            );
+            open.push((name, members));
         }
-        let mut open: Vec<Open> = Vec::new();
-        for (key, value) in entries {
-            let name = key.get_ref().to_string();
-            let members = self.members(value, &name);
-            if members.is_empty() {
-                self.wrong(
-                    &value.span(),
-                    "empty-list",
-                    format!("the group {name} has no members"),
-                    None,
-                );
-            }
-            // Known as a name first, so that the order in the file is free.
-            self.name(&name, &key.span(), Named::Group(Principals::default()));
-            open.push(Open {
-                name,
-                span: key.span(),
-                members,
-            });
-        }
-        let all: BTreeSet<String> = open.iter().map(|group| group.name.clone()).collect();
-        // Resolve those whose members are resolved, until nothing moves.
+        let all: BTreeSet<String> = open
+            .iter()
+            .map(|(name, _)| name.get_ref().clone())
+            .collect();
+        // Resolves the groups whose members are resolved, until no more are.
         loop {
             let before = open.len();
-            let mut waiting = Vec::new();
-            for group in open {
-                let is_ready = group
-                    .members
-                    .iter()
-                    .all(|(member, _)| !all.contains(member) || groups.contains_key(member));
-                if !is_ready {
-                    waiting.push(group);
-                    continue;
-                }
-                let who = self.resolve(&group.members, false, "a group");
+            let (ready, waiting): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, members)| {
+                let mut members = members.iter().map(Spanned::get_ref);
+                members.all(|member| !all.contains(member) || groups.contains_key(member))
+            });
+            for (name, members) in ready {
+                let group = self.resolve(members, false, "a group");
                 self.names
-                    .insert(group.name.clone(), Named::Group(who.clone()));
-                groups.insert(group.name, who);
+                    .insert(name.get_ref().clone(), Named::Group(group.clone()));
+                groups.insert(name.into_inner(), group);
             }
             open = waiting;
             if open.is_empty() || open.len() == before {
                 break;
             }
         }
-        for group in open {
-            self.wrong(
-                &group.span,
-                "group-cycle",
-                format!("the group {} is a member of itself", group.name),
-                None,
-            );
+        for (name, _) in open {
+            let message = format!("group {} contains itself", name.get_ref());
+            self.error(&name.span(), "group-cycle", message, "");
         }
         groups
     }
 
-    fn read_bots(&mut self, table: &DeTable<'i>) -> Vec<Bot> {
+    fn bots(&mut self, root: &mut DeTable<'i>) -> Vec<Bot> {
         let mut bots = Vec::new();
-        for (name, span, table) in self.named_tables(table, "bots", MAX_BOTS) {
+        for (name, mut table) in self.named_tables(root, "bots", MAX_BOTS) {
+            let (span, name) = (name.span(), name.into_inner());
             self.check_name(&name, &span);
             if self.names.contains_key(&name) {
-                self.wrong(
-                    &span,
-                    "name-twice",
-                    format!("{name} is a signer or a group already"),
-                    None,
-                );
+                let message = format!("{name} is already a signer or a group");
+                self.error(&span, "name-twice", message, "");
             }
             let what = format!("bot {name}");
-            self.keys(table, &BOT_KEYS, &what);
+            self.check_keys(&table, &BOT_KEYS, &what);
+            if BOT_KEYS.iter().all(|key| !table.contains_key(*key)) {
+                let message = format!("{what} needs an author or a committer");
+                self.error(&span, "bot-anybody", message, "");
+            }
             let mut person = |key| {
-                let value = get(table, key)?;
-                let text = self.text(value, key)?;
+                let text = self.text(&mut table, key)?;
                 let is_person = text
+                    .get_ref()
                     .strip_suffix('>')
                     .and_then(|text| text.split_once(" <"))
                     .is_some_and(|(name, email)| !name.is_empty() && !email.is_empty());
                 if !is_person {
-                    self.wrong(
-                        &value.span(),
-                        "bot-person",
-                        format!("{text:?} is not NAME <EMAIL>"),
-                        Some("git log --format='%an <%ae>' shows it"),
-                    );
+                    let message = format!("{:?} is not NAME <EMAIL>", text.get_ref());
+                    let hint = "git log --format='%an <%ae>' prints it";
+                    self.error(&text.span(), "bot-person", message, hint);
                 }
-                Some(text)
+                Some(text.into_inner())
             };
-            let author = person("author");
-            let committer = person("committer");
-            if get(table, "author").is_none() && get(table, "committer").is_none() {
-                self.wrong(
-                    &span,
-                    "bot-anybody",
-                    format!("{what} has neither author nor committer, so it would be anybody"),
-                    None,
-                );
-            }
+            let (author, committer) = (person("author"), person("committer"));
             self.bots.insert(name.clone(), bots.len());
             bots.push(Bot {
                 name,
@@ -525,327 +433,223 @@ impl<'i> Reader<'i> {
     }
 }
 
-fn get<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<&'t Value<'i>> {
-    table
-        .iter()
-        .find(|(name, _)| name.get_ref() == key)
-        .map(|(_, value)| value)
-}
-
 // ------------------------------------------------------------------- rules
 
-impl<'i> Reader<'i> {
-    fn rules(&mut self, table: &DeTable<'i>, whole: EnforcementMode) -> Vec<Rule> {
-        let Some(value) = get(table, "rules") else {
-            self.wrong(
-                &(0..0),
-                "policy-empty",
-                "there are no rules, so nothing is allowed".to_owned(),
-                Some("add one: [[rules]] with a name, refs = [\"refs/heads/**\"] and commit = [\"alice\"]"),
-            );
-            return Vec::new();
-        };
-        let DeValue::Array(entries) = value.get_ref() else {
-            self.kind(value, "rules", "a list of tables: [[rules]]");
-            return Vec::new();
+impl<'i> Parser<'i> {
+    fn rules(&mut self, table: &mut DeTable<'i>, mode: EnforcementMode) -> Vec<Rule> {
+        let at = table.get("rules").map_or(0..0, Spanned::span);
+        let entries = match table.remove("rules").map(Spanned::into_inner) {
+            Some(DeValue::Array(entries)) => entries.into_iter().collect(),
+            Some(_) => {
+                self.error(&at, "kind", "rules: expected tables: [[rules]]", "");
+                return Vec::new();
+            }
+            None => Vec::new(),
         };
         if entries.is_empty() {
-            self.wrong(
-                &value.span(),
-                "policy-empty",
-                "there are no rules, so nothing is allowed".to_owned(),
-                None,
-            );
+            let hint = "add one: [[rules]] with a name, refs = [\"refs/heads/**\"] and commit = [\"alice\"]";
+            self.error(&at, "policy-empty", "no rules defined", hint);
         }
-        if entries.len() > MAX_RULES {
-            self.too_many(&value.span(), "rules", entries.len(), MAX_RULES);
+        if self.is_too_many(&at, "rules", entries.len(), MAX_RULES) {
             return Vec::new();
         }
         let mut rules = Vec::new();
-        let mut seen = BTreeSet::new();
-        for entry in entries.iter() {
-            let DeValue::Table(table) = entry.get_ref() else {
-                self.kind(entry, "a rule", "a table: [[rules]]");
+        let mut names = BTreeSet::new();
+        for entry in entries {
+            let span = entry.span();
+            let Some(table) = self.table(entry, "rules", usize::MAX) else {
                 continue;
             };
-            let Some(rule) = self.rule(table, &entry.span(), whole) else {
+            let at = table.get("name").map_or(span.clone(), Spanned::span);
+            let Some(rule) = self.rule(table, &span, mode) else {
                 continue;
             };
-            if !seen.insert(rule.name.clone()) {
-                let span = get(table, "name").map_or(entry.span(), Spanned::span);
-                self.wrong(
-                    &span,
-                    "name-twice",
-                    format!("there are two rules {:?}", rule.name),
-                    None,
-                );
+            if !names.insert(rule.name.clone()) {
+                let message = format!("duplicate rule {:?}", rule.name);
+                self.error(&at, "name-twice", message, "");
             }
             rules.push(rule);
         }
         rules
     }
 
-    fn rule(&mut self, table: &DeTable<'i>, span: &Span, whole: EnforcementMode) -> Option<Rule> {
-        self.keys(table, &RULE_KEYS, "a rule");
-        let name = match get(table, "name") {
-            Some(value) => self.text(value, "name")?,
-            None => {
-                self.wrong(
-                    span,
-                    "rule-without-name",
-                    "the rule has no name".to_owned(),
-                    Some("reports call rules by their names"),
-                );
-                return None;
-            }
-        };
-        if name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
-            let span = get(table, "name").map_or(span.clone(), Spanned::span);
-            self.wrong(
-                &span,
-                "name",
-                format!("the name of a rule is one line of at most {MAX_NAME} characters"),
-                None,
-            );
+    fn rule(&mut self, mut table: DeTable<'i>, span: &Span, mode: EnforcementMode) -> Option<Rule> {
+        self.check_keys(&table, &RULE_KEYS, "a rule");
+        let spans: BTreeMap<String, Span> = table
+            .iter()
+            .map(|(key, value)| (key.get_ref().to_string(), value.span()))
+            .collect();
+        if !table.contains_key("name") {
+            let hint = "reports call rules by their names";
+            self.error(span, "rule-without-name", "the rule has no name", hint);
         }
-        let mode = self.mode(table).unwrap_or(whole);
-        let refs = self.globs(table, "refs");
-        let paths = self.globs(table, "paths");
+        let name = self.text(&mut table, "name")?;
+        if name.get_ref().chars().count() > MAX_NAME || name.get_ref().chars().any(char::is_control)
+        {
+            let message = format!("a rule's name is one line of at most {MAX_NAME} characters");
+            self.error(&name.span(), "name", message, "");
+        }
+        let mode = self.mode(&mut table).unwrap_or(mode);
+        let refs = self.globs(&mut table, "refs");
+        let paths = self.globs(&mut table, "paths");
         let mut may = BTreeMap::new();
-        for action in Action::ALL {
-            let Some(value) = get(table, action.key()) else {
-                continue;
-            };
-            if let Some(who) = self.who(
-                value,
-                action.key(),
-                action.is_by_pusher() || action == Action::Tag,
-            ) {
+        for (action, at) in Action::ALL
+            .into_iter()
+            .filter_map(|action| Some((action, spans.get(action.key())?)))
+        {
+            let is_about_refs = action.is_by_pusher() || action == Action::Tag;
+            if let Some(who) = self.principals(&mut table, action.key(), is_about_refs) {
                 may.insert(action, who);
             }
-            if paths.is_some() && (action.is_by_pusher() || action == Action::Tag) {
-                self.wrong(
-                    &value.span(),
-                    "paths-misplaced",
-                    format!("{} is about refs, which have no paths", action.key()),
-                    Some("put it into a rule without paths"),
-                );
-            }
-            if paths.is_some() && action == Action::Policy {
-                self.wrong(
-                    &value.span(),
-                    "paths-misplaced",
-                    "policy is about the folder .gitseal, whatever paths says".to_owned(),
-                    Some("put it into a rule without paths"),
-                );
+            if paths.is_some() && (is_about_refs || action == Action::Policy) {
+                let about = if is_about_refs {
+                    "refs, which have no paths"
+                } else {
+                    "the directory .gitseal, whatever paths is"
+                };
+                let message = format!("{} is about {about}", action.key());
+                let hint = "put it into a rule without paths";
+                self.error(at, "paths-misplaced", message, hint);
             }
         }
-        let direct = get(table, "direct").and_then(|value| self.who(value, "direct", false));
-        let unsigned = self.named_bots(table);
-        let unverified = self.unverified(table);
-        let match_committer = self.boolean(table, "match-committer");
-        let match_author = self.boolean(table, "match-author");
-        let claims = self.claims(table);
-        let threshold = get(table, "threshold").and_then(|value| self.threshold(value));
         let rule = Rule {
-            name,
+            name: name.into_inner(),
             mode,
             refs,
             paths,
             may,
-            direct,
-            unsigned,
-            unverified,
-            match_committer,
-            match_author,
-            claims,
-            threshold,
+            direct: self.principals(&mut table, "direct", false),
+            unsigned: self.unsigned(&mut table),
+            unverified: self.unverified(&mut table),
+            match_committer: self.flag(&mut table, "match-committer"),
+            match_author: self.flag(&mut table, "match-author"),
+            claims: self.claims(&mut table),
+            threshold: self.threshold(&mut table),
         };
-        self.makes_sense(table, span, &rule);
+        self.check_effect(&spans, span, &rule);
         Some(rule)
     }
 
-    /// What a rule says must be able to matter, and to be met.
-    fn makes_sense(&mut self, table: &DeTable<'i>, span: &Span, rule: &Rule) {
-        let has = |action: Action| get(table, action.key()).is_some();
+    /// Checks that everything in a rule can have an effect and can be met.
+    fn check_effect(&mut self, spans: &BTreeMap<String, Span>, span: &Span, rule: &Rule) {
+        let has = |action: Action| spans.contains_key(action.key());
         let adds = has(Action::Commit) || has(Action::Merge);
         let signs = adds || has(Action::Adopt) || has(Action::Policy) || has(Action::Tag);
-        let at = |key: &str| get(table, key).map(Spanned::span);
         if !Action::ALL.into_iter().any(has) {
-            self.wrong(
-                span,
-                "rule-empty",
-                format!("the rule {:?} allows nothing", rule.name),
-                Some("say who may: commit, merge, adopt, policy, tag, create, update, rewrite, delete; [\"nobody\"] forbids"),
-            );
+            let message = format!("rule {:?} allows nothing", rule.name);
+            let hint = "set one of commit, merge, adopt, policy, tag, create, update, rewrite, delete; [\"nobody\"] forbids";
+            self.error(span, "rule-empty", message, hint);
             return;
         }
-        let needs = [
+        let tags = adds || has(Action::Tag);
+        for (key, is_met, needed) in [
             ("direct", adds, "commit or merge"),
             ("unsigned", adds, "commit or merge"),
-            (
-                "unverified",
-                adds || has(Action::Tag),
-                "commit, merge or tag",
-            ),
+            ("unverified", tags, "commit, merge or tag"),
             ("match-committer", adds, "commit or merge"),
             ("match-author", adds, "commit or merge"),
             ("claims", signs, "commit, merge, adopt, policy or tag"),
-            (
-                "threshold",
-                adds || has(Action::Tag),
-                "commit, merge or tag",
-            ),
-        ];
-        for (key, met, wants) in needs {
-            if let (Some(span), false) = (at(key), met) {
-                self.wrong(
-                    &span,
-                    "no-effect",
-                    format!("{key} does nothing in a rule without {wants}"),
-                    None,
-                );
+            ("threshold", tags, "commit, merge or tag"),
+        ] {
+            if let (Some(at), false) = (spans.get(key), is_met) {
+                let message = format!("{key} has no effect in a rule without {needed}");
+                self.error(at, "no-effect", message, "");
             }
         }
-        let Some(threshold) = &rule.threshold else {
+        let (Some(threshold), Some(at)) = (&rule.threshold, spans.get("threshold")) else {
             return;
         };
-        let span = at("threshold").unwrap_or_else(|| span.clone());
         if threshold.approvals.is_some() && !has(Action::Tag) {
-            self.wrong(
-                &span,
-                "no-effect",
-                "approvals are tags, and the rule says nothing of tag".to_owned(),
-                None,
-            );
+            let message = "approvals are tags, and the rule does not set tag";
+            self.error(at, "no-effect", message, "");
         }
-        let able = if adds {
-            let mut able = SignerSet::default();
+        let of = &threshold.of.signers;
+        let mut able = of.clone();
+        if adds {
+            able = SignerSet::default();
             for action in [Action::Commit, Action::Merge] {
                 if let Some(who) = rule.may.get(&action) {
                     able.extend(&who.signers);
                 }
             }
-            able.and(&threshold.of.signers).len()
-        } else {
-            threshold.of.signers.len()
-        };
-        if able < threshold.count && !threshold.of.signers.is_empty() {
-            self.wrong(
-                &span,
-                "nobody-can",
-                format!(
-                    "{} distinct signers are asked for, and only {able} of [{}] may sign here",
-                    threshold.count,
-                    threshold.of.names.join(", ")
-                ),
-                None,
+            able = able.and(of);
+        }
+        if able.len() < threshold.count && !of.is_empty() {
+            let message = format!(
+                "{} distinct signers are required, and only {} of [{}] may sign here",
+                threshold.count,
+                able.len(),
+                threshold.of.names.join(", ")
             );
+            self.error(at, "nobody-can", message, "");
         }
     }
 
-    fn named_bots(&mut self, table: &DeTable<'i>) -> BTreeSet<usize> {
-        let Some(value) = get(table, "unsigned") else {
-            return BTreeSet::new();
-        };
+    fn unsigned(&mut self, table: &mut DeTable<'i>) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
-        for (name, span) in self.texts(value, "unsigned") {
-            match self.bots.get(&name) {
-                Some(bot) => {
-                    found.insert(*bot);
-                }
-                None => {
-                    let near = nearest(&name, self.bots.keys().map(String::as_str));
-                    self.wrong(
-                        &span,
-                        "bot-unknown",
-                        format!("there is no bot {name:?}"),
-                        Some(&near.map_or_else(
-                            || "unsigned names bots: [bots.NAME] says what they write as author and committer".to_owned(),
-                            |near| format!("did you mean {near}?"),
-                        )),
-                    );
+        for name in self.list(table, "unsigned", MAX_LIST).unwrap_or_default() {
+            if let Some(bot) = self.bots.get(name.get_ref()) {
+                found.insert(*bot);
+                continue;
+            }
+            if self.is_full() {
+                break;
+            }
+            let hint = did_you_mean(name.get_ref(), self.bots.keys()).unwrap_or_else(|| {
+                "unsigned names bots: [bots.NAME] sets their author and committer".to_owned()
+            });
+            let message = format!("bot {:?} not found", name.get_ref());
+            self.error(&name.span(), "bot-unknown", message, &hint);
+        }
+        found
+    }
+
+    fn unverified(&mut self, table: &mut DeTable<'i>) -> BTreeSet<OtherKind> {
+        let mut found = BTreeSet::new();
+        for kind in self.list(table, "unverified", MAX_LIST).unwrap_or_default() {
+            match kind.get_ref().as_str() {
+                "openpgp" => drop(found.insert(OtherKind::OpenPgp)),
+                "ssh" => drop(found.insert(OtherKind::Ssh)),
+                other => {
+                    let message = format!("{other:?} is not a kind of signature");
+                    self.error(&kind.span(), "kind-unknown", message, "openpgp or ssh");
                 }
             }
         }
         found
     }
 
-    fn unverified(&mut self, table: &DeTable<'i>) -> BTreeSet<OtherKind> {
-        let Some(value) = get(table, "unverified") else {
-            return BTreeSet::new();
-        };
-        let mut found = BTreeSet::new();
-        for (word, span) in self.texts(value, "unverified") {
-            match word.as_str() {
-                "openpgp" => found.insert(OtherKind::OpenPgp),
-                "ssh" => found.insert(OtherKind::Ssh),
-                _ => {
-                    self.wrong(
-                        &span,
-                        "kind-unknown",
-                        format!("{word:?} is no kind of signature"),
-                        Some("openpgp or ssh"),
-                    );
-                    false
-                }
-            };
-        }
-        found
-    }
-
-    fn threshold(&mut self, value: &Value<'i>) -> Option<Threshold> {
-        let DeValue::Table(table) = value.get_ref() else {
-            self.kind(
-                value,
-                "threshold",
-                "a table: { count = 2, of = [\"maintainers\"] }",
-            );
-            return None;
-        };
-        self.keys(table, &THRESHOLD_KEYS, "a threshold");
+    fn threshold(&mut self, table: &mut DeTable<'i>) -> Option<Threshold> {
+        let value = table.remove("threshold")?;
         let span = value.span();
-        let mut missing = |key: &str| {
-            self.wrong(
-                &span,
-                "threshold",
-                format!("the threshold has no {key}"),
-                Some("threshold = { count = 2, of = [\"maintainers\"] }"),
-            );
-        };
-        let Some(count_value) = get(table, "count") else {
-            missing("count");
-            return None;
-        };
-        let Some(of_value) = get(table, "of") else {
-            missing("of");
-            return None;
-        };
-        let count = self
-            .integer(count_value, "count")
-            .and_then(|count| usize::try_from(count).ok())
-            .filter(|count| (1..=MAX_THRESHOLD).contains(count));
-        if count.is_none() {
-            self.wrong(
-                &count_value.span(),
-                "threshold",
-                format!("count is a number from 1 to {MAX_THRESHOLD}"),
-                None,
-            );
+        let mut table = self.table(value, "threshold", usize::MAX)?;
+        self.check_keys(&table, &THRESHOLD_KEYS, "a threshold");
+        for key in ["count", "of"] {
+            if !table.contains_key(key) {
+                let hint = "threshold = { count = 2, of = [\"maintainers\"] }";
+                let message = format!("the threshold has no {key}");
+                self.error(&span, "threshold", message, hint);
+                return None;
+            }
         }
-        let of = self.who(of_value, "of", false);
-        let approvals = self.globs(table, "approvals");
+        let count = self.take::<i64>(&mut table, "count").and_then(|value| {
+            let count = usize::try_from(*value.get_ref()).ok();
+            let count = count.filter(|count| (1..=MAX_THRESHOLD).contains(count));
+            if count.is_none() {
+                let message = format!("count must be from 1 to {MAX_THRESHOLD}");
+                self.error(&value.span(), "threshold", message, "");
+            }
+            count
+        });
+        let of = self.principals(&mut table, "of", false);
+        let approvals = self.globs(&mut table, "approvals");
         let (count, of) = (count?, of?);
         if of.signers.len() < count {
-            self.wrong(
-                &span,
-                "nobody-can",
-                format!(
-                    "{count} distinct signers of {} cannot be had",
-                    of.signers.len()
-                ),
-                None,
+            let message = format!(
+                "{count} distinct signers are required of {}",
+                of.signers.len()
             );
+            self.error(&span, "nobody-can", message, "");
         }
         Some(Threshold {
             count,
@@ -854,489 +658,355 @@ impl<'i> Reader<'i> {
         })
     }
 
-    /// A list of signers and groups, `["anyone"]` or `["nobody"]`.
-    fn who(&mut self, value: &Value<'i>, key: &str, is_by_pusher: bool) -> Option<Principals> {
-        let members = self.members(value, key);
-        if members.is_empty() {
-            self.wrong(
-                &value.span(),
-                "empty-list",
-                format!("{key} names nobody"),
-                Some("leave it out, or write [\"nobody\"]"),
-            );
-            return None;
-        }
-        Some(self.resolve(&members, is_by_pusher, key))
+    /// Parses a list of signers and groups, `["anyone"]` or `["nobody"]`.
+    fn principals(
+        &mut self,
+        table: &mut DeTable<'i>,
+        key: &str,
+        may_be_anyone: bool,
+    ) -> Option<Principals> {
+        let members = self.list(table, key, MAX_SIGNERS)?;
+        (!members.is_empty()).then(|| self.resolve(members, may_be_anyone, key))
     }
 
-    /// A list of texts, as signers and groups are named by.
-    fn members(&mut self, value: &Value<'i>, key: &str) -> Vec<(String, Span)> {
-        let DeValue::Array(entries) = value.get_ref() else {
-            self.kind(value, key, "a list of names: [\"alice\", \"maintainers\"]");
-            return Vec::new();
-        };
-        if entries.len() > MAX_SIGNERS {
-            self.too_many(&value.span(), key, entries.len(), MAX_SIGNERS);
-            return Vec::new();
-        }
-        entries
-            .iter()
-            .filter_map(|entry| Some((self.text(entry, key)?, entry.span())))
-            .collect()
-    }
-
-    fn resolve(&mut self, members: &[(String, Span)], is_by_pusher: bool, key: &str) -> Principals {
-        let mut who = Principals::default();
-        for (name, span) in members {
+    fn resolve(&mut self, members: Vec<Text>, may_be_anyone: bool, key: &str) -> Principals {
+        let mut found = Principals::default();
+        let is_alone = members.len() == 1;
+        for member in members {
+            let (span, name) = (member.span(), member.into_inner());
             match name.as_str() {
-                "anyone" | "nobody" if members.len() > 1 => {
-                    self.wrong(
-                        span,
-                        "word-alone",
-                        format!("{name} stands alone or not at all"),
-                        None,
+                "anyone" | "nobody" if !is_alone => {
+                    let message = format!("{name:?} cannot be combined with other names");
+                    self.error(&span, "word-alone", message, "");
+                }
+                "anyone" if !may_be_anyone => {
+                    let message = format!(
+                        "\"anyone\" is not allowed for {key}: any Sigstore user would qualify"
                     );
+                    let hint = "name signers or groups; \"anyone\" is for create, update, rewrite and delete (any pusher) and for tag (no signature is needed)";
+                    self.error(&span, "anyone", message, hint);
                 }
-                "anyone" if !is_by_pusher => {
-                    self.wrong(
-                        span,
-                        "anyone",
-                        format!("anyone is not taken for {key}: anybody can have a certificate"),
-                        Some("name signers or groups; anyone is for create, update, rewrite and delete (whom the server lets push) and for tag (no signature is asked for)"),
-                    );
+                "anyone" => found.anyone = true,
+                "nobody" if matches!(key, "a group" | "of") => {
+                    let message = format!("\"nobody\" is not allowed for {key}");
+                    self.error(&span, "nobody-can", message, "");
                 }
-                "anyone" => who.anyone = true,
-                "nobody" => {
-                    if key == "a group" || key == "of" {
-                        self.wrong(
-                            span,
-                            "nobody-can",
-                            format!("nobody cannot be in {key}"),
-                            None,
-                        );
-                    }
-                }
-                _ => match self.names.get(name.as_str()) {
-                    Some(Named::Signer(number)) => who.signers.insert(*number),
-                    Some(Named::Group(group)) => who.signers.extend(&group.signers),
+                "nobody" => {}
+                _ => match self.names.get(&name) {
+                    Some(Named::Signer(number)) => found.signers.insert(*number),
+                    Some(Named::Group(group)) => found.signers.extend(&group.signers),
+                    None if self.is_full() => {}
                     None => {
-                        let near = nearest(name, self.names.keys().map(String::as_str));
-                        self.wrong(
-                            span,
-                            "name-unknown",
-                            format!("there is no signer or group {name:?}"),
-                            near.map(|near| format!("did you mean {near}?")).as_deref(),
-                        );
+                        let hint = did_you_mean(&name, self.names.keys()).unwrap_or_default();
+                        let message = format!("signer or group {name:?} not found");
+                        self.error(&span, "name-unknown", message, &hint);
                     }
                 },
             }
-            who.names.push(name.clone());
+            found.names.push(name);
         }
-        who
+        found
     }
 }
 
 // ------------------------------------------------------------------ values
 
-impl<'i> Reader<'i> {
-    fn keys(&mut self, table: &DeTable<'i>, known: &[&str], what: &str) {
-        for (key, _) in table {
-            if known.contains(&key.get_ref().as_ref()) {
-                continue;
-            }
-            let near = nearest(key.get_ref(), known.iter().copied());
-            self.wrong(
-                &key.span(),
-                "key-unknown",
-                format!("{what} has no key {:?}", key.get_ref()),
-                Some(&near.map_or_else(
-                    || format!("its keys are {}", known.join(", ")),
-                    |near| format!("did you mean {near}?"),
-                )),
-            );
+impl<'i> Parser<'i> {
+    fn check_keys(&mut self, table: &DeTable<'i>, known: &[&str], what: &str) {
+        for key in table
+            .keys()
+            .filter(|key| !known.contains(&key.get_ref().as_ref()))
+        {
+            let hint = did_you_mean(key.get_ref(), known)
+                .unwrap_or_else(|| format!("its keys are {}", known.join(", ")));
+            let message = format!("{what} has no key {:?}", key.get_ref());
+            self.error(&key.span(), "key-unknown", message, &hint);
         }
     }
 
-    fn named_tables<'t>(
+    /// Removes a key and deserializes its value.
+    fn take<T: Deserialize<'i>>(
         &mut self,
-        table: &'t DeTable<'i>,
+        table: &mut DeTable<'i>,
         key: &str,
-        most: usize,
-    ) -> Vec<(String, Span, &'t DeTable<'i>)> {
-        let Some(value) = get(table, key) else {
-            return Vec::new();
-        };
-        let DeValue::Table(entries) = value.get_ref() else {
-            self.kind(value, key, "a table");
-            return Vec::new();
-        };
-        if entries.len() > most {
-            self.too_many(&value.span(), key, entries.len(), most);
-            return Vec::new();
-        }
-        let mut found = Vec::new();
-        for (name, value) in entries {
-            match value.get_ref() {
-                DeValue::Table(table) => {
-                    found.push((name.get_ref().to_string(), name.span(), table));
-                }
-                _ => self.kind(value, &format!("{key}.{}", name.get_ref()), "a table"),
-            }
-        }
-        found
-    }
-
-    /// A name that lists may use.
-    fn name(&mut self, name: &str, span: &Span, named: Named) {
-        self.check_name(name, span);
-        if self.names.insert(name.to_owned(), named).is_some() {
-            self.wrong(
-                span,
-                "name-twice",
-                format!("{name} is a signer and a group"),
-                None,
-            );
-        }
-    }
-
-    fn check_name(&mut self, name: &str, span: &Span) {
-        let is_plain = !name.is_empty()
-            && name.len() <= MAX_NAME
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-        if !is_plain {
-            self.wrong(
-                span,
-                "name",
-                format!("{name:?} is no name"),
-                Some("letters, digits, - _ and . of ASCII, at most 100"),
-            );
-        } else if matches!(name, "anyone" | "nobody") {
-            self.wrong(
-                span,
-                "name",
-                format!("{name} has a meaning of its own"),
-                None,
-            );
-        }
-    }
-
-    fn mode(&mut self, table: &DeTable<'i>) -> Option<EnforcementMode> {
-        let value = get(table, "mode")?;
-        match self.text(value, "mode")?.as_str() {
-            "enforce" => Some(EnforcementMode::Enforce),
-            "warn" => Some(EnforcementMode::Warn),
-            other => {
-                let what = format!("{other:?} is no mode");
-                self.wrong(&value.span(), "mode", what, Some("enforce or warn"));
+    ) -> Option<Spanned<T>> {
+        let value = table.remove(key)?;
+        let span = value.span();
+        match T::deserialize(ValueDeserializer::from(value)) {
+            Ok(value) => Some(Spanned::new(span, value)),
+            Err(error) => {
+                let message = format!("{key}: {}", error.message());
+                self.error(&error.span().unwrap_or(span), "kind", message, "");
                 None
             }
         }
     }
 
-    fn condition(&mut self, value: &Value<'i>, key: &'static str) -> Option<Condition> {
-        let compiled = match value.get_ref() {
-            DeValue::String(_) => {
-                let text = self.text(value, key)?;
-                Pattern::exact("text", &text)
+    fn table(&mut self, value: Value<'i>, key: &str, most: usize) -> Option<DeTable<'i>> {
+        let span = value.span();
+        let DeValue::Table(table) = value.into_inner() else {
+            self.error(&span, "kind", format!("{key}: expected a table"), "");
+            return None;
+        };
+        (!self.is_too_many(&span, key, table.len(), most)).then_some(table)
+    }
+
+    /// Removes a key whose value is a table of tables.
+    fn named_tables(
+        &mut self,
+        table: &mut DeTable<'i>,
+        key: &str,
+        most: usize,
+    ) -> Vec<(Text, DeTable<'i>)> {
+        let entries = table
+            .remove(key)
+            .and_then(|value| self.table(value, key, most));
+        let entries = entries.unwrap_or_default().into_iter();
+        entries
+            .filter_map(|(name, value)| {
+                let table = self.table(value, &format!("{key}.{}", name.get_ref()), usize::MAX)?;
+                Some((
+                    Spanned::new(name.span(), name.into_inner().into_owned()),
+                    table,
+                ))
+            })
+            .collect()
+    }
+
+    /// Defines a name that lists may contain.
+    fn define(&mut self, name: &str, span: &Span, named: Named) {
+        self.check_name(name, span);
+        if self.names.insert(name.to_owned(), named).is_some() {
+            let message = format!("{name} is a signer and a group");
+            self.error(span, "name-twice", message, "");
+        }
+    }
+
+    fn check_name(&mut self, name: &str, span: &Span) {
+        let is_plain = (1..=MAX_NAME).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+        if !is_plain {
+            let hint = "use ASCII letters, digits, - _ and ., at most 100";
+            self.error(span, "name", format!("{name:?} is not a name"), hint);
+        } else if matches!(name, "anyone" | "nobody") {
+            self.error(span, "name", format!("{name} is a reserved name"), "");
+        }
+    }
+
+    fn mode(&mut self, table: &mut DeTable<'i>) -> Option<EnforcementMode> {
+        let mode = self.text(table, "mode")?;
+        match mode.get_ref().as_str() {
+            "enforce" => Some(EnforcementMode::Enforce),
+            "warn" => Some(EnforcementMode::Warn),
+            other => {
+                let message = format!("{other:?} is not a mode");
+                self.error(&mode.span(), "mode", message, "enforce or warn");
+                None
             }
-            DeValue::Table(table) => {
-                self.keys(table, &CONDITION_KEYS, key);
-                let Some(inner) = get(table, "pattern") else {
-                    self.kind(value, key, "a text, or { pattern = '…' }");
-                    return None;
-                };
-                let text = self.text(inner, "pattern")?;
+        }
+    }
+
+    fn condition(&mut self, value: Value<'i>, key: &'static str) -> Option<Condition> {
+        let span = value.span();
+        let compiled = match value.into_inner() {
+            DeValue::String(text) => {
+                let text = self.check_text(Spanned::new(span.clone(), text.into_owned()), key)?;
+                Pattern::exact("text", text.get_ref())
+            }
+            DeValue::Table(mut table) if table.contains_key("pattern") => {
+                self.check_keys(&table, &CONDITION_KEYS, key);
+                let text = self.text(&mut table, "pattern")?;
                 self.patterns = self.patterns.saturating_add(1);
-                if self.patterns > MAX_PATTERNS {
-                    let (span, count) = (inner.span(), self.patterns);
-                    self.too_many(&span, "patterns", count, MAX_PATTERNS);
+                if self.is_too_many(&text.span(), "patterns", self.patterns, MAX_PATTERNS) {
                     return None;
                 }
-                Pattern::matching_within(key, &text, MAX_PATTERN_SIZE)
+                Pattern::matching_within(key, text.get_ref(), MAX_PATTERN_SIZE)
             }
-            _ => {
-                self.kind(value, key, "a text, or { pattern = '…' }");
+            other => {
+                if let DeValue::Table(table) = &other {
+                    self.check_keys(table, &CONDITION_KEYS, key);
+                }
+                let message = format!("{key}: expected a string, or {{ pattern = '…' }}");
+                self.error(&span, "kind", message, "");
                 return None;
             }
         };
         match compiled {
             Ok(pattern) => Some(Condition(pattern)),
-            Err(refusal) => {
-                self.wrong(&value.span(), refusal.code(), refusal.to_string(), None);
+            Err(error) => {
+                self.error(&span, error.code(), error.to_string(), "");
                 None
             }
         }
     }
 
-    fn claims(&mut self, table: &DeTable<'i>) -> Vec<(String, Condition)> {
-        let Some(value) = get(table, "claims") else {
-            return Vec::new();
+    fn claims(&mut self, table: &mut DeTable<'i>) -> Vec<(String, Condition)> {
+        let mut found = Vec::new();
+        let Some(value) = table.remove("claims") else {
+            return found;
         };
-        let DeValue::Table(entries) = value.get_ref() else {
-            self.kind(
-                value,
-                "claims",
-                "a table: { runnerEnvironment = \"github-hosted\" }",
-            );
-            return Vec::new();
+        let span = value.span();
+        let Some(entries) = self.table(value, "claims", usize::MAX) else {
+            return found;
         };
         if entries.is_empty() {
-            self.wrong(
-                &value.span(),
-                "empty-list",
-                "claims names none".to_owned(),
-                None,
-            );
+            self.error(&span, "empty-list", "claims is empty", "");
         }
-        let mut found = Vec::new();
         for (key, value) in entries {
             let name = key.get_ref().as_ref();
-            if !CLAIM_OIDS.iter().any(|claim| claim.name == name) {
-                let near = nearest(name, CLAIM_OIDS.iter().map(|claim| claim.name));
-                self.wrong(
+            if CLAIM_OIDS.iter().any(|claim| claim.name == name) {
+                let condition = self.condition(value, "claim");
+                found.extend(condition.map(|condition| (name.to_owned(), condition)));
+            } else {
+                let hint = did_you_mean(name, CLAIM_OIDS.iter().map(|claim| claim.name));
+                let message = format!("Fulcio certifies no claim {name:?}");
+                self.error(
                     &key.span(),
                     "claim-unknown",
-                    format!("Fulcio certifies no claim {name:?}"),
-                    near.map(|near| format!("did you mean {near}?")).as_deref(),
+                    message,
+                    &hint.unwrap_or_default(),
                 );
-                continue;
-            }
-            if let Some(condition) = self.condition(value, "claim") {
-                found.push((name.to_owned(), condition));
             }
         }
         found
     }
 
-    fn globs(&mut self, table: &DeTable<'i>, key: &'static str) -> Option<Globs> {
-        let value = get(table, key)?;
-        let texts = self.texts(value, key);
-        if texts.is_empty() {
-            return None;
-        }
+    fn globs(&mut self, table: &mut DeTable<'i>, key: &'static str) -> Option<Globs> {
+        let span = table.get(key)?.span();
+        let texts = self
+            .list(table, key, MAX_LIST)
+            .filter(|texts| !texts.is_empty())?;
         self.globs = self.globs.saturating_add(texts.len());
-        if self.globs > MAX_GLOBS {
-            let count = self.globs;
-            self.too_many(
-                &value.span(),
-                "patterns of refs and paths",
-                count,
-                MAX_GLOBS,
-            );
+        if self.is_too_many(&span, "patterns of refs and paths", self.globs, MAX_GLOBS) {
             return None;
         }
-        for (text, span) in &texts {
-            let bare = text.strip_prefix('!').unwrap_or(text);
-            let (bad, hint) = if key == "paths" {
+        let is_paths = key == "paths";
+        for text in &texts {
+            let bare = text.get_ref();
+            let bare = bare.strip_prefix('!').unwrap_or(bare);
+            let (is_wrong, hint) = if is_paths {
                 (
                     bare.starts_with('/') || bare.starts_with("./") || bare.ends_with('/'),
-                    "paths begin at the root of the tree, without a slash: docs/** is what is in docs",
+                    "paths begin at the root of the tree, without a slash: docs/** matches all of docs",
                 )
             } else {
                 (
                     !bare.starts_with("refs/") && bare != "**" || bare.ends_with('/'),
-                    "refs are written in full: refs/heads/main, refs/heads/**, refs/tags/v*",
+                    "write refs in full: refs/heads/main, refs/heads/**, refs/tags/v*",
                 )
             };
-            if bad {
-                self.wrong(
-                    span,
-                    "nobody-can",
-                    format!("{text:?} never matches"),
-                    Some(hint),
-                );
+            if is_wrong {
+                let message = format!("{:?} never matches", text.get_ref());
+                self.error(&text.span(), "nobody-can", message, hint);
             }
         }
-        let patterns: Vec<String> = texts.iter().map(|(text, _)| text.clone()).collect();
-        let compiled = if key == "paths" {
+        let spans: Vec<Span> = texts.iter().map(Spanned::span).collect();
+        let patterns = strings(Some(texts));
+        let compiled = if is_paths {
             Globs::paths(&patterns)
         } else {
             Globs::refs(&patterns)
         };
         match compiled {
             Ok(globs) => Some(globs),
-            Err(bad) => {
-                let span = texts
-                    .get(bad.index)
-                    .map_or(value.span(), |(_, span)| span.clone());
-                let hint = (bad.index >= texts.len()).then_some("begin the list with \"**\"");
-                self.wrong(&span, "glob", bad.why, hint);
+            Err(error) => {
+                let at = spans.get(error.index);
+                let hint = at.map_or("begin the list with \"**\"", |_| "");
+                self.error(at.unwrap_or(&span), "glob", error.why, hint);
                 None
             }
         }
     }
 
-    /// A list of texts that is not empty.
-    fn texts(&mut self, value: &Value<'i>, key: &str) -> Vec<(String, Span)> {
-        let DeValue::Array(entries) = value.get_ref() else {
-            self.kind(value, key, "a list of texts");
-            return Vec::new();
-        };
-        if entries.is_empty() {
-            self.wrong(
-                &value.span(),
-                "empty-list",
-                format!("{key} is empty"),
-                Some("leave it out"),
-            );
+    /// Removes a key whose value is a list of strings. An empty list is an error.
+    fn list(&mut self, table: &mut DeTable<'i>, key: &str, most: usize) -> Option<Vec<Text>> {
+        let list = self.take::<Vec<Text>>(table, key)?;
+        let span = list.span();
+        let list = list.into_inner();
+        if list.is_empty() {
+            let hint = "leave it out, or write [\"nobody\"] where a rule lists who may";
+            self.error(&span, "empty-list", format!("{key} is empty"), hint);
         }
-        if entries.len() > MAX_LIST {
-            self.too_many(&value.span(), key, entries.len(), MAX_LIST);
-            return Vec::new();
-        }
-        entries
-            .iter()
-            .filter_map(|entry| Some((self.text(entry, key)?, entry.span())))
-            .collect()
-    }
-
-    fn optional_texts(&mut self, table: &DeTable<'i>, key: &str) -> Vec<String> {
-        get(table, key)
-            .map(|value| self.texts(value, key))
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(text, _)| text)
-            .collect()
-    }
-
-    fn text(&mut self, value: &Value<'i>, key: &str) -> Option<String> {
-        let DeValue::String(text) = value.get_ref() else {
-            self.kind(value, key, "a text");
+        if self.is_too_many(&span, key, list.len(), most) {
             return None;
-        };
-        if text.is_empty() {
-            self.wrong(
-                &value.span(),
+        }
+        Some(
+            list.into_iter()
+                .filter_map(|text| self.check_text(text, key))
+                .collect(),
+        )
+    }
+
+    fn text(&mut self, table: &mut DeTable<'i>, key: &str) -> Option<Text> {
+        let text = self.take(table, key)?;
+        self.check_text(text, key)
+    }
+
+    fn check_text(&mut self, text: Text, key: &str) -> Option<Text> {
+        let length = text.get_ref().len();
+        if length == 0 {
+            self.error(
+                &text.span(),
                 "empty-text",
-                format!("an empty text in {key} names nobody"),
-                None,
+                format!("{key}: empty string"),
+                "",
             );
-            return None;
-        }
-        if text.len() > MAX_TEXT {
-            self.wrong(
-                &value.span(),
-                "text-too-long",
-                format!("a text of {} bytes, more than {MAX_TEXT}", text.len()),
-                None,
-            );
-            return None;
-        }
-        Some(text.to_string())
-    }
-
-    fn integer(&mut self, value: &Value<'i>, key: &str) -> Option<i64> {
-        match value.get_ref() {
-            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok(),
-            _ => {
-                self.kind(value, key, "a number");
-                None
-            }
-        }
-    }
-
-    fn boolean(&mut self, table: &DeTable<'i>, key: &str) -> bool {
-        let Some(value) = get(table, key) else {
-            return false;
-        };
-        match value.get_ref() {
-            DeValue::Boolean(is) => *is,
-            _ => {
-                self.kind(value, key, "true or false");
-                false
-            }
-        }
-    }
-
-    fn time(&mut self, table: &DeTable<'i>, key: &str) -> Option<UnixTime> {
-        let value = get(table, key)?;
-        let time = match value.get_ref() {
-            DeValue::Datetime(time) if time.date.is_some() && time.offset.is_some() => {
-                time.to_string().parse::<jiff::Timestamp>().ok()
-            }
-            _ => None,
-        };
-        if time.is_none() {
-            self.kind(
-                value,
-                key,
-                "a time with its zone, not a text: 2026-01-31T00:00:00Z",
-            );
-        }
-        time.map(jiff::Timestamp::as_second)
-    }
-
-    fn kind(&mut self, value: &Value<'i>, key: &str, wanted: &str) {
-        let found = value.get_ref().type_str();
-        self.wrong(
-            &value.span(),
-            "kind",
-            format!("{key} is a {found} here"),
-            Some(&format!("it is {wanted}")),
-        );
-    }
-
-    fn too_many(&mut self, span: &Span, what: &str, count: usize, most: usize) {
-        self.wrong(
-            span,
-            "too-many",
-            format!("{what}: {count}, more than {most}"),
-            None,
-        );
-    }
-
-    fn written(&self, value: &Value<'i>) -> String {
-        let text = self.text.get(value.span()).unwrap_or_default();
-        text.chars().take(40).collect()
-    }
-}
-
-/// The known word that differs least, if it is near at all.
-fn nearest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    const LONGEST: usize = 64;
-    if word.chars().count() > LONGEST {
-        return None;
-    }
-    let near = |other: &&str| (distance(word, other), other.len());
-    let best = known
-        .filter(|other| other.len() <= LONGEST)
-        .take(MAX_SIGNERS)
-        .min_by_key(near)?;
-    let allowed = (word.chars().count() / 3).max(1);
-    (distance(word, best) <= allowed).then_some(best)
-}
-
-/// Insertions, deletions and replacements between two words, ignoring case and
-/// taking `_` for `-`.
-fn distance(one: &str, other: &str) -> usize {
-    let fold = |c: char| {
-        if c == '_' {
-            '-'
+        } else if length > MAX_TEXT {
+            let message = format!("{key}: the string is {length} bytes; the limit is {MAX_TEXT}");
+            self.error(&text.span(), "text-too-long", message, "");
         } else {
-            c.to_ascii_lowercase()
+            return Some(text);
         }
-    };
-    let other: Vec<char> = other.chars().map(fold).collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().map(fold).enumerate() {
-        let mut diagonal = i;
-        let mut left = i.saturating_add(1);
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (b, cell) in other.iter().zip(row.iter_mut().skip(1)) {
-            let above = *cell;
-            let replaced = diagonal.saturating_add(usize::from(a != *b));
-            left = replaced
-                .min(above.saturating_add(1))
-                .min(left.saturating_add(1));
-            *cell = left;
-            diagonal = above;
-        }
+        None
     }
-    row.last().copied().unwrap_or_default()
+
+    fn flag(&mut self, table: &mut DeTable<'i>, key: &str) -> bool {
+        self.take(table, key).is_some_and(Spanned::into_inner)
+    }
+
+    fn time(&mut self, table: &mut DeTable<'i>, key: &str) -> Option<UnixTime> {
+        let value = self.take::<Datetime>(table, key)?;
+        let time = value.get_ref();
+        let is_whole = time.date.is_some() && time.offset.is_some();
+        let parsed = time.to_string().parse::<jiff::Timestamp>().ok();
+        let parsed = parsed.filter(|_| is_whole);
+        if parsed.is_none() {
+            let message = format!("{key}: expected a time with its zone: 2026-01-31T00:00:00Z");
+            self.error(&value.span(), "kind", message, "");
+        }
+        parsed.map(jiff::Timestamp::as_second)
+    }
+
+    fn is_too_many(&mut self, at: &Span, what: &str, count: usize, most: usize) -> bool {
+        let is = count > most;
+        if is {
+            let message = format!("{count} {what}; the limit is {most}");
+            self.error(at, "too-many", message, "");
+        }
+        is
+    }
+}
+
+fn keys(table: &DeTable<'_>) -> Vec<Text> {
+    table
+        .keys()
+        .map(|key| Spanned::new(key.span(), key.get_ref().to_string()))
+        .collect()
+}
+
+fn strings(list: Option<Vec<Text>>) -> Vec<String> {
+    let list = list.unwrap_or_default();
+    list.into_iter().map(Spanned::into_inner).collect()
+}
+
+fn did_you_mean<'w>(
+    word: &str,
+    known: impl IntoIterator<Item = &'w (impl AsRef<str> + ?Sized + 'w)>,
+) -> Option<String> {
+    let near = nearest(word, known.into_iter().map(AsRef::as_ref))?;
+    Some(format!("did you mean {near}?"))
 }
 
 #[cfg(test)]

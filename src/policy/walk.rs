@@ -505,7 +505,7 @@ impl Walk<'_> {
                 .map_err(|errors| {
                     let first = errors.errors.first();
                     unreadable(first.map_or_else(String::new, |error| {
-                        format!("line {}: {}", error.line, error.what)
+                        format!("line {}: {}", error.line, error.message)
                     }))
                 }),
         };

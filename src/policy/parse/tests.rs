@@ -233,7 +233,7 @@ fn every_mistake_with_line_and_column_and_a_near_key() {
         "{HEAD}zzzzzz = 1\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
     ));
     assert!(
-        far[0].what.contains("signer") || far[0].what.contains("signers"),
+        far[0].message.contains("signer") || far[0].message.contains("signers"),
         "{far:?}"
     );
     let shown = Policy::parse(text, "p.toml").unwrap_err().to_string();
