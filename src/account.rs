@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use gitseal_credential_cache::{
-    client::{ClientError, Connection, Limits},
-    protocol::Entry,
+    client::{ClientError, ClientTimeouts, Connection},
+    protocol::StatusEntry,
 };
 use serde_json::{Value, json};
 
@@ -165,7 +165,7 @@ fn next_start(settings: &Settings, socket: Option<&Path>) -> &'static str {
         return "a variable of gitsign's names that place, so gitseal starts none there";
     }
     #[cfg(unix)]
-    if socket.is_some_and(gitseal_credential_cache::listener::asked) {
+    if socket.is_some_and(gitseal_credential_cache::listener::last_daemon_confirmed) {
         return "the last one there asked before each signature: start it again by hand";
     }
     #[cfg(not(unix))]
@@ -214,7 +214,7 @@ fn status(as_json: bool) -> Result<u8, SignError> {
     Ok(written(terminal::print(&text)))
 }
 
-fn entry_row(entry: &Entry) -> Vec<String> {
+fn entry_row(entry: &StatusEntry) -> Vec<String> {
     let left = match seconds_until(entry.not_after) {
         _ if entry.not_after == 0 => "logging in".to_owned(),
         0 => "over".to_owned(),
@@ -232,14 +232,14 @@ fn entry_row(entry: &Entry) -> Vec<String> {
     ]
 }
 
-fn entry_json(entry: &Entry) -> Value {
+fn entry_json(entry: &StatusEntry) -> Value {
     json!({
         "subject": entry.scope.subject,
         "issuer": entry.scope.issuer,
         "clientID": entry.scope.client_id,
         "connectorID": entry.scope.connector,
         "authority": entry.scope.authority,
-        "trustRoot": entry.scope.trust_root,
+        "trustRoot": entry.scope.trusted_root,
         "notAfter": i64::try_from(entry.not_after).ok().filter(|at| *at != 0).map(rfc3339),
         "secondsLeft": seconds_until(entry.not_after),
         "signatures": entry.signatures,
@@ -277,7 +277,7 @@ fn running(settings: &Settings) -> Result<Option<Connection>, SignError> {
 }
 
 fn open(socket: &Path) -> Result<Option<Connection>, SignError> {
-    match Connection::open(socket, Limits::default()) {
+    match Connection::open(socket, ClientTimeouts::default()) {
         Ok(cache) => Ok(Some(cache)),
         Err(ClientError::Absent { .. }) => Ok(None),
         Err(error) => Err(SignError::Cache(error)),

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gitseal_credential_cache::client::{Acquired, Connection, Limits, TokenKind};
+use gitseal_credential_cache::client::{AcquireOutcome, ClientTimeouts, Connection, TokenKind};
 use lab::{ALICE, GITSEAL, Lab, finish, text};
 
 const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
@@ -68,7 +68,7 @@ impl Cached {
     }
 
     fn connect(&self) -> Connection {
-        Connection::open(&self.socket(), Limits::default()).unwrap()
+        Connection::open(&self.socket(), ClientTimeouts::default()).unwrap()
     }
 
     #[track_caller]
@@ -537,7 +537,7 @@ fn who_waits_for_a_login_says_so() {
     let scope = leader.status().unwrap().remove(0).scope;
     assert!(leader.forget(&scope).unwrap());
     let lead = leader.acquire(&scope, 20, Duration::ZERO).unwrap();
-    let Acquired::Lead { key, .. } = lead else {
+    let AcquireOutcome::MustLogIn { key, .. } = lead else {
         panic!("{lead:?}");
     };
     thread::scope(|threads| {

@@ -112,9 +112,9 @@ fn the_parsers_accept_their_seeds() {
     type Accepts = fn(&[u8]) -> bool;
     let parsers: [(&str, Accepts); 9] = [
         ("frame", |d| {
-            use gitseal_credential_cache::protocol::{Request, Response, read_frame};
+            use gitseal_credential_cache::protocol::{CacheRequest, CacheResponse, read_frame};
             read_frame(&mut &*d).is_ok_and(|payload| {
-                Request::parse(&payload).is_ok() || Response::parse(&payload).is_ok()
+                CacheRequest::parse(&payload).is_ok() || CacheResponse::parse(&payload).is_ok()
             })
         }),
         ("armor", |d| armor::decode(d).is_ok()),

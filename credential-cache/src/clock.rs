@@ -1,28 +1,35 @@
-//! Two clocks, because neither is enough: the wall clock says when a
+//! Two clocks, because neither is enough: the wall clock knows when a
 //! certificate ends but can be set back, and the clock since boot cannot be set
-//! but knows no dates. A life ends with whichever says so first.
+//! but knows no dates. A lifetime ends as soon as either clock has passed it.
 //!
-//! *Not checked here:* whether the wall clock is right when a life begins.
+//! *Not checked here:* whether the wall clock is right when a lifetime starts.
 
 use std::time::Duration;
 
-/// The longest that anything is kept, whatever its certificate or token says.
-pub const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest that anything is kept, whatever its certificate or token contains.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One moment on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// Time since boot, suspended time included.
+    /// The time since boot, including suspended time.
     pub since_boot: Duration,
-    /// The wall clock, unix seconds.
+    /// The wall clock in Unix seconds.
     pub wall: u64,
 }
 
-/// Where the time comes from: the system, or a test.
+impl Now {
+    /// Returns the time that has passed since an earlier moment.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.since_boot.saturating_sub(earlier.since_boot)
+    }
+}
+
+/// A source of the current time: the system, or a test.
 pub type Clock = Box<dyn Fn() -> Now>;
 
-/// The system's clocks: CLOCK_BOOTTIME on Linux, elsewhere the monotonic clock
-/// (which on macOS runs on while the machine sleeps).
+/// Reads the system clocks: CLOCK_BOOTTIME on Linux, elsewhere the monotonic
+/// clock (which on macOS runs on while the machine sleeps).
 #[cfg(unix)]
 pub fn system() -> Now {
     use rustix::time::{ClockId, clock_gettime};
@@ -40,31 +47,31 @@ pub fn system() -> Now {
     }
 }
 
-/// How long something may be used.
+/// The time during which something may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life {
+pub struct Lifetime {
     end_since_boot: Duration,
     last_second: u64,
 }
 
-impl Life {
-    /// From now to `last_second` (unix seconds, still within it), but no longer
-    /// than `most`. None if it is already over.
-    pub fn until(last_second: u64, most: Duration, now: Now) -> Option<Self> {
-        let left = Duration::from_secs(last_second.checked_sub(now.wall)?)
-            .min(most)
-            .min(MAX_LIFE);
-        if left.is_zero() {
+impl Lifetime {
+    /// Starts a lifetime that ends at `last_second` (Unix seconds, included), or
+    /// after `limit` if that is earlier. Returns None if it is already over.
+    pub fn until(last_second: u64, limit: Duration, now: Now) -> Option<Self> {
+        let remaining = Duration::from_secs(last_second.checked_sub(now.wall)?)
+            .min(limit)
+            .min(MAX_LIFETIME);
+        if remaining.is_zero() {
             return None;
         }
         Some(Self {
-            end_since_boot: now.since_boot.saturating_add(left),
+            end_since_boot: now.since_boot.saturating_add(remaining),
             last_second,
         })
     }
 
-    /// What is left of it; None if it is over on either clock.
-    pub fn left(&self, now: Now) -> Option<Duration> {
+    /// Returns the remaining time, or None if it is over on either clock.
+    pub fn remaining(&self, now: Now) -> Option<Duration> {
         let boot = self.end_since_boot.checked_sub(now.since_boot)?;
         let wall = self.last_second.checked_sub(now.wall)?;
         if boot.is_zero() || wall == 0 {
@@ -73,7 +80,7 @@ impl Life {
         Some(boot.min(Duration::from_secs(wall)))
     }
 
-    /// The last second of it on the wall clock, unix seconds.
+    /// Returns the last second on the wall clock, in Unix seconds.
     pub fn last_second(&self) -> u64 {
         self.last_second
     }
@@ -94,44 +101,50 @@ mod tests {
     const LONG: Duration = Duration::from_secs(1 << 40);
 
     #[test]
-    fn d8_a_life_ends_on_both_clocks() {
-        let life = Life::until(1600, LONG, at(50, 1000)).unwrap();
-        assert_eq!(life.left(at(50, 1000)), Some(Duration::from_secs(600)));
-        assert_eq!(life.left(at(649, 1599)), Some(Duration::from_secs(1)));
-        assert_eq!(life.left(at(650, 1600)), None);
+    fn d8_a_lifetime_ends_on_both_clocks() {
+        let lifetime = Lifetime::until(1600, LONG, at(50, 1000)).unwrap();
+        assert_eq!(
+            lifetime.remaining(at(50, 1000)),
+            Some(Duration::from_secs(600))
+        );
+        assert_eq!(
+            lifetime.remaining(at(649, 1599)),
+            Some(Duration::from_secs(1))
+        );
+        assert_eq!(lifetime.remaining(at(650, 1600)), None);
     }
 
     #[test]
     fn d8_the_wall_clock_set_back_lengthens_nothing() {
-        let life = Life::until(1600, LONG, at(50, 1000)).unwrap();
+        let lifetime = Lifetime::until(1600, LONG, at(50, 1000)).unwrap();
         // An hour back, 599 s later: one second left; then none.
-        assert_eq!(life.left(at(649, 0)), Some(Duration::from_secs(1)));
-        assert_eq!(life.left(at(650, 0)), None);
+        assert_eq!(lifetime.remaining(at(649, 0)), Some(Duration::from_secs(1)));
+        assert_eq!(lifetime.remaining(at(650, 0)), None);
     }
 
     #[test]
     fn d8_the_wall_clock_set_forward_ends_it() {
-        let life = Life::until(1600, LONG, at(50, 1000)).unwrap();
-        assert_eq!(life.left(at(51, 4600)), None);
+        let lifetime = Lifetime::until(1600, LONG, at(50, 1000)).unwrap();
+        assert_eq!(lifetime.remaining(at(51, 4600)), None);
     }
 
     #[test]
     fn d8_time_asleep_counts() {
         // Suspended for an hour: both clocks have gone on.
-        let life = Life::until(1600, LONG, at(50, 1000)).unwrap();
-        assert_eq!(life.left(at(3650, 1001)), None);
+        let lifetime = Lifetime::until(1600, LONG, at(50, 1000)).unwrap();
+        assert_eq!(lifetime.remaining(at(3650, 1001)), None);
     }
 
     #[test]
-    fn a_life_is_bounded() {
-        assert_eq!(Life::until(1000, LONG, at(0, 1000)), None);
-        assert_eq!(Life::until(999, LONG, at(0, 1000)), None);
-        assert_eq!(Life::until(2000, Duration::ZERO, at(0, 1000)), None);
+    fn a_lifetime_is_bounded() {
+        assert_eq!(Lifetime::until(1000, LONG, at(0, 1000)), None);
+        assert_eq!(Lifetime::until(999, LONG, at(0, 1000)), None);
+        assert_eq!(Lifetime::until(2000, Duration::ZERO, at(0, 1000)), None);
         let most = Duration::from_secs(600);
-        let life = Life::until(u64::MAX, most, at(0, 0)).unwrap();
-        assert_eq!(life.left(at(0, 0)), Some(most));
-        let life = Life::until(u64::MAX, LONG, at(0, 0)).unwrap();
-        assert_eq!(life.left(at(0, 0)), Some(MAX_LIFE));
+        let lifetime = Lifetime::until(u64::MAX, most, at(0, 0)).unwrap();
+        assert_eq!(lifetime.remaining(at(0, 0)), Some(most));
+        let lifetime = Lifetime::until(u64::MAX, LONG, at(0, 0)).unwrap();
+        assert_eq!(lifetime.remaining(at(0, 0)), Some(MAX_LIFETIME));
     }
 
     #[cfg(unix)]

@@ -1,13 +1,14 @@
-//! Asking a person before a signature is made (`--confirm`): one question at a
-//! time, on the terminal that the daemon was started from (while it is in the
-//! foreground there) or through an askpass program that whoever started it chose. The loop goes on meanwhile.
+//! The user's confirmation of each signature (`--confirm`): one prompt at a time,
+//! on the terminal that the daemon was started from (while it is in the
+//! foreground there) or through an askpass program. The loop goes on in the
+//! meantime.
 //!
-//! A yes is for one signature; with a number of seconds it holds that long for
-//! the same process at the other end of the socket, which for a forwarded socket
-//! is the ssh process.
+//! A yes is for one signature; with a number of seconds it is remembered that
+//! long for the same process at the other end of the socket, which for a
+//! forwarded socket is the ssh process.
 //!
 //! *Not checked here:* whether the key may sign at all (`store.rs`, before the
-//! question and again after it).
+//! prompt and again after it).
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -19,84 +20,87 @@ use std::time::Duration;
 
 use crate::clock::Now;
 use crate::peer::Peer;
-use crate::protocol::KeyId;
+use crate::protocol::{CONFIRM_TIMEOUT, KeyId};
 use crate::store::ConnectionId;
 
-/// How long a person has to answer.
-pub const ANSWER: Duration = Duration::from_secs(60);
-
-/// The most questions that wait; one more is denied.
-const MAX_QUESTIONS: usize = 64;
+/// The most requests that wait; one more is denied.
+const MAX_REQUESTS: usize = 64;
 
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER: usize = 256;
 
-/// How often a program that has said its answer is looked at until it ends.
-const TICK: Duration = Duration::from_millis(20);
+/// The interval of checks whether a program that has answered has exited.
+const EXIT_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How a person is asked.
-pub enum Way {
-    /// A program that shows its argument and says yes with exit status 0, as
+/// The means to prompt the user for confirmation.
+pub enum PromptMethod {
+    /// A program that shows its argument and confirms with exit status 0, as
     /// ssh-askpass does with SSH_ASKPASS_PROMPT=confirm.
     Program(PathBuf),
     /// The terminal, while this process is in its foreground.
     Terminal {
-        /// Opened for reading and writing without blocking.
+        /// The terminal, opened for reading and writing without blocking.
         terminal: File,
-        /// The program for when it is not.
+        /// The program to use in the background.
         otherwise: Option<PathBuf>,
     },
 }
 
-/// Whether this process may read from its terminal: in the background, reading
-/// would stop it.
+/// Returns whether this process may read from its terminal: in the background,
+/// reading would stop it.
 pub fn in_foreground(terminal: &File) -> bool {
     rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
-/// A signature that somebody wants.
+/// A requested signature that needs a confirmation.
 #[derive(Clone, Debug)]
-pub struct Question {
-    /// Who asks.
+pub struct ConfirmRequest {
+    /// The connection that requests it.
     pub connection: ConnectionId,
-    /// The process that asks.
+    /// The process that requests it.
     pub peer: Peer,
-    /// With which key.
+    /// The key to sign with.
     pub key: KeyId,
-    /// Of what.
+    /// The digest to sign.
     pub digest: [u8; 32],
-    /// Whether it is on this machine.
+    /// Whether the process is on this machine.
     pub local: bool,
-    /// In whose name.
-    pub who: String,
+    /// The identity of the key, as text.
+    pub identity: String,
 }
 
-/// What the person said.
+/// The decision about a requested signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Yes.
+pub enum ConfirmDecision {
+    /// The user confirmed the signature.
     Granted,
-    /// No, nothing, or nobody could be asked.
+    /// The user declined or did not answer, or there was no way to prompt.
     Denied,
 }
 
-/// The questions and the person.
-pub struct Confirm {
-    way: Way,
-    hold: Duration,
-    granted: Vec<(u32, Now)>,
-    current: Option<Asked>,
-    queue: VecDeque<Question>,
+impl From<bool> for ConfirmDecision {
+    fn from(granted: bool) -> Self {
+        if granted { Self::Granted } else { Self::Denied }
+    }
 }
 
-struct Asked {
-    question: Question,
+/// The queue of requests, of which the first is being prompted for.
+pub struct Confirm {
+    method: PromptMethod,
+    hold: Duration,
+    granted: Vec<(u32, Now)>,
+    current: Option<Prompt>,
+    queue: VecDeque<ConfirmRequest>,
+}
+
+struct Prompt {
+    request: ConfirmRequest,
     since: Now,
     program: Option<Program>,
-    said: Vec<u8>,
-    over: bool,
-    /// A verdict that needs no person any more.
-    verdict: Option<Verdict>,
+    answer: Vec<u8>,
+    at_end: bool,
+    /// A decision that needs no answer any more.
+    decision: Option<ConfirmDecision>,
 }
 
 struct Program {
@@ -112,10 +116,10 @@ impl Drop for Program {
 }
 
 impl Confirm {
-    /// Asks in this way; a yes holds this long.
-    pub fn new(way: Way, hold: Duration) -> Self {
+    /// Prompts by this method, and remembers a yes for this long.
+    pub fn new(method: PromptMethod, hold: Duration) -> Self {
         Self {
-            way,
+            method,
             hold,
             granted: Vec::new(),
             current: None,
@@ -123,125 +127,116 @@ impl Confirm {
         }
     }
 
-    /// Whether this process has a yes that still holds.
-    pub fn holds(&mut self, peer: Peer, now: Now) -> bool {
+    /// Returns whether a yes for this process is still remembered.
+    pub fn is_remembered(&mut self, peer: Peer, now: Now) -> bool {
         let hold = self.hold;
-        self.granted
-            .retain(|(_, since)| now.since_boot.saturating_sub(since.since_boot) < hold);
+        self.granted.retain(|(_, since)| now.since(*since) < hold);
         peer.pid != 0 && self.granted.iter().any(|(pid, _)| *pid == peer.pid)
     }
 
-    /// Puts a question; the verdict comes from [`Confirm::hear`].
-    pub fn ask(&mut self, question: Question, now: Now) {
-        self.queue.push_back(question);
+    /// Queues a request; the decision comes from [`Confirm::poll`].
+    pub fn submit(&mut self, request: ConfirmRequest, now: Now) {
+        self.queue.push_back(request);
         self.next(now);
     }
 
-    /// The connection has ended: nobody need be asked for it.
+    /// Removes the requests of a connection that has ended.
     pub fn forget(&mut self, connection: ConnectionId) {
         self.queue
-            .retain(|question| question.connection != connection);
-        let asked = self.current.as_ref();
-        if asked.is_some_and(|asked| asked.question.connection == connection) {
+            .retain(|request| request.connection != connection);
+        let prompt = self.current.as_ref();
+        if prompt.is_some_and(|prompt| prompt.request.connection == connection) {
             self.current = None;
-            self.note("no longer asked for");
+            if let PromptMethod::Terminal { terminal, .. } = &mut self.method
+                && in_foreground(terminal)
+            {
+                let _ = terminal.write_all(b"\n(the request was withdrawn)\n");
+            }
         }
     }
 
-    /// What to watch for the answer.
+    /// Returns the descriptor where the answer arrives.
     pub fn watched(&self) -> Option<BorrowedFd<'_>> {
-        let asked = self.current.as_ref().filter(|asked| !asked.over)?;
-        Some(match (&asked.program, &self.way) {
+        let prompt = self.current.as_ref().filter(|prompt| !prompt.at_end)?;
+        Some(match (&prompt.program, &self.method) {
             (Some(program), _) => program.output.as_fd(),
-            (None, Way::Terminal { terminal, .. }) => terminal.as_fd(),
-            (None, Way::Program(_)) => return None,
+            (None, PromptMethod::Terminal { terminal, .. }) => terminal.as_fd(),
+            (None, PromptMethod::Program(_)) => return None,
         })
     }
 
-    /// How long the loop may wait before it asks again what was said.
-    pub fn patience(&self, now: Now) -> Option<Duration> {
+    /// Returns the time until [`Confirm::poll`] must be called again.
+    pub fn poll_interval(&self, now: Now) -> Option<Duration> {
         match &self.current {
             None if self.queue.is_empty() => None,
             None => Some(Duration::ZERO),
-            Some(asked) if asked.verdict.is_some() => Some(Duration::ZERO),
-            Some(asked) if asked.over => Some(TICK),
-            Some(asked) => Some(ANSWER.saturating_sub(asked.waited(now))),
+            Some(prompt) if prompt.decision.is_some() => Some(Duration::ZERO),
+            Some(prompt) if prompt.at_end => Some(EXIT_INTERVAL),
+            Some(prompt) => Some(CONFIRM_TIMEOUT.saturating_sub(now.since(prompt.since))),
         }
     }
 
-    /// A question that has its verdict.
-    pub fn hear(&mut self, now: Now) -> Option<(Question, Verdict)> {
+    /// Returns a request that has been decided.
+    pub fn poll(&mut self, now: Now) -> Option<(ConfirmRequest, ConfirmDecision)> {
         self.next(now);
-        let asked = self.current.as_mut()?;
-        let verdict = match asked.verdict {
-            Some(verdict) => Some(verdict),
-            None => asked.listen(&mut self.way, now),
-        }?;
-        let question = self.current.take()?.question;
-        if verdict == Verdict::Granted && !self.hold.is_zero() {
-            self.granted.push((question.peer.pid, now));
+        let prompt = self.current.as_mut()?;
+        let decision = match prompt.decision {
+            Some(decision) => decision,
+            None => prompt.read_answer(&mut self.method, now)?,
+        };
+        let request = self.current.take()?.request;
+        if decision == ConfirmDecision::Granted && !self.hold.is_zero() {
+            self.granted.push((request.peer.pid, now));
         }
         self.next(now);
-        Some((question, verdict))
+        Some((request, decision))
     }
 
     fn next(&mut self, now: Now) {
         if self.current.is_some() {
             return;
         }
-        let Some(question) = self.queue.pop_front() else {
+        let Some(request) = self.queue.pop_front() else {
             return;
         };
-        let mut asked = Asked {
+        let remembered = self.is_remembered(request.peer, now);
+        let mut prompt = Prompt {
             since: now,
             program: None,
-            said: Vec::new(),
-            over: false,
-            verdict: None,
-            question,
+            answer: Vec::new(),
+            at_end: false,
+            decision: None,
+            request,
         };
-        let granted = self.holds(asked.question.peer, now);
-        if granted {
-            asked.verdict = Some(Verdict::Granted);
-        } else if self.queue.len() > MAX_QUESTIONS || asked.put(&mut self.way).is_err() {
-            asked.verdict = Some(Verdict::Denied);
+        if remembered {
+            prompt.decision = Some(ConfirmDecision::Granted);
+        } else if self.queue.len() > MAX_REQUESTS || prompt.show(&mut self.method).is_err() {
+            prompt.decision = Some(ConfirmDecision::Denied);
         }
-        self.current = Some(asked);
-    }
-
-    fn note(&mut self, text: &str) {
-        if let Way::Terminal { terminal, .. } = &mut self.way
-            && in_foreground(terminal)
-        {
-            let _ = terminal.write_all(format!("\n({text})\n").as_bytes());
-        }
+        self.current = Some(prompt);
     }
 }
 
-impl Asked {
-    fn waited(&self, now: Now) -> Duration {
-        now.since_boot.saturating_sub(self.since.since_boot)
-    }
-
-    fn put(&mut self, way: &mut Way) -> io::Result<()> {
-        let text = prompt(&self.question);
-        match way {
-            Way::Program(program) => self.put_through(program, &text),
-            Way::Terminal { terminal, .. } if in_foreground(terminal) => {
-                // An answer typed before the question is none.
+impl Prompt {
+    fn show(&mut self, method: &mut PromptMethod) -> io::Result<()> {
+        let text = prompt_text(&self.request);
+        match method {
+            PromptMethod::Terminal { terminal, .. } if in_foreground(terminal) => {
+                // An answer typed before the prompt does not count.
                 let queue = rustix::termios::QueueSelector::IFlush;
                 rustix::termios::tcflush(&*terminal, queue)?;
                 terminal.write_all(format!("{text} [yes/no] ").as_bytes())
             }
-            Way::Terminal {
+            PromptMethod::Program(program)
+            | PromptMethod::Terminal {
                 otherwise: Some(program),
                 ..
-            } => self.put_through(program, &text),
-            Way::Terminal { .. } => Err(io::ErrorKind::NotConnected.into()),
+            } => self.run(program, &text),
+            PromptMethod::Terminal { .. } => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
-    fn put_through(&mut self, program: &Path, text: &str) -> io::Result<()> {
+    fn run(&mut self, program: &Path, text: &str) -> io::Result<()> {
         let mut child = Command::new(program)
             .arg(text)
             .env("SSH_ASKPASS_PROMPT", "confirm")
@@ -255,89 +250,72 @@ impl Asked {
         Ok(())
     }
 
-    fn listen(&mut self, way: &mut Way, now: Now) -> Option<Verdict> {
-        if self.waited(now) >= ANSWER {
-            return Some(Verdict::Denied);
+    fn read_answer(&mut self, method: &mut PromptMethod, now: Now) -> Option<ConfirmDecision> {
+        if now.since(self.since) >= CONFIRM_TIMEOUT {
+            return Some(ConfirmDecision::Denied);
         }
-        if !self.over {
+        if !self.at_end {
             let mut chunk = [0u8; 64];
-            let read = match (&mut self.program, way) {
+            let read = match (&mut self.program, method) {
                 (Some(program), _) => program.output.read(&mut chunk),
-                (None, Way::Terminal { terminal, .. }) if in_foreground(terminal) => {
+                (None, PromptMethod::Terminal { terminal, .. }) if in_foreground(terminal) => {
                     terminal.read(&mut chunk)
                 }
-                (None, _) => return Some(Verdict::Denied),
+                (None, _) => return Some(ConfirmDecision::Denied),
             };
             match read {
-                Ok(0) => self.over = true,
+                Ok(0) => self.at_end = true,
                 Ok(count) => self
-                    .said
-                    .extend_from_slice(chunk.get(..count).unwrap_or(&[])),
+                    .answer
+                    .extend_from_slice(chunk.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return None,
-                Err(_) => return Some(Verdict::Denied),
+                Err(_) => return Some(ConfirmDecision::Denied),
             }
-            if self.said.len() > MAX_ANSWER {
-                return Some(Verdict::Denied);
+            if self.answer.len() > MAX_ANSWER {
+                return Some(ConfirmDecision::Denied);
             }
         }
+        let answer = String::from_utf8_lossy(&self.answer);
+        let yes = answer.trim().eq_ignore_ascii_case("yes");
         match &mut self.program {
             Some(program) => match program.child.try_wait() {
                 Ok(None) => None,
-                Ok(Some(status)) if status.success() && affirms(&self.said, true) => {
-                    Some(Verdict::Granted)
+                // A program may confirm with its exit status alone.
+                Ok(Some(status)) => {
+                    Some((status.success() && (yes || answer.trim().is_empty())).into())
                 }
-                Ok(Some(_)) | Err(_) => Some(Verdict::Denied),
+                Err(_) => Some(ConfirmDecision::Denied),
             },
-            None if self.over => Some(Verdict::Denied),
-            None if self.said.contains(&b'\n') => Some(if affirms(&self.said, false) {
-                Verdict::Granted
-            } else {
-                Verdict::Denied
-            }),
+            None if self.at_end => Some(ConfirmDecision::Denied),
+            None if answer.contains('\n') => Some(yes.into()),
             None => None,
         }
     }
 }
 
-/// A program may say yes with its exit status alone.
-fn affirms(said: &[u8], silence: bool) -> bool {
-    let said = String::from_utf8_lossy(said);
-    let said = said.trim();
-    (silence && said.is_empty()) || said.eq_ignore_ascii_case("yes")
-}
-
-fn prompt(question: &Question) -> String {
-    let place = if question.local {
+fn prompt_text(request: &ConfirmRequest) -> String {
+    let place = if request.local {
         "on this machine"
     } else {
-        "not known to be on this machine (a forwarded socket?)"
+        "possibly over a forwarded socket"
     };
-    let digest: String = question
-        .digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let pid = request.peer.pid;
+    let digest = request.digest.iter().take(8);
+    let digest: String = digest.map(|byte| format!("{byte:02x}")).collect();
     format!(
-        "gitseal: sign as {}? Asked by process {}{}, {place}; SHA-256 of what is signed: {digest}…",
-        question.who,
-        question.peer.pid,
-        name_of(question.peer.pid),
+        "Allow process {pid} ({}{place}) to sign as {}? Digest SHA-256 {digest}…",
+        process_name(pid),
+        request.identity,
     )
 }
 
-/// The name of a process, where the system tells.
-fn name_of(pid: u32) -> String {
+/// Returns the name of a process, if the system reports it.
+fn process_name(pid: u32) -> String {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let plain: String = name
-        .trim()
-        .chars()
-        .filter(|c| c.is_ascii_graphic())
-        .collect();
-    if plain.is_empty() {
-        String::new()
-    } else {
-        format!(" ({plain})")
+    let mut plain: String = name.chars().filter(char::is_ascii_graphic).collect();
+    if !plain.is_empty() {
+        plain.push_str(", ");
     }
+    plain
 }

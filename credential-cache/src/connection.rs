@@ -1,83 +1,68 @@
-//! One client's connection, as the daemon's loop sees it: bytes in, whole frames
-//! and descriptors out, answers back, and until when it may take its time.
-//! Nothing here ever blocks.
+//! One client's connection, as the daemon's loop sees it: it turns bytes into
+//! frames and descriptors, and responses into bytes, within time limits. Nothing
+//! here ever blocks.
 //!
-//! *Not checked here:* who connected (`peer.rs`), what a request may do
-//! (`store.rs`, `server.rs`).
+//! *Not checked here:* the process that connected (`peer.rs`), the rights of a
+//! request (`store.rs`, `server.rs`).
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendFlags, getsockname, recvmsg, send, sendmsg,
-};
+use rustix::net::{AddressFamily, getsockname, send};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::clock::Now;
 use crate::peer::Peer;
-use crate::protocol::{Response, frame_length};
-use crate::store::{Asker, ConnectionId};
+use crate::protocol::{CacheResponse, check_frame_length, frame};
+use crate::store::{ConnectionId, Requester};
+use crate::stream::{SENDING, receive};
 
-/// How long a connection may say nothing between requests.
+/// The time that a connection may be silent between requests.
 pub const IDLE: Duration = Duration::from_secs(30);
 
-/// How long a frame may take, in either direction, and the first one to come.
+/// The time for one frame, in either direction, and until the first one arrives.
 pub const FRAME: Duration = Duration::from_secs(5);
 
-/// Without waiting, and without SIGPIPE (which a Rust program ignores anyway).
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const SENDING: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const SENDING: SendFlags = SendFlags::DONTWAIT;
-
-/// Without waiting; no program that is started inherits what comes.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const RECEIVING: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags::CMSG_CLOEXEC);
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-const RECEIVING: RecvFlags = RecvFlags::DONTWAIT;
-
-/// What a connection is about.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Nothing has been said yet.
+    /// No request has arrived yet.
     New,
-    /// Between requests, or within one.
+    /// It is between requests, or within one.
     Open,
-    /// It waits for another's login.
+    /// It waits for another client's login.
     Waiting,
-    /// A person is being asked whether its request is granted.
-    Asking,
-    /// It ends when what is to be said has been said.
+    /// It waits for the user to confirm its request.
+    Confirming,
+    /// It ends when its response has been sent.
     Closing,
 }
 
-/// What reading brought.
-pub enum Read {
-    /// Nothing whole yet.
+/// The outcome of reading from a connection.
+pub enum ReadOutcome {
+    /// No whole frame has arrived yet.
     Nothing,
-    /// A frame's payload.
+    /// One frame's payload has arrived.
     Frame(Zeroizing<Vec<u8>>),
     /// The connection has ended, or broke the framing.
     Over,
 }
 
-/// A client's connection.
-pub struct Connection {
-    /// Its name.
+/// A client's connection to the daemon.
+pub struct ServerConnection {
+    /// The name of this connection.
     pub id: ConnectionId,
-    /// The socket, not blocking.
+    /// The socket, which does not block.
     pub socket: UnixStream,
     /// The process at the other end.
     pub peer: Peer,
-    /// What it is about.
+    /// The current state of the connection.
     pub phase: Phase,
-    /// Whether a descriptor has come over it: then it is on this machine.
+    /// Whether a descriptor has come over it: then the client is on this machine.
     pub local: bool,
-    /// When it last did something.
+    /// The moment when it was last active.
     pub active: Now,
     descriptor: Option<OwnedFd>,
     input: Input,
@@ -94,8 +79,8 @@ struct Input {
     payload: Zeroizing<Vec<u8>>,
 }
 
-impl Connection {
-    /// A connection just accepted.
+impl ServerConnection {
+    /// Wraps a connection that was just accepted.
     pub fn new(id: ConnectionId, socket: UnixStream, peer: Peer, now: Now) -> Self {
         Self {
             id,
@@ -112,31 +97,31 @@ impl Connection {
         }
     }
 
-    /// Who asks, for the store.
-    pub fn asker(&self) -> Asker {
-        Asker {
+    /// Returns the requester, for the store.
+    pub fn requester(&self) -> Requester {
+        Requester {
             id: self.id,
             local: self.local,
         }
     }
 
-    /// Whether requests are read now: one at a time, and only if the answer to
-    /// the one before has been taken.
+    /// Returns whether requests are read now: one at a time, and only after the
+    /// previous response has been sent.
     pub fn reads(&self) -> bool {
         matches!(self.phase, Phase::New | Phase::Open) && !self.writes()
     }
 
-    /// Whether an answer is still to be sent.
+    /// Returns whether a response is still to be sent.
     pub fn writes(&self) -> bool {
         self.sent < self.output.len()
     }
 
-    /// Whether it can be dropped to make room: it has asked for nothing.
-    pub fn spare(&self) -> bool {
+    /// Returns whether it has no pending request and can be dropped to make room.
+    pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::New | Phase::Open | Phase::Closing)
     }
 
-    /// Bytes that are held for it.
+    /// Returns the number of bytes that are held for it.
     pub fn held(&self) -> usize {
         self.input
             .payload
@@ -144,75 +129,70 @@ impl Connection {
             .saturating_add(self.output.len())
     }
 
-    /// How long it may still take; None: as long as what it waits for.
-    pub fn left(&self, now: Now, leads: bool) -> Option<Duration> {
+    /// Returns the time until it is dropped. None means no limit: its request is
+    /// pending, or it `logs_in`.
+    pub fn remaining(&self, now: Now, logs_in: bool) -> Option<Duration> {
         let (since, limit) = match (self.busy_since, self.phase) {
             (Some(since), _) => (since, FRAME),
             (None, Phase::New | Phase::Closing) => (self.active, FRAME),
-            (None, Phase::Open) if !leads => (self.active, IDLE),
-            (None, Phase::Open | Phase::Waiting | Phase::Asking) => return None,
+            (None, Phase::Open) if !logs_in => (self.active, IDLE),
+            (None, Phase::Open | Phase::Waiting | Phase::Confirming) => return None,
         };
-        Some(limit.saturating_sub(now.since_boot.saturating_sub(since.since_boot)))
+        Some(limit.saturating_sub(now.since(since)))
     }
 
-    /// Reads what has come, up to one whole frame.
-    pub fn read(&mut self, now: Now) -> Read {
+    /// Reads the bytes that have arrived, up to one whole frame.
+    pub fn read(&mut self, now: Now) -> ReadOutcome {
         loop {
             let mut chunk = Zeroizing::new([0u8; 2048]);
-            let wanted = self.input.wanted().min(chunk.len());
-            let (room, _) = chunk.split_at_mut(wanted);
+            let missing = self.input.missing().min(chunk.len());
+            let (room, _) = chunk.split_at_mut(missing);
             match receive(&self.socket, room) {
-                Ok((0, _)) => return Read::Over,
+                Ok((0, _)) => return ReadOutcome::Over,
                 Ok((count, descriptor)) => {
                     if descriptor.is_some() {
                         self.local = true;
                         self.descriptor = descriptor;
                     }
-                    if self.busy_since.is_none() {
-                        self.busy_since = Some(now);
-                    }
-                    let Some(arrived) = room.get(..count) else {
-                        return Read::Over;
-                    };
+                    self.busy_since.get_or_insert(now);
+                    let arrived = room.get(..count).unwrap_or_default();
                     if self.input.take(arrived).is_err() {
-                        return Read::Over;
+                        return ReadOutcome::Over;
                     }
                     if let Some(payload) = self.input.whole() {
                         self.busy_since = None;
                         self.active = now;
-                        return Read::Frame(payload);
+                        return ReadOutcome::Frame(payload);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Read::Nothing,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return ReadOutcome::Nothing;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Read::Over,
+                Err(_) => return ReadOutcome::Over,
             }
         }
     }
 
-    /// The descriptor that came with the last request, once.
+    /// Takes the descriptor that came with the last request.
     pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
         self.descriptor.take()
     }
 
-    /// Says something, as much of it as the socket takes now. False: the
-    /// connection is of no more use.
-    pub fn say(&mut self, response: &Response, now: Now) -> bool {
-        let Ok(payload) = response.print() else {
-            return false;
-        };
-        let Ok(length) = u32::try_from(payload.len()) else {
+    /// Queues a response and writes as much as the socket accepts. Returns false
+    /// if the connection is unusable.
+    pub fn send_response(&mut self, response: &CacheResponse, now: Now) -> bool {
+        let Ok(frame) = response.print().and_then(|payload| frame(&payload)) else {
             return false;
         };
         self.output.drain(..self.sent);
         self.sent = 0;
-        self.output.extend_from_slice(&length.to_be_bytes());
-        self.output.extend_from_slice(&payload);
+        self.output.extend_from_slice(&frame);
         self.busy_since = Some(now);
         self.write(now)
     }
 
-    /// Goes on sending. False: the connection is of no more use.
+    /// Continues to send a response. Returns false if the connection is unusable.
     pub fn write(&mut self, now: Now) -> bool {
         while let Some(rest) = self.output.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match send(&self.socket, rest, SENDING) {
@@ -231,8 +211,8 @@ impl Connection {
 }
 
 impl Input {
-    /// How many bytes the frame still lacks, as far as is known.
-    fn wanted(&self) -> usize {
+    /// Returns how many bytes the prefix or the payload still lacks.
+    fn missing(&self) -> usize {
         match self.length {
             None => self.prefix.len().saturating_sub(self.have),
             Some(length) => length.saturating_sub(self.payload.len()),
@@ -249,13 +229,13 @@ impl Input {
         self.have = self.have.saturating_add(arrived.len());
         if self.have == self.prefix.len() {
             let length = u32::from_be_bytes(self.prefix) as usize;
-            self.length = Some(frame_length(length).map_err(drop)?);
+            self.length = Some(check_frame_length(length).map_err(drop)?);
         }
         Ok(())
     }
 
-    /// Grows with what arrives, not with what is claimed; what is outgrown is
-    /// zeroized, for it may hold a token.
+    /// Grows with the bytes that arrive, not with the claimed length. An outgrown
+    /// buffer is zeroized, because it may contain a token.
     fn append(&mut self, arrived: &[u8]) -> Result<(), ()> {
         let length = self.payload.len().checked_add(arrived.len()).ok_or(())?;
         if length > self.payload.capacity() {
@@ -280,51 +260,13 @@ impl Input {
     }
 }
 
-/// Reads bytes, and the descriptor that came with them. More than one is more
-/// than there is room for: the system closes the rest.
-fn receive(socket: &UnixStream, into: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut parts = [IoSliceMut::new(into)];
-    let received = recvmsg(socket, &mut parts, &mut control, RECEIVING)?;
-    let mut descriptor = None;
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            descriptor = descriptors.last().or(descriptor);
-        }
-    }
-    Ok((received.bytes, descriptor))
-}
-
-/// Sends all of the bytes of a frame with a descriptor beside them; how many
-/// bytes went.
+/// Writes a token into the socket that a client passed, completely or not at
+/// all: only into a local socket, and never waiting for room.
 ///
 /// # Errors
-/// What the system says.
-pub(crate) fn send_with(
-    socket: &UnixStream,
-    frame: &[u8],
-    descriptor: &OwnedFd,
-) -> io::Result<usize> {
-    use std::os::fd::AsFd;
-    let descriptors = [descriptor.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(rustix::net::SendAncillaryMessage::ScmRights(&descriptors));
-    Ok(sendmsg(
-        socket,
-        &[IoSlice::new(frame)],
-        &mut control,
-        SENDING,
-    )?)
-}
-
-/// Writes a token into the socket that a client passed, at once or not at all:
-/// never into anything but a local socket, and never waiting for room.
-///
-/// # Errors
-/// What the system says; `InvalidInput` if it is no local socket.
-pub fn hand_over(token: &str, into: &OwnedFd) -> io::Result<()> {
+/// Returns `InvalidInput` if it is not a local socket, or the error of the
+/// system.
+pub fn send_token(token: &str, into: &OwnedFd) -> io::Result<()> {
     if getsockname(into)?.address_family() != AddressFamily::UNIX {
         return Err(io::ErrorKind::InvalidInput.into());
     }

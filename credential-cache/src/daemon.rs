@@ -1,8 +1,7 @@
-//! The daemon's command line, and the order in which a process becomes one:
-//! read the options, give up what could betray a key, take the socket, detach,
-//! serve.
+//! The command line of the daemon, and the start of the process: it reads the
+//! options, protects its memory, binds the socket, detaches and serves.
 //!
-//! *Not checked here:* everything that is served (`server.rs`).
+//! *Not checked here:* the requests that are served (`server.rs`).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,153 +14,150 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use gitseal_credential_cache::client::{ALREADY_SERVED, ASKED_BEFORE};
-use gitseal_credential_cache::confirm::{Confirm, Way, in_foreground};
-use gitseal_credential_cache::listener::{Asking, ListenError, Listener};
-use gitseal_credential_cache::server::{self, Server};
-use gitseal_credential_cache::{clock, harden, place, secret};
+use gitseal_credential_cache::client::{EXIT_ALREADY_RUNNING, EXIT_CONFIRM_REQUIRED};
+use gitseal_credential_cache::confirm::{Confirm, PromptMethod, in_foreground};
+use gitseal_credential_cache::listener::{ConfirmMode, ListenError, Listener};
+use gitseal_credential_cache::server::{DaemonOptions, IDLE_TIMEOUT, Server};
+use gitseal_credential_cache::socket_path::{SocketPathError, default_socket};
+use gitseal_credential_cache::{clock, harden, secret};
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 const HELP: &str = "\
-Holds gitseal's ephemeral keys and signs on request. A key never leaves it.
+Hold gitseal's ephemeral keys and sign on request. A key never leaves the daemon.
 
 Usage: gitseal-credential-cache [OPTIONS]
 
-gitseal starts it by itself when it first logs in, and it ends by itself when
-nothing is left to keep. Start it by hand to choose where it listens, to be
-asked before each signature, or to let another machine sign through ssh.
+gitseal starts the daemon when it first logs in, and the daemon exits when no
+credentials are left. Start it yourself to choose its socket, to confirm each
+signature, or to let another machine sign through ssh.
 
 Options:
-      --socket PATH       Listen here. PATH's directory must be yours, mode 0700
-                          (it is made if it is missing). Default:
+      --socket PATH       Socket to listen on. Its directory must be yours, mode
+                          0700 (it is created if missing). Default:
                           $XDG_RUNTIME_DIR/gitseal/cache.sock, or gitseal/cache.sock
                           in your cache directory
       --systemd-socket-activation
-                          Take the listening socket from the service manager
-                          (LISTEN_FDS, descriptor 3) instead
-      --confirm[=SECONDS] Ask you before a signature is made: through --askpass,
-                          else on this terminal while it is in the foreground
-                          there, else through $SSH_ASKPASS. With SECONDS a yes
-                          holds that long for the same process
-      --askpass PROGRAM   The program that asks; its exit status 0 says yes
+                          Use the listening socket that the service manager passes
+                          (LISTEN_FDS, descriptor 3)
+      --confirm[=SECONDS] Prompt before each signature: with --askpass, else on
+                          this terminal while in its foreground, else with
+                          $SSH_ASKPASS. With SECONDS, remember a yes that long
+                          for the same process
+      --askpass PROGRAM   Program that prompts; exit status 0 means yes
       --idle-timeout SECONDS
-                          End after so long with nothing to keep; 0: never
-                          [default: 120, never with --confirm]
-      --foreground        Stay in the terminal and say on standard error what is
-                          done (the default when started by hand)
-      --detach            Leave the terminal and the session, say nothing (this
-                          is how gitseal starts it). Without --confirm it does
-                          not serve a socket that one with --confirm served
-  -h, --help              Show this
-  -V, --version           Show the version
+                          Exit after this time without credentials; 0: never
+                          [default: 120; never with --confirm]
+      --foreground        Stay in the terminal and log to standard error (default)
+      --detach            Leave the terminal and the session and log nothing (as
+                          gitseal starts it). Without --confirm, refuse a socket
+                          whose last daemon had --confirm
+  -h, --help              Print help
+  -V, --version           Print version
 
-Exit status: 0 when it ended in order, 1 when it could not serve, 2 for a wrong
-option, 3 when another one serves that socket already, 4 when one that asks
-(--confirm) served it and --detach is given without --confirm.
+Exit status: 0 after a normal end, 1 if it cannot serve, 2 for a wrong option,
+3 if another daemon serves that socket, 4 if the last daemon there had --confirm
+and this one has --detach without --confirm.
 
-Sign on a server with the identity of this machine, asked each time. In a
-terminal of its own, where it asks (not with &: a job in the background cannot
-read an answer; --askpass PROGRAM needs no terminal):
+To sign on a server with the identity of this machine and confirm each signature,
+run this in its own terminal (not with &: a background job cannot prompt;
+--askpass PROGRAM needs no terminal):
   gitseal-credential-cache --confirm --socket ~/.cache/gitseal/forward.sock
-and in another one:
+and in another terminal:
   ssh -R /run/user/1000/gitseal/cache.sock:$HOME/.cache/gitseal/forward.sock server
-The server can ask for signatures while that connection and your certificate
-last. It gets neither the key nor a token, and cannot log in.
+The server can request signatures while that connection lasts and your certificate
+is valid. It gets neither the key nor a token, and cannot log in.
 ";
 
+#[derive(Default)]
 struct Arguments {
     socket: Option<PathBuf>,
     activated: bool,
     confirm: Option<Duration>,
     askpass: Option<PathBuf>,
-    /// As given: for so long, or for ever.
-    idle_end: Option<Option<Duration>>,
+    /// The given limit; `Some(None)` means that it never ends.
+    idle_timeout: Option<Option<Duration>>,
     detach: bool,
 }
 
 impl Arguments {
-    /// One that asks stays until it is ended: another at its place, which a
-    /// forwarded socket would reach, could be one that does not ask.
-    fn idle_end(&self) -> Option<Duration> {
-        match (self.idle_end, self.confirm) {
+    /// Returns the idle time limit. A daemon with `--confirm` has none: another
+    /// one at its path, which a forwarded socket would reach, could be one
+    /// without.
+    fn idle_timeout(&self) -> Option<Duration> {
+        match (self.idle_timeout, self.confirm) {
             (Some(given), _) => given,
             (None, Some(_)) => None,
-            (None, None) => Some(server::IDLE_END),
+            (None, None) => Some(IDLE_TIMEOUT),
         }
     }
 
-    fn asking(&self) -> Asking {
+    fn confirm_mode(&self) -> ConfirmMode {
         match (self.confirm, self.detach) {
-            (Some(_), _) => Asking::Each,
-            (None, false) => Asking::NotByHand,
-            (None, true) => Asking::NotByItself,
+            (Some(_), _) => ConfirmMode::On,
+            (None, false) => ConfirmMode::OffManual,
+            (None, true) => ConfirmMode::OffAutomatic,
         }
     }
 }
 
-enum Wanted {
+enum Invocation {
     Serve(Arguments),
-    Text(String),
+    Print(String),
 }
 
-/// What failed, and what to do about it.
-struct Failure {
-    what: String,
-    hint: &'static str,
+/// An error with a hint for the user.
+struct CommandError {
+    message: String,
+    hint: String,
     status: u8,
 }
 
-impl Failure {
-    fn new(what: impl fmt::Display, hint: &'static str) -> Self {
+impl CommandError {
+    fn new(message: impl fmt::Display, hint: impl Into<String>) -> Self {
         Self {
-            what: what.to_string(),
-            hint,
+            message: message.to_string(),
+            hint: hint.into(),
             status: 1,
         }
+    }
+
+    fn with_status(self, status: i32) -> Self {
+        let status = u8::try_from(status).unwrap_or(1);
+        Self { status, ..self }
+    }
+}
+
+impl From<std::io::Error> for CommandError {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error, "")
     }
 }
 
 /// Runs the daemon.
 pub fn main() -> ExitCode {
-    let wanted = match parse(std::env::args_os().skip(1)) {
-        Ok(wanted) => wanted,
-        Err(error) => {
-            return complain(&Failure {
-                what: error.to_string(),
-                hint: "gitseal-credential-cache --help shows the options",
-                status: 2,
-            });
-        }
-    };
-    match wanted {
-        Wanted::Text(text) => {
+    let ended = match parse(std::env::args_os().skip(1)) {
+        Ok(Invocation::Print(text)) => {
             print!("{text}");
-            ExitCode::SUCCESS
+            Ok(())
         }
-        Wanted::Serve(arguments) => match serve(arguments) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => complain(&failure),
-        },
-    }
-}
-
-fn complain(failure: &Failure) -> ExitCode {
-    eprintln!("gitseal-credential-cache: {}", failure.what);
-    if !failure.hint.is_empty() {
-        eprintln!("hint: {}", failure.hint);
-    }
-    ExitCode::from(failure.status)
-}
-
-fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Wanted, lexopt::Error> {
-    let mut parsed = Arguments {
-        socket: None,
-        activated: false,
-        confirm: None,
-        askpass: None,
-        idle_end: None,
-        detach: false,
+        Ok(Invocation::Serve(arguments)) => serve(arguments),
+        Err(error) => {
+            let hint = "'gitseal-credential-cache --help' lists the options";
+            Err(CommandError::new(error, hint).with_status(2))
+        }
     };
+    let Err(error) = ended else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("gitseal-credential-cache: {}", error.message);
+    if !error.hint.is_empty() {
+        eprintln!("hint: {}", error.hint);
+    }
+    ExitCode::from(error.status)
+}
+
+fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Invocation, lexopt::Error> {
+    let mut parsed = Arguments::default();
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -177,62 +173,60 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Wanted, lexopt::Er
             Long("askpass") => parsed.askpass = Some(parser.value()?.into()),
             Long("idle-timeout") => {
                 let seconds: u64 = parser.value()?.parse()?;
-                parsed.idle_end = Some((seconds > 0).then(|| Duration::from_secs(seconds)));
+                parsed.idle_timeout = Some((seconds > 0).then(|| Duration::from_secs(seconds)));
             }
             Long("foreground") => parsed.detach = false,
             Long("detach") => parsed.detach = true,
-            Short('h') | Long("help") => return Ok(Wanted::Text(HELP.into())),
+            Short('h') | Long("help") => return Ok(Invocation::Print(HELP.into())),
             Short('V') | Long("version") => {
                 let version = concat!("gitseal-credential-cache ", env!("CARGO_PKG_VERSION"), "\n");
-                return Ok(Wanted::Text(version.into()));
+                return Ok(Invocation::Print(version.into()));
             }
             Value(_) | Short(_) | Long(_) => return Err(argument.unexpected()),
         }
     }
-    Ok(Wanted::Serve(parsed))
+    Ok(Invocation::Serve(parsed))
 }
 
-fn serve(arguments: Arguments) -> Result<(), Failure> {
+fn serve(arguments: Arguments) -> Result<(), CommandError> {
     if arguments.detach && !arguments.activated {
         close_inherited();
     }
-    let hardened = harden::harden();
+    let protections = harden::harden();
     let detach = arguments.detach;
     if !detach {
-        for complaint in &hardened.complaints {
-            eprintln!("gitseal-credential-cache: warning: {complaint}");
+        for warning in &protections.warnings {
+            eprintln!("gitseal-credential-cache: warning: {warning}");
         }
     }
     let signals = signals()?;
     let confirm = confirm(&arguments)?;
     let listener = listener(&arguments)?;
     if detach {
-        // It is a process of its own (nobody's group leader) when gitseal has
-        // started it; elsewhere it already leads a session.
+        // Fails if it leads its process group already, as it does in a session of
+        // its own.
         let _ = rustix::process::setsid();
     }
-    rustix::process::chdir("/").map_err(|error| Failure::new(error, ""))?;
+    std::env::set_current_dir("/")?;
     let mut log = logger(detach);
     log(&format!("listening on {}", listener.path.display()));
-    let options = server::Options {
-        idle_end: arguments.idle_end(),
+    let options = DaemonOptions {
+        idle_timeout: arguments.idle_timeout(),
         confirm,
-        locked: hardened.locked,
+        locked: protections.locked,
         clock: Box::new(clock::system),
         entropy: Box::new(secret::system_entropy),
         log,
         signals,
     };
-    Server::new(listener, options)
-        .run()
-        .map_err(|error| Failure::new(error, ""))
+    Ok(Server::new(listener, options).run()?)
 }
 
-/// Closes every descriptor but the standard ones. Whoever started gitseal may
-/// hold a lock on one or wait for its end, and this process outlives them. It
-/// must come before this process opens anything of its own.
+/// Closes every descriptor but the standard ones. The program that started
+/// gitseal may hold a lock on one or wait for its end, and this process outlives
+/// them. It must come before this process opens anything of its own.
 fn close_inherited() {
-    // Where the system does not list them all (FreeBSD without fdescfs), as many
+    // Where the system does not list them all (FreeBSD without fdescfs): as many
     // as a shell or a build tool would use.
     const TRIED: RangeInclusive<RawFd> = 3..=1023;
     let listed = std::fs::read_dir("/dev/fd").map(|entries| {
@@ -249,91 +243,93 @@ fn close_inherited() {
         numbers.extend(TRIED);
     }
     for number in numbers.into_iter().filter(|number| TRIED.start() <= number) {
-        // The one that listed them is closed already.
+        // The descriptor of the listing itself is closed already.
         let _ = nix::unistd::close(number);
     }
 }
 
-/// SIGTERM, SIGINT and SIGHUP make the far end of this readable: the loop ends,
-/// and what is kept is zeroized on the way out.
-fn signals() -> Result<UnixStream, Failure> {
-    let failed = |error| Failure::new(error, "");
-    let (heard, raised) = UnixStream::pair().map_err(failed)?;
+/// Returns a socket that becomes readable on SIGTERM, SIGINT and SIGHUP: the loop
+/// ends, and keys and tokens are zeroized on the way out.
+fn signals() -> std::io::Result<UnixStream> {
+    let (received, raised) = UnixStream::pair()?;
     for signal in [
         signal_hook::consts::SIGTERM,
         signal_hook::consts::SIGINT,
         signal_hook::consts::SIGHUP,
     ] {
-        let raised = raised.try_clone().map_err(failed)?;
-        signal_hook::low_level::pipe::register(signal, raised).map_err(failed)?;
+        signal_hook::low_level::pipe::register(signal, raised.try_clone()?)?;
     }
-    Ok(heard)
+    Ok(received)
 }
 
-fn listener(arguments: &Arguments) -> Result<Listener, Failure> {
+fn listener(arguments: &Arguments) -> Result<Listener, CommandError> {
+    let mode = arguments.confirm_mode();
     if arguments.activated {
-        return Listener::passed(arguments.asking()).map_err(|error| {
-            Failure::new(error, "the .socket unit must name one ListenStream= path")
+        return Listener::from_service_manager(mode).map_err(|error| {
+            CommandError::new(error, "the .socket unit must name one ListenStream= path")
         });
     }
     let path = match &arguments.socket {
-        Some(path) => std::path::absolute(path).map_err(|error| Failure::new(error, ""))?,
-        None => place::default_socket()
-            .map_err(|error| Failure::new(error, "name a socket with --socket PATH"))?,
+        Some(path) => std::path::absolute(path)?,
+        None => default_socket()
+            .map_err(|error| CommandError::new(error, "name a socket with --socket PATH"))?,
     };
-    Listener::bind(&path, arguments.asking()).map_err(|error| match error {
-        ListenError::Taken(_) => Failure {
-            what: error.to_string(),
-            hint: "`gitseal cache stop` ends it",
-            status: u8::try_from(ALREADY_SERVED).unwrap_or(1),
-        },
-        ListenError::Asked(_) => Failure {
-            what: error.to_string(),
-            hint: "start it in a terminal with --confirm, or without --detach if it shall not ask any more",
-            status: u8::try_from(ASKED_BEFORE).unwrap_or(1),
-        },
-        ListenError::Stranger(_) => Failure::new(error, "name another one with --socket PATH"),
-        ListenError::Place(_) => Failure::new(
+    Listener::bind(&path, mode).map_err(|error| match &error {
+        ListenError::AlreadyRunning(_) => CommandError::new(error, "'gitseal cache stop' ends it")
+            .with_status(EXIT_ALREADY_RUNNING),
+        ListenError::ConfirmRequired(_) => CommandError::new(
             error,
-            "the socket needs a directory that is yours alone (mode 0700)",
+            "start it in a terminal with --confirm, or without --detach to end confirmation",
+        )
+        .with_status(EXIT_CONFIRM_REQUIRED),
+        ListenError::Stranger(_) => {
+            CommandError::new(error, "name another socket with --socket PATH")
+        }
+        ListenError::Path(SocketPathError::Open { path, .. }) => {
+            let hint = format!("chmod 700 {}", path.display());
+            CommandError::new(error, hint)
+        }
+        ListenError::Path(_) => CommandError::new(
+            error,
+            "the socket needs a directory that is private to you (mode 0700)",
         ),
-        ListenError::NotPassed(_) | ListenError::Io(..) => Failure::new(error, ""),
+        ListenError::NotPassed(_) | ListenError::Io(..) => CommandError::new(error, ""),
     })
 }
 
-fn confirm(arguments: &Arguments) -> Result<Option<Confirm>, Failure> {
+fn confirm(arguments: &Arguments) -> Result<Option<Confirm>, CommandError> {
     let Some(hold) = arguments.confirm else {
         return Ok(None);
     };
     let otherwise = std::env::var_os("SSH_ASKPASS")
         .filter(|program| !program.is_empty())
         .map(PathBuf::from);
-    let way = match (&arguments.askpass, terminal(arguments.detach), otherwise) {
-        (Some(program), ..) => Way::Program(program.clone()),
-        (None, None, Some(program)) => Way::Program(program),
+    let method = match (&arguments.askpass, terminal(arguments.detach), otherwise) {
+        (Some(program), ..) => PromptMethod::Program(program.clone()),
+        (None, None, Some(program)) => PromptMethod::Program(program),
         (None, Some(terminal), otherwise) if otherwise.is_some() || in_foreground(&terminal) => {
-            Way::Terminal {
+            PromptMethod::Terminal {
                 terminal,
                 otherwise,
             }
         }
         (None, Some(_), _) => {
-            return Err(Failure::new(
-                "--confirm has nobody to ask: a job in the background cannot read an answer from its terminal",
-                "run it in a terminal of its own, without &, or name a program with --askpass PROGRAM or SSH_ASKPASS",
+            return Err(CommandError::new(
+                "--confirm needs an askpass program in the background: a background job cannot read from its terminal",
+                "run it in its own terminal, without &, or name a program with --askpass PROGRAM or SSH_ASKPASS",
             ));
         }
         (None, None, None) => {
-            return Err(Failure::new(
-                "--confirm has nobody to ask: there is no terminal",
+            return Err(CommandError::new(
+                "--confirm needs a terminal or an askpass program",
                 "name a program with --askpass PROGRAM or SSH_ASKPASS",
             ));
         }
     };
-    Ok(Some(Confirm::new(way, hold)))
+    Ok(Some(Confirm::new(method, hold)))
 }
 
-/// The terminal this was started from; a detached process has none.
+/// Returns the terminal this was started from; a detached process has none.
 fn terminal(detach: bool) -> Option<File> {
     if detach {
         return None;
@@ -362,17 +358,17 @@ mod tests {
 
     fn parsed(line: &str) -> Arguments {
         match parse(line.split_whitespace().map(OsString::from)) {
-            Ok(Wanted::Serve(arguments)) => arguments,
-            Ok(Wanted::Text(text)) => panic!("{text}"),
+            Ok(Invocation::Serve(arguments)) => arguments,
+            Ok(Invocation::Print(text)) => panic!("{text}"),
             Err(error) => panic!("{error}"),
         }
     }
 
     #[test]
-    fn one_that_asks_does_not_end_by_itself() {
+    fn a_daemon_with_confirm_has_no_idle_timeout() {
         let seconds = Duration::from_secs;
-        for (line, idle_end) in [
-            ("", Some(server::IDLE_END)),
+        for (line, idle_timeout) in [
+            ("", Some(IDLE_TIMEOUT)),
             ("--idle-timeout 0", None),
             ("--idle-timeout 5", Some(seconds(5))),
             ("--confirm", None),
@@ -380,19 +376,19 @@ mod tests {
             ("--confirm --idle-timeout 5", Some(seconds(5))),
             ("--idle-timeout 5 --confirm", Some(seconds(5))),
         ] {
-            assert_eq!(parsed(line).idle_end(), idle_end, "{line}");
+            assert_eq!(parsed(line).idle_timeout(), idle_timeout, "{line}");
         }
     }
 
     #[test]
-    fn who_is_started_how() {
-        for (line, asking) in [
-            ("", Asking::NotByHand),
-            ("--detach", Asking::NotByItself),
-            ("--confirm", Asking::Each),
-            ("--detach --confirm", Asking::Each),
+    fn the_options_set_the_confirm_mode() {
+        for (line, mode) in [
+            ("", ConfirmMode::OffManual),
+            ("--detach", ConfirmMode::OffAutomatic),
+            ("--confirm", ConfirmMode::On),
+            ("--detach --confirm", ConfirmMode::On),
         ] {
-            assert_eq!(parsed(line).asking(), asking, "{line}");
+            assert_eq!(parsed(line).confirm_mode(), mode, "{line}");
         }
     }
 }

@@ -1,9 +1,8 @@
-//! What the daemon reads of a certificate: until when it is good, and for which
-//! key.
+//! The facts that the daemon reads in a certificate: its validity and its key.
 //!
-//! *Not checked here:* who issued it and for whom. The client asked for it and
-//! verifies the chain (`evidence/chain.rs` of the root package); the daemon only
-//! has to know which key it keeps for how long.
+//! *Not checked here:* the issuer and the identity. The client requested the
+//! certificate and verifies the chain; the daemon only has to know which key it
+//! keeps for how long.
 
 use std::time::Duration;
 
@@ -13,16 +12,16 @@ use x509_cert::der::{Decode, Encode};
 /// The facts of a leaf certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
-    /// Its SubjectPublicKeyInfo in DER.
+    /// The SubjectPublicKeyInfo in DER.
     pub public: Vec<u8>,
-    /// notAfter, unix seconds (RFC 5280 §4.1.2.5).
+    /// The last valid second, in Unix seconds (RFC 5280 §4.1.2.5).
     pub not_after: u64,
-    /// How long it is valid in all.
+    /// The whole length of its validity.
     pub validity: Duration,
 }
 
-/// Reads a certificate in DER; None if it is not one.
-pub fn read(der: &[u8]) -> Option<Leaf> {
+/// Parses a certificate in DER; returns None if it is malformed.
+pub fn parse(der: &[u8]) -> Option<Leaf> {
     let certificate = Certificate::from_der(der).ok()?;
     let content = certificate.tbs_certificate();
     let validity = content.validity();

@@ -1,40 +1,40 @@
-//! The credential cache: a process that holds an ephemeral signing key for the
-//! minutes that its certificate lives, and signs when asked.
+//! The credential cache: a process that holds an ephemeral signing key while its
+//! certificate is valid, and signs on request.
 //!
-//! The private key is made in that process and never leaves it: no message of
-//! [`protocol`] can carry one. This is the model of `ssh-agent`; it differs from
-//! a cache that hands the key to whoever connects. The client logs in and gives
-//! the daemon the certificate; the daemon opens no browser, runs no command that
-//! a client names, reads no configuration and speaks to no network.
+//! The private key is generated in that process and never leaves it: no message
+//! of [`protocol`] can contain one. This is the model of `ssh-agent`; a cache that
+//! returns the key would give it to every client. The client logs in and sends
+//! the certificate; the daemon opens no browser, runs no command that a client
+//! names, reads no configuration and uses no network.
 //!
-//! | file | what it does |
+//! | file | purpose |
 //! |---|---|
 //! | `protocol` | the messages, parsed and printed |
-//! | `client`, `answer` | a connection to a daemon, bounded in time; starting one |
-//! | `place` | where the socket is, and whether that is safe |
-//! | `store` | what is kept: keys, certificates, tokens, and who waits |
-//! | `secret`, `leaf`, `clock` | the key; the certificate; two clocks |
+//! | `client`, `outcome` | a connection to a daemon, limited in time; starting one |
+//! | `socket_path` | the path of the socket, and whether it is safe |
+//! | `stream`, `peer` | local sockets; the process at the other end |
 //! | `server`, `connection` | one thread, one loop, nothing that blocks |
-//! | `listener`, `peer` | the socket without a race; who connects |
-//! | `harden` | no core, no tracing, locked memory |
-//! | `confirm` | asking a person before a signature |
-//! | `gitsign` | recognising the other daemon |
+//! | `store` | keys, certificates, tokens, and the clients that wait |
+//! | `secret`, `leaf`, `clock` | the key; the certificate; two clocks |
+//! | `listener` | the listening socket, bound without a race |
+//! | `harden` | no core images, no tracing, locked memory |
+//! | `confirm` | the user's confirmation of each signature |
 //!
-//! **What the far end of a forwarded socket can do** (`ssh -R`): ask for
-//! signatures while a certificate lives, and see the status. What it cannot:
-//! have a key or a token, lead a login, store a certificate or a token, clear or
-//! stop. Each of these needs a descriptor passed over the socket, which no
-//! forwarder does.
+//! **The far end of a forwarded socket** (`ssh -R`) can request signatures while
+//! a certificate is valid, and read the status. It cannot get a key or a token,
+//! log in, store a certificate or a token, clear the cache or stop the daemon.
+//! Each of these needs a descriptor passed over the socket, which no forwarder
+//! does.
 //!
-//! This crate knows nothing of the rest of gitseal (rings: `credential-cache`
-//! imports nothing of the root package), and has as few dependencies as a
+//! This crate uses no other crate of gitseal, and has as few dependencies as a
 //! holder of keys should.
 
-mod answer;
 pub mod clock;
 pub mod leaf;
+mod outcome;
 pub mod protocol;
 pub mod secret;
+pub mod socket_path;
 pub mod store;
 
 #[cfg(unix)]
@@ -47,13 +47,12 @@ pub mod confirm;
 #[cfg(unix)]
 pub mod connection;
 #[cfg(unix)]
-mod gitsign;
-#[cfg(unix)]
 pub mod harden;
 #[cfg(unix)]
 pub mod listener;
 #[cfg(unix)]
 pub mod peer;
-pub mod place;
 #[cfg(unix)]
 pub mod server;
+#[cfg(unix)]
+mod stream;

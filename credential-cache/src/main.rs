@@ -1,5 +1,5 @@
-//! `gitseal-credential-cache`: holds gitseal's ephemeral keys and signs on
-//! request.
+//! The daemon `gitseal-credential-cache`, which holds gitseal's ephemeral keys and
+//! signs on request.
 #![allow(clippy::print_stderr, clippy::print_stdout)] // a program's main
 
 use std::process::ExitCode;
@@ -14,6 +14,6 @@ fn main() -> ExitCode {
 
 #[cfg(not(unix))]
 fn main() -> ExitCode {
-    eprintln!("gitseal-credential-cache: this system has no credential cache yet");
+    eprintln!("gitseal-credential-cache: the credential cache is not available on this system");
     ExitCode::FAILURE
 }

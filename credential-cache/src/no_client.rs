@@ -1,4 +1,4 @@
-//! The client where there is no daemon to speak to: it says so at once, and
+//! The client on systems without a daemon: it reports that none is running, and
 //! gitseal signs without it.
 //!
 //! *Not checked here:* anything; the client of other systems is `client.rs`.
@@ -10,85 +10,58 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-pub use crate::answer::{Acquired, ClientError, Credential, Limits};
-pub use crate::protocol::{Daemon, Entry, KeyId, Refusal, Scope, TokenKind};
+pub use crate::outcome::{AcquireOutcome, CachedCredential, ClientError, ClientTimeouts};
+pub use crate::protocol::{DaemonInfo, KeyId, RequestError, Scope, StatusEntry, TokenKind};
 
-/// A connection that cannot be.
+/// A connection that cannot exist.
 pub struct Connection(Infallible);
 
-#[allow(missing_docs, clippy::missing_errors_doc)] // as in `client.rs`
+/// Declares the methods of `client.rs`, none of which can be called.
+macro_rules! methods {
+    ($($name:ident($($argument:ty),*) -> $success:ty;)*) => {
+        #[allow(missing_docs, clippy::missing_errors_doc)] // as in `client.rs`
+        impl Connection {
+            $(pub fn $name(&mut self $(, _: $argument)*) -> Result<$success, ClientError> {
+                match self.0 {}
+            })*
+        }
+    };
+}
+
+methods! {
+    find(&Scope, u64) -> Option<CachedCredential>;
+    acquire(&Scope, u64, Duration) -> AcquireOutcome;
+    store(KeyId, &[Vec<u8>]) -> ();
+    fail(KeyId, &str) -> ();
+    sign(KeyId, [u8; 32]) -> Vec<u8>;
+    keep_token(&Scope, TokenKind, &str, u64) -> ();
+    forget_token(&Scope, TokenKind) -> ();
+    token(&Scope, TokenKind) -> Option<Zeroizing<String>>;
+    status() -> Vec<StatusEntry>;
+    forget(&Scope) -> bool;
+    clear() -> u32;
+    stop() -> ();
+}
+
 impl Connection {
-    pub fn open(socket: &Path, _limits: Limits) -> Result<Self, ClientError> {
+    /// Fails, because there is no daemon.
+    ///
+    /// # Errors
+    /// Returns [`ClientError::Absent`].
+    pub fn open(socket: &Path, _: ClientTimeouts) -> Result<Self, ClientError> {
         Err(ClientError::Absent(socket.to_owned()))
     }
 
-    pub fn daemon(&self) -> Daemon {
-        match self.0 {}
-    }
-
-    pub fn find(&mut self, _: &Scope, _: u64) -> Result<Option<Credential>, ClientError> {
-        match self.0 {}
-    }
-
-    pub fn acquire(&mut self, _: &Scope, _: u64, _: Duration) -> Result<Acquired, ClientError> {
-        match self.0 {}
-    }
-
-    pub fn store(&mut self, _: KeyId, _: &[Vec<u8>]) -> Result<(), ClientError> {
-        match self.0 {}
-    }
-
-    pub fn fail(&mut self, _: KeyId, _: &str) -> Result<(), ClientError> {
-        match self.0 {}
-    }
-
-    pub fn sign(&mut self, _: KeyId, _: [u8; 32]) -> Result<Vec<u8>, ClientError> {
-        match self.0 {}
-    }
-
-    pub fn keep_token(
-        &mut self,
-        _: &Scope,
-        _: TokenKind,
-        _: &str,
-        _: u64,
-    ) -> Result<(), ClientError> {
-        match self.0 {}
-    }
-
-    pub fn forget_token(&mut self, _: &Scope, _: TokenKind) -> Result<(), ClientError> {
-        match self.0 {}
-    }
-
-    pub fn token(
-        &mut self,
-        _: &Scope,
-        _: TokenKind,
-    ) -> Result<Option<Zeroizing<String>>, ClientError> {
-        match self.0 {}
-    }
-
-    pub fn status(&mut self) -> Result<Vec<Entry>, ClientError> {
-        match self.0 {}
-    }
-
-    pub fn forget(&mut self, _: &Scope) -> Result<bool, ClientError> {
-        match self.0 {}
-    }
-
-    pub fn clear(&mut self) -> Result<u32, ClientError> {
-        match self.0 {}
-    }
-
-    pub fn stop(&mut self) -> Result<(), ClientError> {
+    /// Returns the facts of a daemon, which cannot exist.
+    pub fn daemon(&self) -> DaemonInfo {
         match self.0 {}
     }
 }
 
-/// Starts nothing.
+/// Fails, because there is no daemon to start.
 ///
 /// # Errors
-/// `Unsupported`.
-pub fn start(_program: &Path, _socket: &Path, _wait: Duration) -> Result<(), ClientError> {
+/// Returns `Unsupported`.
+pub fn start(_: &Path, _: &Path, _: Duration) -> Result<(), ClientError> {
     Err(ClientError::Io(io::ErrorKind::Unsupported.into()))
 }

@@ -1,5 +1,5 @@
-//! What both kinds of client say, the one that connects and the one of a system
-//! without a daemon: limits, errors and answers.
+//! The time limits, errors and outcomes of a client, on systems with and without
+//! a daemon.
 //!
 //! *Not checked here:* anything; `client.rs` does.
 
@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::place::PlaceError;
-use crate::protocol::{KeyId, ProtocolError, Refusal};
+use crate::protocol::{KeyId, ProtocolError, RequestError};
+use crate::socket_path::SocketPathError;
 
-/// How long the steps of a conversation may take.
+/// Time limits of a client's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Until the daemon has accepted and greeted.
+pub struct ClientTimeouts {
+    /// The time until the daemon has accepted and greeted.
     pub connect: Duration,
-    /// Until it has answered a request (waiting for a login or a person's
-    /// confirmation comes on top).
+    /// The time until the daemon has answered a request. Waiting for a login or
+    /// for the user's confirmation is added.
     pub answer: Duration,
 }
 
-impl Default for Limits {
+impl Default for ClientTimeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_millis(500),
@@ -31,48 +31,44 @@ impl Default for Limits {
     }
 }
 
-/// Why the daemon is of no help.
+/// Errors of the credential cache client.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum ClientError {
-    /// No socket, or nobody listens on it.
-    #[error("no credential cache runs at {0}")]
+    /// There is no socket, or no process listens on it.
+    #[error("the credential cache is not running ({0})")]
     Absent(PathBuf),
-    /// Nobody listens where one listened that asks before each signature: one
-    /// that does not ask is not started there.
+    /// No process listens where the last daemon had `--confirm`, and one without
+    /// it is not started there.
     #[error(
-        "the credential cache at {0}, which asks before each signature (--confirm), does not run, and one that does not ask is not started in its place"
+        "the credential cache with --confirm ({0}) is not running; refusing to start one without --confirm"
     )]
-    Asks(PathBuf),
-    /// The place, or who listens there, is not safe to speak to.
+    ConfirmRequired(PathBuf),
+    /// The path of the socket is not safe.
     #[error("the credential cache is not safe to use: {0}")]
-    Unsafe(PlaceError),
+    Unsafe(SocketPathError),
     /// The process that listens belongs to another user.
     #[error("the credential cache is not safe to use: {0} listens")]
     Stranger(String),
-    /// The program that was started to be one has ended.
-    #[error("the credential cache does not start: {program}: {said}")]
-    Ended {
-        /// The program.
-        program: PathBuf,
-        /// What it said, or how it ended.
-        said: String,
-    },
-    /// It took too long.
+    /// The program that was started as a daemon has exited.
+    #[error("cannot start the credential cache {program}: {reason}")]
+    Ended { program: PathBuf, reason: String },
+    /// A time limit has passed.
     #[error("the credential cache did not answer in time")]
     Timeout,
-    /// A gitsign daemon listens: it speaks another protocol, and hands out keys.
+    /// A gitsign daemon listens: it uses another protocol, and returns keys.
     #[error("a gitsign credential cache listens at {0}; gitseal does not use it")]
     Gitsign(PathBuf),
-    /// It speaks another version.
-    #[error("the credential cache speaks another protocol version")]
+    /// The daemon uses another version of the protocol.
+    #[error("incompatible credential cache (protocol version)")]
     Version,
-    /// It said no.
+    /// The daemon denied the request.
     #[error("{0}")]
-    Refused(Refusal),
-    /// What it said is not in the protocol.
-    #[error("the credential cache's answer makes no sense: {0}")]
+    Refused(RequestError),
+    /// The response is not part of the protocol.
+    #[error("malformed response from the credential cache: {0}")]
     Protocol(ProtocolError),
-    /// The connection failed.
+    /// The connection to the daemon failed.
     #[error("the connection to the credential cache failed: {0}")]
     Io(io::Error),
 }
@@ -99,30 +95,19 @@ impl From<io::Error> for ClientError {
 }
 
 /// A key and its certificates in DER, leaf first.
-pub type Credential = (KeyId, Vec<Vec<u8>>);
+pub type CachedCredential = (KeyId, Vec<Vec<u8>>);
 
-/// What became of [`crate::client::Connection::acquire`].
+/// The outcome of `Connection::acquire`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Acquired {
-    /// There is a credential.
-    Found {
-        /// The key that signs.
-        key: KeyId,
-        /// Its certificates in DER, leaf first.
-        chain: Vec<Vec<u8>>,
-    },
-    /// This connection logs in for all who ask meanwhile: it must
-    /// [`crate::client::Connection::store`] or [`crate::client::Connection::fail`]; if it ends first, the next
-    /// one leads.
-    Lead {
-        /// The new key; until it is stored it signs for this connection alone.
-        key: KeyId,
-        /// Its SubjectPublicKeyInfo in DER.
-        public: Vec<u8>,
-    },
-    /// The one who logged in says that it failed.
-    Failed {
-        /// Why, in words.
-        reason: String,
-    },
+#[expect(missing_docs, reason = "the variants explain their fields")]
+pub enum AcquireOutcome {
+    /// A key and its certificates in DER, leaf first.
+    Found { key: KeyId, chain: Vec<Vec<u8>> },
+    /// A new key and its SubjectPublicKeyInfo in DER. This connection logs in for
+    /// all clients that ask in the meantime: it must `store` or `fail`; if it
+    /// ends first, the next one must log in. Until then the key signs for this
+    /// connection alone.
+    MustLogIn { key: KeyId, public: Vec<u8> },
+    /// Another client's login failed for this reason.
+    Failed { reason: String },
 }

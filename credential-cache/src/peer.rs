@@ -1,26 +1,26 @@
-//! Who is at the other end of a socket.
+//! The process at the other end of a socket.
 //!
-//! Linux tells the process and the user that connected (SO_PEERCRED). Other
+//! Linux reports the process and the user that connected (SO_PEERCRED). Other
 //! systems have no such call that can be made without unsafe code: there the
 //! 0700 directory and the 0600 socket alone keep other users out.
 //!
-//! *Not checked here:* the directory and the socket file (`place.rs`).
+//! *Not checked here:* the directory and the socket file (`socket_path.rs`).
 
 use std::io;
 use std::os::fd::AsFd;
 
-/// The process at the other end, as it was when it connected (or listened).
+/// The process at the other end, at the time when it connected (or listened).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its process id; 0 where the system does not tell.
+    /// The process ID; 0 if the system does not report it.
     pub pid: u32,
 }
 
-/// The peer, if it is of this user.
+/// Returns the peer if it belongs to this user.
 ///
 /// # Errors
-/// `PermissionDenied` if it is of another user (root included: root has no need
-/// of a socket), or what the system says.
+/// Returns `PermissionDenied` if it belongs to another user (root included: root
+/// has no need of a socket), or the error of the system.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn of_this_user(socket: impl AsFd) -> io::Result<Peer> {
     let credentials = rustix::net::sockopt::socket_peercred(socket)?;
@@ -35,10 +35,10 @@ pub fn of_this_user(socket: impl AsFd) -> io::Result<Peer> {
     })
 }
 
-/// The peer; its user is not known here.
+/// Returns the peer; this system does not report its user.
 ///
 /// # Errors
-/// None.
+/// Never fails on this system.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn of_this_user(_socket: impl AsFd) -> io::Result<Peer> {
     Ok(Peer { pid: 0 })

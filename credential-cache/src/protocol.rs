@@ -1,5 +1,5 @@
-//! The messages between a signing program and the credential cache, and how
-//! they are framed.
+//! The messages between a signing program and the credential cache, and their
+//! framing.
 //!
 //! ```text
 //! frame    = length payload          length: u32, big-endian, of payload; 2 ..= MAX_FRAME
@@ -8,28 +8,29 @@
 //! text     = bytes that are UTF-8 without control characters
 //! list<T>  = u32 count, then count times T
 //! flag     = u8, 0 or 1
-//! scope    = issuer client_id connector authority trust_root subject, each a text;
-//!            together at most MAX_SCOPE bytes
+//! scope    = issuer client_id connector authority trusted_root subject, each a
+//!            text; together at most MAX_SCOPE bytes
 //! ```
 //!
-//! One request is answered by one response, in order; a connection begins with
-//! [`Request::Hello`]. Everything is strict: an unknown version or kind, a
-//! length that points past the end, bytes after the last field, an over-long
-//! field are each refused by name, so that a payload that is accepted prints
-//! back to the same bytes.
+//! One request is answered by one response, in order; a connection starts with
+//! [`CacheRequest::Hello`]. Parsing is strict: an unknown version or kind, a
+//! length that points past the end, bytes after the last field and an over-long
+//! field each have an error of their own, so that a payload that is accepted
+//! prints back to the same bytes.
 //!
 //! **No message holds a private key.** A token travels to the daemon in a frame
-//! ([`Request::KeepToken`]); no response can carry one back: it leaves the daemon
-//! only through a descriptor that the client passes along with
-//! [`Request::Token`] (SCM_RIGHTS), which a socket forwarded to another machine
-//! cannot do.
+//! ([`CacheRequest::KeepToken`]); no response can carry one back. It leaves the
+//! daemon only through a descriptor that the client passes along with
+//! [`CacheRequest::Token`] (SCM_RIGHTS), which a socket forwarded to another
+//! machine cannot do.
 //!
-//! *Not checked here:* who is at the other end of the socket (`peer.rs`), how
-//! long a certificate lives and whether a key exists (`store.rs`), descriptors
+//! *Not checked here:* the process at the other end of the socket (`peer.rs`),
+//! whether a key exists and until when it is valid (`store.rs`), descriptors
 //! (`connection.rs`).
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -37,19 +38,18 @@ use zeroize::Zeroizing;
 mod fields;
 mod wire;
 
-/// The version of this protocol. A daemon answers another one with
-/// [`Refusal::Version`], and does not guess.
+/// The version of this protocol. A daemon answers any other one with
+/// [`RequestError::Version`].
 pub const VERSION: u8 = 1;
 
 /// The largest payload, in bytes. A certificate chain of four is about 4 KiB;
 /// a status of [`MAX_ENTRIES`] is the largest honest message.
 pub const MAX_FRAME: usize = 64 * 1024;
 
-/// The longest text (an URL, an e-mail address, a reason), in bytes.
+/// The longest text (a URL, an email address, a reason), in bytes.
 pub const MAX_TEXT: usize = 1600;
 
-/// The most bytes of the texts of one scope together. [`MAX_ENTRIES`] of them
-/// fit a frame.
+/// The most bytes of all texts of one scope. [`MAX_ENTRIES`] scopes fit a frame.
 pub const MAX_SCOPE: usize = 1800;
 
 /// The most certificates in a chain: leaf, two intermediates, root, and room.
@@ -58,8 +58,7 @@ pub const MAX_CHAIN: usize = 8;
 /// The largest certificate, in bytes of DER.
 pub const MAX_CERTIFICATE: usize = 16 * 1024;
 
-/// The most entries that a status lists, and the most scopes that a daemon
-/// keeps.
+/// The most entries in a status, and the most scopes that a daemon keeps.
 pub const MAX_ENTRIES: usize = 32;
 
 /// The largest public key (SubjectPublicKeyInfo) or signature, in bytes.
@@ -68,44 +67,47 @@ pub const MAX_KEY: usize = 1024;
 /// The largest token, in bytes.
 pub const MAX_TOKEN: usize = 16 * 1024;
 
-/// Names a key inside the daemon: random, of no meaning outside it.
+/// The time that a user has to confirm a signature (`--confirm`).
+pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The name of a key inside the daemon: random, and meaningless outside it.
 pub type KeyId = [u8; 16];
 
-/// Whose credential a key is for. Two requests get the same key only if every
-/// member is equal, so a changed setting never reuses another identity.
+/// The login settings that a credential belongs to. Two requests get the same
+/// key only if every member is equal, so a changed setting never reuses another
+/// identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// The OIDC issuer's URL.
+    /// The URL of the OIDC issuer.
     pub issuer: String,
-    /// The OIDC client id, which is the token's audience.
+    /// The OIDC client ID, which is the audience of the token.
     pub client_id: String,
-    /// The identity provider behind the issuer that was asked for, or empty.
+    /// The requested identity provider behind the issuer, or empty.
     pub connector: String,
-    /// The certificate authority's base URL.
+    /// The base URL of the certificate authority.
     pub authority: String,
-    /// SHA-256 of the trust root in use, in hex.
-    pub trust_root: String,
-    /// The subject that was asked for (an e-mail address), or empty for
-    /// "whoever logs in".
+    /// SHA-256 of the trusted root in use, in hex.
+    pub trusted_root: String,
+    /// The requested subject (an email address), or empty for any.
     pub subject: String,
 }
 
-/// Which of a scope's tokens.
+/// The kinds of token that are kept for a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
-    /// The identity token of a login, while it lives.
+    /// The identity token of a login, until it expires.
     Identity,
-    /// The refresh token, where the issuer grants one.
+    /// The refresh token, if the issuer grants one.
     Refresh,
 }
 
 /// A token on its way to the daemon. It is zeroized when dropped, and its
-/// `Debug` shows nothing of it.
+/// `Debug` output does not contain it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub Zeroizing<String>);
 
 impl Secret {
-    /// A copy that is zeroized when dropped.
+    /// Copies the token into memory that is zeroized when dropped.
     pub fn new(token: &str) -> Self {
         Self(Zeroizing::new(token.to_owned()))
     }
@@ -117,203 +119,169 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a client asks.
+/// A message from a client to the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// Is there a key with a certificate that lives this long for this scope?
-    /// Never waits, never makes one.
-    Find {
-        /// Whose.
-        scope: Scope,
-        /// The least seconds that the certificate must still live.
-        min_left: u32,
-    },
-    /// As [`Request::Find`]; where there is none, the first to ask gets a new
-    /// key and leads ([`Response::Lead`]), and those who ask while it logs in
-    /// wait for what becomes of it.
+#[expect(missing_docs, reason = "the variants explain their fields")]
+pub enum CacheRequest {
+    /// Looks for a key of this scope whose certificate is valid for at least
+    /// `min_left` seconds. Never waits and never makes a key.
+    Find { scope: Scope, min_left: u32 },
+    /// Does the same as [`CacheRequest::Find`]. If there is no such key, the
+    /// first client gets a new one and must log in
+    /// ([`CacheResponse::MustLogIn`]); the others wait for that login, for at
+    /// most `wait` milliseconds.
     Acquire {
-        /// Whose.
         scope: Scope,
-        /// The least seconds that the certificate must still live.
         min_left: u32,
-        /// How long to wait for another login, in milliseconds.
         wait: u32,
     },
-    /// Keep this chain (DER, leaf first) with the key. The daemon checks that
-    /// the leaf holds that key.
-    Store {
-        /// The key that the leaf certifies.
-        key: KeyId,
-        /// Certificates in DER, leaf first.
-        chain: Vec<Vec<u8>>,
-    },
-    /// The login for this key failed: all who wait for it are told.
-    Fail {
-        /// The key that gets no certificate.
-        key: KeyId,
-        /// Why, in words for a person.
-        reason: String,
-    },
-    /// Sign this SHA-256 digest with ECDSA.
-    Sign {
-        /// The key to sign with.
-        key: KeyId,
-        /// SHA-256 of what is signed.
-        digest: [u8; 32],
-    },
-    /// What is held?
+    /// Stores a chain (DER, leaf first) with its key. The daemon checks that
+    /// the leaf contains that key.
+    Store { key: KeyId, chain: Vec<Vec<u8>> },
+    /// Reports that the login for this key failed, to all clients that wait.
+    Fail { key: KeyId, reason: String },
+    /// Requests an ECDSA signature over a SHA-256 digest.
+    Sign { key: KeyId, digest: [u8; 32] },
+    /// Requests a list of everything that is kept.
     Status,
-    /// Forget and zeroize every key and token.
+    /// Deletes and zeroizes every key and token.
     Clear,
-    /// Forget everything, and end.
+    /// Deletes everything and ends the daemon.
     Stop,
-    /// The first message of a connection. A client on the same machine passes a
-    /// descriptor with it.
+    /// Opens the conversation. A client on the same machine passes a descriptor
+    /// with it.
     Hello,
-    /// Keep a token.
+    /// Keeps a token until `expires` (Unix seconds; 0 for a refresh token
+    /// without an expiry time).
     KeepToken {
-        /// Whose.
         scope: Scope,
-        /// Which.
         kind: TokenKind,
-        /// The token.
         token: Secret,
-        /// When it ends, unix seconds; 0 for a refresh token that does not say.
         expires: u64,
     },
-    /// Write the token into the socket that is passed with this message.
-    Token {
-        /// Whose.
-        scope: Scope,
-        /// Which.
-        kind: TokenKind,
-    },
-    /// Forget this scope's keys and tokens.
+    /// Requests that the token be written into the socket that is passed with
+    /// this message.
+    Token { scope: Scope, kind: TokenKind },
+    /// Deletes the keys and tokens of this scope.
     Forget(Scope),
 }
 
-/// What the daemon answers.
+/// A message from the daemon to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Response {
+#[expect(missing_docs, reason = "the variants explain their fields")]
+pub enum CacheResponse {
     /// There is no such credential.
     Absent,
-    /// There is one.
-    Found {
-        /// The key.
-        key: KeyId,
-        /// Its certificates in DER, leaf first.
-        chain: Vec<Vec<u8>>,
-    },
-    /// A new key for the one who asked: it logs in for all who wait.
-    Lead {
-        /// The new key's name.
-        key: KeyId,
-        /// Its SubjectPublicKeyInfo in DER.
-        public: Vec<u8>,
-    },
-    /// It is done: the answer to `Store`, `Fail` and `KeepToken`.
+    /// A key and its certificates (DER, leaf first).
+    Found { key: KeyId, chain: Vec<Vec<u8>> },
+    /// A new key and its SubjectPublicKeyInfo in DER: the client logs in, also
+    /// for all that wait.
+    MustLogIn { key: KeyId, public: Vec<u8> },
+    /// Success of `Store`, `Fail` or `KeepToken`.
     Done,
-    /// The answer to [`Request::Sign`]: an ECDSA signature in DER.
+    /// An ECDSA signature in DER.
     Signature(Vec<u8>),
-    /// The answer to [`Request::Status`].
-    Status(Vec<Entry>),
-    /// How many keys and tokens were forgotten.
+    /// A list of everything that is kept.
+    Status(Vec<StatusEntry>),
+    /// The number of keys and tokens that were deleted.
     Cleared(u32),
-    /// The answer to [`Request::Stop`], the last of its process.
+    /// The answer to [`CacheRequest::Stop`], the last message of a daemon.
     Stopping,
-    /// The login that was waited for failed, for this reason.
+    /// The reason why the login of another client failed.
     Failed(String),
-    /// The answer to [`Request::Hello`].
-    Welcome(Daemon),
-    /// So many bytes of token were written into the socket that was passed; 0:
+    /// The answer to [`CacheRequest::Hello`].
+    Welcome(DaemonInfo),
+    /// The number of token bytes written into the socket that was passed; 0 if
     /// there is no such token.
     Token(u32),
-    /// The request was read and is not granted.
-    Refused(Refusal),
+    /// The request was denied.
+    Refused(RequestError),
 }
 
-/// What a daemon says about itself.
+/// Facts about a running daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Daemon {
-    /// Its process id.
+pub struct DaemonInfo {
+    /// The process ID of the daemon.
     pub pid: u32,
-    /// Whether its memory is locked: no key reaches a swap device.
+    /// Whether its memory is locked, so that no key reaches a swap device.
     pub locked: bool,
-    /// Whether a person is asked before a signature is made.
+    /// Whether a user confirms each signature.
     pub confirms: bool,
 }
 
-/// One scope in a status: what is held for it, until when, how often used.
+/// One scope in a status: everything that is kept for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Whose it is.
+pub struct StatusEntry {
+    /// The settings that the credential belongs to.
     pub scope: Scope,
-    /// The end of the certificate's validity, unix seconds; 0 while there is no
+    /// The end of the certificate's validity, Unix seconds; 0 without a
     /// certificate.
     pub not_after: u64,
-    /// How many signatures were made.
+    /// The number of signatures that were made.
     pub signatures: u32,
-    /// The end of the identity token that is held, unix seconds; 0: none.
+    /// The expiry time of the identity token, Unix seconds; 0 without one.
     pub identity_token: u64,
-    /// Whether a refresh token is held.
+    /// Whether a refresh token is kept.
     pub refresh_token: bool,
-    /// How many wait for a login that is under way.
+    /// The number of clients that wait for a pending login.
     pub waiting: u32,
 }
 
-/// Why a request that could be read was not granted.
+/// Reasons of the daemon to deny a request. The discriminant is the code in the
+/// message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// The daemon speaks another version of this protocol.
-    #[error("the credential cache speaks another protocol version")]
-    Version,
-    /// No such key, or it has been forgotten.
+pub enum RequestError {
+    /// The daemon uses another version of this protocol.
+    #[error("incompatible credential cache (protocol version)")]
+    Version = 1,
+    /// The key does not exist, or was deleted.
     #[error("the credential cache has no such key")]
     UnknownKey,
-    /// The certificate's validity is over.
+    /// The certificate is no longer valid.
     #[error("the cached certificate has expired")]
     Expired,
-    /// The leaf does not hold this key, or the chain cannot be read.
+    /// The leaf does not contain this key, or the chain is malformed.
     #[error("the certificate is not for this key")]
     NotForThisKey,
-    /// Too many keys or connections.
+    /// There are too many keys or connections.
     #[error("the credential cache is full")]
     Full,
-    /// The request could not be read.
+    /// The request is malformed.
     #[error("the credential cache could not read the request")]
     Unreadable,
-    /// Nobody finished logging in within the time that the client would wait.
-    #[error("the login that was waited for took too long")]
+    /// No client finished the login within the time that this one would wait.
+    #[error("timed out waiting for another login")]
     Waited,
-    /// The person who was asked said no, or did not answer.
+    /// The user declined the signature, or did not answer.
     #[error("the signature was not confirmed")]
     Denied,
-    /// No descriptor was passed: the client is at the far end of a forwarded
-    /// socket, where only signatures can be had.
-    #[error("only a client on the machine of the credential cache can do that")]
+    /// The client passed no descriptor: it is at the far end of a forwarded
+    /// socket, which may only request signatures.
+    #[error("only clients on the machine of the credential cache may do this")]
     FarAway,
-    /// The daemon could not do it (no entropy, no memory for more).
-    #[error("the credential cache could not do it")]
+    /// The daemon failed (no entropy, no memory).
+    #[error("internal error of the credential cache")]
     Internal,
 }
 
-impl Refusal {
-    const ALL: [(u8, Self); 10] = [
-        (1, Self::Version),
-        (2, Self::UnknownKey),
-        (3, Self::Expired),
-        (4, Self::NotForThisKey),
-        (5, Self::Full),
-        (6, Self::Unreadable),
-        (7, Self::Waited),
-        (8, Self::Denied),
-        (9, Self::FarAway),
-        (10, Self::Internal),
+impl RequestError {
+    const ALL: [Self; 10] = [
+        Self::Version,
+        Self::UnknownKey,
+        Self::Expired,
+        Self::NotForThisKey,
+        Self::Full,
+        Self::Unreadable,
+        Self::Waited,
+        Self::Denied,
+        Self::FarAway,
+        Self::Internal,
     ];
 }
 
-/// Why bytes are not a message.
+/// Errors while reading or writing a message.
 #[derive(Debug, Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum ProtocolError {
     /// The other end closed the connection between frames.
     #[error("connection closed")]
@@ -321,10 +289,10 @@ pub enum ProtocolError {
     /// Reading or writing failed, or the connection ended inside a frame.
     #[error("connection failed: {0}")]
     Io(#[from] io::Error),
-    /// A length prefix outside 2 ..= [`MAX_FRAME`].
-    #[error("frame of {0} bytes, must be 2 to {MAX_FRAME}")]
+    /// The length prefix is outside 2 ..= [`MAX_FRAME`].
+    #[error("frame is {0} bytes; must be 2 to {MAX_FRAME}")]
     FrameLength(u64),
-    /// Another protocol version.
+    /// The payload has another protocol version.
     #[error("protocol version {0}, expected {VERSION}")]
     Version(u8),
     /// No message has this kind byte.
@@ -336,48 +304,43 @@ pub enum ProtocolError {
     /// Bytes follow the last field.
     #[error("{0} bytes after the last field")]
     Trailing(usize),
-    /// A field is longer than its limit.
-    #[error("field {field} has {length}, at most {limit}")]
+    /// A field has more bytes or members than its limit.
+    #[error("field {field} has length {length}; the limit is {limit}")]
     TooLong {
-        /// The field.
         field: &'static str,
-        /// Its length in bytes or members.
         length: usize,
-        /// The limit.
         limit: usize,
     },
-    /// A text is not UTF-8, or holds a control character.
+    /// A text is not UTF-8, or contains a control character.
     #[error("field {0} is not plain text")]
     Text(&'static str),
-    /// A flag or a kind of token has a value that means nothing.
-    #[error("field {0} has a value that means nothing")]
+    /// A flag or a token kind has an undefined value.
+    #[error("field {0} has an undefined value")]
     Value(&'static str),
-    /// A refusal code that this version does not know.
-    #[error("unknown refusal code {0}")]
-    RefusalCode(u8),
+    /// This version does not define the error code.
+    #[error("unknown error code {0}")]
+    ErrorCode(u8),
 }
 
 /// Reads one frame and returns its payload. Memory grows with the bytes that
 /// arrive, not with the length that is claimed.
 ///
 /// # Errors
-/// [`ProtocolError::Closed`] if the stream ends before a frame begins;
-/// [`ProtocolError::Io`] if it ends inside one, or on a read error (a timeout
-/// set on the stream is one); [`ProtocolError::FrameLength`].
+/// Returns [`ProtocolError::Closed`] if the stream ends before a frame starts,
+/// [`ProtocolError::Io`] if it ends inside one or on a read error (a timeout set
+/// on the stream is one), and [`ProtocolError::FrameLength`].
 pub fn read_frame(stream: &mut impl Read) -> Result<Vec<u8>, ProtocolError> {
     let mut prefix = [0u8; 4];
-    let mut have = 0usize;
-    while have < prefix.len() {
-        let rest = prefix.get_mut(have..).unwrap_or(&mut []);
-        match stream.read(rest) {
-            Ok(0) if have == 0 => return Err(ProtocolError::Closed),
-            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-            Ok(read) => have = have.saturating_add(read),
+    let first = loop {
+        match stream.read(&mut prefix) {
+            Ok(0) => return Err(ProtocolError::Closed),
+            Ok(count) => break count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
         }
-    }
-    let length = frame_length(u32::from_be_bytes(prefix) as usize)?;
+    };
+    stream.read_exact(prefix.get_mut(first..).unwrap_or_default())?;
+    let length = check_frame_length(u32::from_be_bytes(prefix) as usize)?;
     let mut payload = Vec::new();
     stream
         .by_ref()
@@ -392,20 +355,25 @@ pub fn read_frame(stream: &mut impl Read) -> Result<Vec<u8>, ProtocolError> {
 /// Writes one payload as a frame, in a single write.
 ///
 /// # Errors
-/// [`ProtocolError::FrameLength`], [`ProtocolError::Io`].
+/// Returns [`ProtocolError::FrameLength`] or [`ProtocolError::Io`].
 pub fn write_frame(stream: &mut impl Write, payload: &[u8]) -> Result<(), ProtocolError> {
-    let length = frame_length(payload.len())?;
-    let prefix = u32::try_from(length).map_err(|_| ProtocolError::FrameLength(length as u64))?;
-    let mut frame = Vec::with_capacity(payload.len().saturating_add(4));
-    frame.extend_from_slice(&prefix.to_be_bytes());
-    frame.extend_from_slice(payload);
-    stream.write_all(&frame)?;
+    stream.write_all(&frame(payload)?)?;
     stream.flush()?;
     Ok(())
 }
 
-/// The length, if a frame may have it.
-pub(crate) fn frame_length(length: usize) -> Result<usize, ProtocolError> {
+/// Puts the length in front of a payload. The frame may contain a token.
+pub(crate) fn frame(payload: &[u8]) -> Result<Zeroizing<Vec<u8>>, ProtocolError> {
+    let length = check_frame_length(payload.len())?;
+    let prefix = u32::try_from(length).map_err(|_| ProtocolError::FrameLength(length as u64))?;
+    let mut frame = Zeroizing::new(Vec::with_capacity(payload.len().saturating_add(4)));
+    frame.extend_from_slice(&prefix.to_be_bytes());
+    frame.extend_from_slice(payload);
+    Ok(frame)
+}
+
+/// Returns the length if a frame may have it.
+pub(crate) fn check_frame_length(length: usize) -> Result<usize, ProtocolError> {
     if (2..=MAX_FRAME).contains(&length) {
         Ok(length)
     } else {
@@ -414,5 +382,4 @@ pub(crate) fn frame_length(length: usize) -> Result<usize, ProtocolError> {
 }
 
 #[cfg(test)]
-#[path = "protocol_tests.rs"]
 mod tests;

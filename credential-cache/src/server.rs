@@ -1,9 +1,9 @@
-//! The daemon's one thread and its one loop: it waits for whatever comes first
-//! (a connection, bytes, a signal, an end of something kept) and never for
-//! anything else.
+//! The daemon's one thread and its one loop: it waits for the first of all events
+//! (a connection, bytes, a signal, the expiry of a key or token) and never blocks
+//! elsewhere.
 //!
-//! *Not checked here:* what may be done with a key (`store.rs`), who connected
-//! (`peer.rs`), where the socket is (`listener.rs`).
+//! *Not checked here:* the rights to a key (`store.rs`), the process that
+//! connected (`peer.rs`), the path of the socket (`listener.rs`).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,67 +14,69 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
 use crate::clock::{Clock, Now};
-use crate::confirm::{Confirm, Question, Verdict};
-use crate::connection::{Connection, Phase, Read, hand_over};
+use crate::confirm::{Confirm, ConfirmDecision, ConfirmRequest};
+use crate::connection::{Phase, ReadOutcome, ServerConnection, send_token};
 use crate::listener::Listener;
 use crate::peer;
-use crate::protocol::{Daemon, KeyId, ProtocolError, Refusal, Request, Response};
+use crate::protocol::{
+    CacheRequest, CacheResponse, DaemonInfo, KeyId, ProtocolError, RequestError,
+};
 use crate::secret::{Entropy, scrub_stack};
 use crate::store::{ConnectionId, Store};
 
-/// The most connections at a time; of more, the one that was silent longest is
+/// The most connections at a time; beyond it, the one that was silent longest is
 /// dropped.
 pub const MAX_CONNECTIONS: usize = 512;
 
-/// The most bytes of unfinished frames and unsent answers of all connections.
+/// The most bytes of unfinished frames and unsent responses of all connections.
 pub const MAX_HELD: usize = 1024 * 1024;
 
-/// How long the daemon stays with nothing to keep, by default.
-pub const IDLE_END: Duration = Duration::from_secs(120);
+/// The default time after which a daemon without keys and tokens ends.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How often it looks whether its socket is still in place.
-const LOOK: Duration = Duration::from_secs(30);
+/// The interval of checks whether the socket is still in place.
+const SOCKET_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How many connections are accepted before those that wait are served.
+/// The most connections that are accepted before those that wait are served.
 const ACCEPTS: usize = 64;
 
-/// How long no connection is accepted when the system has no descriptors left.
+/// The time without accepting after the system had no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What a daemon is made of.
-pub struct Options {
-    /// How long it stays with nothing to keep; None: for ever.
-    pub idle_end: Option<Duration>,
-    /// Who is asked before a signature, if anybody.
+/// The settings and system services of a daemon.
+pub struct DaemonOptions {
+    /// The time after which it ends without keys and tokens; None: never.
+    pub idle_timeout: Option<Duration>,
+    /// The prompt before each signature, if any.
     pub confirm: Option<Confirm>,
-    /// Whether the process's memory is locked, for the status.
+    /// Whether the memory of the process is locked, for the status.
     pub locked: bool,
-    /// The time.
+    /// The source of the current time.
     pub clock: Clock,
-    /// Entropy.
+    /// The source of entropy.
     pub entropy: Entropy,
-    /// Where a line about what was done goes. It holds no secret.
+    /// The log of events. No line contains a secret.
     pub log: Box<dyn FnMut(&str)>,
-    /// Becomes readable when the process is asked to end.
+    /// Becomes readable when a signal ends the process.
     pub signals: UnixStream,
 }
 
-/// A daemon.
+/// A daemon that serves one socket.
 pub struct Server {
     listener: Listener,
-    options: Options,
+    options: DaemonOptions,
     store: Store,
-    connections: BTreeMap<ConnectionId, Connection>,
+    connections: BTreeMap<ConnectionId, ServerConnection>,
     next: ConnectionId,
     empty_since: Option<Now>,
-    looked: Now,
+    checked: Now,
     paused: Option<Now>,
     ends: bool,
 }
 
 impl Server {
-    /// A daemon on this socket.
-    pub fn new(listener: Listener, mut options: Options) -> Self {
+    /// Creates a daemon on this socket.
+    pub fn new(listener: Listener, mut options: DaemonOptions) -> Self {
         let now = (options.clock)();
         let entropy = std::mem::replace(&mut options.entropy, Box::new(|_| false));
         Self {
@@ -84,25 +86,25 @@ impl Server {
             connections: BTreeMap::new(),
             next: 1,
             empty_since: None,
-            looked: now,
+            checked: now,
             paused: None,
             ends: false,
         }
     }
 
-    /// Serves until told to stop, or until there is nothing left to keep.
-    /// Whatever happens, keys and tokens are zeroized at the end.
+    /// Serves until it is stopped, or until no keys and tokens are left. Keys and
+    /// tokens are zeroized at the end in any case.
     ///
     /// # Errors
-    /// If the system refuses to wait.
+    /// Returns the error of the system if it cannot wait.
     pub fn run(mut self) -> io::Result<()> {
         let result = loop {
             let now = self.now();
             self.store.expire(now);
             self.answer_waiting(now);
             self.drop_overdue(now);
-            if let Some(why) = self.finished(now) {
-                (self.options.log)(why);
+            if let Some(reason) = self.end_reason(now) {
+                (self.options.log)(reason);
                 break Ok(());
             }
             if let Err(error) = self.wait_and_serve(now) {
@@ -112,8 +114,7 @@ impl Server {
         self.store.clear();
         for (id, answer) in self.store.take_answers() {
             if let Some(connection) = self.connections.get_mut(&id) {
-                let now = (self.options.clock)();
-                connection.say(&answer, now);
+                connection.send_response(&answer, (self.options.clock)());
             }
         }
         result
@@ -123,15 +124,15 @@ impl Server {
         (self.options.clock)()
     }
 
-    /// Why it is time to end, if it is.
-    fn finished(&mut self, now: Now) -> Option<&'static str> {
-        if self.ends && !self.connections.values().any(Connection::writes) {
+    /// Returns the reason to end now, if there is one.
+    fn end_reason(&mut self, now: Now) -> Option<&'static str> {
+        if self.ends && !self.connections.values().any(ServerConnection::writes) {
             return Some("stopped");
         }
-        if elapsed(self.looked, now) >= LOOK {
-            self.looked = now;
-            if !self.listener.in_place() {
-                return Some("the socket is gone from its place");
+        if now.since(self.checked) >= SOCKET_CHECK_INTERVAL {
+            self.checked = now;
+            if !self.listener.is_reachable() {
+                return Some("socket removed");
             }
         }
         if !self.store.is_empty() || self.connections.values().any(|c| c.phase != Phase::New) {
@@ -139,30 +140,34 @@ impl Server {
             return None;
         }
         let since = *self.empty_since.get_or_insert(now);
-        let limit = self.options.idle_end?;
-        (elapsed(since, now) >= limit).then_some("nothing is left to keep")
+        let limit = self.options.idle_timeout?;
+        (now.since(since) >= limit).then_some("no credentials left")
     }
 
-    /// How long the loop may wait for something to happen.
+    /// Returns how long the loop may wait for the next event.
     fn patience(&self, now: Now) -> Duration {
         let connections = self
             .connections
             .values()
-            .filter_map(|c| c.left(now, self.store.leads(c.id)));
+            .filter_map(|c| c.remaining(now, self.store.is_logging_in(c.id)));
         let idle = self
             .options
-            .idle_end
+            .idle_timeout
             .zip(self.empty_since)
-            .map(|(limit, since)| limit.saturating_sub(elapsed(since, now)));
-        let confirm = self.options.confirm.as_ref().and_then(|c| c.patience(now));
+            .map(|(limit, since)| limit.saturating_sub(now.since(since)));
+        let confirm = self
+            .options
+            .confirm
+            .as_ref()
+            .and_then(|c| c.poll_interval(now));
         connections
             .chain(self.store.next_end(now))
             .chain(idle)
             .chain(confirm)
             .chain(self.paused.map(|_| PAUSE))
             .min()
-            .unwrap_or(LOOK)
-            .min(LOOK)
+            .unwrap_or(SOCKET_CHECK_INTERVAL)
+            .min(SOCKET_CHECK_INTERVAL)
     }
 
     fn wait_and_serve(&mut self, now: Now) -> io::Result<()> {
@@ -171,21 +176,21 @@ impl Server {
         let now = self.now();
         if ready.signal {
             self.ends = true;
-            (self.options.log)("asked to end by a signal");
+            (self.options.log)("terminated by signal");
             return Ok(());
         }
         for id in ready.connections {
             self.serve(id, now);
         }
-        self.hear_person(now);
+        self.apply_decisions(now);
         if ready.listener {
             self.accept(now);
         }
         Ok(())
     }
 
-    fn wait(&mut self, patience: Duration) -> io::Result<Ready> {
-        // A millisecond more, so that what is waited for has come.
+    fn wait(&mut self, patience: Duration) -> io::Result<ReadySockets> {
+        // A millisecond more, so that the event has happened.
         let timeout = Timespec::try_from(patience.saturating_add(Duration::from_millis(1)))
             .map_err(|_| io::ErrorKind::InvalidInput)?;
         let listen = if self.paused.is_none() {
@@ -220,7 +225,7 @@ impl Server {
             .filter_map(|(id, ready)| ready.then_some(id))
             .collect();
         self.paused = None;
-        Ok(Ready {
+        Ok(ReadySockets {
             signal,
             listener,
             connections,
@@ -235,7 +240,7 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => {
-                    // Out of descriptors or memory: somebody silent makes room.
+                    // Out of descriptors or memory: an idle connection makes room.
                     if !self.make_room(now) {
                         self.paused = Some(now);
                     }
@@ -252,22 +257,22 @@ impl Server {
             if socket.set_nonblocking(true).is_err() {
                 continue;
             }
-            let mut connection = Connection::new(self.next, socket, peer, now);
+            let mut connection = ServerConnection::new(self.next, socket, peer, now);
             self.next = self.next.saturating_add(1);
             if self.connections.len() >= MAX_CONNECTIONS && !self.make_room(now) {
-                connection.say(&Response::Refused(Refusal::Full), now);
+                connection.send_response(&CacheResponse::Refused(RequestError::Full), now);
                 continue;
             }
             self.connections.insert(connection.id, connection);
         }
     }
 
-    /// Drops the connection that has asked for nothing and was silent longest.
+    /// Drops the connection without a pending request that was silent longest.
     fn make_room(&mut self, now: Now) -> bool {
         let oldest = self
             .connections
             .values()
-            .filter(|c| c.spare() && !self.store.leads(c.id))
+            .filter(|c| c.is_idle() && !self.store.is_logging_in(c.id))
             .min_by_key(|c| (c.active.since_boot, c.id))
             .map(|c| c.id);
         if let Some(id) = oldest {
@@ -281,7 +286,7 @@ impl Server {
             .connections
             .values()
             .filter(|c| {
-                c.left(now, self.store.leads(c.id))
+                c.remaining(now, self.store.is_logging_in(c.id))
                     .is_some_and(|left| left.is_zero())
             })
             .map(|c| c.id)
@@ -289,7 +294,7 @@ impl Server {
         for id in overdue {
             self.hang_up(id, now);
         }
-        let mut held: usize = self.connections.values().map(Connection::held).sum();
+        let mut held: usize = self.connections.values().map(ServerConnection::held).sum();
         while held > MAX_HELD {
             let largest = self.connections.values().max_by_key(|c| c.held());
             let Some((id, size)) = largest.map(|c| (c.id, c.held())) else {
@@ -301,15 +306,19 @@ impl Server {
     }
 
     fn hang_up(&mut self, id: ConnectionId, now: Now) {
+        self.remove(id, now);
+        self.answer_waiting(now);
+    }
+
+    fn remove(&mut self, id: ConnectionId, now: Now) {
         self.connections.remove(&id);
         if let Some(confirm) = &mut self.options.confirm {
             confirm.forget(id);
         }
-        self.store.gone(id, now);
-        self.answer_waiting(now);
+        self.store.disconnect(id, now);
     }
 
-    /// Sends the answers that the store has for those who waited.
+    /// Sends the answers of the store to clients that waited.
     fn answer_waiting(&mut self, now: Now) {
         loop {
             let answers = self.store.take_answers();
@@ -320,21 +329,17 @@ impl Server {
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.phase = Phase::Open;
                 }
-                self.say(id, &answer, now);
+                self.send_response(id, &answer, now);
             }
         }
     }
 
-    fn say(&mut self, id: ConnectionId, response: &Response, now: Now) {
+    fn send_response(&mut self, id: ConnectionId, response: &CacheResponse, now: Now) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        if !connection.say(response, now) {
-            self.connections.remove(&id);
-            if let Some(confirm) = &mut self.options.confirm {
-                confirm.forget(id);
-            }
-            self.store.gone(id, now);
+        if !connection.send_response(response, now) {
+            self.remove(id, now);
         } else if connection.phase == Phase::Closing && !connection.writes() {
             self.hang_up(id, now);
         }
@@ -352,112 +357,112 @@ impl Server {
             return;
         }
         if !connection.reads() {
-            // Nothing is expected of it, so this is its end.
+            // No bytes are expected of it, so this is its end.
             self.hang_up(id, now);
             return;
         }
         match connection.read(now) {
-            Read::Nothing => {}
-            Read::Over => self.hang_up(id, now),
-            Read::Frame(payload) => {
-                self.request(id, &payload, now);
+            ReadOutcome::Nothing => {}
+            ReadOutcome::Over => self.hang_up(id, now),
+            ReadOutcome::Frame(payload) => {
+                self.handle_request(id, &payload, now);
                 self.answer_waiting(now);
             }
         }
     }
 
-    fn request(&mut self, id: ConnectionId, payload: &Zeroizing<Vec<u8>>, now: Now) {
+    fn handle_request(&mut self, id: ConnectionId, payload: &Zeroizing<Vec<u8>>, now: Now) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let request = match Request::parse(payload) {
-            Ok(Request::Hello) if connection.phase == Phase::New => Request::Hello,
+        let request = match CacheRequest::parse(payload) {
+            Ok(CacheRequest::Hello) if connection.phase == Phase::New => CacheRequest::Hello,
             Ok(request) if connection.phase == Phase::Open => request,
-            Ok(_) => return self.refuse_and_close(id, Refusal::Unreadable, now),
-            Err(ProtocolError::Version(_)) => {
-                return self.refuse_and_close(id, Refusal::Version, now);
+            other => {
+                let error = match other {
+                    Err(ProtocolError::Version(_)) => RequestError::Version,
+                    _ => RequestError::Unreadable,
+                };
+                connection.phase = Phase::Closing;
+                return self.send_response(id, &CacheResponse::Refused(error), now);
             }
-            Err(_) => return self.refuse_and_close(id, Refusal::Unreadable, now),
         };
         connection.phase = Phase::Open;
-        let secret = matches!(request, Request::KeepToken { .. });
+        let secret = matches!(request, CacheRequest::KeepToken { .. });
         let answer = self.answer(id, request, now);
         if secret {
             scrub_stack();
         }
-        if let Some(answer) = answer {
-            self.say(id, &answer, now);
+        if let Some(answer) = answer.unwrap_or_else(|error| Some(CacheResponse::Refused(error))) {
+            self.send_response(id, &answer, now);
         }
     }
 
-    fn refuse_and_close(&mut self, id: ConnectionId, refusal: Refusal, now: Now) {
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.phase = Phase::Closing;
-        }
-        self.say(id, &Response::Refused(refusal), now);
-    }
-
-    /// The answer to a request; None if it will come later.
-    fn answer(&mut self, id: ConnectionId, request: Request, now: Now) -> Option<Response> {
-        let connection = self.connections.get_mut(&id)?;
-        let asker = connection.asker();
+    /// Returns the response to a request; None if it will come later.
+    fn answer(
+        &mut self,
+        id: ConnectionId,
+        request: CacheRequest,
+        now: Now,
+    ) -> Result<Option<CacheResponse>, RequestError> {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return Ok(None);
+        };
+        let requester = connection.requester();
         let descriptor = connection.take_descriptor();
-        if needs_nearness(&request) && !asker.local {
-            return Some(Response::Refused(Refusal::FarAway));
+        if is_local_only(&request) && !requester.local {
+            return Err(RequestError::FarAway);
         }
-        Some(match request {
-            Request::Hello => Response::Welcome(Daemon {
+        let response = match request {
+            CacheRequest::Hello => CacheResponse::Welcome(DaemonInfo {
                 pid: std::process::id(),
                 locked: self.options.locked,
                 confirms: self.options.confirm.is_some(),
             }),
-            Request::Find { scope, min_left } => self
+            CacheRequest::Find { scope, min_left } => self
                 .store
                 .find(&scope, min_left, now)
-                .unwrap_or(Response::Absent),
-            Request::Acquire {
+                .unwrap_or(CacheResponse::Absent),
+            CacheRequest::Acquire {
                 scope,
                 min_left,
                 wait,
             } => {
                 let wait = Duration::from_millis(u64::from(wait));
-                let answer = self.store.acquire(asker, &scope, min_left, wait, now);
+                let answer = self.store.acquire(requester, &scope, min_left, wait, now)?;
                 if answer.is_none() {
                     connection.phase = Phase::Waiting;
                 }
-                return answer;
+                return Ok(answer);
             }
-            Request::Store { key, chain } => self.store.store(id, key, chain, now),
-            Request::Fail { key, reason } => self.store.fail(id, key, &reason),
-            Request::Sign { key, digest } => return self.sign(id, key, digest, now),
-            Request::Status => Response::Status(self.store.status(now)),
-            Request::Clear => Response::Cleared(self.store.clear()),
-            Request::Stop => {
+            CacheRequest::Store { key, chain } => self.store.store(id, key, chain, now)?,
+            CacheRequest::Fail { key, reason } => self.store.fail(id, key, &reason)?,
+            CacheRequest::Sign { key, digest } => return self.sign(id, key, digest, now),
+            CacheRequest::Status => CacheResponse::Status(self.store.status(now)),
+            CacheRequest::Clear => CacheResponse::Cleared(self.store.clear()),
+            CacheRequest::Stop => {
                 self.ends = true;
                 self.store.clear();
                 connection.phase = Phase::Closing;
-                Response::Stopping
+                CacheResponse::Stopping
             }
-            Request::KeepToken {
+            CacheRequest::KeepToken {
                 scope,
                 kind,
                 token,
                 expires,
-            } => self.store.keep_token(&scope, kind, token, expires, now),
-            Request::Token { scope, kind } => {
-                let Some(into) = descriptor else {
-                    return Some(Response::Refused(Refusal::FarAway));
-                };
-                match self.store.token(&scope, kind, now) {
-                    None => Response::Token(0),
-                    Some(token) => match hand_over(token, &into) {
-                        Ok(()) => Response::Token(u32::try_from(token.len()).unwrap_or(0)),
-                        Err(_) => Response::Refused(Refusal::Internal),
-                    },
+            } => self.store.keep_token(&scope, kind, token, expires, now)?,
+            CacheRequest::Token { scope, kind } => {
+                let into = descriptor.ok_or(RequestError::FarAway)?;
+                let token = self.store.token(&scope, kind, now).unwrap_or_default();
+                if !token.is_empty() {
+                    send_token(token, &into).map_err(|_| RequestError::Internal)?;
                 }
+                CacheResponse::Token(u32::try_from(token.len()).unwrap_or(0))
             }
-            Request::Forget(scope) => Response::Cleared(self.store.forget(&scope)),
-        })
+            CacheRequest::Forget(scope) => CacheResponse::Cleared(self.store.forget(&scope)),
+        };
+        Ok(Some(response))
     }
 
     fn sign(
@@ -466,32 +471,34 @@ impl Server {
         key: KeyId,
         digest: [u8; 32],
         now: Now,
-    ) -> Option<Response> {
-        // Its own proof of possession nobody is asked about.
-        let unproved = self.store.is_led(&key);
-        let scope = match self.store.may_sign(id, &key, now) {
-            Ok(scope) => scope,
-            Err(refusal) => return Some(Response::Refused(refusal)),
+    ) -> Result<Option<CacheResponse>, RequestError> {
+        // The proof of possession for a pending key needs no confirmation.
+        let pending = self.store.is_pending(&key);
+        let scope = self.store.may_sign(id, &key, now)?;
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return Ok(None);
         };
-        let connection = self.connections.get_mut(&id)?;
         if let Some(confirm) = &mut self.options.confirm
-            && !unproved
+            && !pending
+            && !confirm.is_remembered(connection.peer, now)
         {
-            let question = Question {
+            let subject = match scope.subject.as_str() {
+                "" => "the logged-in identity",
+                subject => subject,
+            };
+            let request = ConfirmRequest {
                 connection: id,
                 peer: connection.peer,
                 key,
                 digest,
                 local: connection.local,
-                who: format!("{} ({})", scope_name(scope), scope.issuer),
+                identity: format!("{subject} ({})", scope.issuer),
             };
-            if !confirm.holds(connection.peer, now) {
-                connection.phase = Phase::Asking;
-                confirm.ask(question, now);
-                return None;
-            }
+            connection.phase = Phase::Confirming;
+            confirm.submit(request, now);
+            return Ok(None);
         }
-        Some(self.signature(id, &key, &digest, now))
+        self.signature(id, &key, &digest, now).map(Some)
     }
 
     fn signature(
@@ -500,73 +507,61 @@ impl Server {
         key: &KeyId,
         digest: &[u8; 32],
         now: Now,
-    ) -> Response {
-        match self.store.sign(id, key, digest, now) {
-            Ok(signature) => {
-                let pid = self.connections.get(&id).map_or(0, |c| c.peer.pid);
-                (self.options.log)(&format!("signed for process {pid}"));
-                Response::Signature(signature)
-            }
-            Err(refusal) => Response::Refused(refusal),
-        }
+    ) -> Result<CacheResponse, RequestError> {
+        let signature = self.store.sign(id, key, digest, now)?;
+        let pid = self.connections.get(&id).map_or(0, |c| c.peer.pid);
+        (self.options.log)(&format!("signed for process {pid}"));
+        Ok(CacheResponse::Signature(signature))
     }
 
-    /// What the person said, if there is a question and an answer.
-    fn hear_person(&mut self, now: Now) {
-        while let Some((question, verdict)) =
-            self.options.confirm.as_mut().and_then(|c| c.hear(now))
+    /// Answers the requests that the user has decided.
+    fn apply_decisions(&mut self, now: Now) {
+        while let Some((request, decision)) =
+            self.options.confirm.as_mut().and_then(|c| c.poll(now))
         {
-            let id = question.connection;
-            let answer = match verdict {
-                Verdict::Granted => {
-                    // Long may have passed: the store looks at the time again.
-                    self.signature(id, &question.key, &question.digest, now)
-                }
-                Verdict::Denied => Response::Refused(Refusal::Denied),
+            let id = request.connection;
+            let answer = match decision {
+                // Much time may have passed: the store checks the expiry again.
+                ConfirmDecision::Granted => self.signature(id, &request.key, &request.digest, now),
+                ConfirmDecision::Denied => Err(RequestError::Denied),
             };
-            (self.options.log)(&format!("process {}: {verdict:?}", question.peer.pid));
+            let outcome = match decision {
+                ConfirmDecision::Granted => "confirmed",
+                ConfirmDecision::Denied => "not confirmed",
+            };
+            (self.options.log)(&format!("process {}: {outcome}", request.peer.pid));
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.phase = Phase::Open;
-                self.say(id, &answer, now);
+                let answer = answer.unwrap_or_else(CacheResponse::Refused);
+                self.send_response(id, &answer, now);
             }
         }
     }
 }
 
-struct Ready {
+struct ReadySockets {
     signal: bool,
     listener: bool,
     connections: Vec<ConnectionId>,
 }
 
-/// What changes what is kept, or gives a token away, is for this machine alone:
-/// through a forwarded socket there is only asking and signing.
-fn needs_nearness(request: &Request) -> bool {
+/// Returns whether a request changes the store or returns a token: those are for
+/// this machine alone. A forwarded socket may only find keys and sign.
+fn is_local_only(request: &CacheRequest) -> bool {
     match request {
-        Request::Store { .. }
-        | Request::Fail { .. }
-        | Request::Clear
-        | Request::Stop
-        | Request::KeepToken { .. }
-        | Request::Token { .. }
-        | Request::Forget(_) => true,
-        // `Acquire` may find or wait from afar; the store lets it lead only here.
-        Request::Hello
-        | Request::Find { .. }
-        | Request::Acquire { .. }
-        | Request::Sign { .. }
-        | Request::Status => false,
+        CacheRequest::Store { .. }
+        | CacheRequest::Fail { .. }
+        | CacheRequest::Clear
+        | CacheRequest::Stop
+        | CacheRequest::KeepToken { .. }
+        | CacheRequest::Token { .. }
+        | CacheRequest::Forget(_) => true,
+        // `Acquire` may find or wait from afar; the store lets only local clients
+        // log in.
+        CacheRequest::Hello
+        | CacheRequest::Find { .. }
+        | CacheRequest::Acquire { .. }
+        | CacheRequest::Sign { .. }
+        | CacheRequest::Status => false,
     }
-}
-
-fn scope_name(scope: &crate::protocol::Scope) -> &str {
-    if scope.subject.is_empty() {
-        "whoever logged in"
-    } else {
-        &scope.subject
-    }
-}
-
-fn elapsed(since: Now, now: Now) -> Duration {
-    now.since_boot.saturating_sub(since.since_boot)
 }

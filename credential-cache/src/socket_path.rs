@@ -1,7 +1,7 @@
-//! Where the socket is, and whether that is a safe place.
+//! The path of the socket, and whether it is a safe place.
 //!
-//! *Not checked here:* whether anybody listens there, and who (`client.rs`,
-//! `listener.rs`, `peer.rs`).
+//! *Not checked here:* whether a process listens there, and of which user
+//! (`client.rs`, `listener.rs`, `peer.rs`).
 
 #[cfg(unix)]
 use std::fs::{self, Metadata};
@@ -20,9 +20,10 @@ pub const MAX_PATH: usize = if cfg!(any(target_os = "linux", target_os = "androi
     103
 };
 
-/// Why a place is not safe, or is none.
+/// Reasons why a path is not safe for a socket, or cannot be one.
 #[derive(Debug, Error)]
-pub enum PlaceError {
+#[expect(missing_docs, reason = "fields appear in the message")]
+pub enum SocketPathError {
     /// There is neither a runtime directory nor a home.
     #[error("no directory for the socket: neither XDG_RUNTIME_DIR nor a home directory is known")]
     NoHome,
@@ -30,48 +31,30 @@ pub enum PlaceError {
     #[error("{0} is not the absolute path of a socket")]
     Path(PathBuf),
     /// The path does not fit a socket address.
-    #[error("{path} has {length} bytes, a socket's path at most {MAX_PATH}")]
-    TooLong {
-        /// The path.
-        path: PathBuf,
-        /// Its length in bytes.
-        length: usize,
-    },
-    /// The directory is a symbolic link, or no directory.
+    #[error("{path} is {length} bytes; the limit for a socket is {MAX_PATH}")]
+    TooLong { path: PathBuf, length: usize },
+    /// The directory is a symbolic link, or not a directory.
     #[error("{0} is not a directory (a symbolic link is not followed)")]
     NotADirectory(PathBuf),
     /// Something other than a socket is at the path.
     #[error("{0} is not a socket (a symbolic link is not followed)")]
     NotASocket(PathBuf),
-    /// It belongs to somebody else.
+    /// The file or directory has another owner.
     #[error("{path} belongs to user {owner}, not to you ({user})")]
     Foreign {
-        /// The path.
         path: PathBuf,
-        /// Whose it is.
         owner: u32,
-        /// Who asks.
         user: u32,
     },
-    /// Others may do there what only the owner should.
-    #[error("{path} has mode {mode:04o}: others have access to it")]
-    Open {
-        /// The path.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The file system says no.
+    /// Other users have access to the file or directory.
+    #[error("{path} is accessible by other users (mode {mode:04o})")]
+    Open { path: PathBuf, mode: u32 },
+    /// The file system reported an error.
     #[error("{path}: {error}")]
-    Io {
-        /// The path.
-        path: PathBuf,
-        /// What it says.
-        error: io::Error,
-    },
+    Io { path: PathBuf, error: io::Error },
 }
 
-impl PlaceError {
+impl SocketPathError {
     #[cfg(unix)]
     pub(crate) fn io(path: &Path, error: impl Into<io::Error>) -> Self {
         Self::Io {
@@ -81,13 +64,13 @@ impl PlaceError {
     }
 }
 
-/// The socket where a daemon is looked for and started by default:
-/// `$XDG_RUNTIME_DIR/gitseal/cache.sock` if that directory is this user's alone,
-/// else `gitseal/cache.sock` in the user's cache directory.
+/// Returns the default socket: `$XDG_RUNTIME_DIR/gitseal/cache.sock` if that
+/// directory is private to this user, else `gitseal/cache.sock` in the user's
+/// cache directory.
 ///
 /// # Errors
-/// [`PlaceError::NoHome`].
-pub fn default_socket() -> Result<PathBuf, PlaceError> {
+/// Returns [`SocketPathError::NoHome`].
+pub fn default_socket() -> Result<PathBuf, SocketPathError> {
     #[cfg(unix)]
     if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
         && runtime.is_absolute()
@@ -95,85 +78,112 @@ pub fn default_socket() -> Result<PathBuf, PlaceError> {
     {
         return Ok(runtime.join("gitseal").join("cache.sock"));
     }
-    let directories = directories::BaseDirs::new().ok_or(PlaceError::NoHome)?;
+    let directories = directories::BaseDirs::new().ok_or(SocketPathError::NoHome)?;
     Ok(directories.cache_dir().join("gitseal").join("cache.sock"))
 }
 
-/// The directory of a socket and the name in it, if the path can be a socket's.
+/// Returns whether gitsign's daemon serves sockets of this name: the variable of
+/// gitsign contains it, or it lies in gitsign's directory
+/// (`sigstore/gitsign/cache.sock`).
+#[cfg(unix)]
+pub fn is_named_for_gitsign(socket: &Path) -> bool {
+    std::env::var_os("GITSIGN_CREDENTIAL_CACHE").is_some_and(|named| Path::new(&named) == socket)
+        || socket
+            .parent()
+            .is_some_and(|parent| parent.ends_with("gitsign"))
+}
+
+/// Splits the path of a socket into its directory and file name.
 ///
 /// # Errors
-/// [`PlaceError::Path`], [`PlaceError::TooLong`].
-pub fn split(socket: &Path) -> Result<(&Path, &Path), PlaceError> {
+/// Returns [`SocketPathError::Path`] or [`SocketPathError::TooLong`].
+pub fn split(socket: &Path) -> Result<(&Path, &Path), SocketPathError> {
     let length = socket.as_os_str().len();
     if length > MAX_PATH {
-        return Err(PlaceError::TooLong {
+        return Err(SocketPathError::TooLong {
             path: socket.to_owned(),
             length,
         });
     }
     match (socket.parent(), socket.file_name()) {
         (Some(directory), Some(name)) if socket.is_absolute() => Ok((directory, Path::new(name))),
-        _ => Err(PlaceError::Path(socket.to_owned())),
+        _ => Err(SocketPathError::Path(socket.to_owned())),
     }
 }
 
-/// A directory of this user's alone: no symbolic link, owned, mode 0700 or less.
+/// Checks that a directory is private to this user: not a symbolic link, owned,
+/// mode 0700 or less.
 ///
 /// # Errors
-/// [`PlaceError::NotADirectory`], [`PlaceError::Foreign`], [`PlaceError::Open`].
+/// Returns [`SocketPathError::NotADirectory`], [`SocketPathError::Foreign`] or
+/// [`SocketPathError::Open`].
 #[cfg(unix)]
-pub fn private(path: &Path, facts: &Metadata) -> Result<(), PlaceError> {
-    owned_directory(path, facts, 0o077)
+pub fn private(path: &Path, facts: &Metadata) -> Result<(), SocketPathError> {
+    check_directory(path, facts, 0o077)
 }
 
-/// Whether something may be made at this path: the nearest directory above it
-/// that is there is this user's or root's. With `sudo -E` the home directory is
-/// somebody else's, who could not use there what root made.
+/// Checks that this path may be created: the nearest directory above it that
+/// exists belongs to this user or root. With `sudo -E` the home directory is
+/// another user's, who could not use there what root made.
 ///
 /// # Errors
-/// [`PlaceError::Foreign`].
+/// Returns [`SocketPathError::Foreign`].
 #[cfg(unix)]
-pub fn may_be_made(path: &Path) -> Result<(), PlaceError> {
+pub fn can_create(path: &Path) -> Result<(), SocketPathError> {
     let nearest = path
         .ancestors()
         .skip(1)
         .find_map(|above| Some((above, fs::metadata(above).ok()?)));
-    let Some((nearest, facts)) = nearest else {
-        return Ok(());
-    };
-    if facts.uid() == 0 {
-        return Ok(());
+    match nearest {
+        Some((nearest, facts)) if facts.uid() != 0 => check_owner(nearest, &facts),
+        _ => Ok(()),
     }
-    owned(nearest, &facts)
 }
 
-/// What a client asks of a place before it says a word there: the directory is
-/// this user's and nobody else may write in it, the socket is a socket and this
-/// user's.
+/// Checks a path before a client connects: the socket is a socket and this
+/// user's, and only this user may write in its directory.
 ///
 /// # Errors
-/// [`PlaceError`]; `Io` with `NotFound` where nothing is.
+/// Returns [`SocketPathError`]; `Io` with `NotFound` if nothing exists there.
 #[cfg(unix)]
-pub fn check_for_client(socket: &Path) -> Result<(), PlaceError> {
+pub fn check_for_client(socket: &Path) -> Result<(), SocketPathError> {
     let (directory, _) = split(socket)?;
-    let facts = fs::symlink_metadata(socket).map_err(|error| PlaceError::io(socket, error))?;
+    check_socket(socket, &facts_of(socket)?)?;
+    check_directory(directory, &facts_of(directory)?, 0o022)
+}
+
+/// Checks that this is a socket of this user.
+#[cfg(unix)]
+pub(crate) fn check_socket(path: &Path, facts: &Metadata) -> Result<(), SocketPathError> {
     if !facts.file_type().is_socket() {
-        return Err(PlaceError::NotASocket(socket.to_owned()));
+        return Err(SocketPathError::NotASocket(path.to_owned()));
     }
-    owned(socket, &facts)?;
-    let facts =
-        fs::symlink_metadata(directory).map_err(|error| PlaceError::io(directory, error))?;
-    owned_directory(directory, &facts, 0o022)
+    check_owner(path, facts)
 }
 
 #[cfg(unix)]
-fn owned_directory(path: &Path, facts: &Metadata, forbidden: u32) -> Result<(), PlaceError> {
+fn facts_of(path: &Path) -> Result<Metadata, SocketPathError> {
+    fs::symlink_metadata(path).map_err(|error| SocketPathError::io(path, error))
+}
+
+#[cfg(unix)]
+fn check_directory(path: &Path, facts: &Metadata, forbidden: u32) -> Result<(), SocketPathError> {
     if !facts.is_dir() {
-        return Err(PlaceError::NotADirectory(path.to_owned()));
+        return Err(SocketPathError::NotADirectory(path.to_owned()));
     }
-    owned(path, facts)?;
+    check_owner(path, facts)?;
+    check_mode(path, facts, forbidden)
+}
+
+/// Checks that none of these permission bits is set.
+#[cfg(unix)]
+pub(crate) fn check_mode(
+    path: &Path,
+    facts: &Metadata,
+    forbidden: u32,
+) -> Result<(), SocketPathError> {
     if facts.mode() & forbidden != 0 {
-        return Err(PlaceError::Open {
+        return Err(SocketPathError::Open {
             path: path.to_owned(),
             mode: facts.mode() & 0o7777,
         });
@@ -182,10 +192,10 @@ fn owned_directory(path: &Path, facts: &Metadata, forbidden: u32) -> Result<(), 
 }
 
 #[cfg(unix)]
-fn owned(path: &Path, facts: &Metadata) -> Result<(), PlaceError> {
+fn check_owner(path: &Path, facts: &Metadata) -> Result<(), SocketPathError> {
     let user = rustix::process::geteuid().as_raw();
     if facts.uid() != user {
-        return Err(PlaceError::Foreign {
+        return Err(SocketPathError::Foreign {
             path: path.to_owned(),
             owner: facts.uid(),
             user,

@@ -1,40 +1,45 @@
-//! What the daemon keeps and the rules for it: keys, their certificates, tokens,
-//! and who waits for a login. No input or output: the time is an argument,
-//! entropy is given, and answers to those who wait are put into a list.
+//! The contents of the daemon and their rules: keys, certificates, tokens, and
+//! the clients that wait for a login. No input or output: the time is an
+//! argument, entropy is given, and answers to waiting clients are put into a list.
 //!
-//! A key begins without a certificate, in the hands of the connection that leads
-//! (it logs in for all who ask meanwhile), and signs for that connection alone.
-//! With the certificate it signs for everybody, until the certificate ends.
+//! A key starts without a certificate, pending for the connection that logs in
+//! (for all that ask in the meantime), and signs for that connection alone. With
+//! its certificate it signs for every client, until the certificate expires.
 //!
-//! *Not checked here:* who is connected (`peer.rs`), frames (`connection.rs`),
-//! whether a person agrees (`confirm.rs`).
+//! *Not checked here:* the process that connected (`peer.rs`), frames
+//! (`connection.rs`), the user's confirmation (`confirm.rs`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::clock::{Life, MAX_LIFE, Now};
+use crate::clock::{Lifetime, MAX_LIFETIME, Now};
 use crate::leaf;
-use crate::protocol::{Entry, KeyId, MAX_ENTRIES, Refusal, Response, Scope, Secret, TokenKind};
+use crate::protocol::{
+    CacheResponse, KeyId, MAX_ENTRIES, RequestError, Scope, Secret, StatusEntry, TokenKind,
+};
 use crate::secret::{Entropy, PrivateKey, scrub_stack};
 
-/// Names a connection of the server; never used twice.
+/// The name of a connection of the server; never used twice.
 pub type ConnectionId = u64;
 
-/// How long one connection may lead before the next one does.
-pub const LEAD_LIMIT: Duration = Duration::from_secs(10 * 60);
+/// The time that one connection may log in before the next one does.
+pub const LOGIN_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// The longest that anybody waits for a login.
-pub const WAIT_LIMIT: Duration = LEAD_LIMIT;
+/// The longest that a client waits for a login.
+pub const WAIT_LIMIT: Duration = LOGIN_LIMIT;
 
 /// The most keys: a scope may have an old one that still signs and a new one.
 pub const MAX_KEYS: usize = 2 * MAX_ENTRIES;
 
-/// Who asks.
+/// The reason that waiting clients get when another one clears the cache.
+const LOGIN_DELETED: &str = "the login was deleted from the credential cache";
+
+/// The client that sends a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asker {
-    /// The connection.
+pub struct Requester {
+    /// The connection of the client.
     pub id: ConnectionId,
     /// Whether it is on this machine: it has passed a descriptor.
     pub local: bool,
@@ -50,25 +55,51 @@ struct Key {
 }
 
 enum State {
-    Led { leader: ConnectionId, since: Now },
-    Certified { chain: Vec<Vec<u8>>, life: Life },
+    Pending {
+        connection: ConnectionId,
+        since: Now,
+    },
+    Certified {
+        chain: Vec<Vec<u8>>,
+        lifetime: Lifetime,
+    },
+}
+
+impl Key {
+    fn is_pending(&self) -> bool {
+        matches!(self.state, State::Pending { .. })
+    }
+
+    fn is_pending_for(&self, id: ConnectionId) -> bool {
+        matches!(self.state, State::Pending { connection, .. } if connection == id)
+    }
+
+    /// Returns the time until the key is deleted.
+    fn remaining(&self, now: Now) -> Option<Duration> {
+        match &self.state {
+            State::Certified { lifetime, .. } => lifetime.remaining(now),
+            State::Pending { since, .. } => LOGIN_LIMIT
+                .checked_sub(now.since(*since))
+                .filter(|left| !left.is_zero()),
+        }
+    }
 }
 
 struct Token {
     scope: Scope,
     kind: TokenKind,
     token: Zeroizing<String>,
-    life: Life,
+    lifetime: Lifetime,
 }
 
 struct Waiter {
-    asker: Asker,
+    requester: Requester,
     scope: Scope,
     since: Now,
     wait: Duration,
 }
 
-/// Everything that is kept.
+/// Everything that the daemon keeps.
 pub struct Store {
     entropy: Entropy,
     keys: Vec<Key>,
@@ -76,11 +107,11 @@ pub struct Store {
     waiting: Vec<Waiter>,
     expired: VecDeque<KeyId>,
     /// Answers to connections that waited, to be sent.
-    answers: Vec<(ConnectionId, Response)>,
+    answers: Vec<(ConnectionId, CacheResponse)>,
 }
 
 impl Store {
-    /// An empty one.
+    /// Creates an empty store.
     pub fn new(entropy: Entropy) -> Self {
         Self {
             entropy,
@@ -92,211 +123,229 @@ impl Store {
         }
     }
 
-    /// The answers for those who waited, since this was last asked.
-    pub fn take_answers(&mut self) -> Vec<(ConnectionId, Response)> {
+    /// Takes the answers for waiting clients that came up since the last call.
+    pub fn take_answers(&mut self) -> Vec<(ConnectionId, CacheResponse)> {
         std::mem::take(&mut self.answers)
     }
 
-    /// Whether there is nothing to keep and nobody waits.
+    /// Returns whether nothing is kept and no client waits.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.tokens.is_empty() && self.waiting.is_empty()
     }
 
-    /// Whether this connection logs in for others.
-    pub fn leads(&self, connection: ConnectionId) -> bool {
-        self.keys.iter().any(|key| key.led_by(connection))
+    /// Returns whether this connection logs in for others.
+    pub fn is_logging_in(&self, connection: ConnectionId) -> bool {
+        self.keys.iter().any(|key| key.is_pending_for(connection))
     }
 
-    /// Whether this key has no certificate yet.
-    pub fn is_led(&self, id: &KeyId) -> bool {
-        self.keys.iter().any(|key| key.id == *id && key.led())
+    /// Returns whether this key has no certificate yet.
+    pub fn is_pending(&self, id: &KeyId) -> bool {
+        self.keys
+            .iter()
+            .any(|key| key.id == *id && key.is_pending())
     }
 
-    /// Forgets what has ended, and answers those who have waited long enough.
+    /// Deletes everything that has expired, and answers clients that have waited
+    /// long enough.
     pub fn expire(&mut self, now: Now) {
-        let mut ended = Vec::new();
-        let mut idle_leads = Vec::new();
-        for key in &self.keys {
-            match &key.state {
-                State::Certified { life, .. } if life.left(now).is_none() => ended.push(key.id),
-                State::Led { since, .. } if elapsed(*since, now) >= LEAD_LIMIT => {
-                    idle_leads.push(key.scope.clone());
-                    ended.push(key.id);
+        let mut unfinished = Vec::new();
+        let before = self.keys.len();
+        self.keys.retain(|key| {
+            let keep = key.remaining(now).is_some();
+            if !keep {
+                self.expired.push_back(key.id);
+                if key.is_pending() {
+                    unfinished.push(key.scope.clone());
                 }
-                State::Certified { .. } | State::Led { .. } => {}
             }
-        }
-        if !ended.is_empty() {
-            self.keys.retain(|key| !ended.contains(&key.id));
+            keep
+        });
+        if self.keys.len() < before {
             scrub_stack();
-            self.expired.extend(ended);
             let surplus = self.expired.len().saturating_sub(MAX_KEYS);
             self.expired.drain(..surplus);
         }
-        self.tokens.retain(|token| token.life.left(now).is_some());
-        let answers = &mut self.answers;
-        self.waiting.retain(|waiter| {
-            let over = elapsed(waiter.since, now) >= waiter.wait;
-            if over {
-                answers.push((waiter.asker.id, Response::Refused(Refusal::Waited)));
-            }
-            !over
-        });
-        for scope in idle_leads {
-            self.next_leads(&scope, now);
+        self.tokens
+            .retain(|token| token.lifetime.remaining(now).is_some());
+        let over = |waiter: &Waiter| now.since(waiter.since) >= waiter.wait;
+        self.answer_all(over, &CacheResponse::Refused(RequestError::Waited));
+        for scope in unfinished {
+            self.assign_login(&scope, now);
         }
     }
 
-    /// How long until [`Store::expire`] has something to do.
+    /// Returns the time until [`Store::expire`] has something to do.
     pub fn next_end(&self, now: Now) -> Option<Duration> {
-        let keys = self.keys.iter().map(|key| match &key.state {
-            State::Certified { life, .. } => life.left(now).unwrap_or_default(),
-            State::Led { since, .. } => LEAD_LIMIT.saturating_sub(elapsed(*since, now)),
-        });
+        let keys = self.keys.iter().map(|key| key.remaining(now));
         let tokens = self
             .tokens
             .iter()
-            .map(|token| token.life.left(now).unwrap_or_default());
+            .map(|token| token.lifetime.remaining(now));
         let waiting = self
             .waiting
             .iter()
-            .map(|waiter| waiter.wait.saturating_sub(elapsed(waiter.since, now)));
-        keys.chain(tokens).chain(waiting).min()
+            .map(|waiter| waiter.wait.checked_sub(now.since(waiter.since)));
+        let ends = keys.chain(tokens).chain(waiting);
+        ends.map(Option::unwrap_or_default).min()
     }
 
-    /// The credential of a scope whose certificate lives at least this long; of
-    /// several, the one that lives longest.
-    pub fn find(&mut self, scope: &Scope, min_left: u32, now: Now) -> Option<Response> {
+    /// Returns the credential of a scope whose certificate is valid for at least
+    /// `min_left` seconds; of several, the one that is valid longest.
+    pub fn find(&mut self, scope: &Scope, min_left: u32, now: Now) -> Option<CacheResponse> {
         self.expire(now);
-        let wanted = Duration::from_secs(u64::from(min_left));
+        let least = Duration::from_secs(u64::from(min_left));
         self.keys
             .iter()
             .filter(|key| key.scope == *scope)
             .filter_map(|key| match &key.state {
-                State::Certified { chain, life } => {
-                    let left = life.left(now).filter(|left| *left >= wanted)?;
+                State::Certified { chain, lifetime } => {
+                    let left = lifetime.remaining(now).filter(|left| *left >= least)?;
                     Some((left, key.id, chain))
                 }
-                State::Led { .. } => None,
+                State::Pending { .. } => None,
             })
             .max_by_key(|(left, ..)| *left)
-            .map(|(_, key, chain)| Response::Found {
+            .map(|(_, key, chain)| CacheResponse::Found {
                 key,
                 chain: chain.clone(),
             })
     }
 
-    /// [`Store::find`], or the lead, or a place among those who wait (None).
+    /// Returns the result of [`Store::find`], or a new key to log in with. None:
+    /// the connection waits for another one's login.
+    ///
+    /// # Errors
+    /// Returns [`RequestError::FarAway`], [`RequestError::Full`] or
+    /// [`RequestError::Internal`] if the connection cannot log in.
     pub fn acquire(
         &mut self,
-        asker: Asker,
+        requester: Requester,
         scope: &Scope,
         min_left: u32,
         wait: Duration,
         now: Now,
-    ) -> Option<Response> {
+    ) -> Result<Option<CacheResponse>, RequestError> {
         if let Some(found) = self.find(scope, min_left, now) {
-            return Some(found);
+            return Ok(Some(found));
         }
-        let led = self
+        let pending = self
             .keys
             .iter()
-            .find(|key| key.scope == *scope && key.led());
-        match led {
-            Some(key) if key.led_by(asker.id) => Some(Response::Lead {
+            .find(|key| key.scope == *scope && key.is_pending());
+        match pending {
+            Some(key) if key.is_pending_for(requester.id) => Ok(Some(CacheResponse::MustLogIn {
                 key: key.id,
                 public: key.public.clone(),
-            }),
+            })),
             Some(_) => {
                 self.waiting.push(Waiter {
-                    asker,
+                    requester,
                     scope: scope.clone(),
                     since: now,
                     wait: wait.min(WAIT_LIMIT),
                 });
-                None
+                Ok(None)
             }
-            None => Some(self.lead(asker, scope, now)),
+            None => self.start_login(requester, scope, now).map(Some),
         }
     }
 
-    /// Gives a led key its certificate, and everybody who waits for it both.
+    /// Stores the certificate of a pending key, and sends both to all clients
+    /// that wait for them.
+    ///
+    /// # Errors
+    /// Returns [`RequestError::UnknownKey`], [`RequestError::NotForThisKey`] or
+    /// [`RequestError::Expired`].
     pub fn store(
         &mut self,
         connection: ConnectionId,
         id: KeyId,
         chain: Vec<Vec<u8>>,
         now: Now,
-    ) -> Response {
+    ) -> Result<CacheResponse, RequestError> {
         self.expire(now);
-        let found = self.keys.iter_mut().find(|key| key.id == id);
-        let Some(key) = found.filter(|key| key.led_by(connection)) else {
-            return Response::Refused(Refusal::UnknownKey);
-        };
-        let leaf = chain.first().and_then(|leaf| leaf::read(leaf));
-        let Some(leaf) = leaf.filter(|leaf| leaf.public == key.public) else {
-            return Response::Refused(Refusal::NotForThisKey);
-        };
-        let Some(life) = Life::until(leaf.not_after, leaf.validity, now) else {
-            return Response::Refused(Refusal::Expired);
-        };
+        let key = self
+            .keys
+            .iter_mut()
+            .find(|key| key.id == id && key.is_pending_for(connection))
+            .ok_or(RequestError::UnknownKey)?;
+        let leaf = chain
+            .first()
+            .and_then(|leaf| leaf::parse(leaf))
+            .filter(|leaf| leaf.public == key.public)
+            .ok_or(RequestError::NotForThisKey)?;
+        let lifetime =
+            Lifetime::until(leaf.not_after, leaf.validity, now).ok_or(RequestError::Expired)?;
         let scope = key.scope.clone();
         key.state = State::Certified {
             chain: chain.clone(),
-            life,
+            lifetime,
         };
-        self.answer_all(&scope, &Response::Found { key: id, chain });
-        Response::Done
+        let found = CacheResponse::Found { key: id, chain };
+        self.answer_all(|waiter| waiter.scope == scope, &found);
+        Ok(CacheResponse::Done)
     }
 
-    /// The login of a led key failed: all who wait for it are told why.
-    pub fn fail(&mut self, connection: ConnectionId, id: KeyId, reason: &str) -> Response {
+    /// Marks a pending login as failed and reports the reason to all waiting
+    /// clients.
+    ///
+    /// # Errors
+    /// Returns [`RequestError::UnknownKey`].
+    pub fn fail(
+        &mut self,
+        connection: ConnectionId,
+        id: KeyId,
+        reason: &str,
+    ) -> Result<CacheResponse, RequestError> {
         let place = self
             .keys
             .iter()
-            .position(|key| key.id == id && key.led_by(connection));
-        let Some(place) = place else {
-            return Response::Refused(Refusal::UnknownKey);
-        };
+            .position(|key| key.id == id && key.is_pending_for(connection))
+            .ok_or(RequestError::UnknownKey)?;
         let scope = self.keys.remove(place).scope;
         scrub_stack();
-        self.answer_all(&scope, &Response::Failed(reason.to_owned()));
-        Response::Done
+        let failed = CacheResponse::Failed(reason.to_owned());
+        self.answer_all(|waiter| waiter.scope == scope, &failed);
+        Ok(CacheResponse::Done)
     }
 
-    /// For whom this key would sign at this connection's request.
+    /// Returns the scope of a key that this connection may sign with.
     ///
     /// # Errors
-    /// [`Refusal::UnknownKey`], [`Refusal::Expired`].
+    /// Returns [`RequestError::UnknownKey`] or [`RequestError::Expired`].
     pub fn may_sign(
         &mut self,
         connection: ConnectionId,
         id: &KeyId,
         now: Now,
-    ) -> Result<&Scope, Refusal> {
+    ) -> Result<&Scope, RequestError> {
         self.usable(connection, id, now).map(|key| &key.scope)
     }
 
-    /// An ECDSA signature in DER over a digest.
+    /// Makes an ECDSA signature in DER over a digest.
     ///
     /// # Errors
-    /// [`Refusal::UnknownKey`], [`Refusal::Expired`], [`Refusal::Internal`].
+    /// Returns [`RequestError::UnknownKey`], [`RequestError::Expired`] or
+    /// [`RequestError::Internal`].
     pub fn sign(
         &mut self,
         connection: ConnectionId,
         id: &KeyId,
         digest: &[u8; 32],
         now: Now,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Vec<u8>, RequestError> {
         let key = self.usable(connection, id, now)?;
-        let signature = key.private.sign(digest).ok_or(Refusal::Internal)?;
+        let signature = key.private.sign(digest).ok_or(RequestError::Internal)?;
         key.signatures = key.signatures.saturating_add(1);
         Ok(signature)
     }
 
-    /// Keeps a token instead of the one that was held, which is forgotten even if
-    /// this one has ended already. A refresh token that does
-    /// not say when it ends (0) is kept as long as anything is.
+    /// Keeps a token in place of the previous one, which is deleted even if this
+    /// one has already expired. A refresh token without an expiry time (0) is
+    /// kept for [`MAX_LIFETIME`].
+    ///
+    /// # Errors
+    /// Returns [`RequestError::Expired`] or [`RequestError::Full`].
     pub fn keep_token(
         &mut self,
         scope: &Scope,
@@ -304,94 +353,90 @@ impl Store {
         token: Secret,
         expires: u64,
         now: Now,
-    ) -> Response {
+    ) -> Result<CacheResponse, RequestError> {
         self.expire(now);
         self.tokens
-            .retain(|held| held.kind != kind || held.scope != *scope);
+            .retain(|kept| kept.kind != kind || kept.scope != *scope);
         let expires = match (kind, expires) {
-            (TokenKind::Refresh, 0) => now.wall.saturating_add(MAX_LIFE.as_secs()),
+            (TokenKind::Refresh, 0) => now.wall.saturating_add(MAX_LIFETIME.as_secs()),
             _ => expires,
         };
-        let Some(life) = Life::until(expires, MAX_LIFE, now) else {
-            return Response::Refused(Refusal::Expired);
-        };
+        let lifetime = Lifetime::until(expires, MAX_LIFETIME, now).ok_or(RequestError::Expired)?;
         if !self.has_room_for(scope) {
-            return Response::Refused(Refusal::Full);
+            return Err(RequestError::Full);
         }
         self.tokens.push(Token {
             scope: scope.clone(),
             kind,
             token: token.0,
-            life,
+            lifetime,
         });
-        Response::Done
+        Ok(CacheResponse::Done)
     }
 
-    /// A token that still lives.
+    /// Returns a token that has not expired.
     pub fn token(&mut self, scope: &Scope, kind: TokenKind, now: Now) -> Option<&str> {
         self.expire(now);
         self.tokens
             .iter()
-            .find(|held| held.kind == kind && held.scope == *scope)
-            .map(|held| held.token.as_str())
+            .find(|kept| kept.kind == kind && kept.scope == *scope)
+            .map(|kept| kept.token.as_str())
     }
 
-    /// Forgets a scope's keys and tokens, and says how many. Who waits for it is
-    /// told that the login was given up.
+    /// Deletes the keys and tokens of a scope and returns how many there were.
+    /// Clients that wait for its login get an answer.
     pub fn forget(&mut self, scope: &Scope) -> u32 {
+        self.delete(|of| of == scope)
+    }
+
+    /// Deletes everything and returns how many keys and tokens there were.
+    pub fn clear(&mut self) -> u32 {
+        self.delete(|_| true)
+    }
+
+    fn delete(&mut self, matches: impl Fn(&Scope) -> bool) -> u32 {
         let before = self.keys.len().saturating_add(self.tokens.len());
-        self.keys.retain(|key| key.scope != *scope);
-        self.tokens.retain(|token| token.scope != *scope);
+        self.keys.retain(|key| !matches(&key.scope));
+        self.tokens.retain(|token| !matches(&token.scope));
         scrub_stack();
-        self.answer_all(scope, &Response::Failed(FORGOTTEN.into()));
+        let deleted = CacheResponse::Failed(LOGIN_DELETED.into());
+        self.answer_all(|waiter| matches(&waiter.scope), &deleted);
         let after = self.keys.len().saturating_add(self.tokens.len());
         u32::try_from(before.saturating_sub(after)).unwrap_or(u32::MAX)
     }
 
-    /// Forgets everything, and says how many keys and tokens that was.
-    pub fn clear(&mut self) -> u32 {
-        let count = self.keys.len().saturating_add(self.tokens.len());
-        self.keys = Vec::new();
-        self.tokens = Vec::new();
-        scrub_stack();
-        for waiter in self.waiting.drain(..) {
-            self.answers
-                .push((waiter.asker.id, Response::Failed(FORGOTTEN.into())));
+    /// Removes a connection that has ended: it waits no longer, and if it was to
+    /// log in, the next waiting one must.
+    pub fn disconnect(&mut self, connection: ConnectionId, now: Now) {
+        self.waiting
+            .retain(|waiter| waiter.requester.id != connection);
+        let mut unfinished = Vec::new();
+        self.keys.retain(|key| {
+            let pending = key.is_pending_for(connection);
+            if pending {
+                unfinished.push(key.scope.clone());
+            }
+            !pending
+        });
+        if !unfinished.is_empty() {
+            scrub_stack();
         }
-        u32::try_from(count).unwrap_or(u32::MAX)
-    }
-
-    /// The connection has ended: it waits for nothing, and if it led, the next
-    /// one that waits does.
-    pub fn gone(&mut self, connection: ConnectionId, now: Now) {
-        self.waiting.retain(|waiter| waiter.asker.id != connection);
-        let led: Vec<Scope> = self
-            .keys
-            .iter()
-            .filter(|key| key.led_by(connection))
-            .map(|key| key.scope.clone())
-            .collect();
-        if led.is_empty() {
-            return;
-        }
-        self.keys.retain(|key| !key.led_by(connection));
-        scrub_stack();
-        for scope in led {
-            self.next_leads(&scope, now);
+        for scope in unfinished {
+            self.assign_login(&scope, now);
         }
     }
 
-    /// What is held, scope by scope.
-    pub fn status(&mut self, now: Now) -> Vec<Entry> {
+    /// Lists everything that is kept, scope by scope.
+    pub fn status(&mut self, now: Now) -> Vec<StatusEntry> {
         self.expire(now);
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<StatusEntry> = Vec::new();
         for key in &self.keys {
             let Some(entry) = entry_of(&mut entries, &key.scope) else {
                 continue;
             };
             entry.signatures = entry.signatures.saturating_add(key.signatures);
-            if let State::Certified { life, .. } = &key.state {
-                entry.not_after = entry.not_after.max(life.last_second());
+            if let State::Certified { lifetime, .. } = &key.state {
+                entry.not_after = entry.not_after.max(lifetime.last_second());
             }
         }
         for token in &self.tokens {
@@ -399,7 +444,7 @@ impl Store {
                 continue;
             };
             match token.kind {
-                TokenKind::Identity => entry.identity_token = token.life.last_second(),
+                TokenKind::Identity => entry.identity_token = token.lifetime.last_second(),
                 TokenKind::Refresh => entry.refresh_token = true,
             }
         }
@@ -416,82 +461,81 @@ impl Store {
         connection: ConnectionId,
         id: &KeyId,
         now: Now,
-    ) -> Result<&mut Key, Refusal> {
+    ) -> Result<&mut Key, RequestError> {
         self.expire(now);
-        let refusal = if self.expired.contains(id) {
-            Refusal::Expired
+        let error = if self.expired.contains(id) {
+            RequestError::Expired
         } else {
-            Refusal::UnknownKey
+            RequestError::UnknownKey
         };
         self.keys
             .iter_mut()
-            .find(|key| key.id == *id && (!key.led() || key.led_by(connection)))
-            .ok_or(refusal)
+            .find(|key| key.id == *id && (!key.is_pending() || key.is_pending_for(connection)))
+            .ok_or(error)
     }
 
-    /// A new key for one who logs in; a refusal if that cannot be.
-    fn lead(&mut self, asker: Asker, scope: &Scope, now: Now) -> Response {
-        if !asker.local {
-            return Response::Refused(Refusal::FarAway);
+    /// Makes a new key for a connection that logs in.
+    fn start_login(
+        &mut self,
+        requester: Requester,
+        scope: &Scope,
+        now: Now,
+    ) -> Result<CacheResponse, RequestError> {
+        if !requester.local {
+            return Err(RequestError::FarAway);
         }
         if self.keys.len() >= MAX_KEYS || !self.has_room_for(scope) {
-            return Response::Refused(Refusal::Full);
+            return Err(RequestError::Full);
         }
         let mut id: KeyId = [0; 16];
-        let made = (self.entropy)(&mut id)
-            .then(|| PrivateKey::make(&self.entropy))
-            .flatten()
-            .and_then(|private| Some((private.public()?, private)));
-        let Some((public, private)) = made else {
-            return Response::Refused(Refusal::Internal);
-        };
+        if !(self.entropy)(&mut id) {
+            return Err(RequestError::Internal);
+        }
+        let private = PrivateKey::generate(&self.entropy).ok_or(RequestError::Internal)?;
+        let public = private.public().ok_or(RequestError::Internal)?;
         self.keys.push(Key {
             id,
             scope: scope.clone(),
             private,
             public: public.clone(),
-            state: State::Led {
-                leader: asker.id,
+            state: State::Pending {
+                connection: requester.id,
                 since: now,
             },
             signatures: 0,
         });
-        Response::Lead { key: id, public }
+        Ok(CacheResponse::MustLogIn { key: id, public })
     }
 
-    /// The one who has waited longest and may, leads now. Those before it who
-    /// are far away cannot: they are told.
-    fn next_leads(&mut self, scope: &Scope, now: Now) {
+    /// Assigns the login of a scope to the client that has waited longest and may
+    /// log in. Clients before it that are far away get an error.
+    fn assign_login(&mut self, scope: &Scope, now: Now) {
         while let Some(place) = self.waiting.iter().position(|w| w.scope == *scope) {
-            let asker = self.waiting.remove(place).asker;
-            let answer = self.lead(asker, scope, now);
-            let leads = matches!(answer, Response::Lead { .. });
-            self.answers.push((asker.id, answer));
-            if leads {
+            let requester = self.waiting.remove(place).requester;
+            let started = self.start_login(requester, scope, now);
+            let assigned = started.is_ok();
+            let answer = started.unwrap_or_else(CacheResponse::Refused);
+            self.answers.push((requester.id, answer));
+            if assigned {
                 return;
             }
         }
     }
 
-    fn answer_all(&mut self, scope: &Scope, answer: &Response) {
-        let answers = &mut self.answers;
-        self.waiting.retain(|waiter| {
-            let theirs = waiter.scope == *scope;
-            if theirs {
-                answers.push((waiter.asker.id, answer.clone()));
-            }
-            !theirs
-        });
+    fn answer_all(&mut self, matches: impl Fn(&Waiter) -> bool, answer: &CacheResponse) {
+        for waiter in self.waiting.extract_if(.., |waiter| matches(waiter)) {
+            self.answers.push((waiter.requester.id, answer.clone()));
+        }
     }
 
-    fn has_room_for(&mut self, scope: &Scope) -> bool {
+    fn has_room_for(&self, scope: &Scope) -> bool {
         let mut scopes: Vec<&Scope> = vec![scope];
-        let held = self
+        let kept = self
             .keys
             .iter()
             .map(|key| &key.scope)
             .chain(self.tokens.iter().map(|token| &token.scope));
-        for other in held {
+        for other in kept {
             if !scopes.contains(&other) {
                 scopes.push(other);
             }
@@ -500,29 +544,12 @@ impl Store {
     }
 }
 
-/// What those who wait are told when somebody clears the cache.
-const FORGOTTEN: &str = "the credential cache was told to forget this login";
-
-impl Key {
-    fn led(&self) -> bool {
-        matches!(self.state, State::Led { .. })
-    }
-
-    fn led_by(&self, connection: ConnectionId) -> bool {
-        matches!(self.state, State::Led { leader, .. } if leader == connection)
-    }
-}
-
-fn elapsed(since: Now, now: Now) -> Duration {
-    now.since_boot.saturating_sub(since.since_boot)
-}
-
-/// The entry of a scope, made if there is room.
-fn entry_of<'a>(entries: &'a mut Vec<Entry>, scope: &Scope) -> Option<&'a mut Entry> {
+/// Returns the entry of a scope, which is made if there is room.
+fn entry_of<'a>(entries: &'a mut Vec<StatusEntry>, scope: &Scope) -> Option<&'a mut StatusEntry> {
     let place = match entries.iter().position(|entry| entry.scope == *scope) {
         Some(place) => place,
         None if entries.len() < MAX_ENTRIES => {
-            entries.push(Entry {
+            entries.push(StatusEntry {
                 scope: scope.clone(),
                 not_after: 0,
                 signatures: 0,
@@ -538,5 +565,4 @@ fn entry_of<'a>(entries: &'a mut Vec<Entry>, scope: &Scope) -> Option<&'a mut En
 }
 
 #[cfg(test)]
-#[path = "store_tests.rs"]
 mod tests;

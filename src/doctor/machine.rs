@@ -279,7 +279,7 @@ pub(super) fn cache(settings: &Settings, findings: &mut Findings) {
 
 #[cfg(unix)]
 fn default_socket() -> Option<PathBuf> {
-    gitseal_credential_cache::place::default_socket().ok()
+    gitseal_credential_cache::socket_path::default_socket().ok()
 }
 
 #[cfg(not(unix))]
@@ -291,9 +291,9 @@ fn default_socket() -> Option<PathBuf> {
 #[cfg(unix)]
 fn socket_is_safe(socket: &Path, gitsigns: Option<&str>, findings: &mut Findings) {
     use gitseal_credential_cache::{
-        client::{ClientError, Connection, Limits},
-        listener::asked,
-        place::private,
+        client::{ClientError, ClientTimeouts, Connection},
+        listener::last_daemon_confirmed,
+        socket_path::private,
     };
 
     let directory = socket.parent().unwrap_or(Path::new("/"));
@@ -313,9 +313,9 @@ fn socket_is_safe(socket: &Path, gitsigns: Option<&str>, findings: &mut Findings
         }
         return;
     }
-    let mut connection = match Connection::open(socket, Limits::default()) {
+    let mut connection = match Connection::open(socket, ClientTimeouts::default()) {
         Ok(connection) => connection,
-        Err(ClientError::Absent(_)) if asked(socket) => {
+        Err(ClientError::Absent(_)) if last_daemon_confirmed(socket) => {
             findings
                 .warning(
                     "cache",

@@ -13,7 +13,7 @@ use std::{
 
 use super::user_directories;
 #[cfg(unix)]
-use gitseal_credential_cache::place;
+use gitseal_credential_cache::socket_path;
 
 /// The most of the file that is read, in bytes. What lies behind counts as new.
 pub const MAX_FILE: u64 = 1 << 20;
@@ -65,7 +65,7 @@ impl Known<'_> {
         };
         #[cfg(unix)]
         if !file.exists() {
-            place::may_be_made(file).map_err(io::Error::other)?;
+            socket_path::can_create(file).map_err(io::Error::other)?;
         }
         if let Some(directory) = file.parent() {
             let mut builder = fs::DirBuilder::new();

@@ -7,9 +7,9 @@
 use std::{env, path::PathBuf, time::Duration};
 
 use gitseal_credential_cache::{
-    client::{self, Acquired, ClientError, Connection, Limits, Refusal},
-    place,
+    client::{self, AcquireOutcome, ClientError, ClientTimeouts, Connection, RequestError},
     protocol::Scope,
+    socket_path,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -48,7 +48,7 @@ pub(super) fn scope(
         client_id: login.client_id.clone(),
         connector: login.connector_id.clone().unwrap_or_default(),
         authority: authority.to_owned(),
-        trust_root: hex(&Sha256::digest(trust.to_json().as_bytes())),
+        trusted_root: hex(&Sha256::digest(trust.to_json().as_bytes())),
         subject: source.binding(login),
     }
 }
@@ -61,7 +61,7 @@ pub fn socket(mode: &CacheMode) -> Result<Option<PathBuf>, ClientError> {
     match mode {
         CacheMode::Off => Ok(None),
         CacheMode::At(path) => Ok(Some(path.clone())),
-        CacheMode::Auto => place::default_socket()
+        CacheMode::Auto => socket_path::default_socket()
             .map(Some)
             .map_err(ClientError::Unsafe),
     }
@@ -111,7 +111,7 @@ impl NoCache {
 /// [`NoCache`].
 pub(super) fn connect(setting: &Setting<CacheMode>) -> Result<Connection, NoCache> {
     let socket = socket(&setting.value)?.ok_or(NoCache::Off)?;
-    match Connection::open(&socket, Limits::default()) {
+    match Connection::open(&socket, ClientTimeouts::default()) {
         Err(ClientError::Absent(_)) => {}
         other => return Ok(other?),
     }
@@ -128,7 +128,7 @@ pub(super) fn connect(setting: &Setting<CacheMode>) -> Result<Connection, NoCach
         });
     };
     client::start(&program, &socket, WAIT_FOR_START)?;
-    Ok(Connection::open(&socket, Limits::default())?)
+    Ok(Connection::open(&socket, ClientTimeouts::default())?)
 }
 
 /// The variable of gitsign's that names the socket, if nothing of gitseal's
@@ -146,15 +146,15 @@ pub fn gitsigns(setting: &Setting<CacheMode>) -> Option<&str> {
 /// which this waits; of a longer wait the person is told.
 ///
 /// # Errors
-/// [`Refusal::Waited`] after [`WAIT_FOR_LOGIN`]; else as
+/// [`RequestError::Waited`] after [`WAIT_FOR_LOGIN`]; else as
 /// [`Connection::acquire`].
 pub(super) fn acquire(
     connection: &mut Connection,
     scope: &Scope,
     tell: impl FnOnce(),
-) -> Result<Acquired, ClientError> {
+) -> Result<AcquireOutcome, ClientError> {
     match connection.acquire(scope, MIN_LEFT, QUIET) {
-        Err(ClientError::Refused(Refusal::Waited)) => {
+        Err(ClientError::Refused(RequestError::Waited)) => {
             tell();
             connection.acquire(scope, MIN_LEFT, WAIT_FOR_LOGIN.saturating_sub(QUIET))
         }

@@ -9,7 +9,7 @@
 //! ```
 
 use gitseal_credential_cache::{
-    client::{Acquired, ClientError, Connection, Refusal},
+    client::{AcquireOutcome, ClientError, Connection, RequestError},
     protocol::{KeyId, Scope, TokenKind},
 };
 use url::Url;
@@ -94,7 +94,7 @@ impl Wish<'_> {
             ));
         };
         match cache::acquire(&mut connection, &scope, tell) {
-            Ok(Acquired::Found { key, chain }) => match self.leaf(&chain) {
+            Ok(AcquireOutcome::Found { key, chain }) => match self.leaf(&chain) {
                 Ok((leaf, identity)) => Ok(Credential {
                     signer: Signer::cached(connection, key, Vec::new()),
                     leaf,
@@ -109,9 +109,11 @@ impl Wish<'_> {
                     self.fresh()
                 }
             },
-            Ok(Acquired::Lead { key, public }) => self.lead(connection, &scope, key, public),
-            Ok(Acquired::Failed { reason }) => Err(SignError::OtherLogin { reason }),
-            Err(ClientError::Refused(Refusal::Waited)) => {
+            Ok(AcquireOutcome::MustLogIn { key, public }) => {
+                self.lead(connection, &scope, key, public)
+            }
+            Ok(AcquireOutcome::Failed { reason }) => Err(SignError::OtherLogin { reason }),
+            Err(ClientError::Refused(RequestError::Waited)) => {
                 terminal::warn(&format!(
                     "signing without the credential cache: another gitseal's login {} was not done within {} s",
                     self.whose(),

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io};
 
-use gitseal_credential_cache::{client::ClientError, place::PlaceError};
+use gitseal_credential_cache::{client::ClientError, socket_path::SocketPathError};
 
 use super::{MAX_PAYLOAD, NoCache};
 use crate::{
@@ -340,28 +340,31 @@ fn cache_hint(error: &ClientError) -> Option<&'static str> {
         ClientError::Gitsign(_) => {
             "stop gitsign-credential-cache and unset GITSIGN_CREDENTIAL_CACHE: gitseal starts its own"
         }
-        ClientError::Asks(_) => {
+        ClientError::ConfirmRequired(_) => {
             "start it again by hand, with --confirm, or without it if it shall not ask any more"
+        }
+        ClientError::Version | ClientError::Protocol(_) => {
+            "run 'gitseal cache stop', then try again"
         }
         ClientError::Ended { .. } => {
             "let gitseal.credentialCache name a socket in a directory of yours that can be written to, or be off"
         }
         ClientError::Unsafe(error) => match error {
-            PlaceError::NoHome => "set HOME, or let gitseal.credentialCache name a socket",
-            PlaceError::Path(_) => {
+            SocketPathError::NoHome => "set HOME, or let gitseal.credentialCache name a socket",
+            SocketPathError::Path(_) => {
                 "gitseal.credentialCache is auto, off, or a socket's path that begins with / or ~/"
             }
-            PlaceError::TooLong { .. } => {
+            SocketPathError::TooLong { .. } => {
                 "let gitseal.credentialCache name a shorter path, in a directory of yours (mode 0700)"
             }
-            PlaceError::NotADirectory(_) | PlaceError::NotASocket(_) => {
+            SocketPathError::NotADirectory(_) | SocketPathError::NotASocket(_) => {
                 "let gitseal.credentialCache name another path, or remove what is there"
             }
-            PlaceError::Foreign { .. } => {
+            SocketPathError::Foreign { .. } => {
                 "let gitseal.credentialCache name a socket in a directory of yours; under sudo, `sudo -H` sets HOME"
             }
-            PlaceError::Open { .. } => "make the directory yours alone (chmod 700)",
-            PlaceError::Io { .. } => {
+            SocketPathError::Open { .. } => "make the directory yours alone (chmod 700)",
+            SocketPathError::Io { .. } => {
                 "let gitseal.credentialCache name a socket in a directory of yours that can be written to, or be off"
             }
         },

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use gitseal_credential_cache::{
-    client::{ClientError, Connection, Refusal},
+    client::{ClientError, Connection, RequestError},
     protocol::KeyId,
 };
 use p256::{
@@ -98,7 +98,7 @@ impl Signer {
             Self::Cached { cache, .. } => cache.borrow().daemon().confirms,
         };
         self.prove(message).map_err(|error| match error {
-            SignError::Cache(ClientError::Refused(Refusal::Denied)) => SignError::Denied,
+            SignError::Cache(ClientError::Refused(RequestError::Denied)) => SignError::Denied,
             SignError::Cache(ClientError::Timeout | ClientError::Io(_)) if asks => {
                 SignError::Denied
             }

@@ -267,7 +267,7 @@ pub fn entry(data: &[u8]) {
 /// payload is both a request and a response.
 pub fn frame(data: &[u8]) {
     use gitseal_credential_cache::protocol::{
-        MAX_FRAME, Request, Response, read_frame, write_frame,
+        CacheRequest, CacheResponse, MAX_FRAME, read_frame, write_frame,
     };
     let mut rest = data;
     loop {
@@ -279,13 +279,16 @@ pub fn frame(data: &[u8]) {
         let mut framed = Vec::new();
         write_frame(&mut framed, &payload).expect("it was framed");
         assert_eq!(framed, before[..before.len() - rest.len()]);
-        let (request, response) = (Request::parse(&payload), Response::parse(&payload));
+        let (request, response) = (
+            CacheRequest::parse(&payload),
+            CacheResponse::parse(&payload),
+        );
         assert!(request.is_err() || response.is_err());
         if let Ok(request) = request {
             assert_eq!(*request.print().expect("it was read"), payload);
             // What is printed for a person does not depend on the token.
             let mut other = request.clone();
-            if let Request::KeepToken { token, .. } = &mut other {
+            if let CacheRequest::KeepToken { token, .. } = &mut other {
                 *token = gitseal_credential_cache::protocol::Secret::new("another");
             }
             assert_eq!(format!("{request:?}"), format!("{other:?}"));

@@ -1,165 +1,76 @@
-//! The fields of a payload, read and written: both hold to the same limits.
+//! The fields of a payload. Reading and writing have the same limits.
 //!
-//! *Not checked here:* which fields a message has (`wire.rs`).
+//! *Not checked here:* the fields of each message (`wire.rs`).
 
 use zeroize::Zeroizing;
 
 use super::{
-    MAX_CERTIFICATE, MAX_CHAIN, MAX_SCOPE, MAX_TEXT, MAX_TOKEN, ProtocolError, Scope, Secret,
-    TokenKind, VERSION, frame_length,
+    MAX_CERTIFICATE, MAX_CHAIN, MAX_KEY, MAX_TEXT, MAX_TOKEN, ProtocolError, Secret, TokenKind,
+    VERSION, check_frame_length,
 };
 
-fn plain(text: &str) -> bool {
-    !text.chars().any(char::is_control)
-}
-
-/// A token is visible ASCII (RFC 6749 §A.12, RFC 7515 §3.1), and there is one.
-fn token_text(token: &str) -> bool {
-    !token.is_empty() && token.bytes().all(|byte| (0x20..0x7f).contains(&byte))
-}
-
-fn scope_length(scope: &Scope) -> Result<(), ProtocolError> {
-    let length = [
-        &scope.issuer,
-        &scope.client_id,
-        &scope.connector,
-        &scope.authority,
-        &scope.trust_root,
-        &scope.subject,
-    ]
-    .iter()
-    .map(|text| text.len())
-    .fold(0usize, usize::saturating_add);
-    if length > MAX_SCOPE {
-        return Err(ProtocolError::TooLong {
-            field: "scope",
-            length,
-            limit: MAX_SCOPE,
-        });
-    }
-    Ok(())
+/// A value that is part of a message.
+pub(super) trait Field: Sized {
+    fn read(fields: &mut FieldReader<'_>, name: &'static str) -> Result<Self, ProtocolError>;
+    fn write(&self, payload: &mut FieldWriter, name: &'static str) -> Result<(), ProtocolError>;
 }
 
 /// A payload that is being read, front to back.
-pub(super) struct Fields<'a> {
+pub(super) struct FieldReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     pub(super) fn open(payload: &'a [u8]) -> Result<(u8, Self), ProtocolError> {
-        frame_length(payload.len())?;
+        check_frame_length(payload.len())?;
         let mut fields = Self { rest: payload };
-        let [version, kind] = fields.array("head")?;
+        let [version, kind] = Field::read(&mut fields, "head")?;
         if version != VERSION {
             return Err(ProtocolError::Version(version));
         }
         Ok((kind, fields))
     }
 
-    pub(super) fn take(
-        &mut self,
-        field: &'static str,
-        count: usize,
-    ) -> Result<&'a [u8], ProtocolError> {
+    fn take(&mut self, name: &'static str, count: usize) -> Result<&'a [u8], ProtocolError> {
         let (taken, rest) = self
             .rest
             .split_at_checked(count)
-            .ok_or(ProtocolError::Truncated(field))?;
+            .ok_or(ProtocolError::Truncated(name))?;
         self.rest = rest;
         Ok(taken)
     }
 
-    pub(super) fn array<const N: usize>(
-        &mut self,
-        field: &'static str,
-    ) -> Result<[u8; N], ProtocolError> {
-        self.take(field, N)?
-            .try_into()
-            .map_err(|_| ProtocolError::Truncated(field))
-    }
-
-    pub(super) fn u32(&mut self, field: &'static str) -> Result<u32, ProtocolError> {
-        Ok(u32::from_be_bytes(self.array(field)?))
-    }
-
-    pub(super) fn u64(&mut self, field: &'static str) -> Result<u64, ProtocolError> {
-        Ok(u64::from_be_bytes(self.array(field)?))
-    }
-
-    pub(super) fn count(
-        &mut self,
-        field: &'static str,
-        limit: usize,
-    ) -> Result<usize, ProtocolError> {
-        let length = self.u32(field)? as usize;
-        if length > limit {
-            return Err(ProtocolError::TooLong {
-                field,
-                length,
-                limit,
-            });
-        }
+    fn count(&mut self, name: &'static str, limit: usize) -> Result<usize, ProtocolError> {
+        let length = u32::read(self, name)? as usize;
+        check_limit(name, length, limit)?;
         Ok(length)
     }
 
-    pub(super) fn bytes(
+    fn bytes(&mut self, name: &'static str, limit: usize) -> Result<&'a [u8], ProtocolError> {
+        let length = self.count(name, limit)?;
+        self.take(name, length)
+    }
+
+    fn text(
         &mut self,
-        field: &'static str,
+        name: &'static str,
         limit: usize,
-    ) -> Result<&'a [u8], ProtocolError> {
-        let length = self.count(field, limit)?;
-        self.take(field, length)
-    }
-
-    pub(super) fn text(&mut self, field: &'static str) -> Result<String, ProtocolError> {
-        let bytes = self.bytes(field, MAX_TEXT)?;
-        match std::str::from_utf8(bytes) {
-            Ok(text) if plain(text) => Ok(text.to_owned()),
-            _ => Err(ProtocolError::Text(field)),
+        allowed: fn(&str) -> bool,
+    ) -> Result<&'a str, ProtocolError> {
+        match std::str::from_utf8(self.bytes(name, limit)?) {
+            Ok(text) if allowed(text) => Ok(text),
+            _ => Err(ProtocolError::Text(name)),
         }
     }
 
-    pub(super) fn flag(&mut self, field: &'static str) -> Result<bool, ProtocolError> {
-        match self.array(field)? {
-            [0] => Ok(false),
-            [1] => Ok(true),
-            _ => Err(ProtocolError::Value(field)),
-        }
-    }
-
-    pub(super) fn token_kind(&mut self) -> Result<TokenKind, ProtocolError> {
-        Ok(match self.flag("token kind")? {
-            false => TokenKind::Identity,
-            true => TokenKind::Refresh,
-        })
-    }
-
-    pub(super) fn token(&mut self) -> Result<Secret, ProtocolError> {
-        let bytes = self.bytes("token", MAX_TOKEN)?;
-        match std::str::from_utf8(bytes) {
-            Ok(token) if token_text(token) => Ok(Secret::new(token)),
-            _ => Err(ProtocolError::Text("token")),
-        }
-    }
-
-    pub(super) fn scope(&mut self) -> Result<Scope, ProtocolError> {
-        let scope = Scope {
-            issuer: self.text("issuer")?,
-            client_id: self.text("client_id")?,
-            connector: self.text("connector")?,
-            authority: self.text("authority")?,
-            trust_root: self.text("trust_root")?,
-            subject: self.text("subject")?,
-        };
-        scope_length(&scope)?;
-        Ok(scope)
-    }
-
-    pub(super) fn chain(&mut self) -> Result<Vec<Vec<u8>>, ProtocolError> {
-        let count = self.count("chain", MAX_CHAIN)?;
-        (0..count)
-            .map(|_| Ok(self.bytes("certificate", MAX_CERTIFICATE)?.to_vec()))
-            .collect()
+    pub(super) fn list<T>(
+        &mut self,
+        name: &'static str,
+        limit: usize,
+        read: impl Fn(&mut Self) -> Result<T, ProtocolError>,
+    ) -> Result<Vec<T>, ProtocolError> {
+        let count = self.count(name, limit)?;
+        (0..count).map(|_| read(self)).collect()
     }
 
     pub(super) fn end(self) -> Result<(), ProtocolError> {
@@ -170,104 +81,181 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A payload that is being written. Holds to the limits of [`Fields`].
-/// What was written is zeroized when it is dropped unfinished: it may hold a token.
-pub(super) struct Printer {
+/// A payload that is being written. It is zeroized if it is dropped unfinished,
+/// because it may contain a token.
+pub(super) struct FieldWriter {
     payload: Zeroizing<Vec<u8>>,
 }
 
-impl Printer {
+impl FieldWriter {
     pub(super) fn new(kind: u8) -> Self {
-        Self::with_room(kind, 128)
-    }
-
-    /// With room for all of it, so that no growth leaves a copy behind.
-    pub(super) fn with_room(kind: u8, room: usize) -> Self {
-        let mut payload = Zeroizing::new(Vec::with_capacity(room));
+        let mut payload = Zeroizing::new(Vec::with_capacity(128));
         payload.extend_from_slice(&[VERSION, kind]);
         Self { payload }
     }
 
-    pub(super) fn raw(mut self, bytes: &[u8]) -> Self {
+    pub(super) fn raw(&mut self, bytes: &[u8]) {
         self.payload.extend_from_slice(bytes);
-        self
     }
 
     pub(super) fn count(
-        self,
-        field: &'static str,
+        &mut self,
+        name: &'static str,
         length: usize,
         limit: usize,
-    ) -> Result<Self, ProtocolError> {
-        let too_long = ProtocolError::TooLong {
+    ) -> Result<(), ProtocolError> {
+        check_limit(name, length, limit)?;
+        // Every limit is below 2^32.
+        u32::try_from(length).unwrap_or(u32::MAX).write(self, name)
+    }
+
+    fn bytes(
+        &mut self,
+        name: &'static str,
+        bytes: &[u8],
+        limit: usize,
+    ) -> Result<(), ProtocolError> {
+        self.count(name, bytes.len(), limit)?;
+        self.raw(bytes);
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<Zeroizing<Vec<u8>>, ProtocolError> {
+        check_frame_length(self.payload.len())?;
+        Ok(self.payload)
+    }
+}
+
+fn check_limit(field: &'static str, length: usize, limit: usize) -> Result<(), ProtocolError> {
+    if length > limit {
+        return Err(ProtocolError::TooLong {
             field,
             length,
             limit,
-        };
-        match u32::try_from(length) {
-            Ok(count) if length <= limit => Ok(self.raw(&count.to_be_bytes())),
-            _ => Err(too_long),
+        });
+    }
+    Ok(())
+}
+
+fn is_plain_text(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
+/// A token is visible ASCII (RFC 6749 §A.12, RFC 7515 §3.1), and not empty.
+fn is_token(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+}
+
+impl<const N: usize> Field for [u8; N] {
+    fn read(fields: &mut FieldReader<'_>, name: &'static str) -> Result<Self, ProtocolError> {
+        let bytes = fields.take(name, N)?;
+        bytes.try_into().map_err(|_| ProtocolError::Truncated(name))
+    }
+
+    fn write(&self, payload: &mut FieldWriter, _: &'static str) -> Result<(), ProtocolError> {
+        payload.raw(self);
+        Ok(())
+    }
+}
+
+impl Field for u32 {
+    fn read(fields: &mut FieldReader<'_>, name: &'static str) -> Result<Self, ProtocolError> {
+        Field::read(fields, name).map(Self::from_be_bytes)
+    }
+
+    fn write(&self, payload: &mut FieldWriter, name: &'static str) -> Result<(), ProtocolError> {
+        self.to_be_bytes().write(payload, name)
+    }
+}
+
+impl Field for u64 {
+    fn read(fields: &mut FieldReader<'_>, name: &'static str) -> Result<Self, ProtocolError> {
+        Field::read(fields, name).map(Self::from_be_bytes)
+    }
+
+    fn write(&self, payload: &mut FieldWriter, name: &'static str) -> Result<(), ProtocolError> {
+        self.to_be_bytes().write(payload, name)
+    }
+}
+
+impl Field for bool {
+    fn read(fields: &mut FieldReader<'_>, name: &'static str) -> Result<Self, ProtocolError> {
+        match <[u8; 1]>::read(fields, name)? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => Err(ProtocolError::Value(name)),
         }
     }
 
-    pub(super) fn bytes(
-        self,
-        field: &'static str,
-        bytes: &[u8],
-        limit: usize,
-    ) -> Result<Self, ProtocolError> {
-        Ok(self.count(field, bytes.len(), limit)?.raw(bytes))
+    fn write(&self, payload: &mut FieldWriter, name: &'static str) -> Result<(), ProtocolError> {
+        [u8::from(*self)].write(payload, name)
+    }
+}
+
+impl Field for TokenKind {
+    fn read(fields: &mut FieldReader<'_>, name: &'static str) -> Result<Self, ProtocolError> {
+        Ok(match bool::read(fields, name)? {
+            false => Self::Identity,
+            true => Self::Refresh,
+        })
     }
 
-    pub(super) fn text(self, field: &'static str, text: &str) -> Result<Self, ProtocolError> {
-        if !plain(text) {
-            return Err(ProtocolError::Text(field));
+    fn write(&self, payload: &mut FieldWriter, name: &'static str) -> Result<(), ProtocolError> {
+        (*self == Self::Refresh).write(payload, name)
+    }
+}
+
+impl Field for String {
+    fn read(fields: &mut FieldReader<'_>, name: &'static str) -> Result<Self, ProtocolError> {
+        Ok(fields.text(name, MAX_TEXT, is_plain_text)?.to_owned())
+    }
+
+    fn write(&self, payload: &mut FieldWriter, name: &'static str) -> Result<(), ProtocolError> {
+        if !is_plain_text(self) {
+            return Err(ProtocolError::Text(name));
         }
-        self.bytes(field, text.as_bytes(), MAX_TEXT)
+        payload.bytes(name, self.as_bytes(), MAX_TEXT)
+    }
+}
+
+impl Field for Secret {
+    fn read(fields: &mut FieldReader<'_>, name: &'static str) -> Result<Self, ProtocolError> {
+        Ok(Self::new(fields.text(name, MAX_TOKEN, is_token)?))
     }
 
-    pub(super) fn u32(self, number: u32) -> Self {
-        self.raw(&number.to_be_bytes())
-    }
-
-    pub(super) fn u64(self, number: u64) -> Self {
-        self.raw(&number.to_be_bytes())
-    }
-
-    pub(super) fn flag(self, flag: bool) -> Self {
-        self.raw(&[u8::from(flag)])
-    }
-
-    pub(super) fn token_kind(self, kind: TokenKind) -> Self {
-        self.flag(kind == TokenKind::Refresh)
-    }
-
-    pub(super) fn token(self, token: &Secret) -> Result<Self, ProtocolError> {
-        if !token_text(&token.0) {
-            return Err(ProtocolError::Text("token"));
+    fn write(&self, payload: &mut FieldWriter, name: &'static str) -> Result<(), ProtocolError> {
+        // Room for the rest of the message too, so that no growth leaves a copy
+        // of the token behind.
+        payload.payload.reserve(self.0.len().saturating_add(64));
+        if !is_token(&self.0) {
+            return Err(ProtocolError::Text(name));
         }
-        self.bytes("token", token.0.as_bytes(), MAX_TOKEN)
+        payload.bytes(name, self.0.as_bytes(), MAX_TOKEN)
+    }
+}
+
+/// A public key or a signature.
+impl Field for Vec<u8> {
+    fn read(fields: &mut FieldReader<'_>, name: &'static str) -> Result<Self, ProtocolError> {
+        Ok(fields.bytes(name, MAX_KEY)?.to_vec())
     }
 
-    pub(super) fn scope(self, scope: &Scope) -> Result<Self, ProtocolError> {
-        scope_length(scope)?;
-        self.text("issuer", &scope.issuer)?
-            .text("client_id", &scope.client_id)?
-            .text("connector", &scope.connector)?
-            .text("authority", &scope.authority)?
-            .text("trust_root", &scope.trust_root)?
-            .text("subject", &scope.subject)
+    fn write(&self, payload: &mut FieldWriter, name: &'static str) -> Result<(), ProtocolError> {
+        payload.bytes(name, self, MAX_KEY)
+    }
+}
+
+/// A certificate chain in DER.
+impl Field for Vec<Vec<u8>> {
+    fn read(fields: &mut FieldReader<'_>, name: &'static str) -> Result<Self, ProtocolError> {
+        fields.list(name, MAX_CHAIN, |fields| {
+            Ok(fields.bytes("certificate", MAX_CERTIFICATE)?.to_vec())
+        })
     }
 
-    pub(super) fn chain(self, chain: &[Vec<u8>]) -> Result<Self, ProtocolError> {
-        chain.iter().try_fold(
-            self.count("chain", chain.len(), MAX_CHAIN)?,
-            |printer, certificate| printer.bytes("certificate", certificate, MAX_CERTIFICATE),
-        )
-    }
-
-    pub(super) fn done(self) -> Result<Zeroizing<Vec<u8>>, ProtocolError> {
-        frame_length(self.payload.len())?;
-        Ok(self.payload)
+    fn write(&self, payload: &mut FieldWriter, name: &'static str) -> Result<(), ProtocolError> {
+        payload.count(name, self.len(), MAX_CHAIN)?;
+        self.iter()
+            .try_for_each(|der| payload.bytes("certificate", der, MAX_CERTIFICATE))
     }
 }

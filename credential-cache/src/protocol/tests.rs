@@ -10,75 +10,75 @@ fn scope(subject: &str) -> Scope {
         client_id: "sigstore".into(),
         connector: "https://provider.example".into(),
         authority: "https://authority.example".into(),
-        trust_root: "00ff".repeat(16),
+        trusted_root: "00ff".repeat(16),
         subject: subject.into(),
     }
 }
 
-fn requests() -> Vec<Request> {
+fn requests() -> Vec<CacheRequest> {
     vec![
-        Request::Hello,
-        Request::Find {
+        CacheRequest::Hello,
+        CacheRequest::Find {
             scope: scope("alice@example.test"),
             min_left: 20,
         },
-        Request::Acquire {
+        CacheRequest::Acquire {
             scope: scope(""),
             min_left: u32::MAX,
             wait: 60_000,
         },
-        Request::Fail {
+        CacheRequest::Fail {
             key: [5; 16],
             reason: "the browser was closed".into(),
         },
-        Request::KeepToken {
+        CacheRequest::KeepToken {
             scope: scope(""),
             kind: TokenKind::Identity,
             token: Secret::new("eyJ.e30.sig"),
             expires: 1_800_000_000,
         },
-        Request::Token {
+        CacheRequest::Token {
             scope: scope(""),
             kind: TokenKind::Refresh,
         },
-        Request::Forget(scope("x")),
-        Request::Store {
+        CacheRequest::Forget(scope("x")),
+        CacheRequest::Store {
             key: [7; 16],
             chain: vec![vec![0x30, 0], vec![]],
         },
-        Request::Sign {
+        CacheRequest::Sign {
             key: [1; 16],
             digest: [2; 32],
         },
-        Request::Status,
-        Request::Clear,
-        Request::Stop,
+        CacheRequest::Status,
+        CacheRequest::Clear,
+        CacheRequest::Stop,
     ]
 }
 
-fn responses() -> Vec<Response> {
+fn responses() -> Vec<CacheResponse> {
     let mut all = vec![
-        Response::Absent,
-        Response::Found {
+        CacheResponse::Absent,
+        CacheResponse::Found {
             key: [9; 16],
             chain: vec![vec![0x30; 900]],
         },
-        Response::Lead {
+        CacheResponse::MustLogIn {
             key: [3; 16],
             public: vec![4; 91],
         },
-        Response::Done,
-        Response::Failed("no network".into()),
-        Response::Welcome(Daemon {
+        CacheResponse::Done,
+        CacheResponse::Failed("no network".into()),
+        CacheResponse::Welcome(DaemonInfo {
             pid: 77,
             locked: true,
             confirms: false,
         }),
-        Response::Token(1200),
-        Response::Signature(vec![0x30; 71]),
-        Response::Status(vec![]),
-        Response::Status(vec![
-            Entry {
+        CacheResponse::Token(1200),
+        CacheResponse::Signature(vec![0x30; 71]),
+        CacheResponse::Status(vec![]),
+        CacheResponse::Status(vec![
+            StatusEntry {
                 scope: scope("ünï@example.test"),
                 not_after: u64::MAX,
                 signatures: 12,
@@ -88,10 +88,10 @@ fn responses() -> Vec<Response> {
             };
             MAX_ENTRIES
         ]),
-        Response::Cleared(u32::MAX),
-        Response::Stopping,
+        CacheResponse::Cleared(u32::MAX),
+        CacheResponse::Stopping,
     ];
-    all.extend(Refusal::ALL.map(|(_, refusal)| Response::Refused(refusal)));
+    all.extend(RequestError::ALL.map(CacheResponse::Refused));
     all
 }
 
@@ -99,26 +99,26 @@ fn responses() -> Vec<Response> {
 fn every_message_prints_and_parses_back() {
     for request in requests() {
         let payload = request.print().unwrap();
-        assert_eq!(Request::parse(&payload).unwrap(), request);
+        assert_eq!(CacheRequest::parse(&payload).unwrap(), request);
         assert!(
-            matches!(Response::parse(&payload), Err(ProtocolError::Kind(_))),
+            matches!(CacheResponse::parse(&payload), Err(ProtocolError::Kind(_))),
             "a request is not a response: {request:?}"
         );
     }
     for response in responses() {
         let payload = response.print().unwrap();
-        assert_eq!(Response::parse(&payload).unwrap(), response);
+        assert_eq!(CacheResponse::parse(&payload).unwrap(), response);
         assert!(matches!(
-            Request::parse(&payload),
+            CacheRequest::parse(&payload),
             Err(ProtocolError::Kind(_))
         ));
     }
 }
 
-/// Accepted means: prints back to the same bytes. Tried on every prefix, every
-/// one-byte extension and every single-byte change of every message.
+/// Tries every prefix, every one-byte extension and every single-byte change of
+/// every message.
 #[test]
-fn what_is_accepted_prints_back_identically() {
+fn accepted_bytes_print_back_identically() {
     let payloads: Vec<Vec<u8>> = requests()
         .iter()
         .map(|r| r.print().unwrap().to_vec())
@@ -127,24 +127,24 @@ fn what_is_accepted_prints_back_identically() {
     let mut accepted = 0;
     for payload in payloads {
         for cut in 0..payload.len() {
-            assert!(Request::parse(&payload[..cut]).is_err());
-            assert!(Response::parse(&payload[..cut]).is_err());
+            assert!(CacheRequest::parse(&payload[..cut]).is_err());
+            assert!(CacheResponse::parse(&payload[..cut]).is_err());
         }
         let mut longer = payload.clone();
         longer.push(0);
-        assert!(Request::parse(&longer).is_err());
-        assert!(Response::parse(&longer).is_err());
+        assert!(CacheRequest::parse(&longer).is_err());
+        assert!(CacheResponse::parse(&longer).is_err());
 
         let places = payload.len().min(400);
         for at in 0..places {
             for change in [0x01, 0x80, 0xff] {
                 let mut bytes = payload.clone();
                 bytes[at] ^= change;
-                if let Ok(request) = Request::parse(&bytes) {
+                if let Ok(request) = CacheRequest::parse(&bytes) {
                     assert_eq!(*request.print().unwrap(), bytes);
                     accepted += 1;
                 }
-                if let Ok(response) = Response::parse(&bytes) {
+                if let Ok(response) = CacheResponse::parse(&bytes) {
                     assert_eq!(*response.print().unwrap(), bytes);
                     accepted += 1;
                 }
@@ -155,8 +155,8 @@ fn what_is_accepted_prints_back_identically() {
 }
 
 #[test]
-fn refusals_name_their_reason() {
-    let parse = |bytes: &[u8]| Request::parse(bytes).unwrap_err();
+fn errors_name_their_reason() {
+    let parse = |bytes: &[u8]| CacheRequest::parse(bytes).unwrap_err();
     assert!(matches!(parse(&[]), ProtocolError::FrameLength(0)));
     assert!(matches!(parse(&[1]), ProtocolError::FrameLength(1)));
     assert!(matches!(parse(&[2, 5]), ProtocolError::Version(2)));
@@ -187,10 +187,10 @@ fn refusals_name_their_reason() {
         ProtocolError::Text("issuer")
     ));
     assert!(matches!(
-        Response::parse(&[1, 0xff, 99]).unwrap_err(),
-        ProtocolError::RefusalCode(99)
+        CacheResponse::parse(&[1, 0xff, 99]).unwrap_err(),
+        ProtocolError::ErrorCode(99)
     ));
-    let chain = Request::Store {
+    let chain = CacheRequest::Store {
         key: [0; 16],
         chain: vec![vec![]; MAX_CHAIN + 1],
     };
@@ -198,7 +198,7 @@ fn refusals_name_their_reason() {
         chain.print().unwrap_err(),
         ProtocolError::TooLong { field: "chain", .. }
     ));
-    let text = Request::Forget(Scope {
+    let text = CacheRequest::Forget(Scope {
         issuer: "x".repeat(MAX_TEXT + 1),
         ..Scope::default()
     });
@@ -209,7 +209,7 @@ fn refusals_name_their_reason() {
             ..
         }
     ));
-    let wide = Request::Forget(Scope {
+    let wide = CacheRequest::Forget(Scope {
         issuer: "x".repeat(MAX_SCOPE / 2),
         subject: "x".repeat(MAX_SCOPE / 2 + 1),
         ..Scope::default()
@@ -219,10 +219,12 @@ fn refusals_name_their_reason() {
         ProtocolError::TooLong { field: "scope", .. }
     ));
     assert!(matches!(
-        Request::Forget(scope("a\u{1b}[2K")).print().unwrap_err(),
+        CacheRequest::Forget(scope("a\u{1b}[2K"))
+            .print()
+            .unwrap_err(),
         ProtocolError::Text("subject")
     ));
-    let large = Request::Store {
+    let large = CacheRequest::Store {
         key: [0; 16],
         chain: vec![vec![0; MAX_CERTIFICATE]; MAX_CHAIN],
     };
@@ -241,7 +243,7 @@ fn frames_are_bounded_and_whole() {
     let mut stream = Cursor::new(&wire);
     for request in requests() {
         let payload = read_frame(&mut stream).unwrap();
-        assert_eq!(Request::parse(&payload).unwrap(), request);
+        assert_eq!(CacheRequest::parse(&payload).unwrap(), request);
     }
     assert!(matches!(
         read_frame(&mut stream).unwrap_err(),

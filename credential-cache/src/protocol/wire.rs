@@ -1,251 +1,165 @@
-//! Each message as bytes: one kind byte, then its fields in order. The kinds of
-//! requests are below 0x80, those of responses above.
+//! Each message as bytes: one kind byte, then its fields in the order listed
+//! here. The kinds of requests are below 0x80, those of responses above.
 //!
-//! *Not checked here:* what a message means (`store.rs`, `server.rs`).
+//! *Not checked here:* the effect of a message (`store.rs`, `server.rs`).
 
 use zeroize::Zeroizing;
 
-use super::fields::{Fields, Printer};
+use super::fields::{Field, FieldReader, FieldWriter};
 use super::{
-    Daemon, Entry, MAX_ENTRIES, MAX_KEY, MAX_SCOPE, MAX_TOKEN, ProtocolError, Refusal, Request,
-    Response,
+    CacheRequest, CacheResponse, DaemonInfo, MAX_ENTRIES, MAX_SCOPE, ProtocolError, RequestError,
+    Scope, StatusEntry,
 };
 
-impl Refusal {
-    fn code(self) -> u8 {
-        Self::ALL
-            .iter()
-            .find(|(_, known)| *known == self)
-            .map_or(0, |(code, _)| *code)
+/// Implements reading and writing of messages from one table.
+macro_rules! messages {
+    ($message:ident: $(
+        $kind:literal $variant:ident $({ $($field:ident),* })? $(($only:ident))?,
+    )*) => {
+        impl $message {
+            /// Parses one payload (a frame without its length).
+            ///
+            /// # Errors
+            /// Returns any [`ProtocolError`] but `Closed`, `Io` and `FrameLength`.
+            pub fn parse(payload: &[u8]) -> Result<Self, ProtocolError> {
+                let (kind, mut fields) = FieldReader::open(payload)?;
+                let message = match kind {
+                    $($kind => Self::$variant
+                        $({ $($field: Field::read(&mut fields, stringify!($field))?),* })?
+                        $((Field::read(&mut fields, stringify!($only))?))?,)*
+                    other => return Err(ProtocolError::Kind(other)),
+                };
+                fields.end()?;
+                Ok(message)
+            }
+
+            /// Prints the payload that [`Self::parse`] reads.
+            ///
+            /// # Errors
+            /// Returns [`ProtocolError::TooLong`], [`ProtocolError::Text`] or
+            /// [`ProtocolError::FrameLength`] for a value that the other end
+            /// would reject.
+            pub fn print(&self) -> Result<Zeroizing<Vec<u8>>, ProtocolError> {
+                match self {
+                    $(Self::$variant $({ $($field),* })? $(($only))? => {
+                        #[allow(unused_mut)] // a message without fields
+                        let mut payload = FieldWriter::new($kind);
+                        $($($field.write(&mut payload, stringify!($field))?;)*)?
+                        $($only.write(&mut payload, stringify!($only))?;)?
+                        payload.finish()
+                    })*
+                }
+            }
+        }
+    };
+}
+
+/// Implements reading and writing of a group of fields.
+macro_rules! group {
+    ($group:ident { $($field:ident),* } $(checked by $check:ident)?) => {
+        impl Field for $group {
+            fn read(
+                fields: &mut FieldReader<'_>,
+                _: &'static str,
+            ) -> Result<Self, ProtocolError> {
+                let group = Self { $($field: Field::read(fields, stringify!($field))?),* };
+                $($check(&group)?;)?
+                Ok(group)
+            }
+
+            fn write(
+                &self,
+                payload: &mut FieldWriter,
+                _: &'static str,
+            ) -> Result<(), ProtocolError> {
+                $($check(self)?;)?
+                $(self.$field.write(payload, stringify!($field))?;)*
+                Ok(())
+            }
+        }
+    };
+}
+
+messages! { CacheRequest:
+    0x01 Find { scope, min_left },
+    0x02 Acquire { scope, min_left, wait },
+    0x03 Store { key, chain },
+    0x04 Sign { key, digest },
+    0x05 Status,
+    0x06 Clear,
+    0x07 Stop,
+    0x08 Hello,
+    0x09 Fail { key, reason },
+    0x0a KeepToken { scope, kind, token, expires },
+    0x0b Token { scope, kind },
+    0x0c Forget(scope),
+}
+
+messages! { CacheResponse:
+    0x81 Absent,
+    0x82 Found { key, chain },
+    0x83 MustLogIn { key, public },
+    0x84 Done,
+    0x85 Signature(signature),
+    0x86 Status(entries),
+    0x87 Cleared(count),
+    0x88 Stopping,
+    0x89 Failed(reason),
+    0x8a Welcome(daemon),
+    0x8b Token(length),
+    0xff Refused(error),
+}
+
+group! { DaemonInfo { pid, locked, confirms } }
+group! { StatusEntry {
+    scope, not_after, signatures, identity_token, refresh_token, waiting
+} }
+group! { Scope {
+    issuer, client_id, connector, authority, trusted_root, subject
+} checked by check_scope_length }
+
+fn check_scope_length(scope: &Scope) -> Result<(), ProtocolError> {
+    let length = [
+        &scope.issuer,
+        &scope.client_id,
+        &scope.connector,
+        &scope.authority,
+        &scope.trusted_root,
+        &scope.subject,
+    ]
+    .iter()
+    .map(|text| text.len())
+    .fold(0usize, usize::saturating_add);
+    if length > MAX_SCOPE {
+        return Err(ProtocolError::TooLong {
+            field: "scope",
+            length,
+            limit: MAX_SCOPE,
+        });
+    }
+    Ok(())
+}
+
+impl Field for Vec<StatusEntry> {
+    fn read(fields: &mut FieldReader<'_>, name: &'static str) -> Result<Self, ProtocolError> {
+        fields.list(name, MAX_ENTRIES, |fields| Field::read(fields, name))
     }
 
-    fn from_code(code: u8) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(known, _)| *known == code)
-            .map(|(_, refusal)| *refusal)
+    fn write(&self, payload: &mut FieldWriter, name: &'static str) -> Result<(), ProtocolError> {
+        payload.count(name, self.len(), MAX_ENTRIES)?;
+        self.iter().try_for_each(|entry| entry.write(payload, name))
     }
 }
 
-impl Request {
-    const FIND: u8 = 0x01;
-    const ACQUIRE: u8 = 0x02;
-    const STORE: u8 = 0x03;
-    const SIGN: u8 = 0x04;
-    const STATUS: u8 = 0x05;
-    const CLEAR: u8 = 0x06;
-    const STOP: u8 = 0x07;
-    const HELLO: u8 = 0x08;
-    const FAIL: u8 = 0x09;
-    const KEEP_TOKEN: u8 = 0x0a;
-    const TOKEN: u8 = 0x0b;
-    const FORGET: u8 = 0x0c;
-
-    /// Reads one payload (a frame without its length).
-    ///
-    /// # Errors
-    /// Every [`ProtocolError`] but `Closed`, `Io` and `FrameLength`.
-    pub fn parse(payload: &[u8]) -> Result<Self, ProtocolError> {
-        let (kind, mut fields) = Fields::open(payload)?;
-        let request = match kind {
-            Self::FIND => Self::Find {
-                scope: fields.scope()?,
-                min_left: fields.u32("min_left")?,
-            },
-            Self::ACQUIRE => Self::Acquire {
-                scope: fields.scope()?,
-                min_left: fields.u32("min_left")?,
-                wait: fields.u32("wait")?,
-            },
-            Self::STORE => Self::Store {
-                key: fields.array("key")?,
-                chain: fields.chain()?,
-            },
-            Self::FAIL => Self::Fail {
-                key: fields.array("key")?,
-                reason: fields.text("reason")?,
-            },
-            Self::SIGN => Self::Sign {
-                key: fields.array("key")?,
-                digest: fields.array("digest")?,
-            },
-            Self::STATUS => Self::Status,
-            Self::CLEAR => Self::Clear,
-            Self::STOP => Self::Stop,
-            Self::HELLO => Self::Hello,
-            Self::KEEP_TOKEN => Self::KeepToken {
-                scope: fields.scope()?,
-                kind: fields.token_kind()?,
-                token: fields.token()?,
-                expires: fields.u64("expires")?,
-            },
-            Self::TOKEN => Self::Token {
-                scope: fields.scope()?,
-                kind: fields.token_kind()?,
-            },
-            Self::FORGET => Self::Forget(fields.scope()?),
-            other => return Err(ProtocolError::Kind(other)),
-        };
-        fields.end()?;
-        Ok(request)
+impl Field for RequestError {
+    fn read(fields: &mut FieldReader<'_>, name: &'static str) -> Result<Self, ProtocolError> {
+        let [code] = Field::read(fields, name)?;
+        let error = Self::ALL.into_iter().find(|error| *error as u8 == code);
+        error.ok_or(ProtocolError::ErrorCode(code))
     }
 
-    /// The payload that [`Request::parse`] reads.
-    ///
-    /// # Errors
-    /// [`ProtocolError::TooLong`], [`ProtocolError::Text`] or
-    /// [`ProtocolError::FrameLength`] for a value that the other end would
-    /// refuse.
-    pub fn print(&self) -> Result<Zeroizing<Vec<u8>>, ProtocolError> {
-        match self {
-            Self::Find { scope, min_left } => {
-                Printer::new(Self::FIND).scope(scope)?.u32(*min_left).done()
-            }
-            Self::Acquire {
-                scope,
-                min_left,
-                wait,
-            } => Printer::new(Self::ACQUIRE)
-                .scope(scope)?
-                .u32(*min_left)
-                .u32(*wait)
-                .done(),
-            Self::Store { key, chain } => Printer::new(Self::STORE).raw(key).chain(chain)?.done(),
-            Self::Fail { key, reason } => Printer::new(Self::FAIL)
-                .raw(key)
-                .text("reason", reason)?
-                .done(),
-            Self::Sign { key, digest } => Printer::new(Self::SIGN).raw(key).raw(digest).done(),
-            Self::Status => Printer::new(Self::STATUS).done(),
-            Self::Clear => Printer::new(Self::CLEAR).done(),
-            Self::Stop => Printer::new(Self::STOP).done(),
-            Self::Hello => Printer::new(Self::HELLO).done(),
-            Self::KeepToken {
-                scope,
-                kind,
-                token,
-                expires,
-            } => Printer::with_room(Self::KEEP_TOKEN, MAX_SCOPE + MAX_TOKEN + 64)
-                .scope(scope)?
-                .token_kind(*kind)
-                .token(token)?
-                .u64(*expires)
-                .done(),
-            Self::Token { scope, kind } => Printer::new(Self::TOKEN)
-                .scope(scope)?
-                .token_kind(*kind)
-                .done(),
-            Self::Forget(scope) => Printer::new(Self::FORGET).scope(scope)?.done(),
-        }
-    }
-}
-
-impl Response {
-    const ABSENT: u8 = 0x81;
-    const FOUND: u8 = 0x82;
-    const LEAD: u8 = 0x83;
-    const DONE: u8 = 0x84;
-    const SIGNATURE: u8 = 0x85;
-    const STATUS: u8 = 0x86;
-    const CLEARED: u8 = 0x87;
-    const STOPPING: u8 = 0x88;
-    const FAILED: u8 = 0x89;
-    const WELCOME: u8 = 0x8a;
-    const TOKEN: u8 = 0x8b;
-    const REFUSED: u8 = 0xff;
-
-    /// Reads one payload (a frame without its length).
-    ///
-    /// # Errors
-    /// Every [`ProtocolError`] but `Closed`, `Io` and `FrameLength`.
-    pub fn parse(payload: &[u8]) -> Result<Self, ProtocolError> {
-        let (kind, mut fields) = Fields::open(payload)?;
-        let response = match kind {
-            Self::ABSENT => Self::Absent,
-            Self::FOUND => Self::Found {
-                key: fields.array("key")?,
-                chain: fields.chain()?,
-            },
-            Self::LEAD => Self::Lead {
-                key: fields.array("key")?,
-                public: fields.bytes("public", MAX_KEY)?.to_vec(),
-            },
-            Self::DONE => Self::Done,
-            Self::SIGNATURE => Self::Signature(fields.bytes("signature", MAX_KEY)?.to_vec()),
-            Self::STATUS => {
-                let count = fields.count("entries", MAX_ENTRIES)?;
-                let mut entries = Vec::new();
-                for _ in 0..count {
-                    entries.push(Entry {
-                        scope: fields.scope()?,
-                        not_after: fields.u64("not_after")?,
-                        signatures: fields.u32("signatures")?,
-                        identity_token: fields.u64("identity_token")?,
-                        refresh_token: fields.flag("refresh_token")?,
-                        waiting: fields.u32("waiting")?,
-                    });
-                }
-                Self::Status(entries)
-            }
-            Self::CLEARED => Self::Cleared(fields.u32("cleared")?),
-            Self::STOPPING => Self::Stopping,
-            Self::FAILED => Self::Failed(fields.text("reason")?),
-            Self::WELCOME => Self::Welcome(Daemon {
-                pid: fields.u32("pid")?,
-                locked: fields.flag("locked")?,
-                confirms: fields.flag("confirms")?,
-            }),
-            Self::TOKEN => Self::Token(fields.u32("length")?),
-            Self::REFUSED => {
-                let [code] = fields.array::<1>("refusal")?;
-                Self::Refused(Refusal::from_code(code).ok_or(ProtocolError::RefusalCode(code))?)
-            }
-            other => return Err(ProtocolError::Kind(other)),
-        };
-        fields.end()?;
-        Ok(response)
-    }
-
-    /// The payload that [`Response::parse`] reads.
-    ///
-    /// # Errors
-    /// As [`Request::print`].
-    pub fn print(&self) -> Result<Zeroizing<Vec<u8>>, ProtocolError> {
-        match self {
-            Self::Absent => Printer::new(Self::ABSENT).done(),
-            Self::Found { key, chain } => Printer::new(Self::FOUND).raw(key).chain(chain)?.done(),
-            Self::Lead { key, public } => Printer::new(Self::LEAD)
-                .raw(key)
-                .bytes("public", public, MAX_KEY)?
-                .done(),
-            Self::Done => Printer::new(Self::DONE).done(),
-            Self::Signature(signature) => Printer::new(Self::SIGNATURE)
-                .bytes("signature", signature, MAX_KEY)?
-                .done(),
-            Self::Status(entries) => {
-                let mut printer =
-                    Printer::new(Self::STATUS).count("entries", entries.len(), MAX_ENTRIES)?;
-                for entry in entries {
-                    printer = printer
-                        .scope(&entry.scope)?
-                        .u64(entry.not_after)
-                        .u32(entry.signatures)
-                        .u64(entry.identity_token)
-                        .flag(entry.refresh_token)
-                        .u32(entry.waiting);
-                }
-                printer.done()
-            }
-            Self::Cleared(count) => Printer::new(Self::CLEARED).u32(*count).done(),
-            Self::Stopping => Printer::new(Self::STOPPING).done(),
-            Self::Failed(reason) => Printer::new(Self::FAILED).text("reason", reason)?.done(),
-            Self::Welcome(daemon) => Printer::new(Self::WELCOME)
-                .u32(daemon.pid)
-                .flag(daemon.locked)
-                .flag(daemon.confirms)
-                .done(),
-            Self::Token(length) => Printer::new(Self::TOKEN).u32(*length).done(),
-            Self::Refused(refusal) => Printer::new(Self::REFUSED).raw(&[refusal.code()]).done(),
-        }
+    fn write(&self, payload: &mut FieldWriter, _: &'static str) -> Result<(), ProtocolError> {
+        payload.raw(&[*self as u8]);
+        Ok(())
     }
 }

@@ -4,6 +4,10 @@ use std::cell::Cell;
 
 use super::*;
 
+#[path = "../../tests/daemon/certificate.rs"]
+mod certificate;
+use certificate::leaf;
+
 const WAIT: Duration = Duration::from_secs(120);
 
 fn at(since_boot: u64, wall: u64) -> Now {
@@ -13,8 +17,8 @@ fn at(since_boot: u64, wall: u64) -> Now {
     }
 }
 
-fn near(id: ConnectionId) -> Asker {
-    Asker { id, local: true }
+fn near(id: ConnectionId) -> Requester {
+    Requester { id, local: true }
 }
 
 fn scope() -> Scope {
@@ -24,7 +28,7 @@ fn scope() -> Scope {
     }
 }
 
-/// A store whose entropy counts up from one.
+/// Returns a store whose entropy counts up from one.
 fn store() -> Store {
     let drawn = Cell::new(0u8);
     Store::new(Box::new(move |bytes| {
@@ -34,59 +38,20 @@ fn store() -> Store {
     }))
 }
 
-fn led(response: Option<Response>) -> (KeyId, Vec<u8>) {
+fn login(response: Result<Option<CacheResponse>, RequestError>) -> (KeyId, Vec<u8>) {
     match response {
-        Some(Response::Lead { key, public }) => (key, public),
+        Ok(Some(CacheResponse::MustLogIn { key, public })) => (key, public),
         other => panic!("{other:?}"),
     }
 }
 
-/// A certificate for this key: the shape alone, as `leaf.rs` reads it.
-fn certificate(public: &[u8], not_before: u64, not_after: u64) -> Vec<u8> {
-    use x509_cert::der::asn1::GeneralizedTime;
-    use x509_cert::der::{DateTime, Encode};
-    let time = |unix| {
-        let date = DateTime::from_unix_duration(Duration::from_secs(unix)).unwrap();
-        GeneralizedTime::from_date_time(date).to_der().unwrap()
-    };
-    let wrap = |tag: u8, parts: &[Vec<u8>]| {
-        let content = parts.concat();
-        let length = content.len();
-        let mut bytes = vec![tag, 0x82, (length >> 8) as u8, length as u8];
-        if length < 128 {
-            bytes = vec![tag, length as u8];
-        } else if length < 256 {
-            bytes = vec![tag, 0x81, length as u8];
-        }
-        bytes.extend(content);
-        bytes
-    };
-    let algorithm = vec![
-        0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02,
-    ];
-    let empty = vec![0x30, 0];
-    let content = wrap(
-        0x30,
-        &[
-            vec![0xa0, 3, 2, 1, 2],
-            vec![2, 1, 1],
-            algorithm.clone(),
-            empty.clone(),
-            wrap(0x30, &[time(not_before), time(not_after)]),
-            empty,
-            public.to_vec(),
-        ],
-    );
-    wrap(0x30, &[content, algorithm, vec![3, 2, 0, 0]])
-}
-
-/// A store with a credential for ten minutes from boot 100, wall 1000.
+/// Returns a store with a credential for ten minutes from boot 100, wall 1000.
 fn stored() -> (Store, KeyId) {
     let mut store = store();
     let now = at(100, 1000);
-    let (key, public) = led(store.acquire(near(1), &scope(), 20, WAIT, now));
-    let chain = vec![certificate(&public, 1000, 1600)];
-    assert_eq!(store.store(1, key, chain, now), Response::Done);
+    let (key, public) = login(store.acquire(near(1), &scope(), 20, WAIT, now));
+    let chain = vec![leaf(&public, 1000, 1600)];
+    assert_eq!(store.store(1, key, chain, now), Ok(CacheResponse::Done));
     (store, key)
 }
 
@@ -96,7 +61,7 @@ fn d8_it_expires_by_the_clock_since_boot_though_the_wall_clock_went_back() {
     assert!(store.sign(9, &key, &[1; 32], at(699, 1)).is_ok());
     assert_eq!(
         store.sign(9, &key, &[1; 32], at(700, 2)),
-        Err(Refusal::Expired)
+        Err(RequestError::Expired)
     );
     assert!(store.is_empty());
 }
@@ -104,14 +69,14 @@ fn d8_it_expires_by_the_clock_since_boot_though_the_wall_clock_went_back() {
 #[test]
 fn d8_it_expires_by_the_wall_clock_and_does_not_come_back() {
     let (mut store, key) = stored();
-    // An hour forwards: gone. Back again: still gone.
+    // An hour forward, and back again.
     assert_eq!(
         store.sign(9, &key, &[1; 32], at(101, 4600)),
-        Err(Refusal::Expired)
+        Err(RequestError::Expired)
     );
     assert_eq!(
         store.sign(9, &key, &[1; 32], at(102, 1002)),
-        Err(Refusal::Expired)
+        Err(RequestError::Expired)
     );
     assert_eq!(store.find(&scope(), 0, at(102, 1002)), None);
 }
@@ -121,45 +86,45 @@ fn d8_a_wall_clock_behind_does_not_lengthen_a_certificate() {
     // The clock is a day behind: ten minutes are ten minutes.
     let mut store = store();
     let now = at(100, 1_000_000 - 86_400);
-    let (key, public) = led(store.acquire(near(1), &scope(), 20, WAIT, now));
-    let chain = vec![certificate(&public, 1_000_000, 1_000_600)];
-    assert_eq!(store.store(1, key, chain, now), Response::Done);
+    let (key, public) = login(store.acquire(near(1), &scope(), 20, WAIT, now));
+    let chain = vec![leaf(&public, 1_000_000, 1_000_600)];
+    assert_eq!(store.store(1, key, chain, now), Ok(CacheResponse::Done));
     assert!(store.sign(1, &key, &[1; 32], at(699, now.wall)).is_ok());
     assert_eq!(
         store.sign(1, &key, &[1; 32], at(700, now.wall)),
-        Err(Refusal::Expired)
+        Err(RequestError::Expired)
     );
 }
 
 #[test]
-fn what_is_left_is_what_counts() {
+fn find_counts_the_remaining_time() {
     let (mut store, _) = stored();
     assert!(store.find(&scope(), 20, at(680, 1580)).is_some());
     assert_eq!(store.find(&scope(), 20, at(681, 1581)), None);
-    // And one who acquires then leads, with another key.
-    led(store.acquire(near(2), &scope(), 20, WAIT, at(681, 1581)));
+    // A client that acquires then must log in, with another key.
+    login(store.acquire(near(2), &scope(), 20, WAIT, at(681, 1581)));
     assert_eq!(store.next_end(at(681, 1581)), Some(Duration::from_secs(19)));
 }
 
 #[test]
-fn who_leads_too_long_is_followed() {
+fn a_login_that_takes_too_long_is_passed_on() {
     let mut store = store();
-    let (first, public) = led(store.acquire(near(1), &scope(), 0, WAIT, at(0, 1000)));
-    let late = at(LEAD_LIMIT.as_secs() - 1, 1599);
-    assert_eq!(store.acquire(near(2), &scope(), 0, WAIT, late), None);
-    let over = at(LEAD_LIMIT.as_secs(), 1600);
+    let (first, public) = login(store.acquire(near(1), &scope(), 0, WAIT, at(0, 1000)));
+    let late = at(LOGIN_LIMIT.as_secs() - 1, 1599);
+    assert_eq!(store.acquire(near(2), &scope(), 0, WAIT, late), Ok(None));
+    let over = at(LOGIN_LIMIT.as_secs(), 1600);
     store.expire(over);
     let answers = store.take_answers();
-    let [(2, Response::Lead { key, .. })] = answers.as_slice() else {
+    let [(2, CacheResponse::MustLogIn { key, .. })] = answers.as_slice() else {
         panic!("{answers:?}");
     };
     assert_ne!(*key, first);
-    assert!(!store.leads(1) && store.leads(2));
-    // The one that was too slow has nothing to store any more.
-    let chain = vec![certificate(&public, 1600, 2200)];
+    assert!(!store.is_logging_in(1) && store.is_logging_in(2));
+    // The slow one can store nothing any more.
+    let chain = vec![leaf(&public, 1600, 2200)];
     assert_eq!(
         store.store(1, first, chain, over),
-        Response::Refused(Refusal::UnknownKey)
+        Err(RequestError::UnknownKey)
     );
 }
 
@@ -170,8 +135,14 @@ fn tokens_end_on_both_clocks() {
     let keep = |store: &mut Store, kind, expires| {
         store.keep_token(&scope(), kind, Secret::new("t"), expires, now)
     };
-    assert_eq!(keep(&mut store, TokenKind::Identity, 1060), Response::Done);
-    assert_eq!(keep(&mut store, TokenKind::Refresh, 0), Response::Done);
+    assert_eq!(
+        keep(&mut store, TokenKind::Identity, 1060),
+        Ok(CacheResponse::Done)
+    );
+    assert_eq!(
+        keep(&mut store, TokenKind::Refresh, 0),
+        Ok(CacheResponse::Done)
+    );
     assert!(
         store
             .token(&scope(), TokenKind::Identity, at(159, 500))
@@ -182,7 +153,7 @@ fn tokens_end_on_both_clocks() {
             .token(&scope(), TokenKind::Identity, at(160, 500))
             .is_none()
     );
-    let day = MAX_LIFE.as_secs();
+    let day = MAX_LIFETIME.as_secs();
     assert!(
         store
             .token(&scope(), TokenKind::Refresh, at(99 + day, 1100))
@@ -194,10 +165,10 @@ fn tokens_end_on_both_clocks() {
             .is_none()
     );
     assert!(store.is_empty());
-    // An identity token must say when it ends.
+    // An identity token must have an expiry time.
     assert_eq!(
         keep(&mut store, TokenKind::Identity, 0),
-        Response::Refused(Refusal::Expired)
+        Err(RequestError::Expired)
     );
 }
 
@@ -206,7 +177,7 @@ fn without_entropy_there_is_no_key() {
     let mut store = Store::new(Box::new(|_| false));
     assert_eq!(
         store.acquire(near(1), &scope(), 0, WAIT, at(0, 0)),
-        Some(Response::Refused(Refusal::Internal))
+        Err(RequestError::Internal)
     );
     assert!(store.is_empty());
 }
