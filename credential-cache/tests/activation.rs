@@ -1,21 +1,15 @@
-//! `--systemd-socket-activation`: the socket comes as descriptor 3; what is not
-//! a listening local stream socket is refused. And that the unit files are what
-//! systemd reads.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod daemon;
+//! `--systemd-socket-activation`: the socket comes as descriptor 3, and anything
+//! but a listening local stream socket is refused. The unit files are what systemd
+//! reads.
 
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use daemon::*;
+use crate::daemon::*;
 use gitseal_credential_cache::client::Connection;
 
 /// Starts it as a service manager does: the shell moves what it has as standard
@@ -36,7 +30,7 @@ const RIGHT: &str = "LISTEN_PID=$$ LISTEN_FDS=1";
 
 fn listener(path: &Path) -> UnixListener {
     let listener = UnixListener::bind(path).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    set_mode(path, 0o600);
     listener
 }
 
@@ -46,36 +40,35 @@ fn the_passed_socket_is_served_and_left_in_place() {
     let socket = directory.path().join("s");
     let held = listener(&socket);
     let errors = directory.path().join("stderr");
-    for _ in 0..2 {
+    for idle in [false, true] {
         let mut child = passed(held.try_clone().unwrap(), RIGHT, &errors);
-        let mut connection = Connection::open(&socket, LIMITS).unwrap();
+        let mut connection = Connection::open(&socket, TIMEOUTS).unwrap();
         assert_eq!(connection.daemon().pid, child.id());
         credential(&mut connection, &scope("a"), 600);
         // Never a second daemon on one socket, activated or not.
         let (status, _) = run(&["--socket", socket.to_str().unwrap()]);
         assert_eq!(status.code(), Some(3));
-        connection.clear().unwrap();
+        if idle {
+            connection.clear().unwrap();
+        } else {
+            connection.stop().unwrap();
+        }
         drop(connection);
-        // Idle, it ends; the socket stays with the manager, who starts the next.
-        let mut status = None;
-        within(Duration::from_secs(10), || {
-            status = child.try_wait().unwrap();
-            status.is_some()
-        });
-        assert!(status.unwrap().success());
+        // It ends; the socket stays with the manager, which starts the next one.
+        assert!(end_of(&mut child).success());
         assert!(socket.exists());
     }
 }
 
 #[test]
-fn what_is_no_such_socket_is_refused() {
+fn other_descriptors_are_refused() {
     let directory = private_directory();
     let errors = directory.path().join("stderr");
-    let refused = |socket: OwnedFd, environment: &str, why: &str| {
+    let refused = |socket: OwnedFd, environment: &str, reason: &str| {
         let status = passed(socket, environment, &errors).wait().unwrap();
         let said = fs::read_to_string(&errors).unwrap();
         assert_eq!(status.code(), Some(1), "{said}");
-        assert!(said.contains(why), "{said}");
+        assert!(said.contains(reason), "{said}");
     };
     let path = directory.path().join("s");
     let good = listener(&path);
@@ -92,12 +85,12 @@ fn what_is_no_such_socket_is_refused() {
     refused(TcpListener::bind("127.0.0.1:0").unwrap().into(), RIGHT, not);
     refused(fs::File::open("/dev/null").unwrap().into(), RIGHT, not);
     // One that others can connect to.
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-    refused(copy(), RIGHT, "has mode 0666");
+    set_mode(&path, 0o666);
+    refused(copy(), RIGHT, "(mode 0666)");
 }
 
 #[test]
-fn the_units_say_what_they_must() {
+fn the_units_are_restricted() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
     let socket = read("systemd/gitseal-credential-cache.socket");
@@ -122,7 +115,7 @@ fn the_units_say_what_they_must() {
     }
     let plist = read("launchd/org.gitseal.credential-cache.plist");
     assert!(plist.contains("<string>--foreground</string>"));
-    // By systemd itself, where it is.
+    // By systemd itself, if it is installed.
     let runtime = private_directory();
     let output = Command::new("systemd-analyze")
         .args(["--user", "verify"])
@@ -130,10 +123,10 @@ fn the_units_say_what_they_must() {
         .env("XDG_RUNTIME_DIR", runtime.path())
         .output();
     match output {
-        Err(_) => println!("skipped: no systemd-analyze"),
+        Err(_) => skip!("systemd-analyze is not installed"),
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            // That the program is not installed here is not the unit's fault.
+            // The program need not be installed here.
             let wrong = said
                 .lines()
                 .filter(|l| l.contains("gitseal") && !l.contains("is not executable"))

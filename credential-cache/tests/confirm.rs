@@ -1,36 +1,30 @@
-//! `--confirm`: a person is asked before each signature, through a program or on
-//! a terminal, and meanwhile everybody else is served.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod daemon;
+//! `--confirm`: the user confirms each signature, through a program or on a
+//! terminal, and in the meantime all other clients are served.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
 
-use daemon::*;
-use gitseal_credential_cache::client::{self, ClientError, Connection, Refusal};
-use gitseal_credential_cache::protocol::{Request, Response};
+use crate::daemon::*;
+use gitseal_credential_cache::client::{self, ClientError, Connection, RequestError};
+use gitseal_credential_cache::protocol::{CacheRequest, CacheResponse};
 
-/// An askpass program that writes down what it was asked, then does as told.
+/// Makes an askpass program that records its prompt and then runs a command.
 fn program(directory: &tempfile::TempDir, then: &str) -> PathBuf {
     let path = directory.path().join("askpass");
-    let log = directory.path().join("asked");
+    let log = directory.path().join("prompts");
     let script = format!(
         "#!/bin/sh\nprintf '%s|%s\\n' \"$SSH_ASKPASS_PROMPT\" \"$1\" >>{}\n{then}\n",
         log.display()
     );
     fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(&path, 0o700);
     path
 }
 
-fn asked(directory: &tempfile::TempDir) -> Vec<String> {
-    fs::read_to_string(directory.path().join("asked"))
+fn prompts(directory: &tempfile::TempDir) -> Vec<String> {
+    fs::read_to_string(directory.path().join("prompts"))
         .unwrap_or_default()
         .lines()
         .map(str::to_owned)
@@ -43,7 +37,7 @@ fn daemon_with(directory: &tempfile::TempDir, confirm: &str, then: &str) -> Daem
 }
 
 #[test]
-fn each_signature_is_asked_for() {
+fn each_signature_is_confirmed() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = daemon_with(&directory, "--confirm", "exit 0");
     let mut connection = daemon.connect();
@@ -53,7 +47,7 @@ fn each_signature_is_asked_for() {
         let signature = connection.sign(key, [number; 32]).unwrap();
         assert!(verifies(&public, &[number; 32], &signature));
     }
-    let asked = asked(&directory);
+    let asked = prompts(&directory);
     assert_eq!(asked.len(), 2, "{asked:?}");
     for part in [
         "confirm|",
@@ -67,7 +61,7 @@ fn each_signature_is_asked_for() {
 }
 
 #[test]
-fn a_yes_may_hold_for_the_same_process() {
+fn a_yes_may_be_remembered_for_the_same_process() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = daemon_with(&directory, "--confirm=60", "echo yes");
     let mut connection = daemon.connect();
@@ -75,7 +69,7 @@ fn a_yes_may_hold_for_the_same_process() {
     for _ in 0..20 {
         daemon.connect().sign(key, [1; 32]).unwrap();
     }
-    assert_eq!(asked(&directory).len(), 1);
+    assert_eq!(prompts(&directory).len(), 1);
 }
 
 #[test]
@@ -93,50 +87,50 @@ fn a_no_is_a_refusal() {
         for _ in 0..2 {
             let refused = connection.sign(key, [1; 32]);
             assert!(
-                matches!(refused, Err(ClientError::Refused(Refusal::Denied))),
+                matches!(refused, Err(ClientError::Refused(RequestError::Denied))),
                 "{then}: {refused:?}"
             );
         }
-        assert_eq!(asked(&directory).len(), 2, "a no holds for nothing");
+        assert_eq!(prompts(&directory).len(), 2, "a no is not remembered");
     }
-    // A program that is not there says no as well.
+    // A missing program is a no as well.
     let daemon = Daemon::start(&["--confirm", "--askpass", "/nowhere/askpass"]);
     let mut connection = daemon.connect();
     let (key, _) = credential(&mut connection, &scope("a"), 600);
     let refused = connection.sign(key, [1; 32]);
     assert!(matches!(
         refused,
-        Err(ClientError::Refused(Refusal::Denied))
+        Err(ClientError::Refused(RequestError::Denied))
     ));
 }
 
+/// Waits until the user has answered: until this file exists.
+fn slowly(directory: &tempfile::TempDir) -> (PathBuf, String) {
+    let answered = directory.path().join("answered");
+    let wait = format!("until test -e {}; do sleep 0.01; done", answered.display());
+    (answered, wait)
+}
+
 #[test]
-fn the_others_are_served_while_a_person_thinks() {
+fn other_clients_are_served_during_a_prompt() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = daemon_with(&directory, "--confirm", "sleep 2");
+    let (answered, wait) = slowly(&directory);
+    let daemon = daemon_with(&directory, "--confirm", &wait);
     let mut connection = daemon.connect();
     let (key, _) = credential(&mut connection, &scope("a"), 600);
-    let signer = thread::spawn(move || {
-        let begun = Instant::now();
-        connection.sign(key, [1; 32]).unwrap();
-        begun.elapsed()
-    });
-    within(Duration::from_secs(5), || !asked(&directory).is_empty());
-    let begun = Instant::now();
+    let signer = thread::spawn(move || connection.sign(key, [1; 32]));
+    within(PATIENCE, || !prompts(&directory).is_empty());
     let mut other = daemon.connect();
     for _ in 0..20 {
         other.status().unwrap();
     }
-    assert!(
-        begun.elapsed() < Duration::from_millis(1500),
-        "{:?}",
-        begun.elapsed()
-    );
-    assert!(signer.join().unwrap() >= Duration::from_secs(2));
+    assert!(!signer.is_finished());
+    fs::write(answered, "").unwrap();
+    signer.join().unwrap().unwrap();
 }
 
 #[test]
-fn the_question_ends_with_its_connection() {
+fn the_prompt_ends_with_its_connection() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = daemon_with(&directory, "--confirm", "exec sleep 30");
     let mut connection = daemon.connect();
@@ -153,38 +147,40 @@ fn the_question_ends_with_its_connection() {
             .count()
     };
     let mut far = Far::open(&daemon.socket);
-    far.send(&Request::Sign {
+    far.send(&CacheRequest::Sign {
         key,
         digest: [1; 32],
     });
-    within(Duration::from_secs(5), || asked(&directory).len() == 1);
-    // It is told that this may come from elsewhere.
-    assert!(asked(&directory)[0].contains("a forwarded socket?"));
+    within(PATIENCE, || prompts(&directory).len() == 1);
+    assert!(prompts(&directory)[0].contains("possibly over a forwarded socket"));
     assert_eq!(children(), 1);
     drop(far);
-    within(Duration::from_secs(5), || children() == 0);
+    within(PATIENCE, || children() == 0);
 }
 
 #[test]
-fn expired_while_the_person_thought() {
+fn a_certificate_may_expire_during_the_prompt() {
     let directory = tempfile::tempdir().unwrap();
-    let daemon = daemon_with(&directory, "--confirm", "sleep 3");
-    let mut connection = daemon.connect();
-    let (key, _) = credential(&mut connection, &scope("a"), 2);
+    let (answered, wait) = slowly(&directory);
+    let daemon = Daemon::controlled(Some(&program(&directory, &wait)));
+    let (key, _) = credential(&mut daemon.connect(), &scope("a"), 30);
     let mut far = Far::open(&daemon.socket);
-    let answer = far.ask(&Request::Sign {
+    far.send(&CacheRequest::Sign {
         key,
         digest: [1; 32],
     });
-    assert_eq!(answer, Response::Refused(Refusal::Expired));
+    within(PATIENCE, || !prompts(&directory).is_empty());
+    daemon.advance(31);
+    fs::write(answered, "").unwrap();
+    let expired = CacheResponse::Refused(RequestError::Expired);
+    assert_eq!(far.receive(), expired);
 }
 
 #[test]
 fn on_the_terminal_it_was_started_from() {
     // script(1) makes the terminal; the answers come through it.
     if Command::new("script").arg("--version").output().is_err() {
-        println!("skipped: no script(1)");
-        return;
+        skip!("script(1) is not installed");
     }
     let directory = private_directory();
     let socket = directory.path().join("s");
@@ -197,8 +193,8 @@ fn on_the_terminal_it_was_started_from() {
         .spawn()
         .unwrap();
     let mut keyboard = terminal.stdin.take().unwrap();
-    within(Duration::from_secs(10), || socket.exists());
-    let open = || Connection::open(&socket, LIMITS).unwrap();
+    within(PATIENCE, || socket.exists());
+    let open = || Connection::open(&socket, TIMEOUTS).unwrap();
     let screen = || fs::read_to_string(directory.path().join("screen")).unwrap();
     let (key, _) = credential(&mut open(), &scope("alice@example.test"), 600);
     for (number, (answer, granted)) in [("yes\n", true), ("no\n", false), ("\n", false)]
@@ -207,7 +203,7 @@ fn on_the_terminal_it_was_started_from() {
     {
         let mut connection = open();
         let signer = thread::spawn(move || connection.sign(key, [1; 32]));
-        within(Duration::from_secs(10), || {
+        within(PATIENCE, || {
             screen().matches("[yes/no]").count() == number + 1
         });
         use std::io::Write;
@@ -215,7 +211,7 @@ fn on_the_terminal_it_was_started_from() {
         keyboard.flush().unwrap();
         match signer.join().unwrap() {
             Ok(_) => assert!(granted, "{answer:?}"),
-            Err(ClientError::Refused(Refusal::Denied)) => assert!(!granted, "{answer:?}"),
+            Err(ClientError::Refused(RequestError::Denied)) => assert!(!granted, "{answer:?}"),
             Err(error) => panic!("{error}"),
         }
     }
@@ -225,13 +221,12 @@ fn on_the_terminal_it_was_started_from() {
     terminal.wait().unwrap();
 }
 
-/// A job in the background cannot read from its terminal: it asks through a
-/// program, or does not start.
+/// A background job cannot read from its terminal: it prompts through a program,
+/// or does not start.
 #[test]
 fn in_the_background_of_a_terminal() {
     if Command::new("script").arg("--version").output().is_err() {
-        println!("skipped: no script(1)");
-        return;
+        skip!("script(1) is not installed");
     }
     let directory = private_directory();
     let socket = directory.path().join("s");
@@ -252,26 +247,24 @@ fn in_the_background_of_a_terminal() {
     };
     let said = String::from_utf8(job("").wait_with_output().unwrap().stdout).unwrap();
     assert!(said.contains("status 1"), "{said}");
-    assert!(said.contains("a job in the background"), "{said}");
+    assert!(said.contains("a background job"), "{said}");
     assert!(said.contains("--askpass PROGRAM"), "{said}");
     assert!(!socket.exists());
 
     let terminal = job(&format!("SSH_ASKPASS={}", askpass.display()));
-    within(Duration::from_secs(10), || {
-        Connection::open(&socket, LIMITS).is_ok()
-    });
-    let mut connection = Connection::open(&socket, LIMITS).unwrap();
+    within(PATIENCE, || Connection::open(&socket, TIMEOUTS).is_ok());
+    let mut connection = Connection::open(&socket, TIMEOUTS).unwrap();
     let (key, public) = credential(&mut connection, &scope("a"), 600);
     let signature = connection.sign(key, [1; 32]).unwrap();
     assert!(verifies(&public, &[1; 32], &signature));
-    assert_eq!(asked(&directory).len(), 1);
+    assert_eq!(prompts(&directory).len(), 1);
     connection.stop().unwrap();
     let said = String::from_utf8(terminal.wait_with_output().unwrap().stdout).unwrap();
     assert!(said.contains("status 0"), "{said}");
 }
 
 #[test]
-fn with_nobody_to_ask_it_does_not_start() {
+fn without_a_way_to_prompt_it_does_not_start() {
     let directory = private_directory();
     let output = Command::new("setsid")
         .args(["--wait", PROGRAM, "--confirm", "--socket"])
@@ -281,62 +274,47 @@ fn with_nobody_to_ask_it_does_not_start() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("nobody to ask"), "{said}");
+    assert!(
+        said.contains("needs a terminal or an askpass program"),
+        "{said}"
+    );
 }
 
-/// An `ssh -R` forward outlives the daemon behind it: what comes to its place
-/// must not be one that asks nobody.
+/// An `ssh -R` forward outlives the daemon behind it: the next one at its path
+/// must not sign without confirmation.
 #[test]
-fn one_that_asked_is_not_replaced_by_one_that_does_not() {
-    let patience = Duration::from_secs(10);
+fn a_daemon_with_confirm_is_not_replaced_by_one_without() {
     for end in ["KILL", "TERM"] {
         let mut daemon = Daemon::start(&["--confirm", "--askpass", "/bin/true"]);
         daemon.signal(end);
-        daemon.ended(patience);
+        daemon.ended();
         let socket = daemon.socket.clone();
         for _ in 0..2 {
-            let started = client::start(PROGRAM.as_ref(), &socket, patience);
+            let started = start(&socket);
             assert!(
-                matches!(&started, Err(ClientError::Asks(at)) if *at == socket),
+                matches!(&started, Err(ClientError::ConfirmRequired(at)) if *at == socket),
                 "{started:?}"
             );
         }
         // Nor by the program itself, as gitseal calls it.
         let (status, said) = run(&["--detach", "--socket", socket.to_str().unwrap()]);
-        assert_eq!(status.code(), Some(client::ASKED_BEFORE), "{said}");
-        assert!(said.contains("asks before each signature"), "{said}");
+        assert_eq!(status.code(), Some(client::EXIT_CONFIRM_REQUIRED), "{said}");
+        assert!(said.contains("had --confirm"), "{said}");
         assert!(matches!(
-            Connection::open(&socket, LIMITS),
+            Connection::open(&socket, TIMEOUTS),
             Err(ClientError::Absent(_))
         ));
-        // It comes again by hand.
-        let mut again = on(&socket, &["--confirm", "--askpass", "/bin/true"]);
-        assert!(Connection::open(&socket, LIMITS).unwrap().daemon().confirms);
-        again.kill().unwrap();
-        again.wait().unwrap();
-        assert!(client::start(PROGRAM.as_ref(), &socket, patience).is_err());
-        // By hand and without --confirm, the place is as any other.
-        let mut plain = on(&socket, &[]);
-        plain.kill().unwrap();
-        plain.wait().unwrap();
-        client::start(PROGRAM.as_ref(), &socket, patience).unwrap();
-        let mut connection = Connection::open(&socket, LIMITS).unwrap();
+        // It can be started again by hand.
+        let mut again = daemon.again(&["--confirm", "--askpass", "/bin/true"]);
+        assert!(again.connect().daemon().confirms);
+        again.kill();
+        assert!(start(&socket).is_err());
+        // By hand and without --confirm, the path is like any other.
+        let mut plain = again.again(&[]);
+        plain.kill();
+        start(&socket).unwrap();
+        let mut connection = Connection::open(&socket, TIMEOUTS).unwrap();
         assert!(!connection.daemon().confirms);
         connection.stop().unwrap();
     }
-}
-
-/// A daemon that serves this socket.
-fn on(socket: &std::path::Path, options: &[&str]) -> std::process::Child {
-    let child = Command::new(PROGRAM)
-        .args(options)
-        .arg("--socket")
-        .arg(socket)
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    within(Duration::from_secs(10), || {
-        Connection::open(socket, LIMITS).is_ok_and(|open| open.daemon().pid == child.id())
-    });
-    child
 }

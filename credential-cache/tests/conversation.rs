@@ -1,24 +1,19 @@
-//! What a client and a daemon say to each other when all goes well, and the
-//! refusals that belong to it.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod daemon;
+//! The conversation of a client and a daemon, and the errors that belong to it.
 
 use std::time::Duration;
 
-use daemon::*;
-use gitseal_credential_cache::client::{Acquired, ClientError, Refusal, TokenKind};
+use crate::daemon::*;
+use gitseal_credential_cache::client::{AcquireOutcome, ClientError, RequestError, TokenKind};
 use gitseal_credential_cache::protocol::Scope;
 
 #[test]
-fn a_key_is_led_stored_found_and_signs() {
+fn a_key_is_made_stored_found_and_signs() {
     let mut daemon = Daemon::start(&[]);
     let alice = scope("alice@example.test");
     let mut first = daemon.connect();
-    let (key, public) = lead(&mut first, &alice);
+    let (key, public) = start_login(&mut first, &alice);
 
-    // Proof of possession: before the certificate, for the leader alone.
+    // Proof of possession: before the certificate, for the one that logs in alone.
     let digest = [7; 32];
     assert!(verifies(
         &public,
@@ -28,7 +23,7 @@ fn a_key_is_led_stored_found_and_signs() {
     let mut second = daemon.connect();
     assert!(matches!(
         second.sign(key, digest),
-        Err(ClientError::Refused(Refusal::UnknownKey))
+        Err(ClientError::Refused(RequestError::UnknownKey))
     ));
     assert_eq!(second.find(&alice, 20).unwrap(), None);
 
@@ -37,7 +32,7 @@ fn a_key_is_led_stored_found_and_signs() {
     first.store(key, &chain).unwrap();
     assert_eq!(second.find(&alice, 20).unwrap(), Some((key, chain.clone())));
     let found = second.acquire(&alice, 20, Duration::ZERO).unwrap();
-    assert_eq!(found, Acquired::Found { key, chain });
+    assert_eq!(found, AcquireOutcome::Found { key, chain });
     assert!(verifies(
         &public,
         &digest,
@@ -53,11 +48,11 @@ fn a_key_is_led_stored_found_and_signs() {
     assert_eq!(second.clear().unwrap(), 1);
     assert!(matches!(
         first.sign(key, digest),
-        Err(ClientError::Refused(Refusal::UnknownKey))
+        Err(ClientError::Refused(RequestError::UnknownKey))
     ));
     assert!(second.status().unwrap().is_empty());
     second.stop().unwrap();
-    assert!(daemon.ended(Duration::from_secs(5)).success());
+    assert!(daemon.ended().success());
     assert!(!daemon.socket.exists());
 }
 
@@ -72,7 +67,7 @@ fn another_setting_is_another_credential() {
         |s| s.client_id.push('x'),
         |s| s.connector.push('x'),
         |s| s.authority.push('x'),
-        |s| s.trust_root.push('x'),
+        |s| s.trusted_root.push('x'),
         |s| s.subject.clear(),
     ];
     for change in changes {
@@ -125,10 +120,10 @@ fn tokens_come_back_until_they_end() {
         None
     );
 
-    // One that has ended is not kept.
+    // An expired one is not kept.
     assert!(matches!(
         connection.keep_token(&alice, TokenKind::Identity, "old", wall() - 1),
-        Err(ClientError::Refused(Refusal::Expired))
+        Err(ClientError::Refused(RequestError::Expired))
     ));
     assert_eq!(other.token(&alice, TokenKind::Identity).unwrap(), None);
     other.forget_token(&alice, TokenKind::Refresh).unwrap();
@@ -146,8 +141,8 @@ fn tokens_come_back_until_they_end() {
 fn a_certificate_must_be_for_the_key_and_alive() {
     let daemon = Daemon::start(&[]);
     let mut connection = daemon.connect();
-    let (key, public) = lead(&mut connection, &scope("a"));
-    let (_, foreign) = lead(&mut connection, &scope("b"));
+    let (key, public) = start_login(&mut connection, &scope("a"));
+    let (_, foreign) = start_login(&mut connection, &scope("b"));
     let now = wall();
     let refused = |result: Result<(), ClientError>| match result {
         Err(ClientError::Refused(refusal)) => refusal,
@@ -160,14 +155,20 @@ fn a_certificate_must_be_for_the_key_and_alive() {
     ] {
         assert_eq!(
             refused(connection.store(key, &chain)),
-            Refusal::NotForThisKey
+            RequestError::NotForThisKey
         );
     }
     let ended = [leaf(&public, now - 600, now - 1)];
-    assert_eq!(refused(connection.store(key, &ended)), Refusal::Expired);
+    assert_eq!(
+        refused(connection.store(key, &ended)),
+        RequestError::Expired
+    );
     let mut other = daemon.connect();
     let good = [leaf(&public, now, now + 600)];
-    assert_eq!(refused(other.store(key, &good)), Refusal::UnknownKey);
+    assert_eq!(refused(other.store(key, &good)), RequestError::UnknownKey);
     connection.store(key, &good).unwrap();
-    assert_eq!(refused(connection.store(key, &good)), Refusal::UnknownKey);
+    assert_eq!(
+        refused(connection.store(key, &good)),
+        RequestError::UnknownKey
+    );
 }

@@ -1,6 +1,4 @@
-//! Few dependencies: fewer than 25 crates besides the cryptography.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! The daemon has few dependencies: fewer than 25 crates besides the cryptography.
 
 use std::collections::BTreeSet;
 use std::process::Command;

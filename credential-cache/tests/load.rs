@@ -1,19 +1,15 @@
-//! What a daemon costs, by hand:
+//! The cost of a daemon, measured by hand:
 //!
 //! ```text
-//! cargo test --release -p gitseal-credential-cache --test load -- --ignored --nocapture
+//! cargo test --release -p gitseal-credential-cache --test main -- load --ignored --nocapture
 //! ```
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod daemon;
 
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use daemon::*;
+use crate::daemon::*;
 
 fn ticks(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -40,7 +36,7 @@ fn resident(pid: u32) -> String {
 
 #[test]
 #[ignore = "measures; run by hand with --release"]
-fn what_a_daemon_costs() {
+fn the_cost_of_a_daemon() {
     // From the start of the process to the first greeting, the median of 51.
     let directory = private_directory();
     let mut processor: Vec<Duration> = Vec::new();
@@ -59,7 +55,7 @@ fn what_a_daemon_costs() {
                 std::thread::sleep(Duration::from_micros(50));
             }
             let took = begun.elapsed();
-            // What it needed of a processor until then, in nanoseconds.
+            // The processor time until then, in nanoseconds.
             let spent = fs::read_to_string(format!("/proc/{}/schedstat", child.id()));
             let spent = spent.unwrap_or_default();
             let first = spent.split_whitespace().next().and_then(|n| n.parse().ok());
@@ -74,9 +70,7 @@ fn what_a_daemon_costs() {
     println!("start: {:?} of a processor (median)", processor[25]);
     println!("start: median {:?}, best {:?}", starts[25], starts[0]);
 
-    let daemon = Daemon::start_with(&[], |command| {
-        command.stderr(Stdio::null());
-    });
+    let daemon = Daemon::start(&["--detach"]);
     let (key, _) = credential(&mut daemon.connect(), &scope("a"), 3600);
     let pid = daemon.pid();
     println!("with one key: {}", resident(pid));

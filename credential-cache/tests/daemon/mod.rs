@@ -1,30 +1,60 @@
-//! A daemon of a test's own, in a directory of its own, and what a client needs
-//! to speak to it: scopes, certificates made by hand, raw sockets.
-
-// Each test file uses a part of it.
-#![allow(dead_code)]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! A daemon of a test's own, in a directory of its own, and the means to speak to
+//! it: scopes, certificates made by hand, raw sockets.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use gitseal_credential_cache::client::{Acquired, Connection, KeyId, Limits};
-use gitseal_credential_cache::protocol::{Request, Response, Scope, read_frame, write_frame};
+use gitseal_credential_cache::client::{
+    self, AcquireOutcome, ClientError, ClientTimeouts, Connection, KeyId,
+};
+use gitseal_credential_cache::confirm::{Confirm, PromptMethod};
+use gitseal_credential_cache::listener::{ConfirmMode, Listener};
+use gitseal_credential_cache::protocol::{
+    CacheRequest, CacheResponse, Scope, read_frame, write_frame,
+};
+use gitseal_credential_cache::server::{DaemonOptions, IDLE_TIMEOUT, Server};
+use gitseal_credential_cache::{clock, harden, secret};
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::ecdsa::{DerSignature, VerifyingKey};
 use p256::pkcs8::DecodePublicKey;
 
+mod certificate;
+pub use certificate::leaf;
+
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_gitseal-credential-cache");
 
-/// Patient: the machine may be busy.
-pub const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(10),
-    answer: Duration::from_secs(10),
+/// Long, because the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+pub const TIMEOUTS: ClientTimeouts = ClientTimeouts {
+    connect: PATIENCE,
+    answer: PATIENCE,
 };
+
+/// The user `nobody`.
+pub const NOBODY: u32 = 65534;
+
+/// The entropy of a controlled daemon: its private key.
+pub const KNOWN: [u8; 32] = *b"\x13known entropy of a test, only..";
+
+pub fn root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Ends a test that cannot run here; a failure where GITSEAL_NO_SKIP is set.
+macro_rules! skip {
+    ($reason:literal) => {{
+        assert!(std::env::var_os("GITSEAL_NO_SKIP").is_none(), $reason);
+        println!("skipped: {}", $reason);
+        return;
+    }};
+}
+pub(crate) use skip;
 
 /// A daemon process that is killed when dropped.
 pub struct Daemon {
@@ -35,37 +65,56 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start(options: &[&str]) -> Self {
-        Self::start_with(options, |_| {})
+        Self::start_in(private_directory(), options)
     }
 
-    pub fn start_with(options: &[&str], change: impl FnOnce(&mut Command)) -> Self {
-        let directory = private_directory();
-        let socket = directory.path().join("s");
+    /// Starts another one on the socket of this one, which has ended.
+    pub fn again(mut self, options: &[&str]) -> Self {
+        let directory = std::mem::replace(&mut self.directory, private_directory());
+        Self::start_in(directory, options)
+    }
+
+    fn start_in(directory: tempfile::TempDir, options: &[&str]) -> Self {
         let mut command = Command::new(PROGRAM);
-        command
-            .arg("--socket")
-            .arg(&socket)
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::from(
-                fs::File::create(directory.path().join("stderr")).unwrap(),
-            ));
-        change(&mut command);
+        command.args(options).arg("--socket");
+        Self::start_with(directory, command, |command, socket| {
+            command.arg(socket).stdin(Stdio::null());
+        })
+    }
+
+    /// Starts a daemon whose clock [`Daemon::advance`] moves and whose key is
+    /// known: this test program itself. The product has no such entry point.
+    /// After it has served, the process stays until its standard input ends.
+    pub fn controlled(askpass: Option<&Path>) -> Self {
+        let mut command = helper("daemon::controlled_daemon");
+        command.env("GITSEAL_TEST_ASKPASS", askpass.unwrap_or(Path::new("")));
+        Self::start_with(private_directory(), command, |command, socket| {
+            command
+                .env("GITSEAL_TEST_SOCKET", socket)
+                .stdin(Stdio::piped());
+        })
+    }
+
+    fn start_with(
+        directory: tempfile::TempDir,
+        mut command: Command,
+        finish: impl FnOnce(&mut Command, &Path),
+    ) -> Self {
+        let socket = directory.path().join("s");
+        let errors = fs::File::create(directory.path().join("stderr")).unwrap();
+        command.stdout(Stdio::null()).stderr(Stdio::from(errors));
+        finish(&mut command, &socket);
         let child = command.spawn().unwrap();
-        let daemon = Self {
+        within(PATIENCE, || UnixStream::connect(&socket).is_ok());
+        Self {
             child,
             socket,
             directory,
-        };
-        within(Duration::from_secs(10), || {
-            UnixStream::connect(&daemon.socket).is_ok()
-        });
-        daemon
+        }
     }
 
     pub fn connect(&self) -> Connection {
-        Connection::open(&self.socket, LIMITS).unwrap()
+        Connection::open(&self.socket, TIMEOUTS).unwrap()
     }
 
     pub fn pid(&self) -> u32 {
@@ -76,28 +125,36 @@ impl Daemon {
         fs::read_to_string(self.directory.path().join("stderr")).unwrap()
     }
 
-    /// How many descriptors it holds; only root can count those of a process
-    /// that is not dumpable.
+    /// Moves the clock of a controlled daemon forward, and has it look at it.
+    pub fn advance(&self, seconds: u64) {
+        let file = self.socket.with_extension("clock");
+        let before = offset(&file);
+        let new = file.with_extension("new");
+        fs::write(&new, (before + seconds).to_string()).unwrap();
+        fs::rename(&new, &file).unwrap();
+        let _ = UnixStream::connect(&self.socket);
+    }
+
+    /// Returns how many descriptors it holds; only root can count those of a
+    /// process that is not dumpable.
     pub fn descriptors(&self) -> Option<usize> {
         let entries = fs::read_dir(format!("/proc/{}/fd", self.pid())).ok()?;
         Some(entries.count())
     }
 
     pub fn signal(&self, name: &str) {
-        let pid = self.pid().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status();
-        assert!(status.unwrap().success());
+        send_signal(self.pid(), name);
     }
 
-    pub fn ended(&mut self, patience: Duration) -> ExitStatus {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(begun.elapsed() < patience, "the daemon does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for the end of the daemon.
+    pub fn ended(&mut self) -> ExitStatus {
+        drop(self.child.stdin.take());
+        end_of(&mut self.child)
     }
 }
 
@@ -108,13 +165,96 @@ impl Drop for Daemon {
     }
 }
 
+/// Waits for the end of a process.
+pub fn end_of(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    within(PATIENCE, || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    status.unwrap()
+}
+
+pub fn send_signal(pid: u32, name: &str) {
+    let status = Command::new("kill")
+        .args(["-s", name, &pid.to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+fn offset(file: &Path) -> u64 {
+    fs::read_to_string(file).map_or(0, |seconds| seconds.parse().unwrap())
+}
+
+/// The process of [`Daemon::controlled`].
+#[test]
+#[ignore = "started by other tests"]
+fn controlled_daemon() {
+    let socket = PathBuf::from(std::env::var_os("GITSEAL_TEST_SOCKET").unwrap());
+    let askpass = PathBuf::from(std::env::var_os("GITSEAL_TEST_ASKPASS").unwrap());
+    let (signals, raised) = UnixStream::pair().unwrap();
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, raised).unwrap();
+    let file = socket.with_extension("clock");
+    let options = DaemonOptions {
+        idle_timeout: Some(IDLE_TIMEOUT),
+        confirm: (askpass != Path::new(""))
+            .then(|| Confirm::new(PromptMethod::Program(askpass), Duration::ZERO)),
+        // Only root may look into a hardened process.
+        locked: root() && harden::harden().locked,
+        clock: Box::new(move || {
+            let (offset, now) = (offset(&file), clock::system());
+            clock::Now {
+                since_boot: now.since_boot + Duration::from_secs(offset),
+                wall: now.wall + offset,
+            }
+        }),
+        entropy: Box::new(|bytes| {
+            if bytes.len() == KNOWN.len() {
+                // Computed each time: the constant itself is not in the heap.
+                bytes.copy_from_slice(&KNOWN.map(|byte| std::hint::black_box(byte) ^ 0x20));
+                true
+            } else {
+                secret::system_entropy(bytes)
+            }
+        }),
+        log: Box::new(|_| {}),
+        signals,
+    };
+    let listener = Listener::bind(&socket, ConfirmMode::OffManual).unwrap();
+    Server::new(listener, options).run().unwrap();
+    // Everything is dropped, and the memory can be searched.
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+/// Returns a command that runs one ignored test of this program as a process of
+/// its own.
+pub fn helper(test: &str) -> Command {
+    helper_at(&std::env::current_exe().unwrap(), test)
+}
+
+pub fn helper_at(program: &Path, test: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args([
+        "--exact",
+        test,
+        "--ignored",
+        "--nocapture",
+        "--test-threads=1",
+    ]);
+    command
+}
+
 pub fn private_directory() -> tempfile::TempDir {
     let directory = tempfile::Builder::new().prefix("gs").tempdir().unwrap();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    set_mode(directory.path(), 0o700);
     directory
 }
 
-/// Runs the program and returns how it ended and what it said.
+pub fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Runs the program and returns its exit status and output.
 pub fn run(options: &[&str]) -> (ExitStatus, String) {
     let output = Command::new(PROGRAM)
         .args(options)
@@ -126,12 +266,33 @@ pub fn run(options: &[&str]) -> (ExitStatus, String) {
     (output.status, said)
 }
 
+/// Runs the program on this socket, where it must fail.
+pub fn refused(socket: &Path, reason: &str) -> String {
+    let (status, said) = run(&["--socket", socket.to_str().unwrap()]);
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains(reason), "{said}");
+    said
+}
+
+/// Starts a daemon as gitseal does.
+pub fn start(socket: &Path) -> Result<(), ClientError> {
+    client::start(PROGRAM.as_ref(), socket, Duration::from_secs(15))
+}
+
 pub fn within(patience: Duration, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < patience, "waited {patience:?} in vain");
+        assert!(begun.elapsed() < patience, "not within {patience:?}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Runs something that must not take long.
+pub fn timed<T>(limit: Duration, action: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let result = action();
+    assert!(begun.elapsed() < limit, "{:?}", begun.elapsed());
+    result
 }
 
 pub fn wall() -> u64 {
@@ -147,24 +308,33 @@ pub fn scope(subject: &str) -> Scope {
         client_id: "sigstore".into(),
         connector: String::new(),
         authority: "https://fulcio.example".into(),
-        trust_root: "ab".repeat(32),
+        trusted_root: "ab".repeat(32),
         subject: subject.into(),
     }
 }
 
-pub fn lead(connection: &mut Connection, scope: &Scope) -> (KeyId, Vec<u8>) {
+pub fn start_login(connection: &mut Connection, scope: &Scope) -> (KeyId, Vec<u8>) {
     match connection.acquire(scope, 20, Duration::ZERO).unwrap() {
-        Acquired::Lead { key, public } => (key, public),
+        AcquireOutcome::MustLogIn { key, public } => (key, public),
         other => panic!("{other:?}"),
     }
 }
 
+/// Stores a certificate for so many seconds.
+pub fn certify(
+    connection: &mut Connection,
+    key: KeyId,
+    public: &[u8],
+    seconds: u64,
+) -> Result<(), ClientError> {
+    let now = wall();
+    connection.store(key, &[leaf(public, now, now + seconds)])
+}
+
 /// Logs in: the scope has a credential for so many seconds.
 pub fn credential(connection: &mut Connection, scope: &Scope, seconds: u64) -> (KeyId, Vec<u8>) {
-    let (key, public) = lead(connection, scope);
-    let now = wall();
-    let chain = [leaf(&public, now, now + seconds)];
-    connection.store(key, &chain).unwrap();
+    let (key, public) = start_login(connection, scope);
+    certify(connection, key, &public, seconds).unwrap();
     (key, public)
 }
 
@@ -174,56 +344,12 @@ pub fn verifies(public: &[u8], digest: &[u8; 32], signature: &[u8]) -> bool {
     key.verify_prehash(digest, &signature).is_ok()
 }
 
-/// A certificate (RFC 5280 §4.1) for this SubjectPublicKeyInfo, with empty names
-/// and a signature of zeros.
-pub fn leaf(public: &[u8], not_before: u64, not_after: u64) -> Vec<u8> {
-    const ECDSA_WITH_SHA256: [u8; 12] = [
-        0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02,
-    ];
-    let version = der(0xa0, &der(0x02, &[2]));
-    let validity = der(0x30, &[time(not_before), time(not_after)].concat());
-    let empty = der(0x30, &[]);
-    let content = [
-        version,
-        der(0x02, &[1]),
-        ECDSA_WITH_SHA256.to_vec(),
-        empty.clone(),
-        validity,
-        empty,
-        public.to_vec(),
-    ]
-    .concat();
-    let signature = der(0x03, &[0u8; 9]);
-    der(
-        0x30,
-        &[der(0x30, &content), ECDSA_WITH_SHA256.to_vec(), signature].concat(),
-    )
-}
-
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![tag];
-    match content.len() {
-        length if length < 128 => bytes.push(length as u8),
-        length if length < 256 => bytes.extend([0x81, length as u8]),
-        length => bytes.extend([0x82, (length >> 8) as u8, length as u8]),
-    }
-    bytes.extend_from_slice(content);
-    bytes
-}
-
-/// UTCTime (RFC 5280 §4.1.2.5.1).
-fn time(unix: u64) -> Vec<u8> {
-    let time = x509_cert::der::DateTime::from_unix_duration(Duration::from_secs(unix)).unwrap();
-    let text = format!(
-        "{:02}{:02}{:02}{:02}{:02}{:02}Z",
-        time.year() % 100,
-        time.month(),
-        time.day(),
-        time.hour(),
-        time.minutes(),
-        time.seconds()
-    );
-    der(0x17, text.as_bytes())
+/// Connects without a word.
+pub fn dial(socket: &Path) -> UnixStream {
+    let stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 /// A client without the client library: it passes no descriptor, as if at the
@@ -232,28 +358,22 @@ pub struct Far(pub UnixStream);
 
 impl Far {
     pub fn open(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        stream
-            .set_write_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        let mut far = Self(stream);
-        assert!(matches!(far.ask(&Request::Hello), Response::Welcome(_)));
+        let mut far = Self(dial(socket));
+        let welcome = far.ask(&CacheRequest::Hello);
+        assert!(matches!(welcome, CacheResponse::Welcome(_)));
         far
     }
 
-    pub fn ask(&mut self, request: &Request) -> Response {
+    pub fn ask(&mut self, request: &CacheRequest) -> CacheResponse {
         self.send(request);
-        self.hear()
+        self.receive()
     }
 
-    pub fn send(&mut self, request: &Request) {
+    pub fn send(&mut self, request: &CacheRequest) {
         write_frame(&mut self.0, &request.print().unwrap()).unwrap();
     }
 
-    pub fn hear(&mut self) -> Response {
-        Response::parse(&read_frame(&mut self.0).unwrap()).unwrap()
+    pub fn receive(&mut self) -> CacheResponse {
+        CacheResponse::parse(&read_frame(&mut self.0).unwrap()).unwrap()
     }
 }
