@@ -23,7 +23,7 @@ use gitseal_evidence::{
 };
 use gitseal_services::{
     http::client::Client,
-    rekor::client::{MAX_RETRIEVE, RekorClient, RekorError},
+    rekor::client::{MAX_RETRIEVE, RekorClient, RekorClientError},
 };
 
 /// How long a search may take, all its requests together: git waits for it. No
@@ -38,7 +38,7 @@ pub enum LookupError {
     Unreadable(#[from] Refusal),
     /// The log cannot be asked, or answers with something else.
     #[error(transparent)]
-    Rekor(#[from] RekorError),
+    Rekor(#[from] RekorClientError),
     /// The log is too slow.
     #[error("after {} s the log had given {seen} of the {found} entries that it has for this certificate", MAX_TIME.as_secs())]
     TooSlow {
@@ -96,7 +96,7 @@ pub fn find_entries(
             Ok(Some(entry)) => entry,
             // The index runs ahead of nothing: an id without entry is skipped. So is
             // one that is no entry of ours to read; another can be the right one.
-            Ok(None) | Err(RekorError::Entry { .. }) => continue,
+            Ok(None) | Err(RekorClientError::Entry { .. }) => continue,
             Err(error) => return Err(error.into()),
         };
         let matches = entry

@@ -47,7 +47,7 @@ use gitseal_evidence::{
 };
 use gitseal_services::{
     http::client::{Client, Timeouts},
-    oidc::ambient::Surroundings,
+    oidc::ambient::AmbientContext,
     rekor::client::RekorClient,
     tsa::client::TsaClient,
 };
@@ -262,7 +262,7 @@ pub fn login<'a>(settings: &'a Settings, http: &'a Client) -> Result<Login<'a>, 
     let autoclose = settings.autoclose.value && settings.connector_id.value.is_some();
     Ok(Login {
         provider: Provider::named(settings.token_provider.value.as_deref().unwrap_or_default())?,
-        surroundings: Surroundings {
+        surroundings: AmbientContext {
             variable: &process_environment,
             file: &read_token,
             socket: &is_own_socket,

@@ -24,9 +24,11 @@ use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use gitseal_services::http::client::{Client, Timeouts};
-use gitseal_services::oidc::ambient::{self, Ambient, AmbientError, Surroundings, TOKEN_VARIABLE};
+use gitseal_services::oidc::ambient::{
+    self, Ambient, AmbientContext, AmbientError, TOKEN_VARIABLE,
+};
 use serde_json::{Value, json};
-use stub::{Asked, Stub, Told};
+use stub::{CannedResponse, RecordedRequest, Stub};
 use zeroize::Zeroizing;
 
 const NOW: i64 = 1_800_000_000;
@@ -58,7 +60,7 @@ impl Machine {
         self
     }
 
-    fn around<T>(&self, run: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+    fn around<T>(&self, run: impl FnOnce(&AmbientContext<'_>) -> T) -> T {
         let http = Client::new(
             Timeouts {
                 connect: Duration::from_secs(1),
@@ -67,7 +69,7 @@ impl Machine {
             },
             || 0,
         );
-        run(&Surroundings {
+        run(&AmbientContext {
             variable: &|name| self.variables.get(name).cloned(),
             file: &|path: &Path| {
                 if self.locked.iter().any(|locked| locked == path) {
@@ -87,7 +89,7 @@ impl Machine {
     }
 
     fn binding(&self, provider: Ambient) -> String {
-        self.around(|around| ambient::binding(&provider, around))
+        self.around(|around| ambient::job_fingerprint(&provider, around))
     }
 
     /// The subject of the token, or the error.
@@ -150,18 +152,18 @@ struct Way {
     provider: Ambient,
     machine: fn(&Stub) -> Machine,
     /// Whether a request is the documented one.
-    fits: fn(&Asked) -> bool,
-    good: fn(&str) -> Told,
+    fits: fn(&RecordedRequest) -> bool,
+    good: fn(&str) -> CannedResponse,
 }
 
-fn query(asked: &Asked) -> Vec<(String, String)> {
+fn query(asked: &RecordedRequest) -> Vec<(String, String)> {
     let query = asked.target.split_once('?').map_or("", |(_, query)| query);
     url::form_urlencoded::parse(query.as_bytes())
         .into_owned()
         .collect()
 }
 
-fn has(asked: &Asked, name: &str, value: &str) -> bool {
+fn has(asked: &RecordedRequest, name: &str, value: &str) -> bool {
     query(asked)
         .iter()
         .filter(|(n, _)| n == name)
@@ -187,7 +189,7 @@ const GITHUB: Way = Way {
             && has(asked, "audience", "sigstore")
             && asked.header("authorization") == Some(&format!("Bearer {SECRET}"))
     },
-    good: |token| Told::json(200, &json!({"count": 1, "value": token})),
+    good: |token| CannedResponse::json(200, &json!({"count": 1, "value": token})),
 };
 
 const BUILDKITE: Way = Way {
@@ -207,7 +209,7 @@ const BUILDKITE: Way = Way {
             && serde_json::from_slice::<Value>(&asked.body).ok()
                 == Some(json!({"audience": "sigstore"}))
     },
-    good: |token| Told::json(201, &json!({"token": token})),
+    good: |token| CannedResponse::json(201, &json!({"token": token})),
 };
 
 const GOOGLE: Way = Way {
@@ -222,7 +224,7 @@ const GOOGLE: Way = Way {
             && has(asked, "format", "full")
             && asked.header("metadata-flavor") == Some("Google")
     },
-    good: |token| Told::new(200, "text/html", token).with("Metadata-Flavor", "Google"),
+    good: |token| CannedResponse::new(200, "text/html", token).with("Metadata-Flavor", "Google"),
 };
 
 /// The second request: the first is answered by [`google`].
@@ -248,19 +250,19 @@ const IMPERSONATE: Way = Way {
             && serde_json::from_slice::<Value>(&asked.body).ok()
                 == Some(json!({"audience": "sigstore", "includeEmail": true}))
     },
-    good: |token| Told::json(200, &json!({"token": token})),
+    good: |token| CannedResponse::json(200, &json!({"token": token})),
 };
 
 const WAYS: [&Way; 4] = [&GITHUB, &BUILDKITE, &GOOGLE, &IMPERSONATE];
 
 /// What comes before the request that is looked at: the access token.
-fn before(asked: &Asked) -> Option<Told> {
+fn before(asked: &RecordedRequest) -> Option<CannedResponse> {
     asked
         .target
         .ends_with("/service-accounts/default/token")
         .then(|| {
             assert_eq!(asked.header("metadata-flavor"), Some("Google"));
-            Told::json(
+            CannedResponse::json(
                 200,
                 &json!({"access_token": SECRET, "expires_in": 3599, "token_type": "Bearer"}),
             )
@@ -269,14 +271,17 @@ fn before(asked: &Asked) -> Option<Told> {
 }
 
 impl Way {
-    fn endpoint(&self, answer: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> Stub {
+    fn endpoint(
+        &self,
+        answer: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
+    ) -> Stub {
         let fits = self.fits;
         Stub::start(move |asked| {
             before(asked).unwrap_or_else(|| {
                 if fits(asked) {
                     answer(asked)
                 } else {
-                    Told::new(418, "text/plain", format!("not documented: {asked:?}"))
+                    CannedResponse::new(418, "text/plain", format!("not documented: {asked:?}"))
                 }
             })
         })
@@ -302,8 +307,8 @@ fn a_service_that_stumbles_is_asked_again() {
         let stub =
             way.endpoint(
                 move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
-                    0 => Told::new(500, "text/plain", "oops"),
-                    1 => Told::new(429, "text/plain", "slowly").with("Retry-After", "0"),
+                    0 => CannedResponse::new(500, "text/plain", "oops"),
+                    1 => CannedResponse::new(429, "text/plain", "slowly").with("Retry-After", "0"),
                     _ => good(&token()),
                 },
             );
@@ -324,7 +329,7 @@ fn a_service_that_says_no_is_quoted_and_the_permission_named() {
     ] {
         for status in [401, 403, 404] {
             let stub = way.endpoint(move |_| {
-                Told::json(status, &json!({"message": "no\u{1b}[1m permission"}))
+                CannedResponse::json(status, &json!({"message": "no\u{1b}[1m permission"}))
             });
             let (error, words) = (way.machine)(&stub).refusal(way.provider);
             assert!(matches!(error, AmbientError::Denied { .. }), "{error:?}");
@@ -337,7 +342,7 @@ fn a_service_that_says_no_is_quoted_and_the_permission_named() {
         // A server that repeats the credential is not quoted.
         let stub = way.endpoint(|asked| {
             let repeated = asked.header("authorization").unwrap_or_default().to_owned();
-            Told::new(
+            CannedResponse::new(
                 403,
                 "text/plain",
                 format!("bad credential {repeated} {SECRET}"),
@@ -359,44 +364,48 @@ fn an_answer_that_is_none_is_refused() {
 }
 
 fn answers_that_are_none(way: &'static Way) {
-    type Case = (&'static str, fn() -> Told, &'static str);
+    type Case = (&'static str, fn() -> CannedResponse, &'static str);
     let cases: Vec<Case> = vec![
         (
             "html",
-            || Told::new(200, "text/html", "<html>log in</html>"),
+            || CannedResponse::new(200, "text/html", "<html>log in</html>"),
             "",
         ),
         (
             "other json",
-            || Told::json(200, &json!({"values": [1]})),
+            || CannedResponse::json(200, &json!({"values": [1]})),
             "",
         ),
         (
             "null",
-            || Told::json(200, &json!({"value": null, "token": null})),
+            || CannedResponse::json(200, &json!({"value": null, "token": null})),
             "",
         ),
-        ("empty", || Told::new(200, "application/json", ""), ""),
+        (
+            "empty",
+            || CannedResponse::new(200, "application/json", ""),
+            "",
+        ),
         (
             "not UTF-8",
-            || Told::new(200, "text/plain", vec![0xff, 0xfe]),
+            || CannedResponse::new(200, "text/plain", vec![0xff, 0xfe]),
             "",
         ),
         (
             "too large",
-            || Told::new(200, "application/json", vec![b'a'; 1 << 20]),
+            || CannedResponse::new(200, "application/json", vec![b'a'; 1 << 20]),
             "larger than",
         ),
         (
             "five hundred",
-            || Told::new(503, "text/plain", "later"),
+            || CannedResponse::new(503, "text/plain", "later"),
             "503",
         ),
         (
             "nothing",
-            || Told {
+            || CannedResponse {
                 hang_up: true,
-                ..Told::new(200, "x/y", "")
+                ..CannedResponse::new(200, "x/y", "")
             },
             "answer",
         ),
@@ -414,9 +423,9 @@ fn answers_that_are_none(way: &'static Way) {
 #[test]
 fn a_slow_service_ends_in_time() {
     for way in [&GITHUB, &BUILDKITE] {
-        let stub = way.endpoint(|_| Told {
+        let stub = way.endpoint(|_| CannedResponse {
             drip: Duration::from_millis(200),
-            ..Told::json(200, &json!({"value": "a".repeat(4000)}))
+            ..CannedResponse::json(200, &json!({"value": "a".repeat(4000)}))
         });
         let begun = Instant::now();
         let (error, words) = (way.machine)(&stub).refusal(way.provider);
@@ -435,7 +444,7 @@ fn credentials_follow_no_redirect() {
     for way in WAYS {
         let stub = way.endpoint(|asked| {
             assert!(!asked.target.contains("elsewhere"), "followed");
-            Told::new(302, "text/plain", "").with("Location", "/elsewhere")
+            CannedResponse::new(302, "text/plain", "").with("Location", "/elsewhere")
         });
         let (error, words) = (way.machine)(&stub).refusal(way.provider);
         assert!(matches!(error, AmbientError::Http { .. }), "{error:?}");
@@ -642,7 +651,7 @@ fn google_takes_no_token_from_afar() {
         );
     }
     // A page of somebody else's, such as that of a hotel's network.
-    let stub = GOOGLE.endpoint(|_| Told::new(200, "text/html", token()));
+    let stub = GOOGLE.endpoint(|_| CannedResponse::new(200, "text/html", token()));
     says(
         &(GOOGLE.machine)(&stub).refusal(Ambient::GoogleMetadata).1,
         &["no header Metadata-Flavor: Google"],
@@ -969,7 +978,7 @@ fn spiffe_without_an_agent_says_where_it_looked() {
     assert_eq!(usual.detect(), Some(Ambient::Spiffe));
 
     // Something listens that is no workload API: it talks HTTP/1, or not at all.
-    let http = Stub::start(|_| Told::new(200, "text/plain", "x".repeat(100)));
+    let http = Stub::start(|_| CannedResponse::new(200, "text/plain", "x".repeat(100)));
     let machine =
         Machine::default().with("SPIFFE_ENDPOINT_SOCKET", format!("tcp://{}", http.address));
     says(

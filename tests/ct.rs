@@ -32,13 +32,13 @@ use gitseal_evidence::{
     trusted_root,
 };
 use gitseal_reference::{
-    ct::CtLog,
-    log::{Directory, Identity, Log},
+    ct::CtServer,
+    log::{Directory, Log, LogIdentity},
 };
 use gitseal_services::{
-    ct::wire::{SctAnswer, SignedTreeHead},
+    ct::wire::{AddChainResponse, SignedTreeHead},
     http::{
-        message::{Headers, Method, Request, Response},
+        message::{Headers, Method, ServerRequest, ServerResponse},
         server::Handler as _,
     },
 };
@@ -51,16 +51,16 @@ const ADD: &str = "/ct/v1/add-chain";
 
 struct Fixture {
     lab: Lab,
-    ct: CtLog,
+    ct: CtServer,
     now: Arc<AtomicU64>,
     folder: tempfile::TempDir,
 }
 
-fn open(folder: &Path, lab: &Lab, now: &Arc<AtomicU64>) -> CtLog {
+fn open(folder: &Path, lab: &Lab, now: &Arc<AtomicU64>) -> CtServer {
     let Key::P256(key) = lab.ct.clone() else {
         panic!("the log's key is P-256")
     };
-    let identity = Identity {
+    let identity = LogIdentity {
         origin: "ct.test".to_owned(),
         key_id: lab.ct.log_id(),
     };
@@ -73,7 +73,7 @@ fn open(folder: &Path, lab: &Lab, now: &Arc<AtomicU64>) -> CtLog {
     .unwrap();
     let root = Certificate::from_der(&lab.root_certificate).unwrap();
     let clock = Arc::clone(now);
-    CtLog::new(
+    CtServer::new(
         Arc::new(log),
         key,
         &lab.ct.spki(),
@@ -105,11 +105,11 @@ impl Fixture {
         }
     }
 
-    fn ask(&self, method: Method, target: &str, body: &[u8]) -> Response {
+    fn ask(&self, method: Method, target: &str, body: &[u8]) -> ServerResponse {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut headers = Headers::default();
         headers.push("content-type", "application/json");
-        self.ct.handle(&Request {
+        self.ct.handle(&ServerRequest {
             method,
             head_only: false,
             path: path.to_owned(),
@@ -132,7 +132,7 @@ impl Fixture {
         serde_json::from_str(&text).unwrap()
     }
 
-    fn submit(&self, path: &str, chain: &[Vec<u8>]) -> Response {
+    fn submit(&self, path: &str, chain: &[Vec<u8>]) -> ServerResponse {
         let chain: Vec<String> = chain
             .iter()
             .map(|der| BASE64_STANDARD.encode(der))
@@ -148,7 +148,7 @@ impl Fixture {
         let answer = self.submit(path, chain);
         let text = String::from_utf8(answer.body).unwrap();
         assert_eq!(answer.status, 200, "{text}");
-        let answer: SctAnswer = serde_json::from_str(&text).unwrap();
+        let answer: AddChainResponse = serde_json::from_str(&text).unwrap();
         answer.sct().unwrap()
     }
 

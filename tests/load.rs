@@ -31,7 +31,7 @@ use std::{
 use gitseal_evidence::{armor, entry, merkle};
 use gitseal_reference::{
     log::{Directory, Log},
-    rekor::{Rekor, checkpoint_signer, identity},
+    rekor::{RekorServer, checkpoint_signer, identity},
 };
 use gitseal_services::http::server::{Limits, serve};
 use p256::{
@@ -195,7 +195,8 @@ fn entries_a_second() {
     let bodies: Vec<Vec<u8>> = (0..ENTRIES * 3).map(propose).collect();
     let key = SigningKey::from_slice(&[0x11; 32]).unwrap();
     let log = open(&folder.path().join("rekor"));
-    let rekor = Arc::new(Rekor::new(Arc::clone(&log), NAME, key.clone(), &spki(&key)).unwrap());
+    let rekor =
+        Arc::new(RekorServer::new(Arc::clone(&log), NAME, key.clone(), &spki(&key)).unwrap());
     let running = serve(
         TcpListener::bind("127.0.0.1:0").unwrap(),
         Limits::default(),

@@ -38,7 +38,7 @@ use gitseal_evidence::{
     trusted_root::TrustedRoot,
     verify::{self, NoopObserver, SignatureInput},
 };
-use gitseal_services::http::server::{Limits, Request, Response, Running, serve};
+use gitseal_services::http::server::{Limits, ServerHandle, ServerRequest, ServerResponse, serve};
 use serde_json::{Value, json};
 use stage::{Ended, GITSEAL, Stage};
 
@@ -822,7 +822,7 @@ const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/gitsign");
 
 /// A log that knows the recorded answers and counts what it is asked.
 struct Recorded {
-    running: Running,
+    running: ServerHandle,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -838,14 +838,14 @@ impl Recorded {
         }
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
-        let answer = move |request: &Request| {
+        let answer = move |request: &ServerRequest| {
             log.lock().unwrap().push(request.path.clone());
             let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
             match request.path.as_str() {
                 "/api/v1/index/retrieve" => {
                     let wanted = body["publicKey"]["content"].as_str().unwrap();
                     let found = searches.iter().find(|(pem, _)| pem == wanted);
-                    Response::json(200, &found.map_or(json!([]), |(_, ids)| ids.clone()))
+                    ServerResponse::json(200, &found.map_or(json!([]), |(_, ids)| ids.clone()))
                 }
                 "/api/v1/log/entries/retrieve" => {
                     let ids = body["entryUUIDs"].as_array().unwrap();
@@ -854,9 +854,9 @@ impl Recorded {
                         .iter()
                         .filter_map(|id| entries.get(id.as_str().unwrap()).cloned())
                         .collect();
-                    Response::json(200, &Value::Array(found))
+                    ServerResponse::json(200, &Value::Array(found))
                 }
-                _ => Response::json(404, &json!({"code": 404, "message": "no"})),
+                _ => ServerResponse::json(404, &json!({"code": 404, "message": "no"})),
             }
         };
         Self {

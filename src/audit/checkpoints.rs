@@ -30,8 +30,8 @@ use gitseal_evidence::{
     verify::log_verifier,
 };
 use gitseal_services::rekor::{
-    client::{RekorClient, RekorError},
-    tiles::Tiles,
+    client::{RekorClient, RekorClientError},
+    tiles::TileReader,
 };
 use gitseal_terminal::{Escape, Progress, Tone, escape, paint};
 
@@ -417,12 +417,12 @@ struct Asked<'a> {
 /// Where proofs come from.
 enum Source<'a> {
     V1(RekorClient<'a>, u64),
-    V2(Tiles<'a>),
+    V2(TileReader<'a>),
 }
 
 impl Source<'_> {
     /// The hashes between two sizes.
-    fn proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, RekorError> {
+    fn proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, RekorClientError> {
         match self {
             Self::V1(client, tree) => client.consistency(*tree, old, new),
             Self::V2(tiles) => merkle::consistency_proof(tiles, old, new),
@@ -487,7 +487,7 @@ impl Asked<'_> {
         });
         let source = match split_v1_origin(self.origin) {
             Some((_, tree)) => Source::V1(client, tree),
-            None => Source::V2(Tiles::new(client, now.size)),
+            None => Source::V2(TileReader::new(client, now.size)),
         };
         self.pairs(&source, &statements, examined);
     }

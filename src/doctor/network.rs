@@ -14,7 +14,9 @@ use crate::{
     context::http_client_within,
     host::settings::{Origin, RekorVersion, Settings},
 };
-use gitseal_services::http::client::{Answer, HttpError, HttpReason, Request, Retry, Timeouts};
+use gitseal_services::http::client::{
+    HttpError, HttpReason, HttpRequest, HttpResponse, Retry, Timeouts,
+};
 
 /// How long one service may take.
 const TIMEOUTS: Timeouts = Timeouts {
@@ -49,7 +51,7 @@ enum Expects {
 
 struct Told {
     at: usize,
-    answer: Result<Answer, HttpError>,
+    answer: Result<HttpResponse, HttpError>,
     /// The local time when it came.
     when: i64,
 }
@@ -60,9 +62,9 @@ pub(super) fn services(settings: &Settings, findings: &mut Findings) {
     for (at, service) in services.iter().enumerate() {
         let (url, give) = (service.url.clone(), give.clone());
         thread::spawn(move || {
-            let mut request = Request::get("reach", &url, 1 << 20);
+            let mut request = HttpRequest::get("reach", &url, 1 << 20);
             request.accept = "*/*";
-            request.retry = Retry::NEVER;
+            request.retry = Retry::NO_RETRY;
             let answer = http_client_within(TIMEOUTS).send(&request);
             // Nobody may be waiting any more.
             let _ = give.send(Told {
@@ -152,7 +154,7 @@ fn wanted(settings: &Settings) -> Vec<Service> {
     services
 }
 
-fn judge(service: &Service, answer: &Result<Answer, HttpError>, findings: &mut Findings) {
+fn judge(service: &Service, answer: &Result<HttpResponse, HttpError>, findings: &mut Findings) {
     let host = service.url.host_str().unwrap_or_default();
     let answer = match answer {
         Ok(answer) => answer,
@@ -195,7 +197,7 @@ fn judge(service: &Service, answer: &Result<Answer, HttpError>, findings: &mut F
 
 /// OpenID Connect Discovery 1.0 §4.3: the document names the issuer that was
 /// asked, exactly.
-fn names_itself(service: &Service, answer: &Answer) -> bool {
+fn names_itself(service: &Service, answer: &HttpResponse) -> bool {
     let asked = service
         .url
         .as_str()

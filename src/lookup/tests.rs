@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::*;
-use crate::stub::{Stub, Told};
+use crate::stub::{CannedResponse, Stub};
 use gitseal_evidence::{
     identity::{ExpectedIdentity, IdentityMatcher, Pattern},
     object::{HashKind, ObjectKind},
@@ -38,12 +38,12 @@ fn recorded(name: &str) -> Recorded {
 fn log(mut answers: Value, change: impl FnOnce(&mut Value)) -> Stub {
     change(&mut answers);
     Stub::start(move |asked| match asked.target.as_str() {
-        "/api/v1/index/retrieve" => Told::json(200, &answers["index_retrieve"]),
+        "/api/v1/index/retrieve" => CannedResponse::json(200, &answers["index_retrieve"]),
         path => {
             let id = path.strip_prefix("/api/v1/log/entries/").unwrap();
             match answers["entries"].get(id) {
-                Some(entry) => Told::json(200, entry),
-                None => Told::new(404, "", ""),
+                Some(entry) => CannedResponse::json(200, entry),
+                None => CannedResponse::new(404, "", ""),
             }
         }
     })
@@ -199,9 +199,12 @@ fn a_log_that_is_down_is_an_error_with_a_hint() {
         signature: &object.signature,
         hash: HashKind::Sha1,
     };
-    let stub = Stub::start(|_| Told::new(400, "text/html", "<html>"));
+    let stub = Stub::start(|_| CannedResponse::new(400, "text/html", "<html>"));
     let error =
         find_entries(&subject, &stub.url, &Client::new(Timeouts::default(), || 0)).unwrap_err();
-    assert!(matches!(error, LookupError::Rekor(RekorError::Http(_))));
+    assert!(matches!(
+        error,
+        LookupError::Rekor(RekorClientError::Http(_))
+    ));
     assert!(error.hint().unwrap().contains("network"));
 }

@@ -5,9 +5,9 @@ use gitseal_reference::tsa::TIMESTAMP;
 use serde_json::{Value, json};
 
 use super::{
-    CLIENT, Failure,
-    serve::{Arguments, FULCIO, OIDC, REKOR, TSA, url_of},
-    store::{State, Store},
+    CLIENT, CommandError,
+    serve::{FULCIO, OIDC, REKOR, ServeArgs, TSA, service_url},
+    store::{ServerDirectory, State},
 };
 
 /// Who runs these services, in `signing_config.json`.
@@ -18,8 +18,8 @@ const OPERATOR: &str = "gitseal-reference";
 /// # Errors
 ///
 /// The service does not run.
-pub fn timestamp_url(state: &State) -> Result<String, Failure> {
-    Ok(format!("{}{TIMESTAMP}", url_of(state, TSA)?))
+pub fn timestamp_url(state: &State) -> Result<String, CommandError> {
+    Ok(format!("{}{TIMESTAMP}", service_url(state, TSA)?))
 }
 
 /// Writes all files for clients into DIR.
@@ -28,12 +28,12 @@ pub fn timestamp_url(state: &State) -> Result<String, Failure> {
 ///
 /// The disk fails.
 pub fn write(
-    store: &Store,
+    store: &ServerDirectory,
     state: &State,
     trust: &TrustedRoot,
-    arguments: &Arguments,
-) -> Result<(), Failure> {
-    let problem = |what: String| Failure::new(what, "");
+    arguments: &ServeArgs,
+) -> Result<(), CommandError> {
+    let problem = |what: String| CommandError::new(what, "");
     let trusted_root = trust.to_json();
     store.write("trusted_root.json", trusted_root.as_bytes())?;
     let signing = signing_config(state)?;
@@ -61,9 +61,9 @@ fn pretty(value: &Value) -> String {
 
 /// `signing_config.json`, version 0.2. Fulcio's API version is 1 whatever its
 /// paths say: clients know no other.
-fn signing_config(state: &State) -> Result<Value, Failure> {
+fn signing_config(state: &State) -> Result<Value, CommandError> {
     let start = jiff::Timestamp::from_second(state.since)
-        .map_err(|error| Failure::new(error.to_string(), ""))?
+        .map_err(|error| CommandError::new(error.to_string(), ""))?
         .to_string();
     let service = |url: String| {
         json!([{
@@ -75,52 +75,56 @@ fn signing_config(state: &State) -> Result<Value, Failure> {
     };
     let mut config = json!({
         "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
-        "caUrls": service(url_of(state, FULCIO)?),
-        "rekorTlogUrls": service(url_of(state, REKOR)?),
+        "caUrls": service(service_url(state, FULCIO)?),
+        "rekorTlogUrls": service(service_url(state, REKOR)?),
         "rekorTlogConfig": { "selector": "ANY" },
         "tsaUrls": service(timestamp_url(state)?),
         "tsaConfig": { "selector": "ANY" },
     });
-    if let (Ok(url), Some(members)) = (url_of(state, OIDC), config.as_object_mut()) {
+    if let (Ok(url), Some(members)) = (service_url(state, OIDC), config.as_object_mut()) {
         members.insert("oidcUrls".into(), service(url));
     }
     Ok(config)
 }
 
 /// Variables for Sigstore's other clients, to be read by a shell.
-fn environment(store: &Store, state: &State) -> Result<String, Failure> {
+fn environment(store: &ServerDirectory, state: &State) -> Result<String, CommandError> {
     let file = |name: &str| store.path.join(name).display().to_string();
     let mut variables = vec![
         ("SIGSTORE_ROOT_FILE", file("fulcio.pem")),
         ("SIGSTORE_CT_LOG_PUBLIC_KEY_FILE", file("ctfe.pub")),
         ("SIGSTORE_REKOR_PUBLIC_KEY", file("rekor.pub")),
         ("SIGSTORE_TSA_CERTIFICATE_FILE", file("tsa.pem")),
-        ("SIGSTORE_FULCIO_URL", url_of(state, FULCIO)?),
-        ("SIGSTORE_REKOR_URL", url_of(state, REKOR)?),
+        ("SIGSTORE_FULCIO_URL", service_url(state, FULCIO)?),
+        ("SIGSTORE_REKOR_URL", service_url(state, REKOR)?),
         ("SIGSTORE_TIMESTAMP_SERVER_URL", timestamp_url(state)?),
         ("GITSIGN_FULCIO_ROOT", file("fulcio.pem")),
         ("GITSIGN_TIMESTAMP_CERT_CHAIN", file("tsa.pem")),
     ];
-    if let Ok(issuer) = url_of(state, OIDC) {
+    if let Ok(issuer) = service_url(state, OIDC) {
         variables.push(("SIGSTORE_OIDC_ISSUER", issuer));
         variables.push(("SIGSTORE_OIDC_CLIENT_ID", CLIENT.into()));
     }
     let mut text = String::from("# Read this in a shell:  . DIR/env\n");
     for (name, value) in variables {
-        text.push_str(&format!("export {name}={}\n", shell_word(&value)));
+        text.push_str(&format!("export {name}={}\n", shell_quote(&value)));
     }
     Ok(text)
 }
 
 /// A configuration for git to include.
-fn gitconfig(store: &Store, state: &State, arguments: &Arguments) -> Result<String, Failure> {
+fn gitconfig(
+    store: &ServerDirectory,
+    state: &State,
+    arguments: &ServeArgs,
+) -> Result<String, CommandError> {
     let trusted_root = store.path.join("trusted_root.json").display().to_string();
     let mut rows = vec![
-        ("fulcio", url_of(state, FULCIO)?),
-        ("rekor", url_of(state, REKOR)?),
+        ("fulcio", service_url(state, FULCIO)?),
+        ("rekor", service_url(state, REKOR)?),
         ("trustedRoot", trusted_root),
     ];
-    if let Ok(issuer) = url_of(state, OIDC) {
+    if let Ok(issuer) = service_url(state, OIDC) {
         rows.push(("issuer", issuer));
         rows.push(("clientID", CLIENT.into()));
         if !arguments.ask {
@@ -141,7 +145,7 @@ fn gitconfig(store: &Store, state: &State, arguments: &Arguments) -> Result<Stri
 }
 
 /// One word of a POSIX shell.
-pub fn shell_word(text: &str) -> String {
+pub fn shell_quote(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:@=+,".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {
         return text.to_owned();
@@ -161,8 +165,8 @@ mod tests {
 
     #[test]
     fn words_and_values_are_quoted() {
-        assert_eq!(shell_word("/a/b.pem"), "/a/b.pem");
-        assert_eq!(shell_word("/a b/it's"), r"'/a b/it'\''s'");
+        assert_eq!(shell_quote("/a/b.pem"), "/a/b.pem");
+        assert_eq!(shell_quote("/a b/it's"), r"'/a b/it'\''s'");
         assert_eq!(git_value(r#"C:\a "b""#), r#""C:\\a \"b\"""#);
     }
 }

@@ -9,7 +9,7 @@ use p256::ecdsa::{DerSignature, SigningKey, signature::Signer as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::log::{Entry, Log, LogError};
+use crate::log::{Log, LogError, StoredEntry};
 use gitseal_evidence::{
     asn1,
     certificate::{CT_POISON, Certificate},
@@ -17,10 +17,10 @@ use gitseal_evidence::{
     sct::{self, Sct},
 };
 use gitseal_services::ct::wire::{
-    AddChain, LeafEntry, MAX_CHAIN, MAX_ENTRIES, SctAnswer, SignedTreeHead,
+    AddChain, AddChainResponse, LeafEntry, MAX_CHAIN, MAX_ENTRIES, SignedTreeHead,
 };
 use gitseal_services::http::{
-    message::{Method, Request, Response},
+    message::{Method, ServerRequest, ServerResponse},
     server::Handler,
 };
 
@@ -29,7 +29,7 @@ pub type MillisecondClock = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// Why a CT log refuses.
 #[derive(Debug, thiserror::Error)]
-pub enum CtError {
+pub enum CtServerError {
     /// The submission is not what it should be.
     #[error("{0}")]
     Submission(String),
@@ -38,14 +38,14 @@ pub enum CtError {
     Log(#[from] LogError),
 }
 
-impl CtError {
+impl CtServerError {
     fn submission(why: impl Into<String>) -> Self {
         Self::Submission(why.into())
     }
 }
 
 /// A CT log. Its methods need no socket; [`Handler`] serves them.
-pub struct CtLog {
+pub struct CtServer {
     log: Arc<Log>,
     key: SigningKey,
     log_id: [u8; 32],
@@ -53,7 +53,7 @@ pub struct CtLog {
     clock: MillisecondClock,
 }
 
-impl CtLog {
+impl CtServer {
     /// A CT log that takes chains which lead to one of `roots`. `spki` is the
     /// SubjectPublicKeyInfo of `key`.
     #[must_use]
@@ -77,19 +77,19 @@ impl CtLog {
     ///
     /// # Errors
     /// The chain is not one, leads to no root, or the log failed.
-    pub fn add_pre_chain(&self, chain: &[Vec<u8>]) -> Result<Sct, CtError> {
+    pub fn add_pre_chain(&self, chain: &[Vec<u8>]) -> Result<Sct, CtServerError> {
         let chain = self.chain(chain)?;
         let (precertificate, issuer) = self.first_two(&chain)?;
         let poison = precertificate
             .extension(&CT_POISON)
             .filter(|poison| poison.critical && poison.value == [asn1::NULL, 0]);
         if poison.is_none() {
-            return Err(CtError::submission(
+            return Err(CtServerError::submission(
                 "the first certificate is no precertificate: it has no critical poison extension",
             ));
         }
         let tbs = sct::precert_tbs(precertificate)
-            .map_err(|refusal| CtError::submission(refusal.to_string()))?;
+            .map_err(|refusal| CtServerError::submission(refusal.to_string()))?;
         let entry = sct::CtEntry::Precert {
             issuer_key_hash: Sha256::digest(issuer.spki()).into(),
             tbs: &tbs,
@@ -104,11 +104,11 @@ impl CtLog {
     ///
     /// # Errors
     /// As [`Self::add_pre_chain`].
-    pub fn add_chain(&self, chain: &[Vec<u8>]) -> Result<Sct, CtError> {
+    pub fn add_chain(&self, chain: &[Vec<u8>]) -> Result<Sct, CtServerError> {
         let chain = self.chain(chain)?;
         let (certificate, _) = self.first_two(&chain)?;
         if certificate.extension(&CT_POISON).is_some() {
-            return Err(CtError::submission(
+            return Err(CtServerError::submission(
                 "the first certificate is a precertificate",
             ));
         }
@@ -116,7 +116,7 @@ impl CtLog {
         self.append(sct::CtEntry::X509(certificate.der()), &extra)
     }
 
-    fn append(&self, entry: sct::CtEntry<'_>, extra: &[u8]) -> Result<Sct, CtError> {
+    fn append(&self, entry: sct::CtEntry<'_>, extra: &[u8]) -> Result<Sct, CtServerError> {
         let key: Hash = Sha256::digest(sct::entry_bytes(entry)).into();
         // A MerkleTreeLeaf (RFC 6962 §3.4) has the bytes that an SCT signs: in
         // both, two zero octets precede the timestamp.
@@ -131,7 +131,7 @@ impl CtLog {
             .get(2..10)
             .and_then(|bytes| bytes.try_into().ok())
             .map(u64::from_be_bytes)
-            .ok_or_else(|| CtError::submission("the entry does not read back"))?;
+            .ok_or_else(|| CtServerError::submission("the entry does not read back"))?;
         // Deterministic (RFC 6979): the same entry gets the same signature.
         let signature: DerSignature = self.key.sign(&leaf);
         Ok(Sct::ecdsa_sha256(
@@ -143,9 +143,9 @@ impl CtLog {
     }
 
     /// Reads a chain and follows its signatures to a root.
-    fn chain(&self, chain: &[Vec<u8>]) -> Result<Vec<Certificate>, CtError> {
+    fn chain(&self, chain: &[Vec<u8>]) -> Result<Vec<Certificate>, CtServerError> {
         if chain.is_empty() || chain.len() > MAX_CHAIN {
-            return Err(CtError::submission(format!(
+            return Err(CtServerError::submission(format!(
                 "a chain of {} certificates; 1 to {MAX_CHAIN} are taken",
                 chain.len()
             )));
@@ -154,11 +154,11 @@ impl CtLog {
             .iter()
             .map(|der| Certificate::from_der(der))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|refusal| CtError::submission(refusal.to_string()))?;
+            .map_err(|refusal| CtServerError::submission(refusal.to_string()))?;
         for (nth, pair) in chain.windows(2).enumerate() {
             if let [one, next] = pair {
                 issued_by(one, next).map_err(|why| {
-                    CtError::submission(format!("certificate {nth} of the chain: {why}"))
+                    CtServerError::submission(format!("certificate {nth} of the chain: {why}"))
                 })?;
             }
         }
@@ -170,7 +170,7 @@ impl CtLog {
         if leads_to_root {
             Ok(chain)
         } else {
-            Err(CtError::submission(
+            Err(CtServerError::submission(
                 "the chain leads to none of this log's roots",
             ))
         }
@@ -180,10 +180,10 @@ impl CtLog {
     fn first_two<'a>(
         &'a self,
         chain: &'a [Certificate],
-    ) -> Result<(&'a Certificate, &'a Certificate), CtError> {
+    ) -> Result<(&'a Certificate, &'a Certificate), CtServerError> {
         let first = chain
             .first()
-            .ok_or_else(|| CtError::submission("an empty chain"))?;
+            .ok_or_else(|| CtServerError::submission("an empty chain"))?;
         let issuer = chain.get(1).or_else(|| {
             self.roots
                 .iter()
@@ -191,7 +191,7 @@ impl CtLog {
         });
         issuer
             .map(|issuer| (first, issuer))
-            .ok_or_else(|| CtError::submission("no root issued the certificate"))
+            .ok_or_else(|| CtServerError::submission("no root issued the certificate"))
     }
 
     /// The signed head of the whole tree.
@@ -225,47 +225,47 @@ impl CtLog {
 
     fn submit(
         &self,
-        request: &Request,
-        add: impl Fn(&Self, &[Vec<u8>]) -> Result<Sct, CtError>,
-    ) -> Result<Value, CtError> {
+        request: &ServerRequest,
+        add: impl Fn(&Self, &[Vec<u8>]) -> Result<Sct, CtServerError>,
+    ) -> Result<Value, CtServerError> {
         let submission: AddChain = serde_json::from_slice(&request.body)
-            .map_err(|error| CtError::submission(format!("not a chain in JSON: {error}")))?;
+            .map_err(|error| CtServerError::submission(format!("not a chain in JSON: {error}")))?;
         let chain = submission
             .chain
             .iter()
             .map(|text| BASE64_STANDARD.decode(text))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| CtError::submission("a certificate is not base64"))?;
+            .map_err(|_| CtServerError::submission("a certificate is not base64"))?;
         let sct = add(self, &chain)?;
-        Ok(json!(SctAnswer::new(&sct)))
+        Ok(json!(AddChainResponse::new(&sct)))
     }
 
-    fn consistency(&self, request: &Request) -> Result<Value, CtError> {
+    fn consistency(&self, request: &ServerRequest) -> Result<Value, CtServerError> {
         let (first, second) = (number(request, "first")?, number(request, "second")?);
         let proof = self.log.consistency(first, second).map_err(wrong)?;
         Ok(json!({ "consistency": encode_all(&proof) }))
     }
 
-    fn proof_by_hash(&self, request: &Request) -> Result<Value, CtError> {
+    fn proof_by_hash(&self, request: &ServerRequest) -> Result<Value, CtServerError> {
         let size = number(request, "tree_size")?;
         let hash: Hash = request
             .parameter("hash")
             .and_then(|text| BASE64_STANDARD.decode(text).ok())
             .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| CtError::submission("hash: not the base64 of 32 bytes"))?;
+            .ok_or_else(|| CtServerError::submission("hash: not the base64 of 32 bytes"))?;
         let index = self
             .log
             .index_of_leaf(&hash)
-            .ok_or_else(|| CtError::submission("no entry has this leaf hash"))?;
+            .ok_or_else(|| CtServerError::submission("no entry has this leaf hash"))?;
         let (_, proof) = self.log.inclusion(index, Some(size)).map_err(wrong)?;
         Ok(json!({ "leaf_index": index, "audit_path": encode_all(&proof) }))
     }
 
-    fn entries(&self, request: &Request) -> Result<Value, CtError> {
+    fn entries(&self, request: &ServerRequest) -> Result<Value, CtServerError> {
         let (start, end) = (number(request, "start")?, number(request, "end")?);
         let size = self.log.size();
         if start > end || start >= size {
-            return Err(CtError::submission(format!(
+            return Err(CtServerError::submission(format!(
                 "start {start} and end {end} are not a range of {size} entries"
             )));
         }
@@ -279,7 +279,7 @@ impl CtLog {
         Ok(json!({ "entries": entries }))
     }
 
-    fn entry_and_proof(&self, request: &Request) -> Result<Value, CtError> {
+    fn entry_and_proof(&self, request: &ServerRequest) -> Result<Value, CtServerError> {
         let (index, size) = (
             number(request, "leaf_index")?,
             number(request, "tree_size")?,
@@ -318,15 +318,15 @@ fn issued_by(certificate: &Certificate, issuer: &Certificate) -> Result<(), Stri
         .map_err(|why| why.to_string())
 }
 
-impl Handler for CtLog {
-    fn handle(&self, request: &Request) -> Response {
+impl Handler for CtServer {
+    fn handle(&self, request: &ServerRequest) -> ServerResponse {
         let answer = match (request.method, request.path.as_str()) {
             (Method::Post, "/ct/v1/add-chain") => self.submit(request, Self::add_chain),
             (Method::Post, "/ct/v1/add-pre-chain") => self.submit(request, Self::add_pre_chain),
             (Method::Get, "/ct/v1/get-sth") => self
                 .tree_head()
                 .map(|head| json!(head))
-                .map_err(CtError::from),
+                .map_err(CtServerError::from),
             (Method::Get, "/ct/v1/get-sth-consistency") => self.consistency(request),
             (Method::Get, "/ct/v1/get-proof-by-hash") => self.proof_by_hash(request),
             (Method::Get, "/ct/v1/get-entries") => self.entries(request),
@@ -334,38 +334,41 @@ impl Handler for CtLog {
             (Method::Get, "/ct/v1/get-roots") => Ok(self.roots()),
             (Method::Get, "/healthz") => Ok(json!({ "status": "SERVING" })),
             (_, "/ct/v1/add-chain" | "/ct/v1/add-pre-chain") => {
-                return Response::text(405, "chains are sent with POST").with("Allow", "POST");
+                return ServerResponse::text(405, "chains are sent with POST")
+                    .with("Allow", "POST");
             }
-            (Method::Get, _) => return Response::text(404, "not a path of this CT log"),
+            (Method::Get, _) => return ServerResponse::text(404, "not a path of this CT log"),
             _ => {
-                return Response::text(405, "everything but chains is asked for with GET")
+                return ServerResponse::text(405, "everything but chains is asked for with GET")
                     .with("Allow", "GET");
             }
         };
         match answer {
-            Ok(value) => Response::json(200, &value),
-            Err(CtError::Submission(why)) => Response::text(400, why),
-            Err(CtError::Log(why)) => Response::text(503, why.to_string()).with("Retry-After", "1"),
+            Ok(value) => ServerResponse::json(200, &value),
+            Err(CtServerError::Submission(why)) => ServerResponse::text(400, why),
+            Err(CtServerError::Log(why)) => {
+                ServerResponse::text(503, why.to_string()).with("Retry-After", "1")
+            }
         }
     }
 }
 
 /// A question about a tree that is not there is the asker's mistake, as is a
 /// chain that no entry has room for.
-fn wrong(error: LogError) -> CtError {
+fn wrong(error: LogError) -> CtServerError {
     match error {
         LogError::NoEntry { .. } | LogError::NoTree { .. } | LogError::TooLong { .. } => {
-            CtError::submission(error.to_string())
+            CtServerError::submission(error.to_string())
         }
-        other => CtError::Log(other),
+        other => CtServerError::Log(other),
     }
 }
 
-fn number(request: &Request, name: &str) -> Result<u64, CtError> {
+fn number(request: &ServerRequest, name: &str) -> Result<u64, CtServerError> {
     request
         .parameter(name)
         .and_then(|text| text.parse().ok())
-        .ok_or_else(|| CtError::submission(format!("{name}: not a number")))
+        .ok_or_else(|| CtServerError::submission(format!("{name}: not a number")))
 }
 
 fn encode_all(hashes: &[Hash]) -> Vec<String> {
@@ -375,7 +378,7 @@ fn encode_all(hashes: &[Hash]) -> Vec<String> {
         .collect()
 }
 
-fn leaf_entry(entry: &Entry) -> LeafEntry {
+fn leaf_entry(entry: &StoredEntry) -> LeafEntry {
     LeafEntry {
         leaf_input: BASE64_STANDARD.encode(&entry.leaf),
         extra_data: BASE64_STANDARD.encode(&entry.extra),

@@ -15,7 +15,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use gitseal_evidence::UnixTime;
-use gitseal_reference::oidc::{Config as IssuerConfig, Issuer, User};
+use gitseal_reference::oidc::{Config as IssuerConfig, ReferenceIssuer, User};
 use gitseal_terminal as terminal;
 
 /// The client that tokens are for, by default: the one every Sigstore client is.
@@ -50,17 +50,17 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Serve from a directory until SIGTERM or SIGINT
-    Serve(serve::Arguments),
+    Serve(serve::ServeArgs),
     /// Print an identity token of the built-in issuer
-    Token(TokenArguments),
+    Token(TokenArgs),
     /// Start everything, sign a commit and a tag, verify both, refuse a forgery, clean up
-    Quickstart(quickstart::Arguments),
+    Quickstart(quickstart::QuickstartArgs),
 }
 
 /// The token is made with the issuer's key in DIR, whether the servers run or
 /// not. Whoever can read that key can be anybody here.
 #[derive(clap::Args)]
-struct TokenArguments {
+struct TokenArgs {
     /// The servers' directory
     #[arg(long)]
     dir: PathBuf,
@@ -77,12 +77,12 @@ struct TokenArguments {
 
 /// What failed, and what to do about it (may be empty).
 #[derive(Debug)]
-pub struct Failure {
+pub struct CommandError {
     what: String,
     hint: String,
 }
 
-impl Failure {
+impl CommandError {
     /// A failure in words.
     pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl Failure {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         Self::new(error.to_string(), "")
     }
@@ -132,13 +132,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn token(arguments: &TokenArguments) -> Result<(), Failure> {
-    let state = store::state_of(&arguments.dir)?;
+fn token(arguments: &TokenArgs) -> Result<(), CommandError> {
+    let state = store::read_state(&arguments.dir)?;
     let key = store::token_key(&arguments.dir)?;
-    let user = User::new(&arguments.user).map_err(|what| Failure::new(what, ""))?;
-    let issuer = Issuer::new(
+    let user = User::new(&arguments.user).map_err(|what| CommandError::new(what, ""))?;
+    let issuer = ReferenceIssuer::new(
         IssuerConfig {
-            issuer: serve::url_of(&state, serve::OIDC)?,
+            issuer: serve::service_url(&state, serve::OIDC)?,
             clients: Vec::new(),
             users: Vec::new(),
             headless: false,
@@ -148,9 +148,9 @@ fn token(arguments: &TokenArguments) -> Result<(), Failure> {
         Box::new(now),
         Box::new(entropy),
     )
-    .map_err(|what| Failure::new(what, ""))?;
+    .map_err(|what| CommandError::new(what, ""))?;
     let token = issuer
         .mint(&user, &arguments.audience, None, None)
-        .map_err(|what| Failure::new(what, ""))?;
+        .map_err(|what| CommandError::new(what, ""))?;
     Ok(terminal::print(&format!("{token}\n"))?)
 }

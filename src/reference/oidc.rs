@@ -16,7 +16,6 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt::Write as _,
-    io,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -31,14 +30,15 @@ use url::Url;
 use gitseal_evidence::UnixTime;
 use gitseal_services::http::{
     message::decode_form,
-    server::{Handler, Method, Request, Response},
+    server::{Handler, Method, ServerRequest, ServerResponse},
 };
-use gitseal_services::oidc::page::{self, Mood, escaped, policy};
+use gitseal_services::oidc::page::{self, PageOutcome, content_security_policy, escape_html};
 use gitseal_services::oidc::wire::{
-    AUTHORIZE, Claims, DEVICE_CODE, DEVICE_GRANT, DEVICE_PAGE, DISCOVERY, DeviceAnswer, Discovery,
-    Jwk, KEYS, KeySet, OUT_OF_BAND, OauthError, TOKEN, TokenAnswer, access_token_hash,
-    is_pkce_text, s256, token,
+    AUTHORIZE, DEVICE_CODE, DEVICE_GRANT, DEVICE_PAGE, DISCOVERY, DeviceResponse, Discovery,
+    IssuedClaims, Jwk, KEYS, KeySet, OUT_OF_BAND, OauthError, OidcTokenResponse, TOKEN,
+    access_token_hash, is_pkce_text, s256, token,
 };
+use gitseal_services::{Clock, Entropy};
 
 /// How many codes may be open at one time, and how many devices.
 pub const MAX_OPEN: usize = 4096;
@@ -61,11 +61,6 @@ pub const REFRESH_LIFETIME: i64 = 12 * 3600;
 const LOG_IN: &str = "Log in";
 const LOG_DEVICE_IN: &str = "Log a device in";
 const LOGGED_IN: &str = "Logged in";
-
-/// Bytes of entropy, filled by the operating system.
-pub type Entropy = Box<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>;
-/// The time.
-pub type Clock = Box<dyn Fn() -> UnixTime + Send + Sync>;
 
 /// Someone who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,18 +118,18 @@ pub struct Config {
 }
 
 /// The issuer.
-pub struct Issuer {
+pub struct ReferenceIssuer {
     config: Config,
     key: SigningKey,
     jwk: Jwk,
     clock: Clock,
     entropy: Entropy,
-    log: Option<Log>,
+    log: Option<TokenLog>,
     open: Mutex<Open>,
 }
 
 /// Where a line for each token that was given goes. It holds no secret.
-pub type Log = Box<dyn Fn(&str) + Send + Sync>;
+pub type TokenLog = Box<dyn Fn(&str) + Send + Sync>;
 
 #[derive(Default)]
 struct Open {
@@ -193,7 +188,7 @@ struct Login {
     scope: String,
 }
 
-impl Issuer {
+impl ReferenceIssuer {
     /// An issuer with this key. No request is answered yet: hand it to a server.
     ///
     /// # Errors
@@ -220,7 +215,7 @@ impl Issuer {
 
     /// The same, that tells about each token it gives.
     #[must_use]
-    pub fn telling(mut self, log: Log) -> Self {
+    pub fn with_log(mut self, log: TokenLog) -> Self {
         self.log = Some(log);
         self
     }
@@ -238,7 +233,7 @@ impl Issuer {
         access_token: Option<&str>,
     ) -> Result<String, String> {
         let now = (self.clock)();
-        let claims = Claims {
+        let claims = IssuedClaims {
             iss: self.config.issuer.clone(),
             sub: user.subject.clone(),
             aud: client.to_owned(),
@@ -274,7 +269,7 @@ impl Issuer {
 
     /// A GET shows the page, or logs a named user in at once; the page's form
     /// posts the same parameters back with the user that was chosen.
-    fn authorize(&self, pairs: &[(String, String)], chosen: bool) -> Response {
+    fn authorize(&self, pairs: &[(String, String)], chosen: bool) -> ServerResponse {
         let parameters = Parameters(pairs);
         // Until client and redirect are known to be right, nothing is sent there.
         let (client, redirect) = match self.destination(&parameters) {
@@ -365,7 +360,7 @@ impl Issuer {
         parameters: &Parameters<'_>,
         login: Login,
         chosen: bool,
-    ) -> Result<Response, Refused> {
+    ) -> Result<ServerResponse, Refused> {
         if chosen {
             if parameters.one("deny")?.is_some() {
                 return Err(Refused::new("access_denied", "the user said no"));
@@ -395,7 +390,7 @@ impl Issuer {
         self.grant(login, user)
     }
 
-    fn grant(&self, login: Login, user: &User) -> Result<Response, Refused> {
+    fn grant(&self, login: Login, user: &User) -> Result<ServerResponse, Refused> {
         let code = self.secret()?;
         let now = (self.clock)();
         let redirect = login.redirect.clone();
@@ -424,7 +419,7 @@ impl Issuer {
                 LOGGED_IN,
                 &format!(
                     "<p>Copy this code to where the login began:</p><p><code>{}</code></p>",
-                    escaped(&code)
+                    escape_html(&code)
                 ),
             ));
         }
@@ -435,7 +430,7 @@ impl Issuer {
     }
 
     /// Sends the browser back to the client (RFC 6749 §4.1.2, RFC 9207 §2).
-    fn answer(&self, redirect: &str, pairs: &[(&str, Option<&str>)]) -> Response {
+    fn answer(&self, redirect: &str, pairs: &[(&str, Option<&str>)]) -> ServerResponse {
         if redirect == OUT_OF_BAND {
             let words = pairs.iter().filter_map(|(_, value)| *value);
             let words: Vec<&str> = words.collect();
@@ -453,14 +448,14 @@ impl Issuer {
             }
             query.append_pair("iss", &self.config.issuer);
         }
-        guarded(Response::empty(302)).with("Location", String::from(url))
+        guarded(ServerResponse::empty(302)).with("Location", String::from(url))
     }
 
-    fn consent(&self, login: &Login, hint: Option<&str>) -> Response {
+    fn consent(&self, login: &Login, hint: Option<&str>) -> ServerResponse {
         let mut form = format!(
             "<p>{} asks who you are. This issuer keeps no passwords: it is for \
              development and tests.</p><form method=\"post\" action=\"{AUTHORIZE}\">",
-            escaped(&login.client)
+            escape_html(&login.client)
         );
         let hidden = [
             ("client_id", Some(login.client.as_str())),
@@ -477,7 +472,7 @@ impl Issuer {
                 let _ = write!(
                     form,
                     "<input type=\"hidden\" name=\"{name}\" value=\"{}\">",
-                    escaped(value)
+                    escape_html(value)
                 );
             }
         }
@@ -494,7 +489,7 @@ impl Issuer {
             let _ = write!(
                 html,
                 "<label><input type=\"radio\" name=\"user\" value=\"{0}\"{1}> {0}</label>",
-                escaped(&user.email),
+                escape_html(&user.email),
                 if checked { " checked" } else { "" }
             );
         }
@@ -506,7 +501,7 @@ impl Issuer {
 
     // ------------------------------------------------------------ the token
 
-    fn token(&self, request: &Request) -> Result<Response, Refused> {
+    fn token(&self, request: &ServerRequest) -> Result<ServerResponse, Refused> {
         let pairs = form(request)?;
         let parameters = Parameters(&pairs);
         let client = self.client(request, &parameters)?;
@@ -524,7 +519,11 @@ impl Issuer {
     /// Who asks: by `client_id`, or by HTTP Basic with any password, since the
     /// clients of this issuer are programs on people's machines and hold no
     /// secret (RFC 8252 §8.5). The two must not disagree.
-    fn client(&self, request: &Request, parameters: &Parameters<'_>) -> Result<String, Refused> {
+    fn client(
+        &self,
+        request: &ServerRequest,
+        parameters: &Parameters<'_>,
+    ) -> Result<String, Refused> {
         let invalid = || Refused::new("invalid_client", "no such client is known here");
         let mut named = parameters.one("client_id")?.map(str::to_owned);
         if let Some(header) = request.headers.first("authorization") {
@@ -555,7 +554,7 @@ impl Issuer {
         &self,
         parameters: &Parameters<'_>,
         client: &str,
-    ) -> Result<Response, Refused> {
+    ) -> Result<ServerResponse, Refused> {
         let grant = |words: &str| Refused::new("invalid_grant", words);
         let now = (self.clock)();
         // Taken out whatever comes of it: a code is used once.
@@ -588,7 +587,11 @@ impl Issuer {
     }
 
     /// RFC 6749 §6.
-    fn refresh(&self, parameters: &Parameters<'_>, client: &str) -> Result<Response, Refused> {
+    fn refresh(
+        &self,
+        parameters: &Parameters<'_>,
+        client: &str,
+    ) -> Result<ServerResponse, Refused> {
         let grant = |words: &str| Refused::new("invalid_grant", words);
         let unknown = || grant("the refresh token is unknown or expired");
         let now = (self.clock)();
@@ -666,7 +669,7 @@ impl Issuer {
         Ok(Some(token))
     }
 
-    fn tokens(&self, given: &Given<'_>) -> Result<Response, Refused> {
+    fn tokens(&self, given: &Given<'_>) -> Result<ServerResponse, Refused> {
         let Given {
             user,
             client,
@@ -689,7 +692,7 @@ impl Issuer {
         }
         json(
             200,
-            &TokenAnswer {
+            &OidcTokenResponse {
                 access_token,
                 token_type: "Bearer".into(),
                 expires_in: self.config.lifetime,
@@ -702,7 +705,7 @@ impl Issuer {
 
     // ------------------------------------------------------------ the device flow
 
-    fn begin_device(&self, request: &Request) -> Result<Response, Refused> {
+    fn begin_device(&self, request: &ServerRequest) -> Result<ServerResponse, Refused> {
         let pairs = form(request)?;
         let parameters = Parameters(&pairs);
         let client = self.client(request, &parameters)?;
@@ -745,7 +748,7 @@ impl Issuer {
         let uri = format!("{}{DEVICE_PAGE}", self.config.issuer);
         json(
             200,
-            &DeviceAnswer {
+            &DeviceResponse {
                 device_code,
                 verification_uri_complete: format!("{uri}?user_code={user_code}"),
                 verification_uri: uri,
@@ -778,7 +781,11 @@ impl Issuer {
         Err(Refused::server("no entropy"))
     }
 
-    fn poll_device(&self, parameters: &Parameters<'_>, client: &str) -> Result<Response, Refused> {
+    fn poll_device(
+        &self,
+        parameters: &Parameters<'_>,
+        client: &str,
+    ) -> Result<ServerResponse, Refused> {
         let code = parameters.required("device_code")?;
         let now = (self.clock)();
         let mut open = self.open();
@@ -835,7 +842,7 @@ impl Issuer {
         }
     }
 
-    fn device_page(&self, request: &Request) -> Response {
+    fn device_page(&self, request: &ServerRequest) -> ServerResponse {
         let code = request.parameter("user_code").unwrap_or("");
         page(
             200,
@@ -844,13 +851,13 @@ impl Issuer {
                 "<form method=\"post\" action=\"{DEVICE_PAGE}\"><p><label>The code that the device \
                  shows: <input name=\"user_code\" value=\"{}\" autocomplete=\"off\"></label></p>{}\
                  </form><p>Go on only if you began this login yourself.</p>",
-                escaped(code),
+                escape_html(code),
                 self.choice(None)
             ),
         )
     }
 
-    fn decide_device(&self, request: &Request) -> Response {
+    fn decide_device(&self, request: &ServerRequest) -> ServerResponse {
         let refused = |status, words: &str| page(status, "Login refused", &paragraph(words));
         let pairs = match form(request) {
             Ok(pairs) => pairs,
@@ -904,8 +911,8 @@ impl Issuer {
     }
 }
 
-impl Handler for Issuer {
-    fn handle(&self, request: &Request) -> Response {
+impl Handler for ReferenceIssuer {
+    fn handle(&self, request: &ServerRequest) -> ServerResponse {
         let outcome = match (request.method, request.path.as_str()) {
             (Method::Get, DISCOVERY) => json(200, &Discovery::of(&self.config.issuer)),
             (Method::Get, KEYS) => json(
@@ -923,14 +930,14 @@ impl Handler for Issuer {
             (Method::Post, DEVICE_CODE) => self.begin_device(request),
             (Method::Get, DEVICE_PAGE) => Ok(self.device_page(request)),
             (Method::Post, DEVICE_PAGE) => Ok(self.decide_device(request)),
-            (Method::Get, "/healthz") => Ok(Response::json(
+            (Method::Get, "/healthz") => Ok(ServerResponse::json(
                 200,
                 &serde_json::json!({ "status": "SERVING" }),
             )),
             (_, DISCOVERY | KEYS | AUTHORIZE | TOKEN | DEVICE_CODE | DEVICE_PAGE | "/healthz") => {
-                Ok(Response::text(405, "another method is meant\n"))
+                Ok(ServerResponse::text(405, "another method is meant\n"))
             }
-            _ => Ok(Response::text(404, "nothing is here\n")),
+            _ => Ok(ServerResponse::text(404, "nothing is here\n")),
         };
         outcome.unwrap_or_else(|refused| refused.response())
     }
@@ -971,7 +978,7 @@ impl Refused {
     }
 
     /// RFC 6749 §5.2.
-    fn response(self) -> Response {
+    fn response(self) -> ServerResponse {
         let status = match self.code {
             "invalid_client" => 401,
             "server_error" => 500,
@@ -982,7 +989,7 @@ impl Refused {
             error: self.code.to_owned(),
             error_description: self.words,
         };
-        let response = json(status, &error).unwrap_or_else(|_| Response::empty(500));
+        let response = json(status, &error).unwrap_or_else(|_| ServerResponse::empty(500));
         match status {
             401 => response.with("WWW-Authenticate", "Basic realm=\"token\""),
             _ => response,
@@ -1013,7 +1020,7 @@ impl<'a> Parameters<'a> {
     }
 }
 
-fn form(request: &Request) -> Result<Vec<(String, String)>, Refused> {
+fn form(request: &ServerRequest) -> Result<Vec<(String, String)>, Refused> {
     if request.media_type().as_deref() != Some("application/x-www-form-urlencoded") {
         return Err(Refused::request("a form is wanted"));
     }
@@ -1022,9 +1029,9 @@ fn form(request: &Request) -> Result<Vec<(String, String)>, Refused> {
     decode_form(text).map_err(|fault| Refused::request(fault.message))
 }
 
-fn json(status: u16, value: &impl serde::Serialize) -> Result<Response, Refused> {
+fn json(status: u16, value: &impl serde::Serialize) -> Result<ServerResponse, Refused> {
     let body = serde_json::to_vec(value).map_err(|_| Refused::server("no JSON"))?;
-    Ok(Response::new(status, "application/json", body)
+    Ok(ServerResponse::new(status, "application/json", body)
         .with("Cache-Control", "no-store")
         .with("X-Content-Type-Options", "nosniff"))
 }
@@ -1060,24 +1067,24 @@ fn is_redirect(redirect: &str) -> bool {
 }
 
 fn paragraph(words: &str) -> String {
-    format!("<p>{}</p>", escaped(words))
+    format!("<p>{}</p>", escape_html(words))
 }
 
 /// A page; `body` is HTML.
-fn page(status: u16, title: &str, body: &str) -> Response {
+fn page(status: u16, title: &str, body: &str) -> ServerResponse {
     let mood = match (status, title) {
-        (200, LOG_IN | LOG_DEVICE_IN) => Mood::Asking,
-        (200, LOGGED_IN) => Mood::Good,
-        _ => Mood::Bad,
+        (200, LOG_IN | LOG_DEVICE_IN) => PageOutcome::Asking,
+        (200, LOGGED_IN) => PageOutcome::Good,
+        _ => PageOutcome::Bad,
     };
-    guarded(Response::new(
+    guarded(ServerResponse::new(
         status,
         "text/html; charset=utf-8",
         page::page(mood, title, body, None),
     ))
 }
 
-fn guarded(response: Response) -> Response {
+fn guarded(response: ServerResponse) -> ServerResponse {
     response
         .with("Cache-Control", "no-store")
         .with("Referrer-Policy", "same-origin")
@@ -1085,7 +1092,7 @@ fn guarded(response: Response) -> Response {
         .with("X-Frame-Options", "DENY")
         .with(
             "Content-Security-Policy",
-            policy(
+            content_security_policy(
                 None,
                 "'self' http://127.0.0.1:* http://localhost:* http://[::1]:*",
             ),

@@ -13,8 +13,8 @@ use std::{
 use gitseal_terminal::{self as terminal, Tone};
 
 use super::{
-    Failure, config,
-    serve::{self, Servers},
+    CommandError, config,
+    serve::{self, RunningServers},
 };
 
 /// Who signs.
@@ -28,7 +28,7 @@ const MAX_OUTPUT: usize = 64 * 1024;
 /// gitseal beside this program. Nothing is left behind, and nothing of yours is
 /// read or changed.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub struct QuickstartArgs {
     /// Keep the directory, and say where it is
     #[arg(long)]
     pub keep: bool,
@@ -43,11 +43,11 @@ enum Expect {
 }
 
 /// One command's end.
-struct Ended {
+struct CommandOutput {
     stdout: String,
 }
 
-struct Stage {
+struct Sandbox {
     folder: PathBuf,
     repository: PathBuf,
     /// Where gitseal is, first on the PATH.
@@ -59,14 +59,14 @@ struct Stage {
 /// # Errors
 ///
 /// The first thing that is not as it must be.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub fn run(arguments: &QuickstartArgs) -> Result<(), CommandError> {
     let program = beside("gitseal")?;
     let folder = tempfile::Builder::new()
         .prefix("gitseal-quickstart-")
         .tempdir()?;
-    let stage = Stage::new(folder.path(), &program)?;
+    let stage = Sandbox::new(folder.path(), &program)?;
     say("Servers: an identity provider, Fulcio, a CT log, Rekor and a timestamp authority");
-    let servers = Servers::start(&serve::Arguments {
+    let servers = RunningServers::start(&serve::ServeArgs {
         dir: stage.folder.join("sigstore"),
         listen: None,
         host: None,
@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         issuers: None,
         json: false,
     })?;
-    let issuer = serve::url_of(&servers.state, serve::OIDC)?;
+    let issuer = serve::service_url(&servers.state, serve::OIDC)?;
     terminal::print(&format!(
         "  {issuer} knows {USER}; the others are beside it, and only on this machine\n"
     ))?;
@@ -103,28 +103,28 @@ fn say(text: &str) {
 }
 
 /// A program of the same installation.
-fn beside(name: &str) -> Result<PathBuf, Failure> {
+fn beside(name: &str) -> Result<PathBuf, CommandError> {
     let own = env::current_exe()?;
     let file = format!("{name}{}", env::consts::EXE_SUFFIX);
     let program = own.with_file_name(&file);
     if program.is_file() {
         return Ok(program);
     }
-    Err(Failure::new(
+    Err(CommandError::new(
         format!("{} is not there", program.display()),
         "build or install both programs together: cargo build, or ./install.sh",
     ))
 }
 
-impl Stage {
-    fn new(folder: &Path, program: &Path) -> Result<Self, Failure> {
+impl Sandbox {
+    fn new(folder: &Path, program: &Path) -> Result<Self, CommandError> {
         let repository = folder.join("repository");
         fs::create_dir_all(folder.join("home"))?;
         fs::create_dir_all(&repository)?;
         let directory = program.parent().unwrap_or(Path::new(".")).to_owned();
         let rest = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths(std::iter::once(directory).chain(env::split_paths(&rest)))
-            .map_err(|error| Failure::new(format!("PATH: {error}"), ""))?;
+            .map_err(|error| CommandError::new(format!("PATH: {error}"), ""))?;
         Ok(Self {
             folder: folder.to_owned(),
             repository,
@@ -132,7 +132,7 @@ impl Stage {
         })
     }
 
-    fn tell_story(&self, issuer: &str) -> Result<(), Failure> {
+    fn tell_story(&self, issuer: &str) -> Result<(), CommandError> {
         self.check_git()?;
         let config = self.folder.join("sigstore").join("gitconfig");
         say("A repository, and git told to use gitseal");
@@ -215,13 +215,13 @@ impl Stage {
     }
 
     /// git 2.34 is the first that verifies through `gpg.minTrustLevel`.
-    fn check_git(&self) -> Result<(), Failure> {
+    fn check_git(&self) -> Result<(), CommandError> {
         let hint = "install git 2.34 or newer from your system's packages";
         let output = self
             .command("git")
             .arg("--version")
             .output()
-            .map_err(|error| Failure::new(format!("git does not start: {error}"), hint))?;
+            .map_err(|error| CommandError::new(format!("git does not start: {error}"), hint))?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let mut numbers = text
             .split(|one: char| !one.is_ascii_digit())
@@ -230,7 +230,7 @@ impl Stage {
         if version >= (2, 34) {
             return Ok(());
         }
-        Err(Failure::new(format!("{text} is too old"), hint))
+        Err(CommandError::new(format!("{text} is too old"), hint))
     }
 
     /// A command whose environment is this stage's own.
@@ -257,20 +257,25 @@ impl Stage {
         command
     }
 
-    fn git(&self, arguments: &[&str], expect: Expect) -> Result<Ended, Failure> {
+    fn git(&self, arguments: &[&str], expect: Expect) -> Result<CommandOutput, CommandError> {
         self.run("git", arguments, expect)
     }
 
-    fn gitseal(&self, arguments: &[String], expect: Expect) -> Result<Ended, Failure> {
+    fn gitseal(&self, arguments: &[String], expect: Expect) -> Result<CommandOutput, CommandError> {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         self.run("gitseal", &arguments, expect)
     }
 
     /// Prints a command, runs it, prints what it says, and checks its end.
-    fn run(&self, program: &str, arguments: &[&str], expect: Expect) -> Result<Ended, Failure> {
+    fn run(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        expect: Expect,
+    ) -> Result<CommandOutput, CommandError> {
         let line: Vec<String> = std::iter::once(&program)
             .chain(arguments)
-            .map(|word| config::shell_word(word))
+            .map(|word| config::shell_quote(word))
             .collect();
         let line = line.join(" ");
         terminal::print(&format!("$ {line}\n"))?;
@@ -278,7 +283,7 @@ impl Stage {
             .command(program)
             .args(arguments)
             .output()
-            .map_err(|error| Failure::new(format!("{program} does not start: {error}"), ""))?;
+            .map_err(|error| CommandError::new(format!("{program} does not start: {error}"), ""))?;
         let text = |bytes: &[u8]| {
             let shown = bytes.get(..MAX_OUTPUT).unwrap_or(bytes);
             String::from_utf8_lossy(shown).into_owned()
@@ -302,7 +307,7 @@ impl Stage {
                 Expect::Success => "0".to_owned(),
                 Expect::Refusal(code) => code.to_string(),
             };
-            return Err(Failure::new(
+            return Err(CommandError::new(
                 format!("`{line}` ended with {}, not {wanted}", output.status),
                 "set GITSEAL_KEEP=1 and run it again to keep the directory",
             ));
@@ -316,14 +321,14 @@ impl Stage {
                 )
             ))?;
         }
-        Ok(Ended { stdout })
+        Ok(CommandOutput { stdout })
     }
 
-    fn must_be(&self, found: &str, wanted: &str) -> Result<(), Failure> {
+    fn must_be(&self, found: &str, wanted: &str) -> Result<(), CommandError> {
         if found.trim() == wanted {
             return Ok(());
         }
-        Err(Failure::new(
+        Err(CommandError::new(
             format!("git shows {:?}, not {wanted:?}", found.trim()),
             "",
         ))

@@ -20,7 +20,7 @@ use p256::ecdsa::{DerSignature, SigningKey, signature::Signer as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::log::{Identity, Log, LogError};
+use crate::log::{Log, LogError, LogIdentity};
 use gitseal_evidence::{
     armor,
     certificate::Certificate,
@@ -31,7 +31,7 @@ use gitseal_evidence::{
     refusal::{hex, unhex},
 };
 use gitseal_services::http::{
-    message::{Method, Request, Response},
+    message::{Method, ServerRequest, ServerResponse},
     server::Handler,
 };
 use gitseal_services::rekor::wire::{
@@ -48,7 +48,7 @@ const MAX_FOUND: usize = 10_000;
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
-pub enum RekorError {
+pub enum RekorServerError {
     /// The entry or question is not what it should be: 400.
     #[error("{0}")]
     Bad(String),
@@ -88,7 +88,7 @@ pub enum RekorError {
     Log(#[from] LogError),
 }
 
-impl RekorError {
+impl RekorServerError {
     fn invalid(code: u32, message: impl Into<String>) -> Self {
         Self::Invalid {
             code,
@@ -96,29 +96,29 @@ impl RekorError {
         }
     }
 
-    fn response(&self) -> Response {
+    fn response(&self) -> ServerResponse {
         let (status, code) = match self {
             Self::Bad(_) => (400, 400),
             Self::Invalid { code, .. } => (422, *code),
             Self::Exists { id } => {
-                return Response::json(409, &wire::error(409, &self.to_string()))
+                return ServerResponse::json(409, &wire::error(409, &self.to_string()))
                     .with("Location", location(id));
             }
-            Self::NotFound => return Response::empty(404),
+            Self::NotFound => return ServerResponse::empty(404),
             Self::NoPath(_) => (404, 404),
             Self::Method { allowed, .. } => {
-                return Response::json(405, &wire::error(405, &self.to_string()))
+                return ServerResponse::json(405, &wire::error(405, &self.to_string()))
                     .with("Allow", *allowed);
             }
             Self::MediaType(_) => (415, 415),
             // The entry is what is wrong: no second try will help.
             Self::Log(LogError::TooLong { .. }) => (400, 400),
             Self::Log(_) => {
-                return Response::json(503, &wire::error(503, &self.to_string()))
+                return ServerResponse::json(503, &wire::error(503, &self.to_string()))
                     .with("Retry-After", "1");
             }
         };
-        Response::json(status, &wire::error(code, &self.to_string()))
+        ServerResponse::json(status, &wire::error(code, &self.to_string()))
     }
 }
 
@@ -129,9 +129,9 @@ fn location(id: &str) -> String {
 /// The identity of a Rekor's log: origin `NAME - TREE ID`. The tree id comes
 /// from the key, so that it stays the same with it.
 #[must_use]
-pub fn identity(name: &str, spki: &[u8]) -> Identity {
+pub fn identity(name: &str, spki: &[u8]) -> LogIdentity {
     let key_id: [u8; 32] = Sha256::digest(spki).into();
-    Identity {
+    LogIdentity {
         origin: format!("{name} - {}", tree_id(&key_id)),
         key_id,
     }
@@ -156,7 +156,7 @@ pub fn checkpoint_signer(name: &str, key: SigningKey, spki: &[u8]) -> crate::log
 }
 
 /// A Rekor. Its methods need no socket; [`Handler`] serves them.
-pub struct Rekor {
+pub struct RekorServer {
     log: Arc<Log>,
     key: SigningKey,
     public_key_pem: String,
@@ -176,7 +176,7 @@ struct Canonical {
     keys: Vec<String>,
 }
 
-impl Rekor {
+impl RekorServer {
     /// A Rekor over a log that was opened with [`identity`]. The search index
     /// is read back from the log.
     ///
@@ -222,7 +222,7 @@ impl Rekor {
     ///
     /// # Errors
     /// It is not valid, is there already, or the log failed.
-    pub fn create(&self, proposed: &ProposedEntry) -> Result<(String, Value), RekorError> {
+    pub fn create(&self, proposed: &ProposedEntry) -> Result<(String, Value), RekorServerError> {
         let canonical = canonicalize(proposed)?;
         let keys = canonical.keys.join("\n");
         let there = self.log.append(
@@ -232,7 +232,7 @@ impl Rekor {
         )?;
         let id = wire::entry_id(self.tree_id(), &canonical.body);
         if there.duplicate {
-            return Err(RekorError::Exists { id });
+            return Err(RekorServerError::Exists { id });
         }
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         for key in canonical.keys {
@@ -247,9 +247,9 @@ impl Rekor {
     ///
     /// # Errors
     /// There is none, or the log failed.
-    pub fn entry(&self, index: u64) -> Result<Value, RekorError> {
+    pub fn entry(&self, index: u64) -> Result<Value, RekorServerError> {
         let entry = match self.log.entry(index) {
-            Err(LogError::NoEntry { .. }) => return Err(RekorError::NotFound),
+            Err(LogError::NoEntry { .. }) => return Err(RekorServerError::NotFound),
             other => other?,
         };
         let (tree, proof) = self.log.inclusion(index, None)?;
@@ -277,37 +277,37 @@ impl Rekor {
 
     /// The index of an entry id: 64 hex digits of the leaf hash, or 80 with the
     /// tree id before them.
-    fn index_of(&self, id: &str) -> Result<u64, RekorError> {
+    fn index_of(&self, id: &str) -> Result<u64, RekorServerError> {
         let digits = id
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if !digits || !(id.len() == 64 || id.len() == 80) {
-            return Err(RekorError::invalid(
+            return Err(RekorServerError::invalid(
                 605,
                 "entryUUID in path should match '^([0-9a-f]{64}|[0-9a-f]{80})$'",
             ));
         }
         let (tree, leaf) = id.split_at(id.len().saturating_sub(64));
         if !tree.is_empty() && tree != format!("{:016x}", self.tree_id()) {
-            return Err(RekorError::NotFound);
+            return Err(RekorServerError::NotFound);
         }
         let hash: Option<merkle::Hash> = unhex(leaf).and_then(|bytes| bytes.try_into().ok());
         hash.and_then(|hash| self.log.index_of_leaf(&hash))
-            .ok_or(RekorError::NotFound)
+            .ok_or(RekorServerError::NotFound)
     }
 
-    fn by_index(&self, request: &Request) -> Result<Value, RekorError> {
+    fn by_index(&self, request: &ServerRequest) -> Result<Value, RekorServerError> {
         let text = request
             .parameter("logIndex")
-            .ok_or_else(|| RekorError::invalid(602, "logIndex in query is required"))?;
+            .ok_or_else(|| RekorServerError::invalid(602, "logIndex in query is required"))?;
         let index: i64 = text.parse().map_err(|_| {
-            RekorError::invalid(
+            RekorServerError::invalid(
                 601,
                 format!("logIndex in query must be of type int64: {text:?}"),
             )
         })?;
         let index = u64::try_from(index).map_err(|_| {
-            RekorError::invalid(
+            RekorServerError::invalid(
                 609,
                 "logIndex in query should be greater than or equal to 0",
             )
@@ -315,7 +315,7 @@ impl Rekor {
         self.entry(index)
     }
 
-    fn retrieve(&self, request: &Request) -> Result<Value, RekorError> {
+    fn retrieve(&self, request: &ServerRequest) -> Result<Value, RekorServerError> {
         let wanted: Retrieve = json_body(request)?;
         let lists = [
             ("entryUUIDs", wanted.entry_uuids.len()),
@@ -324,7 +324,7 @@ impl Rekor {
         ];
         let total: usize = lists.iter().map(|(_, length)| length).sum();
         if total > MAX_RETRIEVE {
-            return Err(RekorError::invalid(
+            return Err(RekorServerError::invalid(
                 611,
                 format!("{total} entries in body should have at most {MAX_RETRIEVE} items"),
             ));
@@ -333,13 +333,14 @@ impl Rekor {
         for id in &wanted.entry_uuids {
             match self.index_of(id) {
                 Ok(index) => indexes.push(index),
-                Err(RekorError::NotFound) => {}
+                Err(RekorServerError::NotFound) => {}
                 Err(other) => return Err(other),
             }
         }
         for index in &wanted.log_indexes {
-            let index = u64::try_from(*index)
-                .map_err(|_| RekorError::invalid(609, "logIndexes in body must not be negative"))?;
+            let index = u64::try_from(*index).map_err(|_| {
+                RekorServerError::invalid(609, "logIndexes in body must not be negative")
+            })?;
             indexes.push(index);
         }
         for proposed in &wanted.entries {
@@ -350,20 +351,20 @@ impl Rekor {
         for index in indexes {
             match self.entry(index) {
                 Ok(entry) => found.push(entry),
-                Err(RekorError::NotFound) => {}
+                Err(RekorServerError::NotFound) => {}
                 Err(other) => return Err(other),
             }
         }
         Ok(Value::Array(found))
     }
 
-    fn search(&self, request: &Request) -> Result<Value, RekorError> {
+    fn search(&self, request: &ServerRequest) -> Result<Value, RekorServerError> {
         let wanted: SearchIndex = json_body(request)?;
         let and = match wanted.operator.as_deref() {
             None | Some("" | "or") => false,
             Some("and") => true,
             Some(other) => {
-                return Err(RekorError::invalid(
+                return Err(RekorServerError::invalid(
                     606,
                     format!("operator in body should be one of [and or], not {other:?}"),
                 ));
@@ -395,7 +396,7 @@ impl Rekor {
         drop(index);
         let found = found.unwrap_or_default();
         if found.len() > MAX_FOUND {
-            return Err(RekorError::Bad(format!(
+            return Err(RekorServerError::Bad(format!(
                 "{} entries match, more than the {MAX_FOUND} that one answer has; ask for less with operator \"and\"",
                 found.len()
             )));
@@ -410,7 +411,7 @@ impl Rekor {
         Ok(json!(ids))
     }
 
-    fn log_info(&self) -> Result<Value, RekorError> {
+    fn log_info(&self) -> Result<Value, RekorServerError> {
         let tree = self.log.checkpoint(None)?;
         Ok(json!({
             "inactiveShards": null,
@@ -421,17 +422,18 @@ impl Rekor {
         }))
     }
 
-    fn proof(&self, request: &Request) -> Result<Value, RekorError> {
+    fn proof(&self, request: &ServerRequest) -> Result<Value, RekorServerError> {
         let number = |name: &str, default: Option<u64>| match request.parameter(name) {
-            None => default
-                .ok_or_else(|| RekorError::invalid(602, format!("{name} in query is required"))),
+            None => default.ok_or_else(|| {
+                RekorServerError::invalid(602, format!("{name} in query is required"))
+            }),
             Some(text) => match text.parse::<u64>() {
-                Ok(0) => Err(RekorError::invalid(
+                Ok(0) => Err(RekorServerError::invalid(
                     609,
                     format!("{name} in query should be greater than or equal to 1"),
                 )),
                 Ok(number) => Ok(number),
-                Err(_) => Err(RekorError::invalid(
+                Err(_) => Err(RekorServerError::invalid(
                     601,
                     format!("{name} in query must be of type int64: {text:?}"),
                 )),
@@ -441,13 +443,13 @@ impl Rekor {
         let last = number("lastSize", None)?;
         self.only_tree(request)?;
         if first > last {
-            return Err(RekorError::Bad(format!(
+            return Err(RekorServerError::Bad(format!(
                 "firstSize({first}) must be less than lastSize({last})"
             )));
         }
         let tree = self.log.checkpoint(None)?;
         if last > tree.size {
-            return Err(RekorError::Bad(format!(
+            return Err(RekorServerError::Bad(format!(
                 "the tree size requested({last}) was greater than what is currently observable({})",
                 tree.size
             )));
@@ -462,29 +464,29 @@ impl Rekor {
     }
 
     /// There is one tree; a question about another is refused.
-    fn only_tree(&self, request: &Request) -> Result<(), RekorError> {
+    fn only_tree(&self, request: &ServerRequest) -> Result<(), RekorServerError> {
         match request.parameter("treeID") {
             None | Some("") => Ok(()),
             Some(text) if !text.bytes().all(|byte| byte.is_ascii_digit()) => Err(
-                RekorError::invalid(605, "treeID in query should match '^[0-9]+$'"),
+                RekorServerError::invalid(605, "treeID in query should match '^[0-9]+$'"),
             ),
             Some(text) if text == self.tree_id().to_string() => Ok(()),
-            Some(text) => Err(RekorError::Bad(format!(
+            Some(text) => Err(RekorServerError::Bad(format!(
                 "no log range found for tree ID {text}"
             ))),
         }
     }
 
-    fn post_entry(&self, request: &Request) -> Result<Response, RekorError> {
+    fn post_entry(&self, request: &ServerRequest) -> Result<ServerResponse, RekorServerError> {
         let proposed: ProposedEntry = json_body(request)?;
         let (id, answer) = self.create(&proposed)?;
-        Ok(Response::json(201, &answer)
+        Ok(ServerResponse::json(201, &answer)
             .with("Location", location(&id))
             .with("ETag", id))
     }
 
-    fn answer(&self, request: &Request) -> Result<Response, RekorError> {
-        let ok = |value: Value| Response::json(200, &value);
+    fn answer(&self, request: &ServerRequest) -> Result<ServerResponse, RekorServerError> {
+        let ok = |value: Value| ServerResponse::json(200, &value);
         Ok(match (request.method, request.path.as_str()) {
             (Method::Post, "/api/v1/log/entries") => self.post_entry(request)?,
             (Method::Get, "/api/v1/log/entries") => ok(self.by_index(request)?),
@@ -494,13 +496,13 @@ impl Rekor {
             (Method::Get, "/api/v1/log/proof") => ok(self.proof(request)?),
             (Method::Get, "/api/v1/log/publicKey") => {
                 self.only_tree(request)?;
-                Response::new(
+                ServerResponse::new(
                     200,
                     "application/x-pem-file",
                     self.public_key_pem.clone().into_bytes(),
                 )
             }
-            (Method::Get, "/ping") => Response::text(200, "."),
+            (Method::Get, "/ping") => ServerResponse::text(200, "."),
             (Method::Get, "/healthz") => ok(json!({ "status": "SERVING" })),
             (Method::Get, path) => match path.strip_prefix("/api/v1/log/entries/") {
                 Some(id) => ok(self.entry(self.index_of(id)?)?),
@@ -512,7 +514,7 @@ impl Rekor {
 }
 
 /// What is said about a path that is not served, or not with this method.
-fn unserved(request: &Request) -> RekorError {
+fn unserved(request: &ServerRequest) -> RekorServerError {
     let allowed = match request.path.as_str() {
         "/api/v1/log/entries" => "GET,POST",
         "/api/v1/log/entries/retrieve" | "/api/v1/index/retrieve" => "POST",
@@ -520,16 +522,16 @@ fn unserved(request: &Request) -> RekorError {
             "GET"
         }
         path if path.starts_with("/api/v1/log/entries/") => "GET",
-        path => return RekorError::NoPath(path.chars().take(200).collect()),
+        path => return RekorServerError::NoPath(path.chars().take(200).collect()),
     };
-    RekorError::Method {
+    RekorServerError::Method {
         method: request.method,
         allowed,
     }
 }
 
-impl Handler for Rekor {
-    fn handle(&self, request: &Request) -> Response {
+impl Handler for RekorServer {
+    fn handle(&self, request: &ServerRequest) -> ServerResponse {
         self.answer(request)
             .unwrap_or_else(|error| error.response())
             .with(
@@ -539,17 +541,20 @@ impl Handler for Rekor {
     }
 }
 
-fn json_body<T: serde::de::DeserializeOwned>(request: &Request) -> Result<T, RekorError> {
+fn json_body<T: serde::de::DeserializeOwned>(
+    request: &ServerRequest,
+) -> Result<T, RekorServerError> {
     match request.media_type() {
         Some(kind) if kind == "application/json" => {}
-        other => return Err(RekorError::MediaType(other.unwrap_or_default())),
+        other => return Err(RekorServerError::MediaType(other.unwrap_or_default())),
     }
-    serde_json::from_slice(&request.body)
-        .map_err(|error| RekorError::Bad(format!("the body is not what it should be: {error}")))
+    serde_json::from_slice(&request.body).map_err(|error| {
+        RekorServerError::Bad(format!("the body is not what it should be: {error}"))
+    })
 }
 
 /// `sha256:HEX` of what may also be bare hex; its length tells the digest.
-fn search_hash(text: &str) -> Result<String, RekorError> {
+fn search_hash(text: &str) -> Result<String, RekorServerError> {
     let (name, value) = text.split_once(':').unwrap_or(("", text));
     let digits = value.bytes().all(|byte| byte.is_ascii_hexdigit());
     let named = match value.len() {
@@ -559,7 +564,7 @@ fn search_hash(text: &str) -> Result<String, RekorError> {
         _ => "",
     };
     if !digits || named.is_empty() || !(name.is_empty() || name == named) {
-        return Err(RekorError::invalid(
+        return Err(RekorServerError::invalid(
             605,
             "hash in body should match '^(sha512:)?[0-9a-fA-F]{128}$|^(sha256:)?[0-9a-fA-F]{64}$|^(sha1:)?[0-9a-fA-F]{40}$'",
         ));
@@ -568,8 +573,9 @@ fn search_hash(text: &str) -> Result<String, RekorError> {
 }
 
 /// Verifies what is proposed and writes it in its one form.
-fn canonicalize(proposed: &ProposedEntry) -> Result<Canonical, RekorError> {
-    let required = |name: &str| RekorError::invalid(602, format!("{name} in body is required"));
+fn canonicalize(proposed: &ProposedEntry) -> Result<Canonical, RekorServerError> {
+    let required =
+        |name: &str| RekorServerError::invalid(602, format!("{name} in body is required"));
     let kind = proposed.kind.as_deref().ok_or_else(|| required("kind"))?;
     let version = proposed
         .api_version
@@ -579,18 +585,18 @@ fn canonicalize(proposed: &ProposedEntry) -> Result<Canonical, RekorError> {
     match (kind, version) {
         ("hashedrekord", "0.0.1") => hashedrekord(spec),
         ("dsse", "0.0.1") => dsse(spec),
-        ("hashedrekord" | "dsse", other) => Err(RekorError::Bad(format!(
+        ("hashedrekord" | "dsse", other) => Err(RekorServerError::Bad(format!(
             "error processing entry: {kind} version {other:?} is not taken, only 0.0.1"
         ))),
-        (other, _) => Err(RekorError::invalid(
+        (other, _) => Err(RekorServerError::invalid(
             606,
             format!("invalid kind value: {other:?} (this log takes hashedrekord and dsse)"),
         )),
     }
 }
 
-fn processing(why: impl fmt::Display) -> RekorError {
-    RekorError::Bad(format!("error processing entry: {why}"))
+fn processing(why: impl fmt::Display) -> RekorServerError {
+    RekorServerError::Bad(format!("error processing entry: {why}"))
 }
 
 /// A key, alone or in a certificate.
@@ -604,7 +610,7 @@ struct Verifier {
 
 impl Verifier {
     /// Reads base64 of one PEM block.
-    fn read(content: &str) -> Result<Self, RekorError> {
+    fn read(content: &str) -> Result<Self, RekorServerError> {
         let bytes = BASE64_STANDARD
             .decode(content)
             .map_err(|_| processing("the public key is not base64"))?;
@@ -653,7 +659,7 @@ fn hashedrekord_algorithm(key: KeyAlgorithm, digest: &str) -> Option<SignatureAl
     }
 }
 
-fn hashedrekord(spec: &Value) -> Result<Canonical, RekorError> {
+fn hashedrekord(spec: &Value) -> Result<Canonical, RekorServerError> {
     let spec: HashedRekordSpec =
         serde_json::from_value(spec.clone()).map_err(|error| processing(error.to_string()))?;
     let verifier = Verifier::read(&spec.signature.public_key.content)?;
@@ -664,7 +670,7 @@ fn hashedrekord(spec: &Value) -> Result<Canonical, RekorError> {
     let digest = unhex(&hash.value).ok_or_else(|| processing("the digest is not lowercase hex"))?;
     let algorithm =
         hashedrekord_algorithm(verifier.key.algorithm(), &hash.algorithm).ok_or_else(|| {
-            RekorError::Bad(format!(
+            RekorServerError::Bad(format!(
                 "entry algorithms are not allowed: {} with {:?}",
                 verifier.key.algorithm(),
                 hash.algorithm
@@ -691,7 +697,7 @@ fn pae(kind: &str, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-fn dsse(spec: &Value) -> Result<Canonical, RekorError> {
+fn dsse(spec: &Value) -> Result<Canonical, RekorServerError> {
     let spec: DsseSpec =
         serde_json::from_value(spec.clone()).map_err(|error| processing(error.to_string()))?;
     let content = spec

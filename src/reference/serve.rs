@@ -21,21 +21,21 @@ use gitseal_evidence::{
     },
 };
 use gitseal_reference::{
-    ct::{CtError, CtLog},
+    ct::{CtServer, CtServerError},
     fulcio::{
         issue::IssuedBy,
         principal::Issuers,
-        server::{Authority, SubmitError},
-        tokens::{Fetch, MAX_DOCUMENT, Verifier},
+        server::{FulcioState, SubmitError},
+        tokens::{Fetch, MAX_DOCUMENT, TokenVerifier},
     },
-    log::{Directory, Identity, Log},
-    oidc::{Config as IssuerConfig, Issuer, users},
-    rekor::{self as rekor, Rekor},
-    tsa::Authority as TimestampService,
+    log::{Directory, Log, LogIdentity},
+    oidc::{Config as IssuerConfig, ReferenceIssuer, users},
+    rekor::{self as rekor, RekorServer},
+    tsa::TsaServer,
 };
 use gitseal_services::http::{
-    client::{Client, Request as HttpRequest, Retry, Timeouts},
-    server::{self as http, Handler, Limits, Method, Request, Running},
+    client::{Client, HttpRequest, Retry, Timeouts},
+    server::{self as http, Handler, Limits, Method, ServerHandle, ServerRequest},
 };
 use gitseal_terminal::{self as terminal, Escape};
 use p256::ecdsa::signature::Signer as _;
@@ -43,8 +43,8 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::{
-    CLIENT, Failure, TOKEN_LIFETIME, config,
-    store::{self, State, Store},
+    CLIENT, CommandError, TOKEN_LIFETIME, config,
+    store::{self, ServerDirectory, State},
 };
 
 /// The services in the order of their ports.
@@ -69,7 +69,7 @@ const PUBLISH: Duration = Duration::from_secs(1);
 /// has a port of its own; the ports are remembered in DIR, so that a restart
 /// keeps the addresses that stand in certificates.
 #[derive(clap::Args)]
-pub struct Arguments {
+pub struct ServeArgs {
     /// Where keys, logs and configuration are kept; made if it does not exist
     #[arg(long)]
     pub dir: PathBuf,
@@ -99,12 +99,12 @@ pub struct Arguments {
 }
 
 /// The services, running.
-pub struct Servers {
+pub struct RunningServers {
     /// Where they are.
     pub state: State,
     /// DIR, locked.
-    pub store: Store,
-    running: Vec<Running>,
+    pub store: ServerDirectory,
+    running: Vec<ServerHandle>,
     publisher: Option<(Arc<AtomicBool>, thread::JoinHandle<()>)>,
     logs: Vec<Arc<Log>>,
 }
@@ -114,10 +114,10 @@ pub struct Servers {
 /// # Errors
 ///
 /// It does not run.
-pub fn url_of(state: &State, service: usize) -> Result<String, Failure> {
+pub fn service_url(state: &State, service: usize) -> Result<String, CommandError> {
     let port = state.ports.get(service).copied().filter(|port| *port > 0);
     let port = port.ok_or_else(|| {
-        Failure::new(
+        CommandError::new(
             format!(
                 "the {} service does not run here",
                 SERVICES.get(service).unwrap_or(&"unknown")
@@ -133,14 +133,14 @@ pub fn url_of(state: &State, service: usize) -> Result<String, Failure> {
 /// # Errors
 ///
 /// What kept the servers from starting.
-pub fn serve(arguments: &Arguments) -> Result<(), Failure> {
+pub fn serve(arguments: &ServeArgs) -> Result<(), CommandError> {
     // Before anything is started, so that an early signal is not lost.
     #[cfg(unix)]
     let mut signals = signal_hook::iterator::Signals::new([
         signal_hook::consts::SIGTERM,
         signal_hook::consts::SIGINT,
     ])?;
-    let servers = Servers::start(arguments)?;
+    let servers = RunningServers::start(arguments)?;
     servers.announce(arguments.json)?;
     #[cfg(unix)]
     let _ = signals.forever().next();
@@ -155,14 +155,14 @@ pub fn serve(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-impl Servers {
+impl RunningServers {
     /// Starts all services.
     ///
     /// # Errors
     ///
     /// DIR or an address is not to be had.
-    pub fn start(arguments: &Arguments) -> Result<Self, Failure> {
-        let store = Store::open(&arguments.dir, super::now())?;
+    pub fn start(arguments: &ServeArgs) -> Result<Self, CommandError> {
+        let store = ServerDirectory::open(&arguments.dir, super::now())?;
         let issuers = arguments.issuers.as_deref().map(read_issuers).transpose()?;
         let place = Place::choose(arguments, store.state.as_ref(), issuers.is_none())?;
         let listeners = place.bind(issuers.is_none())?;
@@ -184,7 +184,7 @@ impl Servers {
         let handlers = handlers(arguments, &store, &state, issuers, &mut logs)?;
         let trust = trusted_root(&store, &state)?;
         config::write(&store, &state, &trust, arguments)?;
-        store.remember(&state)?;
+        store.save_state(&state)?;
         let mut running = Vec::new();
         for (listener, handler) in listeners.into_iter().zip(handlers) {
             if let (Some(listener), Some(handler)) = (listener, handler) {
@@ -204,11 +204,11 @@ impl Servers {
         })
     }
 
-    fn announce(&self, as_json: bool) -> Result<(), Failure> {
+    fn announce(&self, as_json: bool) -> Result<(), CommandError> {
         let dir = self.store.path.display().to_string();
         let mut addresses = Vec::new();
         for (index, name) in SERVICES.iter().enumerate() {
-            if let Ok(url) = url_of(&self.state, index) {
+            if let Ok(url) = service_url(&self.state, index) {
                 addresses.push((*name, url));
             }
         }
@@ -228,7 +228,7 @@ impl Servers {
         Ok(terminal::print(&format!(
             "{}\nSign and verify with git against these servers:\n  git config --global include.path {}\nStop with Ctrl-C or SIGTERM.\n",
             terminal::table(&rows),
-            config::shell_word(&self.store.path.join("gitconfig").display().to_string())
+            config::shell_quote(&self.store.path.join("gitconfig").display().to_string())
         ))?)
     }
 
@@ -237,7 +237,7 @@ impl Servers {
     /// # Errors
     ///
     /// The last publication failed; what was acknowledged is in the journal.
-    pub fn stop(mut self) -> Result<(), Failure> {
+    pub fn stop(mut self) -> Result<(), CommandError> {
         let deadline = Instant::now() + DRAIN;
         // All stop accepting before any is waited for: Fulcio needs the CT log.
         for running in self.running.drain(..) {
@@ -252,17 +252,18 @@ impl Servers {
         }
         for log in &self.logs {
             log.publish()
-                .map_err(|error| Failure::new(format!("the last publication: {error}"), ""))?;
+                .map_err(|error| CommandError::new(format!("the last publication: {error}"), ""))?;
         }
         Ok(())
     }
 }
 
-fn read_issuers(path: &Path) -> Result<Issuers, Failure> {
-    let text = std::fs::read(path)
-        .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display()), ""))?;
+fn read_issuers(path: &Path) -> Result<Issuers, CommandError> {
+    let text = std::fs::read(path).map_err(|error| {
+        CommandError::new(format!("cannot read {}: {error}", path.display()), "")
+    })?;
     Issuers::from_json(&text).map_err(|refusal| {
-        Failure::new(
+        CommandError::new(
             format!("{}: {refusal}", path.display()),
             "the file has the shape of Fulcio's configuration, in JSON",
         )
@@ -279,10 +280,10 @@ struct Place {
 
 impl Place {
     fn choose(
-        arguments: &Arguments,
+        arguments: &ServeArgs,
         state: Option<&State>,
         own_issuer: bool,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CommandError> {
         let remembered = || -> (IpAddr, [u16; 5]) {
             state
                 .and_then(|state| {
@@ -299,7 +300,7 @@ impl Place {
                     let mut ports = [0; 5];
                     for (offset, port) in (0_u16..).zip(ports.iter_mut()) {
                         *port = socket.port().checked_add(offset).ok_or_else(|| {
-                            Failure::new(
+                            CommandError::new(
                                 format!("five ports from {} on do not exist", socket.port()),
                                 "",
                             )
@@ -312,7 +313,7 @@ impl Place {
                     _ => (address, [0; 5]),
                 },
                 (Err(_), Err(_)) => {
-                    return Err(Failure::new(
+                    return Err(CommandError::new(
                         format!("{text:?} is no address to listen on"),
                         "an IP address, or one with a port: 127.0.0.1, [::1]:7000",
                     ));
@@ -320,7 +321,7 @@ impl Place {
             },
         };
         if own_issuer && !address.is_loopback() {
-            return Err(Failure::new(
+            return Err(CommandError::new(
                 format!(
                     "the built-in issuer is not served on {address}: it keeps no passwords, whoever reaches it is whoever they say"
                 ),
@@ -331,7 +332,7 @@ impl Place {
             (Some(host), _) => host.clone(),
             (None, Some(state)) if state.address == address => state.host.clone(),
             (None, _) if address.is_unspecified() => {
-                return Err(Failure::new(
+                return Err(CommandError::new(
                     format!("{address} is no address that a client can use"),
                     "name the one that clients use: --host NAME",
                 ));
@@ -345,7 +346,7 @@ impl Place {
             .ok()
             .and_then(|url| url.host_str().map(|found| found == host));
         if fits != Some(true) {
-            return Err(Failure::new(format!("{host:?} is no host name"), ""));
+            return Err(CommandError::new(format!("{host:?} is no host name"), ""));
         }
         Ok(Self {
             address,
@@ -354,7 +355,7 @@ impl Place {
         })
     }
 
-    fn bind(&self, own_issuer: bool) -> Result<Vec<Option<TcpListener>>, Failure> {
+    fn bind(&self, own_issuer: bool) -> Result<Vec<Option<TcpListener>>, CommandError> {
         let mut listeners = Vec::new();
         for (index, port) in self.ports.into_iter().enumerate() {
             if index == OIDC && !own_issuer {
@@ -363,7 +364,7 @@ impl Place {
             }
             let socket = SocketAddr::new(self.address, port);
             let listener = TcpListener::bind(socket).map_err(|error| {
-                Failure::new(
+                CommandError::new(
                     format!("cannot listen on {socket}: {error}"),
                     "the port is remembered in DIR; --listen with another one changes it, and with it the services' addresses",
                 )
@@ -377,18 +378,18 @@ impl Place {
 type Handlers = Vec<Option<Arc<dyn Handler>>>;
 
 fn handlers(
-    arguments: &Arguments,
-    store: &Store,
+    arguments: &ServeArgs,
+    store: &ServerDirectory,
     state: &State,
     issuers: Option<Issuers>,
     logs: &mut Vec<Arc<Log>>,
-) -> Result<Handlers, Failure> {
-    let words = |what: String| Failure::new(what, "");
+) -> Result<Handlers, CommandError> {
+    let words = |what: String| CommandError::new(what, "");
     let (issuer, issuers) = match issuers {
         Some(issuers) => (None, issuers),
         None => {
-            let url = url_of(state, OIDC)?;
-            let issuer = Issuer::new(
+            let url = service_url(state, OIDC)?;
+            let issuer = ReferenceIssuer::new(
                 IssuerConfig {
                     issuer: url.clone(),
                     clients: vec![CLIENT.into()],
@@ -401,7 +402,7 @@ fn handlers(
                 Box::new(super::entropy),
             )
             .map_err(words)?
-            .telling(Box::new(|line| {
+            .with_log(Box::new(|line| {
                 terminal::tell(&terminal::escape(line, Escape::Prose));
             }));
             (Some(Arc::new(issuer)), Issuers::email(&url, CLIENT))
@@ -414,7 +415,7 @@ fn handlers(
     };
     let fulcio_key = store.keys.fulcio.clone();
     let submit_to = Arc::clone(&ct);
-    let fulcio = Authority {
+    let fulcio = FulcioState {
         chain: vec![issuing.der().to_vec(), root.der().to_vec()],
         issuer: IssuedBy {
             name: issuing.subject_der().to_vec(),
@@ -422,16 +423,19 @@ fn handlers(
         },
         sign: Box::new(move |tbs| {
             let signature: p384::ecdsa::DerSignature = fulcio_key.sign(tbs);
-            Ok(signature.as_bytes().to_vec())
+            signature.as_bytes().to_vec()
         }),
-        tokens: Verifier::new(issuers, fetch(issuer.clone(), url_of(state, OIDC).ok())),
+        tokens: TokenVerifier::new(
+            issuers,
+            fetch(issuer.clone(), service_url(state, OIDC).ok()),
+        ),
         submit: Box::new(move |chain| {
             submit_to
                 .add_pre_chain(chain)
                 .map(|sct| sct.to_bytes())
                 .map_err(|error| match error {
-                    CtError::Submission(why) => SubmitError::Refused(why),
-                    CtError::Log(error) => SubmitError::Unavailable(error.to_string()),
+                    CtServerError::Submission(why) => SubmitError::Refused(why),
+                    CtServerError::Log(error) => SubmitError::Unavailable(error.to_string()),
                 })
         }),
         clock: Box::new(super::now),
@@ -439,7 +443,7 @@ fn handlers(
         log: Box::new(|line| terminal::tell(&terminal::escape(line, Escape::Prose))),
     };
     let tsa_key = store.keys.tsa.clone();
-    let tsa = TimestampService {
+    let tsa = TsaServer {
         chain: store.tsa.clone(),
         algorithm: gitseal_evidence::keys::SignatureAlgorithm::EcdsaSha256,
         sign: Box::new(move |bytes| {
@@ -458,20 +462,24 @@ fn handlers(
     ])
 }
 
-fn public(spki: &[u8]) -> Result<PublicKey, Failure> {
-    PublicKey::from_spki(spki).map_err(|error| Failure::new(error.to_string(), ""))
+fn public(spki: &[u8]) -> Result<PublicKey, CommandError> {
+    PublicKey::from_spki(spki).map_err(|error| CommandError::new(error.to_string(), ""))
 }
 
-fn key_of(key: &p256::ecdsa::SigningKey) -> Result<PublicKey, Failure> {
+fn key_of(key: &p256::ecdsa::SigningKey) -> Result<PublicKey, CommandError> {
     let spki = store::spki(key.verifying_key())
-        .ok_or_else(|| Failure::new("a key cannot be written as SPKI", ""))?;
+        .ok_or_else(|| CommandError::new("a key cannot be written as SPKI", ""))?;
     public(&spki)
 }
 
-fn ct_log(store: &Store, state: &State, logs: &mut Vec<Arc<Log>>) -> Result<CtLog, Failure> {
+fn ct_log(
+    store: &ServerDirectory,
+    state: &State,
+    logs: &mut Vec<Arc<Log>>,
+) -> Result<CtServer, CommandError> {
     let public = key_of(&store.keys.ct)?;
     // The submission prefix without its scheme (C2SP static-ct-api).
-    let origin = url_of(state, CT)?.replacen("http://", "", 1);
+    let origin = service_url(state, CT)?.replacen("http://", "", 1);
     let log_id = public.sha256();
     let mut named = origin.clone().into_bytes();
     named.extend(*b"\n\x05");
@@ -502,7 +510,7 @@ fn ct_log(store: &Store, state: &State, logs: &mut Vec<Arc<Log>>) -> Result<CtLo
     let log = open_log(&store.path.join("ct"), origin, key_id, Box::new(sign))?;
     logs.push(Arc::clone(&log));
     let roots = store.fulcio.last().cloned().into_iter().collect();
-    Ok(CtLog::new(
+    Ok(CtServer::new(
         log,
         store.keys.ct.clone(),
         public.spki(),
@@ -511,7 +519,11 @@ fn ct_log(store: &Store, state: &State, logs: &mut Vec<Arc<Log>>) -> Result<CtLo
     ))
 }
 
-fn rekor(store: &Store, state: &State, logs: &mut Vec<Arc<Log>>) -> Result<Rekor, Failure> {
+fn rekor(
+    store: &ServerDirectory,
+    state: &State,
+    logs: &mut Vec<Arc<Log>>,
+) -> Result<RekorServer, CommandError> {
     let public = key_of(&store.keys.rekor)?;
     let key = || store.keys.rekor.clone();
     let identity = rekor::identity(&state.host, public.spki());
@@ -523,8 +535,8 @@ fn rekor(store: &Store, state: &State, logs: &mut Vec<Arc<Log>>) -> Result<Rekor
         sign,
     )?;
     logs.push(Arc::clone(&log));
-    Rekor::new(log, &state.host, key(), public.spki())
-        .map_err(|error| Failure::new(format!("Rekor's log: {error}"), ""))
+    RekorServer::new(log, &state.host, key(), public.spki())
+        .map_err(|error| CommandError::new(format!("Rekor's log: {error}"), ""))
 }
 
 fn open_log(
@@ -532,11 +544,12 @@ fn open_log(
     origin: String,
     key_id: [u8; 32],
     sign: Box<dyn Fn(&Checkpoint) -> String + Send + Sync>,
-) -> Result<Arc<Log>, Failure> {
-    let problem = |what: String| Failure::new(format!("the log in {}: {what}", path.display()), "");
+) -> Result<Arc<Log>, CommandError> {
+    let problem =
+        |what: String| CommandError::new(format!("the log in {}: {what}", path.display()), "");
     let storage = Directory::open(path).map_err(|error| problem(error.to_string()))?;
     let log = Log::open(
-        Identity { origin, key_id },
+        LogIdentity { origin, key_id },
         Arc::new(storage),
         sign,
         Box::new(super::now),
@@ -574,7 +587,7 @@ fn milliseconds() -> u64 {
 }
 
 /// Documents of issuers: of our own without a socket, of others over HTTP.
-fn fetch(own: Option<Arc<Issuer>>, own_url: Option<String>) -> Fetch {
+fn fetch(own: Option<Arc<ReferenceIssuer>>, own_url: Option<String>) -> Fetch {
     let client = Client::new(
         Timeouts {
             connect: Duration::from_secs(5),
@@ -587,7 +600,7 @@ fn fetch(own: Option<Arc<Issuer>>, own_url: Option<String>) -> Fetch {
         if let (Some(own), Some(own_url)) = (&own, &own_url)
             && Url::parse(own_url).is_ok_and(|own_url| own_url.origin() == url.origin())
         {
-            let answer = own.handle(&Request {
+            let answer = own.handle(&ServerRequest {
                 method: Method::Get,
                 head_only: false,
                 path: url.path().to_owned(),
@@ -603,7 +616,7 @@ fn fetch(own: Option<Arc<Issuer>>, own_url: Option<String>) -> Fetch {
             };
         }
         let request = HttpRequest {
-            retry: Retry::NEVER,
+            retry: Retry::NO_RETRY,
             ..HttpRequest::get("the issuer's keys", url, MAX_DOCUMENT)
         };
         let answer = client.send(&request).map_err(|error| error.to_string())?;
@@ -615,7 +628,7 @@ fn fetch(own: Option<Arc<Issuer>>, own_url: Option<String>) -> Fetch {
     })
 }
 
-fn trusted_root(store: &Store, state: &State) -> Result<TrustedRoot, Failure> {
+fn trusted_root(store: &ServerDirectory, state: &State) -> Result<TrustedRoot, CommandError> {
     let window = ValidityPeriod {
         start: store.since,
         end: None,
@@ -624,19 +637,19 @@ fn trusted_root(store: &Store, state: &State) -> Result<TrustedRoot, Failure> {
     let ct = key_of(&store.keys.ct)?;
     Ok(TrustedRoot {
         logs: vec![TransparencyLog {
-            base_url: url_of(state, REKOR)?,
+            base_url: service_url(state, REKOR)?,
             log_id: rekor.sha256().to_vec(),
             key: rekor,
             window,
         }],
         ct_logs: vec![TrustedCtLog {
-            base_url: url_of(state, CT)?,
+            base_url: service_url(state, CT)?,
             log_id: ct.sha256(),
             key: ct,
             window,
         }],
         authorities: vec![CertificateAuthority {
-            uri: url_of(state, FULCIO)?,
+            uri: service_url(state, FULCIO)?,
             chain: store.fulcio.clone(),
             window,
         }],

@@ -19,7 +19,7 @@ use std::{
 };
 
 use gitseal_evidence::{UnixTime, certificate::Certificate, keys::PublicKey};
-use gitseal_reference::fulcio::issue::{self, IssuedBy, Own, Role};
+use gitseal_reference::fulcio::issue::{self, CaCertificate, CaRole, IssuedBy};
 use p256::{
     elliptic_curve::Generate as _,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding},
@@ -27,7 +27,7 @@ use p256::{
 use p384::ecdsa::signature::Signer as _;
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
+use super::CommandError;
 
 /// How long authorities are good for: ten years.
 const AUTHORITY_LIFETIME: i64 = 10 * 365 * 86_400;
@@ -79,7 +79,7 @@ pub struct Keys {
 }
 
 /// An opened DIR.
-pub struct Store {
+pub struct ServerDirectory {
     /// Its path, absolute.
     pub path: PathBuf,
     /// The keys.
@@ -95,20 +95,20 @@ pub struct Store {
     _lock: File,
 }
 
-impl Store {
+impl ServerDirectory {
     /// Opens DIR, or makes it, and locks it.
     ///
     /// # Errors
     ///
     /// It holds other things, another process uses it, or the disk fails.
-    pub fn open(path: &Path, now: UnixTime) -> Result<Self, Failure> {
+    pub fn open(path: &Path, now: UnixTime) -> Result<Self, CommandError> {
         let path = std::path::absolute(path).map_err(|error| failed("find", path, &error))?;
         refuse_strangers(&path)?;
         private_directory(&path)?;
         private_directory(&path.join("keys"))?;
         let lock = lock(&path.join("lock"))?;
         let state = match fs::read(path.join("state.json")) {
-            Ok(bytes) => Some(read_state(&path, &bytes)?),
+            Ok(bytes) => Some(parse_state(&path, &bytes)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed("read", &path.join("state.json"), &error)),
         };
@@ -134,7 +134,7 @@ impl Store {
         if !fits(&fulcio, spki(keys.fulcio.verifying_key()))
             || !fits(&tsa, spki(keys.tsa.verifying_key()))
         {
-            return Err(Failure::new(
+            return Err(CommandError::new(
                 format!(
                     "the certificates in {} are not those of the keys there",
                     path.display()
@@ -158,9 +158,9 @@ impl Store {
     /// # Errors
     ///
     /// The disk fails.
-    pub fn remember(&self, state: &State) -> Result<(), Failure> {
+    pub fn save_state(&self, state: &State) -> Result<(), CommandError> {
         let json = serde_json::to_vec_pretty(state)
-            .map_err(|error| Failure::new(error.to_string(), ""))?;
+            .map_err(|error| CommandError::new(error.to_string(), ""))?;
         self.write("state.json", &json)
     }
 
@@ -170,7 +170,7 @@ impl Store {
     /// # Errors
     ///
     /// The disk fails.
-    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), CommandError> {
         replace(&self.path.join(name), bytes, 0o644)
     }
 }
@@ -180,9 +180,9 @@ impl Store {
 /// # Errors
 ///
 /// There is none, or it is unreadable.
-pub fn state_of(path: &Path) -> Result<State, Failure> {
+pub fn read_state(path: &Path) -> Result<State, CommandError> {
     let bytes = fs::read(path.join("state.json")).map_err(|error| {
-        Failure::new(
+        CommandError::new(
             format!(
                 "{} is no directory of reference servers: {error}",
                 path.display()
@@ -190,7 +190,7 @@ pub fn state_of(path: &Path) -> Result<State, Failure> {
             "start them first: gitseal-reference serve --dir DIR",
         )
     })?;
-    read_state(path, &bytes)
+    parse_state(path, &bytes)
 }
 
 /// The key that signs tokens, for who can read it.
@@ -198,13 +198,13 @@ pub fn state_of(path: &Path) -> Result<State, Failure> {
 /// # Errors
 ///
 /// It is not there, or not for us.
-pub fn token_key(path: &Path) -> Result<p256::ecdsa::SigningKey, Failure> {
+pub fn token_key(path: &Path) -> Result<p256::ecdsa::SigningKey, CommandError> {
     p256_key(path, "oidc")
 }
 
-fn read_state(path: &Path, bytes: &[u8]) -> Result<State, Failure> {
+fn parse_state(path: &Path, bytes: &[u8]) -> Result<State, CommandError> {
     let problem = |why: String| {
-        Failure::new(
+        CommandError::new(
             format!("{} is not read: {why}", path.join("state.json").display()),
             "put it back from a backup, or start with an empty directory",
         )
@@ -217,7 +217,7 @@ fn read_state(path: &Path, bytes: &[u8]) -> Result<State, Failure> {
 }
 
 /// A directory with other things in it was not meant.
-fn refuse_strangers(path: &Path) -> Result<(), Failure> {
+fn refuse_strangers(path: &Path) -> Result<(), CommandError> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -231,7 +231,7 @@ fn refuse_strangers(path: &Path) -> Result<(), Failure> {
             .to_str()
             .is_some_and(|name| NAMES.contains(&name) || name.starts_with(".tmp"));
         if !known {
-            return Err(Failure::new(
+            return Err(CommandError::new(
                 format!(
                     "{} holds {name:?}, which is not of these servers",
                     path.display()
@@ -243,7 +243,7 @@ fn refuse_strangers(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn lock(path: &Path) -> Result<File, Failure> {
+fn lock(path: &Path) -> Result<File, CommandError> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
@@ -253,7 +253,7 @@ fn lock(path: &Path) -> Result<File, Failure> {
         .map_err(|error| failed("open", path, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Failure::new(
+        Err(TryLockError::WouldBlock) => Err(CommandError::new(
             format!(
                 "another process serves from {}",
                 path.parent().unwrap_or(path).display()
@@ -265,21 +265,21 @@ fn lock(path: &Path) -> Result<File, Failure> {
 }
 
 /// New keys and certificates.
-fn make(path: &Path, now: UnixTime) -> Result<(), Failure> {
+fn make(path: &Path, now: UnixTime) -> Result<(), CommandError> {
     let fulcio = p384::ecdsa::SigningKey::generate();
     let tsa = p256::ecdsa::SigningKey::generate();
     let public = |spki: Option<Vec<u8>>| {
         spki.and_then(|spki| PublicKey::from_spki(&spki).ok())
-            .ok_or_else(|| Failure::new("a new key cannot be read back", ""))
+            .ok_or_else(|| CommandError::new("a new key cannot be read back", ""))
     };
-    let chain_of = |role, name: &str, key: PublicKey| -> Result<String, Failure> {
+    let chain_of = |role, name: &str, key: PublicKey| -> Result<String, CommandError> {
         let root_key = p384::ecdsa::SigningKey::generate();
         let root = public(spki(root_key.verifying_key()))?;
-        let sign = |tbs: &[u8]| -> Result<Vec<u8>, String> {
+        let sign = |tbs: &[u8]| -> Vec<u8> {
             let signature: p384::ecdsa::DerSignature = root_key.sign(tbs);
-            Ok(signature.as_bytes().to_vec())
+            signature.as_bytes().to_vec()
         };
-        let problem = |error: issue::IssueError| Failure::new(error.to_string(), "");
+        let problem = |error: issue::IssueError| CommandError::new(error.to_string(), "");
         let organization = "gitseal reference";
         let root_name = format!("{name} root");
         let issuer = IssuedBy {
@@ -290,8 +290,8 @@ fn make(path: &Path, now: UnixTime) -> Result<(), Failure> {
         let certificate = |role, common_name: &str, key: &PublicKey| {
             let mut serial = [0; 20];
             getrandom::fill(&mut serial)
-                .map_err(|error| Failure::new(format!("no entropy: {error}"), ""))?;
-            let der = Own {
+                .map_err(|error| CommandError::new(format!("no entropy: {error}"), ""))?;
+            let der = CaCertificate {
                 role,
                 organization,
                 common_name,
@@ -303,23 +303,23 @@ fn make(path: &Path, now: UnixTime) -> Result<(), Failure> {
             .map_err(problem)?;
             Certificate::from_der(&der)
                 .map(|certificate| certificate.to_pem())
-                .map_err(|error| Failure::new(error.to_string(), ""))
+                .map_err(|error| CommandError::new(error.to_string(), ""))
         };
-        Ok(certificate(role, name, &key)? + &certificate(Role::Root, &root_name, &root)?)
+        Ok(certificate(role, name, &key)? + &certificate(CaRole::Root, &root_name, &root)?)
     };
     let fulcio_chain = chain_of(
-        Role::Issuing,
+        CaRole::Issuing,
         "gitseal reference fulcio",
         public(spki(fulcio.verifying_key()))?,
     )?;
     let tsa_chain = chain_of(
-        Role::TimeStamping,
+        CaRole::TimeStamping,
         "gitseal reference timestamps",
         public(spki(tsa.verifying_key()))?,
     )?;
-    let private = |name: &str, pem: Result<_, p256::pkcs8::Error>| -> Result<(), Failure> {
+    let private = |name: &str, pem: Result<_, p256::pkcs8::Error>| -> Result<(), CommandError> {
         let pem: zeroize::Zeroizing<String> =
-            pem.map_err(|error| Failure::new(format!("the key {name}: {error}"), ""))?;
+            pem.map_err(|error| CommandError::new(format!("the key {name}: {error}"), ""))?;
         replace(
             &path.join("keys").join(format!("{name}.pem")),
             pem.as_bytes(),
@@ -343,7 +343,7 @@ pub fn spki(key: &impl p256::pkcs8::EncodePublicKey) -> Option<Vec<u8>> {
         .map(|document| document.as_bytes().to_vec())
 }
 
-fn key(path: &Path, name: &str) -> Result<zeroize::Zeroizing<String>, Failure> {
+fn key(path: &Path, name: &str) -> Result<zeroize::Zeroizing<String>, CommandError> {
     let path = path.join("keys").join(format!("{name}.pem"));
     #[cfg(unix)]
     {
@@ -353,7 +353,7 @@ fn key(path: &Path, name: &str) -> Result<zeroize::Zeroizing<String>, Failure> {
             .permissions()
             .mode();
         if mode & 0o077 != 0 {
-            return Err(Failure::new(
+            return Err(CommandError::new(
                 format!(
                     "{} is open to others (mode {:o})",
                     path.display(),
@@ -368,13 +368,13 @@ fn key(path: &Path, name: &str) -> Result<zeroize::Zeroizing<String>, Failure> {
         .map_err(|error| failed("read", &path, &error))
 }
 
-fn p256_key(path: &Path, name: &str) -> Result<p256::ecdsa::SigningKey, Failure> {
+fn p256_key(path: &Path, name: &str) -> Result<p256::ecdsa::SigningKey, CommandError> {
     p256::ecdsa::SigningKey::from_pkcs8_pem(&key(path, name)?)
         .map_err(|_| unreadable_key(path, name))
 }
 
-fn unreadable_key(path: &Path, name: &str) -> Failure {
-    Failure::new(
+fn unreadable_key(path: &Path, name: &str) -> CommandError {
+    CommandError::new(
         format!(
             "{} is no private key of these servers",
             path.join("keys").join(format!("{name}.pem")).display()
@@ -383,18 +383,18 @@ fn unreadable_key(path: &Path, name: &str) -> Failure {
     )
 }
 
-fn chain(path: &Path, name: &str) -> Result<Vec<Certificate>, Failure> {
+fn chain(path: &Path, name: &str) -> Result<Vec<Certificate>, CommandError> {
     let path = path.join(name);
     let pem = fs::read_to_string(&path).map_err(|error| failed("read", &path, &error))?;
     Certificate::pem_chain(&pem).map_err(|error| {
-        Failure::new(
+        CommandError::new(
             format!("{}: {error}", path.display()),
             "put it back from a backup, or start with an empty directory",
         )
     })
 }
 
-fn private_directory(path: &Path) -> Result<(), Failure> {
+fn private_directory(path: &Path) -> Result<(), CommandError> {
     fs::create_dir_all(path).map_err(|error| failed("make", path, &error))?;
     #[cfg(unix)]
     {
@@ -406,7 +406,7 @@ fn private_directory(path: &Path) -> Result<(), Failure> {
 }
 
 /// Writes beside, flushes, renames, flushes the directory.
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CommandError> {
     let fail = |error: io::Error| failed("write", path, &error);
     let parent = path.parent().unwrap_or(path);
     let mut file = tempfile::Builder::new()
@@ -432,6 +432,6 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-fn failed(doing: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::new(format!("cannot {doing} {}: {error}", path.display()), "")
+fn failed(doing: &str, path: &Path, error: &io::Error) -> CommandError {
+    CommandError::new(format!("cannot {doing} {}: {error}", path.display()), "")
 }

@@ -7,19 +7,17 @@
 //!
 //! *Not checked here:* tokens (`evidence/timestamp.rs`).
 
-use std::io;
-
 use const_oid::ObjectIdentifier;
 use serde::Deserialize;
 
 use gitseal_evidence::{
-    UnixTime,
     certificate::Certificate,
     keys::SignatureAlgorithm,
     signed_data::Digest,
     timestamp::{self, TimestampRequest, TokenFields},
 };
-use gitseal_services::http::server::{Handler, Method, Request, Response};
+use gitseal_services::http::server::{Handler, Method, ServerRequest, ServerResponse};
+use gitseal_services::{Clock, Entropy, SignKey};
 
 /// Where requests go.
 pub const TIMESTAMP: &str = "/api/v1/timestamp";
@@ -33,15 +31,8 @@ pub const POLICY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.5
 const QUERY: &str = "application/timestamp-query";
 const REPLY: &str = "application/timestamp-reply";
 
-/// The time.
-pub type Clock = Box<dyn Fn() -> UnixTime + Send + Sync>;
-/// Bytes of entropy, filled by the operating system.
-pub type Entropy = Box<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>;
-/// Signs with the authority's key.
-pub type SignKey = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
-
 /// A timestamp authority.
-pub struct Authority {
+pub struct TsaServer {
     /// The signing certificate first, the root last.
     pub chain: Vec<Certificate>,
     /// How its key signs.
@@ -56,7 +47,7 @@ pub struct Authority {
 
 /// Why there is no timestamp.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TsaServerError {
     /// The request is no TimeStampReq.
     #[error("error parsing the timestamp request: {0}")]
     Request(String),
@@ -71,15 +62,15 @@ pub enum Refusal {
     MediaType,
     /// The authority itself failed.
     #[error("the timestamp could not be made: {0}")]
-    Authority(String),
+    Internal(String),
 }
 
-impl Refusal {
+impl TsaServerError {
     fn status(&self) -> u16 {
         match self {
             Self::Request(_) | Self::Policy(_) | Self::Extensions => 400,
             Self::MediaType => 415,
-            Self::Authority(_) => 500,
+            Self::Internal(_) => 500,
         }
     }
 }
@@ -99,21 +90,25 @@ struct JsonRequest {
 }
 
 impl JsonRequest {
-    fn read(body: &[u8]) -> Result<TimestampRequest, Refusal> {
+    fn read(body: &[u8]) -> Result<TimestampRequest, TsaServerError> {
         use base64::Engine as _;
-        let request: Self =
-            serde_json::from_slice(body).map_err(|error| Refusal::Request(error.to_string()))?;
+        let request: Self = serde_json::from_slice(body)
+            .map_err(|error| TsaServerError::Request(error.to_string()))?;
         let digest = match request.hash_algorithm.as_str() {
             "sha256" => Digest::Sha256,
             "sha384" => Digest::Sha384,
             "sha512" => Digest::Sha512,
-            other => return Err(Refusal::Request(format!("the hash {other:?} is not used"))),
+            other => {
+                return Err(TsaServerError::Request(format!(
+                    "the hash {other:?} is not used"
+                )));
+            }
         };
         let imprint = base64::engine::general_purpose::STANDARD
             .decode(&request.artifact_hash)
-            .map_err(|_| Refusal::Request("artifactHash is not base64".into()))?;
+            .map_err(|_| TsaServerError::Request("artifactHash is not base64".into()))?;
         if imprint.len() != digest.of(&[]).len() {
-            return Err(Refusal::Request(
+            return Err(TsaServerError::Request(
                 "artifactHash is not of the hash's length".into(),
             ));
         }
@@ -135,24 +130,24 @@ impl JsonRequest {
     }
 }
 
-impl Authority {
+impl TsaServer {
     /// A TimeStampToken for a request.
     ///
     /// # Errors
     ///
     /// Another policy, extensions, or the authority's own failure.
-    pub fn stamp(&self, request: &TimestampRequest) -> Result<Vec<u8>, Refusal> {
+    pub fn issue_timestamp(&self, request: &TimestampRequest) -> Result<Vec<u8>, TsaServerError> {
         if let Some(policy) = &request.policy
             && *policy != POLICY.to_string()
         {
-            return Err(Refusal::Policy(policy.clone()));
+            return Err(TsaServerError::Policy(policy.clone()));
         }
         if request.extensions {
-            return Err(Refusal::Extensions);
+            return Err(TsaServerError::Extensions);
         }
         let mut serial = [0; 20];
         (self.entropy)(&mut serial)
-            .map_err(|error| Refusal::Authority(format!("no entropy: {error}")))?;
+            .map_err(|error| TsaServerError::Internal(format!("no entropy: {error}")))?;
         if let Some(first) = serial.first_mut() {
             *first &= 0x7f;
         }
@@ -167,24 +162,24 @@ impl Authority {
             },
             &self.sign,
         )
-        .map_err(|refusal| Refusal::Authority(refusal.to_string()))
+        .map_err(|refusal| TsaServerError::Internal(refusal.to_string()))
     }
 
-    fn answer(&self, request: &Request) -> Result<Response, Refusal> {
+    fn answer(&self, request: &ServerRequest) -> Result<ServerResponse, TsaServerError> {
         if request.body.len() > MAX_REQUEST {
-            return Err(Refusal::Request(format!(
+            return Err(TsaServerError::Request(format!(
                 "it has {} bytes, at most {MAX_REQUEST} are read",
                 request.body.len()
             )));
         }
         let query = match request.media_type().as_deref() {
             Some(QUERY) => timestamp::parse_request(&request.body)
-                .map_err(|refusal| Refusal::Request(refusal.to_string()))?,
+                .map_err(|refusal| TsaServerError::Request(refusal.to_string()))?,
             Some("application/json") => JsonRequest::read(&request.body)?,
-            _ => return Err(Refusal::MediaType),
+            _ => return Err(TsaServerError::MediaType),
         };
-        let token = self.stamp(&query)?;
-        Ok(Response::new(
+        let token = self.issue_timestamp(&query)?;
+        Ok(ServerResponse::new(
             200,
             REPLY,
             timestamp::encode_response(&token),
@@ -192,25 +187,25 @@ impl Authority {
     }
 }
 
-impl Handler for Authority {
-    fn handle(&self, request: &Request) -> Response {
+impl Handler for TsaServer {
+    fn handle(&self, request: &ServerRequest) -> ServerResponse {
         match (request.method, request.path.as_str()) {
             (Method::Post, TIMESTAMP) => self
                 .answer(request)
                 .unwrap_or_else(|refusal| error(refusal.status(), &refusal.to_string())),
             (Method::Get, CERTIFICATE_CHAIN) => {
                 let pem: Vec<String> = self.chain.iter().map(Certificate::to_pem).collect();
-                Response::new(200, "application/pem-certificate-chain", pem.concat())
+                ServerResponse::new(200, "application/pem-certificate-chain", pem.concat())
             }
-            (Method::Get, "/ping") => Response::text(200, "pong\n"),
+            (Method::Get, "/ping") => ServerResponse::text(200, "pong\n"),
             (_, TIMESTAMP | CERTIFICATE_CHAIN | "/ping") => error(405, "another method is meant"),
             _ => error(404, "nothing is here"),
         }
     }
 }
 
-fn error(status: u16, message: &str) -> Response {
-    Response::json(
+fn error(status: u16, message: &str) -> ServerResponse {
+    ServerResponse::json(
         status,
         &serde_json::json!({ "code": status, "message": message }),
     )

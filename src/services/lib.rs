@@ -12,3 +12,12 @@ pub mod http;
 pub mod oidc;
 pub mod rekor;
 pub mod tsa;
+
+use gitseal_evidence::UnixTime;
+
+/// Returns the current time.
+pub type Clock = Box<dyn Fn() -> UnixTime + Send + Sync>;
+/// Fills a buffer with entropy of the operating system.
+pub type Entropy = Box<dyn Fn(&mut [u8]) -> std::io::Result<()> + Send + Sync>;
+/// Signs a message with a key that the caller holds.
+pub type SignKey = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;

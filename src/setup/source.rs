@@ -29,7 +29,7 @@ use gitseal_evidence::{
     trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot},
     verify::SignatureInput,
 };
-use gitseal_services::http::client::Request;
+use gitseal_services::http::client::HttpRequest;
 
 /// The largest detached signature, in bytes.
 pub const MAX_SIGNATURE: usize = 256 << 10;
@@ -250,7 +250,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 fn download(part: &'static str, url: &Url, limit: usize) -> Result<Vec<u8>, SetupError> {
-    let mut request = Request::get(part, url, limit);
+    let mut request = HttpRequest::get(part, url, limit);
     request.accept = "*/*";
     // The user named this URL, and no other.
     request.redirects = false;

@@ -9,8 +9,8 @@ use gitseal_evidence::{
     trusted_root::TrustedRoot,
 };
 use gitseal_services::{
-    fulcio::wire::{Application, Authority, certificate_request},
-    oidc::token::{Claims, Token},
+    fulcio::wire::{Authority, IssueRequest, encode_csr},
+    oidc::token::{IdentityClaims, IdentityToken},
 };
 
 /// A certificate for a key of ours, checked.
@@ -29,7 +29,7 @@ pub(super) fn certify<A>(
     authority: &A,
     name: &str,
     signer: &Signer,
-    token: &Token,
+    token: &IdentityToken,
     trust: &TrustedRoot,
     clock: Clock,
 ) -> Result<Certified, SignError>
@@ -38,8 +38,8 @@ where
     SignError: From<A::Error>,
 {
     let spki = signer.public()?;
-    let request_pem = certificate_request(&spki, |bytes| signer.prove(bytes))?;
-    let chain = authority.certify(&Application {
+    let request_pem = encode_csr(&spki, |bytes| signer.prove(bytes))?;
+    let chain = authority.certify(&IssueRequest {
         token: token.secret(),
         spki: &spki,
         request_pem: &request_pem,
@@ -116,7 +116,7 @@ pub(super) fn check(
 fn same_identity(
     identity: &Identity,
     leaf: &Certificate,
-    claims: &Claims,
+    claims: &IdentityClaims,
 ) -> Result<(), (&'static str, String, String)> {
     let issuer = identity.issuer.as_str();
     if issuer != claims.issuer && claims.connector.as_deref() != Some(issuer) {

@@ -31,8 +31,8 @@ use gitseal_services::{
     fulcio::client::FulcioClient,
     http::client::Client,
     oidc::{
-        login::{LoginError, Person as _},
-        token::Token,
+        login::{LoginError, LoginPrompt as _},
+        token::IdentityToken,
     },
 };
 use gitseal_terminal::{self as terminal, Escape, escape};
@@ -145,7 +145,7 @@ impl Wish<'_> {
     }
 
     /// The same, with a token that is there.
-    fn own(&self, token: &Token) -> Result<Credential, SignError> {
+    fn own(&self, token: &IdentityToken) -> Result<Credential, SignError> {
         let signer = Signer::generate();
         let Certified { leaf, identity, .. } = self.certified(&signer, token)?;
         Ok(Credential {
@@ -225,9 +225,9 @@ impl Wish<'_> {
         &self,
         signer: &Signer,
         scope: &Scope,
-    ) -> Option<(Token, Result<Certified, SignError>)> {
+    ) -> Option<(IdentityToken, Result<Certified, SignError>)> {
         let kept = self.kept(signer, scope, TokenKind::Identity)?;
-        let token = Token::parse(kept).ok()?;
+        let token = IdentityToken::parse(kept).ok()?;
         token.check((self.clock)(), None).ok()?;
         match self.certified(signer, &token) {
             Err(error) if error.is_about_the_token() => {
@@ -244,7 +244,7 @@ impl Wish<'_> {
 
     /// A token by the refresh token, without asking anybody, if the cache has
     /// one that the issuer takes; or by a login.
-    fn renewed_or_new(&self, signer: &Signer, scope: &Scope) -> Result<Token, SignError> {
+    fn renewed_or_new(&self, signer: &Signer, scope: &Scope) -> Result<IdentityToken, SignError> {
         let renewed = match self.kept(signer, scope, TokenKind::Refresh) {
             None => None,
             Some(refresh) => match self.login.renew(self, &refresh) {
@@ -293,7 +293,7 @@ impl Wish<'_> {
         let _ = signer.with_cache(|cache| cache.forget_token(scope, kind));
     }
 
-    fn certified(&self, signer: &Signer, token: &Token) -> Result<Certified, SignError> {
+    fn certified(&self, signer: &Signer, token: &IdentityToken) -> Result<Certified, SignError> {
         certify(
             &FulcioClient::new(self.http, self.authority),
             self.authority.as_str(),

@@ -22,10 +22,10 @@ use gitseal_evidence::{
     verify::{CrossCheckRefusal, Reason, Refusal},
 };
 use gitseal_services::{
-    fulcio::{client::FulcioError, wire::RequestRefusal},
+    fulcio::{client::FulcioError, wire::CsrError},
     http::client::{HttpError, HttpReason},
-    oidc::{ambient::AmbientError, login::LoginError, token::TokenRefusal},
-    rekor::client::RekorError,
+    oidc::{ambient::AmbientError, login::LoginError, token::IdentityTokenError},
+    rekor::client::RekorClientError,
     tsa::client::TsaError,
 };
 
@@ -90,7 +90,7 @@ pub enum SignError {
     Login(#[from] LoginError),
     /// A token that no authority would take.
     #[error(transparent)]
-    Token(#[from] TokenRefusal),
+    Token(#[from] IdentityTokenError),
     /// The person does not want this name to be published.
     #[error("not signed: you did not want to sign as {identity}")]
     Declined {
@@ -133,7 +133,7 @@ pub enum SignError {
     Fulcio(#[from] FulcioError),
     /// No certificate request.
     #[error(transparent)]
-    Request(#[from] RequestRefusal),
+    Request(#[from] CsrError),
     /// The certificate is for another key.
     #[error("the certificate that {authority} gave is for another key than ours")]
     OtherKey {
@@ -207,7 +207,7 @@ pub enum SignError {
     Timestamp(#[from] TsaError),
     /// No log entry.
     #[error(transparent)]
-    Rekor(#[from] RekorError),
+    Rekor(#[from] RekorClientError),
     /// The finished signature does not pass our own verifier.
     #[error("the signature was made, but would not verify, {0}")]
     Unverifiable(Refusal),
@@ -305,7 +305,7 @@ impl SignError {
                 "the authority must embed the SCT of a CT log in its certificates"
             }
             Self::Fulcio(FulcioError::Http(error))
-            | Self::Rekor(RekorError::Http(error))
+            | Self::Rekor(RekorClientError::Http(error))
             | Self::Timestamp(TsaError::Http(error)) => return http_hint(error),
             Self::Clock { .. } => "set this machine's clock",
             Self::Chain { .. } | Self::Sct { .. } => {
@@ -315,7 +315,7 @@ impl SignError {
                 "set user.email to the address you log in with, or unset gitseal.matchCommitter"
             }
             Self::Unverifiable(refusal) => return unverifiable_hint(refusal),
-            Self::Rekor(RekorError::Duplicate { .. }) => "sign again",
+            Self::Rekor(RekorClientError::Duplicate { .. }) => "sign again",
             _ => return None,
         })
     }
@@ -372,10 +372,10 @@ fn cache_hint(error: &ClientError) -> Option<&'static str> {
     })
 }
 
-fn token_hint(error: &TokenRefusal) -> Option<&'static str> {
+fn token_hint(error: &IdentityTokenError) -> Option<&'static str> {
     Some(match error {
-        TokenRefusal::Expired { .. } => "get a fresh token",
-        TokenRefusal::Audience { .. } => {
+        IdentityTokenError::Expired { .. } => "get a fresh token",
+        IdentityTokenError::Audience { .. } => {
             "ask the identity provider for a token with the audience that gitseal.clientID names"
         }
         _ => return None,

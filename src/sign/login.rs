@@ -14,11 +14,11 @@ use crate::host::{
 use gitseal_services::{
     http::client::Client,
     oidc::{
-        ambient::{self, Ambient, Surroundings},
+        ambient::{self, Ambient, AmbientContext},
         browser, device, headless,
-        login::{Granted, Issuer, LoginError, Person as _},
+        login::{LoginConfig, LoginError, LoginPrompt as _, LoginTokens},
         out_of_band, refresh,
-        token::Token,
+        token::IdentityToken,
     },
 };
 use gitseal_terminal::{Escape, escape};
@@ -74,7 +74,7 @@ pub struct Login<'a> {
     /// Where from.
     pub provider: Provider,
     /// What a token that nobody is asked for is found in.
-    pub surroundings: Surroundings<'a>,
+    pub surroundings: AmbientContext<'a>,
     /// The OIDC issuer, for logins.
     pub issuer: String,
     /// Our name at the issuer.
@@ -142,7 +142,7 @@ impl Source {
     /// What of the login decides whose credential it is.
     pub(super) fn binding(&self, login: &Login<'_>) -> String {
         match self {
-            Self::Ambient(ambient) => ambient::binding(ambient, &login.surroundings),
+            Self::Ambient(ambient) => ambient::job_fingerprint(ambient, &login.surroundings),
             Self::Headless => login.headless_user().to_owned(),
             Self::Person(_) => match (&login.user, &login.committer) {
                 (Some(user), _) => user.clone(),
@@ -184,8 +184,8 @@ impl Login<'_> {
             .unwrap_or_default()
     }
 
-    fn issuer<'a>(&'a self, http: &'a Client, offline_access: bool) -> Issuer<'a> {
-        Issuer {
+    fn issuer<'a>(&'a self, http: &'a Client, offline_access: bool) -> LoginConfig<'a> {
+        LoginConfig {
             http,
             issuer: &self.issuer,
             client_id: &self.client_id,
@@ -203,13 +203,13 @@ impl Login<'_> {
     ///
     /// # Errors
     /// No token; or the person, or nobody to ask, said no.
-    pub(super) fn log_in(&self, wish: &Wish<'_>, cached: bool) -> Result<Granted, SignError> {
+    pub(super) fn log_in(&self, wish: &Wish<'_>, cached: bool) -> Result<LoginTokens, SignError> {
         let mut person = Person::new(&self.opener);
         let issuer = self.issuer(wish.http, self.refresh && cached);
         let granted = match wish.source {
             Source::Ambient(source) => {
                 let token = ambient::obtain(source, &self.client_id, &self.surroundings)?;
-                Granted {
+                LoginTokens {
                     token,
                     refresh: None,
                 }
@@ -234,7 +234,11 @@ impl Login<'_> {
     ///
     /// # Errors
     /// The issuer does not renew it.
-    pub(super) fn renew(&self, wish: &Wish<'_>, refresh_token: &str) -> Result<Granted, SignError> {
+    pub(super) fn renew(
+        &self,
+        wish: &Wish<'_>,
+        refresh_token: &str,
+    ) -> Result<LoginTokens, SignError> {
         let granted = refresh::renew(&self.issuer(wish.http, true), refresh_token)?;
         granted
             .token
@@ -247,9 +251,9 @@ impl Login<'_> {
     fn ask(
         &self,
         way: Way,
-        issuer: &Issuer<'_>,
+        issuer: &LoginConfig<'_>,
         person: &mut Person<'_>,
-    ) -> Result<Granted, SignError> {
+    ) -> Result<LoginTokens, SignError> {
         let only = self.provider == Provider::Device;
         // A code that nobody sees would be waited for in vain. Who wants that way
         // by name has another means to see it.
@@ -262,7 +266,7 @@ impl Login<'_> {
             let result = match way {
                 Way::Browser => browser::log_in(
                     issuer,
-                    &browser::Options {
+                    &browser::BrowserLoginOptions {
                         redirect_url: self.redirect_url.as_deref(),
                         autoclose: self.autoclose,
                         timeout: LOGIN_TIMEOUT,
@@ -273,8 +277,10 @@ impl Login<'_> {
                 Way::OutOfBand => out_of_band::log_in(issuer, person),
             };
             let next = match (&result, way) {
-                (Err(error), Way::Browser) if error.is_way_closed() && seen => Way::Device,
-                (Err(error), Way::Device) if error.is_way_closed() && !only => Way::OutOfBand,
+                (Err(error), Way::Browser) if error.is_method_unavailable() && seen => Way::Device,
+                (Err(error), Way::Device) if error.is_method_unavailable() && !only => {
+                    Way::OutOfBand
+                }
                 _ => return Ok(result?),
             };
             if let Err(error) = &result {
@@ -292,7 +298,7 @@ impl Login<'_> {
     /// first, once.
     fn confirm(
         &self,
-        token: &Token,
+        token: &IdentityToken,
         wish: &Wish<'_>,
         person: &mut Person<'_>,
     ) -> Result<(), SignError> {

@@ -34,7 +34,7 @@ impl<'a> Person<'a> {
     }
 }
 
-impl login::Person for Person<'_> {
+impl login::LoginPrompt for Person<'_> {
     fn tell(&mut self, line: &str) {
         self.terminal.tell(line);
     }

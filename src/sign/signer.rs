@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use spki::EncodePublicKey as _;
 
 use super::SignError;
-use gitseal_services::fulcio::wire::RequestRefusal;
+use gitseal_services::fulcio::wire::CsrError;
 
 /// A P-256 key that can be asked for signatures. Has no `Debug`.
 pub(super) enum Signer {
@@ -77,7 +77,7 @@ impl Signer {
                 .to_public_key_der()
                 .map(spki::Document::into_vec)
                 .map_err(|error| {
-                    RequestRefusal::Der {
+                    CsrError::Der {
                         reason: error.to_string(),
                     }
                     .into()

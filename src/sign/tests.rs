@@ -20,15 +20,15 @@ use crate::host::{
     opener::Opener,
     settings::{ConfirmIdentity, Origin},
 };
-use crate::stub::{Stub, Told};
+use crate::stub::{CannedResponse, Stub};
 use gitseal_evidence::refusal::Step;
 use gitseal_services::{
-    fulcio::wire::read_certificate_request,
+    fulcio::wire::parse_csr,
     oidc::{
         ambient::{Ambient, AmbientError},
-        token::TokenRefusal,
+        token::IdentityTokenError,
     },
-    rekor::client::RekorError,
+    rekor::client::RekorClientError,
 };
 
 const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
@@ -48,7 +48,7 @@ fn authority(change: impl Fn(&Lab, &mut Spec) + Send + Sync + 'static) -> Stub {
         let request = STANDARD
             .decode(body["certificateSigningRequest"].as_str().unwrap())
             .unwrap();
-        let request = read_certificate_request(&request).unwrap();
+        let request = parse_csr(&request).unwrap();
         let mut spec = lab.spec();
         spec.leaf.spki = request.spki;
         change(&lab, &mut spec);
@@ -57,7 +57,7 @@ fn authority(change: impl Fn(&Lab, &mut Spec) + Send + Sync + 'static) -> Stub {
             pem("CERTIFICATE", &lab.intermediate_certificate),
             pem("CERTIFICATE", &lab.root_certificate),
         ];
-        Told::json(
+        CannedResponse::json(
             200,
             &json!({"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}}),
         )
@@ -95,7 +95,7 @@ fn log(change: impl Fn(&Lab, &[u8], Value) -> Value + Send + Sync + 'static) -> 
     Stub::start(move |asked| {
         let lab = Lab::new();
         let right = logged(&asked.body, &lab.rekor, NOW + 2);
-        Told::json(201, &change(&lab, &asked.body, right))
+        CannedResponse::json(201, &change(&lab, &asked.body, right))
     })
 }
 
@@ -119,7 +119,7 @@ fn token(change: impl FnOnce(&mut Value)) -> Zeroizing<String> {
 fn login<'a>(variable: &'a dyn Fn(&str) -> Option<OsString>, http: &'a Client) -> Login<'a> {
     Login {
         provider: Provider::Automatic,
-        surroundings: Surroundings {
+        surroundings: AmbientContext {
             variable,
             file: &|_| Ok(None),
             socket: &|_| false,
@@ -519,7 +519,7 @@ fn a_log_entry_that_does_not_prove_it_reaches_nobody() {
         )
         .unwrap_err();
     assert!(
-        matches!(error, SignError::Rekor(RekorError::OtherEntry { .. })),
+        matches!(error, SignError::Rekor(RekorClientError::OtherEntry { .. })),
         "{error}"
     );
 }
@@ -590,7 +590,7 @@ fn what_no_verifier_would_take_is_refused_before_anybody_is_asked() {
     assert!(matches!(
         error,
         SignError::Ambient(AmbientError::Token {
-            refusal: TokenRefusal::Expired { .. },
+            refusal: IdentityTokenError::Expired { .. },
             ..
         })
     ));

@@ -26,7 +26,7 @@ use gitseal_evidence::signed_data;
 use gitseal_evidence::timestamp;
 use gitseal_evidence::trusted_root::TrustedRoot;
 use gitseal_evidence::verify::{self, NoopObserver, SignatureInput, VerifyInputs};
-use gitseal_services::oidc::token::Token;
+use gitseal_services::oidc::token::IdentityToken;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -315,7 +315,7 @@ pub fn timestamp(data: &[u8]) {
 /// knows nothing of tokens finds in it.
 pub fn token(data: &[u8]) {
     let Some(text) = token_text(data) else { return };
-    let Ok(token) = Token::parse(Zeroizing::new(text.clone())) else {
+    let Ok(token) = IdentityToken::parse(Zeroizing::new(text.clone())) else {
         return;
     };
     assert_eq!(token.secret(), text.trim());
@@ -378,7 +378,7 @@ pub fn token(data: &[u8]) {
 
 /// Whether it is read as a token.
 pub fn is_token(data: &[u8]) -> bool {
-    token_text(data).is_some_and(|text| Token::parse(Zeroizing::new(text)).is_ok())
+    token_text(data).is_some_and(|text| IdentityToken::parse(Zeroizing::new(text)).is_ok())
 }
 
 fn token_text(data: &[u8]) -> Option<String> {

@@ -24,7 +24,7 @@ use gitseal_evidence::{
     refusal::hex,
     signed_data,
 };
-use gitseal_services::http::server::{Limits, Request, Response, Running, serve};
+use gitseal_services::http::server::{Limits, ServerHandle, ServerRequest, ServerResponse, serve};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -150,11 +150,11 @@ impl Shown {
         }
     }
 
-    fn answer(&mut self, lab: &Lab, request: &Request) -> Response {
+    fn answer(&mut self, lab: &Lab, request: &ServerRequest) -> ServerResponse {
         self.asked.push(request.path.clone());
         let number = |name: &str| request.parameter(name).unwrap().parse::<u64>().unwrap();
         match request.path.as_str() {
-            "/api/v1/log" => Response::json(
+            "/api/v1/log" => ServerResponse::json(
                 200,
                 &json!({
                     "inactiveShards": null,
@@ -168,23 +168,26 @@ impl Shown {
                 assert_eq!(request.parameter("treeID"), Some(TREE_ID));
                 let (old, new) = (number("firstSize"), number("lastSize"));
                 if new > self.size {
-                    return Response::json(400, &json!({"code": 400, "message": "too large"}));
+                    return ServerResponse::json(
+                        400,
+                        &json!({"code": 400, "message": "too large"}),
+                    );
                 }
                 let proof = merkle::consistency_proof(&self.nodes, old, new).unwrap();
                 let hashes: Vec<String> = proof.iter().map(|hash| hex(hash)).collect();
-                Response::json(200, &json!({"hashes": hashes, "rootHash": ""}))
+                ServerResponse::json(200, &json!({"hashes": hashes, "rootHash": ""}))
             }
             "/api/v2/checkpoint" => {
                 let text = self.tree_v2(self.size).to_text();
-                Response::text(200, forge::sign_note(&text, &self.origin_v2, &lab.rekor2))
+                ServerResponse::text(200, forge::sign_note(&text, &self.origin_v2, &lab.rekor2))
             }
             path if path.starts_with("/api/v2/tile/") && self.proves => self.tile(path),
-            _ => Response::json(404, &json!({"code": 404, "message": "not here"})),
+            _ => ServerResponse::json(404, &json!({"code": 404, "message": "not here"})),
         }
     }
 
     /// `/api/v2/tile/<L>/<N>[.p/<W>]`, numbers below 1000 only.
-    fn tile(&self, path: &str) -> Response {
+    fn tile(&self, path: &str) -> ServerResponse {
         let rest = path.strip_prefix("/api/v2/tile/").unwrap();
         let (level, rest) = rest.split_once('/').unwrap();
         let (n, width) = rest.split_once(".p/").unwrap_or((rest, "256"));
@@ -194,19 +197,19 @@ impl Shown {
             .saturating_sub(n * 256)
             .min(256);
         if width != shown {
-            return Response::json(404, &json!({"code": 404, "message": "no such tile"}));
+            return ServerResponse::json(404, &json!({"code": 404, "message": "no such tile"}));
         }
         let bytes: Vec<u8> = (0..width)
             .flat_map(|nth| self.nodes.node(level * 8, n * 256 + nth).unwrap())
             .collect();
-        Response::new(200, "application/octet-stream", bytes)
+        ServerResponse::new(200, "application/octet-stream", bytes)
     }
 }
 
 /// The server of a log.
 pub struct LogServer {
     pub shown: Arc<Mutex<Shown>>,
-    running: Running,
+    running: ServerHandle,
 }
 
 impl LogServer {
@@ -217,7 +220,7 @@ impl LogServer {
         let running = serve(
             TcpListener::bind("127.0.0.1:0").unwrap(),
             Limits::default(),
-            Arc::new(move |request: &Request| answers.lock().unwrap().answer(&lab, request)),
+            Arc::new(move |request: &ServerRequest| answers.lock().unwrap().answer(&lab, request)),
         )
         .unwrap();
         Self { shown, running }

@@ -47,7 +47,7 @@ use gitseal_evidence::{
 };
 use gitseal_reference::{
     log::{Directory, Log},
-    rekor::{Rekor, checkpoint_signer, identity},
+    rekor::{RekorServer, checkpoint_signer, identity},
 };
 use gitseal_services::http::server::{Limits, serve};
 use p256::{
@@ -87,7 +87,7 @@ fn server_process() {
         )
         .unwrap(),
     );
-    let rekor = Rekor::new(Arc::clone(&log), NAME, key, &spki).unwrap();
+    let rekor = RekorServer::new(Arc::clone(&log), NAME, key, &spki).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let running = serve(listener, Limits::default(), Arc::new(rekor)).unwrap();
     // All the time: a kill is to meet a publication as well as an append.

@@ -2,7 +2,7 @@
 //! precertificate and certificate out, and the certificates of the authorities
 //! themselves. Pure: the signature is made by a function that is passed in.
 //!
-//! Precertificate and certificate come out of one [`Draft`], so that they agree
+//! Precertificate and certificate come out of one [`TbsTemplate`], so that they agree
 //! byte for byte in all but the poison and the SCT list (RFC 6962 §3.1).
 //!
 //! Sources: RFC 5280 §4.1, §4.2; RFC 6962 §3.1, §3.3; Fulcio's certificate
@@ -13,7 +13,7 @@
 
 use sha1::{Digest as _, Sha1};
 
-use super::principal::{Principal, San};
+use super::principal::{Principal, PrincipalName};
 use gitseal_evidence::{
     UnixTime,
     asn1::{self, BIT_STRING, BOOLEAN, DerError, OCTET_STRING, SEQUENCE, UTF8_STRING},
@@ -44,7 +44,7 @@ const SCT_LIST: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2];
 const POISON: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 3];
 
 /// Signs a TBSCertificate with the issuer's key.
-pub type Sign<'a> = &'a dyn Fn(&[u8]) -> Result<Vec<u8>, String>;
+pub type SignTbs<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
 
 /// Why a certificate cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,9 +68,6 @@ pub enum IssueError {
     /// A time outside of 1970 to 9999.
     #[error("the validity cannot be written: {0}")]
     Time(#[from] DerError),
-    /// The key did not sign.
-    #[error("the authority's key did not sign: {0}")]
-    Sign(String),
 }
 
 /// What a certificate takes from its issuer.
@@ -84,7 +81,7 @@ pub struct IssuedBy {
 
 /// A leaf that lacks only its SCT, or its poison.
 #[derive(Debug, Clone)]
-pub struct Draft {
+pub struct TbsTemplate {
     /// version … subjectPublicKeyInfo.
     head: Vec<u8>,
     /// All extensions but the last one.
@@ -92,7 +89,7 @@ pub struct Draft {
     algorithm: SignatureAlgorithm,
 }
 
-impl Draft {
+impl TbsTemplate {
     /// A leaf for `principal` and the key `spki` (DER), good from `now` for
     /// [`LIFETIME`] seconds. `serial` is random; its top bit is not used.
     ///
@@ -141,7 +138,7 @@ impl Draft {
         })
     }
 
-    fn finish(&self, last: &[u8], sign: Sign<'_>) -> Result<Vec<u8>, IssueError> {
+    fn finish(&self, last: &[u8], sign: SignTbs<'_>) -> Result<Vec<u8>, IssueError> {
         let all = asn1::tlv(SEQUENCE, &[&self.extensions, last]);
         let tbs = asn1::tlv(SEQUENCE, &[&self.head, &asn1::tlv(0xa3, &[&all])]);
         signed(&tbs, self.algorithm, sign)
@@ -152,7 +149,7 @@ impl Draft {
     /// # Errors
     ///
     /// When the key does not sign.
-    pub fn precertificate(&self, sign: Sign<'_>) -> Result<Vec<u8>, IssueError> {
+    pub fn precertificate(&self, sign: SignTbs<'_>) -> Result<Vec<u8>, IssueError> {
         self.finish(&extension(POISON, true, &asn1::tlv(asn1::NULL, &[])), sign)
     }
 
@@ -162,7 +159,7 @@ impl Draft {
     /// # Errors
     ///
     /// When the key does not sign.
-    pub fn certificate(&self, sct_list: &[u8], sign: Sign<'_>) -> Result<Vec<u8>, IssueError> {
+    pub fn certificate(&self, sct_list: &[u8], sign: SignTbs<'_>) -> Result<Vec<u8>, IssueError> {
         let value = asn1::tlv(OCTET_STRING, &[sct_list]);
         self.finish(&extension(SCT_LIST, false, &value), sign)
     }
@@ -184,7 +181,7 @@ pub fn sct_list(scts: &[Vec<u8>]) -> Option<Vec<u8>> {
 
 /// What a certificate of the authority's own is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum CaRole {
     /// A root: signs the certificate of one issuing authority.
     Root,
     /// Issues code-signing certificates, and no authorities.
@@ -195,9 +192,9 @@ pub enum Role {
 
 /// A certificate of the authority's own, DER.
 #[derive(Debug, Clone)]
-pub struct Own<'a> {
+pub struct CaCertificate<'a> {
     /// What it is for.
-    pub role: Role,
+    pub role: CaRole,
     /// Its organization.
     pub organization: &'a str,
     /// Its name.
@@ -210,13 +207,13 @@ pub struct Own<'a> {
     pub validity: (UnixTime, UnixTime),
 }
 
-impl Own<'_> {
+impl CaCertificate<'_> {
     /// The certificate, signed by `issuer` (for a root: itself).
     ///
     /// # Errors
     ///
     /// When a name cannot be written, or the key does not sign.
-    pub fn certificate(&self, issuer: &IssuedBy, sign: Sign<'_>) -> Result<Vec<u8>, IssueError> {
+    pub fn certificate(&self, issuer: &IssuedBy, sign: SignTbs<'_>) -> Result<Vec<u8>, IssueError> {
         let algorithm = issuer.key.default_algorithm();
         let head = head(
             self.serial,
@@ -239,9 +236,9 @@ impl Own<'_> {
             .concat()
         };
         let mut extensions = match self.role {
-            Role::Root => authority(1),
-            Role::Issuing => [authority(0), extended_key_usage(CODE_SIGNING, false)].concat(),
-            Role::TimeStamping => [
+            CaRole::Root => authority(1),
+            CaRole::Issuing => [authority(0), extended_key_usage(CODE_SIGNING, false)].concat(),
+            CaRole::TimeStamping => [
                 key_usage(&[7, 0x80]),
                 // RFC 3161 §2.3: critical, and nothing else.
                 extended_key_usage(TIME_STAMPING, true),
@@ -250,7 +247,7 @@ impl Own<'_> {
         };
         let id = asn1::tlv(OCTET_STRING, &[&key_id(self.key)]);
         extensions.extend(extension(SUBJECT_KEY_ID, false, &id));
-        if self.role != Role::Root {
+        if self.role != CaRole::Root {
             extensions.extend(authority_key_id(&issuer.key));
         }
         let all = asn1::tlv(SEQUENCE, &[&extensions]);
@@ -324,9 +321,9 @@ fn head(
 fn signed(
     tbs: &[u8],
     algorithm: SignatureAlgorithm,
-    sign: Sign<'_>,
+    sign: SignTbs<'_>,
 ) -> Result<Vec<u8>, IssueError> {
-    let signature = sign(tbs).map_err(IssueError::Sign)?;
+    let signature = sign(tbs);
     Ok(asn1::tlv(
         SEQUENCE,
         &[
@@ -385,17 +382,17 @@ fn authority_key_id(key: &PublicKey) -> Vec<u8> {
 }
 
 /// GeneralName (RFC 5280 §4.2.1.6).
-fn general_name(san: &San) -> Result<Vec<u8>, IssueError> {
+fn general_name(san: &PrincipalName) -> Result<Vec<u8>, IssueError> {
     match san {
-        San::Email(email) => {
+        PrincipalName::Email(email) => {
             ascii("the address", email)?;
             Ok(asn1::tlv(0x81, &[email.as_bytes()]))
         }
-        San::Uri(uri) => {
+        PrincipalName::Uri(uri) => {
             ascii("the URI", uri)?;
             Ok(asn1::tlv(0x86, &[uri.as_bytes()]))
         }
-        San::OtherName(text) => {
+        PrincipalName::OtherName(text) => {
             fit("the user name", text)?;
             let value = asn1::tlv(0xa0, &[&asn1::tlv(UTF8_STRING, &[text.as_bytes()])]);
             let id = asn1::object_identifier(&[FULCIO, &[7]].concat());

@@ -26,11 +26,11 @@ pub const MAX_ISSUERS: usize = 100;
 pub const MAX_CONFIG: usize = 256 << 10;
 
 /// The claims of a verified token.
-pub type Claims = Map<String, Value>;
+pub type ClaimMap = Map<String, Value>;
 
 /// Who a certificate is for: one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum San {
+pub enum PrincipalName {
     /// An rfc822Name.
     Email(String),
     /// A uniformResourceIdentifier.
@@ -43,7 +43,7 @@ pub enum San {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     /// The name.
-    pub san: San,
+    pub san: PrincipalName,
     /// The identity provider.
     pub issuer: String,
     /// What a proof of possession signs.
@@ -68,7 +68,7 @@ impl Principal {
 
 /// Why a verified token names nobody here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PrincipalRefusal {
+pub enum PrincipalError {
     /// A claim that this kind of issuer must give.
     #[error("the token has no claim {claim:?}")]
     Missing {
@@ -95,7 +95,7 @@ pub enum PrincipalRefusal {
 
 /// Why a configuration is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigRefusal {
+pub enum IssuerConfigError {
     /// Not the JSON of a configuration.
     #[error("the issuer configuration is not read: {0}")]
     Json(String),
@@ -123,7 +123,7 @@ pub enum ConfigRefusal {
 
 /// What kind of identities an issuer gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum IssuerType {
     /// Addresses. `unverified` says that the provider vouches for all of them.
     Email {
         /// Whether a missing `email_verified` is no obstacle.
@@ -167,7 +167,7 @@ pub struct Issuer {
     /// The audience that its tokens must name.
     pub audience: String,
     /// What it gives.
-    pub kind: Kind,
+    pub kind: IssuerType,
     /// The type's name in the configuration.
     type_name: String,
 }
@@ -228,7 +228,7 @@ impl Issuers {
         Self(vec![Issuer {
             url: url.to_owned(),
             audience: audience.to_owned(),
-            kind: Kind::Email { unverified: false },
+            kind: IssuerType::Email { unverified: false },
             type_name: "email".into(),
         }])
     }
@@ -238,31 +238,32 @@ impl Issuers {
     /// # Errors
     ///
     /// When it cannot be read, or asks for something that is not built.
-    pub fn from_json(text: &[u8]) -> Result<Self, ConfigRefusal> {
+    pub fn from_json(text: &[u8]) -> Result<Self, IssuerConfigError> {
         if text.len() > MAX_CONFIG {
-            return Err(ConfigRefusal::Json(format!(
+            return Err(IssuerConfigError::Json(format!(
                 "it has {} bytes, at most {MAX_CONFIG} are read",
                 text.len()
             )));
         }
-        let file: ConfigFile =
-            serde_json::from_slice(text).map_err(|error| ConfigRefusal::Json(error.to_string()))?;
+        let file: ConfigFile = serde_json::from_slice(text)
+            .map_err(|error| IssuerConfigError::Json(error.to_string()))?;
         if !file.meta.is_empty() {
-            return Err(ConfigRefusal::NotBuilt {
+            return Err(IssuerConfigError::NotBuilt {
                 what: "meta-issuers (addresses with wildcards)",
             });
         }
         if !(1..=MAX_ISSUERS).contains(&file.issuers.len()) {
-            return Err(ConfigRefusal::Count {
+            return Err(IssuerConfigError::Count {
                 found: file.issuers.len(),
             });
         }
         let mut issuers = Vec::new();
         for (url, entry) in &file.issuers {
-            let issuer = issuer(url, entry, &file.ci).map_err(|problem| ConfigRefusal::Issuer {
-                issuer: url.clone(),
-                problem,
-            })?;
+            let issuer =
+                issuer(url, entry, &file.ci).map_err(|problem| IssuerConfigError::Issuer {
+                    issuer: url.clone(),
+                    problem,
+                })?;
             issuers.push(issuer);
         }
         Ok(Self(issuers))
@@ -294,17 +295,17 @@ impl Issuers {
                     ..OidcIssuer::default()
                 };
                 match &issuer.kind {
-                    Kind::Email { unverified } => {
+                    IssuerType::Email { unverified } => {
                         shown.challenge_claim = "email".into();
                         shown.skip_email_verification = *unverified;
                     }
-                    Kind::Uri { domain } | Kind::Username { domain } => {
+                    IssuerType::Uri { domain } | IssuerType::Username { domain } => {
                         shown.subject_domain = domain.clone();
                     }
-                    Kind::Spiffe { trust_domain } => {
+                    IssuerType::Spiffe { trust_domain } => {
                         shown.spiffe_trust_domain = trust_domain.clone();
                     }
-                    Kind::Kubernetes | Kind::Ci(_) => {}
+                    IssuerType::Kubernetes | IssuerType::Ci(_) => {}
                 }
                 shown
             })
@@ -342,7 +343,7 @@ fn issuer(
         value => Ok(value.to_owned()),
     };
     let kind = match entry.type_name.as_str() {
-        "email" => Kind::Email {
+        "email" => IssuerType::Email {
             unverified: entry.skip_email_verification,
         },
         "uri" => {
@@ -356,7 +357,7 @@ fn issuer(
                     "subject-domain {domain:?} does not belong to the issuer's host"
                 ));
             }
-            Kind::Uri { domain }
+            IssuerType::Uri { domain }
         }
         "username" => {
             let domain = needed("subject-domain", &entry.subject_domain)?;
@@ -365,19 +366,19 @@ fn issuer(
                     "subject-domain {domain:?} does not belong to the issuer's host"
                 ));
             }
-            Kind::Username { domain }
+            IssuerType::Username { domain }
         }
-        "spiffe" => Kind::Spiffe {
+        "spiffe" => IssuerType::Spiffe {
             trust_domain: needed("spiffe-trust-domain", &entry.trust_domain)?,
         },
-        "kubernetes" => Kind::Kubernetes,
-        "github-workflow" => Kind::Ci(Box::new(github())),
+        "kubernetes" => IssuerType::Kubernetes,
+        "github-workflow" => IssuerType::Ci(Box::new(github())),
         "ci-provider" => {
             let name = needed("ci-provider", &entry.ci_provider)?;
             let metadata = ci
                 .get(&name)
                 .ok_or_else(|| format!("ci-issuer-metadata has no {name:?}"))?;
-            Kind::Ci(Box::new(CiProvider::read(metadata)?))
+            IssuerType::Ci(Box::new(CiProvider::read(metadata)?))
         }
         other => {
             return Err(format!(
@@ -460,7 +461,7 @@ impl CiProvider {
         })
     }
 
-    fn value(&self, name: &str, claims: &Claims) -> Result<String, PrincipalRefusal> {
+    fn value(&self, name: &str, claims: &ClaimMap) -> Result<String, PrincipalError> {
         match claims.get(name) {
             Some(Value::String(text)) => Ok(text.clone()),
             Some(Value::Number(number)) => Ok(number.to_string()),
@@ -469,14 +470,14 @@ impl CiProvider {
                 .defaults
                 .get(name)
                 .cloned()
-                .ok_or_else(|| PrincipalRefusal::Missing {
+                .ok_or_else(|| PrincipalError::Missing {
                     claim: name.to_owned(),
                 }),
         }
     }
 
     /// A template without `{{` is the name of a claim.
-    fn fill(&self, template: &str, claims: &Claims) -> Result<String, PrincipalRefusal> {
+    fn fill(&self, template: &str, claims: &ClaimMap) -> Result<String, PrincipalError> {
         if !template.contains("{{") {
             return self.value(template, claims);
         }
@@ -562,13 +563,13 @@ impl Issuer {
     /// # Errors
     ///
     /// When a claim is missing or of the wrong form.
-    pub fn principal(&self, claims: &Claims) -> Result<Principal, PrincipalRefusal> {
-        let text = |name: &'static str| -> Result<&str, PrincipalRefusal> {
+    pub fn principal(&self, claims: &ClaimMap) -> Result<Principal, PrincipalError> {
+        let text = |name: &'static str| -> Result<&str, PrincipalError> {
             claims
                 .get(name)
                 .and_then(Value::as_str)
                 .filter(|value| !value.is_empty())
-                .ok_or_else(|| PrincipalRefusal::Missing {
+                .ok_or_else(|| PrincipalError::Missing {
                     claim: name.to_owned(),
                 })
         };
@@ -576,7 +577,7 @@ impl Issuer {
         let mut others = BTreeMap::from([(24, subject.to_owned())]);
         let mut challenge = subject.to_owned();
         let san = match &self.kind {
-            Kind::Email { unverified } => {
+            IssuerType::Email { unverified } => {
                 let email = text("email")?;
                 check_email(email)?;
                 let verified = match claims.get("email_verified") {
@@ -585,23 +586,25 @@ impl Issuer {
                     _ => false,
                 };
                 if !verified && !unverified {
-                    return Err(PrincipalRefusal::Unverified {
+                    return Err(PrincipalError::Unverified {
                         email: email.to_owned(),
                     });
                 }
                 challenge = email.to_owned();
-                San::Email(email.to_owned())
+                PrincipalName::Email(email.to_owned())
             }
-            Kind::Uri { domain } => San::Uri(under(subject, domain)?),
-            Kind::Username { domain } => {
+            IssuerType::Uri { domain } => PrincipalName::Uri(under(subject, domain)?),
+            IssuerType::Username { domain } => {
                 if subject.contains(['!', '@']) {
                     return Err(form("sub", subject, "a user name holds no ! and no @"));
                 }
-                San::OtherName(format!("{subject}!{domain}"))
+                PrincipalName::OtherName(format!("{subject}!{domain}"))
             }
-            Kind::Spiffe { trust_domain } => San::Uri(spiffe(subject, trust_domain)?),
-            Kind::Kubernetes => San::Uri(kubernetes(claims)?),
-            Kind::Ci(provider) => {
+            IssuerType::Spiffe { trust_domain } => {
+                PrincipalName::Uri(spiffe(subject, trust_domain)?)
+            }
+            IssuerType::Kubernetes => PrincipalName::Uri(kubernetes(claims)?),
+            IssuerType::Ci(provider) => {
                 for (arc, template) in &provider.templates {
                     others.insert(*arc, provider.fill(template, claims)?);
                 }
@@ -609,7 +612,7 @@ impl Issuer {
                 if Url::parse(&san).is_err() {
                     return Err(form("sub", &san, "the name made of the claims is no URI"));
                 }
-                San::Uri(san)
+                PrincipalName::Uri(san)
             }
         };
         Ok(Principal {
@@ -621,8 +624,8 @@ impl Issuer {
     }
 }
 
-fn form(claim: &'static str, value: &str, problem: &'static str) -> PrincipalRefusal {
-    PrincipalRefusal::Form {
+fn form(claim: &'static str, value: &str, problem: &'static str) -> PrincipalError {
+    PrincipalError::Form {
         claim,
         value: value.chars().take(128).collect(),
         problem,
@@ -631,7 +634,7 @@ fn form(claim: &'static str, value: &str, problem: &'static str) -> PrincipalRef
 
 /// An address that an rfc822Name can hold (RFC 5280 §4.2.1.6: a Mailbox of
 /// IA5String).
-fn check_email(email: &str) -> Result<(), PrincipalRefusal> {
+fn check_email(email: &str) -> Result<(), PrincipalError> {
     let refuse = |problem| Err(form("email", email, problem));
     if email.len() > 254 {
         return refuse("longer than an address can be");
@@ -655,7 +658,7 @@ fn check_email(email: &str) -> Result<(), PrincipalRefusal> {
     }
 }
 
-fn under(subject: &str, domain: &str) -> Result<String, PrincipalRefusal> {
+fn under(subject: &str, domain: &str) -> Result<String, PrincipalError> {
     let refuse = |problem| Err(form("sub", subject, problem));
     let (Ok(parsed), Ok(wanted)) = (Url::parse(subject), Url::parse(domain)) else {
         return refuse("not a URI");
@@ -670,7 +673,7 @@ fn under(subject: &str, domain: &str) -> Result<String, PrincipalRefusal> {
 }
 
 /// `spiffe://TRUST-DOMAIN/PATH` (SPIFFE ID §2).
-fn spiffe(subject: &str, trust_domain: &str) -> Result<String, PrincipalRefusal> {
+fn spiffe(subject: &str, trust_domain: &str) -> Result<String, PrincipalError> {
     let refuse = |problem| Err(form("sub", subject, problem));
     let Some(rest) = subject.strip_prefix("spiffe://") else {
         return refuse("not a SPIFFE id");
@@ -693,14 +696,14 @@ fn spiffe(subject: &str, trust_domain: &str) -> Result<String, PrincipalRefusal>
     Ok(subject.to_owned())
 }
 
-fn kubernetes(claims: &Claims) -> Result<String, PrincipalRefusal> {
-    let missing = |claim: &str| PrincipalRefusal::Missing {
+fn kubernetes(claims: &ClaimMap) -> Result<String, PrincipalError> {
+    let missing = |claim: &str| PrincipalError::Missing {
         claim: claim.to_owned(),
     };
     let about = claims
         .get("kubernetes.io")
         .ok_or_else(|| missing("kubernetes.io"))?;
-    let part = |value: Option<&Value>, name: &str| -> Result<String, PrincipalRefusal> {
+    let part = |value: Option<&Value>, name: &str| -> Result<String, PrincipalError> {
         let text = value.and_then(Value::as_str).ok_or_else(|| missing(name))?;
         // RFC 1123 labels and subdomains: what Kubernetes allows as names.
         let holds = !text.is_empty()
@@ -731,7 +734,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn issuers(type_and_more: Value) -> Result<Issuers, ConfigRefusal> {
+    fn issuers(type_and_more: Value) -> Result<Issuers, IssuerConfigError> {
         let mut entry = json!({ "issuer-url": "https://id.example.test", "client-id": "sigstore" });
         entry
             .as_object_mut()
@@ -754,7 +757,7 @@ mod tests {
         Issuers::from_json(config.to_string().as_bytes())
     }
 
-    fn principal(type_and_more: Value, claims: Value) -> Result<Principal, PrincipalRefusal> {
+    fn principal(type_and_more: Value, claims: Value) -> Result<Principal, PrincipalError> {
         let issuers = issuers(type_and_more).unwrap();
         let issuer = issuers.find("https://id.example.test").unwrap();
         issuer.principal(claims.as_object().unwrap())
@@ -765,7 +768,7 @@ mod tests {
         let email = json!({ "type": "email" });
         let claims = json!({ "sub": "s", "email": "a@b.test", "email_verified": true });
         let principal_ = principal(email.clone(), claims).unwrap();
-        assert_eq!(principal_.san, San::Email("a@b.test".into()));
+        assert_eq!(principal_.san, PrincipalName::Email("a@b.test".into()));
         assert_eq!(principal_.challenge, "a@b.test");
         let extensions: Vec<_> = principal_.extensions().collect();
         assert_eq!(
@@ -782,7 +785,7 @@ mod tests {
             let claims = json!({ "sub": "s", "email": "a@b.test", "email_verified": verified });
             assert!(matches!(
                 principal(email.clone(), claims),
-                Err(PrincipalRefusal::Unverified { .. })
+                Err(PrincipalError::Unverified { .. })
             ));
         }
         let skipped = json!({ "type": "email", "skip-email-verification": true });
@@ -810,7 +813,10 @@ mod tests {
     fn other_kinds_of_names() {
         let uri = json!({ "type": "uri", "subject-domain": "https://example.test" });
         let good = principal(uri.clone(), json!({ "sub": "https://example.test/x" })).unwrap();
-        assert_eq!(good.san, San::Uri("https://example.test/x".into()));
+        assert_eq!(
+            good.san,
+            PrincipalName::Uri("https://example.test/x".into())
+        );
         assert_eq!(good.challenge, "https://example.test/x");
         for bad in [
             "http://example.test/x",
@@ -825,7 +831,10 @@ mod tests {
         }
         let name = json!({ "type": "username", "subject-domain": "example.test" });
         let good = principal(name.clone(), json!({ "sub": "bob" })).unwrap();
-        assert_eq!(good.san, San::OtherName("bob!example.test".into()));
+        assert_eq!(
+            good.san,
+            PrincipalName::OtherName("bob!example.test".into())
+        );
         assert!(principal(name.clone(), json!({ "sub": "bob!x" })).is_err());
         assert!(principal(name, json!({ "sub": "bob@x.test" })).is_err());
         let spiffe = json!({ "type": "spiffe", "spiffe-trust-domain": "td.test" });
@@ -848,7 +857,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             kube.san,
-            San::Uri("https://kubernetes.io/namespaces/n/serviceaccounts/a".into())
+            PrincipalName::Uri("https://kubernetes.io/namespaces/n/serviceaccounts/a".into())
         );
     }
 
@@ -857,7 +866,10 @@ mod tests {
         let lab = json!({ "type": "ci-provider", "ci-provider": "lab" });
         let claims = json!({ "sub": "s", "repo": "o/r", "repo_id": 12345678901_i64, "job": "j" });
         let found = principal(lab.clone(), claims).unwrap();
-        assert_eq!(found.san, San::Uri("https://ci.example.test/o/r//j".into()));
+        assert_eq!(
+            found.san,
+            PrincipalName::Uri("https://ci.example.test/o/r//j".into())
+        );
         let extensions: Vec<_> = found.extensions().skip(2).collect();
         assert_eq!(
             extensions,
@@ -869,7 +881,7 @@ mod tests {
         );
         assert_eq!(
             principal(lab, json!({ "sub": "s", "repo": "o/r", "job": "j" })),
-            Err(PrincipalRefusal::Missing {
+            Err(PrincipalError::Missing {
                 claim: "repo_id".into()
             })
         );
@@ -890,7 +902,9 @@ mod tests {
         let found = principal(json!({ "type": "github-workflow" }), claims).unwrap();
         assert_eq!(
             found.san,
-            San::Uri("https://github.com/o/r/.github/workflows/ci.yml@refs/heads/main".into())
+            PrincipalName::Uri(
+                "https://github.com/o/r/.github/workflows/ci.yml@refs/heads/main".into()
+            )
         );
         let arcs: Vec<u8> = found.extensions().map(|(arc, _)| arc).collect();
         let all: Vec<u8> = (1..=24).filter(|arc| ![7, 23].contains(arc)).collect();

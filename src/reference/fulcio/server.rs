@@ -13,12 +13,10 @@
 //! *Not checked here:* tokens (`tokens.rs`), and whom they name
 //! (`principal.rs`).
 
-use std::io;
-
 use super::{
-    issue::{Draft, IssueError, IssuedBy, sct_list},
+    issue::{IssueError, IssuedBy, TbsTemplate, sct_list},
     principal::Principal,
-    tokens::{TokenRefusal, Verifier},
+    tokens::{TokenVerifier, TokenVerifyError},
 };
 use gitseal_evidence::{
     UnixTime, armor, asn1,
@@ -27,20 +25,15 @@ use gitseal_evidence::{
 use gitseal_services::fulcio::wire::{
     CONFIGURATION_V2, Configuration, ErrorAnswer, HEALTH, MAX_REQUEST, PEM_CHAIN_TYPE, PemChain,
     ROOT_CERT_V1, SIGNING_CERT_V1, SIGNING_CERT_V2, SigningCertRequest, SigningCertRequestV1,
-    SigningCertificate, TRUST_BUNDLE_V2, TrustBundle, read_certificate_request,
+    SigningCertificate, TRUST_BUNDLE_V2, TrustBundle, parse_csr,
 };
-use gitseal_services::http::server::{Handler, Method, Request, Response};
+use gitseal_services::http::server::{Handler, Method, ServerRequest, ServerResponse};
+use gitseal_services::{Clock, Entropy, SignKey};
 
-/// The time.
-pub type Clock = Box<dyn Fn() -> UnixTime + Send + Sync>;
-/// Bytes of entropy, filled by the operating system.
-pub type Entropy = Box<dyn Fn(&mut [u8]) -> io::Result<()> + Send + Sync>;
-/// Signs with the issuing authority's key.
-pub type SignKey = Box<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync>;
 /// Hands a chain (precertificate first, root last, DER) to a CT log and gives
 /// the SCT in its TLS encoding.
 pub type Submit = Box<dyn Fn(&[Vec<u8>]) -> Result<Vec<u8>, SubmitError> + Send + Sync>;
-/// Takes a line for the server's log. It holds no secrets.
+/// Writes a line without secrets to the server's log.
 pub type LogLine = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Why there is no SCT.
@@ -55,7 +48,7 @@ pub enum SubmitError {
 }
 
 /// What an authority works with.
-pub struct Authority {
+pub struct FulcioState {
     /// Its certificates in DER, the issuing one first, the root last.
     pub chain: Vec<Vec<u8>>,
     /// The issuing certificate's subject and key.
@@ -63,7 +56,7 @@ pub struct Authority {
     /// Signs with that key.
     pub sign: SignKey,
     /// Whose tokens it believes.
-    pub tokens: Verifier,
+    pub tokens: TokenVerifier,
     /// Its CT log.
     pub submit: Submit,
     /// The time.
@@ -75,7 +68,7 @@ pub struct Authority {
 }
 
 /// What an applicant brings: a key, and the proof that it is theirs.
-pub enum Proof<'a> {
+pub enum ProofOfPossession<'a> {
     /// A PEM PKCS#10 request, signed with the key.
     Request(&'a [u8]),
     /// A key, and a signature over the challenge.
@@ -89,7 +82,7 @@ pub enum Proof<'a> {
 
 /// Why no certificate is issued. The words go to the applicant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum IssuanceError {
     /// The token is not believed, or names nobody.
     #[error("There was an error processing the identity token")]
     Token {
@@ -104,7 +97,7 @@ pub enum Refusal {
     WeakKey,
     /// The applicant does not hold the key.
     #[error("The signature supplied in the request could not be verified")]
-    Proof,
+    ProofOfPossession,
     /// Not PKCS#10 in PEM.
     #[error("The certificate signing request could not be parsed")]
     Request,
@@ -119,28 +112,28 @@ pub enum Refusal {
     Unfit(String),
     /// The CT log refused.
     #[error("Error entering certificate in CTL")]
-    CtLog(String),
+    CtServer(String),
     /// The CT log is away.
     #[error("The certificate transparency log is unavailable; try again later")]
     CtLogUnavailable(String),
     /// The authority itself failed.
     #[error("error communicating with CA backend")]
-    Authority(String),
+    Internal(String),
 }
 
-impl Refusal {
+impl IssuanceError {
     /// HTTP status and gRPC code.
     fn codes(&self) -> (u16, i32) {
         match self {
             Self::Token { .. }
             | Self::Key
             | Self::WeakKey
-            | Self::Proof
+            | Self::ProofOfPossession
             | Self::Request
             | Self::Algorithm(_)
             | Self::Malformed(_)
             | Self::Unfit(_) => (400, 3),
-            Self::CtLog(_) | Self::Authority(_) => (500, 13),
+            Self::CtServer(_) | Self::Internal(_) => (500, 13),
             Self::CtLogUnavailable(_) => (503, 14),
         }
     }
@@ -149,58 +142,62 @@ impl Refusal {
     fn detail(&self) -> String {
         match self {
             Self::Token { reason }
-            | Self::CtLog(reason)
+            | Self::CtServer(reason)
             | Self::CtLogUnavailable(reason)
-            | Self::Authority(reason) => format!("{self}: {reason}"),
+            | Self::Internal(reason) => format!("{self}: {reason}"),
             _ => self.to_string(),
         }
     }
 }
 
-impl From<TokenRefusal> for Refusal {
-    fn from(refusal: TokenRefusal) -> Self {
+impl From<TokenVerifyError> for IssuanceError {
+    fn from(refusal: TokenVerifyError) -> Self {
         Self::Token {
             reason: refusal.to_string(),
         }
     }
 }
 
-impl From<IssueError> for Refusal {
+impl From<IssueError> for IssuanceError {
     fn from(error: IssueError) -> Self {
         match error {
             IssueError::Alphabet { .. } | IssueError::TooLong { .. } => {
                 Self::Unfit(error.to_string())
             }
-            IssueError::Time(_) | IssueError::Sign(_) => Self::Authority(error.to_string()),
+            IssueError::Time(_) => Self::Internal(error.to_string()),
         }
     }
 }
 
-impl Authority {
+impl FulcioState {
     /// Issues a certificate: the chain in DER, leaf first, root last.
     ///
     /// # Errors
     ///
     /// The first thing that does not hold; nothing was issued then, though a
     /// precertificate may be in the CT log.
-    pub fn issue(&self, token: &str, proof: &Proof<'_>) -> Result<Vec<Vec<u8>>, Refusal> {
+    pub fn issue(
+        &self,
+        token: &str,
+        proof: &ProofOfPossession<'_>,
+    ) -> Result<Vec<Vec<u8>>, IssuanceError> {
         let now = (self.clock)();
         let (issuer, claims) = self.tokens.verify(token, now)?;
         let principal = issuer
             .principal(&claims)
-            .map_err(|refusal| Refusal::Token {
+            .map_err(|refusal| IssuanceError::Token {
                 reason: format!("{}: {refusal}", issuer.url),
             })?;
         let key = match proof {
-            Proof::Request(pem) => requested_key(pem)?,
-            Proof::Challenge { key, signature } => {
+            ProofOfPossession::Request(pem) => requested_key(pem)?,
+            ProofOfPossession::Challenge { key, signature } => {
                 let key = read_key(key)?;
                 key.verify(
                     key.default_algorithm(),
                     principal.challenge.as_bytes(),
                     signature,
                 )
-                .map_err(|_| Refusal::Proof)?;
+                .map_err(|_| IssuanceError::ProofOfPossession)?;
                 key
             }
         };
@@ -212,19 +209,19 @@ impl Authority {
         principal: &Principal,
         key: &PublicKey,
         now: UnixTime,
-    ) -> Result<Vec<Vec<u8>>, Refusal> {
+    ) -> Result<Vec<Vec<u8>>, IssuanceError> {
         let mut serial = [0; 20];
         (self.entropy)(&mut serial)
-            .map_err(|error| Refusal::Authority(format!("no entropy: {error}")))?;
-        let draft = Draft::new(principal, key.spki(), &self.issuer, serial, now)?;
+            .map_err(|error| IssuanceError::Internal(format!("no entropy: {error}")))?;
+        let draft = TbsTemplate::new(principal, key.spki(), &self.issuer, serial, now)?;
         let mut chain = vec![draft.precertificate(&self.sign)?];
         chain.extend(self.chain.iter().cloned());
         let sct = (self.submit)(&chain).map_err(|error| match error {
-            SubmitError::Refused(reason) => Refusal::CtLog(reason),
-            SubmitError::Unavailable(reason) => Refusal::CtLogUnavailable(reason),
+            SubmitError::Refused(reason) => IssuanceError::CtServer(reason),
+            SubmitError::Unavailable(reason) => IssuanceError::CtLogUnavailable(reason),
         })?;
-        let list =
-            sct_list(&[sct]).ok_or_else(|| Refusal::CtLog("its SCT is too long".to_owned()))?;
+        let list = sct_list(&[sct])
+            .ok_or_else(|| IssuanceError::CtServer("its SCT is too long".to_owned()))?;
         if let Some(leaf) = chain.first_mut() {
             *leaf = draft.certificate(&list, &self.sign)?;
         }
@@ -232,7 +229,7 @@ impl Authority {
         Ok(chain)
     }
 
-    fn answer(&self, request: &Request) -> Result<Response, Refusal> {
+    fn answer(&self, request: &ServerRequest) -> Result<ServerResponse, IssuanceError> {
         let header = request
             .headers
             .first("authorization")
@@ -242,14 +239,16 @@ impl Authority {
             })
             .unwrap_or("");
         if request.body.len() > MAX_REQUEST {
-            return Err(Refusal::Malformed("http: request body too large".into()));
+            return Err(IssuanceError::Malformed(
+                "http: request body too large".into(),
+            ));
         }
         let body: &[u8] = if request.body.is_empty() {
             b"{}"
         } else {
             &request.body
         };
-        let malformed = |error: serde_json::Error| Refusal::Malformed(error.to_string());
+        let malformed = |error: serde_json::Error| IssuanceError::Malformed(error.to_string());
         if request.path == SIGNING_CERT_V1 {
             let message: SigningCertRequestV1 = serde_json::from_slice(body).map_err(malformed)?;
             let key = message.public_key.unwrap_or_default().content.0;
@@ -259,7 +258,7 @@ impl Authority {
                 &choose(&csr, &key, &message.signed_email_address.0)?,
             )?;
             let pem: Vec<String> = chain.iter().map(|der| pem(der)).collect();
-            return Ok(Response::new(201, PEM_CHAIN_TYPE, pem.join("\n")));
+            return Ok(ServerResponse::new(201, PEM_CHAIN_TYPE, pem.join("\n")));
         }
         let message: SigningCertRequest = serde_json::from_slice(body).map_err(malformed)?;
         let token = message
@@ -286,8 +285,8 @@ impl Authority {
     }
 }
 
-impl Handler for Authority {
-    fn handle(&self, request: &Request) -> Response {
+impl Handler for FulcioState {
+    fn handle(&self, request: &ServerRequest) -> ServerResponse {
         match (request.method, request.path.as_str()) {
             (Method::Post, SIGNING_CERT_V1 | SIGNING_CERT_V2) => {
                 self.answer(request).unwrap_or_else(|refusal| {
@@ -311,10 +310,10 @@ impl Handler for Authority {
                 },
             ),
             (Method::Get, ROOT_CERT_V1) => {
-                Response::new(200, PEM_CHAIN_TYPE, self.bundle().join("\n"))
+                ServerResponse::new(200, PEM_CHAIN_TYPE, self.bundle().join("\n"))
             }
             (Method::Get, HEALTH) => {
-                Response::json(200, &serde_json::json!({ "status": "SERVING" }))
+                ServerResponse::json(200, &serde_json::json!({ "status": "SERVING" }))
             }
             (
                 _,
@@ -326,15 +325,19 @@ impl Handler for Authority {
     }
 }
 
-fn choose<'a>(csr: &'a [u8], key: &'a [u8], signature: &'a [u8]) -> Result<Proof<'a>, Refusal> {
+fn choose<'a>(
+    csr: &'a [u8],
+    key: &'a [u8],
+    signature: &'a [u8],
+) -> Result<ProofOfPossession<'a>, IssuanceError> {
     match (csr.is_empty(), key.is_empty()) {
-        (false, false) => Err(Refusal::Malformed(
+        (false, false) => Err(IssuanceError::Malformed(
             "proto: oneof dev.sigstore.fulcio.v2.CreateSigningCertificateRequest.key is already set"
                 .into(),
         )),
-        (false, true) => Ok(Proof::Request(csr)),
+        (false, true) => Ok(ProofOfPossession::Request(csr)),
         // Without any key: that is said after the token was looked at.
-        (true, _) => Ok(Proof::Challenge { key, signature }),
+        (true, _) => Ok(ProofOfPossession::Challenge { key, signature }),
     }
 }
 
@@ -345,40 +348,43 @@ fn pem(der: &[u8]) -> String {
     text
 }
 
-fn json(status: u16, value: &impl serde::Serialize) -> Response {
+fn json(status: u16, value: &impl serde::Serialize) -> ServerResponse {
     match serde_json::to_vec(value) {
-        Ok(body) => Response::new(status, "application/json", body),
-        Err(_) => Response::empty(500),
+        Ok(body) => ServerResponse::new(status, "application/json", body),
+        Err(_) => ServerResponse::empty(500),
     }
 }
 
 /// The key of a request that its own key signed with the hash that belongs to
 /// it.
-fn requested_key(pem: &[u8]) -> Result<PublicKey, Refusal> {
-    let request = read_certificate_request(pem).map_err(|_| Refusal::Request)?;
+fn requested_key(pem: &[u8]) -> Result<PublicKey, IssuanceError> {
+    let request = parse_csr(pem).map_err(|_| IssuanceError::Request)?;
     let key = strong(PublicKey::from_spki(&request.spki).map_err(unusable)?)?;
     let wanted = key.default_algorithm();
     match SignatureAlgorithm::from_oid(&request.algorithm) {
         Some(found) if found == wanted => {}
         found => {
             let name = found.map_or_else(|| request.algorithm.to_string(), |a| a.to_string());
-            return Err(Refusal::Algorithm(format!("{}, {name}", key.algorithm())));
+            return Err(IssuanceError::Algorithm(format!(
+                "{}, {name}",
+                key.algorithm()
+            )));
         }
     }
     key.verify(wanted, &request.signed, &request.signature)
-        .map_err(|_| Refusal::Proof)?;
+        .map_err(|_| IssuanceError::ProofOfPossession)?;
     Ok(key)
 }
 
 /// A key as DER, as PEM `PUBLIC KEY`, or as PEM `RSA PUBLIC KEY` (PKCS#1).
-fn read_key(text: &[u8]) -> Result<PublicKey, Refusal> {
+fn read_key(text: &[u8]) -> Result<PublicKey, IssuanceError> {
     let key = if text.starts_with(b"-----BEGIN") {
         let trimmed = text.trim_ascii();
-        let (label, der) = der::pem::decode_vec(trimmed).map_err(|_| Refusal::Key)?;
+        let (label, der) = der::pem::decode_vec(trimmed).map_err(|_| IssuanceError::Key)?;
         match label {
             "PUBLIC KEY" => PublicKey::from_spki(&der),
             "RSA PUBLIC KEY" => PublicKey::from_spki(&rsa_spki(&der)),
-            _ => return Err(Refusal::Key),
+            _ => return Err(IssuanceError::Key),
         }
     } else {
         PublicKey::from_spki(text)
@@ -386,10 +392,10 @@ fn read_key(text: &[u8]) -> Result<PublicKey, Refusal> {
     strong(key.map_err(unusable)?)
 }
 
-fn unusable(why: KeyRefusal) -> Refusal {
+fn unusable(why: KeyRefusal) -> IssuanceError {
     match why {
-        KeyRefusal::RsaSize { .. } => Refusal::WeakKey,
-        _ => Refusal::Key,
+        KeyRefusal::RsaSize { .. } => IssuanceError::WeakKey,
+        _ => IssuanceError::Key,
     }
 }
 
@@ -407,7 +413,7 @@ fn rsa_spki(pkcs1: &[u8]) -> Vec<u8> {
 
 /// Fulcio's list: the NIST curves, Ed25519, RSA of three sizes with the usual
 /// exponent.
-fn strong(key: PublicKey) -> Result<PublicKey, Refusal> {
+fn strong(key: PublicKey) -> Result<PublicKey, IssuanceError> {
     match key.algorithm() {
         KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 | KeyAlgorithm::Ed25519 => {
             Ok(key)
@@ -419,9 +425,9 @@ fn strong(key: PublicKey) -> Result<PublicKey, Refusal> {
             if key.raw_key().ends_with(&[0x02, 0x03, 0x01, 0x00, 0x01]) {
                 Ok(key)
             } else {
-                Err(Refusal::WeakKey)
+                Err(IssuanceError::WeakKey)
             }
         }
-        KeyAlgorithm::Rsa { .. } => Err(Refusal::WeakKey),
+        KeyAlgorithm::Rsa { .. } => Err(IssuanceError::WeakKey),
     }
 }

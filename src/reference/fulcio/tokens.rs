@@ -32,7 +32,7 @@ use serde::{
 use serde_json::Value;
 use url::Url;
 
-use super::principal::{Claims, Issuer, Issuers};
+use super::principal::{ClaimMap, Issuer, Issuers};
 use gitseal_evidence::UnixTime;
 use gitseal_services::fulcio::wire::MAX_TOKEN;
 
@@ -52,7 +52,7 @@ pub type Fetch = Box<dyn Fn(&Url) -> Result<Vec<u8>, String> + Send + Sync>;
 
 /// Why a token is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TokenRefusal {
+pub enum TokenVerifyError {
     /// There is none.
     #[error("no token was sent")]
     Missing,
@@ -92,7 +92,7 @@ pub enum TokenRefusal {
 }
 
 /// Verifies tokens of the configured issuers.
-pub struct Verifier {
+pub struct TokenVerifier {
     issuers: Issuers,
     fetch: Fetch,
     /// One lock for each issuer, so that a slow one delays only its own users.
@@ -120,7 +120,7 @@ struct Discovery {
     id_token_signing_alg_values_supported: Vec<String>,
 }
 
-impl Verifier {
+impl TokenVerifier {
     /// A verifier that knows no keys yet.
     #[must_use]
     pub fn new(issuers: Issuers, fetch: Fetch) -> Self {
@@ -148,26 +148,30 @@ impl Verifier {
     /// # Errors
     ///
     /// The first thing that does not hold.
-    pub fn verify(&self, token: &str, now: UnixTime) -> Result<(&Issuer, Claims), TokenRefusal> {
+    pub fn verify(
+        &self,
+        token: &str,
+        now: UnixTime,
+    ) -> Result<(&Issuer, ClaimMap), TokenVerifyError> {
         if token.is_empty() {
-            return Err(TokenRefusal::Missing);
+            return Err(TokenVerifyError::Missing);
         }
         let (header, claims) = open(token)?;
         for name in ["crit", "b64", "jwk", "jku", "x5u", "x5c"] {
             if header.contains_key(name) {
-                return Err(TokenRefusal::Header(name.to_owned()));
+                return Err(TokenVerifyError::Header(name.to_owned()));
             }
         }
         let url = match claims.get("iss") {
             Some(Value::String(url)) => url.as_str(),
-            _ => return Err(TokenRefusal::Framing("it has no iss".into())),
+            _ => return Err(TokenVerifyError::Framing("it has no iss".into())),
         };
         let issuer = self
             .issuers
             .find(url)
-            .ok_or_else(|| TokenRefusal::Issuer(url.chars().take(256).collect()))?;
+            .ok_or_else(|| TokenVerifyError::Issuer(url.chars().take(256).collect()))?;
         let parsed = CoreIdToken::from_str(token)
-            .map_err(|error| TokenRefusal::Framing(error.to_string()))?;
+            .map_err(|error| TokenVerifyError::Framing(error.to_string()))?;
         let mut published = self.published(issuer, now, false)?;
         let mut outcome = check(&parsed, issuer, &published, now);
         let unknown_key = matches!(
@@ -185,7 +189,7 @@ impl Verifier {
                 outcome = check(&parsed, issuer, &published, now);
             }
         }
-        outcome.map_err(|error| TokenRefusal::Invalid {
+        outcome.map_err(|error| TokenVerifyError::Invalid {
             issuer: issuer.url.clone(),
             reason: words(&error),
         })?;
@@ -193,11 +197,11 @@ impl Verifier {
             let from = from
                 .as_f64()
                 .filter(|from| from.abs() < 1e15)
-                .ok_or_else(|| TokenRefusal::Framing("nbf is no time".into()))?;
+                .ok_or_else(|| TokenVerifyError::Framing("nbf is no time".into()))?;
             #[allow(clippy::cast_possible_truncation)] // Bounded above.
             let from = from.ceil() as UnixTime;
             if from > now.saturating_add(SKEW) {
-                return Err(TokenRefusal::NotYet { from, now });
+                return Err(TokenVerifyError::NotYet { from, now });
             }
         }
         Ok((issuer, claims))
@@ -210,8 +214,8 @@ impl Verifier {
         issuer: &Issuer,
         now: UnixTime,
         again: bool,
-    ) -> Result<Arc<Published>, TokenRefusal> {
-        let refuse = |reason: &str| TokenRefusal::Keys {
+    ) -> Result<Arc<Published>, TokenVerifyError> {
+        let refuse = |reason: &str| TokenVerifyError::Keys {
             issuer: issuer.url.clone(),
             reason: reason.to_owned(),
         };
@@ -340,10 +344,10 @@ fn words(error: &dyn std::error::Error) -> String {
 }
 
 /// Header and claims of a compact JWS (RFC 7515 §3.1), the signature unchecked.
-fn open(token: &str) -> Result<(Claims, Claims), TokenRefusal> {
-    let refuse = |reason: &str| TokenRefusal::Framing(reason.to_owned());
+fn open(token: &str) -> Result<(ClaimMap, ClaimMap), TokenVerifyError> {
+    let refuse = |reason: &str| TokenVerifyError::Framing(reason.to_owned());
     if token.len() > MAX_TOKEN {
-        return Err(TokenRefusal::Framing(format!(
+        return Err(TokenVerifyError::Framing(format!(
             "it has {} bytes, at most {MAX_TOKEN} are read",
             token.len()
         )));
@@ -353,32 +357,33 @@ fn open(token: &str) -> Result<(Claims, Claims), TokenRefusal> {
     let &[header, payload, _] = parts.as_slice() else {
         return Err(refuse("it has not three parts"));
     };
-    let read = |part: &str, what: &str| -> Result<Claims, TokenRefusal> {
+    let read = |part: &str, what: &str| -> Result<ClaimMap, TokenVerifyError> {
         let bytes = URL_SAFE_NO_PAD
             .decode(part)
-            .map_err(|_| TokenRefusal::Framing(format!("the {what} is not base64url")))?;
-        let Unambiguous(map) = serde_json::from_slice(&bytes)
-            .map_err(|error| TokenRefusal::Framing(format!("the {what} is not read: {error}")))?;
+            .map_err(|_| TokenVerifyError::Framing(format!("the {what} is not base64url")))?;
+        let Unambiguous(map) = serde_json::from_slice(&bytes).map_err(|error| {
+            TokenVerifyError::Framing(format!("the {what} is not read: {error}"))
+        })?;
         Ok(map)
     };
     Ok((read(header, "header")?, read(payload, "payload")?))
 }
 
 /// A JSON object without a name that comes twice (RFC 7519 §4).
-struct Unambiguous(Claims);
+struct Unambiguous(ClaimMap);
 
 impl<'de> Deserialize<'de> for Unambiguous {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Members;
         impl<'de> Visitor<'de> for Members {
-            type Value = Claims;
+            type Value = ClaimMap;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Claims, A::Error> {
-                let mut claims = Claims::new();
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<ClaimMap, A::Error> {
+                let mut claims = ClaimMap::new();
                 while let Some((name, value)) = access.next_entry::<String, Value>()? {
                     if claims.contains_key(&name) {
                         return Err(A::Error::custom(format_args!("{name:?} comes twice")));

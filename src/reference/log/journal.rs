@@ -30,7 +30,7 @@ const CHUNK: u64 = 1 << 20;
 
 /// One entry as the journal holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct JournalRecord {
     /// By which a second copy is recognised.
     pub key: Hash,
     /// When the log took it.
@@ -43,7 +43,7 @@ pub(super) struct Record {
     pub extra: Vec<u8>,
 }
 
-impl Record {
+impl JournalRecord {
     /// Appends the record's bytes.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let mut body = Vec::with_capacity(FIXED + self.leaf.len() + self.extra.len());
@@ -109,7 +109,7 @@ fn checksum(body: &[u8]) -> [u8; 8] {
 }
 
 /// Reads a journal from its beginning up to the first record that is not whole.
-pub(super) struct Reader<'a> {
+pub(super) struct JournalReader<'a> {
     storage: &'a dyn Storage,
     name: &'a str,
     length: u64,
@@ -122,7 +122,7 @@ pub(super) struct Reader<'a> {
     batch: Option<u64>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> JournalReader<'a> {
     pub(super) fn new(storage: &'a dyn Storage, name: &'a str, length: u64) -> Self {
         Self {
             storage,
@@ -141,13 +141,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The next record and where it begins; `None` at the end of what is good.
-    pub(super) fn next(&mut self) -> Result<Option<(u64, Record)>, LogError> {
+    pub(super) fn next(&mut self) -> Result<Option<(u64, JournalRecord)>, LogError> {
         self.fill(HEAD)?;
         let Some(length) = length(self.ahead()) else {
             return Ok(None);
         };
         self.fill(HEAD.saturating_add(length))?;
-        let Some((record, rest)) = Record::split(self.ahead()) else {
+        let Some((record, rest)) = JournalRecord::split(self.ahead()) else {
             return Ok(None);
         };
         let at = self.position;
@@ -183,7 +183,7 @@ impl<'a> Reader<'a> {
                 continue;
             };
             self.fill(HEAD.saturating_add(length))?;
-            if Record::split(self.ahead()).is_some() {
+            if JournalRecord::split(self.ahead()).is_some() {
                 return Ok(Some(self.position));
             }
         }

@@ -38,8 +38,9 @@ use gitseal_evidence::{
     merkle::{self, Hash, MemoryTree, NodeSource as _},
     refusal::hex,
 };
+use gitseal_services::Clock;
 
-use journal::Record;
+use journal::JournalRecord;
 pub use storage::{Directory, Storage, StorageError};
 
 /// The longest entry, in bytes: entry bundles give lengths in 16 bits.
@@ -148,7 +149,7 @@ impl From<StorageError> for LogError {
 
 /// Where an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
+pub struct AppendedEntry {
     /// Its index.
     pub index: u64,
     /// When the log took it: never earlier than the entry before.
@@ -159,7 +160,7 @@ pub struct Appended {
 
 /// An entry as it was appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct StoredEntry {
     /// Its index.
     pub index: u64,
     /// When the log took it.
@@ -172,7 +173,7 @@ pub struct Entry {
 
 /// Who the log is: fixed when it is made, compared at every start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct LogIdentity {
     /// The origin line of its checkpoints.
     pub origin: String,
     /// The key id of its key.
@@ -181,12 +182,10 @@ pub struct Identity {
 
 /// Signs the text of a checkpoint: the whole note.
 pub type SignCheckpoint = Box<dyn Fn(&Checkpoint) -> String + Send + Sync>;
-/// The time, in Unix seconds.
-pub type Clock = Box<dyn Fn() -> UnixTime + Send + Sync>;
 
 /// An append-only log.
 pub struct Log {
-    identity: Identity,
+    identity: LogIdentity,
     storage: Arc<dyn Storage>,
     sign: SignCheckpoint,
     clock: Clock,
@@ -244,7 +243,7 @@ impl Log {
     /// The storage fails, belongs to another log, or holds less or something
     /// else than was published.
     pub fn open(
-        identity: Identity,
+        identity: LogIdentity,
         storage: Arc<dyn Storage>,
         sign: SignCheckpoint,
         clock: Clock,
@@ -262,7 +261,7 @@ impl Log {
         }
         let mut state = State::default();
         let length = storage.journal_length(JOURNAL)?;
-        let mut reader = journal::Reader::new(storage.as_ref(), JOURNAL, length);
+        let mut reader = journal::JournalReader::new(storage.as_ref(), JOURNAL, length);
         while let Some((at, record)) = reader.next()? {
             state.take(at, &record);
         }
@@ -302,7 +301,7 @@ impl Log {
 
     /// Who the log is.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &LogIdentity {
         &self.identity
     }
 
@@ -316,7 +315,7 @@ impl Log {
     /// # Errors
     /// It is too long, too many wait, or the storage failed: then it is not in
     /// the log, unless a flush failed ([`LogError::Stopped`] from then on).
-    pub fn append(&self, key: Hash, leaf: &[u8], extra: &[u8]) -> Result<Appended, LogError> {
+    pub fn append(&self, key: Hash, leaf: &[u8], extra: &[u8]) -> Result<AppendedEntry, LogError> {
         if leaf.len() > MAX_ENTRY || extra.len() > MAX_EXTRA {
             return Err(LogError::TooLong {
                 bytes: leaf.len().max(extra.len()),
@@ -362,7 +361,7 @@ impl Log {
         let there = state
             .find(&key)
             .ok_or(LogError::NoEntry { index: u64::MAX })?;
-        Ok(Appended {
+        Ok(AppendedEntry {
             duplicate: is_pending || there.index < first,
             ..there
         })
@@ -383,9 +382,9 @@ impl Log {
 
         // The clock may go back; the log's time does not.
         let time = (self.clock)().max(last);
-        let records: Vec<Record> = batch
+        let records: Vec<JournalRecord> = batch
             .into_iter()
-            .map(|one| Record {
+            .map(|one| JournalRecord {
                 key: one.key,
                 time,
                 batch: at,
@@ -527,7 +526,7 @@ impl Log {
 
     /// Where the entry with this key is.
     #[must_use]
-    pub fn find(&self, key: &Hash) -> Option<Appended> {
+    pub fn find(&self, key: &Hash) -> Option<AppendedEntry> {
         self.state().find(key)
     }
 
@@ -535,7 +534,7 @@ impl Log {
     ///
     /// # Errors
     /// There is none, or the storage failed.
-    pub fn entry(&self, index: u64) -> Result<Entry, LogError> {
+    pub fn entry(&self, index: u64) -> Result<StoredEntry, LogError> {
         let none = LogError::NoEntry { index };
         let (start, end) = {
             let state = self.state();
@@ -550,11 +549,11 @@ impl Log {
         let bytes = self
             .storage
             .journal_read(JOURNAL, start, end.saturating_sub(start))?;
-        let record = Record::decode(&bytes).ok_or_else(|| LogError::Damaged {
+        let record = JournalRecord::decode(&bytes).ok_or_else(|| LogError::Damaged {
             path: JOURNAL.to_owned(),
             why: format!("entry {index} does not read back"),
         })?;
-        Ok(Entry {
+        Ok(StoredEntry {
             index,
             time: record.time,
             leaf: record.leaf,
@@ -593,7 +592,7 @@ impl Log {
 
 impl State {
     /// Takes a record that is on the disk.
-    fn take(&mut self, at: u64, record: &Record) {
+    fn take(&mut self, at: u64, record: &JournalRecord) {
         let index = self.nodes.size();
         let leaf = merkle::leaf_hash(&record.leaf);
         self.nodes.push(leaf);
@@ -602,10 +601,10 @@ impl State {
         self.by_leaf.entry(leaf).or_insert(index);
     }
 
-    fn find(&self, key: &Hash) -> Option<Appended> {
+    fn find(&self, key: &Hash) -> Option<AppendedEntry> {
         let index = *self.by_key.get(key)?;
         let time = self.records.get(usize::try_from(index).ok()?)?.1;
-        Some(Appended {
+        Some(AppendedEntry {
             index,
             time,
             duplicate: true,

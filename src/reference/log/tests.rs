@@ -110,8 +110,8 @@ impl Storage for Disk {
     }
 }
 
-fn identity() -> Identity {
-    Identity {
+fn identity() -> LogIdentity {
+    LogIdentity {
         origin: "log.test".to_owned(),
         key_id: [7; 32],
     }
@@ -130,7 +130,7 @@ fn open(storage: Arc<dyn Storage>) -> Result<Log, LogError> {
     open_at(storage, Box::new(|| 1_000))
 }
 
-fn put(log: &Log, text: &str) -> Result<Appended, LogError> {
+fn put(log: &Log, text: &str) -> Result<AppendedEntry, LogError> {
     log.append(
         merkle::leaf_hash(text.as_bytes()),
         text.as_bytes(),
@@ -245,7 +245,7 @@ fn an_entry_that_comes_again_during_its_flush_is_not_written_twice() {
             })
         })
         .collect();
-    let answers: Vec<Appended> = writers
+    let answers: Vec<AppendedEntry> = writers
         .into_iter()
         .map(|writer| writer.join().unwrap())
         .collect();

@@ -14,7 +14,7 @@ const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CALLBACK: &str = "http://localhost:4711/auth/callback";
 
 struct Bench {
-    issuer: Issuer,
+    issuer: ReferenceIssuer,
     now: Arc<AtomicI64>,
 }
 
@@ -22,7 +22,7 @@ fn bench(headless: bool) -> Bench {
     let now = Arc::new(AtomicI64::new(1_800_000_000));
     let clock = Arc::clone(&now);
     let counter = AtomicU8::new(0);
-    let issuer = Issuer::new(
+    let issuer = ReferenceIssuer::new(
         Config {
             issuer: "http://127.0.0.1:18080".into(),
             clients: vec!["sigstore".into(), "other".into()],
@@ -46,17 +46,17 @@ impl Bench {
         self.now.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    fn get(&self, path: &str, query: &[(&str, &str)]) -> Response {
+    fn get(&self, path: &str, query: &[(&str, &str)]) -> ServerResponse {
         self.issuer.handle(&request(Method::Get, path, query, None))
     }
 
-    fn post(&self, path: &str, pairs: &[(&str, &str)]) -> Response {
+    fn post(&self, path: &str, pairs: &[(&str, &str)]) -> ServerResponse {
         self.issuer
             .handle(&request(Method::Post, path, &[], Some(pairs)))
     }
 
     /// A login's parameters with some replaced (an empty value leaves one out).
-    fn login(&self, changes: &[(&str, &str)]) -> Response {
+    fn login(&self, changes: &[(&str, &str)]) -> ServerResponse {
         self.get(AUTHORIZE, &parameters(changes))
     }
 
@@ -66,7 +66,7 @@ impl Bench {
         answer(&response, "code").unwrap()
     }
 
-    fn exchange(&self, code: &str, changes: &[(&str, &str)]) -> Response {
+    fn exchange(&self, code: &str, changes: &[(&str, &str)]) -> ServerResponse {
         let pairs = replaced(
             &[
                 ("grant_type", "authorization_code"),
@@ -122,7 +122,7 @@ fn request(
     path: &str,
     query: &[(&str, &str)],
     form: Option<&[(&str, &str)]>,
-) -> Request {
+) -> ServerRequest {
     let mut headers = Headers::default();
     let mut body = Vec::new();
     if let Some(pairs) = form {
@@ -132,7 +132,7 @@ fn request(
             .finish()
             .into_bytes();
     }
-    Request {
+    ServerRequest {
         method,
         head_only: false,
         path: path.into(),
@@ -146,7 +146,7 @@ fn request(
     }
 }
 
-fn location(response: &Response) -> Url {
+fn location(response: &ServerResponse) -> Url {
     let (_, value) = response
         .headers
         .iter()
@@ -155,20 +155,20 @@ fn location(response: &Response) -> Url {
     Url::parse(value).unwrap()
 }
 
-fn answer(response: &Response, name: &str) -> Option<String> {
+fn answer(response: &ServerResponse, name: &str) -> Option<String> {
     location(response)
         .query_pairs()
         .find(|(key, _)| key == name)
         .map(|(_, value)| value.into_owned())
 }
 
-fn error(response: &Response) -> String {
+fn error(response: &ServerResponse) -> String {
     serde_json::from_slice::<OauthError>(&response.body)
         .unwrap()
         .error
 }
 
-fn claims(token: &str) -> Claims {
+fn claims(token: &str) -> IssuedClaims {
     let payload = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
@@ -182,7 +182,7 @@ fn a_code_becomes_a_token_once() {
     let code = answer(&response, "code").unwrap();
     let response = bench.exchange(&code, &[]);
     assert_eq!(response.status, 200);
-    let tokens: TokenAnswer = serde_json::from_slice(&response.body).unwrap();
+    let tokens: OidcTokenResponse = serde_json::from_slice(&response.body).unwrap();
     let id = claims(&tokens.id_token);
     assert_eq!(id.email, "alice@example.test");
     assert_eq!(id.aud, "sigstore");
@@ -340,7 +340,8 @@ fn the_page_escapes_what_it_shows_and_its_form_logs_in() {
     let chosen = parameters(&[("prompt", ""), ("user", "bob@example.test")]);
     let response = bench.post(AUTHORIZE, &chosen);
     let code = answer(&response, "code").unwrap();
-    let tokens: TokenAnswer = serde_json::from_slice(&bench.exchange(&code, &[]).body).unwrap();
+    let tokens: OidcTokenResponse =
+        serde_json::from_slice(&bench.exchange(&code, &[]).body).unwrap();
     assert_eq!(claims(&tokens.id_token).email, "bob@example.test");
     let denied = parameters(&[("user", "bob@example.test"), ("deny", "1")]);
     assert_eq!(
@@ -389,7 +390,7 @@ fn clients_may_name_themselves_by_basic_authentication() {
 #[test]
 fn a_device_logs_in_when_its_person_agrees() {
     let bench = bench(true);
-    let begin = || -> DeviceAnswer {
+    let begin = || -> DeviceResponse {
         let response = bench.post(
             DEVICE_CODE,
             &[
@@ -432,7 +433,7 @@ fn a_device_logs_in_when_its_person_agrees() {
     );
     assert_eq!(decided.status, 200);
     let response = poll(code, VERIFIER);
-    let tokens: TokenAnswer = serde_json::from_slice(&response.body).unwrap();
+    let tokens: OidcTokenResponse = serde_json::from_slice(&response.body).unwrap();
     assert_eq!(claims(&tokens.id_token).email, "bob@example.test");
     assert_eq!(error(&poll(code, VERIFIER)), "invalid_grant");
 
@@ -460,7 +461,7 @@ fn open_logins_are_bounded() {
     let now = Arc::new(AtomicI64::new(0));
     let clock = Arc::clone(&now);
     let counter = AtomicI64::new(0);
-    let issuer = Issuer::new(
+    let issuer = ReferenceIssuer::new(
         Config {
             issuer: "http://127.0.0.1:1".into(),
             clients: vec!["sigstore".into()],

@@ -34,7 +34,7 @@ fn user_key() -> SigningKey {
     SigningKey::from_slice(&[0x32; 32]).unwrap()
 }
 
-fn open(folder: &Path) -> Rekor {
+fn open(folder: &Path) -> RekorServer {
     let key = log_key();
     let spki = spki(&key);
     let log = Log::open(
@@ -44,11 +44,11 @@ fn open(folder: &Path) -> Rekor {
         Box::new(|| 1_700_000_000),
     )
     .unwrap();
-    Rekor::new(Arc::new(log), NAME, key, &spki).unwrap()
+    RekorServer::new(Arc::new(log), NAME, key, &spki).unwrap()
 }
 
 struct Fixture {
-    rekor: Rekor,
+    rekor: RekorServer,
     folder: tempfile::TempDir,
 }
 
@@ -69,11 +69,11 @@ impl Fixture {
         }
     }
 
-    fn ask(&self, method: Method, target: &str, media: &str, body: &[u8]) -> Response {
+    fn ask(&self, method: Method, target: &str, media: &str, body: &[u8]) -> ServerResponse {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut headers = Headers::default();
         headers.push("content-type", media);
-        self.rekor.handle(&Request {
+        self.rekor.handle(&ServerRequest {
             method,
             head_only: false,
             path: path.to_owned(),
@@ -88,11 +88,11 @@ impl Fixture {
         })
     }
 
-    fn get(&self, target: &str) -> Response {
+    fn get(&self, target: &str) -> ServerResponse {
         self.ask(Method::Get, target, "", b"")
     }
 
-    fn post(&self, target: &str, body: impl AsRef<[u8]>) -> Response {
+    fn post(&self, target: &str, body: impl AsRef<[u8]>) -> ServerResponse {
         self.ask(Method::Post, target, "application/json", body.as_ref())
     }
 
@@ -106,17 +106,17 @@ impl Fixture {
     }
 }
 
-fn text(answer: &Response) -> String {
+fn text(answer: &ServerResponse) -> String {
     String::from_utf8(answer.body.clone()).unwrap()
 }
 
-fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
+fn header<'a>(answer: &'a ServerResponse, name: &str) -> Option<&'a str> {
     let found = answer.headers.iter().find(|(key, _)| key == name);
     found.map(|(_, value)| value.as_str())
 }
 
 /// An error's status and code, and words that are in its message.
-fn assert_error(answer: &Response, status: u16, code: u32, words: &str) {
+fn assert_error(answer: &ServerResponse, status: u16, code: u32, words: &str) {
     assert_eq!(answer.status, status, "{}", text(answer));
     assert_eq!(answer.content_type, "application/json");
     let error: Value = serde_json::from_slice(&answer.body).unwrap();

@@ -19,7 +19,7 @@ pub struct AddChain {
 
 /// The answer: an SCT (RFC 6962 §4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SctAnswer {
+pub struct AddChainResponse {
     /// 0.
     pub sct_version: u8,
     /// Base64 of the log id.
@@ -32,7 +32,7 @@ pub struct SctAnswer {
     pub signature: String,
 }
 
-impl SctAnswer {
+impl AddChainResponse {
     /// The answer with this SCT.
     #[must_use]
     pub fn new(sct: &Sct) -> Self {

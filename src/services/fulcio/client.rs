@@ -11,11 +11,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use url::Url;
 
 use super::wire::{
-    AnswerRefusal, Application, Authority, Bytes, Credentials, ErrorAnswer, MAX_ANSWER, MAX_CHAIN,
-    PublicKeyV1, SIGNING_CERT_V1, SIGNING_CERT_V2, SigningCertRequest, SigningCertRequestV1,
-    SigningCertificate,
+    Authority, Bytes, Credentials, ErrorAnswer, FulcioResponseError, IssueRequest, MAX_ANSWER,
+    MAX_CHAIN, PublicKeyV1, SIGNING_CERT_V1, SIGNING_CERT_V2, SigningCertRequest,
+    SigningCertRequestV1, SigningCertificate,
 };
-use crate::http::client::{Answer, Client, HttpError, Request, excerpt, public_part};
+use crate::http::client::{Client, HttpError, HttpRequest, HttpResponse, excerpt, redact_url};
 use gitseal_evidence::certificate::Certificate;
 
 /// Why an authority gave no certificate.
@@ -40,7 +40,7 @@ pub enum FulcioError {
         /// Its address.
         authority: String,
         /// Why.
-        reason: AnswerRefusal,
+        reason: FulcioResponseError,
     },
     /// Neither API is there.
     #[error("{authority} is no Fulcio: neither API v2 nor v1 is there (HTTP {status})")]
@@ -72,15 +72,15 @@ impl<'a> FulcioClient<'a> {
     }
 
     fn name(&self) -> String {
-        public_part(self.base).trim_end_matches('/').to_owned()
+        redact_url(self.base).trim_end_matches('/').to_owned()
     }
 
-    fn post(&self, path: &str, token: &str, body: &[u8]) -> Result<Answer, HttpError> {
+    fn post(&self, path: &str, token: &str, body: &[u8]) -> Result<HttpResponse, HttpError> {
         let url = self.at(path);
-        self.http.send(&Request {
+        self.http.send(&HttpRequest {
             bearer: Some(token),
             accept: "application/json, application/pem-certificate-chain",
-            ..Request::post(
+            ..HttpRequest::post(
                 "certificate request",
                 &url,
                 "application/json",
@@ -90,7 +90,7 @@ impl<'a> FulcioClient<'a> {
         })
     }
 
-    fn refused(&self, answer: &Answer) -> FulcioError {
+    fn refused(&self, answer: &HttpResponse) -> FulcioError {
         match serde_json::from_slice::<ErrorAnswer>(&answer.body) {
             Ok(said) if !said.message.is_empty() => FulcioError::Refused {
                 authority: self.name(),
@@ -101,7 +101,7 @@ impl<'a> FulcioClient<'a> {
         }
     }
 
-    fn answer(&self, reason: AnswerRefusal) -> FulcioError {
+    fn answer(&self, reason: FulcioResponseError) -> FulcioError {
         FulcioError::Answer {
             authority: self.name(),
             reason,
@@ -111,7 +111,7 @@ impl<'a> FulcioClient<'a> {
     /// `None` when there is no API v2.
     fn certify_v2(
         &self,
-        application: &Application<'_>,
+        application: &IssueRequest<'_>,
     ) -> Result<Option<Vec<Certificate>>, FulcioError> {
         let request = SigningCertRequest {
             credentials: Some(Credentials {
@@ -134,7 +134,7 @@ impl<'a> FulcioClient<'a> {
         self.chain(chain.unwrap_or_default()).map(Some)
     }
 
-    fn certify_v1(&self, application: &Application<'_>) -> Result<Vec<Certificate>, FulcioError> {
+    fn certify_v1(&self, application: &IssueRequest<'_>) -> Result<Vec<Certificate>, FulcioError> {
         let request = SigningCertRequestV1 {
             public_key: Some(PublicKeyV1 {
                 content: Bytes(application.spki.to_vec()),
@@ -155,7 +155,7 @@ impl<'a> FulcioClient<'a> {
             _ => return Err(self.refused(&answer)),
         }
         if answer.header("sct").is_some() {
-            return Err(self.answer(AnswerRefusal::DetachedSct));
+            return Err(self.answer(FulcioResponseError::DetachedSct));
         }
         let text = std::str::from_utf8(&answer.body).unwrap_or_default();
         self.chain(pem_blocks(text).unwrap_or_default())
@@ -163,13 +163,13 @@ impl<'a> FulcioClient<'a> {
 
     fn chain(&self, ders: Vec<Vec<u8>>) -> Result<Vec<Certificate>, FulcioError> {
         if !(2..=MAX_CHAIN).contains(&ders.len()) {
-            return Err(self.answer(AnswerRefusal::ChainLength { found: ders.len() }));
+            return Err(self.answer(FulcioResponseError::ChainLength { found: ders.len() }));
         }
         ders.iter()
             .enumerate()
             .map(|(index, der)| {
                 Certificate::from_der(der).map_err(|error| {
-                    self.answer(AnswerRefusal::Certificate {
+                    self.answer(FulcioResponseError::Certificate {
                         index,
                         reason: error.to_string(),
                     })
@@ -182,7 +182,7 @@ impl<'a> FulcioClient<'a> {
 impl Authority for FulcioClient<'_> {
     type Error = FulcioError;
 
-    fn certify(&self, application: &Application<'_>) -> Result<Vec<Certificate>, FulcioError> {
+    fn certify(&self, application: &IssueRequest<'_>) -> Result<Vec<Certificate>, FulcioError> {
         match self.certify_v2(application)? {
             Some(chain) => Ok(chain),
             None => self.certify_v1(application),

@@ -280,7 +280,7 @@ impl ErrorAnswer {
 
 /// Why an authority's answer is of no use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AnswerRefusal {
+pub enum FulcioResponseError {
     /// Not the JSON that was agreed.
     #[error("the authority's answer is not a signing certificate: {reason}")]
     NotJson {
@@ -323,9 +323,9 @@ impl SigningCertificate {
     /// # Errors
     ///
     /// When it is not the message, or the SCT is not embedded.
-    pub fn read(body: &[u8]) -> Result<Vec<String>, AnswerRefusal> {
+    pub fn read(body: &[u8]) -> Result<Vec<String>, FulcioResponseError> {
         let answer: Self =
-            serde_json::from_slice(body).map_err(|error| AnswerRefusal::NotJson {
+            serde_json::from_slice(body).map_err(|error| FulcioResponseError::NotJson {
                 reason: error.to_string(),
             })?;
         match (
@@ -334,11 +334,11 @@ impl SigningCertificate {
         ) {
             (Some(embedded), None) => Ok(embedded.chain.certificates),
             (None, Some(detached)) if detached.signed_certificate_timestamp.0.is_empty() => {
-                Err(AnswerRefusal::NoSct)
+                Err(FulcioResponseError::NoSct)
             }
-            (None, Some(_)) => Err(AnswerRefusal::DetachedSct),
-            (None, None) => Err(AnswerRefusal::Forms { forms: 0 }),
-            (Some(_), Some(_)) => Err(AnswerRefusal::Forms { forms: 2 }),
+            (None, Some(_)) => Err(FulcioResponseError::DetachedSct),
+            (None, None) => Err(FulcioResponseError::Forms { forms: 0 }),
+            (Some(_), Some(_)) => Err(FulcioResponseError::Forms { forms: 2 }),
         }
     }
 
@@ -358,7 +358,7 @@ impl SigningCertificate {
 
 /// What an applicant shows to an authority. The token is a secret: this type
 /// has no `Debug`.
-pub struct Application<'a> {
+pub struct IssueRequest<'a> {
     /// The identity token, a JWT.
     pub token: &'a str,
     /// The key's SPKI, DER.
@@ -382,12 +382,12 @@ pub trait Authority {
     ///
     /// When the authority refuses, cannot be reached, or answers with something
     /// else.
-    fn certify(&self, application: &Application<'_>) -> Result<Vec<Certificate>, Self::Error>;
+    fn certify(&self, application: &IssueRequest<'_>) -> Result<Vec<Certificate>, Self::Error>;
 }
 
 /// Why a certificate request cannot be made or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RequestRefusal {
+pub enum CsrError {
     /// No PEM block, or another one.
     #[error("not one PEM block CERTIFICATE REQUEST")]
     Armour,
@@ -399,7 +399,7 @@ pub enum RequestRefusal {
     },
 }
 
-impl From<der::Error> for RequestRefusal {
+impl From<der::Error> for CsrError {
     fn from(error: der::Error) -> Self {
         Self::Der {
             reason: error.to_string(),
@@ -414,16 +414,16 @@ impl From<der::Error> for RequestRefusal {
 /// # Errors
 ///
 /// When `spki` is not a SubjectPublicKeyInfo, or `sign` fails.
-pub fn certificate_request<E: From<RequestRefusal>>(
+pub fn encode_csr<E: From<CsrError>>(
     spki: &[u8],
     sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
 ) -> Result<String, E> {
     let info = unsigned_request(spki)?;
-    let signature = sign(&info.to_der().map_err(RequestRefusal::from)?)?;
+    let signature = sign(&info.to_der().map_err(CsrError::from)?)?;
     Ok(signed_request(info, &signature)?)
 }
 
-fn unsigned_request(spki: &[u8]) -> Result<CertReqInfo, RequestRefusal> {
+fn unsigned_request(spki: &[u8]) -> Result<CertReqInfo, CsrError> {
     Ok(CertReqInfo {
         version: Version::V1,
         subject: Name::default(),
@@ -432,7 +432,7 @@ fn unsigned_request(spki: &[u8]) -> Result<CertReqInfo, RequestRefusal> {
     })
 }
 
-fn signed_request(info: CertReqInfo, signature: &[u8]) -> Result<String, RequestRefusal> {
+fn signed_request(info: CertReqInfo, signature: &[u8]) -> Result<String, CsrError> {
     let request = CertReq {
         info,
         algorithm: spki::AlgorithmIdentifierOwned {
@@ -443,7 +443,7 @@ fn signed_request(info: CertReqInfo, signature: &[u8]) -> Result<String, Request
     };
     let der = request.to_der()?;
     der::pem::encode_string("CERTIFICATE REQUEST", LineEnding::LF, &der)
-        .map_err(|_| RequestRefusal::Armour)
+        .map_err(|_| CsrError::Armour)
 }
 
 /// A certificate request as a server reads it.
@@ -465,10 +465,10 @@ pub struct CertificateRequest {
 /// # Errors
 ///
 /// When it is none. The signature is not checked here.
-pub fn read_certificate_request(pem: &[u8]) -> Result<CertificateRequest, RequestRefusal> {
-    let (label, der) = der::pem::decode_vec(pem).map_err(|_| RequestRefusal::Armour)?;
+pub fn parse_csr(pem: &[u8]) -> Result<CertificateRequest, CsrError> {
+    let (label, der) = der::pem::decode_vec(pem).map_err(|_| CsrError::Armour)?;
     if !matches!(label, "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST") {
-        return Err(RequestRefusal::Armour);
+        return Err(CsrError::Armour);
     }
     let request = CertReq::from_der(&der)?;
     Ok(CertificateRequest {
@@ -480,7 +480,7 @@ pub fn read_certificate_request(pem: &[u8]) -> Result<CertificateRequest, Reques
         signature: request
             .signature
             .as_bytes()
-            .ok_or_else(|| RequestRefusal::Der {
+            .ok_or_else(|| CsrError::Der {
                 reason: "the signature is not whole bytes".into(),
             })?
             .to_vec(),
@@ -502,13 +502,13 @@ mod tests {
     fn a_request_reads_back_and_its_signature_holds() {
         let key = SigningKey::generate();
         let spki = key.verifying_key().to_public_key_der().unwrap();
-        let pem = certificate_request(spki.as_bytes(), |bytes| {
+        let pem = encode_csr(spki.as_bytes(), |bytes| {
             let signature: DerSignature = key.sign(bytes);
-            Ok::<_, RequestRefusal>(signature.as_bytes().to_vec())
+            Ok::<_, CsrError>(signature.as_bytes().to_vec())
         })
         .unwrap();
         assert!(pem.starts_with("-----BEGIN CERTIFICATE REQUEST-----\n"));
-        let read = read_certificate_request(pem.as_bytes()).unwrap();
+        let read = parse_csr(pem.as_bytes()).unwrap();
         assert_eq!(read.spki, spki.as_bytes());
         let signature = DerSignature::from_bytes(&read.signature).unwrap();
         key.verifying_key()
@@ -519,10 +519,7 @@ mod tests {
     #[test]
     fn a_request_under_another_label_is_refused() {
         let pem = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
-        assert_eq!(
-            read_certificate_request(pem.as_bytes()).unwrap_err(),
-            RequestRefusal::Armour
-        );
+        assert_eq!(parse_csr(pem.as_bytes()).unwrap_err(), CsrError::Armour);
     }
 
     #[test]
@@ -538,15 +535,21 @@ mod tests {
                 r#"{{"signedCertificateDetachedSct":{{"chain":{{"certificates":["a"]}},"signedCertificateTimestamp":"{sct}"}}}}"#
             )
         };
-        assert_eq!(chain(&detached("")).unwrap_err(), AnswerRefusal::NoSct);
+        assert_eq!(
+            chain(&detached("")).unwrap_err(),
+            FulcioResponseError::NoSct
+        );
         assert_eq!(
             chain(&detached("e30=")).unwrap_err(),
-            AnswerRefusal::DetachedSct
+            FulcioResponseError::DetachedSct
         );
-        assert_eq!(chain("{}").unwrap_err(), AnswerRefusal::Forms { forms: 0 });
+        assert_eq!(
+            chain("{}").unwrap_err(),
+            FulcioResponseError::Forms { forms: 0 }
+        );
         assert!(matches!(
             chain("<html>").unwrap_err(),
-            AnswerRefusal::NotJson { .. }
+            FulcioResponseError::NotJson { .. }
         ));
     }
 

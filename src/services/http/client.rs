@@ -63,12 +63,12 @@ pub struct Retry {
 
 impl Retry {
     /// For requests that must not be sent twice, such as one with a one-use code.
-    pub const NEVER: Self = Self {
+    pub const NO_RETRY: Self = Self {
         tries: 1,
         first_pause: Duration::ZERO,
     };
     /// For requests that have the same effect when sent twice.
-    pub const USUAL: Self = Self {
+    pub const IDEMPOTENT: Self = Self {
         tries: 4,
         first_pause: Duration::from_millis(200),
     };
@@ -169,7 +169,7 @@ fn is_passing_status(status: u16) -> bool {
 }
 
 /// One request.
-pub struct Request<'a> {
+pub struct HttpRequest<'a> {
     /// What is being done, as a noun, for errors.
     pub what: &'static str,
     /// GET or POST.
@@ -203,7 +203,7 @@ struct Way {
     one_try: Option<Duration>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> HttpRequest<'a> {
     /// A GET that may be repeated.
     #[must_use]
     pub fn get(what: &'static str, url: &'a Url, max_answer: usize) -> Self {
@@ -215,7 +215,7 @@ impl<'a> Request<'a> {
             bearer: None,
             body: None,
             max_answer,
-            retry: Retry::USUAL,
+            retry: Retry::IDEMPOTENT,
             headers: &[],
             redirects: true,
             direct: false,
@@ -242,7 +242,7 @@ impl<'a> Request<'a> {
 
 /// One answer, read whole.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct HttpResponse {
     /// The status.
     pub status: u16,
     /// The headers.
@@ -253,7 +253,7 @@ pub struct Answer {
     url: String,
 }
 
-impl Answer {
+impl HttpResponse {
     /// A header's value, when it is there once at least and is ASCII text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -311,7 +311,7 @@ pub fn excerpt(bytes: &[u8]) -> String {
 
 /// An address without what may be secret in it: user, password, query, fragment.
 #[must_use]
-pub fn public_part(url: &Url) -> String {
+pub fn redact_url(url: &Url) -> String {
     let mut url = url.clone();
     // Neither can fail for an address with a host; without one there is none to hide.
     let _ = url.set_username("");
@@ -358,7 +358,7 @@ impl Client {
     ///
     /// When no answer came, it is too large, it leads elsewhere, or it still
     /// says "later" (429, 500, 502, 503, 504) after the last try.
-    pub fn send(&self, request: &Request<'_>) -> Result<Answer, HttpError> {
+    pub fn send(&self, request: &HttpRequest<'_>) -> Result<HttpResponse, HttpError> {
         let begun = Instant::now();
         let mut pause = request.retry.first_pause;
         let mut tried: u32 = 0;
@@ -389,7 +389,7 @@ impl Client {
     }
 
     /// One try, with the redirects that stay within the origin (GET only).
-    fn follow(&self, request: &Request<'_>) -> Result<Answer, HttpError> {
+    fn follow(&self, request: &HttpRequest<'_>) -> Result<HttpResponse, HttpError> {
         let mut url = request.url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let answer = self.once(request, &url)?;
@@ -405,10 +405,10 @@ impl Client {
             if !request.redirects || request.method != Method::GET || to.origin() != url.origin() {
                 return Err(HttpError {
                     what: request.what,
-                    url: public_part(&url),
+                    url: redact_url(&url),
                     reason: HttpReason::Redirect {
                         status: answer.status,
-                        to: excerpt(public_part(&to).as_bytes()),
+                        to: excerpt(redact_url(&to).as_bytes()),
                     },
                 });
             }
@@ -416,15 +416,15 @@ impl Client {
         }
         Err(HttpError {
             what: request.what,
-            url: public_part(request.url),
+            url: redact_url(request.url),
             reason: HttpReason::Redirect {
                 status: 302,
-                to: excerpt(public_part(&url).as_bytes()),
+                to: excerpt(redact_url(&url).as_bytes()),
             },
         })
     }
 
-    fn once(&self, request: &Request<'_>, url: &Url) -> Result<Answer, HttpError> {
+    fn once(&self, request: &HttpRequest<'_>, url: &Url) -> Result<HttpResponse, HttpError> {
         let mut message = http::Request::builder()
             .method(request.method.clone())
             .uri(url.as_str())
@@ -461,12 +461,12 @@ impl Client {
         };
         let answer = self.exchange_by(request.what, message, request.max_answer, way)?;
         let (head, body) = answer.into_parts();
-        Ok(Answer {
+        Ok(HttpResponse {
             status: head.status.as_u16(),
             headers: head.headers,
             body,
             what: request.what,
-            url: public_part(url),
+            url: redact_url(url),
         })
     }
 
@@ -563,7 +563,7 @@ fn within<B: ureq::AsSendBody>(
 fn refused(what: &'static str, url: &Url, reason: HttpReason) -> HttpError {
     HttpError {
         what,
-        url: public_part(url),
+        url: redact_url(url),
         reason,
     }
 }

@@ -2,7 +2,7 @@
 //! strictly: what two readers could frame differently is refused, because a
 //! proxy in front would disagree about where a request ends.
 //!
-//! Pure: bytes in, a [`Head`] or a [`Fault`] out. Time limits, the body's
+//! Pure: bytes in, a [`Head`] or a [`HttpParseError`] out. Time limits, the body's
 //! bytes and the socket are `server.rs`' business.
 
 use std::fmt;
@@ -83,7 +83,7 @@ impl Headers {
 
 /// One request, read completely.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct ServerRequest {
     /// The method; `HEAD` is shown as `GET`.
     pub method: Method,
     /// Whether it was `HEAD`.
@@ -101,7 +101,7 @@ pub struct Request {
     pub peer: SocketAddr,
 }
 
-impl Request {
+impl ServerRequest {
     /// The first value of a query parameter.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
@@ -132,7 +132,7 @@ impl Request {
 
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
+pub struct ServerResponse {
     /// The status code.
     pub status: u16,
     /// The `Content-Type`; empty for none.
@@ -144,7 +144,7 @@ pub struct Response {
     pub body: Vec<u8>,
 }
 
-impl Response {
+impl ServerResponse {
     /// An answer without a body.
     #[must_use]
     pub fn empty(status: u16) -> Self {
@@ -258,14 +258,14 @@ fn reason(status: u16) -> &'static str {
 /// Why a request is not read: the status to answer with, and the words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{status} {message}")]
-pub struct Fault {
+pub struct HttpParseError {
     /// The status code.
     pub status: u16,
     /// What is wrong, for the answer's body.
     pub message: &'static str,
 }
 
-impl Fault {
+impl HttpParseError {
     /// A fault with this status.
     #[must_use]
     pub fn new(status: u16, message: &'static str) -> Self {
@@ -273,8 +273,8 @@ impl Fault {
     }
 }
 
-fn bad(message: &'static str) -> Fault {
-    Fault::new(400, message)
+fn bad(message: &'static str) -> HttpParseError {
+    HttpParseError::new(400, message)
 }
 
 /// How the length of a body is known.
@@ -316,7 +316,7 @@ pub struct Head {
 /// # Errors
 /// A bare LF or CR anywhere in the head (RFC 9112 §2.2 lets a recipient choose;
 /// two recipients that choose differently are a smuggling gap), or a NUL.
-pub fn head_end(buffer: &[u8], from: usize) -> Result<Option<usize>, Fault> {
+pub fn head_end(buffer: &[u8], from: usize) -> Result<Option<usize>, HttpParseError> {
     let mut at = from.saturating_sub(3);
     while let Some(&byte) = buffer.get(at) {
         let before = at.checked_sub(1).and_then(|i| buffer.get(i)).copied();
@@ -348,17 +348,17 @@ pub fn head_end(buffer: &[u8], from: usize) -> Result<Option<usize>, Fault> {
 /// Every form that RFC 9112 calls an error, and the ambiguous ones: two
 /// `Content-Length` lines (even equal ones), `Content-Length` beside
 /// `Transfer-Encoding`, folded header lines, codings other than chunked.
-pub fn parse_head(bytes: &[u8]) -> Result<Head, Fault> {
+pub fn parse_head(bytes: &[u8]) -> Result<Head, HttpParseError> {
     let mut lines = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut lines);
     match parsed.parse(bytes) {
         Ok(httparse::Status::Complete(end)) if end == bytes.len() => {}
         Ok(_) => return Err(bad("the request head is not readable")),
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(Fault::new(431, "too many header lines"));
+            return Err(HttpParseError::new(431, "too many header lines"));
         }
         Err(httparse::Error::Version) => {
-            return Err(Fault::new(
+            return Err(HttpParseError::new(
                 505,
                 "only HTTP/1.0 and HTTP/1.1 are spoken here",
             ));
@@ -374,7 +374,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, Fault> {
         "PATCH" => (Method::Patch, false),
         "DELETE" => (Method::Delete, false),
         "OPTIONS" => (Method::Options, false),
-        _ => return Err(Fault::new(501, "this method is not implemented")),
+        _ => return Err(HttpParseError::new(501, "this method is not implemented")),
     };
     let mut headers = Headers::default();
     for line in parsed.headers.iter() {
@@ -384,7 +384,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, Fault> {
     }
     let target = parsed.path.unwrap_or_default();
     if target.len() > MAX_TARGET {
-        return Err(Fault::new(414, "the request target is too long"));
+        return Err(HttpParseError::new(414, "the request target is too long"));
     }
     let (authority, path_and_query) = split_target(target)?;
     let authority = host(&headers, version, authority)?;
@@ -396,14 +396,19 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, Fault> {
     let expects_continue = match headers.first("expect") {
         None => false,
         Some(value) if value.eq_ignore_ascii_case("100-continue") => version == 1,
-        Some(_) => return Err(Fault::new(417, "only 100-continue can be expected")),
+        Some(_) => {
+            return Err(HttpParseError::new(
+                417,
+                "only 100-continue can be expected",
+            ));
+        }
     };
     if headers
         .first("content-encoding")
         .is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"))
     {
         // A compressed body has no bounded size before it is unpacked.
-        return Err(Fault::new(415, "encoded bodies are not read"));
+        return Err(HttpParseError::new(415, "encoded bodies are not read"));
     }
     let close = version == 0
         || headers
@@ -424,7 +429,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, Fault> {
 }
 
 /// RFC 9112 §3.2: origin-form, or absolute-form (whose authority then counts).
-fn split_target(target: &str) -> Result<(Option<&str>, &str), Fault> {
+fn split_target(target: &str) -> Result<(Option<&str>, &str), HttpParseError> {
     if target.bytes().any(|b| !(0x21..=0x7e).contains(&b)) || target.contains('#') {
         return Err(bad(
             "the request target holds a character that belongs escaped",
@@ -447,7 +452,11 @@ fn split_target(target: &str) -> Result<(Option<&str>, &str), Fault> {
 }
 
 /// RFC 9112 §3.2: exactly one `Host` in HTTP/1.1, equal to the target's.
-fn host(headers: &Headers, version: u8, target: Option<&str>) -> Result<Option<String>, Fault> {
+fn host(
+    headers: &Headers,
+    version: u8,
+    target: Option<&str>,
+) -> Result<Option<String>, HttpParseError> {
     let mut hosts = headers.all("host");
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -463,7 +472,7 @@ fn host(headers: &Headers, version: u8, target: Option<&str>) -> Result<Option<S
 }
 
 /// RFC 9112 §6: how long the body is.
-fn framing(headers: &Headers, version: u8) -> Result<Framing, Fault> {
+fn framing(headers: &Headers, version: u8) -> Result<Framing, HttpParseError> {
     let mut lengths = headers.all("content-length");
     let length = lengths.next();
     if lengths.next().is_some() {
@@ -479,7 +488,10 @@ fn framing(headers: &Headers, version: u8) -> Result<Framing, Fault> {
         (None, None) => Ok(Framing::Empty),
         (None, Some(_)) if version == 0 => Err(bad("Transfer-Encoding in HTTP/1.0")),
         (None, Some(coding)) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
-        (None, Some(_)) => Err(Fault::new(501, "only the chunked transfer coding is read")),
+        (None, Some(_)) => Err(HttpParseError::new(
+            501,
+            "only the chunked transfer coding is read",
+        )),
         (Some(length), None) => {
             if length.is_empty() || !length.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(bad("Content-Length is not a number"));
@@ -487,7 +499,7 @@ fn framing(headers: &Headers, version: u8) -> Result<Framing, Fault> {
             length
                 .parse()
                 .map(Framing::Length)
-                .map_err(|_| Fault::new(413, "Content-Length is too large"))
+                .map_err(|_| HttpParseError::new(413, "Content-Length is too large"))
         }
     }
 }
@@ -496,7 +508,7 @@ fn framing(headers: &Headers, version: u8) -> Result<Framing, Fault> {
 ///
 /// # Errors
 /// A broken escape, text that is not UTF-8, or more than [`MAX_QUERY`] pairs.
-pub fn decode_form(text: &str) -> Result<Vec<(String, String)>, Fault> {
+pub fn decode_form(text: &str) -> Result<Vec<(String, String)>, HttpParseError> {
     let mut pairs = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         if pairs.len() >= MAX_QUERY {
@@ -508,7 +520,7 @@ pub fn decode_form(text: &str) -> Result<Vec<(String, String)>, Fault> {
     Ok(pairs)
 }
 
-fn decode_text(text: &str) -> Result<String, Fault> {
+fn decode_text(text: &str) -> Result<String, HttpParseError> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -571,7 +583,7 @@ fn is_port(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Head, Fault> {
+    fn parse(text: &str) -> Result<Head, HttpParseError> {
         let bytes = text.as_bytes();
         match head_end(bytes, 0)? {
             Some(end) => parse_head(&bytes[..end]),
@@ -695,7 +707,7 @@ mod tests {
 
     #[test]
     fn an_answer_cannot_be_split() {
-        let answer = Response::text(200, "x").with("Location", "a\r\nSet-Cookie: b");
+        let answer = ServerResponse::text(200, "x").with("Location", "a\r\nSet-Cookie: b");
         let text = String::from_utf8(answer.to_bytes("now", true, false)).unwrap();
         assert!(!text.contains("Set-Cookie"), "{text}");
         assert!(text.ends_with("Connection: close\r\n\r\nx"), "{text}");

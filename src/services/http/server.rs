@@ -18,7 +18,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use super::message::{Fault, Framing, Head, Headers, Method, Request, Response};
+pub use super::message::{
+    Framing, Head, Headers, HttpParseError, Method, ServerRequest, ServerResponse,
+};
 use super::message::{head_end, is_own_authority, parse_head};
 
 /// What one peer, and all together, may take.
@@ -73,11 +75,11 @@ impl Default for Limits {
 /// `Referrer-Policy: no-referrer`, so serve forms with `same-origin`.
 pub trait Handler: Send + Sync + 'static {
     /// The answer to one request.
-    fn handle(&self, request: &Request) -> Response;
+    fn handle(&self, request: &ServerRequest) -> ServerResponse;
 }
 
-impl<F: Fn(&Request) -> Response + Send + Sync + 'static> Handler for F {
-    fn handle(&self, request: &Request) -> Response {
+impl<F: Fn(&ServerRequest) -> ServerResponse + Send + Sync + 'static> Handler for F {
+    fn handle(&self, request: &ServerRequest) -> ServerResponse {
         self(request)
     }
 }
@@ -101,7 +103,7 @@ pub fn serve(
     listener: TcpListener,
     limits: Limits,
     handler: Arc<dyn Handler>,
-) -> io::Result<Running> {
+) -> io::Result<ServerHandle> {
     // Head and body go out in one write, but a client that sees them in two
     // segments would wait 40 ms for its own delayed ACK without this.
     socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
@@ -122,7 +124,7 @@ pub fn serve(
             .name(format!("http {addr}"))
             .spawn(move || accept(&listener, &shared))?
     };
-    Ok(Running {
+    Ok(ServerHandle {
         addr,
         shared,
         acceptor: Some(acceptor),
@@ -130,13 +132,13 @@ pub fn serve(
 }
 
 /// A server that is running. Dropping it stops it without waiting.
-pub struct Running {
+pub struct ServerHandle {
     addr: SocketAddr,
     shared: Arc<Shared>,
     acceptor: Option<thread::JoinHandle<()>>,
 }
 
-impl std::fmt::Debug for Running {
+impl std::fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Running")
             .field("addr", &self.addr)
@@ -144,7 +146,7 @@ impl std::fmt::Debug for Running {
     }
 }
 
-impl Running {
+impl ServerHandle {
     /// The address it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
@@ -207,7 +209,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for ServerHandle {
     fn drop(&mut self) {
         self.stop();
     }
@@ -361,7 +363,7 @@ impl Drop for Leave<'_> {
 /// Says 503 without reading: every connection is busy with a request.
 fn turn_away(mut stream: &TcpStream) {
     let _ = stream.set_write_timeout(Some(Duration::from_millis(100)));
-    let answer = Response::text(503, "every connection is taken\n").with("Retry-After", "1");
+    let answer = ServerResponse::text(503, "every connection is taken\n").with("Retry-After", "1");
     let _ = stream.write_all(&answer.to_bytes(&date(), true, false));
     let _ = stream.shutdown(Shutdown::Write);
 }
@@ -371,12 +373,12 @@ enum Broken {
     /// The peer closed, reset or stayed silent: nothing to answer.
     Gone,
     /// Answer, then close.
-    Fault(Fault),
+    HttpParseError(HttpParseError),
 }
 
-impl From<Fault> for Broken {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<HttpParseError> for Broken {
+    fn from(fault: HttpParseError) -> Self {
+        Self::HttpParseError(fault)
     }
 }
 
@@ -414,8 +416,9 @@ impl<'a> Connection<'a> {
                     return;
                 }
                 Err(Broken::Gone) => return,
-                Err(Broken::Fault(fault)) => {
-                    let mut answer = Response::text(fault.status, format!("{}\n", fault.message));
+                Err(Broken::HttpParseError(fault)) => {
+                    let mut answer =
+                        ServerResponse::text(fault.status, format!("{}\n", fault.message));
                     if fault.status == 503 {
                         answer = answer.with("Retry-After", "1");
                     }
@@ -435,20 +438,22 @@ impl<'a> Connection<'a> {
         if let Some(authority) = &head.authority
             && !is_own_authority(authority, self.local, &self.shared.limits.hosts)
         {
-            return Err(Fault::new(421, "this server has another name").into());
+            return Err(HttpParseError::new(421, "this server has another name").into());
         }
         if head.method != Method::Get
             && let Some(origin) = head.headers.first("origin")
             && !is_same_origin(origin, head.authority.as_deref())
         {
-            return Err(Fault::new(403, "a page of another site sent this request").into());
+            return Err(
+                HttpParseError::new(403, "a page of another site sent this request").into(),
+            );
         }
         let mut budget = Budget {
             shared: self.shared,
             taken: 0,
         };
         let body = self.body(&head, &mut budget)?;
-        let request = Request {
+        let request = ServerRequest {
             method: head.method,
             head_only: head.head_only,
             path: head.path,
@@ -474,7 +479,7 @@ impl<'a> Connection<'a> {
             }
             let idle = Instant::now() + self.shared.limits.idle;
             match self.fill(idle) {
-                Err(Broken::Fault(_)) => return Err(Broken::Gone), // silence, not slowness
+                Err(Broken::HttpParseError(_)) => return Err(Broken::Gone), // silence, not slowness
                 other => other?,
             }
         }
@@ -487,7 +492,7 @@ impl<'a> Connection<'a> {
             }
             if let Some(end) = head_end(&self.buffer, scanned)? {
                 if end > max {
-                    return Err(Fault::new(431, "the request head is too large").into());
+                    return Err(HttpParseError::new(431, "the request head is too large").into());
                 }
                 let rest = self.buffer.split_off(end);
                 let head = std::mem::replace(&mut self.buffer, rest);
@@ -495,7 +500,7 @@ impl<'a> Connection<'a> {
             }
             scanned = self.buffer.len();
             if scanned > max {
-                return Err(Fault::new(431, "the request head is too large").into());
+                return Err(HttpParseError::new(431, "the request head is too large").into());
             }
             self.fill(deadline)?;
         }
@@ -507,7 +512,7 @@ impl<'a> Connection<'a> {
             Framing::Empty => return Ok(Vec::new()),
             Framing::Length(length) => match usize::try_from(length) {
                 Ok(length) if length <= max => Some(length),
-                _ => return Err(Fault::new(413, "the request body is too large").into()),
+                _ => return Err(HttpParseError::new(413, "the request body is too large").into()),
             },
             Framing::Chunked => None,
         };
@@ -540,19 +545,19 @@ impl<'a> Connection<'a> {
                 || digits.len() > 8
                 || !digits.bytes().all(|b| b.is_ascii_hexdigit())
             {
-                return Err(Fault::new(400, "a chunk size is not readable").into());
+                return Err(HttpParseError::new(400, "a chunk size is not readable").into());
             }
             let size = usize::from_str_radix(digits, 16)
-                .map_err(|_| Fault::new(400, "a chunk size is not readable"))?;
+                .map_err(|_| HttpParseError::new(400, "a chunk size is not readable"))?;
             if size == 0 {
                 break;
             }
             if size > max.saturating_sub(body.len()) {
-                return Err(Fault::new(413, "the request body is too large").into());
+                return Err(HttpParseError::new(413, "the request body is too large").into());
             }
             self.take(size, &mut body, deadline, budget)?;
             if !self.line(deadline)?.is_empty() {
-                return Err(Fault::new(400, "a chunk does not end where it says").into());
+                return Err(HttpParseError::new(400, "a chunk does not end where it says").into());
             }
         }
         for _ in 0..MAX_TRAILERS {
@@ -560,7 +565,7 @@ impl<'a> Connection<'a> {
                 return Ok(body);
             }
         }
-        Err(Fault::new(431, "too many trailer lines").into())
+        Err(HttpParseError::new(431, "too many trailer lines").into())
     }
 
     /// One CRLF-terminated line of the chunked coding.
@@ -573,10 +578,12 @@ impl<'a> Connection<'a> {
                     .strip_suffix(b"\r\n")
                     .filter(|line| line.len() <= MAX_CHUNK_LINE && !line.contains(&b'\r'))
                     .and_then(|line| String::from_utf8(line.to_vec()).ok())
-                    .ok_or_else(|| Fault::new(400, "a chunk line is not readable").into());
+                    .ok_or_else(|| {
+                        HttpParseError::new(400, "a chunk line is not readable").into()
+                    });
             }
             if self.buffer.len() > MAX_CHUNK_LINE {
-                return Err(Fault::new(400, "a chunk line is not readable").into());
+                return Err(HttpParseError::new(400, "a chunk line is not readable").into());
             }
             self.fill(deadline)?;
         }
@@ -618,7 +625,7 @@ impl<'a> Connection<'a> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Fault::new(408, "the request took too long").into());
+                return Err(HttpParseError::new(408, "the request took too long").into());
             }
             self.slot
                 .stream
@@ -642,7 +649,12 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn write(&mut self, response: &Response, close: bool, head_only: bool) -> Result<(), Broken> {
+    fn write(
+        &mut self,
+        response: &ServerResponse,
+        close: bool,
+        head_only: bool,
+    ) -> Result<(), Broken> {
         let second = self.shared.millis() / 1000;
         if self.date.0 != second {
             self.date = (second, date());
@@ -695,11 +707,11 @@ struct Budget<'a> {
 }
 
 impl Budget<'_> {
-    fn take(&mut self, count: usize) -> Result<(), Fault> {
+    fn take(&mut self, count: usize) -> Result<(), HttpParseError> {
         let before = self.shared.body_bytes.fetch_add(count, Ordering::Relaxed);
         self.taken = self.taken.saturating_add(count);
         if before.saturating_add(count) > self.shared.limits.max_bodies {
-            return Err(Fault::new(503, "too many large requests at once"));
+            return Err(HttpParseError::new(503, "too many large requests at once"));
         }
         Ok(())
     }

@@ -28,12 +28,15 @@ use std::{
 use url::{Host, Url};
 
 use super::{
-    login::{Asked, Described, Granted, Issuer, LoginError, Person, redirect_url, web_address},
-    page::{Mood, Script, escaped, page, policy},
+    login::{
+        AuthorizationRequest, DiscoveredProvider, LoginConfig, LoginError, LoginPrompt,
+        LoginTokens, redirect_url, web_address,
+    },
+    page::{PageOutcome, Script, content_security_policy, escape_html, page},
 };
 use crate::http::{
     client::excerpt,
-    server::{Limits, Method, Request, Response, Running, serve},
+    server::{Limits, Method, ServerHandle, ServerRequest, ServerResponse, serve},
 };
 
 /// Where the answer goes, behind the listener's address. gitsign's too, so that
@@ -65,7 +68,7 @@ fn limits() -> Limits {
 
 /// How the login goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Options<'a> {
+pub struct BrowserLoginOptions<'a> {
     /// The registered address, `http://localhost:PORT/PATH`; otherwise a port of
     /// the system's choice and [`CALLBACK`].
     pub redirect_url: Option<&'a str>,
@@ -80,14 +83,14 @@ pub struct Options<'a> {
 /// # Errors
 /// No browser, nobody came, or the login fails.
 pub fn log_in(
-    issuer: &Issuer<'_>,
-    options: &Options<'_>,
-    person: &mut dyn Person,
-) -> Result<Granted, LoginError> {
-    let described = issuer.describe()?;
-    let listening = Listening::start(options.redirect_url)?;
+    issuer: &LoginConfig<'_>,
+    options: &BrowserLoginOptions<'_>,
+    person: &mut dyn LoginPrompt,
+) -> Result<LoginTokens, LoginError> {
+    let described = issuer.discover()?;
+    let listening = CallbackListener::start(options.redirect_url)?;
     let redirect = redirect_url(listening.address.as_str())?;
-    let asked = described.ask(&redirect, &[]);
+    let asked = described.authorization_request(&redirect, &[]);
     // First the address: an opener may take its time, or follow it by itself.
     person.tell("gitseal: log in in your browser; if it does not open, go to this address:");
     person.tell(asked.url.as_str());
@@ -99,8 +102,11 @@ pub fn log_in(
     while let Some(arrived) = listening.next(until) {
         let code = match listening.code(&arrived.request, &described, &asked) {
             Ok(code) => code,
-            Err(Stray { status, why }) => {
-                arrived.answer(response(status, &failed("This is not the answer", &why)));
+            Err(UnexpectedRequest { status, why }) => {
+                arrived.answer(response(
+                    status,
+                    &failure_page("This is not the answer", &why),
+                ));
                 continue;
             }
         };
@@ -113,8 +119,11 @@ pub fn log_in(
             )
         });
         let last = match &result {
-            Ok(granted) => response(200, &welcome(granted, options.autoclose)),
-            Err(error) => response(400, &failed("You are not logged in", &error.to_string())),
+            Ok(granted) => response(200, &success_page(granted, options.autoclose)),
+            Err(error) => response(
+                400,
+                &failure_page("You are not logged in", &error.to_string()),
+            ),
         };
         listening.end(arrived, last);
         return result;
@@ -125,33 +134,33 @@ pub fn log_in(
 }
 
 /// A request that is not the answer.
-struct Stray {
+struct UnexpectedRequest {
     status: u16,
     why: String,
 }
 
 /// A request that came whole, whose connection waits for our answer.
-struct Arrived {
-    request: Request,
-    reply: SyncSender<Response>,
+struct PendingRequest {
+    request: ServerRequest,
+    reply: SyncSender<ServerResponse>,
 }
 
-impl Arrived {
+impl PendingRequest {
     /// Sends a page. If the browser is gone, nobody misses it.
-    fn answer(self, page: Response) {
+    fn answer(self, page: ServerResponse) {
         let _ = self.reply.try_send(page);
     }
 }
 
 /// The listener, on each loopback address that the name may mean.
-struct Listening {
-    servers: Vec<Running>,
-    arrivals: Receiver<Arrived>,
+struct CallbackListener {
+    servers: Vec<ServerHandle>,
+    arrivals: Receiver<PendingRequest>,
     /// Where the issuer sends the browser.
     address: Url,
 }
 
-impl Listening {
+impl CallbackListener {
     fn start(registered: Option<&str>) -> Result<Self, LoginError> {
         let (address, port) = match registered {
             Some(text) => {
@@ -195,15 +204,18 @@ impl Listening {
             address,
         };
         // The connection's thread waits here; how many do is limited.
-        let handler = Arc::new(move |request: &Request| {
+        let handler = Arc::new(move |request: &ServerRequest| {
             let (reply, page) = mpsc::sync_channel(1);
             let request = request.clone();
             let page = arrived
-                .send(Arrived { request, reply })
+                .send(PendingRequest { request, reply })
                 .ok()
                 .and_then(|()| page.recv().ok());
             page.unwrap_or_else(|| {
-                response(404, &failed("This is not the answer", "the login is over"))
+                response(
+                    404,
+                    &failure_page("This is not the answer", "the login is over"),
+                )
             })
         });
         for listener in listeners {
@@ -227,7 +239,7 @@ impl Listening {
     }
 
     /// The next request, if one comes before `until`.
-    fn next(&self, until: Instant) -> Option<Arrived> {
+    fn next(&self, until: Instant) -> Option<PendingRequest> {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return None;
@@ -237,7 +249,7 @@ impl Listening {
 
     /// Sends the last page, and waits until it is sent: the process may end with
     /// the login.
-    fn end(mut self, arrived: Arrived, last: Response) {
+    fn end(mut self, arrived: PendingRequest, last: ServerResponse) {
         for server in &mut self.servers {
             server.stop();
         }
@@ -251,11 +263,11 @@ impl Listening {
     /// The code in the answer (or the issuer's refusal), or why this is none.
     fn code(
         &self,
-        request: &Request,
-        described: &Described<'_>,
-        asked: &Asked,
-    ) -> Result<Result<String, LoginError>, Stray> {
-        let stray = |status, why: &str| Stray {
+        request: &ServerRequest,
+        described: &DiscoveredProvider<'_>,
+        asked: &AuthorizationRequest,
+    ) -> Result<Result<String, LoginError>, UnexpectedRequest> {
+        let stray = |status, why: &str| UnexpectedRequest {
             status,
             why: why.to_owned(),
         };
@@ -327,13 +339,13 @@ struct Page {
     policy: String,
 }
 
-fn welcome(granted: &Granted, autoclose: Option<Duration>) -> Page {
+fn success_page(granted: &LoginTokens, autoclose: Option<Duration>) -> Page {
     let claims = granted.token.claims();
     let mut body = String::from("<dl>");
     let who = claims.email.as_deref().unwrap_or(&claims.subject);
     let issuer = claims.connector.as_deref().unwrap_or(&claims.issuer);
     for (name, value) in [("Identity", who), ("Vouched for by", issuer)] {
-        let _ = write!(body, "<dt>{name}</dt><dd>{}</dd>", escaped(value));
+        let _ = write!(body, "<dt>{name}</dt><dd>{}</dd>", escape_html(value));
     }
     body.push_str(
         "</dl><p>gitseal signs with this identity. It goes into the certificate and the \
@@ -355,24 +367,29 @@ fn welcome(granted: &Granted, autoclose: Option<Duration>) -> Page {
         );
     }
     Page {
-        html: page(Mood::Good, "You are logged in", &body, script.as_ref()),
-        policy: policy(script.as_ref(), "'none'"),
+        html: page(
+            PageOutcome::Good,
+            "You are logged in",
+            &body,
+            script.as_ref(),
+        ),
+        policy: content_security_policy(script.as_ref(), "'none'"),
     }
 }
 
-fn failed(title: &str, why: &str) -> Page {
+fn failure_page(title: &str, why: &str) -> Page {
     let body = format!(
         "<p>{}.</p><p><small>Go back to git; its terminal says what to do next.</small></p>",
-        escaped(&excerpt(why.as_bytes()))
+        escape_html(&excerpt(why.as_bytes()))
     );
     Page {
-        html: page(Mood::Bad, title, &body, None),
-        policy: policy(None, "'none'"),
+        html: page(PageOutcome::Bad, title, &body, None),
+        policy: content_security_policy(None, "'none'"),
     }
 }
 
-fn response(status: u16, page: &Page) -> Response {
-    Response::new(status, "text/html; charset=utf-8", page.html.as_str())
+fn response(status: u16, page: &Page) -> ServerResponse {
+    ServerResponse::new(status, "text/html; charset=utf-8", page.html.as_str())
         .with("Content-Security-Policy", page.policy.as_str())
         .with("Cache-Control", "no-store")
         .with("Referrer-Policy", "no-referrer")

@@ -13,7 +13,9 @@ use openidconnect::{
     core::{CoreDeviceAuthorizationResponse, CoreTokenResponse},
 };
 
-use super::login::{Granted, Issuer, LoginError, Person, exchange, refused, web_address};
+use super::login::{
+    LoginConfig, LoginError, LoginPrompt, LoginTokens, exchange, refused, web_address,
+};
 use crate::http::client::{HttpError, excerpt};
 
 /// The longest that is waited for a code to be typed, whatever the issuer says.
@@ -29,8 +31,11 @@ pub const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// # Errors
 /// The issuer has no such login, refuses it, or nobody typed the code in time,
 /// or whoever wanted the login is gone.
-pub fn log_in(issuer: &Issuer<'_>, person: &mut dyn Person) -> Result<Granted, LoginError> {
-    let described = issuer.describe()?;
+pub fn log_in(
+    issuer: &LoginConfig<'_>,
+    person: &mut dyn LoginPrompt,
+) -> Result<LoginTokens, LoginError> {
+    let described = issuer.discover()?;
     let endpoint = described
         .further
         .device_authorization_endpoint
@@ -115,5 +120,5 @@ pub fn log_in(issuer: &Issuer<'_>, person: &mut dyn Person) -> Result<Granted, L
             _ => refused(error),
         })?;
     // There is no nonce in this flow; the device code binds the answer to us.
-    described.granted(&answer, |_: Option<&Nonce>| Ok(()))
+    described.validate_tokens(&answer, |_: Option<&Nonce>| Ok(()))
 }

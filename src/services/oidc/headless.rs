@@ -5,7 +5,7 @@
 
 use url::Url;
 
-use super::login::{Granted, Issuer, LoginError, MAX_ANSWER, redirect_url, web_address};
+use super::login::{LoginConfig, LoginError, LoginTokens, MAX_ANSWER, redirect_url, web_address};
 use crate::http::client::excerpt;
 
 /// What the issuer is told to send the answer to, when nothing else is set. No
@@ -18,19 +18,19 @@ pub const REDIRECT: &str = "http://127.0.0.1/auth/callback";
 /// # Errors
 /// When any of that fails; the issuer's own words are passed on, escaped.
 pub fn log_in(
-    issuer: &Issuer<'_>,
+    issuer: &LoginConfig<'_>,
     user: &str,
     redirect: Option<&str>,
-) -> Result<Granted, LoginError> {
-    let issuer = Issuer {
+) -> Result<LoginTokens, LoginError> {
+    let issuer = LoginConfig {
         login_hint: Some(user),
         ..*issuer
     };
-    let described = issuer.describe()?;
+    let described = issuer.discover()?;
     let redirect = redirect.unwrap_or(REDIRECT);
     let expected = web_address("redirect address", redirect)?;
     let redirect = redirect_url(redirect)?;
-    let asked = described.ask(&redirect, &[("prompt", "none")]);
+    let asked = described.authorization_request(&redirect, &[("prompt", "none")]);
     let pairs = answer(&issuer, user, &asked.url, &expected)?;
     let code = described.code(&asked, &pairs)?;
     described.redeem(code, &redirect, &asked.nonce, asked.verifier)
@@ -38,7 +38,7 @@ pub fn log_in(
 
 /// Asks for a code and reads the answer off the redirect, which is not followed.
 fn answer(
-    issuer: &Issuer<'_>,
+    issuer: &LoginConfig<'_>,
     user: &str,
     address: &Url,
     expected: &Url,

@@ -67,7 +67,7 @@ const REFUSED: [(&str, &str); 9] = [
 
 /// Why a text is no such token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CompactRefusal {
+pub enum JwsError {
     /// Its form.
     Form(&'static str),
     /// Nothing vouches for it: `alg` is "none", or the signature is empty.
@@ -84,8 +84,8 @@ pub enum CompactRefusal {
 ///
 /// What in its form, its header or the JSON of its claims does not do. No words
 /// of the claims are in it but names of members.
-pub fn claims(token: &str) -> Result<Zeroizing<Vec<u8>>, CompactRefusal> {
-    use CompactRefusal::Form;
+pub fn claims(token: &str) -> Result<Zeroizing<Vec<u8>>, JwsError> {
+    use JwsError::Form;
     // Four at most: a text full of dots is not cut into millions of pieces.
     let mut parts = token.splitn(4, '.');
     let (Some(header), Some(payload), Some(signature), None) =
@@ -107,10 +107,10 @@ pub fn claims(token: &str) -> Result<Zeroizing<Vec<u8>>, CompactRefusal> {
         return Err(Form("its header names no algorithm"));
     };
     if algorithm.eq_ignore_ascii_case("none") || signature.is_empty() {
-        return Err(CompactRefusal::Unsigned(algorithm.clone()));
+        return Err(JwsError::Unsigned(algorithm.clone()));
     }
     let Some((_, length)) = ALGORITHMS.iter().find(|(name, _)| name == algorithm) else {
-        return Err(CompactRefusal::Algorithm(algorithm.clone()));
+        return Err(JwsError::Algorithm(algorithm.clone()));
     };
     if length.is_some_and(|length| length != signature.len()) || signature.len() > MAX_SIGNATURE {
         return Err(Form("its signature has not the length of its algorithm's"));
@@ -128,7 +128,7 @@ pub fn claims(token: &str) -> Result<Zeroizing<Vec<u8>>, CompactRefusal> {
         }
     }
     let payload = decode(payload)?;
-    object(&payload).map_err(CompactRefusal::Claims)?;
+    object(&payload).map_err(JwsError::Claims)?;
     Ok(payload)
 }
 

@@ -27,14 +27,14 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::token::Token;
+use super::token::IdentityToken;
 use crate::http::client::{Client, HttpError, excerpt};
 
 /// The longest answer of an issuer that is read, in bytes.
 pub const MAX_ANSWER: usize = 256 << 10;
 
 /// What a flow needs of the machine and of the person at it.
-pub trait Person {
+pub trait LoginPrompt {
     /// Tells something, on the terminal; never on standard output.
     fn tell(&mut self, line: &str);
     /// Opens an address in the browser.
@@ -57,7 +57,7 @@ pub trait Person {
 
 /// Where and as what one logs in.
 #[derive(Clone, Copy)]
-pub struct Issuer<'a> {
+pub struct LoginConfig<'a> {
     /// The HTTP client.
     pub http: &'a Client,
     /// The issuer, exactly as its tokens name it.
@@ -74,7 +74,7 @@ pub struct Issuer<'a> {
     pub offline_access: bool,
 }
 
-impl fmt::Debug for Issuer<'_> {
+impl fmt::Debug for LoginConfig<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issuer")
             .field("issuer", &self.issuer)
@@ -84,16 +84,16 @@ impl fmt::Debug for Issuer<'_> {
 }
 
 /// What a login gives.
-pub struct Granted {
+pub struct LoginTokens {
     /// The identity token.
-    pub token: Token,
+    pub token: IdentityToken,
     /// What renews it without a person, if that was asked for and given.
     pub refresh: Option<Zeroizing<String>>,
 }
 
 /// Members of the discovery document that the library does not know.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
-pub struct Further {
+pub struct ExtraMetadata {
     /// RFC 8628 §4.
     #[serde(default)]
     pub device_authorization_endpoint: Option<String>,
@@ -105,10 +105,10 @@ pub struct Further {
     pub authorization_response_iss_parameter_supported: bool,
 }
 
-impl AdditionalProviderMetadata for Further {}
+impl AdditionalProviderMetadata for ExtraMetadata {}
 
 type Metadata = ProviderMetadata<
-    Further,
+    ExtraMetadata,
     CoreAuthDisplay,
     CoreClientAuthMethod,
     CoreClaimName,
@@ -133,14 +133,14 @@ pub(super) type Ready = CoreClient<
 >;
 
 /// An issuer that has described itself.
-pub(super) struct Described<'a> {
-    pub(super) issuer: Issuer<'a>,
+pub(super) struct DiscoveredProvider<'a> {
+    pub(super) issuer: LoginConfig<'a>,
     pub(super) client: Ready,
-    pub(super) further: Further,
+    pub(super) further: ExtraMetadata,
 }
 
 /// An authorization request that was made, and what its answer is held against.
-pub(super) struct Asked {
+pub(super) struct AuthorizationRequest {
     /// Where the person goes.
     pub(super) url: Url,
     /// What the answer must repeat.
@@ -263,7 +263,7 @@ impl LoginError {
     /// Whether this way of logging in cannot be gone here and now, so that
     /// another may be tried. A refusal, or a failure of the issuer, is an answer.
     #[must_use]
-    pub fn is_way_closed(&self) -> bool {
+    pub fn is_method_unavailable(&self) -> bool {
         matches!(
             self,
             Self::NobodyCame { .. }
@@ -274,12 +274,12 @@ impl LoginError {
     }
 }
 
-impl<'a> Issuer<'a> {
+impl<'a> LoginConfig<'a> {
     /// Has the issuer describe itself.
     ///
     /// # Errors
     /// It does not, not as OpenID Connect says, or its addresses leave TLS.
-    pub(super) fn describe(&self) -> Result<Described<'a>, LoginError> {
+    pub(super) fn discover(&self) -> Result<DiscoveredProvider<'a>, LoginError> {
         let own_address = web_address("issuer", self.issuer)?;
         let issuer = IssuerUrl::new(self.issuer.to_owned()).map_err(|_| LoginError::Address {
             what: "issuer",
@@ -335,7 +335,7 @@ impl<'a> Issuer<'a> {
                 .map(|secret| ClientSecret::new(secret.to_owned())),
         )
         .set_token_uri(token_endpoint);
-        Ok(Described {
+        Ok(DiscoveredProvider {
             issuer: *self,
             client,
             further,
@@ -358,9 +358,13 @@ pub(super) fn exchange(
     |request| http.exchange("login", request, MAX_ANSWER)
 }
 
-impl Described<'_> {
+impl DiscoveredProvider<'_> {
     /// Makes the authorization request: code flow, PKCE S256, state, nonce.
-    pub(super) fn ask(&self, redirect: &RedirectUrl, more: &[(&str, &str)]) -> Asked {
+    pub(super) fn authorization_request(
+        &self,
+        redirect: &RedirectUrl,
+        more: &[(&str, &str)],
+    ) -> AuthorizationRequest {
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let mut request = self
             .client
@@ -390,7 +394,7 @@ impl Described<'_> {
             request = request.add_extra_param(*name, *value);
         }
         let (url, state, nonce) = request.url();
-        Asked {
+        AuthorizationRequest {
             url,
             state,
             nonce,
@@ -408,7 +412,7 @@ impl Described<'_> {
         redirect: &RedirectUrl,
         nonce: &Nonce,
         verifier: PkceCodeVerifier,
-    ) -> Result<Granted, LoginError> {
+    ) -> Result<LoginTokens, LoginError> {
         let answer = self
             .client
             .exchange_code(AuthorizationCode::new(code))
@@ -416,7 +420,7 @@ impl Described<'_> {
             .set_redirect_uri(std::borrow::Cow::Borrowed(redirect))
             .request(&exchange(self.issuer.http))
             .map_err(refused)?;
-        self.granted(&answer, nonce)
+        self.validate_tokens(&answer, nonce)
     }
 
     /// Checks the token of an answer: signature, issuer, audience, times, nonce,
@@ -424,11 +428,11 @@ impl Described<'_> {
     ///
     /// # Errors
     /// The first of these that does not hold.
-    pub(super) fn granted(
+    pub(super) fn validate_tokens(
         &self,
         answer: &CoreTokenResponse,
         nonce: impl NonceVerifier,
-    ) -> Result<Granted, LoginError> {
+    ) -> Result<LoginTokens, LoginError> {
         let bad = |reason: String| LoginError::Token {
             reason: excerpt(reason.as_bytes()),
         };
@@ -452,7 +456,7 @@ impl Described<'_> {
                 return Err(bad("at_hash belongs to another access token".into()));
             }
         }
-        let token = Token::parse(Zeroizing::new(id_token.to_string()))
+        let token = IdentityToken::parse(Zeroizing::new(id_token.to_string()))
             .map_err(|error| bad(error.to_string()))?;
         let refresh = self
             .issuer
@@ -460,7 +464,7 @@ impl Described<'_> {
             .then(|| answer.refresh_token())
             .flatten()
             .map(|refresh| Zeroizing::new(refresh.secret().clone()));
-        Ok(Granted { token, refresh })
+        Ok(LoginTokens { token, refresh })
     }
 
     /// The code in an answer to the authorization request.
@@ -469,7 +473,7 @@ impl Described<'_> {
     /// The answer is for another login, or a refusal.
     pub(super) fn code(
         &self,
-        asked: &Asked,
+        asked: &AuthorizationRequest,
         answer: &[(String, String)],
     ) -> Result<String, LoginError> {
         let value = |name: &str| {

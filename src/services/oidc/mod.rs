@@ -3,9 +3,9 @@
 
 pub mod ambient;
 pub mod browser;
-pub mod compact;
 pub mod device;
 pub mod headless;
+pub mod jws;
 pub mod login;
 pub mod out_of_band;
 pub mod page;

@@ -3,7 +3,7 @@
 //! *Not checked here:* the token (`login.rs`).
 
 use super::{
-    login::{Granted, Issuer, LoginError, Person, redirect_url},
+    login::{LoginConfig, LoginError, LoginPrompt, LoginTokens, redirect_url},
     wire::OUT_OF_BAND,
 };
 
@@ -17,15 +17,18 @@ pub const MAX_CODE: usize = 4 << 10;
 ///
 /// # Errors
 /// There is no terminal to ask on, or the login fails.
-pub fn log_in(issuer: &Issuer<'_>, person: &mut dyn Person) -> Result<Granted, LoginError> {
+pub fn log_in(
+    issuer: &LoginConfig<'_>,
+    person: &mut dyn LoginPrompt,
+) -> Result<LoginTokens, LoginError> {
     if !person.can_be_asked() {
         return Err(LoginError::NoTerminal {
             reason: "nobody can be asked".to_owned(),
         });
     }
-    let described = issuer.describe()?;
+    let described = issuer.discover()?;
     let redirect = redirect_url(OUT_OF_BAND)?;
-    let asked = described.ask(&redirect, &[]);
+    let asked = described.authorization_request(&redirect, &[]);
     person.tell("gitseal: go to this address in a browser, log in, and copy the code it shows:");
     person.tell(asked.url.as_str());
     let code = person

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 /// What a page is about, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
+pub enum PageOutcome {
     /// It worked.
     Good,
     /// It did not.
@@ -33,15 +33,15 @@ small{color:var(--quiet)}\
 .good{--tone:var(--good)}.bad{--tone:var(--bad)}.asking{--tone:var(--ask)}";
 
 /// A whole page. `body` is HTML: whatever is foreign in it has gone through
-/// [`escaped`].
+/// [`escape_html`].
 #[must_use]
-pub fn page(mood: Mood, title: &str, body: &str, script: Option<&Script>) -> String {
+pub fn page(mood: PageOutcome, title: &str, body: &str, script: Option<&Script>) -> String {
     let class = match mood {
-        Mood::Good => "good",
-        Mood::Bad => "bad",
-        Mood::Asking => "asking",
+        PageOutcome::Good => "good",
+        PageOutcome::Bad => "bad",
+        PageOutcome::Asking => "asking",
     };
-    let title = escaped(title);
+    let title = escape_html(title);
     let script = script.map_or_else(String::new, |script| {
         format!(
             "<script nonce=\"{}\">setTimeout(function(){{window.close()}},{})</script>",
@@ -69,7 +69,7 @@ pub struct Script {
 /// The policy that goes with a page (`Content-Security-Policy`): nothing is
 /// loaded, framed or sent, but forms to `form_action`.
 #[must_use]
-pub fn policy(script: Option<&Script>, form_action: &str) -> String {
+pub fn content_security_policy(script: Option<&Script>, form_action: &str) -> String {
     let mut policy = format!(
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; form-action {form_action}"
     );
@@ -81,7 +81,7 @@ pub fn policy(script: Option<&Script>, form_action: &str) -> String {
 
 /// Text as HTML, in elements and in attribute values in quotes.
 #[must_use]
-pub fn escaped(text: &str) -> String {
+pub fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -111,10 +111,15 @@ mod tests {
     #[test]
     fn k4_foreign_text_is_text() {
         assert_eq!(
-            escaped("<script>\"'&\u{202e}\n"),
+            escape_html("<script>\"'&\u{202e}\n"),
             "&lt;script&gt;&quot;&#39;&amp;\\u{202e}\\u{a}"
         );
-        let page = page(Mood::Bad, "<b>", &escaped("</main><img src=x>"), None);
+        let page = page(
+            PageOutcome::Bad,
+            "<b>",
+            &escape_html("</main><img src=x>"),
+            None,
+        );
         assert!(!page.contains("<b>") && !page.contains("<img"), "{page}");
         assert!(!page.contains("<script"), "{page}");
     }
@@ -125,10 +130,10 @@ mod tests {
             nonce: "abc".into(),
             seconds: 6,
         };
-        let text = page(Mood::Good, "Done", "", Some(&script));
+        let text = page(PageOutcome::Good, "Done", "", Some(&script));
         assert!(text.contains("<script nonce=\"abc\">setTimeout(function(){window.close()},6000)"));
         assert!(!text.contains("http"), "{text}");
-        let policy = policy(Some(&script), "'none'");
+        let policy = content_security_policy(Some(&script), "'none'");
         assert!(policy.starts_with("default-src 'none';"), "{policy}");
         assert!(policy.ends_with("script-src 'nonce-abc'"), "{policy}");
     }

@@ -5,7 +5,7 @@
 use openidconnect::{Nonce, RefreshToken};
 use zeroize::Zeroizing;
 
-use super::login::{Granted, Issuer, LoginError, exchange, refused};
+use super::login::{LoginConfig, LoginError, LoginTokens, exchange, refused};
 
 /// Exchanges a refresh token for an identity token, and checks that one. The
 /// issuer may give a new refresh token in place of the old; where it gives none,
@@ -13,8 +13,8 @@ use super::login::{Granted, Issuer, LoginError, exchange, refused};
 ///
 /// # Errors
 /// The issuer refuses it, or gives a token that does not hold.
-pub fn renew(issuer: &Issuer<'_>, refresh_token: &str) -> Result<Granted, LoginError> {
-    let described = issuer.describe()?;
+pub fn renew(issuer: &LoginConfig<'_>, refresh_token: &str) -> Result<LoginTokens, LoginError> {
+    let described = issuer.discover()?;
     let refresh_token = RefreshToken::new(refresh_token.to_owned());
     let answer = described
         .client
@@ -23,7 +23,7 @@ pub fn renew(issuer: &Issuer<'_>, refresh_token: &str) -> Result<Granted, LoginE
         .request(&exchange(issuer.http))
         .map_err(refused)?;
     // OIDC Core §12.2: the nonce of the first login may or may not be repeated.
-    let mut granted = described.granted(&answer, |_: Option<&Nonce>| Ok(()))?;
+    let mut granted = described.validate_tokens(&answer, |_: Option<&Nonce>| Ok(()))?;
     if granted.refresh.is_none() {
         granted.refresh = Some(Zeroizing::new(refresh_token.secret().clone()));
     }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     http::client::excerpt,
-    oidc::compact::{self, CompactRefusal},
+    oidc::jws::{self, JwsError},
 };
 use gitseal_evidence::UnixTime;
 
@@ -28,7 +28,7 @@ pub const TOKEN_FILE: &str = "/var/run/sigstore/cosign/oidc-token";
 
 /// Why a token is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TokenRefusal {
+pub enum IdentityTokenError {
     /// Nothing there.
     #[error("the identity token is empty")]
     Empty,
@@ -101,7 +101,7 @@ pub enum TokenRefusal {
 
 /// What a token says. The certificate is held against it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claims {
+pub struct IdentityClaims {
     /// `iss`: the identity provider.
     pub issuer: String,
     /// `aud`.
@@ -121,9 +121,9 @@ pub struct Claims {
 }
 
 /// An identity token. Wiped from memory when dropped; has no `Debug`.
-pub struct Token {
+pub struct IdentityToken {
     raw: Zeroizing<String>,
-    claims: Claims,
+    claims: IdentityClaims,
     issued: Option<UnixTime>,
 }
 
@@ -159,29 +159,29 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
-impl Token {
+impl IdentityToken {
     /// Reads a token; white space around it is dropped, as files end in a
     /// newline. The signature is not checked.
     ///
     /// # Errors
     ///
     /// When it is not a signed JWT with the claims that every identity token has.
-    pub fn parse(text: Zeroizing<String>) -> Result<Self, TokenRefusal> {
+    pub fn parse(text: Zeroizing<String>) -> Result<Self, IdentityTokenError> {
         let raw = Zeroizing::new(text.trim().to_owned());
         if raw.is_empty() {
-            return Err(TokenRefusal::Empty);
+            return Err(IdentityTokenError::Empty);
         }
         if raw.len() > MAX_TOKEN {
-            return Err(TokenRefusal::TooLong { length: raw.len() });
+            return Err(IdentityTokenError::TooLong { length: raw.len() });
         }
-        let payload = compact::claims(&raw)?;
-        let unreadable = |reason: String| TokenRefusal::Claims {
+        let payload = jws::claims(&raw)?;
+        let unreadable = |reason: String| IdentityTokenError::Claims {
             reason: excerpt(reason.as_bytes()),
         };
         let raw_claims: RawClaims =
             serde_json::from_slice(&payload).map_err(|error| unreadable(error.to_string()))?;
-        let seconds = |number| compact::seconds(number).map_err(unreadable);
-        let claims = Claims {
+        let seconds = |number| jws::seconds(number).map_err(unreadable);
+        let claims = IdentityClaims {
             issuer: raw_claims.iss,
             audience: match raw_claims.aud {
                 OneOrMany::One(one) => vec![one],
@@ -206,7 +206,7 @@ impl Token {
             .into_iter()
             .chain(more)
             .chain(&claims.audience)
-            .any(|text| compact::hides(text))
+            .any(|text| jws::hides(text))
         {
             return Err(unreadable("a text in them has control characters".into()));
         }
@@ -223,7 +223,7 @@ impl Token {
 
     /// What it says.
     #[must_use]
-    pub fn claims(&self) -> &Claims {
+    pub fn claims(&self) -> &IdentityClaims {
         &self.claims
     }
 
@@ -246,10 +246,10 @@ impl Token {
     /// # Errors
     ///
     /// The first of these that does not hold.
-    pub fn check(&self, now: UnixTime, client_id: Option<&str>) -> Result<(), TokenRefusal> {
+    pub fn check(&self, now: UnixTime, client_id: Option<&str>) -> Result<(), IdentityTokenError> {
         let claims = &self.claims;
         if claims.expires < now.saturating_add(MIN_LEFT) {
-            return Err(TokenRefusal::Expired {
+            return Err(IdentityTokenError::Expired {
                 expires: claims.expires,
                 now,
             });
@@ -258,12 +258,12 @@ impl Token {
         if let Some(from) = claims.not_before.max(self.issued)
             && from > now.saturating_add(SKEW)
         {
-            return Err(TokenRefusal::NotYet { from, now });
+            return Err(IdentityTokenError::NotYet { from, now });
         }
         if let Some(expected) = client_id
             && !claims.audience.iter().any(|name| name == expected)
         {
-            return Err(TokenRefusal::Audience {
+            return Err(IdentityTokenError::Audience {
                 found: excerpt(format!("{:?}", claims.audience).as_bytes()),
                 expected: expected.to_owned(),
             });
@@ -271,28 +271,28 @@ impl Token {
         match &claims.email {
             // Fulcio has issuers whose addresses it takes unverified, but says so
             // in its configuration only; a claim that says "false" is a no.
-            Some(email) if !claims.email_verified => Err(TokenRefusal::Unverified {
+            Some(email) if !claims.email_verified => Err(IdentityTokenError::Unverified {
                 issuer: excerpt(claims.issuer.as_bytes()),
                 email: excerpt(email.as_bytes()),
             }),
-            None if claims.subject.is_empty() => Err(TokenRefusal::Nobody),
+            None if claims.subject.is_empty() => Err(IdentityTokenError::Nobody),
             _ => Ok(()),
         }
     }
 }
 
-impl From<CompactRefusal> for TokenRefusal {
-    fn from(refusal: CompactRefusal) -> Self {
+impl From<JwsError> for IdentityTokenError {
+    fn from(refusal: JwsError) -> Self {
         let shown = |text: String| excerpt(text.as_bytes());
         match refusal {
-            CompactRefusal::Form(reason) => Self::NotJwt { reason },
-            CompactRefusal::Unsigned(algorithm) => Self::Unsigned {
+            JwsError::Form(reason) => Self::NotJwt { reason },
+            JwsError::Unsigned(algorithm) => Self::Unsigned {
                 algorithm: shown(algorithm),
             },
-            CompactRefusal::Algorithm(algorithm) => Self::Algorithm {
+            JwsError::Algorithm(algorithm) => Self::Algorithm {
                 algorithm: shown(algorithm),
             },
-            CompactRefusal::Claims(reason) => Self::Claims {
+            JwsError::Claims(reason) => Self::Claims {
                 reason: shown(reason),
             },
         }

@@ -156,7 +156,7 @@ pub struct KeySet {
 
 /// What a token of the reference issuer says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
+pub struct IssuedClaims {
     /// The issuer.
     pub iss: String,
     /// The user, a name that stays when the address changes.
@@ -186,7 +186,7 @@ pub struct Claims {
 ///
 /// When the claims cannot be written as JSON.
 pub fn token(
-    claims: &Claims,
+    claims: &IssuedClaims,
     kid: &str,
     sign: impl FnOnce(&[u8]) -> [u8; 64],
 ) -> Result<String, serde_json::Error> {
@@ -227,7 +227,7 @@ pub fn is_pkce_text(text: &str) -> bool {
 
 /// The answer of the token endpoint.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenAnswer {
+pub struct OidcTokenResponse {
     /// A full token too: some clients present this one to Fulcio. Secret.
     pub access_token: String,
     /// `Bearer`.
@@ -245,7 +245,7 @@ pub struct TokenAnswer {
 
 /// The answer of the device endpoint (RFC 8628 §3.2).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceAnswer {
+pub struct DeviceResponse {
     /// What the device polls with. Secret.
     pub device_code: String,
     /// What the person types.
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_token_has_three_parts_and_its_claims_inside() {
-        let claims = Claims {
+        let claims = IssuedClaims {
             iss: "http://127.0.0.1:1".into(),
             sub: "s".into(),
             aud: "sigstore".into(),
@@ -327,7 +327,10 @@ mod tests {
         assert_eq!(parts.len(), 3);
         assert_eq!(signed, format!("{}.{}", parts[0], parts[1]).into_bytes());
         let payload = URL_SAFE_NO_PAD.decode(parts[1]).unwrap();
-        assert_eq!(serde_json::from_slice::<Claims>(&payload).unwrap(), claims);
+        assert_eq!(
+            serde_json::from_slice::<IssuedClaims>(&payload).unwrap(),
+            claims
+        );
         assert_eq!(URL_SAFE_NO_PAD.decode(parts[2]).unwrap(), [7; 64]);
     }
 }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use crate::http::client::{Answer, Client, HttpError, Request, excerpt};
+use crate::http::client::{Client, HttpError, HttpRequest, HttpResponse, excerpt};
 use gitseal_evidence::{
     armor,
     entry::{
@@ -35,7 +35,7 @@ pub const MAX_FOUND: usize = 1024;
 
 /// Why a log did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RekorError {
+pub enum RekorClientError {
     /// No answer, or not the expected one.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -146,31 +146,31 @@ impl<'a> RekorClient<'a> {
     }
 
     fn name(&self) -> String {
-        crate::http::client::public_part(self.base)
+        crate::http::client::redact_url(self.base)
             .trim_end_matches('/')
             .to_owned()
     }
 
-    fn entry_error(&self, reason: EntryRefusal) -> RekorError {
-        RekorError::Entry {
+    fn entry_error(&self, reason: EntryRefusal) -> RekorClientError {
+        RekorClientError::Entry {
             log: self.name(),
             reason,
         }
     }
 
-    fn refused(&self, what: &'static str, answer: &Answer) -> RekorError {
+    fn refused(&self, what: &'static str, answer: &HttpResponse) -> RekorClientError {
         #[derive(Deserialize)]
         struct Message {
             message: String,
         }
         match serde_json::from_slice::<Message>(&answer.body) {
-            Ok(said) => RekorError::Refused {
+            Ok(said) => RekorClientError::Refused {
                 log: self.name(),
                 what,
                 status: answer.status,
                 message: excerpt(said.message.as_bytes()),
             },
-            Err(_) => RekorError::Http(answer.unexpected()),
+            Err(_) => RekorClientError::Http(answer.unexpected()),
         }
     }
 
@@ -186,11 +186,11 @@ impl<'a> RekorClient<'a> {
         digest: &[u8; 32],
         signature: &[u8],
         cert_der: &[u8],
-    ) -> Result<LogEntry, RekorError> {
+    ) -> Result<LogEntry, RekorClientError> {
         // The proposed entry is the canonical body: the log needs to change nothing.
         let body = hashedrekord_v1(digest, signature, cert_der);
         let url = self.at("/api/v1/log/entries");
-        let answer = self.http.send(&Request::post(
+        let answer = self.http.send(&HttpRequest::post(
             "log entry upload",
             &url,
             "application/json",
@@ -201,7 +201,7 @@ impl<'a> RekorClient<'a> {
             201 => from_rekor_v1_json(&answer.body).map_err(|error| self.entry_error(error))?,
             409 => {
                 let id = self.conflicting_id(&answer, &body)?;
-                self.fetch(&id)?.ok_or_else(|| RekorError::NoEntry {
+                self.fetch(&id)?.ok_or_else(|| RekorClientError::NoEntry {
                     log: self.name(),
                     id,
                 })?
@@ -209,7 +209,7 @@ impl<'a> RekorClient<'a> {
             _ => return Err(self.refused("the entry", &answer)),
         };
         let named = |what, found: Option<String>| match found {
-            Some(found) if found != id => Err(RekorError::OtherEntry {
+            Some(found) if found != id => Err(RekorClientError::OtherEntry {
                 log: self.name(),
                 what,
                 found: excerpt(found.as_bytes()),
@@ -235,12 +235,12 @@ impl<'a> RekorClient<'a> {
         Ok(entry)
     }
 
-    fn same_body(&self, entry: &LogEntry, body: &[u8]) -> Result<(), RekorError> {
+    fn same_body(&self, entry: &LogEntry, body: &[u8]) -> Result<(), RekorClientError> {
         let found = entry.body.as_deref().unwrap_or_default();
         if found == body {
             return Ok(());
         }
-        Err(RekorError::OtherEntry {
+        Err(RekorClientError::OtherEntry {
             log: self.name(),
             what: "body's leaf hash",
             found: hex(&leaf_hash(found)),
@@ -250,12 +250,16 @@ impl<'a> RekorClient<'a> {
 
     /// The id that a 409 names. Without a Location it is the leaf hash alone,
     /// which finds the entry as well.
-    fn conflicting_id(&self, answer: &Answer, body: &[u8]) -> Result<String, RekorError> {
+    fn conflicting_id(
+        &self,
+        answer: &HttpResponse,
+        body: &[u8],
+    ) -> Result<String, RekorClientError> {
         let leaf = hex(&leaf_hash(body));
         let Some(location) = answer.header("location") else {
             return Ok(leaf);
         };
-        let elsewhere = || RekorError::Elsewhere {
+        let elsewhere = || RekorClientError::Elsewhere {
             log: self.name(),
             location: excerpt(location.as_bytes()),
         };
@@ -267,7 +271,7 @@ impl<'a> RekorClient<'a> {
             return Err(elsewhere());
         }
         if !id.ends_with(&leaf) {
-            return Err(RekorError::OtherEntry {
+            return Err(RekorClientError::OtherEntry {
                 log: self.name(),
                 what: "id",
                 found: id.to_owned(),
@@ -279,11 +283,11 @@ impl<'a> RekorClient<'a> {
 
     /// Fetches one entry by its id (64 or 80 hex digits); the answer's id and
     /// body are held against it.
-    fn fetch(&self, id: &str) -> Result<Option<(String, LogEntry)>, RekorError> {
+    fn fetch(&self, id: &str) -> Result<Option<(String, LogEntry)>, RekorClientError> {
         let url = self.at(&format!("/api/v1/log/entries/{id}"));
         let answer = self
             .http
-            .send(&Request::get("log entry", &url, MAX_ANSWER))?;
+            .send(&HttpRequest::get("log entry", &url, MAX_ANSWER))?;
         match answer.status {
             200 => {}
             404 => return Ok(None),
@@ -295,7 +299,7 @@ impl<'a> RekorClient<'a> {
         // body; the tree in front of them may be absent in what was asked for.
         let leaf = |id: &str| id.get(id.len().saturating_sub(64)..).map(str::to_owned);
         if leaf(&found) != leaf(id) || (id.len() == found.len() && id != found) {
-            return Err(RekorError::OtherEntry {
+            return Err(RekorClientError::OtherEntry {
                 log: self.name(),
                 what: "id",
                 found,
@@ -310,9 +314,9 @@ impl<'a> RekorClient<'a> {
     /// # Errors
     ///
     /// When the log cannot be asked, or answers with another entry.
-    pub fn entry(&self, id: &str) -> Result<Option<LogEntry>, RekorError> {
+    pub fn entry(&self, id: &str) -> Result<Option<LogEntry>, RekorClientError> {
         if !is_entry_id(id) {
-            return Err(RekorError::NoEntry {
+            return Err(RekorClientError::NoEntry {
                 log: self.name(),
                 id: excerpt(id.as_bytes()),
             });
@@ -326,13 +330,13 @@ impl<'a> RekorClient<'a> {
     /// # Errors
     ///
     /// When the log cannot be asked, or answers with another entry.
-    pub fn retrieve(&self, ids: &[String]) -> Result<Vec<(String, LogEntry)>, RekorError> {
+    pub fn retrieve(&self, ids: &[String]) -> Result<Vec<(String, LogEntry)>, RekorClientError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let url = self.at("/api/v1/log/entries/retrieve");
         let body = json!({ "entryUUIDs": ids });
-        let answer = self.http.send(&Request::post(
+        let answer = self.http.send(&HttpRequest::post(
             "log entries",
             &url,
             "application/json",
@@ -344,7 +348,7 @@ impl<'a> RekorClient<'a> {
             404 => return Ok(Vec::new()),
             _ => return Err(self.refused("the request for entries", &answer)),
         }
-        let shape = |reason: String| RekorError::Shape {
+        let shape = |reason: String| RekorClientError::Shape {
             log: self.name(),
             what: "a list of entries",
             reason,
@@ -371,11 +375,11 @@ impl<'a> RekorClient<'a> {
     /// # Errors
     ///
     /// When the log cannot be asked, or answers with something else.
-    pub fn search(&self, cert_der: &[u8]) -> Result<Vec<String>, RekorError> {
+    pub fn search(&self, cert_der: &[u8]) -> Result<Vec<String>, RekorClientError> {
         let pem = armor::encode_label("CERTIFICATE", cert_der);
         let body = json!({"publicKey": {"content": STANDARD.encode(pem), "format": "x509"}});
         let url = self.at("/api/v1/index/retrieve");
-        let answer = self.http.send(&Request::post(
+        let answer = self.http.send(&HttpRequest::post(
             "log search",
             &url,
             "application/json",
@@ -385,7 +389,7 @@ impl<'a> RekorClient<'a> {
         if answer.status != 200 {
             return Err(self.refused("the search", &answer));
         }
-        let shape = |reason: String| RekorError::Shape {
+        let shape = |reason: String| RekorClientError::Shape {
             log: self.name(),
             what: "a list of entry ids",
             reason,
@@ -393,7 +397,7 @@ impl<'a> RekorClient<'a> {
         let mut ids: Vec<String> =
             serde_json::from_slice(&answer.body).map_err(|error| shape(error.to_string()))?;
         if ids.len() > MAX_FOUND {
-            return Err(RekorError::TooMany {
+            return Err(RekorClientError::TooMany {
                 log: self.name(),
                 found: ids.len(),
             });
@@ -412,16 +416,16 @@ impl<'a> RekorClient<'a> {
     /// # Errors
     ///
     /// When the log cannot be asked, or does not know the tree.
-    pub fn signed_tree(&self, tree_id: u64) -> Result<String, RekorError> {
+    pub fn signed_tree(&self, tree_id: u64) -> Result<String, RekorClientError> {
         let url = self.at("/api/v1/log");
         let answer = self
             .http
-            .send(&Request::get("log info", &url, MAX_ANSWER))?;
+            .send(&HttpRequest::get("log info", &url, MAX_ANSWER))?;
         if answer.status != 200 {
             return Err(self.refused("the request for its tree", &answer));
         }
         let info: LogInfo =
-            serde_json::from_slice(&answer.body).map_err(|error| RekorError::Shape {
+            serde_json::from_slice(&answer.body).map_err(|error| RekorClientError::Shape {
                 log: self.name(),
                 what: "what it says of its tree",
                 reason: error.to_string(),
@@ -431,7 +435,7 @@ impl<'a> RekorClient<'a> {
             .chain(info.inactive_shards.unwrap_or_default())
             .find(|tree| tree.tree_id == wanted)
             .map(|tree| tree.signed_tree_head)
-            .ok_or_else(|| RekorError::NoTree {
+            .ok_or_else(|| RekorClientError::NoTree {
                 log: self.name(),
                 tree: wanted,
             })
@@ -443,7 +447,12 @@ impl<'a> RekorClient<'a> {
     /// # Errors
     ///
     /// When the log cannot be asked, or gives no proof.
-    pub fn consistency(&self, tree_id: u64, old: u64, new: u64) -> Result<Vec<Hash>, RekorError> {
+    pub fn consistency(
+        &self,
+        tree_id: u64,
+        old: u64,
+        new: u64,
+    ) -> Result<Vec<Hash>, RekorClientError> {
         #[derive(Deserialize)]
         struct Proof {
             hashes: Vec<String>,
@@ -454,11 +463,11 @@ impl<'a> RekorClient<'a> {
         )));
         let answer = self
             .http
-            .send(&Request::get("consistency proof", &url, MAX_ANSWER))?;
+            .send(&HttpRequest::get("consistency proof", &url, MAX_ANSWER))?;
         if answer.status != 200 {
             return Err(self.refused("the request for a proof", &answer));
         }
-        let shape = |reason: String| RekorError::Shape {
+        let shape = |reason: String| RekorClientError::Shape {
             log: self.name(),
             what: "a consistency proof",
             reason,
@@ -484,15 +493,15 @@ impl<'a> RekorClient<'a> {
     /// # Errors
     ///
     /// When the log cannot be asked, or answers with something else than text.
-    pub fn checkpoint_v2(&self) -> Result<String, RekorError> {
+    pub fn checkpoint_v2(&self) -> Result<String, RekorClientError> {
         let url = self.at("/api/v2/checkpoint");
         let answer = self
             .http
-            .send(&Request::get("checkpoint", &url, MAX_ANSWER))?;
+            .send(&HttpRequest::get("checkpoint", &url, MAX_ANSWER))?;
         if answer.status != 200 {
             return Err(self.refused("the request for its checkpoint", &answer));
         }
-        String::from_utf8(answer.body).map_err(|_| RekorError::Shape {
+        String::from_utf8(answer.body).map_err(|_| RekorClientError::Shape {
             log: self.name(),
             what: "a checkpoint",
             reason: "it is not UTF-8".to_owned(),
@@ -504,7 +513,7 @@ impl<'a> RekorClient<'a> {
     /// # Errors
     ///
     /// When the log cannot be asked, or the tile has another width.
-    pub fn tile(&self, level: u8, n: u64, width: u64) -> Result<Vec<Hash>, RekorError> {
+    pub fn tile(&self, level: u8, n: u64, width: u64) -> Result<Vec<Hash>, RekorClientError> {
         let mut path = format!("{:03}", n % 1000);
         let mut rest = n / 1000;
         while rest > 0 {
@@ -519,13 +528,13 @@ impl<'a> RekorClient<'a> {
         let url = self.at(&format!("/api/v2/tile/{level}/{path}{part}"));
         let answer = self
             .http
-            .send(&Request::get("tile of the log", &url, MAX_ANSWER))?;
+            .send(&HttpRequest::get("tile of the log", &url, MAX_ANSWER))?;
         if answer.status != 200 {
             return Err(self.refused("the request for a tile", &answer));
         }
         let (hashes, rest) = answer.body.as_chunks::<32>();
         if !rest.is_empty() || u64::try_from(hashes.len()) != Ok(width) {
-            return Err(RekorError::Shape {
+            return Err(RekorClientError::Shape {
                 log: self.name(),
                 what: "a tile",
                 reason: format!("{} bytes, not {width} hashes", answer.body.len()),
@@ -535,8 +544,8 @@ impl<'a> RekorClient<'a> {
     }
 
     /// That a tile does not hold a hash that it should.
-    pub(super) fn no_node(&self, level: u8, index: u64) -> RekorError {
-        RekorError::Shape {
+    pub(super) fn no_node(&self, level: u8, index: u64) -> RekorClientError {
+        RekorClientError::Shape {
             log: self.name(),
             what: "its tree",
             reason: format!("hash {index} of level {level} is outside of it"),
@@ -557,9 +566,10 @@ impl<'a> RekorClient<'a> {
         signature: &[u8],
         cert_der: &[u8],
         key: &PublicKey,
-    ) -> Result<LogEntry, RekorError> {
-        let body = hashedrekord_v2(digest, signature, cert_der, key).map_err(RekorError::Key)?;
-        let details = KeyDetails::of(key).map_err(RekorError::Key)?;
+    ) -> Result<LogEntry, RekorClientError> {
+        let body =
+            hashedrekord_v2(digest, signature, cert_der, key).map_err(RekorClientError::Key)?;
+        let details = KeyDetails::of(key).map_err(RekorClientError::Key)?;
         let request = json!({"hashedRekordRequestV002": {
             "digest": STANDARD.encode(digest),
             "signature": {
@@ -571,7 +581,7 @@ impl<'a> RekorClient<'a> {
             },
         }});
         let url = self.at("/api/v2/log/entries");
-        let answer = self.http.send(&Request::post(
+        let answer = self.http.send(&HttpRequest::post(
             "log entry upload",
             &url,
             "application/json",
@@ -581,7 +591,7 @@ impl<'a> RekorClient<'a> {
         match answer.status {
             201 => {}
             409 => {
-                return Err(RekorError::Duplicate {
+                return Err(RekorClientError::Duplicate {
                     log: self.name(),
                     index: excerpt(answer.header("x-log-index").unwrap_or("unknown").as_bytes()),
                 });
@@ -589,7 +599,7 @@ impl<'a> RekorClient<'a> {
             _ => return Err(self.refused("the entry", &answer)),
         }
         let entry: V2Entry =
-            serde_json::from_slice(&answer.body).map_err(|error| RekorError::Shape {
+            serde_json::from_slice(&answer.body).map_err(|error| RekorClientError::Shape {
                 log: self.name(),
                 what: "a log entry",
                 reason: error.to_string(),

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
 };
 
-use super::client::{RekorClient, RekorError};
+use super::client::{RekorClient, RekorClientError};
 use gitseal_evidence::merkle::{Hash, NodeSource, node_hash};
 
 /// Hashes of a full tile.
@@ -20,14 +20,14 @@ const HEIGHT: u8 = 8;
 const MAX_KEPT: usize = 4096;
 
 /// The tree of a log that has `size` entries.
-pub struct Tiles<'a> {
+pub struct TileReader<'a> {
     client: RekorClient<'a>,
     size: u64,
     tiles: RefCell<HashMap<(u8, u64), Vec<Hash>>>,
     requests: Cell<u64>,
 }
 
-impl<'a> Tiles<'a> {
+impl<'a> TileReader<'a> {
     /// The tree that `client`'s log shows now.
     #[must_use]
     pub fn new(client: RekorClient<'a>, size: u64) -> Self {
@@ -47,7 +47,7 @@ impl<'a> Tiles<'a> {
 
     /// A hash of a tile. Partial tiles have the width that the log's tree of now
     /// gives them: others may be gone.
-    fn hash(&self, level: u8, index: u64) -> Result<Hash, RekorError> {
+    fn hash(&self, level: u8, index: u64) -> Result<Hash, RekorClientError> {
         let n = index / WIDTH;
         let place = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
         let shift = u32::from(level).saturating_mul(u32::from(HEIGHT));
@@ -70,10 +70,10 @@ impl<'a> Tiles<'a> {
     }
 }
 
-impl NodeSource for Tiles<'_> {
-    type Error = RekorError;
+impl NodeSource for TileReader<'_> {
+    type Error = RekorClientError;
 
-    fn node(&self, level: u8, index: u64) -> Result<Hash, RekorError> {
+    fn node(&self, level: u8, index: u64) -> Result<Hash, RekorClientError> {
         let (tile_level, above) = (level / HEIGHT, level % HEIGHT);
         // The node of a level between two levels of tiles is made of the hashes
         // below it, all of one tile.

@@ -6,7 +6,7 @@
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use crate::http::client::{Client, HttpError, Request, excerpt, public_part};
+use crate::http::client::{Client, HttpError, HttpRequest, excerpt, redact_url};
 use gitseal_evidence::timestamp::{self, TimestampRefusal};
 
 /// The media type of a request.
@@ -74,14 +74,14 @@ impl<'a> TsaClient<'a> {
         })?;
         let imprint: [u8; 32] = Sha256::digest(message).into();
         let request = timestamp::encode_request(&imprint, Some(&nonce), true);
-        let answer = self.http.send(&Request {
+        let answer = self.http.send(&HttpRequest {
             accept: REPLY_TYPE,
-            ..Request::post("timestamp", self.url, QUERY_TYPE, &request, MAX_ANSWER)
+            ..HttpRequest::post("timestamp", self.url, QUERY_TYPE, &request, MAX_ANSWER)
         })?;
         if !matches!(answer.status, 200 | 201) {
             return Err(answer.unexpected().into());
         }
-        let authority = public_part(self.url);
+        let authority = redact_url(self.url);
         let found = answer.media_type().unwrap_or_default();
         if found != REPLY_TYPE {
             return Err(TsaError::MediaType {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::http::client::{
     HttpReason, Timeouts,
-    stub::{Asked, Stub, Told},
+    stub::{CannedResponse, RecordedRequest, Stub},
 };
 
 /// The certificate that a real Fulcio gave out in a laboratory, valid for ten
@@ -14,11 +14,11 @@ const LEAF: &str = include_str!("leaf.pem");
 
 fn certify(
     path: &str,
-    answer: impl Fn(&Asked) -> Told + Send + Sync + 'static,
+    answer: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
 ) -> Result<Vec<Certificate>, FulcioError> {
     let stub = Stub::start(answer);
     let client = Client::new(Timeouts::default(), || 0);
-    FulcioClient::new(&client, &stub.url.join(path).unwrap()).certify(&Application {
+    FulcioClient::new(&client, &stub.url.join(path).unwrap()).certify(&IssueRequest {
         token: "a.b.c",
         spki: b"spki",
         request_pem: "csr",
@@ -26,8 +26,8 @@ fn certify(
     })
 }
 
-fn embedded(pems: &[&str]) -> Told {
-    Told::json(
+fn embedded(pems: &[&str]) -> CannedResponse {
+    CannedResponse::json(
         200,
         &json!({"signedCertificateEmbeddedSct": {"chain": {"certificates": pems}}}),
     )
@@ -60,13 +60,13 @@ fn v1_is_asked_where_v2_is_not() {
     for status in [404, 501] {
         let chain = certify("/ca/", move |asked| match asked.target.as_str() {
             "/ca/api/v2/signingCert" => {
-                Told::json(status, &json!({"code": 5, "message": "Not Found"}))
+                CannedResponse::json(status, &json!({"code": 5, "message": "Not Found"}))
             }
             "/ca/api/v1/signingCert" => {
                 let body: SigningCertRequestV1 = serde_json::from_slice(&asked.body).unwrap();
                 assert_eq!(body.public_key.unwrap().content.0, b"spki");
                 assert_eq!(body.signed_email_address.0, b"proof");
-                Told::new(
+                CannedResponse::new(
                     201,
                     "application/pem-certificate-chain",
                     format!("{}\n{}", LEAF.trim_end(), LEAF.trim_end()),
@@ -77,7 +77,7 @@ fn v1_is_asked_where_v2_is_not() {
         .unwrap();
         assert_eq!(chain.len(), 2);
     }
-    let error = certify("/", |_| Told::new(404, "text/html", "<html>")).unwrap_err();
+    let error = certify("/", |_| CannedResponse::new(404, "text/html", "<html>")).unwrap_err();
     assert!(
         matches!(error, FulcioError::NotFulcio { status: 404, .. }),
         "{error}"
@@ -88,7 +88,7 @@ fn v1_is_asked_where_v2_is_not() {
 fn a_certificate_without_its_sct_inside_is_refused() {
     let detached = |sct: &'static str| {
         certify("/", move |_| {
-            Told::json(
+            CannedResponse::json(
                 200,
                 &json!({"signedCertificateDetachedSct": {"chain": {"certificates": [LEAF, LEAF]},
                         "signedCertificateTimestamp": sct}}),
@@ -99,28 +99,28 @@ fn a_certificate_without_its_sct_inside_is_refused() {
     assert!(matches!(
         detached(""),
         FulcioError::Answer {
-            reason: AnswerRefusal::NoSct,
+            reason: FulcioResponseError::NoSct,
             ..
         }
     ));
     assert!(matches!(
         detached("e30="),
         FulcioError::Answer {
-            reason: AnswerRefusal::DetachedSct,
+            reason: FulcioResponseError::DetachedSct,
             ..
         }
     ));
     let error = certify("/", |asked| {
         if asked.target.contains("v2") {
-            return Told::new(404, "", "");
+            return CannedResponse::new(404, "", "");
         }
-        Told::new(201, "application/pem-certificate-chain", LEAF).with("SCT", "e30=")
+        CannedResponse::new(201, "application/pem-certificate-chain", LEAF).with("SCT", "e30=")
     })
     .unwrap_err();
     assert!(matches!(
         error,
         FulcioError::Answer {
-            reason: AnswerRefusal::DetachedSct,
+            reason: FulcioResponseError::DetachedSct,
             ..
         }
     ));
@@ -128,17 +128,17 @@ fn a_certificate_without_its_sct_inside_is_refused() {
 
 #[test]
 fn answers_that_are_no_chain_are_refused() {
-    let reason = |told: fn() -> Told| match certify("/", move |_| told()).unwrap_err() {
+    let reason = |told: fn() -> CannedResponse| match certify("/", move |_| told()).unwrap_err() {
         FulcioError::Answer { reason, .. } => reason,
         other => panic!("{other}"),
     };
     assert_eq!(
         reason(|| embedded(&[LEAF])),
-        AnswerRefusal::ChainLength { found: 1 }
+        FulcioResponseError::ChainLength { found: 1 }
     );
     assert_eq!(
         reason(|| embedded(&[LEAF; MAX_CHAIN + 1])),
-        AnswerRefusal::ChainLength {
+        FulcioResponseError::ChainLength {
             found: MAX_CHAIN + 1
         }
     );
@@ -147,18 +147,18 @@ fn answers_that_are_no_chain_are_refused() {
             LEAF,
             "-----BEGIN PUBLIC KEY-----\nMAA=\n-----END PUBLIC KEY-----"
         ])),
-        AnswerRefusal::ChainLength { found: 0 }
+        FulcioResponseError::ChainLength { found: 0 }
     );
     assert!(matches!(
         reason(|| embedded(&[
             LEAF,
             "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----"
         ])),
-        AnswerRefusal::Certificate { index: 1, .. }
+        FulcioResponseError::Certificate { index: 1, .. }
     ));
     assert!(matches!(
-        reason(|| Told::new(200, "text/html", "<html>welcome</html>")),
-        AnswerRefusal::NotJson { .. }
+        reason(|| CannedResponse::new(200, "text/html", "<html>welcome</html>")),
+        FulcioResponseError::NotJson { .. }
     ));
 }
 
@@ -166,7 +166,7 @@ fn answers_that_are_no_chain_are_refused() {
 fn refusals_and_error_pages_are_passed_on() {
     let message = "There was an error processing the identity token";
     let error = certify("/", move |_| {
-        Told::json(400, &json!({"code": 3, "message": message, "details": []}))
+        CannedResponse::json(400, &json!({"code": 3, "message": message, "details": []}))
     })
     .unwrap_err();
     let FulcioError::Refused {
@@ -179,7 +179,10 @@ fn refusals_and_error_pages_are_passed_on() {
     };
     assert_eq!(said, message);
     assert!(!error.to_string().contains("a.b.c"));
-    let error = certify("/", |_| Told::new(403, "text/html", "<html>WAF</html>")).unwrap_err();
+    let error = certify("/", |_| {
+        CannedResponse::new(403, "text/html", "<html>WAF</html>")
+    })
+    .unwrap_err();
     assert!(matches!(
         error,
         FulcioError::Http(HttpError {
@@ -192,7 +195,7 @@ fn refusals_and_error_pages_are_passed_on() {
 #[test]
 fn a_busy_authority_is_asked_again() {
     let chain = certify("/", |asked| match asked.number {
-        0 => Told::new(429, "text/plain", "").with("Retry-After", "0"),
+        0 => CannedResponse::new(429, "text/plain", "").with("Retry-After", "0"),
         _ => embedded(&[LEAF, LEAF]),
     })
     .unwrap();

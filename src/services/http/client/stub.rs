@@ -18,7 +18,7 @@ use url::Url;
 
 /// What was asked.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct RecordedRequest {
     pub method: String,
     /// Path and query.
     pub target: String,
@@ -28,7 +28,7 @@ pub struct Asked {
     pub number: usize,
 }
 
-impl Asked {
+impl RecordedRequest {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -38,7 +38,7 @@ impl Asked {
 }
 
 /// What is answered.
-pub struct Told {
+pub struct CannedResponse {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -48,7 +48,7 @@ pub struct Told {
     pub hang_up: bool,
 }
 
-impl Told {
+impl CannedResponse {
     pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self {
             status,
@@ -73,12 +73,14 @@ impl Told {
 pub struct Stub {
     pub address: SocketAddr,
     pub url: Url,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<RecordedRequest>>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Stub {
-    pub fn start(answer: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> Self {
+    pub fn start(
+        answer: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -102,7 +104,7 @@ impl Stub {
         }
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
+    pub fn asked(&self) -> Vec<RecordedRequest> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -114,7 +116,11 @@ impl Drop for Stub {
     }
 }
 
-fn serve(stream: TcpStream, asked: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) -> Told) {
+fn serve(
+    stream: TcpStream,
+    asked: &Mutex<Vec<RecordedRequest>>,
+    answer: &dyn Fn(&RecordedRequest) -> CannedResponse,
+) {
     stream
         .set_read_timeout(Some(Duration::from_secs(5)))
         .unwrap();
@@ -145,7 +151,7 @@ fn serve(stream: TcpStream, asked: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked) -
     reader.read_exact(&mut body).unwrap();
     let request = {
         let mut asked = asked.lock().unwrap();
-        let request = Asked {
+        let request = RecordedRequest {
             method,
             target,
             headers,

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::{
-    stub::{Stub, Told},
+    stub::{CannedResponse, Stub},
     *,
 };
 
@@ -21,21 +21,21 @@ const PATIENT: Retry = Retry {
     first_pause: Duration::from_millis(5),
 };
 
-fn get(client: &Client, url: &Url) -> Result<Answer, HttpError> {
-    client.send(&Request {
+fn get(client: &Client, url: &Url) -> Result<HttpResponse, HttpError> {
+    client.send(&HttpRequest {
         retry: PATIENT,
-        ..Request::get("test", url, 1000)
+        ..HttpRequest::get("test", url, 1000)
     })
 }
 
 #[test]
 fn a_request_carries_what_it_should() {
-    let stub = Stub::start(|_| Told::new(201, "Application/JSON; charset=x", "{}"));
+    let stub = Stub::start(|_| CannedResponse::new(201, "Application/JSON; charset=x", "{}"));
     let url = stub.url.join("/a?b=c").unwrap();
     let answer = quick()
-        .send(&Request {
+        .send(&HttpRequest {
             bearer: Some("secret"),
-            ..Request::post("test", &url, "text/plain", b"body", 10)
+            ..HttpRequest::post("test", &url, "text/plain", b"body", 10)
         })
         .unwrap();
     assert_eq!((answer.status, answer.body.as_slice()), (201, &b"{}"[..]));
@@ -57,17 +57,17 @@ fn a_request_carries_what_it_should() {
 #[test]
 fn busy_servers_are_asked_again_and_others_are_not() {
     let stub = Stub::start(|asked| match asked.number {
-        0 => Told::new(503, "text/plain", "later").with("Retry-After", "0"),
-        1 => Told {
+        0 => CannedResponse::new(503, "text/plain", "later").with("Retry-After", "0"),
+        1 => CannedResponse {
             hang_up: true,
-            ..Told::new(200, "", "")
+            ..CannedResponse::new(200, "", "")
         },
-        _ => Told::new(200, "text/plain", "here"),
+        _ => CannedResponse::new(200, "text/plain", "here"),
     });
     assert_eq!(get(&quick(), &stub.url).unwrap().body, b"here");
     assert_eq!(stub.asked().len(), 3);
 
-    let stub = Stub::start(|_| Told::new(404, "text/html", "<html>\n\x1b[31mno\x07"));
+    let stub = Stub::start(|_| CannedResponse::new(404, "text/html", "<html>\n\x1b[31mno\x07"));
     let answer = get(&quick(), &stub.url).unwrap();
     assert_eq!(stub.asked().len(), 1);
     assert_eq!(
@@ -75,7 +75,7 @@ fn busy_servers_are_asked_again_and_others_are_not() {
         format!("test: {}: HTTP 404: <html> \\x1b[31mno\\x07", stub.url)
     );
 
-    let stub = Stub::start(|_| Told::new(502, "", ""));
+    let stub = Stub::start(|_| CannedResponse::new(502, "", ""));
     let error = get(&quick(), &stub.url).unwrap_err();
     assert_eq!(stub.asked().len(), 3);
     assert_eq!(
@@ -89,11 +89,11 @@ fn busy_servers_are_asked_again_and_others_are_not() {
 
 #[test]
 fn what_must_not_be_sent_twice_is_sent_once() {
-    let stub = Stub::start(|_| Told::new(503, "", ""));
+    let stub = Stub::start(|_| CannedResponse::new(503, "", ""));
     let error = quick()
-        .send(&Request {
-            retry: Retry::NEVER,
-            ..Request::post("test", &stub.url, "text/plain", b"", 10)
+        .send(&HttpRequest {
+            retry: Retry::NO_RETRY,
+            ..HttpRequest::post("test", &stub.url, "text/plain", b"", 10)
         })
         .unwrap_err();
     assert!(matches!(
@@ -117,23 +117,23 @@ fn nobody_listening_is_a_connection_error() {
 
 #[test]
 fn large_and_slow_answers_are_cut_off() {
-    let stub = Stub::start(|_| Told::new(200, "text/plain", vec![b'a'; 1001]));
+    let stub = Stub::start(|_| CannedResponse::new(200, "text/plain", vec![b'a'; 1001]));
     assert_eq!(
         get(&quick(), &stub.url).unwrap_err().reason,
         HttpReason::TooLarge { limit: 1000 }
     );
-    let exact = Stub::start(|_| Told::new(200, "text/plain", vec![b'a'; 1000]));
+    let exact = Stub::start(|_| CannedResponse::new(200, "text/plain", vec![b'a'; 1000]));
     assert_eq!(get(&quick(), &exact.url).unwrap().body.len(), 1000);
 
-    let stub = Stub::start(|_| Told {
+    let stub = Stub::start(|_| CannedResponse {
         drip: Duration::from_millis(100),
-        ..Told::new(200, "text/plain", vec![b'a'; 900])
+        ..CannedResponse::new(200, "text/plain", vec![b'a'; 900])
     });
     let begun = Instant::now();
     let error = quick()
-        .send(&Request {
-            retry: Retry::NEVER,
-            ..Request::get("test", &stub.url, 1000)
+        .send(&HttpRequest {
+            retry: Retry::NO_RETRY,
+            ..HttpRequest::get("test", &stub.url, 1000)
         })
         .unwrap_err();
     assert!(
@@ -146,11 +146,13 @@ fn large_and_slow_answers_are_cut_off() {
 #[test]
 fn redirects_stay_within_the_origin() {
     let stub = Stub::start(|asked| match asked.target.as_str() {
-        "/a" => Told::new(302, "", "").with("Location", "/b"),
-        "/b" => Told::new(200, "text/plain", "b"),
-        "/loop" => Told::new(302, "", "").with("Location", "/loop"),
-        "/away" => Told::new(302, "", "").with("Location", "http://u:p@other.test/?token=x"),
-        _ => Told::new(302, "", ""),
+        "/a" => CannedResponse::new(302, "", "").with("Location", "/b"),
+        "/b" => CannedResponse::new(200, "text/plain", "b"),
+        "/loop" => CannedResponse::new(302, "", "").with("Location", "/loop"),
+        "/away" => {
+            CannedResponse::new(302, "", "").with("Location", "http://u:p@other.test/?token=x")
+        }
+        _ => CannedResponse::new(302, "", ""),
     });
     let at = |path: &str| get(&quick(), &stub.url.join(path).unwrap());
     assert_eq!(at("/a").unwrap().body, b"b");
@@ -171,7 +173,7 @@ fn redirects_stay_within_the_origin() {
     ));
     let url = stub.url.join("/a").unwrap();
     let error = quick()
-        .send(&Request::post("test", &url, "text/plain", b"", 10))
+        .send(&HttpRequest::post("test", &url, "text/plain", b"", 10))
         .unwrap_err();
     assert!(matches!(error.reason, HttpReason::Redirect { .. }));
 }
@@ -191,12 +193,12 @@ fn addresses_that_are_no_web_addresses_are_refused() {
 #[test]
 fn errors_do_not_show_what_may_be_secret() {
     let url = Url::parse("http://user:pass@127.0.0.1:1/p?code=abc#f").unwrap();
-    assert_eq!(public_part(&url), "http://127.0.0.1:1/p");
+    assert_eq!(redact_url(&url), "http://127.0.0.1:1/p");
 }
 
 #[test]
 fn tls_to_a_server_that_speaks_none_fails_by_name() {
-    let stub = Stub::start(|_| Told::new(200, "", ""));
+    let stub = Stub::start(|_| CannedResponse::new(200, "", ""));
     let url = Url::parse(&format!("https://{}", stub.address)).unwrap();
     let error = get(&quick(), &url).unwrap_err();
     assert!(

@@ -4,14 +4,14 @@ use super::*;
 use std::sync::mpsc;
 
 /// Echoes what arrived; `/slow` takes 200 ms.
-fn echo(request: &Request) -> Response {
+fn echo(request: &ServerRequest) -> ServerResponse {
     if request.path == "/slow" {
         thread::sleep(Duration::from_millis(200));
     }
     let mut text = format!("{} {}", request.method, request.path).into_bytes();
     text.push(b' ');
     text.extend_from_slice(&request.body);
-    Response::new(200, "text/plain", text)
+    ServerResponse::new(200, "text/plain", text)
 }
 
 fn tight() -> Limits {
@@ -29,12 +29,12 @@ fn tight() -> Limits {
     }
 }
 
-fn start(limits: Limits) -> Running {
+fn start(limits: Limits) -> ServerHandle {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     serve(listener, limits, Arc::new(echo)).unwrap()
 }
 
-fn connect(server: &Running) -> TcpStream {
+fn connect(server: &ServerHandle) -> TcpStream {
     let stream = TcpStream::connect(server.addr()).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(5)))
@@ -46,7 +46,7 @@ fn connect(server: &Running) -> TcpStream {
 }
 
 /// Everything the server sends until it closes.
-fn talk(server: &Running, bytes: &[u8]) -> String {
+fn talk(server: &ServerHandle, bytes: &[u8]) -> String {
     let mut stream = connect(server);
     let _ = stream.write_all(bytes);
     drain(&mut stream)
@@ -386,7 +386,7 @@ fn garbage_is_answered_and_nothing_hangs() {
 #[test]
 fn answers_nobody_takes_are_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let large = |_: &Request| Response::new(200, "", vec![b'a'; 8 << 20]);
+    let large = |_: &ServerRequest| ServerResponse::new(200, "", vec![b'a'; 8 << 20]);
     let server = serve(listener, tight(), Arc::new(large)).unwrap();
     let mut stream = connect(&server);
     stream

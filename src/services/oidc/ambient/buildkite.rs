@@ -8,7 +8,9 @@
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Ambient, AmbientError, MAX_ANSWER, Request, Secret, Surroundings, address, json};
+use super::{
+    Ambient, AmbientContext, AmbientError, HttpRequest, MAX_ANSWER, Secret, address, json,
+};
 
 const ENDPOINT: &str = "BUILDKITE_AGENT_ENDPOINT";
 const CREDENTIAL: &str = "BUILDKITE_AGENT_ACCESS_TOKEN";
@@ -23,17 +25,17 @@ pub const MISSING: &str = "pass BUILDKITE_AGENT_ACCESS_TOKEN, BUILDKITE_AGENT_EN
 pub const DENIED: &str = "BUILDKITE_AGENT_ACCESS_TOKEN and BUILDKITE_JOB_ID must be those of the job that is running now";
 
 #[derive(Deserialize)]
-struct Told {
+struct TokenResponse {
     token: Secret,
 }
 
-pub(super) fn is_present(around: &Surroundings<'_>) -> bool {
+pub(super) fn is_present(around: &AmbientContext<'_>) -> bool {
     around.has(CREDENTIAL) || around.says_true("BUILDKITE")
 }
 
 pub(super) fn fetch(
     audience: &str,
-    around: &Surroundings<'_>,
+    around: &AmbientContext<'_>,
 ) -> Result<Zeroizing<String>, AmbientError> {
     const WHAT: &str = "Buildkite token";
     let provider = Ambient::Buildkite;
@@ -62,11 +64,11 @@ pub(super) fn fetch(
     let answer = around.ask(
         provider,
         &credential,
-        &Request {
+        &HttpRequest {
             headers: &[("authorization", &authorization)],
             redirects: false,
-            ..Request::post(WHAT, &url, "application/json", body.as_bytes(), MAX_ANSWER)
+            ..HttpRequest::post(WHAT, &url, "application/json", body.as_bytes(), MAX_ANSWER)
         },
     )?;
-    Ok(json::<Told>(provider, WHAT, answer)?.token.0)
+    Ok(json::<TokenResponse>(provider, WHAT, answer)?.token.0)
 }

@@ -7,12 +7,14 @@
 
 use zeroize::Zeroizing;
 
-use super::{Ambient, AmbientError, Surroundings, TOKEN_VARIABLE, Token, TokenRefusal};
+use super::{
+    Ambient, AmbientContext, AmbientError, IdentityToken, IdentityTokenError, TOKEN_VARIABLE,
+};
 
 /// Newest first: the second form of the token has more in its claims.
 pub const VARIABLES: [&str; 2] = ["CIRCLE_OIDC_TOKEN_V2", "CIRCLE_OIDC_TOKEN"];
 
-pub(super) fn is_present(around: &Surroundings<'_>) -> bool {
+pub(super) fn is_present(around: &AmbientContext<'_>) -> bool {
     VARIABLES.iter().any(|name| around.has(name)) || around.says_true("CIRCLECI")
 }
 
@@ -20,17 +22,17 @@ pub(super) fn is_present(around: &Surroundings<'_>) -> bool {
 /// another, the first is handed on, to be refused by what it says.
 pub(super) fn find(
     audience: &str,
-    around: &Surroundings<'_>,
+    around: &AmbientContext<'_>,
 ) -> Result<Zeroizing<String>, AmbientError> {
     let mut first = None;
     for name in VARIABLES {
         let Some(text) = around.text(name)? else {
             continue;
         };
-        let for_us = Token::parse(text.clone()).is_ok_and(|token| {
+        let for_us = IdentityToken::parse(text.clone()).is_ok_and(|token| {
             !matches!(
                 token.check((around.now)(), Some(audience)),
-                Err(TokenRefusal::Audience { .. })
+                Err(IdentityTokenError::Audience { .. })
             )
         });
         if for_us {
@@ -44,7 +46,7 @@ pub(super) fn find(
     }
 }
 
-pub(super) fn how_to_have(audience: &str) -> String {
+pub(super) fn setup_hint(audience: &str) -> String {
     let claims = serde_json::json!({ "aud": audience });
     format!(
         "let a step of the job run: echo \"export {TOKEN_VARIABLE}='$(circleci run oidc get --claims '{claims}')'\" >> \"$BASH_ENV\""

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{Ambient, AmbientError, MAX_ANSWER, Request, Secret, Surroundings, json};
+use super::{Ambient, AmbientContext, AmbientError, HttpRequest, MAX_ANSWER, Secret, json};
 
 const URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const CREDENTIAL: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
@@ -20,17 +20,17 @@ pub const VARIABLES: [&str; 2] = [URL, CREDENTIAL];
 pub const PERMISSION: &str = "give the job the permission for tokens: permissions: { id-token: write, contents: read }; a pull request from a fork never has it";
 
 #[derive(Deserialize)]
-struct Told {
+struct TokenResponse {
     value: Secret,
 }
 
-pub(super) fn is_present(around: &Surroundings<'_>) -> bool {
+pub(super) fn is_present(around: &AmbientContext<'_>) -> bool {
     around.has(URL) || around.has(CREDENTIAL) || around.says_true("GITHUB_ACTIONS")
 }
 
 pub(super) fn fetch(
     audience: &str,
-    around: &Surroundings<'_>,
+    around: &AmbientContext<'_>,
 ) -> Result<Zeroizing<String>, AmbientError> {
     const WHAT: &str = "GitHub Actions token";
     let provider = Ambient::GithubActions;
@@ -39,14 +39,14 @@ pub(super) fn fetch(
     let answer = around.ask(
         provider,
         &credential,
-        &Request {
+        &HttpRequest {
             accept: "application/json; api-version=2.0",
             bearer: Some(&credential),
             redirects: false,
-            ..Request::get(WHAT, &url, MAX_ANSWER)
+            ..HttpRequest::get(WHAT, &url, MAX_ANSWER)
         },
     )?;
-    Ok(json::<Told>(provider, WHAT, answer)?.value.0)
+    Ok(json::<TokenResponse>(provider, WHAT, answer)?.value.0)
 }
 
 /// The address with the one audience that we want; it has other parameters, and

@@ -20,8 +20,8 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::{
-    Ambient, AmbientError, Answer, LOCAL_TRY, MAX_ANSWER, MAX_NAME, Request, Secret, Surroundings,
-    address, excerpt, is_near, json,
+    Ambient, AmbientContext, AmbientError, HttpRequest, HttpResponse, LOCAL_TRY, MAX_ANSWER,
+    MAX_NAME, Secret, address, excerpt, is_near, json,
 };
 
 /// Another address of the metadata server: `HOST[:PORT]`.
@@ -52,13 +52,13 @@ struct Access {
 }
 
 #[derive(Deserialize)]
-struct Told {
+struct TokenResponse {
     token: Secret,
 }
 
 /// By the firmware's name, or where somebody says where the server is. No
 /// request: each signature would wait for it.
-pub(super) fn is_present(around: &Surroundings<'_>) -> bool {
+pub(super) fn is_present(around: &AmbientContext<'_>) -> bool {
     around.has(HOST_VARIABLE)
         || (around.file)(Path::new(PRODUCT_FILE))
             .ok()
@@ -68,7 +68,7 @@ pub(super) fn is_present(around: &Surroundings<'_>) -> bool {
 
 pub(super) fn fetch(
     audience: &str,
-    around: &Surroundings<'_>,
+    around: &AmbientContext<'_>,
 ) -> Result<Zeroizing<String>, AmbientError> {
     let provider = Ambient::GoogleMetadata;
     let mut url = metadata(around, "identity")?;
@@ -91,7 +91,7 @@ pub(super) fn fetch(
 
 pub(super) fn impersonate(
     audience: &str,
-    around: &Surroundings<'_>,
+    around: &AmbientContext<'_>,
 ) -> Result<Zeroizing<String>, AmbientError> {
     let provider = Ambient::GoogleImpersonation;
     let account = around.wanted(provider, ACCOUNT_VARIABLE, audience)?;
@@ -122,10 +122,10 @@ pub(super) fn impersonate(
     let answer = around.ask(
         provider,
         &access.access_token.0,
-        &Request {
+        &HttpRequest {
             bearer: Some(&access.access_token.0),
             redirects: false,
-            ..Request::post(
+            ..HttpRequest::post(
                 IMPERSONATION,
                 &url,
                 "application/json",
@@ -134,7 +134,9 @@ pub(super) fn impersonate(
             )
         },
     )?;
-    Ok(json::<Told>(provider, IMPERSONATION, answer)?.token.0)
+    Ok(json::<TokenResponse>(provider, IMPERSONATION, answer)?
+        .token
+        .0)
 }
 
 /// Asks the metadata server.
@@ -142,18 +144,18 @@ fn ask(
     provider: Ambient,
     what: &'static str,
     url: &Url,
-    around: &Surroundings<'_>,
-) -> Result<Answer, AmbientError> {
+    around: &AmbientContext<'_>,
+) -> Result<HttpResponse, AmbientError> {
     let answer = around.ask(
         provider,
         "",
-        &Request {
+        &HttpRequest {
             accept: "*/*",
             headers: &[("metadata-flavor", "Google")],
             redirects: false,
             direct: true,
             one_try: Some(LOCAL_TRY),
-            ..Request::get(what, url, MAX_ANSWER)
+            ..HttpRequest::get(what, url, MAX_ANSWER)
         },
     )?;
     if answer.header("metadata-flavor") != Some("Google") {
@@ -167,7 +169,7 @@ fn ask(
 }
 
 /// An address of the metadata server, for the default service account.
-fn metadata(around: &Surroundings<'_>, leaf: &str) -> Result<Url, AmbientError> {
+fn metadata(around: &AmbientContext<'_>, leaf: &str) -> Result<Url, AmbientError> {
     let host = match around.text(HOST_VARIABLE)? {
         Some(host) => host,
         None => Zeroizing::new(USUAL_HOST.to_owned()),

@@ -51,8 +51,8 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::{
-    http::client::{Answer, Client, HttpError, HttpReason, Request, excerpt},
-    oidc::token::{MAX_TOKEN, TOKEN_FILE, Token, TokenRefusal},
+    http::client::{Client, HttpError, HttpReason, HttpRequest, HttpResponse, excerpt},
+    oidc::token::{IdentityToken, IdentityTokenError, MAX_TOKEN, TOKEN_FILE},
 };
 use gitseal_evidence::UnixTime;
 
@@ -111,7 +111,7 @@ pub const ALL: [Ambient; 11] = [
 ];
 
 /// What the machine is asked. Everything comes in here.
-pub struct Surroundings<'a> {
+pub struct AmbientContext<'a> {
     /// A variable of the environment.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// A small text file; `None` where there is none. At most some 64 KiB are
@@ -129,9 +129,9 @@ pub struct Surroundings<'a> {
     pub token_file: Option<&'a Path>,
 }
 
-impl fmt::Debug for Surroundings<'_> {
+impl fmt::Debug for AmbientContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings")
+        f.debug_struct("AmbientContext")
             .field("token_file", &self.token_file)
             .finish_non_exhaustive()
     }
@@ -236,7 +236,7 @@ pub enum AmbientError {
         /// The provider.
         provider: Ambient,
         /// Why.
-        refusal: TokenRefusal,
+        refusal: IdentityTokenError,
         /// The audience that was wanted.
         audience: String,
     },
@@ -253,9 +253,9 @@ impl AmbientError {
                 audience,
                 variable,
                 ..
-            } => Some(provider.how_to_have(audience, variable)),
+            } => Some(provider.setup_hint(audience, variable)),
             Self::NoFileNamed { provider, audience } => {
-                Some(provider.how_to_have(audience, "gitseal.tokenFile"))
+                Some(provider.setup_hint(audience, "gitseal.tokenFile"))
             }
             Self::NoFile { named_by, .. } => Some(format!("{named_by} says where the token is")),
             Self::NotText { variable } | Self::Value { variable, .. } => Some(format!(
@@ -266,11 +266,11 @@ impl AmbientError {
             Self::Http { provider, .. } => provider.when_unreachable().map(str::to_owned),
             Self::Token {
                 provider,
-                refusal: TokenRefusal::Audience { .. },
+                refusal: IdentityTokenError::Audience { .. },
                 audience,
             } => Some(provider.when_for_another(audience)),
             Self::Token {
-                refusal: TokenRefusal::Expired { .. },
+                refusal: IdentityTokenError::Expired { .. },
                 ..
             } => Some("get a fresh token right before signing".into()),
             Self::Grpc {
@@ -283,7 +283,7 @@ impl AmbientError {
             )),
             Self::Token {
                 provider: Ambient::Spiffe,
-                refusal: TokenRefusal::Claims { .. },
+                refusal: IdentityTokenError::Claims { .. },
                 ..
             } => Some(spiffe::NO_ISSUER.into()),
             Self::Answer { .. } | Self::Token { .. } => None,
@@ -327,7 +327,7 @@ impl Ambient {
     }
 
     /// Whether the surroundings are those of this provider.
-    fn is_present(&self, around: &Surroundings<'_>) -> bool {
+    fn is_present(&self, around: &AmbientContext<'_>) -> bool {
         match self {
             Self::Environment => around.has(TOKEN_VARIABLE),
             Self::File => {
@@ -345,7 +345,7 @@ impl Ambient {
         }
     }
 
-    fn how_to_have(&self, audience: &str, variable: &str) -> String {
+    fn setup_hint(&self, audience: &str, variable: &str) -> String {
         match self {
             Self::Environment => format!(
                 "put an OpenID Connect token for the audience {audience:?} into {TOKEN_VARIABLE}"
@@ -356,7 +356,7 @@ impl Ambient {
                 "add to the job in .gitlab-ci.yml: id_tokens: {{ {TOKEN_VARIABLE}: {{ aud: {audience} }} }}"
             ),
             Self::Buildkite => buildkite::MISSING.into(),
-            Self::CircleCi => circleci::how_to_have(audience),
+            Self::CircleCi => circleci::setup_hint(audience),
             Self::Azure => format!(
                 "label the pod azure.workload.identity/use: \"true\", or set gitseal.tokenFile to a projected token for the audience {audience:?}"
             ),
@@ -388,8 +388,8 @@ impl Ambient {
 
     fn when_for_another(&self, audience: &str) -> String {
         match self {
-            Self::CircleCi => circleci::how_to_have(audience),
-            Self::GitlabCi => self.how_to_have(audience, TOKEN_VARIABLE),
+            Self::CircleCi => circleci::setup_hint(audience),
+            Self::GitlabCi => self.setup_hint(audience, TOKEN_VARIABLE),
             _ => format!(
                 "ask for a token for the audience {audience:?}, or set gitseal.clientID to the audience that this certificate authority takes"
             ),
@@ -399,13 +399,13 @@ impl Ambient {
 
 /// The first provider that is present, in the order of [`ALL`].
 #[must_use]
-pub fn detect(around: &Surroundings<'_>) -> Option<Ambient> {
+pub fn detect(around: &AmbientContext<'_>) -> Option<Ambient> {
     ALL.into_iter().find(|provider| provider.is_present(around))
 }
 
 /// What a person should know about the surroundings although nothing failed.
 #[must_use]
-pub fn notes(around: &Surroundings<'_>) -> Vec<String> {
+pub fn notes(around: &AmbientContext<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     if (around.variable)(TOKEN_VARIABLE).is_some_and(|value| value.is_empty()) {
         notes.push(format!(
@@ -424,8 +424,8 @@ pub fn notes(around: &Surroundings<'_>) -> Vec<String> {
 pub fn obtain(
     provider: &Ambient,
     audience: &str,
-    around: &Surroundings<'_>,
-) -> Result<Token, AmbientError> {
+    around: &AmbientContext<'_>,
+) -> Result<IdentityToken, AmbientError> {
     let text = match provider {
         Ambient::Environment | Ambient::GitlabCi => {
             around.wanted(*provider, TOKEN_VARIABLE, audience)?
@@ -462,7 +462,7 @@ pub fn obtain(
         refusal,
         audience: audience.to_owned(),
     };
-    let token = Token::parse(text).map_err(refused)?;
+    let token = IdentityToken::parse(text).map_err(refused)?;
     token
         .check((around.now)(), Some(audience))
         .map_err(refused)?;
@@ -473,7 +473,7 @@ pub fn obtain(
 /// SHA-256 over what the provider would ask with. Credentials that are kept
 /// under it are never given to another job.
 #[must_use]
-pub fn binding(provider: &Ambient, around: &Surroundings<'_>) -> String {
+pub fn job_fingerprint(provider: &Ambient, around: &AmbientContext<'_>) -> String {
     let mut hash = Sha256::new();
     let mut add = |name: &str, value: &[u8]| {
         for part in [name.as_bytes(), value] {
@@ -528,7 +528,7 @@ pub fn binding(provider: &Ambient, around: &Surroundings<'_>) -> String {
 
 // ------------------------------------------------------------- the machine
 
-impl Surroundings<'_> {
+impl AmbientContext<'_> {
     /// Whether a variable is set to something.
     fn has(&self, name: &str) -> bool {
         (self.variable)(name).is_some_and(|value| !value.is_empty())
@@ -605,8 +605,8 @@ impl Surroundings<'_> {
         &self,
         provider: Ambient,
         secret: &str,
-        request: &Request<'_>,
-    ) -> Result<Answer, AmbientError> {
+        request: &HttpRequest<'_>,
+    ) -> Result<HttpResponse, AmbientError> {
         let answer = self
             .http
             .send(request)
@@ -694,7 +694,7 @@ fn is_near(host: &Host<impl AsRef<str>>) -> bool {
 fn json<T: DeserializeOwned>(
     provider: Ambient,
     what: &'static str,
-    answer: Answer,
+    answer: HttpResponse,
 ) -> Result<T, AmbientError> {
     let body = Zeroizing::new(answer.body);
     serde_json::from_slice(&body).map_err(|error| AmbientError::Answer {

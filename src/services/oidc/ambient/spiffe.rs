@@ -20,7 +20,7 @@ use url::{Host, Url};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
-    Ambient, AmbientError, LOCAL_TRY, MAX_NAME, Surroundings, Token,
+    Ambient, AmbientContext, AmbientError, IdentityToken, LOCAL_TRY, MAX_NAME,
     grpc::{self, Call, GrpcError},
     is_near,
 };
@@ -58,13 +58,13 @@ struct Svid {
     svid: String,
 }
 
-pub(super) fn is_present(around: &Surroundings<'_>) -> bool {
+pub(super) fn is_present(around: &AmbientContext<'_>) -> bool {
     around.has(SOCKET_VARIABLE) || (around.socket)(Path::new(USUAL_SOCKET))
 }
 
 pub(super) fn fetch(
     audience: &str,
-    around: &Surroundings<'_>,
+    around: &AmbientContext<'_>,
 ) -> Result<Zeroizing<String>, AmbientError> {
     const WHAT: &str = "JWT-SVID";
     let provider = Ambient::Spiffe;
@@ -130,7 +130,7 @@ pub(super) fn fetch(
     }
     let (svid, id) = first.ok_or_else(|| wrong("there is none in the answer"))?;
     let svid = Zeroizing::new(svid);
-    if let Ok(token) = Token::parse(svid.clone())
+    if let Ok(token) = IdentityToken::parse(svid.clone())
         && token.claims().subject != id
     {
         return Err(wrong("its subject is not the identity that comes with it"));

@@ -13,9 +13,9 @@ use super::*;
 use crate::{
     http::client::{
         Client, Timeouts,
-        stub::{Asked, Stub, Told},
+        stub::{CannedResponse, RecordedRequest, Stub},
     },
-    oidc::token::Token,
+    oidc::token::IdentityToken,
 };
 
 /// An issuer for one login, with one thing wrong.
@@ -71,14 +71,14 @@ fn issuer(fault: Fault) -> Stub {
     let key = SigningKey::generate();
     let other = SigningKey::generate();
     let seen: Arc<Mutex<(String, String)>> = Arc::default();
-    Stub::start(move |asked: &Asked| {
+    Stub::start(move |asked: &RecordedRequest| {
         let host = format!("http://{}", asked.header("host").unwrap());
         let (path, question) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
         match path {
             "/.well-known/openid-configuration" if fault == Fault::Html => {
-                Told::new(200, "text/html", "<html>it works</html>")
+                CannedResponse::new(200, "text/html", "<html>it works</html>")
             }
-            "/.well-known/openid-configuration" => Told::json(
+            "/.well-known/openid-configuration" => CannedResponse::json(
                 200,
                 &json!({
                     "issuer": if fault == Fault::OtherIssuer { "http://other.test" } else { &host },
@@ -95,7 +95,7 @@ fn issuer(fault: Fault) -> Stub {
             ),
             "/keys" => {
                 let point = key.verifying_key().to_sec1_point(false);
-                Told::json(
+                CannedResponse::json(
                     200,
                     &json!({"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "1",
                         "x": URL_SAFE_NO_PAD.encode(&point.as_bytes()[1..33]),
@@ -120,7 +120,7 @@ fn issuer(fault: Fault) -> Stub {
                 let mut to = Url::parse(to).unwrap();
                 to.query_pairs_mut().append_pair("state", state);
                 match fault {
-                    Fault::Consent => return Told::new(200, "text/html", "<form>"),
+                    Fault::Consent => return CannedResponse::new(200, "text/html", "<form>"),
                     Fault::Refuses => {
                         to.query_pairs_mut()
                             .append_pair("error", "login_required")
@@ -135,7 +135,7 @@ fn issuer(fault: Fault) -> Stub {
                 if fault == Fault::TwoCodes {
                     to.query_pairs_mut().append_pair("code", "other");
                 }
-                Told::new(302, "", "").with("Location", to)
+                CannedResponse::new(302, "", "").with("Location", to)
             }
             "/token" => {
                 let form = query(std::str::from_utf8(&asked.body).unwrap());
@@ -196,17 +196,17 @@ fn issuer(fault: Fault) -> Stub {
                 if fault != Fault::NoIdToken {
                     answer["id_token"] = json!(token);
                 }
-                Told::json(200, &answer)
+                CannedResponse::json(200, &answer)
             }
             other => panic!("asked for {other}"),
         }
     })
 }
 
-fn try_to_log_in(fault: Fault) -> Result<Token, LoginError> {
+fn try_to_log_in(fault: Fault) -> Result<IdentityToken, LoginError> {
     let stub = issuer(fault);
     let http = Client::new(Timeouts::default(), || 0);
-    let issuer = Issuer {
+    let issuer = LoginConfig {
         http: &http,
         issuer: &format!("http://{}", stub.address),
         client_id: "sigstore",

@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::oidc::token::{MAX_TOKEN, SKEW, Token, TokenRefusal};
+use crate::oidc::token::{IdentityToken, IdentityTokenError, MAX_TOKEN, SKEW};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -20,20 +20,20 @@ fn join(header: &str, claims: &str, signature: &[u8]) -> String {
 const CLAIMS: &str = r#"{"iss":"https://issuer.test","aud":"sigstore","sub":"1","exp":1800000300}"#;
 const HEADER: &str = r#"{"alg":"ES256","kid":"1"}"#;
 
-fn parse(text: &str) -> Result<Token, TokenRefusal> {
-    Token::parse(Zeroizing::new(text.to_owned()))
+fn parse(text: &str) -> Result<IdentityToken, IdentityTokenError> {
+    IdentityToken::parse(Zeroizing::new(text.to_owned()))
 }
 
-fn with_header(header: &str) -> Result<Token, TokenRefusal> {
+fn with_header(header: &str) -> Result<IdentityToken, IdentityTokenError> {
     parse(&join(header, CLAIMS, &[7; 64]))
 }
 
-fn with_claims(claims: &str) -> Result<Token, TokenRefusal> {
+fn with_claims(claims: &str) -> Result<IdentityToken, IdentityTokenError> {
     parse(&join(HEADER, claims, &[7; 64]))
 }
 
 /// The good claims with some changed, and some away (null).
-fn with(changes: &Value) -> Result<Token, TokenRefusal> {
+fn with(changes: &Value) -> Result<IdentityToken, IdentityTokenError> {
     let mut claims: Value = serde_json::from_str(CLAIMS).unwrap();
     for (name, value) in changes.as_object().unwrap() {
         claims[name] = value.clone();
@@ -42,7 +42,7 @@ fn with(changes: &Value) -> Result<Token, TokenRefusal> {
 }
 
 #[track_caller]
-fn refused(result: Result<Token, TokenRefusal>) -> TokenRefusal {
+fn refused(result: Result<IdentityToken, IdentityTokenError>) -> IdentityTokenError {
     match result {
         Ok(token) => panic!("it was read: {:?}", token.claims()),
         Err(refusal) => refusal,
@@ -68,16 +68,16 @@ fn a_token_must_be_signed_with_a_private_key() {
         let header = format!(r#"{{"alg":"{none}"}}"#);
         assert!(matches!(
             refused(with_header(&header)),
-            TokenRefusal::Unsigned { .. }
+            IdentityTokenError::Unsigned { .. }
         ));
         assert!(matches!(
             refused(parse(&join(&header, CLAIMS, b""))),
-            TokenRefusal::Unsigned { .. }
+            IdentityTokenError::Unsigned { .. }
         ));
     }
     assert!(matches!(
         refused(parse(&join(HEADER, CLAIMS, b""))),
-        TokenRefusal::Unsigned { .. }
+        IdentityTokenError::Unsigned { .. }
     ));
     // A public key as if it were a shared one; spellings; encryption.
     for other in [
@@ -100,7 +100,7 @@ fn a_token_must_be_signed_with_a_private_key() {
         let header = format!(r#"{{"alg":"{other}"}}"#);
         let refusal = refused(with_header(&header));
         assert!(
-            matches!(refusal, TokenRefusal::Algorithm { .. }),
+            matches!(refusal, IdentityTokenError::Algorithm { .. }),
             "{other}: {refusal:?}"
         );
         assert!(!refusal.to_string().contains('\0'));
@@ -117,7 +117,10 @@ fn a_token_must_be_signed_with_a_private_key() {
         "{",
     ] {
         assert!(
-            matches!(refused(with_header(header)), TokenRefusal::NotJwt { .. }),
+            matches!(
+                refused(with_header(header)),
+                IdentityTokenError::NotJwt { .. }
+            ),
             "{header}"
         );
     }
@@ -163,7 +166,10 @@ fn a_token_brings_no_key_and_no_rules_of_its_own() {
         r#"{"alg":"ES256","typ":["JWT"]}"#,
     ] {
         assert!(
-            matches!(refused(with_header(header)), TokenRefusal::NotJwt { .. }),
+            matches!(
+                refused(with_header(header)),
+                IdentityTokenError::NotJwt { .. }
+            ),
             "{header}"
         );
     }
@@ -171,11 +177,11 @@ fn a_token_brings_no_key_and_no_rules_of_its_own() {
     let inner = join(HEADER, CLAIMS, &[7; 64]);
     assert!(matches!(
         refused(with_claims(&inner)),
-        TokenRefusal::Claims { .. }
+        IdentityTokenError::Claims { .. }
     ));
     assert!(matches!(
         refused(with_claims(&json!(inner).to_string())),
-        TokenRefusal::Claims { .. }
+        IdentityTokenError::Claims { .. }
     ));
 }
 
@@ -185,7 +191,7 @@ fn a_signature_has_its_algorithms_form() {
     for length in [1, 32, 63, 65, 70, 71, 72, 96, 132, 256] {
         assert!(matches!(
             refused(parse(&join(HEADER, CLAIMS, &vec![7; length]))),
-            TokenRefusal::NotJwt { .. }
+            IdentityTokenError::NotJwt { .. }
         ));
     }
     let header = r#"{"alg":"RS256"}"#;
@@ -226,7 +232,7 @@ fn a_token_has_one_spelling() {
         json!({"payload": claims, "protected": header, "signature": signature}).to_string(),
     ] {
         assert!(
-            matches!(refused(parse(&text)), TokenRefusal::NotJwt { .. }),
+            matches!(refused(parse(&text)), IdentityTokenError::NotJwt { .. }),
             "{text:?}"
         );
     }
@@ -249,13 +255,13 @@ fn large_things_are_refused_before_they_are_read() {
     ] {
         assert!(matches!(
             refused(parse(&text)),
-            TokenRefusal::TooLong { .. }
+            IdentityTokenError::TooLong { .. }
         ));
     }
     assert!(begun.elapsed().as_secs() < 5);
     assert!(matches!(
         refused(parse(&".".repeat(MAX_TOKEN))),
-        TokenRefusal::NotJwt { .. }
+        IdentityTokenError::NotJwt { .. }
     ));
     let deep = |depth: usize| format!(r#"{{"x":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
     assert!(object(deep(MAX_DEPTH - 1).as_bytes()).is_ok());
@@ -273,7 +279,10 @@ fn no_name_is_there_twice() {
         r#"{"alg":"ES256","x":{"y":1,"y":2}}"#,
     ] {
         assert!(
-            matches!(refused(with_header(header)), TokenRefusal::NotJwt { .. }),
+            matches!(
+                refused(with_header(header)),
+                IdentityTokenError::NotJwt { .. }
+            ),
             "{header}"
         );
     }
@@ -320,7 +329,10 @@ fn json_is_json() {
         &CLAIMS.replace("\"1\"", r#""\ud800""#),
     ] {
         assert!(
-            matches!(refused(with_claims(claims)), TokenRefusal::Claims { .. }),
+            matches!(
+                refused(with_claims(claims)),
+                IdentityTokenError::Claims { .. }
+            ),
             "{claims}"
         );
     }
@@ -332,7 +344,7 @@ fn json_is_json() {
     .join(".");
     assert!(matches!(
         refused(parse(&latin)),
-        TokenRefusal::Claims { .. }
+        IdentityTokenError::Claims { .. }
     ));
     // An error shows nothing of a terminal's language, and no value of the JSON.
     let words = refused(with_claims("{\"iss\":\"secret\u{1b}[1m")).to_string();
@@ -349,7 +361,7 @@ fn nothing_hides_in_a_name() {
             assert!(
                 matches!(
                     refused(with(&json!({ name: text }))),
-                    TokenRefusal::Claims { .. }
+                    IdentityTokenError::Claims { .. }
                 ),
                 "{name} {text:?}"
             );
@@ -385,7 +397,7 @@ fn the_audience_is_one_of_its_list_exactly() {
             .unwrap()
             .check(NOW, Some("sigstore"));
         assert!(
-            matches!(refusal, Err(TokenRefusal::Audience { .. })),
+            matches!(refusal, Err(IdentityTokenError::Audience { .. })),
             "{aud}"
         );
     }
@@ -399,7 +411,7 @@ fn the_audience_is_one_of_its_list_exactly() {
         assert!(
             matches!(
                 refused(with(&json!({ "aud": aud }))),
-                TokenRefusal::Claims { .. }
+                IdentityTokenError::Claims { .. }
             ),
             "{aud}"
         );
@@ -412,17 +424,17 @@ fn the_times_hold_to_the_second() {
     assert_eq!(check(json!({"exp": NOW}), NOW - 2), Ok(()));
     assert!(matches!(
         check(json!({"exp": NOW}), NOW - 1),
-        Err(TokenRefusal::Expired { .. })
+        Err(IdentityTokenError::Expired { .. })
     ));
     assert!(matches!(
         check(json!({"exp": 0}), NOW),
-        Err(TokenRefusal::Expired { .. })
+        Err(IdentityTokenError::Expired { .. })
     ));
     for name in ["nbf", "iat"] {
         assert_eq!(check(json!({ name: NOW + SKEW }), NOW), Ok(()));
         assert!(matches!(
             check(json!({ name: NOW + SKEW + 1 }), NOW),
-            Err(TokenRefusal::NotYet { .. })
+            Err(IdentityTokenError::NotYet { .. })
         ));
         assert_eq!(check(json!({ name: 0 }), NOW), Ok(()));
     }
@@ -445,7 +457,7 @@ fn the_times_hold_to_the_second() {
             assert!(
                 matches!(
                     refused(with(&json!({ name: odd }))),
-                    TokenRefusal::Claims { .. }
+                    IdentityTokenError::Claims { .. }
                 ),
                 "{name} {odd}"
             );
@@ -482,18 +494,21 @@ fn an_address_must_be_verified() {
         json!(""),
     ] {
         assert!(
-            matches!(check(no.clone()), Err(TokenRefusal::Unverified { .. })),
+            matches!(
+                check(no.clone()),
+                Err(IdentityTokenError::Unverified { .. })
+            ),
             "{no}"
         );
     }
     let absent = with(&json!({"email": "a@b.test"})).unwrap();
     assert!(matches!(
         absent.check(NOW, None),
-        Err(TokenRefusal::Unverified { .. })
+        Err(IdentityTokenError::Unverified { .. })
     ));
     // Nobody at all.
     let nobody = with(&json!({"sub": ""})).unwrap();
-    assert_eq!(nobody.check(NOW, None), Err(TokenRefusal::Nobody));
+    assert_eq!(nobody.check(NOW, None), Err(IdentityTokenError::Nobody));
 }
 
 #[test]

@@ -18,9 +18,9 @@ use super::*;
 use crate::{
     http::client::{
         Timeouts,
-        stub::{Asked, Stub, Told},
+        stub::{CannedResponse, RecordedRequest, Stub},
     },
-    oidc::{browser, device, headless, refresh, token::TokenRefusal},
+    oidc::{browser, device, headless, refresh, token::IdentityTokenError},
 };
 
 const ALICE: &str = "alice@example.test";
@@ -126,7 +126,7 @@ fn stub(different: Different) -> Stub {
     let key = SigningKey::generate();
     let nonce: Mutex<String> = Mutex::default();
     let before = Mutex::new(different.before.clone().into_iter());
-    Stub::start(move |asked: &Asked| {
+    Stub::start(move |asked: &RecordedRequest| {
         let host = format!("http://{}", asked.header("host").unwrap());
         let (path, question) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
         match path {
@@ -143,12 +143,12 @@ fn stub(different: Different) -> Stub {
                     "code_challenge_methods_supported": ["S256"],
                 });
                 lay_over(&mut discovery, &different.discovery);
-                Told::json(200, &discovery)
+                CannedResponse::json(200, &discovery)
             }
             "/keys" => {
                 let point = key.verifying_key().to_sec1_point(false);
                 let (x, y) = point.as_bytes()[1..].split_at(32);
-                Told::json(
+                CannedResponse::json(
                     200,
                     &json!({"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig",
                         "kid": "1", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)}]}),
@@ -162,31 +162,31 @@ fn stub(different: Different) -> Stub {
                     .append_pair("state", &asked["state"])
                     .append_pair("code", "the-code")
                     .extend_pairs(&different.redirect);
-                Told::new(302, "", "").with("Location", to)
+                CannedResponse::new(302, "", "").with("Location", to)
             }
-            "/device" => Told::json(
+            "/device" => CannedResponse::json(
                 200,
                 &json!({"device_code": "the-device-code", "user_code": "ABCD-EFGH",
                     "verification_uri": format!("{host}/type"), "expires_in": 300, "interval": 5}),
             ),
             "/token" => {
                 if let Some(no) = before.lock().unwrap().next() {
-                    return Told::json(400, &no);
+                    return CannedResponse::json(400, &no);
                 }
                 let token = token(&key, &different, &host, &nonce.lock().unwrap());
                 let mut answer = json!({"access_token": "a", "token_type": "bearer",
                     "expires_in": 60, "id_token": token});
                 lay_over(&mut answer, &different.answer);
-                Told::json(200, &answer)
+                CannedResponse::json(200, &answer)
             }
             other => panic!("asked for {other}"),
         }
     })
 }
 
-fn with_issuer<T>(stub: &Stub, run: impl FnOnce(&Issuer<'_>) -> T) -> T {
+fn with_issuer<T>(stub: &Stub, run: impl FnOnce(&LoginConfig<'_>) -> T) -> T {
     let http = Client::new(Timeouts::default(), || 0);
-    run(&Issuer {
+    run(&LoginConfig {
         http: &http,
         issuer: &format!("http://{}", stub.address),
         client_id: "sigstore",
@@ -197,7 +197,7 @@ fn with_issuer<T>(stub: &Stub, run: impl FnOnce(&Issuer<'_>) -> T) -> T {
     })
 }
 
-fn log_in(different: Different) -> Result<Granted, LoginError> {
+fn log_in(different: Different) -> Result<LoginTokens, LoginError> {
     let stub = stub(different);
     with_issuer(&stub, |issuer| headless::log_in(issuer, ALICE, None))
 }
@@ -333,7 +333,7 @@ fn k5_an_address_that_is_not_verified_is_not_used() {
     let token = granted.unwrap_or_else(|error| panic!("{error}")).token;
     assert!(matches!(
         token.check(now(), Some("sigstore")),
-        Err(TokenRefusal::Unverified { .. })
+        Err(IdentityTokenError::Unverified { .. })
     ));
 }
 
@@ -350,7 +350,7 @@ struct Somebody<'a> {
     browser: Option<Box<Open<'a>>>,
 }
 
-impl Person for Somebody<'_> {
+impl LoginPrompt for Somebody<'_> {
     fn tell(&mut self, line: &str) {
         self.told.push(line.to_owned());
     }
@@ -375,7 +375,7 @@ impl Person for Somebody<'_> {
     }
 }
 
-fn on_a_device(different: Different) -> (Result<Granted, LoginError>, Somebody<'static>) {
+fn on_a_device(different: Different) -> (Result<LoginTokens, LoginError>, Somebody<'static>) {
     let stub = stub(different);
     let mut person = Somebody::default();
     let result = with_issuer(&stub, |issuer| device::log_in(issuer, &mut person));
@@ -442,7 +442,7 @@ fn k4_a_code_is_not_asked_for_when_nobody_waits() {
     assert_eq!(looks.count(), 2);
 }
 
-fn renew(different: Different) -> Result<Granted, LoginError> {
+fn renew(different: Different) -> Result<LoginTokens, LoginError> {
     let claims = json!({"nonce": null});
     let stub = stub(Different {
         claims,
@@ -518,7 +518,7 @@ fn in_a_browser(strays: fn(u16, &Url) -> Vec<String>) -> Vec<String> {
         })),
         ..Somebody::default()
     };
-    let options = browser::Options {
+    let options = browser::BrowserLoginOptions {
         redirect_url: None,
         autoclose: None,
         timeout: Duration::from_secs(20),
@@ -625,7 +625,7 @@ fn k3_idle_connections_do_not_keep_the_answer_away() {
 fn k1_an_address_is_shown_first_and_taken_back_without_a_browser() {
     let stub = stub(Different::default());
     let mut person = Somebody::default();
-    let options = browser::Options {
+    let options = browser::BrowserLoginOptions {
         redirect_url: None,
         autoclose: None,
         timeout: Duration::from_secs(20),
@@ -648,7 +648,7 @@ fn nobody_comes(redirect_url: Option<&str>) -> LoginError {
         browser: Some(Box::new(|_| Ok(()))),
         ..Somebody::default()
     };
-    let options = browser::Options {
+    let options = browser::BrowserLoginOptions {
         redirect_url,
         autoclose: None,
         timeout: Duration::from_millis(100),

@@ -19,16 +19,16 @@ fn claims() -> Value {
            "email": "alice@example.test", "email_verified": true})
 }
 
-fn parse(text: &str) -> Result<Token, TokenRefusal> {
-    Token::parse(Zeroizing::new(text.to_owned()))
+fn parse(text: &str) -> Result<IdentityToken, IdentityTokenError> {
+    IdentityToken::parse(Zeroizing::new(text.to_owned()))
 }
 
-fn parse_claims(claims: &Value) -> Result<Token, TokenRefusal> {
+fn parse_claims(claims: &Value) -> Result<IdentityToken, IdentityTokenError> {
     parse(&jwt(&json!({"alg": "ES256"}), claims))
 }
 
 #[track_caller]
-fn refusal(result: Result<Token, TokenRefusal>) -> TokenRefusal {
+fn refusal(result: Result<IdentityToken, IdentityTokenError>) -> IdentityTokenError {
     match result {
         Ok(_) => panic!("the token was read"),
         Err(refusal) => refusal,
@@ -59,10 +59,10 @@ fn a_token_is_read() {
 
 #[test]
 fn what_is_no_token_is_refused() {
-    assert_eq!(refusal(parse(" \n")), TokenRefusal::Empty);
+    assert_eq!(refusal(parse(" \n")), IdentityTokenError::Empty);
     assert_eq!(
         refusal(parse(&"a".repeat(MAX_TOKEN + 1))),
-        TokenRefusal::TooLong {
+        IdentityTokenError::TooLong {
             length: MAX_TOKEN + 1
         }
     );
@@ -74,19 +74,22 @@ fn what_is_no_token_is_refused() {
         "é.e30.c2ln",
     ] {
         assert!(
-            matches!(refusal(parse(text)), TokenRefusal::NotJwt { .. }),
+            matches!(refusal(parse(text)), IdentityTokenError::NotJwt { .. }),
             "{text}"
         );
     }
     assert!(matches!(
         refusal(parse(&jwt(&json!({"alg": "none"}), &claims()))),
-        TokenRefusal::Unsigned { .. }
+        IdentityTokenError::Unsigned { .. }
     ));
     for missing in ["iss", "aud", "exp"] {
         let mut claims = claims();
         claims.as_object_mut().unwrap().remove(missing);
         assert!(
-            matches!(refusal(parse_claims(&claims)), TokenRefusal::Claims { .. }),
+            matches!(
+                refusal(parse_claims(&claims)),
+                IdentityTokenError::Claims { .. }
+            ),
             "{missing}"
         );
     }
@@ -97,7 +100,7 @@ fn what_is_no_token_is_refused() {
     );
     assert!(matches!(
         refusal(parse(&twice)),
-        TokenRefusal::Claims { .. }
+        IdentityTokenError::Claims { .. }
     ));
 }
 
@@ -106,14 +109,14 @@ fn a_token_that_is_not_for_now_or_us_is_refused() {
     let token = parse_claims(&claims()).unwrap();
     assert_eq!(
         token.check(999, None).unwrap_err(),
-        TokenRefusal::Expired {
+        IdentityTokenError::Expired {
             expires: 1000,
             now: 999
         }
     );
     assert!(matches!(
         token.check(1, Some("other")).unwrap_err(),
-        TokenRefusal::Audience { .. }
+        IdentityTokenError::Audience { .. }
     ));
     let mut later = claims();
     later["nbf"] = json!(500);
@@ -121,7 +124,7 @@ fn a_token_that_is_not_for_now_or_us_is_refused() {
     token.check(440, None).unwrap();
     assert_eq!(
         token.check(439, None).unwrap_err(),
-        TokenRefusal::NotYet {
+        IdentityTokenError::NotYet {
             from: 500,
             now: 439
         }
@@ -131,7 +134,7 @@ fn a_token_that_is_not_for_now_or_us_is_refused() {
         claims["email_verified"] = unverified;
         assert!(matches!(
             parse_claims(&claims).unwrap().check(1, None).unwrap_err(),
-            TokenRefusal::Unverified { .. }
+            IdentityTokenError::Unverified { .. }
         ));
     }
     let mut nobody = claims();
@@ -139,6 +142,6 @@ fn a_token_that_is_not_for_now_or_us_is_refused() {
     nobody["sub"] = json!("");
     assert_eq!(
         parse_claims(&nobody).unwrap().check(1, None).unwrap_err(),
-        TokenRefusal::Nobody
+        IdentityTokenError::Nobody
     );
 }

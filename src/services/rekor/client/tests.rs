@@ -7,7 +7,7 @@ use spki::EncodePublicKey as _;
 use super::*;
 use crate::http::client::{
     HttpReason, Timeouts,
-    stub::{Asked, Stub, Told},
+    stub::{CannedResponse, RecordedRequest, Stub},
 };
 
 const DIGEST: [u8; 32] = [1; 32];
@@ -41,7 +41,9 @@ fn rest(id: &str, body: &[u8]) -> Value {
     }})
 }
 
-fn upload(answer: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> Result<LogEntry, RekorError> {
+fn upload(
+    answer: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
+) -> Result<LogEntry, RekorClientError> {
     let stub = Stub::start(answer);
     RekorClient::new(&http(), &stub.url).upload_v1(&DIGEST, b"sig", b"cert")
 }
@@ -53,7 +55,7 @@ fn an_upload_gives_the_entry() {
         assert_eq!(asked.header("content-type"), Some("application/json"));
         assert_eq!(asked.body, hashedrekord_v1(&DIGEST, b"sig", b"cert"));
         let id = id(&asked.body);
-        Told::json(201, &rest(&id, &asked.body))
+        CannedResponse::json(201, &rest(&id, &asked.body))
             .with("ETag", &id)
             .with("Location", format!("/api/v1/log/entries/{id}"))
     })
@@ -66,7 +68,7 @@ fn an_upload_gives_the_entry() {
 fn a_log_below_a_path_is_reached() {
     let stub = Stub::start(|asked| {
         assert_eq!(asked.target, "/rekor/api/v1/log/entries");
-        Told::json(201, &rest(&id(&asked.body), &asked.body))
+        CannedResponse::json(201, &rest(&id(&asked.body), &asked.body))
     });
     let base = stub.url.join("/rekor/").unwrap();
     RekorClient::new(&http(), &base)
@@ -77,18 +79,18 @@ fn a_log_below_a_path_is_reached() {
 #[test]
 fn an_answer_lost_is_met_again_as_a_conflict() {
     let entry = upload(|asked| match (asked.number, asked.method.as_str()) {
-        (0, "POST") => Told {
+        (0, "POST") => CannedResponse {
             hang_up: true,
-            ..Told::new(201, "", "")
+            ..CannedResponse::new(201, "", "")
         },
-        (1, "POST") => Told::json(409, &json!({"code": 409, "message": "there"})).with(
+        (1, "POST") => CannedResponse::json(409, &json!({"code": 409, "message": "there"})).with(
             "Location",
             format!("/api/v1/log/entries/{}", id(&asked.body)),
         ),
         _ => {
             let body = hashedrekord_v1(&DIGEST, b"sig", b"cert");
             assert_eq!(asked.target, format!("/api/v1/log/entries/{}", id(&body)));
-            Told::json(200, &rest(&id(&body), &body))
+            CannedResponse::json(200, &rest(&id(&body), &body))
         }
     })
     .unwrap();
@@ -98,8 +100,8 @@ fn an_answer_lost_is_met_again_as_a_conflict() {
 #[test]
 fn busy_then_good_is_good() {
     upload(|asked| match asked.number {
-        0 => Told::new(503, "text/html", "<html>later</html>").with("Retry-After", "0"),
-        _ => Told::json(201, &rest(&id(&asked.body), &asked.body)),
+        0 => CannedResponse::new(503, "text/html", "<html>later</html>").with("Retry-After", "0"),
+        _ => CannedResponse::json(201, &rest(&id(&asked.body), &asked.body)),
     })
     .unwrap();
 }
@@ -114,27 +116,30 @@ fn a_conflict_elsewhere_is_not_followed() {
     ] {
         let error = upload(move |asked| {
             let to = location.replace("ID", &id(&asked.body));
-            Told::json(409, &json!({})).with("Location", to)
+            CannedResponse::json(409, &json!({})).with("Location", to)
         })
         .unwrap_err();
         assert!(
-            matches!(error, RekorError::Elsewhere { .. }),
+            matches!(error, RekorClientError::Elsewhere { .. }),
             "{location}: {error}"
         );
     }
     let error = upload(|_| {
-        Told::json(409, &json!({}))
+        CannedResponse::json(409, &json!({}))
             .with("Location", format!("/api/v1/log/entries/{}", id(b"other")))
     })
     .unwrap_err();
-    assert!(matches!(error, RekorError::OtherEntry { what: "id", .. }));
+    assert!(matches!(
+        error,
+        RekorClientError::OtherEntry { what: "id", .. }
+    ));
 }
 
 #[test]
 fn another_entry_is_refused() {
     // A consistent entry of something else.
     let error = upload(|_| {
-        Told::json(
+        CannedResponse::json(
             201,
             &rest(
                 &id(b"{\"kind\":\"x\",\"apiVersion\":\"1\"}"),
@@ -146,7 +151,7 @@ fn another_entry_is_refused() {
     assert!(
         matches!(
             error,
-            RekorError::OtherEntry {
+            RekorClientError::OtherEntry {
                 what: "body's leaf hash",
                 ..
             }
@@ -154,11 +159,12 @@ fn another_entry_is_refused() {
         "{error}"
     );
     // The right body under another id.
-    let error = upload(|asked| Told::json(201, &rest(&id(b"x"), &asked.body))).unwrap_err();
+    let error =
+        upload(|asked| CannedResponse::json(201, &rest(&id(b"x"), &asked.body))).unwrap_err();
     assert!(
         matches!(
             &error,
-            RekorError::Entry {
+            RekorClientError::Entry {
                 reason: EntryRefusal::IdMismatch { .. },
                 ..
             }
@@ -167,20 +173,23 @@ fn another_entry_is_refused() {
     );
     // Header and map disagree.
     let error = upload(|asked| {
-        Told::json(201, &rest(&id(&asked.body), &asked.body)).with("ETag", id(b"x"))
-    })
-    .unwrap_err();
-    assert!(matches!(error, RekorError::OtherEntry { what: "ETag", .. }));
-    // Two entries.
-    let error = upload(|asked| {
-        let mut both = rest(&id(&asked.body), &asked.body);
-        both["x"] = json!({});
-        Told::json(201, &both)
+        CannedResponse::json(201, &rest(&id(&asked.body), &asked.body)).with("ETag", id(b"x"))
     })
     .unwrap_err();
     assert!(matches!(
         error,
-        RekorError::Entry {
+        RekorClientError::OtherEntry { what: "ETag", .. }
+    ));
+    // Two entries.
+    let error = upload(|asked| {
+        let mut both = rest(&id(&asked.body), &asked.body);
+        both["x"] = json!({});
+        CannedResponse::json(201, &both)
+    })
+    .unwrap_err();
+    assert!(matches!(
+        error,
+        RekorClientError::Entry {
             reason: EntryRefusal::Json { .. },
             ..
         }
@@ -190,13 +199,13 @@ fn another_entry_is_refused() {
 #[test]
 fn refusals_are_passed_on_in_the_logs_words() {
     let error = upload(|_| {
-        Told::json(
+        CannedResponse::json(
             400,
             &json!({"code": 400, "message": "error processing\nentry: \u{1b}[1m"}),
         )
     })
     .unwrap_err();
-    let RekorError::Refused {
+    let RekorClientError::Refused {
         status: 400,
         message,
         ..
@@ -205,16 +214,18 @@ fn refusals_are_passed_on_in_the_logs_words() {
         panic!("{error}");
     };
     assert_eq!(message, "error processing entry: \\x1b[1m");
-    let error = upload(|_| Told::new(404, "text/html", "<html>nginx</html>")).unwrap_err();
+    let error =
+        upload(|_| CannedResponse::new(404, "text/html", "<html>nginx</html>")).unwrap_err();
     assert!(
-        matches!(&error, RekorError::Http(HttpError { reason: HttpReason::Status { status: 404, excerpt }, .. }) if excerpt == "<html>nginx</html>"),
+        matches!(&error, RekorClientError::Http(HttpError { reason: HttpReason::Status { status: 404, excerpt }, .. }) if excerpt == "<html>nginx</html>"),
         "{error}"
     );
     let error =
-        upload(|_| Told::new(201, "application/json", vec![b' '; MAX_ANSWER + 1])).unwrap_err();
+        upload(|_| CannedResponse::new(201, "application/json", vec![b' '; MAX_ANSWER + 1]))
+            .unwrap_err();
     assert!(matches!(
         error,
-        RekorError::Http(HttpError {
+        RekorClientError::Http(HttpError {
             reason: HttpReason::TooLarge { .. },
             ..
         })
@@ -233,7 +244,7 @@ fn a_search_gives_ids_and_nothing_else() {
             .decode(asked["publicKey"]["content"].as_str().unwrap())
             .unwrap();
         assert!(pem.starts_with(b"-----BEGIN CERTIFICATE-----\n"));
-        Told::json(200, &json!(told))
+        CannedResponse::json(200, &json!(told))
     });
     let found = RekorClient::new(&http(), &stub.url)
         .search(b"cert")
@@ -243,18 +254,18 @@ fn a_search_gives_ids_and_nothing_else() {
     assert_eq!(found, expected);
 
     for bad in [json!(["../../x"]), json!({"a": 1}), json!([1])] {
-        let stub = Stub::start(move |_| Told::json(200, &bad));
+        let stub = Stub::start(move |_| CannedResponse::json(200, &bad));
         let error = RekorClient::new(&http(), &stub.url)
             .search(b"cert")
             .unwrap_err();
-        assert!(matches!(error, RekorError::Shape { .. }), "{error}");
+        assert!(matches!(error, RekorClientError::Shape { .. }), "{error}");
     }
     let many = vec![id(b"a"); MAX_FOUND + 1];
-    let stub = Stub::start(move |_| Told::json(200, &json!(many)));
+    let stub = Stub::start(move |_| CannedResponse::json(200, &json!(many)));
     let error = RekorClient::new(&http(), &stub.url)
         .search(b"cert")
         .unwrap_err();
-    assert!(matches!(error, RekorError::TooMany { .. }), "{error}");
+    assert!(matches!(error, RekorClientError::TooMany { .. }), "{error}");
 }
 
 #[test]
@@ -264,9 +275,9 @@ fn an_entry_is_the_one_that_was_asked_for() {
         let body = body.clone();
         Stub::start(move |asked| {
             if asked.target.ends_with(&"0".repeat(64)) {
-                return Told::new(404, "", "");
+                return CannedResponse::new(404, "", "");
             }
-            Told::json(200, &rest(&id(&body), &body))
+            CannedResponse::json(200, &rest(&id(&body), &body))
         })
     };
     let http = http();
@@ -280,13 +291,13 @@ fn an_entry_is_the_one_that_was_asked_for() {
     ] {
         let error = client.entry(&other).unwrap_err();
         assert!(
-            matches!(error, RekorError::OtherEntry { what: "id", .. }),
+            matches!(error, RekorClientError::OtherEntry { what: "id", .. }),
             "{error}"
         );
     }
     assert!(matches!(
         client.entry("../x").unwrap_err(),
-        RekorError::NoEntry { .. }
+        RekorClientError::NoEntry { .. }
     ));
 }
 
@@ -306,7 +317,7 @@ fn a_v2_upload_gives_the_entry_or_says_why_not() {
     let key =
         PublicKey::from_spki(key.verifying_key().to_public_key_der().unwrap().as_bytes()).unwrap();
     let body = hashedrekord_v2(&DIGEST, b"sig", b"cert", &key).unwrap();
-    let upload = |told: Box<dyn Fn() -> Told + Send + Sync>| {
+    let upload = |told: Box<dyn Fn() -> CannedResponse + Send + Sync>| {
         let stub = Stub::start(move |asked| {
             assert_eq!(asked.target, "/api/v2/log/entries");
             let asked: Value = serde_json::from_slice(&asked.body).unwrap();
@@ -321,17 +332,20 @@ fn a_v2_upload_gives_the_entry_or_says_why_not() {
         RekorClient::new(&http(), &stub.url).upload_v2(&DIGEST, b"sig", b"cert", &key)
     };
     let good = v2(&body);
-    let entry = upload(Box::new(move || Told::json(201, &good))).unwrap();
+    let entry = upload(Box::new(move || CannedResponse::json(201, &good))).unwrap();
     assert_eq!((entry.log_index, entry.version.as_str()), (1, "0.0.2"));
     assert_eq!(entry.proof.unwrap().tree_size, 2);
 
-    let error = upload(Box::new(|| Told::json(201, &v2(b"{}")))).unwrap_err();
-    assert!(matches!(error, RekorError::OtherEntry { .. }), "{error}");
+    let error = upload(Box::new(|| CannedResponse::json(201, &v2(b"{}")))).unwrap_err();
+    assert!(
+        matches!(error, RekorClientError::OtherEntry { .. }),
+        "{error}"
+    );
     let error = upload(Box::new(|| {
-        Told::json(409, &json!({"code": 6, "message": "there"})).with("X-Log-Index", "12")
+        CannedResponse::json(409, &json!({"code": 6, "message": "there"})).with("X-Log-Index", "12")
     }))
     .unwrap_err();
-    assert!(matches!(error, RekorError::Duplicate { index, .. } if index == "12"));
-    let error = upload(Box::new(|| Told::json(201, &json!("x")))).unwrap_err();
-    assert!(matches!(error, RekorError::Shape { .. }), "{error}");
+    assert!(matches!(error, RekorClientError::Duplicate { index, .. } if index == "12"));
+    let error = upload(Box::new(|| CannedResponse::json(201, &json!("x")))).unwrap_err();
+    assert!(matches!(error, RekorClientError::Shape { .. }), "{error}");
 }

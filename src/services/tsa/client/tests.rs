@@ -10,27 +10,30 @@ use std::{fs, path::Path, process::Command};
 use super::*;
 use crate::http::client::{
     HttpReason, Timeouts,
-    stub::{Asked, Stub, Told},
+    stub::{CannedResponse, RecordedRequest, Stub},
 };
 
-fn ask(answer: impl Fn(&Asked) -> Told + Send + Sync + 'static) -> Result<Vec<u8>, TsaError> {
+fn ask(
+    answer: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
+) -> Result<Vec<u8>, TsaError> {
     let stub = Stub::start(answer);
     let url = stub.url.join("/api/v1/timestamp").unwrap();
     TsaClient::new(&Client::new(Timeouts::default(), || 0), &url).timestamp(b"signature")
 }
 
-fn reply(der: Vec<u8>) -> Told {
-    Told::new(200, REPLY_TYPE, der)
+fn reply(der: Vec<u8>) -> CannedResponse {
+    CannedResponse::new(200, REPLY_TYPE, der)
 }
 
 #[test]
 fn answers_that_are_no_timestamp_are_refused() {
-    let error = ask(|_| Told::new(200, "text/html; charset=utf-8", "<html>")).unwrap_err();
+    let error =
+        ask(|_| CannedResponse::new(200, "text/html; charset=utf-8", "<html>")).unwrap_err();
     assert!(
         matches!(&error, TsaError::MediaType { found, .. } if found == "text/html"),
         "{error}"
     );
-    let error = ask(|_| Told::new(404, "text/plain", "no")).unwrap_err();
+    let error = ask(|_| CannedResponse::new(404, "text/plain", "no")).unwrap_err();
     assert!(matches!(
         error,
         TsaError::Http(HttpError {
