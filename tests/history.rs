@@ -19,10 +19,7 @@
     missing_docs
 )]
 
-#[path = "forge/mod.rs"]
-mod forge;
-#[path = "log/mod.rs"]
-mod log;
+mod support;
 
 use std::{
     fs,
@@ -31,7 +28,6 @@ use std::{
     process::{Command, Stdio},
 };
 
-use forge::{IDENTITY, Key, Lab, NOW};
 use gitseal_evidence::{
     merkle::{self, MemoryTree},
     object::{self, HashKind, ObjectKind},
@@ -39,6 +35,8 @@ use gitseal_evidence::{
 };
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
+use support::forge::{IDENTITY, Key, Lab, NOW};
+use support::{forge, log};
 
 /// Entries of others that the log has when the history begins.
 const OTHERS: u64 = 200_000;

@@ -9,7 +9,7 @@
     clippy::print_stderr
 )]
 
-mod lab;
+mod support;
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lab::{ALICE, GITSEAL, Lab, text};
+use support::lab::{ALICE, GITSEAL, Lab, text};
 
 /// A server that asks for certificates, and whose policy lets one person delete.
 struct Yard {

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../../tests/forge/mod.rs"]
+#[path = "../../tests/support/forge/mod.rs"]
 mod forge;
 
 use std::ffi::OsString;

@@ -13,13 +13,13 @@
 mod attacks;
 mod ci;
 mod command;
-#[path = "../forge/mod.rs"]
-mod forge;
 mod merges;
 mod own;
 mod rules;
 mod servers;
-#[path = "../scenes/stage.rs"]
-mod stage;
+#[path = "../support/mod.rs"]
+mod support;
 mod wires;
 mod yard;
+
+use support::{forge, stage};

@@ -1,14 +1,5 @@
 //! The credential cache as git and people meet it: one login for many
 //! signatures, and no signature that waits for a daemon.
-#![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
-
-mod lab;
 
 use std::{
     fs,
@@ -19,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::support::lab::{ALICE, GITSEAL, Lab, finish, text};
 use gitseal_credential_cache::client::{AcquireOutcome, ClientTimeouts, Connection, TokenKind};
-use lab::{ALICE, GITSEAL, Lab, finish, text};
 
 const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
 author Alice <alice@example.test> 1795176000 +0000\n\

@@ -4,18 +4,9 @@
 //! The rows are numbered as in `docs/verification.md`, which lists them all.
 //! A row that is expected `good` guards against refusing what real signers make.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
-
-mod forge;
-
-use forge::{
-    CODE_SIGNING, EntrySpec, IDENTITY, ISSUER, Key, Lab, NOW, SERVER_AUTH, SHA1, SHA512, Spec,
-    armor, attribute, authority_key_id, ca, commit_payload,
+use crate::support::forge::{
+    self, CODE_SIGNING, EntrySpec, IDENTITY, ISSUER, Key, Lab, NOW, SERVER_AUTH, SHA1, SHA512,
+    Spec, armor, attribute, authority_key_id, ca, commit_payload,
     der::{
         self, algorithm, explicit, extension, generalized_time, int, name, null, octets, oid, seq,
         tlv, utc_time, utf8,

@@ -1,24 +1,10 @@
 //! The whole repository, and the logs that signed what it carries.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    dead_code,
-    missing_docs
-)]
-
-#[path = "forge/mod.rs"]
-mod forge;
-#[path = "log/mod.rs"]
-mod log;
-#[path = "scenes/stage.rs"]
-mod stage;
-
 use std::{fs, path::Path};
 
-use forge::{IDENTITY, ISSUER, LOG_HOST_V2, LOG_NAME, Lab, NOW, TREE_ID};
+use crate::support::forge::{self, IDENTITY, ISSUER, LOG_HOST_V2, LOG_NAME, Lab, NOW, TREE_ID};
+use crate::support::log::{self, LogServer, Shown};
+use crate::support::stage::{Ended, Stage};
 use gitseal::{
     audit::checkpoints::{Archive, Examined, Finding, examine},
     batch::Seen,
@@ -29,9 +15,7 @@ use gitseal_evidence::{
     object::{self, HashKind, ObjectKind},
     trusted_root::TrustedRoot,
 };
-use log::{LogServer, Shown};
 use serde_json::Value;
-use stage::{Ended, Stage};
 
 /// A stage whose commits are in a log of their own, which is served.
 struct Scene {

@@ -14,14 +14,14 @@
     clippy::print_stdout
 )]
 
-#[path = "peers/lab.rs"]
-mod lab;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::fs;
 
 use serde_json::{Value, json};
 
-use lab::{ALICE, Lab, Server, fail, free_port, listens, peer, program, run, succeed};
+use support::peers::{ALICE, Lab, Server, fail, free_port, listens, peer, program, run, succeed};
 
 /// OpenSSL reads our CMS, finds the digest right, the signature right, and the
 /// certificate chain of the signer right.

@@ -1,16 +1,6 @@
 //! What the reference Fulcio and timestamp authority answer to what they do not
 //! take: statuses, codes and words are those that clients were written for.
 
-#![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
-
-mod lab;
-
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -19,8 +9,8 @@ use std::{
     time::Duration,
 };
 
+use crate::support::lab::{ALICE, Lab, REFERENCE, text};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use lab::{ALICE, Lab, REFERENCE, text};
 use p256::{
     ecdsa::{Signature, SigningKey, signature::Signer as _},
     elliptic_curve::Generate as _,

@@ -5,13 +5,6 @@
 //! What came from other repositories lies beside the checkout (or where
 //! `GITSEAL_SHARED` says); without it, its part is skipped and says so.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
-
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -2,33 +2,20 @@
 //! endpoint of the documented shape: right, and wrong in every way that has its
 //! own answer.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
-
-#[allow(dead_code)]
-#[path = "peers/lab.rs"]
-mod lab;
-#[allow(dead_code)]
-#[path = "../src/services/http/client/stub.rs"]
-mod stub;
-
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::stub::{CannedResponse, RecordedRequest, Stub};
+use crate::support::peers;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use gitseal_services::http::client::{Client, Timeouts};
 use gitseal_services::oidc::ambient::{
     self, Ambient, AmbientContext, AmbientError, TOKEN_VARIABLE,
 };
 use serde_json::{Value, json};
-use stub::{CannedResponse, RecordedRequest, Stub};
 use zeroize::Zeroizing;
 
 const NOW: i64 = 1_800_000_000;
@@ -1104,7 +1091,7 @@ fn two_jobs_have_two_bindings() {
 /// names whom the CI's token names.
 #[test]
 fn a_job_commits_as_itself() {
-    let lab = lab::Lab::start();
+    let lab = peers::Lab::start();
     let mut repository = lab.repository(&[]);
     let token = std::mem::take(&mut repository.token);
     let stub = GITHUB.endpoint(move |_| (GITHUB.good)(&token));
@@ -1115,7 +1102,7 @@ fn a_job_commits_as_itself() {
         git.env_remove(TOKEN_VARIABLE)
             .envs(&machine.variables)
             .args(["commit", "-S", "--allow-empty", "-m", "by a job"]);
-        lab::run(&mut git)
+        peers::run(&mut git)
     };
     let done = sign(&job);
     assert!(
@@ -1124,8 +1111,8 @@ fn a_job_commits_as_itself() {
         String::from_utf8_lossy(&done.stderr)
     );
     assert_eq!(stub.asked().len(), 1, "one signature, one token");
-    let head = lab::succeed(repository.git().args(["rev-parse", "HEAD"]));
-    repository.verify(head.trim(), lab::ALICE, &lab.issuer());
+    let head = peers::succeed(repository.git().args(["rev-parse", "HEAD"]));
+    repository.verify(head.trim(), peers::ALICE, &lab.issuer());
 
     // Another job on this machine has its own credential and its own token.
     let other = job
@@ -1153,10 +1140,10 @@ fn a_job_commits_as_itself() {
         .arg(format!(
             "'{}' --status-fd=2 -bsau {} <'{}'",
             env!("CARGO_BIN_EXE_gitseal"),
-            lab::ALICE,
+            peers::ALICE,
             payload.display()
         ));
-    let said = lab::run(&mut helper);
+    let said = peers::run(&mut helper);
     let words = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(!said.status.success(), "{words}");
     says(&words, &["ACTIONS_ID_TOKEN_REQUEST_URL", "id-token: write"]);

@@ -1,18 +1,9 @@
 //! The forge of the attack tests is judged by OpenSSL before it judges us: what
 //! it makes without a knob turned is a CMS signature that OpenSSL accepts.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
-
-mod forge;
-
 use std::{fs, process::Command};
 
-use forge::{Lab, commit_payload, pem};
+use crate::support::forge::{self, Lab, commit_payload, pem};
 
 #[test]
 fn openssl_accepts_what_the_forge_makes() {

@@ -8,6 +8,7 @@
     clippy::indexing_slicing
 )]
 
+#[path = "../support/forge/mod.rs"]
 mod forge;
 
 use std::{

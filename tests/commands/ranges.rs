@@ -1,20 +1,6 @@
 //! Many commits at once: what belongs to a range, what the verdicts come to, and
 //! that neither threads nor memory change a verdict.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    dead_code,
-    missing_docs
-)]
-
-#[path = "forge/mod.rs"]
-mod forge;
-#[path = "scenes/stage.rs"]
-mod stage;
-
 use std::{
     fs,
     net::TcpListener,
@@ -23,7 +9,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use forge::{IDENTITY, ISSUER, NOW};
+use crate::support::forge::{self, IDENTITY, ISSUER, NOW};
+use crate::support::stage::{self, Ended, GITSEAL, Stage};
 use gitseal::{
     batch::{self, Engine, Opinion},
     host::git::{
@@ -40,7 +27,6 @@ use gitseal_evidence::{
 };
 use gitseal_services::http::server::{Limits, ServerHandle, ServerRequest, ServerResponse, serve};
 use serde_json::{Value, json};
-use stage::{Ended, GITSEAL, Stage};
 
 // ------------------------------------------------------------- what is meant
 

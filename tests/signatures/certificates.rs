@@ -5,15 +5,6 @@
 //! What came from other repositories lies beside the checkout (or where
 //! `GITSEAL_SHARED` says); without it, its part is skipped and says so.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
-
-mod forge;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -21,9 +12,9 @@ use std::{
     process::Command,
 };
 
+use crate::support::forge::{self, Key, Lab, NOW};
 use const_oid::ObjectIdentifier;
 use der::{Decode as _, Encode as _};
-use forge::{Key, Lab, NOW};
 use gitseal_evidence::{
     armor,
     certificate::Certificate,
@@ -503,7 +494,7 @@ fn a_precertificate_becomes_a_certificate_with_an_sct() {
 
 #[test]
 fn names_read_as_gitsign_prints_them() {
-    use forge::der::{oid, seq, tlv, utf8};
+    use crate::support::forge::der::{oid, seq, tlv, utf8};
     let lab = Lab::new();
     let attribute = |kind: &str, value: &[u8]| tlv(0x31, &seq(&[&oid(kind), value]));
     let shown = |parts: &[Vec<u8>]| {

@@ -6,13 +6,6 @@
 //! Every object gets exactly the verdict that its manifest names; an unexpected
 //! pass fails as loudly as an unexpected refusal.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
-
 use std::{
     collections::BTreeMap,
     fs,

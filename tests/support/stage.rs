@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::forge::{self, IDENTITY, ISSUER, Lab, Spec};
+use super::forge::{self, IDENTITY, ISSUER, Lab, Spec};
 
 pub const GITSEAL: &str = env!("CARGO_BIN_EXE_gitseal");
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -1,8 +1,6 @@
 //! The reference servers in a process of their own, and a home that points at
 //! them: for the tests that drive git itself.
 
-#![allow(dead_code, reason = "each test program uses a part")]
-
 use std::{
     ffi::OsStr,
     fs,

@@ -3,7 +3,7 @@
 //! fails only when something is refused:
 //!
 //! ```text
-//! cargo test --release --test load -- --ignored --nocapture
+//! cargo test --release -p gitseal-reference --test load -- --ignored --nocapture
 //! ```
 //!
 //! Clients and server share the processors here; the entries are signed

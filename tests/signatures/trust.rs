@@ -1,11 +1,9 @@
 //! Trust roots, right and wrong: windows, unknown keys, limits, PEM files
 //! (rows C5, C6, U2), on the forge's `trusted_root.json`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod forge;
-
-use forge::{Key, Lab, NOW, ca, commit_payload, der, intermediate_name, pem, root_name};
+use crate::support::forge::{
+    Key, Lab, NOW, ca, commit_payload, der, intermediate_name, pem, root_name,
+};
 use gitseal_evidence::{
     identity::ExpectedIdentity,
     object::HashKind,

@@ -1,15 +1,6 @@
 //! Signing and verifying with git itself, against the reference servers of this
 //! package: everything on loopback, every wait bounded.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
-
-mod lab;
-
 use std::{
     ffi::OsStr,
     fs,
@@ -19,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lab::{ALICE, GITSEAL, Lab, REFERENCE, finish, text};
+use crate::support::lab::{ALICE, GITSEAL, Lab, REFERENCE, finish, text};
 
 #[test]
 fn commits_and_tags_are_signed_and_verify_with_the_servers_gone() {

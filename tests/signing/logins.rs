@@ -4,15 +4,6 @@
 //! What is not installed (chromedriver and chromium; script, of util-linux) is
 //! a skipped test, said aloud. Screenshots of the pages go to the directory
 //! that GITSEAL_SCREENSHOTS names, to be looked at.
-#![cfg(target_os = "linux")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
-
-mod lab;
 
 use std::{
     fs,
@@ -26,8 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::support::lab::{ALICE, GITSEAL, Lab, finish, text};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use lab::{ALICE, GITSEAL, Lab, finish, text};
 use serde_json::{Value, json};
 use url::Url;
 

@@ -1,14 +1,6 @@
 //! A log in memory that signs as the forge's: entries with proofs in a tree that
 //! grows, and a server that shows that tree, another one, or none.
 
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
-
 use std::{
     net::TcpListener,
     sync::{Arc, Mutex},
@@ -28,7 +20,7 @@ use gitseal_services::http::server::{Limits, ServerHandle, ServerRequest, Server
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::forge::{self, Key, LOG_NAME, Lab, TREE_ID};
+use super::forge::{self, Key, LOG_NAME, Lab, TREE_ID};
 
 /// One signature, with an entry in `log`, and up to fifteen entries of others
 /// behind it.

@@ -3,19 +3,10 @@
 //! test reads the reasons out of the source: one that no row here brings about
 //! fails it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
-
-mod forge;
-
 use std::{collections::BTreeSet, fs, path::Path};
 
-use forge::{
-    CertificateSpec, Key, Lab, NOW, SERVER_AUTH, Spec, TIME_STAMPING, authority_key_id, ca,
+use crate::support::forge::{
+    self, CertificateSpec, Key, Lab, NOW, SERVER_AUTH, Spec, TIME_STAMPING, authority_key_id, ca,
     commit_payload,
     der::{
         algorithm, bits, content, explicit, extension, int, name, null, octets, oid, retag, seq,

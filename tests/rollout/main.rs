@@ -10,11 +10,7 @@
     clippy::print_stderr
 )]
 
-#[path = "rollout/doctor.rs"]
 mod doctor;
-#[path = "rollout/profiles.rs"]
 mod profiles;
-#[path = "rollout/setup.rs"]
 mod setup;
-#[path = "rollout/stage.rs"]
 mod stage;

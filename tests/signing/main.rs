@@ -1,0 +1,24 @@
+//! Signing with Git itself against the reference servers: logins, tokens of CI
+//! jobs, and the credential cache. Everything on loopback, every wait bounded.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+mod ambient;
+mod cache;
+#[cfg(target_os = "linux")]
+mod logins;
+mod sign_verify;
+#[allow(dead_code, reason = "only a part is used here")]
+#[path = "../../src/services/http/client/stub.rs"]
+mod stub;
+#[path = "../support/mod.rs"]
+mod support;
