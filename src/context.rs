@@ -115,8 +115,8 @@ fn report_warnings(workspace: &Workspace, settings: &Settings) {
             escape(&path.to_string_lossy(), Escape::Prose)
         ));
     }
-    for warning in &settings.warnings {
-        terminal::warn(&escape(warning, Escape::Prose));
+    for warning in settings.warnings() {
+        terminal::warn(&escape(&warning, Escape::Prose));
     }
     if let Ok(repository) = workspace.repository()
         && !repository.is_owned_by_user()

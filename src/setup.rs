@@ -22,8 +22,8 @@ use serde_json::json;
 use crate::host::{
     git::{ConfigScope, ConfigValue, GitError},
     git_program::{self, ConfigListing, GitProgramError},
-    profile::{self, Profile, ProfileError},
-    settings::{SettingError, Settings, TABLE, process_environment},
+    profile::{Profile, ProfileError},
+    settings::{SettingError, Settings, TABLE, nearest, process_environment},
 };
 use crate::{
     cli::{ProfileArgs, SetupArgs},
@@ -487,7 +487,7 @@ fn set_entry(given: &str) -> Result<Entry, SetupError> {
         .iter()
         .find(|row| row.name.eq_ignore_ascii_case(name))
         .ok_or_else(|| {
-            let near = profile::nearest(name)
+            let near = nearest(name)
                 .map(|near| format!("; did you mean \"{near}\"?"))
                 .unwrap_or_default();
             invalid(format!("unknown setting \"{name}\"{near}"))

@@ -27,7 +27,7 @@ pub fn run(arguments: &cli::VersionArgs) -> u8 {
     };
     if arguments.json {
         let mut values = Map::new();
-        for (row, text, origin) in settings.shown() {
+        for (row, text, origin) in settings.rows() {
             values.insert(
                 row.name.to_owned(),
                 json!({"value": text, "origin": origin.to_string()}),
@@ -36,15 +36,15 @@ pub fn run(arguments: &cli::VersionArgs) -> u8 {
         let report = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "settings": values,
-            "trustedRepository": settings.trusted_repositories,
-            "warnings": settings.warnings,
+            "trusted_repositories": settings.trusted_repositories.value,
+            "warnings": settings.warnings().collect::<Vec<_>>(),
             "notices": settings.notices,
         });
         let report: Value = report;
         return crate::exit::written(terminal::print_json(&report));
     }
     let mut rows: Vec<Vec<String>> = settings
-        .shown()
+        .rows()
         .map(|(row, text, origin)| {
             vec![
                 row.name.to_owned(),
@@ -53,7 +53,7 @@ pub fn run(arguments: &cli::VersionArgs) -> u8 {
             ]
         })
         .collect();
-    for path in &settings.trusted_repositories {
+    for path in &settings.trusted_repositories.value {
         rows.push(vec![
             "trustedRepository".to_owned(),
             escape(path, Escape::Prose),

@@ -11,8 +11,7 @@ use crate::{
     context::expected_identity_from_settings,
     host::{
         git_program::{self, ConfigListing, GitProgramError},
-        profile::nearest,
-        settings::{Origin, RekorMode, RekorVersion, TABLE},
+        settings::{Origin, RekorMode, RekorVersion, TABLE, nearest},
     },
 };
 use gitseal_evidence::object::HashKind;
@@ -361,10 +360,11 @@ pub(super) fn settings(patient: &Patient, findings: &mut Findings) {
     let Some(settings) = &patient.settings else {
         return;
     };
-    for warning in &settings.warnings {
-        // It begins with the key.
-        let key = warning.split(' ').next().unwrap_or_default();
-        findings.warning("left-aside", warning.clone()).fix(format!(
+    for (origin, warning) in settings.ignored.iter().zip(settings.warnings()) {
+        let Origin::Config { key, .. } = origin else {
+            continue;
+        };
+        findings.warning("left-aside", warning).fix(format!(
             "git config --local --unset {key}; or, if you mean it, git config --global {key} VALUE"
         ));
     }

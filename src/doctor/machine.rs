@@ -11,8 +11,7 @@ use super::Repair;
 use super::{Findings, Patient};
 use crate::{
     host::{
-        profile::nearest,
-        settings::{CacheMode, Settings, TABLE},
+        settings::{CacheMode, Settings, TABLE, nearest},
         user_directories,
     },
     sign::cache_is_gitsigns,

@@ -381,9 +381,9 @@ fn excerpt(line: &str) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RekorVersion {
     /// Rekor v1: the origin is `NAME - TREE ID`, entries have a SET.
-    RekorV1,
+    V1,
     /// Rekor v2 (rekor-tiles): the origin is the log's name, no SET.
-    RekorV2,
+    V2,
 }
 
 impl RekorVersion {
@@ -391,8 +391,8 @@ impl RekorVersion {
     #[must_use]
     pub fn of_origin(origin: &str) -> Self {
         match split_v1_origin(origin) {
-            Some(_) => Self::RekorV1,
-            None => Self::RekorV2,
+            Some(_) => Self::V1,
+            None => Self::V2,
         }
     }
 }
@@ -483,8 +483,8 @@ pub fn open_memoized(
     let note = SignedNote::parse(note)?;
     let checkpoint = Checkpoint::parse(&note.text)?;
     let name = match log.kind {
-        RekorVersion::RekorV2 => checkpoint.origin.as_str(),
-        RekorVersion::RekorV1 => {
+        RekorVersion::V2 => checkpoint.origin.as_str(),
+        RekorVersion::V1 => {
             let (name, _) = split_v1_origin(&checkpoint.origin).ok_or_else(|| {
                 CheckpointRefusal::OriginForm {
                     found: excerpt(&checkpoint.origin),

@@ -640,13 +640,13 @@ impl<'a> SignatureVerified<'a> {
         };
         let version = log_kind(&entry);
         let body = match version {
-            RekorVersion::RekorV1 => entry::hashedrekord_v1_body(
+            RekorVersion::V1 => entry::hashedrekord_v1_body(
                 recorded.algorithm.name(),
                 &recorded.digest,
                 &recorded.signature,
                 &message.leaf.to_pem(),
             ),
-            RekorVersion::RekorV2 => entry::hashedrekord_v2(
+            RekorVersion::V2 => entry::hashedrekord_v2(
                 &recorded.digest,
                 &recorded.signature,
                 message.leaf.der(),
@@ -661,8 +661,8 @@ impl<'a> SignatureVerified<'a> {
             format!(
                 "hashedrekord {} rebuilt from {} ({} {}), the signature and the certificate",
                 match version {
-                    RekorVersion::RekorV1 => "0.0.1",
-                    RekorVersion::RekorV2 => "0.0.2",
+                    RekorVersion::V1 => "0.0.1",
+                    RekorVersion::V2 => "0.0.2",
                 },
                 recorded.what,
                 recorded.algorithm.name(),
@@ -698,9 +698,9 @@ pub fn log_verifier(log: &TransparencyLog, kind: RekorVersion) -> LogVerifier<'_
         key_hint: log.log_id.first_chunk().copied().unwrap_or_default(),
         kind,
         origin: match kind {
-            RekorVersion::RekorV1 => None,
+            RekorVersion::V1 => None,
             // A trusted log without an address has no origin that could be its own.
-            RekorVersion::RekorV2 => {
+            RekorVersion::V2 => {
                 Some(super::trusted_root::host_of(&log.base_url).unwrap_or_default())
             }
         },
@@ -893,8 +893,8 @@ impl<'a, 't> EntryMatched<'a, 't> {
         const STEP: Step = Step::Inclusion;
         let entry = &self.entry;
         match (self.version, &entry.set) {
-            (RekorVersion::RekorV2, Some(_)) => refuse(STEP, CrossCheckRefusal::SetInV2),
-            (RekorVersion::RekorV2, None) => {
+            (RekorVersion::V2, Some(_)) => refuse(STEP, CrossCheckRefusal::SetInV2),
+            (RekorVersion::V2, None) => {
                 let proof = entry.proof.as_ref().map_or(-1, |proof| proof.log_index);
                 if entry.log_index == proof {
                     Ok(None)
@@ -908,8 +908,8 @@ impl<'a, 't> EntryMatched<'a, 't> {
                     )
                 }
             }
-            (RekorVersion::RekorV1, None) => Ok(None),
-            (RekorVersion::RekorV1, Some(set)) => {
+            (RekorVersion::V1, None) => Ok(None),
+            (RekorVersion::V1, Some(set)) => {
                 let signed = entry::set_payload(
                     &BASE64_STANDARD.encode(&self.body),
                     entry.integrated_time,
@@ -1139,8 +1139,8 @@ impl SctVerified<'_, '_> {
             )
         });
         let log_index = match version {
-            RekorVersion::RekorV1 => logged.promised.map(|(_, index)| index),
-            RekorVersion::RekorV2 => u64::try_from(entry.log_index).ok(),
+            RekorVersion::V1 => logged.promised.map(|(_, index)| index),
+            RekorVersion::V2 => u64::try_from(entry.log_index).ok(),
         };
         Ok(Verified {
             identity,

@@ -17,7 +17,7 @@ use crate::{
     context::{ContextError, http_client, open_context},
     explain::Recorder,
     host::{
-        profile::{MAX_PROFILE, Profile, Root},
+        profile::{MAX_PROFILE, Profile, ProfileTrustedRoot},
         trust_files,
     },
     verify::{Search, Verdict, judge},
@@ -97,8 +97,8 @@ pub(super) fn fetch(from: &str, source: &ProfileArgs) -> Result<VerifiedProfile,
     let profile = Profile::parse(&text, from)?;
     let trusted_root = match &profile.trusted_root {
         None => None,
-        Some(Root::Inline(text)) => Some(text.clone().into_bytes()),
-        Some(Root::File { file, sha256 }) => {
+        Some(ProfileTrustedRoot::Inline(text)) => Some(text.clone().into_bytes()),
+        Some(ProfileTrustedRoot::File { file, sha256 }) => {
             const PART: &str = "trusted root";
             let bytes = location.read(PART, Some(Beside::Name(file)), MAX_TRUSTED_ROOT)?;
             check_hash(file, &bytes, sha256)?;
@@ -112,7 +112,7 @@ pub(super) fn fetch(from: &str, source: &ProfileArgs) -> Result<VerifiedProfile,
         .map(|contact| format!(", contact {contact}"))
         .unwrap_or_default();
     Ok(VerifiedProfile {
-        name: format!("{} ({how}{contact})", profile.organisation),
+        name: format!("{} ({how}{contact})", profile.organization),
         profile,
         trusted_root,
     })

@@ -25,7 +25,7 @@ fn e1_a_repository_cannot_say_who_is_believed() {
         .git(["verify-commit", &id])
         .fails(1)
         .says("gitseal.trustedRoot in ")
-        .says("is left aside")
+        .says("not allowed in repository configuration")
         .says("[log-unknown]");
     stage.verify(&id).fails(1).says("[log-unknown]");
     // Unless the user says that this repository may.
@@ -48,7 +48,10 @@ fn e1_not_through_an_include_or_a_worktree_either() {
     )
     .unwrap();
     stage.local("include.path", included.to_str().unwrap());
-    stage.verify(&id).fails(1).says("is left aside");
+    stage
+        .verify(&id)
+        .fails(1)
+        .says("not allowed in repository configuration");
     stage
         .git(["config", "--local", "--unset", "include.path"])
         .ok();
@@ -61,7 +64,10 @@ fn e1_not_through_an_include_or_a_worktree_either() {
             root.to_str().unwrap(),
         ])
         .ok();
-    stage.verify(&id).fails(1).says("is left aside");
+    stage
+        .verify(&id)
+        .fails(1)
+        .says("not allowed in repository configuration");
 }
 
 /// E1: a repository is trusted by where its configuration lies, not by where it
@@ -247,7 +253,7 @@ fn e1_a_repository_gets_no_token_that_nobody_is_asked_for() {
             .helper(&["--status-fd=2", "-bsau", "key"], "", b"data")
             .fails(1)
             .says("gitsign.tokenProvider in ")
-            .says("is left aside");
+            .says("not allowed in repository configuration");
     }
     assert!(evil.accept().is_err(), "the repository's server was asked");
 }
@@ -293,7 +299,7 @@ fn e3_a_repository_cannot_name_a_program() {
         .verify("HEAD")
         .ok()
         .says("gitseal.urlOpener in ")
-        .says("is left aside");
+        .says("not allowed in repository configuration");
     assert!(!marker.exists());
 }
 

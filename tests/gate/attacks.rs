@@ -529,7 +529,7 @@ fn e1_whose_configuration_names_the_policy() {
     command.args(["pre-push", "origin", "file:///x"]);
     run(&mut command, line.as_bytes())
         .fails(2)
-        .says("is left aside: a repository may not say this")
+        .says("not allowed in repository configuration")
         .says("no policy is named");
     let mut command = yard.stage.command(GITSEAL, &yard.stage.repo());
     command

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use crate::stage::{ALICE, GITSEAL, Servers, Stage, answer, answers, mode};
 
-const PROFILE: &str = "version = 1\norganisation = \"Example\"\ncontact = \"it@example.test\"\n\
+const PROFILE: &str = "version = 1\norganization = \"Example\"\ncontact = \"it@example.test\"\n\
     [settings]\nfulcio = \"https://fulcio.example\"\nmatchCommitter = true\n";
 
 struct Signed {
@@ -95,7 +95,7 @@ fn a_signed_profile_is_checked_installed_and_taken_back() {
     // A new profile takes the place of the old one; what it does not say, goes.
     fs::write(
         stage.at("pinned.toml"),
-        "version = 1\norganisation = \"Example\"\n[sign]\ntags = false\n[settings]\nrekorMode = \"online\"\n",
+        "version = 1\norganization = \"Example\"\n[sign]\ntags = false\n[settings]\nrekorMode = \"online\"\n",
     )
     .unwrap();
     let pinned = stage.at("pinned.toml");
@@ -213,5 +213,5 @@ fn a_local_profile_may_be_taken_as_it_is_if_that_is_said() {
     fs::write(&file, format!("{PROFILE}urlOpener = \"sh\"\n")).unwrap();
     stage
         .gitseal(["setup", "--yes", "--from", from, "--unsigned"])
-        .fails(2, "p.toml:7:1: urlOpener is not taken");
+        .fails(2, "p.toml:7:1: urlOpener is not allowed in a profile");
 }

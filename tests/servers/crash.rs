@@ -348,7 +348,7 @@ impl Checker {
         let verifier = LogVerifier {
             key: &self.key,
             key_hint: checkpoint::key_hint(&checkpoint::ecdsa_key_id(self.key.spki())),
-            kind: RekorVersion::RekorV1,
+            kind: RekorVersion::V1,
             origin: Some(self.name),
         };
         checkpoint::open(note, &verifier).unwrap()

@@ -238,10 +238,10 @@ impl Log {
         assert_eq!(checkpoint.root[..], proof.root_hash, "{what}");
         assert_eq!(i64::try_from(checkpoint.size), Ok(proof.tree_size));
         let body = match self.kind {
-            RekorVersion::RekorV1 => {
+            RekorVersion::V1 => {
                 entry::hashedrekord_v1(&parts.digest, &parts.signature, &parts.certificate)
             }
-            RekorVersion::RekorV2 => entry::hashedrekord_v2(
+            RekorVersion::V2 => entry::hashedrekord_v2(
                 &parts.digest,
                 &parts.signature,
                 &parts.certificate,
@@ -273,7 +273,7 @@ impl Log {
 
     fn hold_set(&self, what: &str, entry: &LogEntry, body: &[u8]) {
         let Some(set) = &entry.set else {
-            assert_eq!(self.kind, RekorVersion::RekorV2, "{what}: no SET");
+            assert_eq!(self.kind, RekorVersion::V2, "{what}: no SET");
             return;
         };
         let body = BASE64_STANDARD.encode(body);
@@ -311,12 +311,12 @@ fn private_logs() -> (Log, Log) {
     (
         Log {
             key: pem("rekor1.pub"),
-            kind: RekorVersion::RekorV1,
+            kind: RekorVersion::V1,
             origin: None,
         },
         Log {
             key: v2,
-            kind: RekorVersion::RekorV2,
+            kind: RekorVersion::V2,
             origin: Some(origin),
         },
     )
@@ -359,7 +359,7 @@ fn every_entry_that_real_signers_embedded_is_bound_and_included() {
     let key = PublicKey::from_spki(&BASE64_STANDARD.decode(key).unwrap()).unwrap();
     let log = Log {
         key,
-        kind: RekorVersion::RekorV1,
+        kind: RekorVersion::V1,
         origin: None,
     };
     let mut embedded = 0;

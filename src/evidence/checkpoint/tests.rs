@@ -68,7 +68,7 @@ fn open_v1(note: &str, log: &V1) -> Result<Checkpoint, CheckpointRefusal> {
         &LogVerifier {
             key: &key,
             key_hint: key_hint(&key.sha256()),
-            kind: RekorVersion::RekorV1,
+            kind: RekorVersion::V1,
             origin: None,
         },
     )
@@ -81,7 +81,7 @@ fn open_v2(note: &str, log: &V2) -> Result<Checkpoint, CheckpointRefusal> {
         &LogVerifier {
             key: &key,
             key_hint: key_hint(&key_id(HOST, &key)),
-            kind: RekorVersion::RekorV2,
+            kind: RekorVersion::V2,
             origin: Some(HOST),
         },
     )
@@ -310,11 +310,11 @@ fn a_malformed_checkpoint_is_named() {
 fn the_origin_tells_the_kind() {
     assert_eq!(
         RekorVersion::of_origin("rekor.sigstore.dev - 2605736670972794746"),
-        RekorVersion::RekorV1
+        RekorVersion::V1
     );
     assert_eq!(
         RekorVersion::of_origin("log2025-1.rekor.sigstore.dev"),
-        RekorVersion::RekorV2
+        RekorVersion::V2
     );
     assert_eq!(split_v1_origin("a - b - 7"), Some(("a - b", 7)));
     assert_eq!(split_v1_origin("a - 18446744073709551616"), None);

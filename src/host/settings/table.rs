@@ -1,72 +1,91 @@
-//! The table of settings.
+//! The table of settings: one row for each, and nothing about a setting
+//! anywhere else.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::PathBuf};
 
-/// Names a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is documented by its row")]
-pub enum Key {
-    Fulcio,
-    Rekor,
-    RekorMode,
-    RekorVersion,
-    EnableSigstoreGo,
-    Issuer,
-    ClientId,
-    ClientSecretFile,
-    RedirectUrl,
-    ConnectorId,
-    TokenProvider,
-    TokenFile,
-    LoginHint,
-    Refresh,
-    ConfirmIdentity,
-    TimestampServerUrl,
-    TrustedRoot,
-    FulcioRoot,
-    RekorPublicKey,
-    CtLogPublicKey,
-    TimestampCertChain,
-    CertificateIdentity,
-    CertificateIdentityRegexp,
-    CertificateOidcIssuer,
-    CertificateOidcIssuerRegexp,
-    MatchCommitter,
-    Autoclose,
-    AutocloseTimeout,
-    LogPath,
-    UrlOpener,
-    CredentialCache,
-    Policy,
-    PolicyRoot,
-    TrustedRepository,
+use super::{
+    Origin, Reader, Setting, SettingError,
+    values::{
+        CacheMode, ConfirmIdentity, FromText as _, RekorMode, RekorVersion, ServiceUrl,
+        SettingValue as _,
+    },
+};
+
+/// Makes the key, the row and the typed field of each setting, in this order:
+/// documentation, key, field, type, row.
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $key:ident, $field:ident: $type:ty = $row:expr;)*) => {
+        /// The key of a setting in the table.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum SettingKey {
+            $($(#[doc = $doc])* $key,)*
+        }
+
+        /// All settings, in the order of the documentation.
+        pub const TABLE: &[Row] = &[$(Row {
+            key: SettingKey::$key,
+            doc: concat!($($doc),*),
+            ..$row
+        }),*];
+
+        /// All settings, typed, with their origins.
+        #[derive(Debug, Clone)]
+        pub struct Settings {
+            $($(#[doc = $doc])* pub $field: Setting<$type>,)*
+            /// The log to query for entries: `rekor`, but never from a
+            /// repository's own configuration.
+            pub rekor_lookup: Setting<ServiceUrl>,
+            /// Whether the user trusts this repository's own configuration.
+            pub trusts_repository: bool,
+            /// Values that are ignored because a repository set them.
+            pub ignored: Vec<Origin>,
+            /// Keys that are not settings.
+            pub notices: Vec<String>,
+            /// The text and origin of every row, for `gitseal version`.
+            pub(super) rows: Vec<(&'static Row, Option<String>, Origin)>,
+        }
+
+        impl Settings {
+            pub(super) fn read(reader: Reader<'_>) -> Result<Self, SettingError> {
+                Ok(Self {
+                    $($field: <$type>::read(&reader, SettingKey::$key.row())?,)*
+                    rekor_lookup: ServiceUrl::required(
+                        SettingKey::Rekor.row(),
+                        reader.lookup.as_ref(),
+                        reader.home,
+                    )?,
+                    rows: reader.rows(),
+                    trusts_repository: reader.trusts_repository,
+                    ignored: reader.ignored,
+                    notices: reader.notices,
+                })
+            }
+        }
+    };
 }
 
-impl Key {
-    /// Its row.
+impl SettingKey {
+    /// Returns the row of the setting.
     #[must_use]
     pub fn row(self) -> &'static Row {
-        // The test below holds that there is one row for each key.
-        TABLE
-            .iter()
-            .find(|row| row.key == self)
-            .unwrap_or(&TABLE[0])
+        // The macro gives both the same order; a test checks it.
+        &TABLE[self as usize]
     }
 }
 
-/// How a value is read.
+/// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// An `http` or `https` address.
+pub enum ValueKind {
+    /// An `http` or `https` URL.
     Url,
     /// A file name; `~/` is the home directory.
     Path,
-    /// Text.
+    /// A string of one line.
     Text,
-    /// true or false, as git reads it.
+    /// A boolean as Git reads it.
     Boolean,
-    /// A whole number, as git reads it.
-    Number,
+    /// An integer as Git reads it, within these bounds.
+    Number(i64, i64),
     /// One of a few words.
     Choice(&'static [&'static str]),
     /// A regular expression, anchored at both ends.
@@ -75,22 +94,22 @@ pub enum Kind {
     ChoiceOrPath(&'static [&'static str]),
 }
 
-impl Kind {
-    fn words(self) -> String {
+impl ValueKind {
+    fn description(self) -> String {
         match self {
             Self::Url => "URL".to_owned(),
             Self::Path => "file".to_owned(),
             Self::Text => "text".to_owned(),
             Self::Boolean => "boolean".to_owned(),
-            Self::Number => "number".to_owned(),
-            Self::Choice(choices) => words(choices),
-            Self::ChoiceOrPath(choices) => format!("{} or file", words(choices)),
+            Self::Number(..) => "number".to_owned(),
+            Self::Choice(choices) => alternatives(choices),
+            Self::ChoiceOrPath(choices) => format!("{} or file", alternatives(choices)),
             Self::Pattern => "regular expression".to_owned(),
         }
     }
 }
 
-fn words(choices: &[&str]) -> String {
+fn alternatives(choices: &[&str]) -> String {
     choices
         .iter()
         .map(|choice| format!("`{choice}`"))
@@ -98,476 +117,335 @@ fn words(choices: &[&str]) -> String {
         .join(" or ")
 }
 
-/// Whose configuration may set it.
+/// The configuration scopes that may set a value. The user, the system, the
+/// environment and the command line always may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhoMaySet {
-    /// Also the repository's own.
-    Anybody,
-    /// Also the repository's own, if the value is one of these.
-    TheRepositoryOnly(&'static [&'static str]),
-    /// The user, the system, the environment and the command line.
-    NotTheRepository,
+pub enum SettableBy {
+    /// The repository's own configuration may set it too.
+    Anywhere,
+    /// The repository's own configuration may set it to one of these values.
+    AnywhereIf(&'static [&'static str]),
+    /// The repository's own configuration must not set it.
+    NotRepository,
 }
 
-impl WhoMaySet {
-    /// Whether a repository's own configuration may say this.
+impl SettableBy {
+    /// Returns whether repository configuration may set this value.
     #[must_use]
-    pub fn lets_a_repository_say(self, value: Option<&[u8]>) -> bool {
+    pub fn allows_repository_config(self, value: Option<&[u8]>) -> bool {
         match self {
-            Self::Anybody => true,
-            Self::TheRepositoryOnly(values) => {
+            Self::Anywhere => true,
+            Self::AnywhereIf(values) => {
                 value.is_some_and(|value| values.iter().any(|one| one.as_bytes() == value))
             }
-            Self::NotTheRepository => false,
+            Self::NotRepository => false,
         }
     }
 }
 
-/// One setting.
+/// One setting: its names, default, form and documentation.
 #[derive(Debug)]
 pub struct Row {
-    /// Which one.
-    pub key: Key,
-    /// Its name under `gitseal.`, and under `gitsign.` where `in_gitsign`.
+    /// The key of this row.
+    pub key: SettingKey,
+    /// The name under `gitseal.`, and under `gitsign.` if `in_gitsign`.
     pub name: &'static str,
-    /// Whether gitsign has it in git's configuration.
+    /// Whether gitsign reads it from Git's configuration.
     pub in_gitsign: bool,
-    /// The name of its variable after `GITSEAL_`.
+    /// The name of the environment variable after `GITSEAL_`.
     pub variable: &'static str,
-    /// gitsign's variables for it, the strongest first.
-    pub aliases: &'static [&'static str],
-    /// The default.
+    /// Other variables in descending precedence; with `_` at its end, a prefix
+    /// in place of `GITSEAL_`.
+    aliases: &'static [&'static str],
+    /// The value if none is set.
     pub default: Option<&'static str>,
-    /// How it is read.
-    pub kind: Kind,
-    /// Who may set it.
-    pub who: WhoMaySet,
-    /// What it is.
-    pub doc: &'static str,
+    /// The form of the value.
+    pub kind: ValueKind,
+    /// The scopes that may set it.
+    pub settable_by: SettableBy,
+    /// The description in `docs/settings.md`.
+    doc: &'static str,
 }
 
 impl Row {
-    /// All variables, the strongest first.
+    /// Returns all environment variables, in descending precedence.
     pub fn variables(&self) -> impl Iterator<Item = String> {
-        std::iter::once(format!("GITSEAL_{}", self.variable))
-            .chain(self.aliases.iter().map(|alias| (*alias).to_owned()))
+        ["GITSEAL_"]
+            .iter()
+            .chain(self.aliases)
+            .map(|alias| match alias.strip_suffix('_') {
+                Some(_) => format!("{alias}{}", self.variable),
+                None => (*alias).to_owned(),
+            })
+    }
+
+    const fn or(mut self, default: &'static str) -> Self {
+        self.default = Some(default);
+        self
     }
 }
 
-use Kind::{Boolean, Choice, ChoiceOrPath, Number, Path, Pattern, Text, Url};
-use WhoMaySet::{Anybody, NotTheRepository, TheRepositoryOnly};
+const NONE: &[&str] = &[];
+const GITSIGN: &[&str] = &["GITSIGN_"];
+const BOTH: &[&str] = &["GITSIGN_", "SIGSTORE_"];
 
-/// All settings, in the order of the documentation.
-pub const TABLE: &[Row] = &[
+/// A setting of gitseal only.
+const fn own(
+    name: &'static str,
+    variable: &'static str,
+    aliases: &'static [&'static str],
+    kind: ValueKind,
+    settable_by: SettableBy,
+) -> Row {
     Row {
-        key: Key::Fulcio,
-        name: "fulcio",
-        in_gitsign: true,
-        variable: "FULCIO_URL",
-        aliases: &["GITSIGN_FULCIO_URL", "SIGSTORE_FULCIO_URL"],
-        default: Some("https://fulcio.sigstore.dev"),
-        kind: Url,
-        who: Anybody,
-        doc: "Fulcio URL used for signing.",
-    },
-    Row {
-        key: Key::Rekor,
-        name: "rekor",
-        in_gitsign: true,
-        variable: "REKOR_URL",
-        aliases: &["GITSIGN_REKOR_URL", "SIGSTORE_REKOR_URL"],
-        default: Some("https://rekor.sigstore.dev"),
-        kind: Url,
-        who: Anybody,
-        doc: "Rekor URL used for signing and for online lookup. A value from a repository's own configuration is used for signing only.",
-    },
-    Row {
-        key: Key::RekorMode,
-        name: "rekorMode",
-        in_gitsign: true,
-        variable: "REKOR_MODE",
-        aliases: &["GITSIGN_REKOR_MODE"],
-        default: Some("offline"),
-        kind: Choice(&["offline", "online"]),
-        who: Anybody,
-        doc: "Where the log entry is. `offline` embeds it in the signature, so that verification needs no network. `online` omits it, as gitsign does by default, and looks it up when verifying.",
-    },
-    Row {
-        key: Key::RekorVersion,
-        name: "rekorVersion",
-        in_gitsign: true,
-        variable: "REKOR_VERSION",
-        aliases: &["GITSIGN_REKOR_VERSION", "SIGSTORE_REKOR_VERSION"],
-        default: Some("1"),
-        kind: Choice(&["1", "2"]),
-        who: Anybody,
-        doc: "Version of the log's API used for signing. 2 needs `timestampServerURL`, because such a log signs no time.",
-    },
-    Row {
-        key: Key::EnableSigstoreGo,
-        name: "enableSigstoreGo",
-        in_gitsign: true,
-        variable: "ENABLE_SIGSTORE_GO",
-        aliases: &["GITSIGN_ENABLE_SIGSTORE_GO"],
-        default: Some("true"),
-        kind: Boolean,
-        who: Anybody,
-        doc: "Without effect. It selects one of gitsign's two verifiers; gitseal has one.",
-    },
-    Row {
-        key: Key::Issuer,
-        name: "issuer",
-        in_gitsign: true,
-        variable: "OIDC_ISSUER",
-        aliases: &["GITSIGN_OIDC_ISSUER", "SIGSTORE_OIDC_ISSUER"],
-        default: Some("https://oauth2.sigstore.dev/auth"),
-        kind: Url,
-        who: Anybody,
-        doc: "OIDC issuer URL used to log in.",
-    },
-    Row {
-        key: Key::ClientId,
-        name: "clientID",
-        in_gitsign: true,
-        variable: "OIDC_CLIENT_ID",
-        aliases: &["GITSIGN_OIDC_CLIENT_ID", "SIGSTORE_OIDC_CLIENT_ID"],
-        default: Some("sigstore"),
-        kind: Text,
-        who: Anybody,
-        doc: "Client ID at the identity provider. The token of a login must have it as audience. For a token from the environment or a file, the certificate authority decides.",
-    },
-    Row {
-        key: Key::ClientSecretFile,
-        name: "clientSecretFile",
-        in_gitsign: true,
-        variable: "OIDC_CLIENT_SECRET_FILE",
-        aliases: &[
-            "GITSIGN_OIDC_CLIENT_SECRET_FILE",
-            "SIGSTORE_OIDC_CLIENT_SECRET_FILE",
-        ],
-        default: None,
-        kind: Path,
-        who: NotTheRepository,
-        doc: "File that contains the client secret.",
-    },
-    Row {
-        key: Key::RedirectUrl,
-        name: "redirectURL",
-        in_gitsign: true,
-        variable: "OIDC_REDIRECT_URL",
-        aliases: &["GITSIGN_OIDC_REDIRECT_URL", "SIGSTORE_OIDC_REDIRECT_URL"],
-        default: None,
-        kind: Url,
-        who: Anybody,
-        doc: "URL to which the identity provider redirects the browser after the login.",
-    },
-    Row {
-        key: Key::ConnectorId,
-        name: "connectorID",
-        in_gitsign: true,
-        variable: "CONNECTOR_ID",
-        aliases: &["GITSIGN_CONNECTOR_ID", "SIGSTORE_CONNECTOR_ID"],
-        default: None,
-        kind: Text,
-        who: Anybody,
-        doc: "Upstream provider to select at the identity provider, without its selection page.",
-    },
-    Row {
-        key: Key::TokenProvider,
-        name: "tokenProvider",
-        in_gitsign: true,
-        variable: "TOKEN_PROVIDER",
-        aliases: &["GITSIGN_TOKEN_PROVIDER", "SIGSTORE_TOKEN_PROVIDER"],
-        default: None,
-        kind: Text,
-        who: TheRepositoryOnly(&["interactive", "device", "oob"]),
-        doc: "Source of the identity token. If unset, gitseal uses the first available source below that needs no user (a variable, a file, a CI system, a cloud). Then it tries `interactive` (the browser), `device` if no browser can be opened, and `oob` (a code to paste). Names: `interactive`, `device`, `oob`, `headless` (an issuer without prompts, such as the reference one), `envvar`, `filesystem`, `github-actions`, `gitlab`, `buildkite-agent`, `circleci`, `spiffe`, `google-workload-identity`, `google-impersonate`, `azure`, `kubernetes`.",
-    },
-    Row {
-        key: Key::TokenFile,
-        name: "tokenFile",
+        key: SettingKey::Fulcio,
+        name,
         in_gitsign: false,
-        variable: "TOKEN_FILE",
-        aliases: &[],
+        variable,
+        aliases,
         default: None,
-        kind: Path,
-        who: NotTheRepository,
-        doc: "File that contains the identity token, such as a projected service account token of Kubernetes. Used by the providers `filesystem`, `kubernetes` and `azure`.",
-    },
-    Row {
-        key: Key::LoginHint,
-        name: "loginHint",
-        in_gitsign: false,
-        variable: "LOGIN_HINT",
-        aliases: &[],
-        default: None,
-        kind: Text,
-        who: Anybody,
-        doc: "User to log in as, if the identity provider accepts a hint.",
-    },
-    Row {
-        key: Key::Refresh,
-        name: "refresh",
-        in_gitsign: false,
-        variable: "REFRESH",
-        aliases: &[],
-        default: Some("false"),
-        kind: Boolean,
-        who: NotTheRepository,
-        doc: "Requests a refresh token from the identity provider (scope `offline_access`), so that a login lasts longer than its token. It is stored in the credential cache's memory only, and not requested without the cache.",
-    },
-    Row {
-        key: Key::ConfirmIdentity,
-        name: "confirmIdentity",
-        in_gitsign: false,
-        variable: "CONFIRM_IDENTITY",
-        aliases: &[],
-        default: Some("auto"),
-        kind: Choice(&["auto", "true", "false"]),
-        who: NotTheRepository,
-        doc: "Whether to prompt before an identity is published in a log for the first time. `auto` prompts if a terminal is available; `true` refuses to sign with a new identity without one.",
-    },
-    Row {
-        key: Key::TimestampServerUrl,
-        name: "timestampServerURL",
-        in_gitsign: true,
-        variable: "TIMESTAMP_SERVER_URL",
-        aliases: &[
-            "GITSIGN_TIMESTAMP_SERVER_URL",
-            "SIGSTORE_TIMESTAMP_SERVER_URL",
-        ],
-        default: None,
-        kind: Url,
-        who: Anybody,
-        doc: "Full endpoint URL of a timestamp authority (RFC 3161) used for signing as well.",
-    },
-    Row {
-        key: Key::TrustedRoot,
-        name: "trustedRoot",
-        in_gitsign: false,
-        variable: "TRUSTED_ROOT",
-        aliases: &[],
-        default: None,
-        kind: Path,
-        who: NotTheRepository,
-        doc: "Trusted root file (`trusted_root.json`): certificate authorities, logs and their validity periods. It wins over the single files below. Without any of them, the public Sigstore's built-in one is used.",
-    },
-    Row {
-        key: Key::FulcioRoot,
-        name: "fulcioRoot",
-        in_gitsign: true,
-        variable: "FULCIO_ROOT",
-        aliases: &[
-            "GITSIGN_FULCIO_ROOT",
-            "SIGSTORE_FULCIO_ROOT",
-            "SIGSTORE_ROOT_FILE",
-        ],
-        default: None,
-        kind: Path,
-        who: NotTheRepository,
-        doc: "PEM file with the certificate authority's roots and intermediates, in place of the built-in ones.",
-    },
-    Row {
-        key: Key::RekorPublicKey,
-        name: "rekorPublicKey",
-        in_gitsign: false,
-        variable: "REKOR_PUBLIC_KEY",
-        aliases: &["SIGSTORE_REKOR_PUBLIC_KEY"],
-        default: None,
-        kind: Path,
-        who: NotTheRepository,
-        doc: "PEM file with the log's key, in place of the built-in ones.",
-    },
-    Row {
-        key: Key::CtLogPublicKey,
-        name: "ctLogPublicKey",
-        in_gitsign: false,
-        variable: "CT_LOG_PUBLIC_KEY_FILE",
-        aliases: &["SIGSTORE_CT_LOG_PUBLIC_KEY_FILE"],
-        default: None,
-        kind: Path,
-        who: NotTheRepository,
-        doc: "PEM or DER file with the CT log's key, in place of the built-in ones.",
-    },
-    Row {
-        key: Key::TimestampCertChain,
-        name: "timestampCertChain",
-        in_gitsign: true,
-        variable: "TIMESTAMP_CERT_CHAIN",
-        aliases: &[
-            "GITSIGN_TIMESTAMP_CERT_CHAIN",
-            "SIGSTORE_TIMESTAMP_CERT_CHAIN",
-        ],
-        default: None,
-        kind: Path,
-        who: NotTheRepository,
-        doc: "PEM file with the timestamp authority's chain, in place of the built-in one.",
-    },
-    Row {
-        key: Key::CertificateIdentity,
-        name: "certificateIdentity",
-        in_gitsign: false,
-        variable: "CERTIFICATE_IDENTITY",
-        aliases: &[],
-        default: None,
-        kind: Text,
-        who: NotTheRepository,
-        doc: "Expected identity (the certificate's SAN), exact match. Needs an issuer. Of several values, the last one counts.",
-    },
-    Row {
-        key: Key::CertificateIdentityRegexp,
-        name: "certificateIdentityRegexp",
-        in_gitsign: false,
-        variable: "CERTIFICATE_IDENTITY_REGEXP",
-        aliases: &[],
-        default: None,
-        kind: Pattern,
-        who: NotTheRepository,
-        doc: "Expected identity, regular expression that must match the whole value; several signers: `alice@example\\.com|bob@example\\.com`. Needs an issuer.",
-    },
-    Row {
-        key: Key::CertificateOidcIssuer,
-        name: "certificateOidcIssuer",
-        in_gitsign: false,
-        variable: "CERTIFICATE_OIDC_ISSUER",
-        aliases: &[],
-        default: None,
-        kind: Text,
-        who: NotTheRepository,
-        doc: "Expected OIDC issuer, exact match.",
-    },
-    Row {
-        key: Key::CertificateOidcIssuerRegexp,
-        name: "certificateOidcIssuerRegexp",
-        in_gitsign: false,
-        variable: "CERTIFICATE_OIDC_ISSUER_REGEXP",
-        aliases: &[],
-        default: None,
-        kind: Pattern,
-        who: NotTheRepository,
-        doc: "Expected OIDC issuer, regular expression that must match the whole value.",
-    },
-    Row {
-        key: Key::MatchCommitter,
-        name: "matchCommitter",
-        in_gitsign: true,
-        variable: "MATCH_COMMITTER",
-        aliases: &[],
-        default: Some("false"),
-        kind: Boolean,
-        who: Anybody,
-        doc: "Signs only if the committer (tagger) in the object is the identity in the certificate. `--match-committer` requires the same when verifying.",
-    },
-    Row {
-        key: Key::Autoclose,
-        name: "autoclose",
-        in_gitsign: true,
-        variable: "AUTOCLOSE",
-        aliases: &["GITSIGN_AUTOCLOSE", "SIGSTORE_AUTOCLOSE"],
-        default: Some("true"),
-        kind: Boolean,
-        who: Anybody,
-        doc: "Whether the final page of a browser login closes itself. As in gitsign, this needs `connectorID`.",
-    },
-    Row {
-        key: Key::AutocloseTimeout,
-        name: "autocloseTimeout",
-        in_gitsign: true,
-        variable: "AUTOCLOSE_TIMEOUT",
-        aliases: &["GITSIGN_AUTOCLOSE_TIMEOUT", "SIGSTORE_AUTOCLOSE_TIMEOUT"],
-        default: Some("6"),
-        kind: Number,
-        who: Anybody,
-        doc: "Seconds after which that page closes, 1 to 3600.",
-    },
-    Row {
-        key: Key::LogPath,
-        name: "logPath",
-        in_gitsign: true,
-        variable: "LOG",
-        aliases: &["GITSIGN_LOG"],
-        default: None,
-        kind: Path,
-        who: NotTheRepository,
-        doc: "File to which messages are appended as well.",
-    },
-    Row {
-        key: Key::UrlOpener,
-        name: "urlOpener",
-        in_gitsign: true,
-        variable: "URL_OPENER",
-        aliases: &["GITSIGN_URL_OPENER"],
-        default: None,
-        kind: Text,
-        who: NotTheRepository,
-        doc: "Program that opens the browser.",
-    },
-    Row {
-        key: Key::CredentialCache,
-        name: "credentialCache",
-        in_gitsign: false,
-        variable: "CREDENTIAL_CACHE",
-        aliases: &["GITSIGN_CREDENTIAL_CACHE"],
-        default: Some("auto"),
-        kind: ChoiceOrPath(&["auto", "off"]),
-        who: NotTheRepository,
-        doc: "Credential cache, a daemon that holds a login while its certificate is valid, and signs on request. `auto` starts it on first use; `off` creates a key and a certificate for each signature. A path is the socket of a daemon that runs or is started there. None is started at a path that only `GITSIGN_CREDENTIAL_CACHE` names, because it belongs to gitsign.",
-    },
-    Row {
-        key: Key::Policy,
-        name: "policy",
-        in_gitsign: false,
-        variable: "POLICY",
-        aliases: &[],
-        default: None,
-        kind: Path,
-        who: NotTheRepository,
-        doc: "Signing policy file. In server hooks, the repository's own configuration may set it as well. `--policy` wins.",
-    },
-    Row {
-        key: Key::PolicyRoot,
-        name: "policyRoot",
-        in_gitsign: false,
-        variable: "POLICY_ROOT",
-        aliases: &[],
-        default: None,
-        kind: Text,
-        who: NotTheRepository,
-        doc: "Policy root: the commit where the policy in the repository (`.gitseal/policy.toml`) starts. The policy of its parent applies to each later commit. In server hooks, the repository's own configuration may set it as well. `--policy-root` wins.",
-    },
-    Row {
-        key: Key::TrustedRepository,
-        name: "trustedRepository",
-        in_gitsign: false,
-        variable: "TRUSTED_REPOSITORY",
-        aliases: &[],
-        default: None,
-        kind: Path,
-        who: NotTheRepository,
-        doc: "Repository whose own configuration may set everything, like Git's `safe.directory`. It can be set several times, in Git's configuration only. The value is a path, a path and `/*` for all below it, `*` for all, or empty to clear the earlier values.",
-    },
-];
+        kind,
+        settable_by,
+        doc: "",
+    }
+}
 
-/// The table as Markdown: `docs/settings.md`.
+/// A setting that gitsign has in Git's configuration too.
+const fn gitsign(
+    name: &'static str,
+    variable: &'static str,
+    aliases: &'static [&'static str],
+    kind: ValueKind,
+    settable_by: SettableBy,
+) -> Row {
+    let mut row = own(name, variable, aliases, kind, settable_by);
+    row.in_gitsign = true;
+    row
+}
+
+use SettableBy::{Anywhere, AnywhereIf, NotRepository};
+use ValueKind::{Boolean, Choice, ChoiceOrPath, Number, Path, Pattern, Text, Url};
+
+settings! {
+    /// Fulcio URL used for signing.
+    Fulcio, fulcio: ServiceUrl =
+        gitsign("fulcio", "FULCIO_URL", BOTH, Url, Anywhere).or("https://fulcio.sigstore.dev");
+
+    /// Rekor URL used for signing and for online lookup. A value from a
+    /// repository's own configuration is used for signing only.
+    Rekor, rekor: ServiceUrl =
+        gitsign("rekor", "REKOR_URL", BOTH, Url, Anywhere).or("https://rekor.sigstore.dev");
+
+    /// Where the log entry is. `offline` embeds it in the signature, so that
+    /// verification needs no network. `online` omits it, as gitsign does by
+    /// default, and looks it up when verifying.
+    RekorMode, rekor_mode: RekorMode =
+        gitsign("rekorMode", "REKOR_MODE", GITSIGN, Choice(&["offline", "online"]), Anywhere).or("offline");
+
+    /// Version of the log's API used for signing. 2 needs `timestampServerURL`,
+    /// because such a log signs no time.
+    RekorVersion, rekor_version: RekorVersion =
+        gitsign("rekorVersion", "REKOR_VERSION", BOTH, Choice(&["1", "2"]), Anywhere).or("1");
+
+    /// Without effect. It selects one of gitsign's two verifiers; gitseal has
+    /// one.
+    EnableSigstoreGo, enable_sigstore_go: bool =
+        gitsign("enableSigstoreGo", "ENABLE_SIGSTORE_GO", GITSIGN, Boolean, Anywhere).or("true");
+
+    /// OIDC issuer URL used to log in.
+    Issuer, issuer: ServiceUrl =
+        gitsign("issuer", "OIDC_ISSUER", BOTH, Url, Anywhere).or("https://oauth2.sigstore.dev/auth");
+
+    /// Client ID at the identity provider. The token of a login must have it as
+    /// audience. For a token from the environment or a file, the certificate
+    /// authority decides.
+    ClientId, client_id: String =
+        gitsign("clientID", "OIDC_CLIENT_ID", BOTH, Text, Anywhere).or("sigstore");
+
+    /// File that contains the client secret.
+    ClientSecretFile, client_secret_file: Option<PathBuf> =
+        gitsign("clientSecretFile", "OIDC_CLIENT_SECRET_FILE", BOTH, Path, NotRepository);
+
+    /// URL to which the identity provider redirects the browser after the login.
+    RedirectUrl, redirect_url: Option<ServiceUrl> =
+        gitsign("redirectURL", "OIDC_REDIRECT_URL", BOTH, Url, Anywhere);
+
+    /// Upstream provider to select at the identity provider, without its
+    /// selection page.
+    ConnectorId, connector_id: Option<String> =
+        gitsign("connectorID", "CONNECTOR_ID", BOTH, Text, Anywhere);
+
+    /// Source of the identity token. If unset, gitseal uses the first available
+    /// source below that needs no user (a variable, a file, a CI system, a
+    /// cloud). Then it tries `interactive` (the browser), `device` if no browser
+    /// can be opened, and `oob` (a code to paste). Names: `interactive`,
+    /// `device`, `oob`, `headless` (an issuer without prompts, such as the
+    /// reference one), `envvar`, `filesystem`, `github-actions`, `gitlab`,
+    /// `buildkite-agent`, `circleci`, `spiffe`, `google-workload-identity`,
+    /// `google-impersonate`, `azure`, `kubernetes`.
+    TokenProvider, token_provider: Option<String> =
+        gitsign("tokenProvider", "TOKEN_PROVIDER", BOTH, Text, AnywhereIf(&["interactive", "device", "oob"]));
+
+    /// File that contains the identity token, such as a projected service account
+    /// token of Kubernetes. Used by the providers `filesystem`, `kubernetes` and
+    /// `azure`.
+    TokenFile, token_file: Option<PathBuf> =
+        own("tokenFile", "TOKEN_FILE", NONE, Path, NotRepository);
+
+    /// User to log in as, if the identity provider accepts a hint.
+    LoginHint, login_hint: Option<String> =
+        own("loginHint", "LOGIN_HINT", NONE, Text, Anywhere);
+
+    /// Requests a refresh token from the identity provider (scope
+    /// `offline_access`), so that a login lasts longer than its token. It is
+    /// stored in the credential cache's memory only, and not requested without
+    /// the cache.
+    Refresh, refresh: bool =
+        own("refresh", "REFRESH", NONE, Boolean, NotRepository).or("false");
+
+    /// Whether to prompt before an identity is published in a log for the first
+    /// time. `auto` prompts if a terminal is available; `true` refuses to sign
+    /// with a new identity without one.
+    ConfirmIdentity, confirm_identity: ConfirmIdentity =
+        own("confirmIdentity", "CONFIRM_IDENTITY", NONE, Choice(&["auto", "true", "false"]), NotRepository).or("auto");
+
+    /// Full endpoint URL of a timestamp authority (RFC 3161) used for signing as
+    /// well.
+    TimestampServerUrl, timestamp_server: Option<ServiceUrl> =
+        gitsign("timestampServerURL", "TIMESTAMP_SERVER_URL", BOTH, Url, Anywhere);
+
+    /// Trusted root file (`trusted_root.json`): certificate authorities, logs and
+    /// their validity periods. It wins over the single files below. Without any
+    /// of them, the public Sigstore's built-in one is used.
+    TrustedRoot, trusted_root: Option<PathBuf> =
+        own("trustedRoot", "TRUSTED_ROOT", NONE, Path, NotRepository);
+
+    /// PEM file with the certificate authority's roots and intermediates, in
+    /// place of the built-in ones.
+    FulcioRoot, fulcio_root: Option<PathBuf> =
+        gitsign("fulcioRoot", "FULCIO_ROOT", &["GITSIGN_", "SIGSTORE_", "SIGSTORE_ROOT_FILE"], Path, NotRepository);
+
+    /// PEM file with the log's key, in place of the built-in ones.
+    RekorPublicKey, rekor_public_key: Option<PathBuf> =
+        own("rekorPublicKey", "REKOR_PUBLIC_KEY", &["SIGSTORE_"], Path, NotRepository);
+
+    /// PEM or DER file with the CT log's key, in place of the built-in ones.
+    CtLogPublicKey, ct_log_public_key: Option<PathBuf> =
+        own("ctLogPublicKey", "CT_LOG_PUBLIC_KEY_FILE", &["SIGSTORE_"], Path, NotRepository);
+
+    /// PEM file with the timestamp authority's chain, in place of the built-in
+    /// one.
+    TimestampCertChain, timestamp_cert_chain: Option<PathBuf> =
+        gitsign("timestampCertChain", "TIMESTAMP_CERT_CHAIN", BOTH, Path, NotRepository);
+
+    /// Expected identity (the certificate's SAN), exact match. Needs an issuer.
+    /// Of several values, the last one counts.
+    CertificateIdentity, certificate_identity: Option<String> =
+        own("certificateIdentity", "CERTIFICATE_IDENTITY", NONE, Text, NotRepository);
+
+    /// Expected identity, regular expression that must match the whole value;
+    /// several signers: `alice@example\.com|bob@example\.com`. Needs an issuer.
+    CertificateIdentityRegexp, certificate_identity_regexp: Option<String> =
+        own("certificateIdentityRegexp", "CERTIFICATE_IDENTITY_REGEXP", NONE, Pattern, NotRepository);
+
+    /// Expected OIDC issuer, exact match.
+    CertificateOidcIssuer, certificate_oidc_issuer: Option<String> =
+        own("certificateOidcIssuer", "CERTIFICATE_OIDC_ISSUER", NONE, Text, NotRepository);
+
+    /// Expected OIDC issuer, regular expression that must match the whole value.
+    CertificateOidcIssuerRegexp, certificate_oidc_issuer_regexp: Option<String> =
+        own("certificateOidcIssuerRegexp", "CERTIFICATE_OIDC_ISSUER_REGEXP", NONE, Pattern, NotRepository);
+
+    /// Signs only if the committer (tagger) in the object is the identity in the
+    /// certificate. `--match-committer` requires the same when verifying.
+    MatchCommitter, match_committer: bool =
+        gitsign("matchCommitter", "MATCH_COMMITTER", NONE, Boolean, Anywhere).or("false");
+
+    /// Whether the final page of a browser login closes itself. As in gitsign,
+    /// this needs `connectorID`.
+    Autoclose, autoclose: bool =
+        gitsign("autoclose", "AUTOCLOSE", BOTH, Boolean, Anywhere).or("true");
+
+    /// Seconds after which that page closes, 1 to 3600.
+    AutocloseTimeout, autoclose_timeout: i64 =
+        gitsign("autocloseTimeout", "AUTOCLOSE_TIMEOUT", BOTH, Number(1, 3600), Anywhere).or("6");
+
+    /// File to which messages are appended as well.
+    LogPath, log_path: Option<PathBuf> =
+        gitsign("logPath", "LOG", GITSIGN, Path, NotRepository);
+
+    /// Program that opens the browser.
+    UrlOpener, url_opener: Option<String> =
+        gitsign("urlOpener", "URL_OPENER", GITSIGN, Text, NotRepository);
+
+    /// Credential cache, a daemon that holds a login while its certificate is
+    /// valid, and signs on request. `auto` starts it on first use; `off` creates
+    /// a key and a certificate for each signature. A path is the socket of a
+    /// daemon that runs or is started there. None is started at a path that only
+    /// `GITSIGN_CREDENTIAL_CACHE` names, because it belongs to gitsign.
+    CredentialCache, credential_cache: CacheMode =
+        own("credentialCache", "CREDENTIAL_CACHE", GITSIGN, ChoiceOrPath(&["auto", "off"]), NotRepository).or("auto");
+
+    /// Signing policy file. In server hooks, the repository's own configuration
+    /// may set it as well. `--policy` wins.
+    Policy, policy: Option<PathBuf> =
+        own("policy", "POLICY", NONE, Path, NotRepository);
+
+    /// Policy root: the commit where the policy in the repository
+    /// (`.gitseal/policy.toml`) starts. The policy of its parent applies to each
+    /// later commit. In server hooks, the repository's own configuration may set
+    /// it as well. `--policy-root` wins.
+    PolicyRoot, policy_root: Option<String> =
+        own("policyRoot", "POLICY_ROOT", NONE, Text, NotRepository);
+
+    /// Repository whose own configuration may set everything, like Git's
+    /// `safe.directory`. It can be set several times, in Git's configuration
+    /// only. The value is a path, a path and `/*` for all below it, `*` for all,
+    /// or empty to clear the earlier values.
+    TrustedRepository, trusted_repositories: Vec<String> =
+        own("trustedRepository", "TRUSTED_REPOSITORY", NONE, Path, NotRepository);
+}
+
+/// Returns the setting with the most similar name: at most two edits away, or a
+/// third of its length.
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let lower = name.to_ascii_lowercase();
+    // Other programs use this name, which is two letters from another setting's.
+    if lower == "trustroot" {
+        return Some("policyRoot");
+    }
+    TABLE
+        .iter()
+        .map(|row| {
+            let distance = strsim::levenshtein(&lower, &row.name.to_ascii_lowercase());
+            (distance, row.name)
+        })
+        .filter(|(distance, row)| *distance <= 2.max(row.len() / 3))
+        .min()
+        .map(|(_, row)| row)
+}
+
+/// Returns the table as Markdown: `docs/settings.md`.
 #[must_use]
 pub fn markdown() -> String {
     let mut out = String::from(INTRODUCTION);
     for row in TABLE {
-        let _ = writeln!(out, "\n### {}\n\n{}\n", row.name, row.doc);
+        let _ = writeln!(out, "\n### {}\n\n{}\n", row.name, row.doc.trim_start());
         let mut keys = format!("`gitseal.{}`", row.name);
         if row.in_gitsign {
             let _ = write!(keys, ", `gitsign.{}`", row.name);
         }
         let variables: Vec<String> = row
             .variables()
-            .filter(|_| row.key != Key::TrustedRepository)
+            .filter(|_| row.key != SettingKey::TrustedRepository)
             .map(|name| format!("`{name}`"))
             .collect();
         let _ = writeln!(out, "- git: {keys}");
         if !variables.is_empty() {
             let _ = writeln!(out, "- environment: {}", variables.join(", "));
         }
-        let _ = writeln!(out, "- value: {}", row.kind.words());
+        let _ = writeln!(out, "- value: {}", row.kind.description());
         let _ = writeln!(
             out,
             "- default: {}",
@@ -577,13 +455,13 @@ pub fn markdown() -> String {
         let _ = writeln!(
             out,
             "- from a repository's own configuration: {}",
-            match row.who {
-                Anybody => "used".to_owned(),
-                TheRepositoryOnly(values) => format!(
+            match row.settable_by {
+                Anywhere => "used".to_owned(),
+                AnywhereIf(values) => format!(
                     "{} used; anything else is ignored, with a warning",
-                    words(values)
+                    alternatives(values)
                 ),
-                NotTheRepository => "ignored, with a warning".to_owned(),
+                NotRepository => "ignored, with a warning".to_owned(),
             }
         );
     }
@@ -664,7 +542,7 @@ mod tests {
             "URL_OPENER",
             "CREDENTIAL_CACHE",
         ];
-        let aliases: Vec<&str> = TABLE.iter().flat_map(|row| row.aliases).copied().collect();
+        let aliases: Vec<String> = TABLE.iter().flat_map(Row::variables).collect();
         let with = |prefix: &str, names: &[&str]| -> Vec<String> {
             names
                 .iter()
@@ -678,7 +556,7 @@ mod tests {
         ]
         .concat()
         {
-            assert!(aliases.contains(&name.as_str()), "{name}");
+            assert!(aliases.contains(&name), "{name}");
         }
     }
 
@@ -694,5 +572,13 @@ mod tests {
             markdown(),
             "docs/settings.md is out of date: GITSEAL_BLESS=1 cargo test the_documentation_is_the_table"
         );
+    }
+
+    #[test]
+    fn a_typing_error_finds_its_setting() {
+        assert_eq!(nearest("fulcoi"), Some("fulcio"));
+        assert_eq!(nearest("rekormod"), Some("rekorMode"));
+        assert_eq!(nearest("trustedroots"), Some("trustedRoot"));
+        assert_eq!(nearest("entirelydifferent"), None);
     }
 }

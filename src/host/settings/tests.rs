@@ -22,13 +22,11 @@ fn resolve(config: &[ConfigValue], environment: &[(&str, &str)]) -> Result<Setti
         .iter()
         .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
         .collect();
-    Settings::resolve_for(
-        config,
-        &|name| environment.get(name).cloned(),
-        &[PathBuf::from("/srv/repo")],
-        Some(Path::new("/home/u")),
-        false,
-    )
+    let variable = |name: &str| match name {
+        "HOME" => Some(OsString::from("/home/u")),
+        name => environment.get(name).cloned(),
+    };
+    Settings::resolve_for(config, &variable, &[PathBuf::from("/srv/repo")], false)
 }
 
 #[test]
@@ -177,13 +175,13 @@ fn a_value_that_cannot_be_read_names_key_value_and_place() {
     };
     assert_eq!(
         error(&[global("gitsign.matchcommitter", "perhaps")], &[]),
-        "gitseal.matchCommitter: cannot use \"perhaps\" (gitsign.matchCommitter in /etc/x \
-         (global)): it is true or false (or yes, no, on, off, 1, 0)"
+        "invalid gitseal.matchCommitter \"perhaps\" (gitsign.matchCommitter in /etc/x \
+         (global)): expected true or false (or yes, no, on, off, 1, 0)"
     );
     assert_eq!(
         error(&[], &[("GITSIGN_AUTOCLOSE_TIMEOUT", "abc")]),
-        "gitseal.autocloseTimeout: cannot use \"abc\" (environment variable \
-         GITSIGN_AUTOCLOSE_TIMEOUT): it is a whole number from 1 to 3600"
+        "invalid gitseal.autocloseTimeout \"abc\" (environment variable \
+         GITSIGN_AUTOCLOSE_TIMEOUT): expected an integer from 1 to 3600"
     );
     assert!(error(&[global("gitsign.rekormode", "sometimes")], &[]).contains("offline, online"));
     assert!(error(&[global("gitsign.rekorversion", "3")], &[]).contains("one of 1, 2"));
@@ -219,7 +217,7 @@ fn addresses_are_plain() {
 fn e5_line_breaks_are_refused() {
     for text in ["x\ngitsign.fulcio https://evil.example", "a\rb", "a\0b"] {
         let error = resolve(&[global("gitsign.connectorid", text)], &[]).unwrap_err();
-        assert!(error.why.contains("line break"), "{error}");
+        assert!(error.reason.contains("line break"), "{error}");
     }
     let long = "a".repeat(MAX_VALUE + 1);
     assert!(resolve(&[global("gitsign.connectorid", &long)], &[]).is_err());
@@ -246,10 +244,13 @@ fn e1_e2_e3_a_repository_does_not_say_who_is_believed() {
         for scope in [ConfigScope::Local, ConfigScope::Worktree] {
             let config = [value(key, Some("/evil"), scope)];
             let settings = resolve(&config, &[]).unwrap();
-            assert_eq!(settings.warnings.len(), 1, "{key}");
-            assert!(settings.warnings[0].contains("left aside"), "{key}");
+            assert_eq!(settings.ignored.len(), 1, "{key}");
+            assert!(
+                settings.warnings().next().unwrap().starts_with("ignoring "),
+                "{key}"
+            );
             let untouched = settings
-                .shown()
+                .rows()
                 .all(|(_, _, origin)| *origin == Origin::Default);
             assert!(untouched, "{key}");
         }
@@ -260,9 +261,9 @@ fn e1_e2_e3_a_repository_does_not_say_who_is_believed() {
         ] {
             let config = [value(key, Some("/mine"), scope)];
             let settings = resolve(&config, &[]).unwrap();
-            assert!(settings.warnings.is_empty(), "{key}");
+            assert!(settings.ignored.is_empty(), "{key}");
             assert!(
-                settings.shown().any(|(_, text, _)| text == Some("/mine")),
+                settings.rows().any(|(_, text, _)| text == Some("/mine")),
                 "{key}"
             );
         }

@@ -154,7 +154,7 @@ fn proven(answer: &[u8]) -> (String, LogEntry) {
         &LogVerifier {
             key: &key,
             key_hint: checkpoint::key_hint(&checkpoint::ecdsa_key_id(key.spki())),
-            kind: RekorVersion::RekorV1,
+            kind: RekorVersion::V1,
             origin: Some(NAME),
         },
     )
