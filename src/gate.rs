@@ -1,18 +1,17 @@
-//! The gate: what a push would change is verified and judged before it happens,
-//! in a server's `pre-receive` or `update` hook, before it leaves (`pre-push`), and
-//! once more in CI.
+//! Push checks: what a push would change is verified and checked against the
+//! policy before it happens, in a server's `pre-receive` or `update` hook, before
+//! it leaves (`pre-push`), and once more in CI.
 //!
 //! ```text
-//! git's lines ── host/git/push ── plan ── batch (nine steps) ── judge ── report
-//! CI's variables ── job ──────────┘           policy ────────────┘
+//! git's lines ── host/git/push ── plan ── batch (nine steps) ── verifier ── report
+//! CI's variables ── job ──────────┘           policy ─────────────┘
 //! ```
 //!
-//! It fails closed: whatever cannot be read, does not end in time or is larger
-//! than the limits is refused, and the message says which it was. No server is
-//! asked, and of the repository nothing is believed but objects that hash to their
-//! names.
+//! It fails closed: what cannot be read, does not end in time or exceeds the limits
+//! is rejected, and the message names the reason. No server is queried, and of the
+//! repository only objects that hash to their IDs are trusted.
 //!
-//! *Not decided here:* whether a signature is good (`evidence/verify.rs`) and what
+//! *Not decided here:* whether a signature verifies (`evidence/verify.rs`) and what
 //! is allowed (`policy/`).
 
 use std::{
@@ -23,17 +22,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::host::{
-    git::{
-        graph::Graph,
-        push::{self, HookInputError, MAX_LINE, RefCommand},
-    },
-    settings::Settings,
-};
 use crate::{
     cli::{GateArgs, PrePushArgs, PreReceiveArgs, UpdateArgs},
     context::{ContextError, open_context, open_server_context},
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
+    host::{
+        git::{
+            Repository,
+            graph::Graph,
+            push::{self, HookInputError, MAX_LINE, RefCommand},
+        },
+        settings::Settings,
+    },
 };
 use gitseal_terminal::{self as terminal, Escape, escape, escape_lines};
 
@@ -49,101 +49,80 @@ mod verifier;
 pub use ci::run as ci;
 use plan::{PlanError, PushSide, RefSnapshot};
 use report::PushReport;
-use verifier::PushVerifyError;
+use verifier::{PushVerifier, PushVerifyError};
 
-/// What may be left to do when the time is over: seconds until the process ends,
-/// whatever it is doing.
+/// Seconds between the timeout and the end of the process, whatever it is doing.
 const GRACE: u64 = 5;
 
-/// Why there is no verdict. None of these lets anything through.
+/// Errors that prevent a push from being checked. Every one of them rejects the push.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum GateError {
-    /// Repository, settings, trust.
     #[error(transparent)]
     Context(#[from] ContextError),
-    /// git's lines.
-    #[error("what git says about the push cannot be used: {0}")]
+    #[error("malformed hook input: {0}")]
     Line(#[from] HookInputError),
-    /// What the push would change.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// Judging it.
     #[error(transparent)]
-    Judge(#[from] PushVerifyError),
-    /// The CI job.
+    Verify(#[from] PushVerifyError),
     #[error(transparent)]
     Job(#[from] job::CiJobError),
-    /// The clone of a CI job lacks something.
+    /// The clone of a CI job lacks an object.
     #[error("{what} {id} is not in this clone")]
     Shallow {
-        /// What it is.
         what: &'static str,
-        /// Hex.
         id: String,
-        /// What to do.
         hint: &'static str,
     },
-    /// A report cannot be written.
-    #[error("the report {path:?} cannot be written: {error}")]
-    Write {
-        /// Where to.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// A flag that cannot mean anything here.
-    #[error("{flag} cannot be used: {why}")]
-    Flag {
-        /// Which.
-        flag: &'static str,
-        /// Why.
-        why: String,
-    },
+    #[error("cannot write the report {path:?}: {error}")]
+    Write { path: PathBuf, error: io::Error },
+    #[error("cannot use {flag}: {reason}")]
+    Flag { flag: &'static str, reason: String },
 }
 
 impl GateError {
     fn exit(&self) -> u8 {
         match self {
-            Self::Context(ContextError::Git(_)) | Self::Plan(_) | Self::Shallow { .. } => {
-                EXIT_UNDECIDED
-            }
-            Self::Judge(error) => error.exit(),
-            Self::Write { .. } => EXIT_UNDECIDED,
+            Self::Context(ContextError::Git(_))
+            | Self::Plan(_)
+            | Self::Shallow { .. }
+            | Self::Write { .. } => EXIT_UNDECIDED,
+            Self::Verify(error) => error.exit(),
             Self::Context(_) | Self::Line(_) | Self::Job(_) | Self::Flag { .. } => EXIT_USAGE,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Context(obstacle) => obstacle.hint(),
+            Self::Context(error) => error.hint(),
             Self::Line(HookInputError::TooMany { .. }) => {
-                Some("push in parts, or have the administrator raise --max-updates")
+                Some("push fewer refs at a time, or ask the administrators to raise --max-updates")
             }
-            Self::Line(_) => Some(
-                "git starts this as a hook and writes those lines itself: gitseal pre-receive --help",
-            ),
+            Self::Line(_) => {
+                Some("Git runs this command as a hook; see 'gitseal pre-receive --help'")
+            }
             Self::Plan(error) => error.hint(),
-            Self::Judge(error) => error.hint(),
-            Self::Job(job::CiJobError::Unknown) => {
-                Some("gitseal ci --range A..B --ref refs/heads/main")
+            Self::Verify(error) => error.hint(),
+            Self::Job(_) => {
+                Some("name the commits: 'gitseal ci --range A..B --ref refs/heads/main'")
             }
-            Self::Job(_) => Some("name the commits with --range A..B and --ref refs/heads/main"),
             Self::Shallow { hint, .. } => Some(hint),
             Self::Write { .. } | Self::Flag { .. } => None,
         }
     }
 
     fn show(&self) {
-        let words = match self {
+        let message = match self {
             // One line for each mistake.
-            Self::Judge(PushVerifyError::Policy(_)) => escape_lines(&self.to_string()),
+            Self::Verify(PushVerifyError::Policy(_)) => escape_lines(&self.to_string()),
             _ => escape(&self.to_string(), Escape::Prose),
         };
-        terminal::error(&words, self.hint());
+        terminal::error(&message, self.hint());
     }
 }
 
-/// When what is not judged is refused.
+/// The time after which a push that is not checked is rejected.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     end: Instant,
@@ -159,132 +138,77 @@ impl Deadline {
         }
     }
 
-    /// Whether it is over.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        Instant::now() >= self.end
-    }
-
-    /// How long it was.
-    #[must_use]
-    pub fn seconds(&self) -> u64 {
-        self.seconds
+    /// Returns an error if the time is over.
+    ///
+    /// # Errors
+    /// Returns [`PushVerifyError::Time`].
+    pub fn check(&self) -> Result<(), PushVerifyError> {
+        if Instant::now() >= self.end {
+            return Err(PushVerifyError::Time {
+                seconds: self.seconds,
+            });
+        }
+        Ok(())
     }
 }
 
-/// git's door on a server: all references of a push at once.
+/// Runs the `pre-receive` hook: checks all ref updates of a push.
 #[must_use]
 pub fn pre_receive(arguments: &PreReceiveArgs) -> u8 {
     let options = &arguments.options;
-    guarded(options, |deadline| {
-        let (workspace, settings) = open_server_context()?;
-        let repository = workspace.repository().map_err(ContextError::from)?;
+    check(options, "pre-receive", None, |repository| {
         let input = standard_input(options.max_updates)?;
-        let updates = push::parse_pre_receive(&input, repository.hash(), options.max_updates)?;
-        decide(
-            "pre-receive",
-            updates,
-            repository,
-            &settings,
-            options,
-            None,
-            deadline,
-        )
+        let most = options.max_updates;
+        Ok(push::parse_pre_receive(&input, repository.hash(), most)?)
     })
 }
 
-/// git's door on a server: one reference.
+/// Runs the `update` hook: checks one ref update.
 #[must_use]
 pub fn update(arguments: &UpdateArgs) -> u8 {
-    let options = &arguments.options;
-    guarded(options, |deadline| {
-        let (workspace, settings) = open_server_context()?;
-        let repository = workspace.repository().map_err(ContextError::from)?;
-        let update = push::parse_update_args(
+    check(&arguments.options, "update", None, |repository| {
+        Ok(vec![push::parse_update_args(
             arguments.reference.as_encoded_bytes(),
             arguments.old.as_encoded_bytes(),
             arguments.new.as_encoded_bytes(),
             repository.hash(),
-        )?;
-        decide(
-            "update",
-            vec![update],
-            repository,
-            &settings,
-            options,
-            None,
-            deadline,
-        )
+        )?])
     })
 }
 
-/// git's door where a push begins.
+/// Runs the `pre-push` hook: checks a push before it is sent.
 #[must_use]
 pub fn pre_push(arguments: &PrePushArgs) -> u8 {
     let options = &arguments.options;
-    guarded(options, |deadline| {
-        let (workspace, settings) = open_context()?;
-        let repository = workspace.repository().map_err(ContextError::from)?;
+    let remote = arguments.remote.as_encoded_bytes();
+    check(options, "pre-push", Some(remote), |repository| {
         let input = standard_input(options.max_updates)?;
-        let updates = push::parse_pre_push(&input, repository.hash(), options.max_updates)?;
-        decide(
-            "pre-push",
-            updates,
-            repository,
-            &settings,
-            options,
-            Some(arguments.remote.as_encoded_bytes()),
-            deadline,
-        )
+        let most = options.max_updates;
+        Ok(push::parse_pre_push(&input, repository.hash(), most)?)
     })
 }
 
-/// From what is to change to the report.
-fn decide(
-    command: &'static str,
-    updates: Vec<RefCommand>,
-    repository: &crate::host::git::Repository,
-    settings: &Settings,
+/// Runs a hook; `remote` is set where the push starts.
+fn check(
     options: &GateArgs,
+    command: &'static str,
     remote: Option<&[u8]>,
-    deadline: Deadline,
-) -> Result<PushReport, GateError> {
-    // The references first: whatever is written from here on hides nothing.
-    let before = match remote {
-        None => RefSnapshot::read(repository),
-        Some(remote) => RefSnapshot::of_remote(repository, remote),
-    }
-    .map_err(ContextError::from)?;
+    updates: impl FnOnce(&Repository) -> Result<Vec<RefCommand>, GateError>,
+) -> u8 {
     let side = match remote {
         None => PushSide::Server,
         Some(_) => PushSide::Client,
     };
-    let tip = before.protected.as_ref().map(|(_, commit)| *commit);
-    let mut verifier = verifier::PushVerifier::open(repository, settings, options, tip)?;
-    if side == PushSide::Server
-        && let Some(told) = certificate::PushCertificateEnv::read()
-    {
-        verifier.set_push_certificate(&told, &updates, options.max_updates);
-    }
-    let mut graph = Graph::new(repository);
-    let plan = plan::plan(
-        updates,
-        repository,
-        &mut graph,
-        &before,
-        side,
-        verifier.binding(),
-    )?;
-    Ok(verifier.judge(command, &plan, &before, &mut graph, deadline, false)?)
-}
-
-/// Runs a story so that no way out of it is a success by mistake.
-fn guarded(
-    options: &GateArgs,
-    story: impl FnOnce(Deadline) -> Result<PushReport, GateError>,
-) -> u8 {
-    watched(options.timeout, |deadline| {
-        let report = story(deadline)?;
+    watched(options.timeout, side, |deadline| {
+        let (workspace, settings) = match side {
+            PushSide::Server => open_server_context()?,
+            PushSide::Client | PushSide::Service => open_context()?,
+        };
+        let repository = workspace.repository().map_err(ContextError::from)?;
+        let updates = updates(repository)?;
+        let report = verify(
+            command, updates, repository, &settings, options, remote, deadline,
+        )?;
         let text = report.text();
         if !text.is_empty() {
             terminal::tell(text.trim_end());
@@ -294,47 +218,84 @@ fn guarded(
         } else {
             Ok(())
         };
-        let verdict = if report.refuses() {
-            EXIT_REFUSED
-        } else {
-            EXIT_OK
-        };
-        Ok(verdict.max(crate::exit::written(written)))
+        Ok(exit_of(&report).max(crate::exit::written(written)))
     })
 }
 
-/// Runs a story under a clock. A panic and a time that is over say so, and end
-/// the process with a code that is not 0.
-fn watched(seconds: u64, story: impl FnOnce(Deadline) -> Result<u8, GateError>) -> u8 {
+fn exit_of(report: &PushReport) -> u8 {
+    if report.refuses() {
+        EXIT_REFUSED
+    } else {
+        EXIT_OK
+    }
+}
+
+fn verify(
+    command: &'static str,
+    updates: Vec<RefCommand>,
+    repository: &Repository,
+    settings: &Settings,
+    options: &GateArgs,
+    remote: Option<&[u8]>,
+    deadline: Deadline,
+) -> Result<PushReport, GateError> {
+    // The refs first: what is written from here on hides nothing.
+    let (before, side) = match remote {
+        None => (RefSnapshot::read(repository), PushSide::Server),
+        Some(remote) => (RefSnapshot::of_remote(repository, remote), PushSide::Client),
+    };
+    let before = before.map_err(ContextError::from)?;
+    let tip = before.protected.as_ref().map(|(_, commit)| *commit);
+    let mut verifier = PushVerifier::open(repository, settings, options, tip)?;
+    if side == PushSide::Server
+        && let Some(signed) = certificate::PushCertificateEnv::read()
+    {
+        verifier.set_push_certificate(&signed, &updates, options.max_updates);
+    }
+    let mut graph = Graph::new(repository);
+    let scope = verifier.binding();
+    let plan = plan::plan(updates, repository, &mut graph, &before, side, scope)?;
+    Ok(verifier.judge(command, &plan, &before, &mut graph, deadline, false)?)
+}
+
+/// Runs a check under a timeout. A panic and the timeout end the process with a
+/// code that is not 0.
+fn watched(
+    seconds: u64,
+    side: PushSide,
+    check: impl FnOnce(Deadline) -> Result<u8, GateError>,
+) -> u8 {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |what| {
         usual(what);
-        terminal::error(
-            "a defect of gitseal: there is no verdict, so nothing was taken",
-            None,
-        );
+        terminal::error("gitseal: internal error; push rejected", None);
     }));
     let deadline = Deadline::within(seconds);
     let last = Duration::from_secs(seconds.saturating_add(GRACE));
     thread::spawn(move || {
         thread::sleep(last);
-        terminal::error(
-            &verifier::timeout_message(seconds),
-            Some(verifier::TIMEOUT_HINT),
-        );
+        GateError::from(PushVerifyError::Time { seconds }).show();
         std::process::exit(EXIT_UNDECIDED.into());
     });
-    match story(deadline) {
-        Ok(code) => code,
-        Err(stop) => {
-            stop.show();
-            terminal::tell("gitseal: there is no verdict, so nothing was taken");
-            stop.exit()
+    check(deadline).unwrap_or_else(|error| {
+        error.show();
+        let rejected = match side {
+            PushSide::Server | PushSide::Client => "push rejected",
+            PushSide::Service => "check failed",
+        };
+        terminal::tell(&format!(
+            "gitseal: {rejected}: verification did not complete"
+        ));
+        if side == PushSide::Server && error.hint().is_none() {
+            terminal::tell(
+                "hint: this is a server problem; contact the repository's administrators",
+            );
         }
-    }
+        error.exit()
+    })
 }
 
-/// All of standard input, no more than the lines of a push can take.
+/// Returns all of standard input, up to the size of the lines of a push.
 fn standard_input(most: usize) -> Result<Vec<u8>, GateError> {
     let max = most
         .saturating_add(1)

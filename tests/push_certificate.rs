@@ -183,15 +183,15 @@ fn a_certificate_that_is_not_of_this_push() {
     };
     is_not_good(
         "export GIT_PUSH_CERT_NONCE_STATUS=BAD",
-        "git says of its nonce: BAD",
+        "the status of its nonce as BAD",
     );
     is_not_good(
         "unset GIT_PUSH_CERT_NONCE_STATUS",
-        "git says of its nonce: nothing",
+        "the status of its nonce as missing",
     );
     is_not_good(
         "export GIT_PUSH_CERT_NONCE=another",
-        "its nonce is not the one that the server gave",
+        "its nonce is not the one that the server issued",
     );
     is_not_good(
         &format!("export GIT_PUSH_CERT={}", "0".repeat(40)),
@@ -206,7 +206,7 @@ fn a_certificate_that_is_not_of_this_push() {
         .to_owned();
     is_not_good(
         &format!("export GIT_PUSH_CERT={earlier} GIT_PUSH_CERT_NONCE={nonce}"),
-        "it says nothing of this change of refs/heads/two",
+        "it does not contain this update of refs/heads/two",
     );
     // The same, made to fit: then it is not what was signed.
     let tampered = yard.write(&text.replace("refs/heads/one", "refs/heads/two"));

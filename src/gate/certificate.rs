@@ -69,15 +69,15 @@ fn checked(
 ) -> Result<SignatureFacts, String> {
     if told.status != "OK" {
         return Err(format!(
-            "git says of its nonce: {}",
+            "Git reports the status of its nonce as {}",
             match told.status.as_str() {
-                "" => "nothing",
+                "" => "missing",
                 status => status,
             }
         ));
     }
     let blob = ObjectId::from_hex(told.blob.as_bytes())
-        .map_err(|_| format!("{:?} is no object id", told.blob))?;
+        .map_err(|_| format!("{:?} is not an object ID", told.blob))?;
     let bytes = repository
         .objects()
         .blob(blob, MAX_BYTES)
@@ -89,11 +89,11 @@ fn checked(
         .nonce
         .is_none_or(|nonce| nonce != told.nonce.as_str())
     {
-        return Err("its nonce is not the one that the server gave".to_owned());
+        return Err("its nonce is not the one that the server issued".to_owned());
     }
     let signed: HashSet<&RefCommand> = certificate.updates.iter().collect();
     if let Some(other) = updates.iter().find(|update| !signed.contains(update)) {
-        return Err(format!("it says nothing of this change of {}", other.name));
+        return Err(format!("it does not contain this update of {}", other.name));
     }
     Ok(history::signature(&engine.opinion(&SignatureInput {
         payload: Some(certificate.payload),

@@ -1,10 +1,9 @@
-//! `gitseal ci`: the commits of a pull or merge request, or of a push, judged in a
+//! `gitseal ci`: checks the commits of a pull or merge request, or of a push, in a
 //! CI job.
 //!
-//! The clone is the request's author's as much as the project's: its work tree, its
-//! branches and its tags are what the request brings along. Believed are the ids
-//! that the service names, the objects that hash to them, and the settings of user
-//! and system.
+//! Work tree, branches and tags of the clone can come from the request's author.
+//! Trusted are the IDs that the service names, the objects that hash to them, and
+//! the settings of user and system.
 
 use std::{
     env,
@@ -16,7 +15,7 @@ use std::{
 use gix::ObjectId;
 
 use super::{
-    GateError,
+    GateError, exit_of,
     job::{self, CiJob, MAX_EVENT, Platform},
     plan::{self, PushSide, RefSnapshot},
     report::PushReport,
@@ -32,11 +31,10 @@ use crate::host::git::{
 use crate::{
     cli::CiArgs,
     context::{ContextError, open_context},
-    exit::{EXIT_OK, EXIT_REFUSED},
 };
 use gitseal_terminal::{self as terminal, Escape, escape};
 
-/// A variable that is text; one that is not is as good as none here.
+/// Returns an environment variable; one that is not UTF-8 counts as unset.
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
@@ -55,12 +53,12 @@ fn event(path: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Runs it.
+/// Runs `gitseal ci`.
 #[must_use]
 pub fn run(arguments: &CiArgs) -> u8 {
     let options = &arguments.options;
     let platform = job::platform(&variable);
-    watched(options.timeout, |deadline| {
+    watched(options.timeout, PushSide::Service, |deadline| {
         let (workspace, settings) = open_context()?;
         let repository = workspace.repository().map_err(ContextError::from)?;
         let job = match (&arguments.range, &arguments.reference) {
@@ -104,12 +102,12 @@ pub fn run(arguments: &CiArgs) -> u8 {
         )
         .map_err(|error| cut_off(error, platform))?;
         let report = verifier.judge("ci", &plan, &before, &mut graph, deadline, job.is_request)?;
-        told(&report, &job, arguments)
+        write_reports(&report, &job, arguments)
     })
 }
 
-/// Says it in every way that was asked for.
-fn told(report: &PushReport, job: &CiJob, arguments: &CiArgs) -> Result<u8, GateError> {
+/// Prints and writes the reports that the arguments and the platform request.
+fn write_reports(report: &PushReport, job: &CiJob, arguments: &CiArgs) -> Result<u8, GateError> {
     let write = |path: &Path, text: &str| {
         fs::write(path, text).map_err(|error| GateError::Write {
             path: path.to_owned(),
@@ -117,7 +115,12 @@ fn told(report: &PushReport, job: &CiJob, arguments: &CiArgs) -> Result<u8, Gate
         })
     };
     if let Some(path) = &arguments.junit {
-        write(path, &report.junit(&job.what))?;
+        report
+            .junit(path, &job.what)
+            .map_err(|error| GateError::Write {
+                path: path.clone(),
+                error,
+            })?;
     }
     if let Some(path) = &arguments.code_quality {
         write(path, &format!("{:#}\n", report.code_quality()))?;
@@ -139,9 +142,9 @@ fn told(report: &PushReport, job: &CiJob, arguments: &CiArgs) -> Result<u8, Gate
         terminal::tell(text.trim_end().replace("##[", "#\\u{23}[").as_str());
     }
     let line = format!(
-        "gitseal: {}: {} commits and tags judged, {} refusals, {} warnings",
+        "gitseal: {}: {} commits and tags checked: {} errors, {} warnings",
         escape(&job.what, Escape::Ascii),
-        report.judged,
+        report.checked,
         report.refusals,
         report.warnings
     );
@@ -155,15 +158,10 @@ fn told(report: &PushReport, job: &CiJob, arguments: &CiArgs) -> Result<u8, Gate
         };
         terminal::print(&format!("{annotations}{line}\n"))
     };
-    let verdict = if report.refuses() {
-        EXIT_REFUSED
-    } else {
-        EXIT_OK
-    };
-    Ok(verdict.max(crate::exit::written(written)))
+    Ok(exit_of(report).max(crate::exit::written(written)))
 }
 
-/// `--range` and `--ref`.
+/// Returns the job that `--range` and `--ref` describe.
 fn by_hand(
     range: &str,
     reference: &str,
@@ -172,13 +170,13 @@ fn by_hand(
 ) -> Result<CiJob, GateError> {
     check_name(reference.as_bytes()).map_err(|why| GateError::Flag {
         flag: "--ref",
-        why: why.to_owned(),
+        reason: why.to_owned(),
     })?;
     let (base, head) = match range.split_once("..") {
         Some((_, head)) if head.starts_with('.') => {
             return Err(GateError::Flag {
                 flag: "--range",
-                why: "A...B has two sides".to_owned(),
+                reason: "A...B has two sides".to_owned(),
             });
         }
         Some((base, head)) => (Some(base), head),
@@ -204,7 +202,8 @@ fn by_hand(
     })
 }
 
-/// Where the commits of the job begin: for a request, the tip of its target branch.
+/// Returns where the commits of the job start: for a request, the tip of its target
+/// branch.
 fn base(
     job: &CiJob,
     before: &RefSnapshot,
@@ -220,7 +219,7 @@ fn base(
         (None, None) => Err(GateError::Shallow {
             what: "the target branch",
             id: format!("origin/{target}"),
-            hint: "git fetch origin \"+refs/heads/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME:refs/remotes/origin/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME\"; docs/ci/gitlab.yml does it",
+            hint: "git fetch origin \"+refs/heads/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME:refs/remotes/origin/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME\" (see docs/ci/gitlab.yml)",
         }),
         (None, tip) => Ok(tip),
         (Some(named), None) => Ok(Some(named)),
@@ -239,7 +238,7 @@ fn base(
     }
 }
 
-/// The object that the service names, which a shallow clone may not have.
+/// Returns the commit that the service names, which a shallow clone may lack.
 fn commit(
     id: Option<&str>,
     what: &'static str,
@@ -263,16 +262,16 @@ fn commit(
 fn deeper(platform: Platform) -> &'static str {
     match platform {
         Platform::GitHub => {
-            "check out with fetch-depth: 0, and fetch refs/pull/NUMBER/head; docs/ci/github.yml does both"
+            "check out with 'fetch-depth: 0', and fetch refs/pull/NUMBER/head (see docs/ci/github.yml)"
         }
         Platform::GitLab => {
-            "set the variable GIT_DEPTH to \"0\" for this job; see docs/ci/gitlab.yml"
+            "set the variable GIT_DEPTH to \"0\" for this job (see docs/ci/gitlab.yml)"
         }
-        Platform::Plain => "git fetch --unshallow, and fetch what is to be judged",
+        Platform::Plain => "run 'git fetch --unshallow', and fetch the commits to check",
     }
 }
 
-/// History that ends too early is a shallow clone's.
+/// Turns a missing parent into the hint for a shallow clone.
 fn cut_off(error: plan::PlanError, platform: Platform) -> GateError {
     match error.missing_parent() {
         Some(parent) => GateError::Shallow {
@@ -284,10 +283,10 @@ fn cut_off(error: plan::PlanError, platform: Platform) -> GateError {
     }
 }
 
-/// A policy in the work tree of a request is what the request says.
+/// Rejects a policy file in the repository: the request's author controls it.
 fn outside(flag: &'static str, policy: &Path, repository: &Repository) -> Result<(), GateError> {
     let Ok(policy) = fs::canonicalize(policy) else {
-        // That it cannot be read is said by whoever reads it.
+        // Loading it reports the error.
         return Ok(());
     };
     let inside = repository
@@ -297,7 +296,7 @@ fn outside(flag: &'static str, policy: &Path, repository: &Repository) -> Result
     if inside {
         return Err(GateError::Flag {
             flag,
-            why: verifier::INSIDE.to_owned(),
+            reason: verifier::INSIDE.to_owned(),
         });
     }
     Ok(())

@@ -53,58 +53,24 @@ pub struct CiJob {
 
 /// Why the environment does not say what to judge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum CiJobError {
-    /// Not a job that is known.
-    #[error("this is no job of GitHub or GitLab, and no --range is given")]
+    #[error("not running in GitHub, GitLab, Gitea or Forgejo CI, and --range is not given")]
     Unknown,
-    /// A variable that must be there is not.
-    #[error("the variable {name} is not set")]
-    Variable {
-        /// Its name.
-        name: &'static str,
-    },
-    /// The event has no commits.
-    #[error("the event {event:?} has no range of commits")]
-    Event {
-        /// Its name.
-        event: String,
-    },
-    /// The event file lacks something.
-    #[error("the event file has no usable {field}")]
-    Field {
-        /// Where in the file.
-        field: &'static str,
-    },
-    /// The event file cannot be read.
-    #[error("the event file {path:?} cannot be read: {why}")]
-    File {
-        /// Which.
-        path: String,
-        /// Why.
-        why: String,
-    },
-    /// A value that is no object id.
-    #[error("{what} is {found:?}, which is no object id")]
-    Id {
-        /// Whose value.
-        what: &'static str,
-        /// The value.
-        found: String,
-    },
-    /// A value that is no name of a branch.
-    #[error("{what} is {found:?}, which is no name of a branch or tag")]
-    Name {
-        /// Whose value.
-        what: &'static str,
-        /// The value.
-        found: String,
-    },
-    /// A branch that is deleted has no commits.
-    #[error("the event deletes {reference}: there is nothing to judge")]
-    Deleted {
-        /// What is deleted.
-        reference: String,
-    },
+    #[error("variable {name} is not set")]
+    Variable { name: &'static str },
+    #[error("event {event:?} has no range of commits")]
+    Event { event: String },
+    #[error("the event file has no valid {field}")]
+    Field { field: &'static str },
+    #[error("cannot read the event file {path:?}: {why}")]
+    File { path: String, why: String },
+    #[error("{what} is {found:?}, which is not an object ID")]
+    Id { what: &'static str, found: String },
+    #[error("{what} is {found:?}, which is not the name of a branch or tag")]
+    Name { what: &'static str, found: String },
+    #[error("the event deletes {reference}: nothing to check")]
+    Deleted { reference: String },
 }
 
 /// The variables of the job.
@@ -112,10 +78,10 @@ pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// Reads the event file.
 pub type ReadEvent<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
 
-/// Finds out.
+/// Detects the CI platform and the commit range to check from the job's environment.
 ///
 /// # Errors
-/// The environment does not say it, or says what cannot be.
+/// Returns [`CiJobError`] if a variable or the event is missing or malformed.
 pub fn detect(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<CiJob, CiJobError> {
     let is = |name: &str| variable(name).is_some_and(|value| value == "true");
     if is("GITLAB_CI") {
@@ -127,7 +93,7 @@ pub fn detect(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<CiJob, Ci
     Err(CiJobError::Unknown)
 }
 
-/// Whose job it is, whatever it is about.
+/// Returns the CI platform that runs the job.
 #[must_use]
 pub fn platform(variable: Variables<'_>) -> Platform {
     let is = |name: &str| variable(name).is_some_and(|value| value == "true");

@@ -111,29 +111,19 @@ pub struct Plan {
 
 /// Why it cannot be said what a push would change.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum PlanError {
-    /// A reference or an object cannot be read.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// The commits cannot be told.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// The same, for one reference.
     #[error("{reference}: {error}")]
     Reference {
-        /// Its name.
         reference: String,
-        /// Why.
         error: GraphError,
     },
-    /// A new value that cannot be read.
-    #[error("what {reference} is to point at cannot be read: {error}")]
-    Value {
-        /// The reference.
-        reference: String,
-        /// Why.
-        error: GitError,
-    },
+    #[error("cannot read the new value of {reference}: {error}")]
+    Value { reference: String, error: GitError },
 }
 
 /// Where a push is looked at.
@@ -286,7 +276,7 @@ impl PlanError {
     pub fn hint(&self) -> Option<&'static str> {
         if self.missing_parent().is_some() {
             return Some(
-                "history is missing_parent off there (a shallow push, or a shallow repository): git fetch --unshallow, then push again",
+                "the pushed history is shallow; run 'git fetch --unshallow', then push again",
             );
         }
         match self {
@@ -294,7 +284,7 @@ impl PlanError {
             | Self::Reference {
                 error: GraphError::TooMuch { .. },
                 ..
-            } => Some("push in parts: older commits first"),
+            } => Some("push fewer commits at a time, the oldest first"),
             _ => None,
         }
     }
@@ -430,7 +420,7 @@ fn gain(gains: &mut Vec<NewCommit>, gain: NewCommit) -> Result<(), GraphError> {
     if gains.len() >= MAX_GAINS {
         return Err(GraphError::TooMuch {
             most: u64::try_from(MAX_GAINS).unwrap_or(u64::MAX),
-            what: "commits on all references together",
+            what: "commits on all refs together",
         });
     }
     gains.push(gain);

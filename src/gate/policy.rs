@@ -1,5 +1,4 @@
-//! `gitseal policy`: check a policy, say it in words, compare two, ask what one
-//! would say about commits, and begin one.
+//! `gitseal policy`: checks, describes, compares, tests and creates policies.
 //!
 //! *Not decided here:* what a policy means (`policy/`).
 
@@ -42,19 +41,19 @@ use gitseal_policy::{
 };
 use gitseal_terminal::{self as terminal, Escape, Tone, escape, escape_lines, paint};
 
-/// How many commits are judged in one go.
+/// Number of commits that are checked at a time.
 const AT_ONCE: usize = 1024;
 
-/// Why there is no answer.
+/// Errors of the policy commands.
 #[derive(Debug, thiserror::Error)]
 enum PolicyCommandError {
     #[error(transparent)]
     Context(#[from] ContextError),
-    #[error("the policy {name} cannot be read: {why}")]
+    #[error("cannot read the policy {name}: {why}")]
     Unreadable { name: String, why: String },
     #[error("{0}")]
     Policy(#[from] PolicyErrors),
-    #[error("no policy is named")]
+    #[error("no policy is set")]
     NoPolicy,
     #[error(transparent)]
     History(#[from] CommitSourceError),
@@ -62,9 +61,9 @@ enum PolicyCommandError {
     Graph(#[from] GraphError),
     #[error(transparent)]
     Walk(#[from] WalkError),
-    #[error("HEAD says nobody who signed: {why}")]
-    NobodySigned { why: String },
-    #[error("{path:?} cannot be written: {error}")]
+    #[error("HEAD does not name a signer: {why}")]
+    NoSigner { why: String },
+    #[error("cannot write {path:?}: {error}")]
     Write { path: PathBuf, error: io::Error },
 }
 
@@ -80,13 +79,13 @@ impl PolicyCommandError {
         match self {
             Self::Context(obstacle) => obstacle.hint(),
             Self::Unreadable { .. } => Some(
-                "name a file, or REV: for the policy in a commit; gitseal policy init begins one",
+                "name a file, or REV: for the policy in a commit; 'gitseal policy init' creates one",
             ),
-            Self::Policy(_) => Some("gitseal policy check shows what to write instead"),
+            Self::Policy(_) => Some("run 'gitseal policy check'"),
             Self::NoPolicy => Some(
-                "name one with --policy FILE or --policy-root REV, or set gitseal.policy or gitseal.policyRoot for the user or the system",
+                "pass --policy FILE or --policy-root REV, or set gitseal.policy or gitseal.policyRoot in user or system configuration",
             ),
-            Self::NobodySigned { .. } => Some("name the first signer with --identity and --issuer"),
+            Self::NoSigner { .. } => Some("name the first signer with --identity and --issuer"),
             Self::History(_) | Self::Graph(_) | Self::Walk(_) | Self::Write { .. } => None,
         }
     }
@@ -98,7 +97,7 @@ impl From<GitError> for PolicyCommandError {
     }
 }
 
-/// Runs it.
+/// Runs `gitseal policy`.
 #[must_use]
 pub fn run(arguments: &PolicyArgs) -> u8 {
     let result = match &arguments.command {
@@ -116,7 +115,7 @@ pub fn run(arguments: &PolicyArgs) -> u8 {
 
 // ------------------------------------------------------------ reading policies
 
-/// The text of a policy and what to call it.
+/// Returns the text of a policy: a file, or `REV:` for one in a commit.
 fn text(name: &str) -> Result<String, PolicyCommandError> {
     let unreadable = |why: String| PolicyCommandError::Unreadable {
         name: name.to_owned(),
@@ -138,7 +137,7 @@ fn text(name: &str) -> Result<String, PolicyCommandError> {
             let blob = repository
                 .file_at(commit, &names)
                 .map_err(|error| unreadable(error.to_string()))?
-                .ok_or_else(|| unreadable(format!("there is no {inside} in {commit}")))?;
+                .ok_or_else(|| unreadable(format!("{inside} not found in commit {commit}")))?;
             repository.objects().blob(blob, most)?
         }
         _ => {
@@ -175,13 +174,13 @@ fn check(arguments: &PolicyCheckArgs) -> Result<u8, PolicyCommandError> {
             .map(|error| {
                 json!({
                     "line": error.line, "column": error.column, "code": error.code,
-                    "what": error.message, "hint": error.hint,
+                    "message": error.message, "hint": error.hint,
                 })
             })
             .collect();
         let lints: Vec<Value> = lints
             .iter()
-            .map(|lint| json!({ "code": lint.code, "place": lint.place, "what": lint.message }))
+            .map(|lint| json!({ "code": lint.code, "place": lint.place, "message": lint.message }))
             .collect();
         let report = json!({
             "policy": arguments.policy, "good": errors.is_empty(),
@@ -212,12 +211,9 @@ fn check(arguments: &PolicyCheckArgs) -> Result<u8, PolicyCommandError> {
         ));
     }
     out.push_str(&match (errors.len(), lints.len()) {
-        (0, 0) => format!("{name}: {}\n", paint(Tone::Good, "good")),
-        (0, lints) => format!("{name}: can be used; {lints} to look at twice\n"),
-        (errors, _) => format!(
-            "{name}: {}, mistakes: {errors}\n",
-            paint(Tone::Bad, "no policy")
-        ),
+        (0, 0) => format!("{name}: {}\n", paint(Tone::Good, "valid")),
+        (0, lints) => format!("{name}: valid, {lints} warnings\n"),
+        (errors, _) => format!("{name}: {}: {errors} errors\n", paint(Tone::Bad, "invalid")),
     });
     Ok(exit.max(crate::exit::written(terminal::print(&out))))
 }
@@ -226,7 +222,7 @@ fn describe(arguments: &PolicyDescribeArgs) -> Result<u8, PolicyCommandError> {
     let words = read(&arguments.policy)?.describe();
     let written = if arguments.json {
         let lines: Vec<&str> = words.lines().collect();
-        terminal::print_json(&json!({ "policy": arguments.policy, "words": lines }))
+        terminal::print_json(&json!({ "policy": arguments.policy, "lines": lines }))
     } else {
         terminal::print(&format!("{}\n", escape_lines(words.trim_end())))
     };
@@ -239,14 +235,14 @@ fn compare(arguments: &PolicyDiffArgs) -> Result<u8, PolicyCommandError> {
         let changes: Vec<Value> = changes
             .iter()
             .map(|change| {
-                json!({ "kind": change.kind.as_str(), "subject": change.subject, "what": change.message })
+                json!({ "kind": change.kind.as_str(), "subject": change.subject, "message": change.message })
             })
             .collect();
         terminal::print_json(&json!({
             "old": arguments.old, "new": arguments.new, "changes": changes,
         }))
     } else if changes.is_empty() {
-        terminal::print("nobody gains or loses anything\n")
+        terminal::print("no permission changes\n")
     } else {
         let lines: String = changes
             .iter()
@@ -264,9 +260,8 @@ fn compare(arguments: &PolicyDiffArgs) -> Result<u8, PolicyCommandError> {
     Ok(crate::exit::written(written))
 }
 
-/// Where the policy comes from: flags go before settings, a file before the
-/// repository. A repository's own configuration never says it (`settings` sees to
-/// that).
+/// The source of the policy: flags win over settings, a file over the repository.
+/// Repository configuration cannot set it (`settings` ensures that).
 enum Source {
     File(String),
     PolicyRoot(String),
@@ -299,11 +294,11 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
     let mut graph = Graph::new(repository);
     let mut history = GitHistory::new(repository, &engine, &mut graph);
     let ref_name = arguments.reference.as_bytes();
-    let mut told = TestReport::default();
+    let mut report = TestReport::default();
     let by = match source {
         Source::File(name) => {
             let policy = read(&name)?;
-            by_file(&policy, arguments, repository, &mut history, &mut told)?;
+            by_file(&policy, arguments, repository, &mut history, &mut report)?;
             name
         }
         Source::PolicyRoot(root) => {
@@ -324,47 +319,48 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
                     ref_name,
                 };
                 let walked = walk::authenticate(&question, &mut history)?;
-                told.judged = told.judged.saturating_add(walked.judged);
+                report.checked = report.checked.saturating_add(walked.judged);
                 for (commit, finding) in walked.warnings {
-                    told.add(&commit, vec![finding]);
+                    report.add(&commit, vec![finding]);
                 }
                 if let Some((commit, findings)) = walked.refused {
-                    told.add(&commit, findings);
+                    report.add(&commit, findings);
                 }
             }
             format!("{POLICY_PATH} from {root}")
         }
     };
-    let exit = if told.refusals > 0 {
+    let exit = if report.refusals > 0 {
         EXIT_REFUSED
     } else {
         EXIT_OK
     };
     let written = if arguments.json {
         terminal::print_json(&json!({
-            "policy": by, "ref": arguments.reference, "judged": told.judged,
-            "refusals": told.refusals, "warnings": told.warnings, "findings": told.json,
+            "policy": by, "ref": arguments.reference, "checked": report.checked,
+            "refusals": report.refusals, "warnings": report.warnings, "findings": report.json,
         }))
     } else {
         terminal::print(&format!(
-            "{}gitseal: by the policy {}: {} commits judged, {} refusals, {} warnings\n",
-            told.text,
+            "{}gitseal: policy {}: {} commits checked: {} errors, {} warnings\n",
+            report.text,
             escape(&by, Escape::Prose),
-            told.judged,
-            told.refusals,
-            told.warnings
+            report.checked,
+            report.refusals,
+            report.warnings
         ))
     };
     Ok(exit.max(crate::exit::written(written)))
 }
 
-/// Each commit of a range by one policy, and all of them by its thresholds.
+/// Checks each commit of a range against one policy, and all of them against its
+/// thresholds.
 fn by_file(
     policy: &Policy,
     arguments: &PolicyTestArgs,
     repository: &Repository,
     history: &mut GitHistory<'_, '_>,
-    told: &mut TestReport,
+    report: &mut TestReport,
 ) -> Result<(), PolicyCommandError> {
     let ref_name = arguments.reference.as_bytes();
     let mut specs: Vec<RangeSpec> = arguments
@@ -398,8 +394,8 @@ fn by_file(
         for id in some {
             let facts = history.commit(&id.to_string())?;
             let direct = line.contains(id);
-            told.judged = told.judged.saturating_add(1);
-            told.add(
+            report.checked = report.checked.saturating_add(1);
+            report.add(
                 &facts.id,
                 policy.evaluate_commit(&facts.view(direct), ref_name),
             );
@@ -413,12 +409,12 @@ fn by_file(
     }
     let views: Vec<_> = kept.iter().map(|facts| facts.view(true)).collect();
     for (commit, finding) in policy.evaluate_thresholds(&views, ref_name) {
-        told.add(&commit, vec![finding]);
+        report.add(&commit, vec![finding]);
     }
     Ok(())
 }
 
-/// Those of the commits that lie on the line of first parents of what was named.
+/// Returns those of the commits that are in the first-parent history of a revision.
 fn first_parents(
     revisions: &[String],
     ids: &[ObjectId],
@@ -443,10 +439,10 @@ fn first_parents(
     Ok(line)
 }
 
-/// What was found, on its way out.
+/// The findings of `policy test`.
 #[derive(Default)]
 struct TestReport {
-    judged: usize,
+    checked: usize,
     refusals: usize,
     warnings: usize,
     text: String,
@@ -458,7 +454,7 @@ impl TestReport {
         for finding in findings {
             let word = if finding.refuses() {
                 self.refusals = self.refusals.saturating_add(1);
-                paint(Tone::Bad, "refused")
+                paint(Tone::Bad, "error")
             } else {
                 self.warnings = self.warnings.saturating_add(1);
                 paint(Tone::Strong, "warning")
@@ -478,7 +474,7 @@ impl TestReport {
             }
             self.json.push(json!({
                 "commit": commit, "rule": finding.rule, "mode": finding.mode.as_str(),
-                "code": finding.code, "what": finding.message, "mend": finding.hint,
+                "code": finding.code, "message": finding.message, "hint": finding.hint,
             }));
         }
     }
@@ -490,7 +486,7 @@ fn init(arguments: &PolicyInitArgs) -> Result<u8, PolicyCommandError> {
         _ => signer_of_head()?,
     };
     let text = starter(&identity, &issuer);
-    // What is written must be what can be read: an odd identity is told here.
+    // An odd identity is reported here, not when the policy is used.
     Policy::parse(&text, "the new policy")?;
     match &arguments.output {
         None => Ok(crate::exit::written(terminal::print(&text))),
@@ -509,7 +505,7 @@ fn init(arguments: &PolicyInitArgs) -> Result<u8, PolicyCommandError> {
                 .and_then(|mut file| file.write_all(text.as_bytes()))
                 .map_err(failed)?;
             terminal::tell(&format!(
-                "gitseal: {} written; commit it signed, and name that commit as gitseal.policyRoot",
+                "gitseal: wrote {}\nhint: commit it with 'git commit -S', then set gitseal.policyRoot to that commit",
                 escape(&path.to_string_lossy(), Escape::Prose)
             ));
             Ok(EXIT_OK)
@@ -517,7 +513,7 @@ fn init(arguments: &PolicyInitArgs) -> Result<u8, PolicyCommandError> {
     }
 }
 
-/// Who signed HEAD, verified with the trusted root in effect.
+/// Returns the identity and issuer that signed HEAD.
 fn signer_of_head() -> Result<(String, String), PolicyCommandError> {
     let (workspace, settings) = open_context()?;
     let repository = workspace.repository()?;
@@ -529,25 +525,25 @@ fn signer_of_head() -> Result<(String, String), PolicyCommandError> {
         gitseal_policy::SignatureFacts::Good { identity, .. } => {
             Ok((identity.san.value().to_owned(), identity.issuer))
         }
-        gitseal_policy::SignatureFacts::Unsigned => Err(PolicyCommandError::NobodySigned {
+        gitseal_policy::SignatureFacts::Unsigned => Err(PolicyCommandError::NoSigner {
             why: "it is not signed".to_owned(),
         }),
-        gitseal_policy::SignatureFacts::Other(kind) => Err(PolicyCommandError::NobodySigned {
-            why: format!("an {kind} signature is not verified here"),
+        gitseal_policy::SignatureFacts::Other(kind) => Err(PolicyCommandError::NoSigner {
+            why: format!("{kind} signatures are not verified"),
         }),
         gitseal_policy::SignatureFacts::Bad { message, .. } => {
-            Err(PolicyCommandError::NobodySigned { why: message })
+            Err(PolicyCommandError::NoSigner { why: message })
         }
     }
 }
 
-/// A policy for one signer, to be extended.
+/// Returns a policy for one signer, to be extended.
 fn starter(identity: &str, issuer: &str) -> String {
     let quoted = |text: &str| Value::from(text).to_string();
     format!(
         "\
-# Who may sign what. docs/policy.md of gitseal is the reference;
-# `gitseal policy describe` says it in words. What no rule allows is refused.
+# Signing policy for this repository. Reference: docs/policy.md.
+# Anything no rule allows is rejected.
 version = 1
 
 [signers]

@@ -1,211 +1,222 @@
-//! What the gate found, for whoever reads it: the pusher (git puts `remote: ` in
-//! front of each line), a CI service, a program. All of it is put together here as
-//! text; nothing is printed or written.
+//! Reports of a push check: for the pusher (Git puts `remote: ` in front of each
+//! line), for a CI service, and for programs.
 //!
-//! Names of references, subjects of commits and identities are other people's
-//! text. Each form escapes them in the way that its reader needs.
+//! Ref names, commit subjects and identities come from other people. Each form
+//! escapes them as its reader needs.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io, path::Path};
 
 use serde_json::{Value, json};
 
+use crate::range::junit::{CaseResult, JUnit};
+use gitseal_evidence::object::ObjectKind;
+use gitseal_policy::{Finding, codes};
 use gitseal_terminal::{Escape, escape};
 
-/// The most findings that a pusher is shown; the rest is counted.
+/// Maximum number of findings that the pusher sees; the rest is counted.
 pub const MAX_SHOWN: usize = 20;
-/// The most findings that any report holds. GitHub shows ten annotations of a
-/// step; a JSON report of a million findings helps nobody.
+/// Maximum number of findings in any report. GitHub shows ten annotations of a
+/// step, and a JSON report of a million findings helps no one.
 pub const MAX_KEPT: usize = 10_000;
 
-/// What a finding is about.
+/// The subject of a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ItemSubject {
-    /// The change of the reference itself.
+    /// The change of the ref itself.
     Reference,
-    /// A commit that the reference gains.
-    Commit {
-        /// Hex.
+    /// A commit that the ref gains, or a tag object.
+    Object {
+        /// Commit or tag.
+        kind: ObjectKind,
+        /// The object's ID in hex.
         id: String,
-        /// First line of its message, as it is.
-        subject: String,
-    },
-    /// A tag object.
-    Tag {
-        /// Hex.
-        id: String,
-        /// The name inside, as it is.
-        name: String,
+        /// A commit's subject or the name in a tag, unescaped.
+        title: String,
     },
 }
 
-/// One thing that is not as the policy says.
+/// One finding of a push check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportItem {
-    /// The reference that is to be changed, as it is.
+    /// The ref to change, unescaped.
     pub reference: String,
-    /// What it is about.
+    /// The object or ref that the finding is about.
     pub about: ItemSubject,
-    /// Who signed, if somebody did: unescaped.
+    /// The identity of the signer if the signature verifies, unescaped.
     pub signer: Option<String>,
-    /// The rule's name.
-    pub rule: String,
-    /// Whether the push is refused for it; otherwise it is a warning.
-    pub enforced: bool,
-    /// Stable.
-    pub code: String,
-    /// In words: unescaped.
-    pub words: String,
-    /// A command that would mend it: ready to be pasted, so it holds nothing that
-    /// is not our own text or an id.
-    pub mend: Option<String>,
+    /// The policy's finding. Its hint is ready to be pasted: it contains only our
+    /// own text and IDs.
+    pub finding: Finding,
 }
 
 impl ReportItem {
-    /// The rule that says it; nothing where it is that no rule does.
-    fn by_rule(&self) -> String {
-        match self.rule.as_str() {
-            "" => String::new(),
-            rule => format!("rule {rule}: "),
+    fn level(&self) -> &'static str {
+        if self.finding.refuses() {
+            "error"
+        } else {
+            "warning"
         }
+    }
+
+    /// The finding on one line, escaped: message, code and rule.
+    fn line(&self) -> String {
+        let finding = &self.finding;
+        let rule = match finding.rule.as_str() {
+            "" => String::new(),
+            rule => format!(" (rule \"{}\")", escape(rule, Escape::Ascii)),
+        };
+        let message = escape(&finding.message, Escape::Prose);
+        format!("{message} [{}]{rule}", finding.code)
+    }
+
+    /// The ref and object on one line, escaped.
+    fn heading(&self) -> String {
+        let mut heading = escape(&self.reference, Escape::Ascii);
+        if let ItemSubject::Object { kind, id, title } = &self.about {
+            let title = escape(&shorten(title), Escape::Prose);
+            let _ = write!(heading, ": {} {} \"{title}\"", kind.name(), short(id));
+            if let Some(signer) = &self.signer {
+                let _ = write!(heading, " signed by {}", escape(signer, Escape::Ascii));
+            }
+        }
+        heading
     }
 }
 
-/// All that was found.
+/// The findings of a push check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PushReport {
-    /// The command: `pre-receive`, `update`, …
+    /// The command: `pre-receive`, `update`, `pre-push` or `ci`.
     pub command: &'static str,
-    /// Where the policy is from.
+    /// The source of the policy.
     pub policy: String,
-    /// How many references were to be changed.
+    /// Number of refs to change.
     pub references: usize,
-    /// How many commits and tags were judged.
-    pub judged: usize,
-    /// What was found, up to [`MAX_KEPT`].
-    pub notes: Vec<ReportItem>,
-    /// How many findings refuse the push, all of them.
+    /// Number of commits and tags that were checked.
+    pub checked: usize,
+    /// The findings, at most [`MAX_KEPT`].
+    pub items: Vec<ReportItem>,
+    /// Number of findings that reject the push.
     pub refusals: usize,
-    /// How many findings are warnings, all of them.
+    /// Number of findings that are warnings.
     pub warnings: usize,
 }
 
 impl PushReport {
-    /// Takes a finding in.
-    pub fn add(&mut self, note: ReportItem) {
-        if note.enforced {
-            self.refusals = self.refusals.saturating_add(1);
+    /// Adds a finding. Warnings give way to errors if there are too many.
+    pub fn add(&mut self, item: ReportItem) {
+        let refuses = item.finding.refuses();
+        let count = if refuses {
+            &mut self.refusals
         } else {
-            self.warnings = self.warnings.saturating_add(1);
-        }
-        // A refusal is never crowded out by warnings.
-        if self.notes.len() < MAX_KEPT {
-            self.notes.push(note);
-        } else if note.enforced
-            && let Some(place) = self.notes.iter_mut().rev().find(|kept| !kept.enforced)
+            &mut self.warnings
+        };
+        *count = count.saturating_add(1);
+        if self.items.len() < MAX_KEPT {
+            self.items.push(item);
+        } else if refuses
+            && let Some(place) = self
+                .items
+                .iter_mut()
+                .rev()
+                .find(|kept| !kept.finding.refuses())
         {
-            *place = note;
+            *place = item;
         }
     }
 
-    /// Whether the push is refused.
+    /// Returns whether the push is rejected.
     #[must_use]
     pub fn refuses(&self) -> bool {
         self.refusals > 0
     }
 
-    /// Refusals first, each in the order in which it was found.
+    fn total(&self) -> usize {
+        self.refusals.saturating_add(self.warnings)
+    }
+
+    /// Errors first, each in the order in which it was found.
     fn ordered(&self) -> impl Iterator<Item = &ReportItem> {
-        let of = |enforced: bool| {
-            self.notes
+        let of = |refuses: bool| {
+            self.items
                 .iter()
-                .filter(move |note| note.enforced == enforced)
+                .filter(move |item| item.finding.refuses() == refuses)
         };
         of(true).chain(of(false))
     }
 
-    /// For the pusher: lines without colour. Empty if there is nothing to say.
+    /// Formats the report for the pusher, without colors. Empty if nothing was found.
     #[must_use]
     pub fn text(&self) -> String {
         let mut out = String::new();
-        let all = self.refusals.saturating_add(self.warnings);
-        if all == 0 {
+        if self.total() == 0 {
             return out;
         }
-        let _ = writeln!(
-            out,
-            "gitseal: {} by the policy {}",
-            if self.refuses() {
-                "refused"
-            } else {
-                "let through with warnings"
-            },
-            escape(&self.policy, Escape::Prose)
-        );
-        let mut shown = 0_usize;
-        let mut last: Option<(&str, &ItemSubject)> = None;
-        let mut mends: Vec<&str> = Vec::new();
-        for note in self.ordered().take(MAX_SHOWN) {
-            shown = shown.saturating_add(1);
-            let head = (note.reference.as_str(), &note.about);
-            if last != Some(head) {
-                let _ = writeln!(out, "  {}", heading(note));
-                last = Some(head);
+        let mut refusals = self.ordered().filter(|item| item.finding.refuses());
+        out.push_str(if !self.refuses() {
+            "gitseal: push accepted with warnings\n"
+        } else if refusals.all(|item| item.finding.code == codes::UNSIGNED) {
+            "gitseal: push rejected: this repository requires signed commits\n"
+        } else {
+            "gitseal: push rejected: it does not meet this repository's signing policy\n"
+        });
+        let mut last = None;
+        let mut hints: Vec<&str> = Vec::new();
+        for item in self.ordered().take(MAX_SHOWN) {
+            let subject = (&item.reference, &item.about);
+            if last.replace(subject) != Some(subject) {
+                let _ = writeln!(out, "  {}", item.heading());
             }
-            let _ = writeln!(
-                out,
-                "    {}: {}{} [{}]",
-                if note.enforced { "error" } else { "warning" },
-                escape(&note.by_rule(), Escape::Ascii),
-                escape(&note.words, Escape::Prose),
-                note.code
-            );
-            if let Some(mend) = note.mend.as_deref()
-                && !mends.contains(&mend)
+            let _ = writeln!(out, "    {}: {}", item.level(), item.line());
+            if let Some(hint) = item.finding.hint.as_deref()
+                && !hints.contains(&hint)
             {
-                mends.push(mend);
+                hints.push(hint);
             }
         }
-        let left = all.saturating_sub(shown);
+        let left = self.total().saturating_sub(self.items.len().min(MAX_SHOWN));
         if left > 0 {
-            let _ = writeln!(out, "  and {left} more");
+            let _ = writeln!(out, "  ... and {left} more findings");
         }
-        for mend in mends {
-            let _ = writeln!(out, "hint: {}", escape(mend, Escape::Prose));
+        for hint in hints {
+            let _ = writeln!(out, "hint: {}", escape(hint, Escape::Prose));
         }
         if self.refuses() {
-            let end = match self.command {
-                "update" => "this reference stays as it is",
-                "pre-push" => "nothing was sent",
-                "ci" => "this is not to be merged",
-                _ => "nothing of this push was taken",
+            let end = match (self.command, self.items.first()) {
+                ("update", Some(item)) => {
+                    format!("{} was not updated", escape(&item.reference, Escape::Ascii))
+                }
+                ("pre-push", _) => "nothing was pushed".to_owned(),
+                ("ci", _) => "check failed: do not merge".to_owned(),
+                _ => "no refs were updated".to_owned(),
             };
             let _ = writeln!(out, "gitseal: {end}");
         }
         out
     }
 
-    /// For programs.
+    /// Formats the report as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         let findings: Vec<Value> = self
             .ordered()
-            .map(|note| {
-                let (kind, id, text) = match &note.about {
+            .map(|item| {
+                let (kind, id, text) = match &item.about {
                     ItemSubject::Reference => ("reference", None, None),
-                    ItemSubject::Commit { id, subject } => ("commit", Some(id), Some(subject)),
-                    ItemSubject::Tag { id, name } => ("tag", Some(id), Some(name)),
+                    ItemSubject::Object { kind, id, title } => (kind.name(), Some(id), Some(title)),
                 };
+                let finding = &item.finding;
                 json!({
-                    "reference": note.reference,
+                    "reference": item.reference,
                     "about": kind,
                     "id": id,
                     "text": text,
-                    "signer": note.signer,
-                    "rule": note.rule,
-                    "mode": if note.enforced { "enforce" } else { "warn" },
-                    "code": note.code,
-                    "words": note.words,
-                    "mend": note.mend,
+                    "signer": item.signer,
+                    "rule": finding.rule,
+                    "mode": finding.mode.as_str(),
+                    "code": finding.code,
+                    "message": finding.message,
+                    "hint": finding.hint,
                 })
             })
             .collect();
@@ -214,127 +225,105 @@ impl PushReport {
             "verdict": if self.refuses() { "refused" } else { "allowed" },
             "policy": self.policy,
             "references": self.references,
-            "judged": self.judged,
+            "checked": self.checked,
             "refusals": self.refusals,
             "warnings": self.warnings,
             "findings": findings,
         })
     }
 
-    /// Workflow commands of GitHub Actions, one line each.
+    /// Formats workflow commands of GitHub Actions, one on each line.
     #[must_use]
     pub fn annotations(&self) -> String {
         let mut out = String::new();
-        for note in self.ordered().take(MAX_SHOWN) {
-            let level = if note.enforced { "error" } else { "warning" };
-            let title = match &note.about {
+        for item in self.ordered().take(MAX_SHOWN) {
+            let title = match &item.about {
                 ItemSubject::Reference => "gitseal".to_owned(),
-                ItemSubject::Commit { id, .. } => format!("gitseal: commit {}", short(id)),
-                ItemSubject::Tag { id, .. } => format!("gitseal: tag {}", short(id)),
+                ItemSubject::Object { kind, id, .. } => {
+                    format!("gitseal: {} {}", kind.name(), short(id))
+                }
             };
-            let _ = writeln!(
-                out,
-                "::{level} title={}::{}",
-                property(&title),
-                message(&format!(
-                    "{}: {}{} [{}]{}",
-                    heading(note),
-                    escape(&note.by_rule(), Escape::Ascii),
-                    escape(&note.words, Escape::Prose),
-                    note.code,
-                    note.mend
-                        .as_deref()
-                        .map(|mend| format!("; {}", escape(mend, Escape::Prose)))
-                        .unwrap_or_default()
-                ))
-            );
+            let mut text = format!("{}: {}", item.heading(), item.line());
+            if let Some(hint) = &item.finding.hint {
+                let _ = write!(text, "; {}", escape(hint, Escape::Prose));
+            }
+            let (title, text) = (property(&title), message(&text));
+            let _ = writeln!(out, "::{} title={title}::{text}", item.level());
         }
         out
     }
 
-    /// GitHub-flavoured Markdown for the job's summary.
+    /// Formats GitHub-flavored Markdown for the job's summary.
     #[must_use]
     pub fn markdown(&self, what: &str) -> String {
         let mut out = String::new();
+        let result = if self.refuses() {
+            "rejected"
+        } else {
+            "accepted"
+        };
+        let _ = writeln!(out, "### gitseal: {} {result}\n", markdown(what));
         let _ = writeln!(
             out,
-            "### gitseal: {} {}\n",
-            markdown(what),
-            if self.refuses() {
-                "refused"
-            } else {
-                "accepted"
-            }
-        );
-        let _ = writeln!(
-            out,
-            "{} commits and tags judged by the policy {}: {} refusals, {} warnings.\n",
-            self.judged,
+            "{} commits and tags checked against the policy {}: {} errors, {} warnings.\n",
+            self.checked,
             markdown(&self.policy),
             self.refusals,
             self.warnings
         );
-        if self.notes.is_empty() {
+        if self.items.is_empty() {
             return out;
         }
-        out.push_str(
-            "| | what | signer | rule | why | how to mend it |\n|---|---|---|---|---|---|\n",
-        );
+        out.push_str("| | Object | Signer | Rule | Problem | Fix |\n|---|---|---|---|---|---|\n");
         let most = MAX_SHOWN.saturating_mul(5);
-        for note in self.ordered().take(most) {
-            let what = match &note.about {
-                ItemSubject::Reference => note.reference.clone(),
-                ItemSubject::Commit { id, subject } => format!("{} {subject}", short(id)),
-                ItemSubject::Tag { id, name } => format!("tag {name} {}", short(id)),
+        for item in self.ordered().take(most) {
+            let object = match &item.about {
+                ItemSubject::Reference => item.reference.clone(),
+                ItemSubject::Object { kind, id, title } => {
+                    format!("{} {} {title}", kind.name(), short(id))
+                }
             };
+            let finding = &item.finding;
+            let fix = finding.hint.as_deref().map(markdown);
             let _ = writeln!(
                 out,
                 "| {} | {} | {} | {} | {} ({}) | {} |",
-                if note.enforced { "error" } else { "warning" },
-                markdown(&what),
-                markdown(note.signer.as_deref().unwrap_or("nobody")),
-                markdown(&note.rule),
-                markdown(&note.words),
-                markdown(&note.code),
-                note.mend
-                    .as_deref()
-                    .map(|mend| format!("<code>{}</code>", markdown(mend)))
+                item.level(),
+                markdown(&object),
+                markdown(item.signer.as_deref().unwrap_or("none")),
+                markdown(&finding.rule),
+                markdown(&finding.message),
+                markdown(finding.code),
+                fix.map(|fix| format!("<code>{fix}</code>"))
                     .unwrap_or_default(),
             );
         }
-        let left = self
-            .refusals
-            .saturating_add(self.warnings)
-            .saturating_sub(self.notes.len().min(most));
+        let left = self.total().saturating_sub(self.items.len().min(most));
         if left > 0 {
-            let _ = writeln!(out, "\nand {left} more");
+            let _ = writeln!(out, "\nand {left} more findings");
         }
         out
     }
 
-    /// GitLab's Code Quality report.
+    /// Returns GitLab's Code Quality report.
     #[must_use]
     pub fn code_quality(&self) -> Value {
         use sha2::{Digest as _, Sha256};
         Value::Array(
             self.ordered()
-                .map(|note| {
+                .map(|item| {
+                    let finding = &item.finding;
                     let key = format!(
                         "{}\0{:?}\0{}\0{}",
-                        note.reference, note.about, note.rule, note.code
+                        item.reference, item.about, finding.rule, finding.code
                     );
                     let digest = Sha256::digest(key.as_bytes());
                     json!({
                         "type": "issue",
-                        "check_name": format!("gitseal/{}", note.code),
-                        "description": format!(
-                            "{}: {}{}",
-                            heading(note),
-                            escape(&note.by_rule(), Escape::Ascii),
-                            escape(&note.words, Escape::Prose)
-                        ),
+                        "check_name": format!("gitseal/{}", finding.code),
+                        "description": format!("{}: {}", item.heading(), item.line()),
                         "categories": ["Security"],
-                        "severity": if note.enforced { "blocker" } else { "minor" },
+                        "severity": if finding.refuses() { "blocker" } else { "minor" },
                         "fingerprint": gitseal_evidence::refusal::hex(&digest),
                         // The report must name a file; a commit is none.
                         "location": { "path": ".gitseal/policy.toml", "lines": { "begin": 1 } },
@@ -344,45 +333,25 @@ impl PushReport {
         )
     }
 
-    /// JUnit's XML, as far as GitLab and others read it: one test case a finding,
-    /// and one for all that held.
-    #[must_use]
-    pub fn junit(&self, what: &str) -> String {
-        let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-        let failures = self.ordered().filter(|note| note.enforced).count();
-        let _ = writeln!(
-            out,
-            "<testsuites><testsuite name=\"gitseal\" tests=\"{}\" failures=\"{failures}\">",
-            self.notes.len().saturating_add(1)
-        );
-        let _ = writeln!(
-            out,
-            "<testcase classname=\"gitseal\" name=\"{}\"/>",
-            xml(&format!("{what}: {} commits and tags judged", self.judged))
-        );
-        for note in self.ordered() {
-            let _ = write!(
-                out,
-                "<testcase classname=\"gitseal.{}\" name=\"{}\">",
-                xml(&note.code),
-                xml(&heading(note))
-            );
-            let words = format!("{}{}", note.by_rule(), note.words);
-            if note.enforced {
-                let _ = write!(
-                    out,
-                    "<failure type=\"{}\" message=\"{}\">{}</failure>",
-                    xml(&note.code),
-                    xml(&words),
-                    xml(note.mend.as_deref().unwrap_or_default())
-                );
+    /// Writes a JUnit report: one test case for each finding, and one for all that
+    /// passed.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written.
+    pub fn junit(&self, path: &Path, what: &str) -> io::Result<()> {
+        let mut junit = JUnit::create(path, "ci")?;
+        let all = format!("{what}: {} commits and tags checked", self.checked);
+        junit.case("push", &all, CaseResult::Passed)?;
+        for item in self.ordered() {
+            let (code, message) = (item.finding.code, item.line());
+            let result = if item.finding.refuses() {
+                CaseResult::Failed { code, message }
             } else {
-                let _ = write!(out, "<system-out>{}</system-out>", xml(&words));
-            }
-            out.push_str("</testcase>\n");
+                CaseResult::Skipped(message)
+            };
+            junit.case(code, &item.heading(), result)?;
         }
-        out.push_str("</testsuite></testsuites>\n");
-        out
+        junit.finish()
     }
 }
 
@@ -390,44 +359,18 @@ fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
-/// What a finding is about, on one line, escaped.
-fn heading(note: &ReportItem) -> String {
-    let reference = escape(&note.reference, Escape::Ascii);
-    let signer = |verb: &str| {
-        note.signer
-            .as_deref()
-            .map(|signer| format!(" {verb} by {}", escape(signer, Escape::Ascii)))
-            .unwrap_or_default()
-    };
-    match &note.about {
-        ItemSubject::Reference => reference,
-        ItemSubject::Commit { id, subject } => format!(
-            "{reference}: commit {} \"{}\"{}",
-            short(id),
-            escape(&cut(subject), Escape::Prose),
-            signer("signed")
-        ),
-        ItemSubject::Tag { id, name } => format!(
-            "{reference}: tag {} \"{}\"{}",
-            short(id),
-            escape(&cut(name), Escape::Prose),
-            signer("signed")
-        ),
-    }
-}
-
-fn cut(text: &str) -> String {
+fn shorten(text: &str) -> String {
     const MOST: usize = 72;
-    if text.chars().count() <= MOST {
-        return text.to_owned();
+    let mut characters = text.chars();
+    let mut cut: String = characters.by_ref().take(MOST).collect();
+    if characters.next().is_some() {
+        cut.push_str("...");
     }
-    let mut cut: String = text.chars().take(MOST).collect();
-    cut.push_str("...");
     cut
 }
 
-/// The data of a workflow command: what the runner takes out again, and the older
-/// form of commands (`##[`), which it finds in the middle of a line.
+/// Escapes the data of a workflow command, and the older form of commands (`##[`),
+/// which the runner finds in the middle of a line.
 fn message(text: &str) -> String {
     text.replace('%', "%25")
         .replace('\r', "%0D")
@@ -435,14 +378,13 @@ fn message(text: &str) -> String {
         .replace("##[", "#\\u{23}[")
 }
 
-/// A property of a workflow command.
+/// Escapes a property of a workflow command.
 fn property(text: &str) -> String {
     message(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Text that Markdown takes for nothing but text: whatever is neither a letter nor
-/// a digit nor a blank becomes a character reference, which is never structure
-/// (CommonMark §2.5).
+/// Escapes text for Markdown: each character that is not a letter, a digit or a
+/// space becomes a character reference, which is never structure (CommonMark §2.5).
 fn markdown(text: &str) -> String {
     let mut out = String::new();
     for character in escape(text, Escape::Prose).chars() {
@@ -455,103 +397,110 @@ fn markdown(text: &str) -> String {
     out
 }
 
-/// Text in XML: what XML cannot hold is escaped before (XML 1.0 §2.2, §2.4).
-fn xml(text: &str) -> String {
-    escape(text, Escape::Prose)
-        .replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&apos;")
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
+    use gitseal_policy::EnforcementMode;
 
     const HOSTILE: &str =
         "x\n::error::y\r##[add-mask]z \u{1b}[2K | [a](javascript:b) <img> @all `c` \u{202e}%";
 
-    fn note(enforced: bool) -> ReportItem {
+    fn item(refuses: bool) -> ReportItem {
         ReportItem {
             reference: "refs/heads/main".to_owned(),
-            about: ItemSubject::Commit {
+            about: ItemSubject::Object {
+                kind: ObjectKind::Commit,
                 id: "a".repeat(40),
-                subject: HOSTILE.to_owned(),
+                title: HOSTILE.to_owned(),
             },
             signer: Some(HOSTILE.to_owned()),
-            rule: "main".to_owned(),
-            enforced,
-            code: "object-unsigned".to_owned(),
-            words: HOSTILE.to_owned(),
-            mend: Some("git commit --amend".to_owned()),
+            finding: Finding {
+                rule: "main".to_owned(),
+                mode: if refuses {
+                    EnforcementMode::Enforce
+                } else {
+                    EnforcementMode::Warn
+                },
+                code: codes::SIGNER_UNKNOWN,
+                message: HOSTILE.to_owned(),
+                hint: Some("git commit --amend".to_owned()),
+            },
         }
     }
 
-    fn report(notes: Vec<ReportItem>) -> PushReport {
+    fn report(items: Vec<ReportItem>) -> PushReport {
         let mut report = PushReport {
             command: "pre-receive",
             policy: "policy.toml".to_owned(),
             references: 1,
-            judged: 3,
+            checked: 3,
             ..PushReport::default()
         };
-        for note in notes {
-            report.add(note);
+        for item in items {
+            report.add(item);
         }
         report
     }
 
     #[test]
-    fn the_pusher_is_told_what_and_how_to_mend_it() {
-        let text = report(vec![note(true), note(false)]).text();
+    fn the_pusher_sees_findings_and_hints() {
+        let text = report(vec![item(true), item(false)]).text();
         assert!(
-            text.starts_with("gitseal: refused by the policy policy.toml\n"),
+            text.starts_with(
+                "gitseal: push rejected: it does not meet this repository's signing policy\n"
+            ),
             "{text}"
         );
         assert!(
             text.contains("refs/heads/main: commit aaaaaaaaaaaa"),
             "{text}"
         );
-        assert!(text.contains("error: rule main: "), "{text}");
-        assert!(text.contains("warning: rule main: "), "{text}");
+        assert!(text.contains("[signer-unknown] (rule \"main\")"), "{text}");
+        assert!(text.contains("    warning: "), "{text}");
         assert!(text.contains("hint: git commit --amend\n"), "{text}");
-        assert!(text.ends_with("nothing of this push was taken\n"), "{text}");
+        assert!(text.ends_with("no refs were updated\n"), "{text}");
         for bad in ['\u{1b}', '\r', '\u{202e}'] {
             assert!(!text.contains(bad), "{text}");
         }
         assert!(text.lines().all(|line| !line.starts_with("::")), "{text}");
         assert_eq!(report(vec![]).text(), "");
-        let warned = report(vec![note(false)]);
+        let mut unsigned = item(true);
+        unsigned.finding.code = codes::UNSIGNED;
+        let text = report(vec![unsigned]).text();
+        assert!(
+            text.contains(": this repository requires signed commits\n"),
+            "{text}"
+        );
+        let warned = report(vec![item(false)]);
         assert!(!warned.refuses());
         assert!(
             warned
                 .text()
-                .starts_with("gitseal: let through with warnings")
+                .starts_with("gitseal: push accepted with warnings")
         );
     }
 
     #[test]
     fn findings_are_counted_when_they_are_many() {
-        let mut report = report(vec![note(false); MAX_KEPT + 7]);
+        let mut report = report(vec![item(false); MAX_KEPT + 7]);
         assert_eq!(
-            (report.notes.len(), report.warnings),
+            (report.items.len(), report.warnings),
             (MAX_KEPT, MAX_KEPT + 7)
         );
-        report.add(note(true));
+        report.add(item(true));
         assert!(report.refuses());
         let text = report.text();
         assert!(
             text.contains("error: "),
             "a refusal is not crowded out: {text}"
         );
-        assert!(text.contains("and 9988 more"), "{text}");
+        assert!(text.contains("... and 9988 more findings"), "{text}");
     }
 
     #[test]
     fn annotations_hold_one_command_a_line() {
-        let text = report(vec![note(true), note(false)]).annotations();
+        let text = report(vec![item(true), item(false)]).annotations();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");
         assert!(
@@ -569,7 +518,7 @@ mod tests {
 
     #[test]
     fn markdown_stays_text() {
-        let text = report(vec![note(true)]).markdown("pull request 7");
+        let text = report(vec![item(true)]).markdown("pull request 7");
         let row = text
             .lines()
             .find(|line| line.starts_with("| error"))
@@ -582,11 +531,14 @@ mod tests {
 
     #[test]
     fn reports_for_gitlab() {
-        let both = report(vec![note(true), note(false)]);
+        let both = report(vec![item(true), item(false)]);
         let quality = both.code_quality();
         assert_eq!(quality[0]["severity"], "blocker");
         assert_ne!(quality[0]["fingerprint"], "");
-        let xml = both.junit("merge request 12");
+        let file = tempfile::tempdir().unwrap().path().with_extension("xml");
+        both.junit(&file, "merge request 12").unwrap();
+        let xml = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
         assert!(xml.contains("tests=\"3\" failures=\"1\""), "{xml}");
         assert!(!xml.contains("<img>") && !xml.contains('\u{1b}'), "{xml}");
         assert_eq!(xml.matches("<failure ").count(), 1);
@@ -594,9 +546,9 @@ mod tests {
 
     #[test]
     fn programs_read_it_whole() {
-        let value = report(vec![note(true)]).json();
+        let value = report(vec![item(true)]).json();
         assert_eq!(value["verdict"], "refused");
-        assert_eq!(value["findings"][0]["code"], "object-unsigned");
-        assert_eq!(value["findings"][0]["words"], HOSTILE);
+        assert_eq!(value["findings"][0]["code"], "signer-unknown");
+        assert_eq!(value["findings"][0]["message"], HOSTILE);
     }
 }

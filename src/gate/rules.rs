@@ -36,8 +36,8 @@ use crate::{
 };
 use gitseal_evidence::object::ParsedTag;
 use gitseal_policy::{
-    Action, ApprovalTag, Commit, CommitFacts, EnforcementMode, NameEmail, POLICY_PATH, Policy,
-    PolicyErrors, Pusher, RefUpdate, SignatureFacts, Tag, UpdateKind, parse::MAX_POLICY,
+    Action, ApprovalTag, Finding, NameEmail, POLICY_PATH, Policy, PolicyErrors, Pusher, RefUpdate,
+    SignatureFacts, Tag, UpdateKind, codes, parse::MAX_POLICY,
 };
 
 /// Variables in which servers say who pushes, the surest first: Gitea and
@@ -52,44 +52,29 @@ const PUSHERS: [&str; 4] = [
 /// Why the policy cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyLoadError {
-    /// Nobody named one.
-    #[error("no policy is named")]
+    #[error("no policy is set")]
     None,
-    /// Not readable.
-    #[error("the policy {} cannot be read: {error}", .path.display())]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// Readable, and no policy.
+    #[error("cannot read the policy {}: {error}", .path.display())]
+    Unreadable { path: PathBuf, error: io::Error },
     #[error("{0}")]
     Policy(#[from] PolicyErrors),
-    /// The policy root names no commit.
-    #[error("the policy root: {0}")]
+    #[error("policy root: {0}")]
     Root(GitError),
-    /// The repository's own policy cannot be read.
-    #[error("the policy of {commit}: {why}")]
-    InTree {
-        /// Hex.
-        commit: String,
-        /// Why.
-        why: String,
-    },
+    #[error("cannot read the policy in commit {commit}: {why}")]
+    InTree { commit: String, why: String },
 }
 
 impl PolicyLoadError {
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::None => Some(
-                "name one with --policy FILE or gitseal.policy; docs/policy.md says what it can hold",
-            ),
-            Self::Policy(_) => Some("gitseal policy check FILE says more"),
-            Self::InTree { .. } => {
-                Some("a policy root is a commit that has .gitseal/policy.toml in its tree")
+            Self::None => {
+                Some("set --policy FILE or gitseal.policy; docs/policy.md is the reference")
             }
-            Self::Root(_) => Some("name it by its full id; it must be in this repository"),
+            Self::Policy(_) => Some("run 'gitseal policy check FILE'"),
+            Self::InTree { .. } => {
+                Some("a policy root is a commit with .gitseal/policy.toml in its tree")
+            }
+            Self::Root(_) => Some("name it by its full ID; it must be in this repository"),
             Self::Unreadable { .. } => None,
         }
     }
@@ -111,39 +96,10 @@ pub struct ApprovalTagFacts<'a> {
     pub judged: &'a Judged,
 }
 
-/// What is not as the policy says.
-pub struct Finding {
-    /// The rule's name.
-    pub rule: String,
-    /// Whether it refuses.
-    pub enforced: bool,
-    /// Stable.
-    pub code: String,
-    /// In words.
-    pub words: String,
-    /// A command, or a line of the policy.
-    pub mend: Option<String>,
-    /// ItemSubject the tag object, and not the reference.
-    pub of_tag: bool,
-}
-
-impl Finding {
-    /// Out of the policy's own.
-    pub fn of(finding: gitseal_policy::Finding, of_tag: bool) -> Self {
-        Self {
-            enforced: finding.refuses(),
-            rule: finding.rule,
-            code: finding.code.to_owned(),
-            words: finding.message,
-            mend: finding.hint,
-            of_tag,
-        }
-    }
-}
-
 /// The policy.
 pub struct LoadedPolicy {
-    policy: Policy,
+    /// The rules.
+    pub policy: Policy,
     source: String,
     pusher: Option<String>,
     /// Who signed the push, if somebody did.
@@ -221,12 +177,12 @@ impl LoadedPolicy {
         let blob = repository
             .file_at(commit, &path)
             .map_err(|error| failed(error.to_string()))?
-            .ok_or_else(|| failed(format!("there is no {POLICY_PATH} in its tree")))?;
+            .ok_or_else(|| failed(format!("{POLICY_PATH} not found in its tree")))?;
         let bytes = repository
             .objects()
             .blob(blob, u64::try_from(MAX_POLICY).unwrap_or(u64::MAX))
             .map_err(|error| failed(error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|_| failed("it is no UTF-8".to_owned()))?;
+        let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?;
         let id = commit.to_string();
         let name = format!("{POLICY_PATH} of {}", id.get(..12).unwrap_or(&id));
         Ok(Self::of(Policy::parse(&text, &name)?, name, Some(root)))
@@ -235,34 +191,6 @@ impl LoadedPolicy {
     /// The policy root, where each commit is judged by the policy of its parent.
     pub fn root(&self) -> Option<ObjectId> {
         self.root
-    }
-
-    /// Whether commits on this reference are counted.
-    pub fn has_thresholds(&self, reference: &[u8]) -> bool {
-        self.policy.has_thresholds(reference)
-    }
-
-    /// Leaves of a commit's paths those that the thresholds ask about.
-    pub fn retain_threshold_paths(&self, facts: &mut CommitFacts, reference: &[u8]) {
-        self.policy.retain_threshold_paths(facts, reference);
-    }
-
-    /// Holds all commits that a reference gains against the thresholds; each
-    /// finding with the commit's id.
-    pub fn evaluate_thresholds(
-        &self,
-        commits: &[FactsOf],
-        reference: &[u8],
-    ) -> Vec<(String, Finding)> {
-        let views: Vec<Commit<'_>> = commits
-            .iter()
-            .map(|(facts, direct)| facts.view(*direct))
-            .collect();
-        self.policy
-            .evaluate_thresholds(&views, reference)
-            .into_iter()
-            .map(|(id, finding)| (id, Finding::of(finding, false)))
-            .collect()
     }
 
     /// Where it is from.
@@ -279,13 +207,14 @@ impl LoadedPolicy {
         })
     }
 
-    /// Judges what happens to a reference, and the tag objects it leads to.
+    /// Evaluates the change of a ref and the tag objects it leads to. Each finding
+    /// comes with whether it is about the outermost tag rather than the ref.
     pub fn evaluate_change(
         &self,
         change: &RefChange,
         tags: &[TagFacts<'_>],
         others: &[ApprovalTagFacts<'_>],
-    ) -> Vec<Finding> {
+    ) -> Vec<(bool, Finding)> {
         let mut findings = Vec::new();
         let name: &[u8] = &change.update.name;
         self.unusual(change, &mut findings);
@@ -338,80 +267,64 @@ impl LoadedPolicy {
         let of_tag = |code: &str| {
             update.tag.is_some() && !code.starts_with("pusher-") && !code.starts_with("no-rule")
         };
-        findings.extend(
-            self.policy
-                .evaluate_update(&update, &pusher)
-                .into_iter()
-                .map(|finding| {
-                    let of_tag = of_tag(finding.code);
-                    Finding::of(finding, of_tag)
-                }),
-        );
-        // Tags that the outer one leads to are signed by somebody too; their names
-        // are not the reference's.
+        let of_update = self.policy.evaluate_update(&update, &pusher).into_iter();
+        findings.extend(of_update.map(|finding| (of_tag(finding.code), finding)));
+        // The tags that the outer one leads to are signed as well; their names are
+        // not the ref's.
         for tag in read.iter().skip(1) {
-            for finding in self.policy.evaluate_tag(tag, name) {
-                if finding.code != gitseal_policy::codes::TAG_NAME {
-                    findings.push(Finding::of(finding, true));
-                }
-            }
+            let of_inner = self.policy.evaluate_tag(tag, name).into_iter();
+            findings.extend(
+                of_inner
+                    .filter(|finding| finding.code != codes::TAG_NAME)
+                    .map(|finding| (true, finding)),
+            );
         }
         findings
     }
 
     /// What no policy means when it says nothing of it in particular: references
     /// that are no branches and no tags, and tags of what is no commit on a branch.
-    fn unusual(&self, change: &RefChange, findings: &mut Vec<Finding>) {
+    fn unusual(&self, change: &RefChange, findings: &mut Vec<(bool, Finding)>) {
         let name: &[u8] = &change.update.name;
-        let mut say = |code: &str, words: String| {
-            findings.push(Finding {
+        let mut say = |code, message: String| {
+            let finding = Finding {
                 rule: String::new(),
-                enforced: self.policy.mode == EnforcementMode::Enforce,
-                code: code.to_owned(),
-                words,
-                mend: None,
-                of_tag: false,
-            });
+                mode: self.policy.mode,
+                code,
+                message,
+                hint: None,
+            };
+            findings.push((false, finding));
         };
-        let what = match change.space {
-            RefNamespace::Branch | RefNamespace::Tag | RefNamespace::Other => None,
-            RefNamespace::Replace => Some((
-                "refs/replace/",
-                "a replacement shows plain git another object under the same name",
-            )),
-            RefNamespace::Notes => Some((
-                "refs/notes/",
-                "notes are text that no commit of a branch holds",
-            )),
-            RefNamespace::Review => Some((
-                "refs/",
-                "a review server makes something else of what is pushed there",
-            )),
-            RefNamespace::Server => {
-                Some(("refs/", "the server itself writes there, and nobody else"))
-            }
-        };
-        if let Some((prefix, why)) = what
-            && change.update.new.is_some()
-            && !self.names(name, prefix)
-        {
-            say("reference-special", format!("{why}, and no rule names it"));
+        if change.update.new.is_none() {
+            return;
         }
-        if change.space == RefNamespace::Branch
-            && change.update.new.is_some()
-            && !change.new.tags.is_empty()
-        {
+        let (prefix, reason) = match change.space {
+            RefNamespace::Branch | RefNamespace::Tag | RefNamespace::Other => ("", ""),
+            RefNamespace::Replace => ("refs/replace/", "replacement refs change what Git displays"),
+            RefNamespace::Notes => ("refs/notes/", "notes are not covered by commit signatures"),
+            RefNamespace::Review => ("refs/", "a review server rewrites pushes to this ref"),
+            RefNamespace::Server => ("refs/", "only the server writes this ref"),
+        };
+        if !prefix.is_empty() && !self.names(name, prefix) {
+            let name = String::from_utf8_lossy(name);
             say(
-                "branch-of-tag",
-                "a branch points at a commit, and this is a tag".to_owned(),
+                "reference-special",
+                format!("{reason}; no rule allows {name}"),
             );
         }
+        let is_branch = change.space == RefNamespace::Branch;
+        if is_branch && !change.new.tags.is_empty() {
+            let message = "a branch must point to a commit, not to a tag".to_owned();
+            say("branch-of-tag", message);
+        }
         if let Some(other) = &change.new.other
-            && (change.space == RefNamespace::Branch || change.new.tags.is_empty())
+            && (is_branch || change.new.tags.is_empty())
         {
+            let name = String::from_utf8_lossy(name);
             say(
                 "reference-of-other",
-                format!("it would point at a {other}, in which nothing is signed"),
+                format!("{name} would point to a {other}, which cannot be signed"),
             );
         }
     }
@@ -440,20 +353,7 @@ impl LoadedPolicy {
                 })
         })
     }
-
-    /// Judges a commit on its way to a reference.
-    pub fn evaluate_commit(&self, facts: &FactsOf, reference: &[u8]) -> Vec<Finding> {
-        let (commit, direct) = facts;
-        self.policy
-            .evaluate_commit(&commit.view(*direct), reference)
-            .into_iter()
-            .map(|finding| Finding::of(finding, false))
-            .collect()
-    }
 }
-
-/// A commit, and whether it lies on the line of first parents.
-pub type FactsOf = (CommitFacts, bool);
 
 /// A tag, read, if it can be.
 fn view_of(judged: &Judged) -> Option<&ParsedTag> {
@@ -480,7 +380,7 @@ fn text(path: &Path) -> Result<String, PolicyLoadError> {
             "more than {MAX_POLICY} bytes"
         ))));
     }
-    String::from_utf8(bytes).map_err(|_| unreadable(io::Error::other("it is no UTF-8")))
+    String::from_utf8(bytes).map_err(|_| unreadable(io::Error::other("it is not UTF-8")))
 }
 
 impl RuleScope for LoadedPolicy {

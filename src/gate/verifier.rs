@@ -1,8 +1,8 @@
-//! The verifier: every commit and tag of a plan is verified, on all cores, and held
-//! against the rules; so is the change of each reference itself.
+//! Verifies every commit and tag of a plan, on all cores, and checks it against the
+//! rules; so is the change of each ref itself.
 //!
-//! *Not decided here:* whether a signature is good (`commands/batch.rs` asks the
-//! verifier) and what is allowed (`rules.rs` asks the policy).
+//! *Not decided here:* whether a signature verifies (`batch.rs`) and what is
+//! allowed (`rules.rs` and the policy).
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -17,7 +17,7 @@ use super::{
     certificate::{self, PushCertificateEnv},
     plan::{self, NewCommit, Plan, RefChange, RefSnapshot, RuleScope},
     report::{ItemSubject, MAX_KEPT, PushReport, ReportItem},
-    rules::{self, ApprovalTagFacts, Finding, LoadedPolicy, PolicyLoadError, TagFacts},
+    rules::{ApprovalTagFacts, LoadedPolicy, PolicyLoadError, TagFacts},
 };
 use crate::host::{
     git::{
@@ -36,64 +36,34 @@ use crate::{
     history::{CommitReadError, GitHistory, commit_facts},
 };
 use gitseal_evidence::identity::ExpectedIdentity;
-use gitseal_policy::{CommitFacts, walk};
+use gitseal_evidence::object::ObjectKind;
+use gitseal_policy::{Commit, CommitFacts, Finding, walk};
 
-/// Why a policy in the tree of a request is refused.
-pub const INSIDE: &str = "the file lies in the tree of what is to be judged, so that whoever made the request made the policy too; leave it out to read .gitseal/policy.toml of the base, or name a file outside";
-/// What to do when the time is over.
-pub const TIMEOUT_HINT: &str = "push in parts, or have the administrator raise --timeout";
+/// The message for a policy file that the author of a request controls.
+pub const INSIDE: &str = "this file is part of the change being checked, so its author controls it; omit the option to use the base branch's .gitseal/policy.toml, or name a file outside the repository";
 
-/// What is said when the time is over.
-#[must_use]
-pub fn timeout_message(seconds: u64) -> String {
-    format!("not everything was judged within {seconds} seconds")
-}
-
-/// Why there is no judgement.
+/// Errors that prevent the commits of a push from being checked.
 #[derive(Debug, thiserror::Error)]
 pub enum PushVerifyError {
-    /// The policy.
     #[error(transparent)]
     Policy(#[from] PolicyLoadError),
-    /// A commit or tag of the push cannot be read.
-    #[error("{id} cannot be judged: {error}")]
-    Object {
-        /// Hex.
-        id: String,
-        /// Why.
-        error: GitError,
-    },
-    /// It cannot be said what a commit is or changes.
-    #[error("what commit {id} changes cannot be said: {error}")]
-    Facts {
-        /// Hex.
-        id: String,
-        /// Why.
-        error: CommitReadError,
-    },
-    /// The history cannot be walked.
+    #[error("cannot check {id}: {error}")]
+    Object { id: String, error: GitError },
+    #[error("cannot compute the changes of commit {id}: {error}")]
+    Facts { id: String, error: CommitReadError },
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// The walk by the repository's own policies has no answer.
     #[error("{reference}: {error}")]
     Walk {
-        /// The reference.
         reference: String,
-        /// Why.
         error: walk::WalkError,
     },
-    /// More commits that a threshold counts than are held in memory.
-    #[error("the push brings more commits than can be counted against a threshold")]
+    #[error("the push adds more commits than a threshold can count")]
     TooLarge,
-    /// More refusals than a report holds.
-    #[error("more than {MAX_KEPT} findings refuse this")]
+    #[error("more than {MAX_KEPT} findings reject the push")]
     TooMany,
-    /// The time is over.
-    #[error("{}", timeout_message(*.seconds))]
-    Time {
-        /// How long it was.
-        seconds: u64,
-    },
+    #[error("timed out after {seconds} s")]
+    Time { seconds: u64 },
 }
 
 impl PushVerifyError {
@@ -107,24 +77,29 @@ impl PushVerifyError {
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Policy(error) => error.hint(),
-            Self::Time { .. } => Some(TIMEOUT_HINT),
-            Self::TooMany | Self::TooLarge => Some("push in parts, the oldest commits first"),
+            Self::Time { .. } => {
+                Some("push fewer commits at a time, or ask the administrators to raise --timeout")
+            }
+            Self::TooMany | Self::TooLarge => {
+                Some("push fewer commits at a time, the oldest first")
+            }
             _ => None,
         }
     }
 }
 
-/// Tags beside the one that is judged, by its reference: name and tag object.
+/// Other tags of the same object, by the ref of the tag that is checked: name and
+/// tag object.
 type Others = HashMap<BString, Vec<(Vec<u8>, ObjectId)>>;
 
-/// The most bytes of commits that thresholds count.
+/// Maximum size of the commits that thresholds count, in bytes.
 const MAX_SETS: usize = 512 * 1024 * 1024;
-/// The most lines of first parents that are kept.
+/// Maximum number of first-parent histories that are cached.
 const MAX_LINES: usize = 16;
-/// The most other tags that count for one.
+/// Maximum number of other tags that count for one.
 const MAX_OTHERS: usize = 256;
 
-/// Everything that does not change during a push: read once.
+/// Trusted root and policy, loaded once per push.
 pub struct PushVerifier<'r> {
     repository: &'r Repository,
     trust: Trust,
@@ -132,11 +107,11 @@ pub struct PushVerifier<'r> {
 }
 
 impl<'r> PushVerifier<'r> {
-    /// Reads trust and policy. `tip`: the commit of the protected branch before the
-    /// push.
+    /// Loads trusted root and policy; `tip` is the commit of the protected branch
+    /// before the push.
     ///
     /// # Errors
-    /// One of them is not there or cannot be used: nothing can be judged then.
+    /// Returns [`super::GateError`] if one of them is missing or malformed.
     pub fn open(
         repository: &'r Repository,
         settings: &Settings,
@@ -148,8 +123,7 @@ impl<'r> PushVerifier<'r> {
         Self::with(repository, settings, options, rules)
     }
 
-    /// As [`open`](Self::open), for a CI job: what is named goes first, else the
-    /// policy in the tree of the base.
+    /// Loads them for a CI job: without a named policy, that in the tree of the base.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -189,7 +163,7 @@ impl<'r> PushVerifier<'r> {
         })
     }
 
-    /// The push is signed: that says who pushes, and not the account.
+    /// Identifies the pusher by the push certificate instead of the account.
     pub fn set_push_certificate(
         &mut self,
         told: &PushCertificateEnv,
@@ -202,16 +176,16 @@ impl<'r> PushVerifier<'r> {
         self.rules.certificate = Some(signature);
     }
 
-    /// What has to be judged by the rules.
+    /// Returns which commits the rules apply to.
     pub fn binding(&self) -> &dyn RuleScope {
         &self.rules
     }
 
-    /// Judges all of a plan. With `only_commits` the references are not moved by
-    /// this (a request that may never be merged).
+    /// Checks all of a plan. With `only_commits` the changes of refs are not checked
+    /// (a request that may never be merged).
     ///
     /// # Errors
-    /// Something cannot be judged, or the time is over.
+    /// Returns [`PushVerifyError`] if an object cannot be checked or the time is over.
     pub fn judge(
         &self,
         command: &'static str,
@@ -231,28 +205,26 @@ impl<'r> PushVerifier<'r> {
         let engine = Engine::new(&self.trust.root, &wanted).with_facts();
         let others = self.others(plan, before);
         let tags = self.tags(plan, &others, &engine, deadline)?;
-        report.judged = report.judged.saturating_add(tags.len());
+        report.checked = report.checked.saturating_add(tags.len());
         if !only_commits {
             for change in &plan.changes {
-                if deadline.is_over() {
-                    return Err(time(deadline));
-                }
+                deadline.check()?;
                 self.change(change, &tags, &others, &mut report);
             }
         }
-        let notes = match self.rules.root() {
+        let items = match self.rules.root() {
             None => self.commits(plan, &engine, deadline, &mut report)?,
             Some(root) => self.walks(plan, before, root, &engine, deadline, graph, &mut report)?,
         };
         let cut_off = self.rules.cut_off();
-        for (change, notes) in notes {
+        for (change, items) in items {
             let Some(change) = plan.changes.get(change) else {
                 continue;
             };
             // A walk by the repository's own policies says itself what is refused,
             // and that need not be a commit that this push brings.
             let second_look = self.rules.root().is_none();
-            add(change, notes, second_look, &cut_off, graph, &mut report)?;
+            add(change, items, second_look, &cut_off, graph, &mut report)?;
         }
         Ok(report)
     }
@@ -337,17 +309,13 @@ impl<'r> PushVerifier<'r> {
         };
         let mut result = Ok(());
         batch::verify_all(ids, self.repository, engine, jobs, &mut |judged| {
-            result = if deadline.is_over() {
-                Err(time(deadline))
-            } else {
-                match judged.opinion {
-                    batch::Opinion::Unreadable { error, .. } => Err(PushVerifyError::Object {
-                        id: judged.id,
-                        error,
-                    }),
-                    _ => each(judged),
-                }
-            };
+            result = deadline.check().and_then(|()| match judged.opinion {
+                batch::Opinion::Unreadable { error, .. } => Err(PushVerifyError::Object {
+                    id: judged.id,
+                    error,
+                }),
+                _ => each(judged),
+            });
             match result {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
@@ -386,16 +354,17 @@ impl<'r> PushVerifier<'r> {
                 })
             })
             .collect();
-        for finding in self.rules.evaluate_change(change, &chain, &others) {
-            let about = match (finding.of_tag, change.new.tags.first()) {
-                (true, Some(tag)) => ItemSubject::Tag {
+        for (is_of_tag, finding) in self.rules.evaluate_change(change, &chain, &others) {
+            let about = match change.new.tags.first().filter(|_| is_of_tag) {
+                Some(tag) => ItemSubject::Object {
+                    kind: ObjectKind::Tag,
                     id: tag.id.to_string(),
-                    name: tag.name.clone().unwrap_or_default(),
+                    title: tag.name.clone().unwrap_or_default(),
                 },
-                _ => ItemSubject::Reference,
+                None => ItemSubject::Reference,
             };
             let signer = chain.first().and_then(|tag| signer(tag.judged));
-            report.add(note(change, about, signer, finding));
+            report.add(item(change, about, signer, finding));
         }
     }
 
@@ -421,40 +390,41 @@ impl<'r> PushVerifier<'r> {
             }
             changes.push((*change, *direct));
         }
-        report.judged = report.judged.saturating_add(ids.len());
-        let mut notes: BTreeMap<usize, Vec<ReportItem>> = BTreeMap::new();
+        report.checked = report.checked.saturating_add(ids.len());
+        let mut items: BTreeMap<usize, Vec<ReportItem>> = BTreeMap::new();
         let counted: Vec<bool> = plan
             .changes
             .iter()
-            .map(|change| self.rules.has_thresholds(&change.update.name))
+            .map(|change| self.rules.policy.has_thresholds(&change.update.name))
             .collect();
-        let mut sets: BTreeMap<usize, Vec<rules::FactsOf>> = BTreeMap::new();
+        let mut sets: BTreeMap<usize, Vec<CommitFacts>> = BTreeMap::new();
         let mut weight = 0_usize;
         let mut kept = 0_usize;
         let mut unkept = 0_usize;
         let mut next = ids.iter();
         self.run(ids.clone(), engine, deadline, &mut |judged| {
             let Some(id) = next.next() else { return Ok(()) };
-            let mut facts = (self.facts(&judged)?, true);
+            let facts = self.facts(&judged)?;
             for (at, direct) in gained.get(id).into_iter().flatten() {
                 let Some(change) = plan.changes.get(*at) else {
                     continue;
                 };
-                facts.1 = *direct;
-                for finding in self.rules.evaluate_commit(&facts, &change.update.name) {
+                let name: &[u8] = &change.update.name;
+                for finding in self
+                    .rules
+                    .policy
+                    .evaluate_commit(&facts.view(*direct), name)
+                {
                     if kept >= MAX_KEPT {
-                        if finding.enforced {
+                        if finding.refuses() {
                             return Err(PushVerifyError::TooMany);
                         }
                         unkept = unkept.saturating_add(1);
                         continue;
                     }
                     kept = kept.saturating_add(1);
-                    let about = ItemSubject::Commit {
-                        id: judged.id.clone(),
-                        subject: subject(&judged),
-                    };
-                    notes.entry(*at).or_default().push(note(
+                    let about = commit(judged.id.clone(), subject(&judged));
+                    items.entry(*at).or_default().push(item(
                         change,
                         about,
                         signer(&judged),
@@ -463,9 +433,8 @@ impl<'r> PushVerifier<'r> {
                 }
                 if counted.get(*at) == Some(&true) {
                     let mut set = facts.clone();
-                    self.rules
-                        .retain_threshold_paths(&mut set.0, &change.update.name);
-                    weight = weight.saturating_add(set.0.weight());
+                    self.rules.policy.retain_threshold_paths(&mut set, name);
+                    weight = weight.saturating_add(set.weight());
                     if weight > MAX_SETS {
                         return Err(PushVerifyError::TooLarge);
                     }
@@ -479,18 +448,17 @@ impl<'r> PushVerifier<'r> {
             let Some(change) = plan.changes.get(at) else {
                 continue;
             };
-            for (id, finding) in self.rules.evaluate_thresholds(&set, &change.update.name) {
-                let about = ItemSubject::Commit {
-                    id,
-                    subject: String::new(),
-                };
-                notes
+            let set: Vec<Commit<'_>> = set.iter().map(|facts| facts.view(false)).collect();
+            let name: &[u8] = &change.update.name;
+            for (id, finding) in self.rules.policy.evaluate_thresholds(&set, name) {
+                let about = commit(id, String::new());
+                items
                     .entry(at)
                     .or_default()
-                    .push(note(change, about, None, finding));
+                    .push(item(change, about, None, finding));
             }
         }
-        Ok(notes)
+        Ok(items)
     }
 
     /// Judges what references gain by the repository's own policies: each commit by
@@ -524,13 +492,11 @@ impl<'r> PushVerifier<'r> {
             }
             Ok(())
         })?;
-        let mut notes: BTreeMap<usize, Vec<ReportItem>> = BTreeMap::new();
+        let mut items: BTreeMap<usize, Vec<ReportItem>> = BTreeMap::new();
         let mut lines = Lines::new(root);
         let gaining: HashSet<usize> = plan.gains.iter().map(|gain| gain.change).collect();
         for (at, change) in plan.changes.iter().enumerate() {
-            if deadline.is_over() {
-                return Err(time(deadline));
-            }
+            deadline.check()?;
             // That a commit is reachable from elsewhere authenticates nothing: it may
             // have been adopted. Only a reference about whose commits no rule speaks
             // has nothing to be authenticated, unless it brings some.
@@ -571,22 +537,21 @@ impl<'r> PushVerifier<'r> {
                     error,
                 }
             })?;
-            report.judged = report.judged.saturating_add(walked.judged);
+            report.checked = report.checked.saturating_add(walked.judged);
             let refused = walked
                 .refused
                 .into_iter()
                 .flat_map(|(id, findings)| findings.into_iter().map(move |one| (id.clone(), one)));
             for (id, finding) in refused.chain(walked.warnings) {
                 let (subject, signer) = subjects.get(&id).cloned().unwrap_or_default();
-                let about = ItemSubject::Commit { id, subject };
-                let finding = Finding::of(finding, false);
-                notes
+                let about = commit(id, subject);
+                items
                     .entry(at)
                     .or_default()
-                    .push(note(change, about, signer, finding));
+                    .push(item(change, about, signer, finding));
             }
         }
-        Ok(notes)
+        Ok(items)
     }
 
     fn facts(&self, judged: &Judged) -> Result<CommitFacts, PushVerifyError> {
@@ -638,24 +603,18 @@ impl Lines {
     }
 }
 
-fn time(deadline: Deadline) -> PushVerifyError {
-    PushVerifyError::Time {
-        seconds: deadline.seconds(),
-    }
-}
-
 /// Takes the findings of one change into the report. Where a commit is refused, a
 /// second look makes sure that the reference gains it in truth: the walk by commit
 /// times may have said too much.
 fn add(
     change: &RefChange,
-    notes: Vec<ReportItem>,
+    items: Vec<ReportItem>,
     second_look: bool,
     cut_off: &[ObjectId],
     graph: &mut Graph,
     report: &mut PushReport,
 ) -> Result<(), PushVerifyError> {
-    let is_refused = notes.iter().any(|note| note.enforced);
+    let is_refused = items.iter().any(|item| item.finding.refuses());
     let exact = if is_refused && second_look {
         match plan::new_by_full_walk(change, cut_off, graph) {
             Ok(exact) => exact,
@@ -666,29 +625,27 @@ fn add(
     } else {
         None
     };
-    let gained = |note: &ReportItem| match (&note.about, &exact) {
-        (ItemSubject::Commit { id, .. }, Some(exact)) => {
+    let is_new = |item: &ReportItem| match (&item.about, &exact) {
+        (ItemSubject::Object { id, .. }, Some(exact)) => {
             ObjectId::from_hex(id.as_bytes()).is_ok_and(|id| exact.contains(&id))
         }
         _ => true,
     };
-    let mut mend: Option<String> = None;
-    for mut note in notes.into_iter().filter(|note| gained(note)) {
+    let mut command: Option<String> = None;
+    for mut item in items.into_iter().filter(|item| is_new(item)) {
         // One command signs all of them again: from the first, which is the oldest.
-        if let ItemSubject::Commit { id, .. } = &note.about
-            && note
-                .mend
-                .as_deref()
-                .is_some_and(|mend| mend.starts_with("git rebase "))
+        if let ItemSubject::Object { id, .. } = &item.about
+            && let Some(hint) = &mut item.finding.hint
+            && hint.starts_with("git rebase ")
         {
-            let command = match mend.take() {
-                Some(command) => command,
+            let again = match command.take() {
+                Some(again) => again,
                 None => sign_again(id, change, graph)?,
             };
-            mend = Some(command.clone());
-            note.mend = Some(command);
+            hint.clone_from(&again);
+            command = Some(again);
         }
-        report.add(note);
+        report.add(item);
     }
     Ok(())
 }
@@ -711,7 +668,7 @@ fn sign_again(id: &str, change: &RefChange, graph: &mut Graph) -> Result<String,
     })
 }
 
-fn note(
+fn item(
     change: &RefChange,
     about: ItemSubject,
     signer: Option<String>,
@@ -721,11 +678,15 @@ fn note(
         reference: change.update.name.to_string(),
         about,
         signer,
-        rule: finding.rule,
-        enforced: finding.enforced,
-        code: finding.code,
-        words: finding.words,
-        mend: finding.mend,
+        finding,
+    }
+}
+
+fn commit(id: String, title: String) -> ItemSubject {
+    ItemSubject::Object {
+        kind: ObjectKind::Commit,
+        id,
+        title,
     }
 }
 

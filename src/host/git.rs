@@ -39,109 +39,42 @@ pub const MAX_OBJECT_DIRECTORIES: usize = 64;
 
 /// Why a repository, a name or an object is not usable.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum GitError {
-    /// Nothing to be found here or above.
-    #[error("no git repository in {} or above it", .directory.display())]
-    NoRepository {
-        /// Where the search began.
-        directory: PathBuf,
-    },
-    /// Found, but not to be opened.
-    #[error("the git repository cannot be opened: {why}")]
-    Open {
-        /// What the library said.
-        why: String,
-    },
-    /// A configuration file cannot be read.
-    #[error("git's configuration cannot be read: {why}")]
-    Config {
-        /// What the library said.
-        why: String,
-    },
-    /// `GIT_CONFIG_PARAMETERS` is not what git writes.
+    #[error("no Git repository in {} or above it", .directory.display())]
+    NoRepository { directory: PathBuf },
+    #[error("cannot open the Git repository: {why}")]
+    Open { why: String },
+    #[error("cannot read Git's configuration: {why}")]
+    Config { why: String },
     #[error("GIT_CONFIG_PARAMETERS is malformed at byte {at}")]
-    Parameters {
-        /// Offset of what was not understood.
-        at: usize,
-    },
-    /// An object directory named by the environment is unusable.
-    #[error("the object directories of the environment cannot be used: {why}")]
-    ObjectDirectories {
-        /// What is wrong.
-        why: String,
-    },
-    /// The references cannot be listed.
-    #[error("the references cannot be listed: {why}")]
-    References {
-        /// What the library said.
-        why: String,
-    },
-    /// The name means nothing here.
+    Parameters { at: usize },
+    #[error("cannot use the object directories of the environment: {why}")]
+    ObjectDirectories { why: String },
+    #[error("cannot list the refs: {why}")]
+    References { why: String },
     #[error("{revision:?} is not a revision of this repository: {why}")]
-    Revision {
-        /// As given.
-        revision: String,
-        /// What the library said.
-        why: String,
-    },
-    /// No object of that id.
+    Revision { revision: String, why: String },
     #[error("object {id} is not in this repository")]
-    Missing {
-        /// Hex.
-        id: String,
-    },
-    /// The object cannot be read.
-    #[error("object {id} cannot be read: {why}")]
-    Unreadable {
-        /// Hex.
-        id: String,
-        /// What the library said.
-        why: String,
-    },
-    /// The object is larger than the limit for its kind.
+    Missing { id: String },
+    #[error("cannot read object {id}: {why}")]
+    Unreadable { id: String, why: String },
     #[error("object {id} is {bytes} bytes; the limit is {most}")]
-    TooLarge {
-        /// Hex.
-        id: String,
-        /// Size found.
-        bytes: u64,
-        /// Maximum size.
-        most: u64,
-    },
-    /// The bytes do not hash to the name.
+    TooLarge { id: String, bytes: u64, most: u64 },
     #[error("object {id} is damaged: its bytes hash to {found}")]
-    Damaged {
-        /// Hex: the name.
-        id: String,
-        /// Hex, or what the collision detection said.
-        found: String,
-    },
-    /// Another kind than is wanted.
+    Damaged { id: String, found: String },
     #[error("{name} is a {found}, not a {wanted}")]
     Kind {
-        /// The name as given.
         name: String,
-        /// The kind found.
         found: String,
-        /// The kind wanted.
         wanted: &'static str,
     },
-    /// A tag without an object of its own.
     #[error(
         "{name} is a lightweight tag: a name for {target}, with nothing in it that could be signed"
     )]
-    LightweightTag {
-        /// The name as given.
-        name: String,
-        /// Hex.
-        target: String,
-    },
-    /// Tags of tags of tags.
+    LightweightTag { name: String, target: String },
     #[error("{name} is a chain of more than {MAX_TAG_DEPTH} tags")]
-    TagDepth {
-        /// The name as given.
-        name: String,
-    },
+    TagDepth { name: String },
 }
 
 /// Where a value of git's configuration comes from.

@@ -30,24 +30,16 @@ pub struct GitOutput {
 
 /// Why git gave no answer.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum GitProgramError {
-    /// There is no git on the PATH.
-    #[error("git is not on the PATH")]
+    #[error("git not found on the PATH")]
     Absent,
-    /// It cannot be started.
-    #[error("git cannot be started: {0}")]
+    #[error("cannot start git: {0}")]
     Start(io::Error),
-    /// It did not end.
-    #[error("git did not end within {} s", TIMEOUT.as_secs())]
+    #[error("git did not exit within {} s", TIMEOUT.as_secs())]
     Slow,
-    /// It failed.
     #[error("git {what}: {why}")]
-    Failed {
-        /// What it was to do.
-        what: String,
-        /// The first line of what it said.
-        why: String,
-    },
+    Failed { what: String, why: String },
 }
 
 /// Runs git in `directory`.

@@ -15,6 +15,13 @@ use super::report::{Line, Weight};
 /// attributes means nothing in XML.
 const HEAD: usize = 256;
 
+/// The result of one test case; messages are unescaped.
+pub enum CaseResult<'a> {
+    Passed,
+    Skipped(String),
+    Failed { code: &'a str, message: String },
+}
+
 /// A report that is being written, beside the place where it is to be.
 pub struct JUnit {
     file: BufWriter<tempfile::NamedTempFile>,
@@ -49,22 +56,37 @@ impl JUnit {
     /// # Errors
     /// The file cannot be written.
     pub fn add(&mut self, kind: &str, id: &str, line: &Line) -> io::Result<()> {
+        let words = &line.words;
+        let result = match (line.weight, line.code) {
+            (Weight::Passes, "") => CaseResult::Passed,
+            (Weight::Passes, code) => CaseResult::Skipped(format!("[{code}] {words}")),
+            (Weight::Refuses | Weight::Doubts, code) => CaseResult::Failed {
+                code,
+                message: format!("{}: {words}", line.verdict),
+            },
+        };
+        self.case(kind, id, result)
+    }
+
+    /// Adds a test case.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be written.
+    pub fn case(&mut self, class: &str, name: &str, result: CaseResult<'_>) -> io::Result<()> {
         self.tests = self.tests.saturating_add(1);
-        let id = text(id);
-        let open = format!("<testcase classname=\"gitseal.{kind}\" name=\"{id}\"");
-        let words = text(&line.words);
-        let body = match (line.weight, line.code) {
-            (Weight::Passes, "") => format!("{open}/>\n"),
-            (Weight::Passes, code) => {
+        let name = text(name);
+        let open = format!("<testcase classname=\"gitseal.{class}\" name=\"{name}\"");
+        let body = match result {
+            CaseResult::Passed => format!("{open}/>\n"),
+            CaseResult::Skipped(message) => {
                 self.skipped = self.skipped.saturating_add(1);
-                format!("{open}><skipped message=\"[{code}] {words}\"/></testcase>\n")
+                let message = text(&message);
+                format!("{open}><skipped message=\"{message}\"/></testcase>\n")
             }
-            (Weight::Refuses | Weight::Doubts, code) => {
+            CaseResult::Failed { code, message } => {
                 self.failures = self.failures.saturating_add(1);
-                format!(
-                    "{open}><failure type=\"{code}\" message=\"{}: {words}\"/></testcase>\n",
-                    line.verdict
-                )
+                let message = text(&message);
+                format!("{open}><failure type=\"{code}\" message=\"{message}\"/></testcase>\n")
             }
         };
         self.file.write_all(body.as_bytes())

@@ -73,7 +73,7 @@ fn with_git_dir_from_elsewhere() {
     stage
         .verify_at(&elsewhere, "HEAD")
         .fails(2)
-        .says("no git repository in");
+        .says("no Git repository in");
     let git_dir = stage.repo().join(".git");
     stage
         .environment

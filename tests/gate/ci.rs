@@ -44,11 +44,12 @@ fn a_pull_request_of_github() {
     let (yard, base) = project();
     yard.file("a", "1");
     let good = yard.commit(ALICE, "good");
-    let told = github(&yard, &base, &good, &[]).ok();
+    let ended = github(&yard, &base, &good, &[]).ok();
     assert!(
-        told.out
-            .contains("pull request 7: 1 commits and tags judged, 0 refusals"),
-        "{told:?}"
+        ended
+            .out
+            .contains("pull request 7: 1 commits and tags checked: 0 errors"),
+        "{ended:?}"
     );
     // What the request says about who may sign is not asked.
     yard.file(
@@ -56,8 +57,8 @@ fn a_pull_request_of_github() {
         &policy(BRANCHES).replace("bob@example.test", MALLORY),
     );
     let bad = yard.commit(MALLORY, "x%\n\n::error::fine##[add-mask]");
-    let told = github(&yard, &base, &bad, &[]).fails(1);
-    let annotation = told
+    let ended = github(&yard, &base, &bad, &[]).fails(1);
+    let annotation = ended
         .out
         .lines()
         .find(|line| line.starts_with("::error "))
@@ -67,11 +68,12 @@ fn a_pull_request_of_github() {
         "{annotation}"
     );
     assert!(
-        !told.out.contains("##[") && !told.err.contains("##["),
-        "{told:?}"
+        !ended.out.contains("##[") && !ended.err.contains("##["),
+        "{ended:?}"
     );
     assert_eq!(
-        told.out
+        ended
+            .out
             .lines()
             .filter(|line| line.starts_with("::error::"))
             .count(),
@@ -83,17 +85,17 @@ fn a_pull_request_of_github() {
         "{summary}"
     );
     assert!(
-        summary.contains("### gitseal: pull request 7 refused"),
+        summary.contains("### gitseal: pull request 7 rejected"),
         "{summary}"
     );
     // A policy file in the checkout is the request's.
     github(&yard, &base, &bad, &["--policy", ".gitseal/policy.toml"])
         .fails(2)
-        .says("the file lies in the tree of what is to be judged");
+        .says("this file is part of the change being checked");
     yard.stage.config("gitseal.policy", ".gitseal/policy.toml");
     github(&yard, &base, &bad, &[])
         .fails(2)
-        .says("gitseal.policy cannot be used");
+        .says("cannot use gitseal.policy");
     yard.stage
         .git(["config", "--global", "--unset", "gitseal.policy"])
         .ok();
@@ -170,8 +172,11 @@ fn a_merge_request_of_gitlab() {
         .env("CI_MERGE_REQUEST_IID", "12")
         .env("CI_MERGE_REQUEST_DIFF_BASE_SHA", &base)
         .env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main");
-    let told = run(&mut command, b"").fails(1);
-    assert!(told.out.contains("merge request 12: 1 commits"), "{told:?}");
+    let ended = run(&mut command, b"").fails(1);
+    assert!(
+        ended.out.contains("merge request 12: 1 commits"),
+        "{ended:?}"
+    );
     let junit = fs::read_to_string(yard.stage.repo().join("junit.xml")).unwrap();
     assert!(junit.contains("<failure type=\"unsigned\""), "{junit}");
     let quality: serde_json::Value =
@@ -202,7 +207,9 @@ fn by_hand_and_not_at_all() {
         .says("[unsigned]");
     ci(&["--range", "a...b", "--ref", "refs/heads/main"]).fails(2);
     ci(&["--range", "HEAD", "--ref", "main\n::error::x"]).fails(2);
-    ci(&[]).fails(2).says("no job of GitHub or GitLab");
+    ci(&[])
+        .fails(2)
+        .says("not running in GitHub, GitLab, Gitea or Forgejo CI");
 }
 
 /// Mallory was a signer when her branch began, and is none any more.

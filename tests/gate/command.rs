@@ -19,7 +19,7 @@ fn mistakes_have_a_line_and_a_column() {
     };
     let clean = BRANCHES.replace("delete = [\"anyone\"]\n", "");
     yard.policy(&policy(&clean));
-    assert!(check(&["--strict"]).ok().line().ends_with(": good"));
+    assert!(check(&["--strict"]).ok().line().ends_with(": valid"));
     // A mistake says where, which, and what to write in its place.
     yard.policy(&policy(&clean.replace("commit =", "comit =")));
     let said = check(&[]).fails(1);
@@ -34,11 +34,11 @@ fn mistakes_have_a_line_and_a_column() {
     yard.policy(&policy(&format!(
         "{clean}\n[groups]\nnobody-uses = [\"alice\"]\n"
     )));
-    check(&[]).ok().says("to look at twice");
+    check(&[]).ok().says("valid, 1 warnings");
     check(&["--strict"]).fails(1).says("nobody-uses");
     // No file is no policy.
     fs::remove_file(&file).unwrap();
-    check(&[]).fails(2).says("cannot be read");
+    check(&[]).fails(2).says("cannot read");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn in_words_and_compared() {
     yard.stage
         .gitseal(["policy", "diff", "HEAD:", "HEAD:"])
         .ok()
-        .says("nobody gains or loses anything");
+        .says("no permission changes");
 }
 
 #[test]
@@ -81,10 +81,13 @@ fn what_a_policy_would_say() {
         yard.stage.gitseal(arguments)
     };
     // One commit, a range, all that is there.
-    test(&["HEAD"]).ok().says("1 commits judged, 0 refusals");
+    test(&["HEAD"]).ok().says("1 commits checked: 0 errors");
     test(&["HEAD~3..HEAD~2"]).fails(1).says(&bad);
     let said = test(&["--json", "^HEAD~3", "HEAD"]).fails(1).json();
-    assert_eq!((&said["judged"], &said["refusals"]), (&json!(3), &json!(2)));
+    assert_eq!(
+        (&said["checked"], &said["refusals"]),
+        (&json!(3), &json!(2))
+    );
     let found: Vec<_> = said["findings"]
         .as_array()
         .unwrap()
@@ -113,7 +116,7 @@ fn what_a_policy_would_say() {
     yard.stage
         .gitseal(["policy", "test", "HEAD"])
         .fails(2)
-        .says("no policy is named");
+        .says("no policy is set");
 }
 
 #[test]
@@ -126,7 +129,7 @@ fn what_the_repositorys_own_policy_would_say() {
         yard.stage
             .gitseal(["policy", "test", "--policy-root", &root, revision])
     };
-    test("HEAD").ok().says("1 commits judged, 0 refusals");
+    test("HEAD").ok().says("1 commits checked: 0 errors");
     let bad = yard.commit(MALLORY, "hostile");
     yard.commit(ALICE, "on top");
     test("HEAD").fails(1).says(&bad);

@@ -199,7 +199,7 @@ fn a_policy_root_that_is_none() {
     yard.commit(ALICE, "next");
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["the policy root: ", "there is no verdict"],
+        &["policy root: ", "verification did not complete"],
     );
     let no_policy = Yard::new("");
     let root = no_policy.commit(ALICE, "without a policy");
@@ -210,8 +210,8 @@ fn a_policy_root_that_is_none() {
     no_policy.refused(
         &["HEAD:refs/heads/main"],
         &[
-            "there is no .gitseal/policy.toml in its tree",
-            "there is no verdict",
+            ".gitseal/policy.toml not found in its tree",
+            "verification did not complete",
         ],
     );
 }
@@ -219,7 +219,7 @@ fn a_policy_root_that_is_none() {
 #[test]
 fn a_policy_that_is_lost_refuses_all_that_follows() {
     // Bob may not, but alice may take the policy away; then nothing can follow, and
-    // what is refused is told though no commit of the push is at fault.
+    // what is refused is ended though no commit of the push is at fault.
     let yard = yard();
     yard.stage.git(["rm", "-q", PATH]).ok();
     yard.commit(ALICE, "without a policy");

@@ -26,12 +26,12 @@ fn who_may_add_commits() {
         yard.refused(
             &["HEAD:refs/heads/main"],
             &[
-                "refused by the policy",
+                "push rejected: it does not meet this repository's signing policy",
                 "refs/heads/main: commit ",
                 &bad[..12],
                 "mallory@example.test, vouched for by https://issuer.example.test, is no signer",
                 "[signer-unknown]",
-                "nothing of this push was taken",
+                "no refs were updated",
             ],
         );
         yard.stage.git(["reset", "-q", "--hard", "HEAD~2"]).ok();
@@ -40,7 +40,7 @@ fn who_may_add_commits() {
             &["HEAD:refs/heads/main"],
             &[
                 &bad[..12],
-                "rule branches: there is no signature [unsigned]",
+                "there is no signature [unsigned] (rule \"branches\")",
                 "git commit --amend --no-edit -S",
             ],
         );
@@ -139,7 +139,7 @@ commit = ["alice"]
     yard.commit(BOB, "not his");
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["rule release: release/notes: bob (bob@example.test) may not add commits: [alice] may"],
+        &["release/notes: bob (bob@example.test) may not add commits: [alice] may [signer-not-allowed] (rule \"release\")"],
     );
     yard.stage.git(["reset", "-q", "--hard", "HEAD~1"]).ok();
     // Deleting is changing; so is a file where the folder was.
@@ -147,7 +147,7 @@ commit = ["alice"]
     yard.commit(BOB, "away with it");
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["rule release", "[signer-not-allowed]"],
+        &["(rule \"release\")", "[signer-not-allowed]"],
     );
 }
 
@@ -162,9 +162,9 @@ fn bots_other_kinds_and_warnings() {
     yard.unsigned("by the web editor");
     yard.refused(&["HEAD:refs/heads/main"], &["[unsigned]"]);
     yard.policy(&rules("unsigned = [\"web\"]"));
-    let told = yard.push(&["HEAD:refs/heads/main"]);
-    assert_eq!(told.code, 0, "{told:?}");
-    assert!(told.err.contains("[unsigned-bot]"), "{told:?}");
+    let ended = yard.push(&["HEAD:refs/heads/main"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.err.contains("[unsigned-bot]"), "{ended:?}");
 
     yard.policy(&rules(""));
     let payload = yard.stage.payload("by ssh");
@@ -178,9 +178,12 @@ fn bots_other_kinds_and_warnings() {
     );
 
     yard.policy(&rules("mode = \"warn\""));
-    let told = yard.allowed(&["HEAD:refs/heads/main"]);
-    assert!(told.err.contains("let through with warnings"), "{told:?}");
-    assert!(told.err.contains("warning: rule branches"), "{told:?}");
+    let ended = yard.allowed(&["HEAD:refs/heads/main"]);
+    assert!(
+        ended.err.contains("push accepted with warnings"),
+        "{ended:?}"
+    );
+    assert!(ended.err.contains("(rule \"branches\")"), "{ended:?}");
 }
 
 #[test]
@@ -309,7 +312,10 @@ delete = ["nobody"]
     yard.tag(BOB, "v2", "v2");
     yard.refused(
         &["refs/tags/v2"],
-        &["rule releases: bob (bob@example.test) may not sign tags"],
+        &[
+            "bob (bob@example.test) may not sign tags",
+            "(rule \"releases\")",
+        ],
     );
     yard.stage.git(["tag", "-f", "v3"]).ok();
     yard.refused(&["refs/tags/v3"], &["[tag-lightweight]"]);

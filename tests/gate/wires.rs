@@ -23,11 +23,14 @@ fn every_way_is_guarded() {
         let good = yard.head();
         yard.commit(MALLORY, "refused");
         let before = yard.state();
-        let told = yard.push_to(way, &["HEAD:refs/heads/main"]);
-        assert_eq!(told.code, 1, "{way}: {told:?}");
-        assert!(told.err.contains("remote: "), "{way}: {told:?}");
-        assert!(told.err.contains("mallory@example.test"), "{way}: {told:?}");
-        assert!(told.err.contains("[signer-unknown]"), "{way}: {told:?}");
+        let ended = yard.push_to(way, &["HEAD:refs/heads/main"]);
+        assert_eq!(ended.code, 1, "{way}: {ended:?}");
+        assert!(ended.err.contains("remote: "), "{way}: {ended:?}");
+        assert!(
+            ended.err.contains("mallory@example.test"),
+            "{way}: {ended:?}"
+        );
+        assert!(ended.err.contains("[signer-unknown]"), "{way}: {ended:?}");
         assert_eq!(yard.state(), before, "{way}");
         yard.stage.git(["reset", "-q", "--hard", &good]).ok();
     }
@@ -57,7 +60,7 @@ fn a_push_is_stopped_before_it_leaves() {
     yard.commit(ALICE, "good again");
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["[unsigned]", "gitseal: nothing was sent"],
+        &["[unsigned]", "gitseal: nothing was pushed"],
     );
     // What the remote has already is not asked about again, under a new name too.
     yard.allowed(&["HEAD~2:refs/heads/other", ":refs/heads/other2"]);

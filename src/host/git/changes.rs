@@ -44,28 +44,18 @@ pub const MAX_PARENTS: usize = 64;
 
 /// Why it cannot be said what a commit changes.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum DiffError {
-    /// A tree cannot be read.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// A tree that two readers would read differently.
     #[error("tree {id} is malformed at byte {at}: {reason}")]
     Tree {
-        /// Hex.
         id: String,
-        /// Where.
         at: usize,
-        /// What is wrong.
         reason: &'static str,
     },
-    /// More changes than are looked at.
     #[error("more than {most} {what} for one commit")]
-    TooMuch {
-        /// The limit.
-        most: usize,
-        /// Of what.
-        what: &'static str,
-    },
+    TooMuch { most: usize, what: &'static str },
 }
 
 /// What happened to a path.

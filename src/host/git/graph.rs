@@ -41,41 +41,29 @@ pub const MAX_STEPS: u64 = 100_000_000;
 /// Maximum number of parents of one commit that are followed.
 pub const MAX_WALKED_PARENTS: usize = 100_000;
 
-/// Why the commits of a push cannot be told.
+/// Errors while enumerating the commits of a push.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum GraphError {
-    /// A commit cannot be read.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// A parent is not there.
-    #[error("commit {child} has the parent {parent}, which is not in this repository")]
-    MissingParent {
-        /// Hex.
-        child: String,
-        /// Hex.
-        parent: String,
-    },
-    /// Larger than what is looked at in one go.
-    #[error("the push needs more than {most} {what} looked at")]
-    TooMuch {
-        /// The limit.
-        most: u64,
-        /// Of what.
-        what: &'static str,
-    },
+    #[error("parent {parent} of commit {child} is missing")]
+    MissingParent { child: String, parent: String },
+    #[error("push too large: more than {most} {what}")]
+    TooMuch { most: u64, what: &'static str },
 }
 
-/// How exactly the hidden part is walked.
+/// How far to walk the excluded history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traversal {
-    /// As git does it: where commit times go backwards, commits may be in the
-    /// answer that are hidden in truth.
+    /// As far as Git does: where commit times go backwards, the result may contain
+    /// commits that are hidden.
     DateLimited,
     /// To the end of history.
     Full,
 }
 
-/// What a reference gains.
+/// The commits that a ref gains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewCommits {
     /// The commits, each after its parents.

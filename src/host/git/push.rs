@@ -39,75 +39,34 @@ pub const MAX_LINE: usize = 8192;
 
 /// Why the lines are not what git writes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum HookInputError {
-    /// Longer than all lines together may be.
-    #[error("more than {max} bytes about the push")]
-    TooLong {
-        /// How many are read.
-        max: usize,
-    },
-    /// More references than may be changed at once.
-    #[error("the push changes more than {max} references")]
-    TooMany {
-        /// How many may be changed.
-        max: usize,
-    },
-    /// A line that is too long to be one.
-    #[error("line {line} has {bytes} bytes, more than {MAX_LINE}")]
-    LineLength {
-        /// Counted from 1.
-        line: usize,
-        /// Its length.
-        bytes: usize,
-    },
-    /// The last line does not end.
+    #[error("the input is longer than {max} bytes")]
+    TooLong { max: usize },
+    #[error("the push changes more than {max} refs")]
+    TooMany { max: usize },
+    #[error("line {line} is {bytes} bytes; the limit is {MAX_LINE}")]
+    LineLength { line: usize, bytes: usize },
     #[error("line {line} does not end with a line feed")]
-    Unterminated {
-        /// Counted from 1.
-        line: usize,
-    },
-    /// A NUL.
-    #[error("line {line} holds a NUL")]
-    Nul {
-        /// Counted from 1.
-        line: usize,
-    },
-    /// Not the parts that git writes.
-    #[error("line {line} has not the {parts} parts that git writes")]
-    Parts {
-        /// Counted from 1.
-        line: usize,
-        /// How many git writes.
-        parts: usize,
-    },
-    /// Not an object id.
-    #[error("line {line}: {found:?} is no object id of {digits} lower-case hex digits")]
+    Unterminated { line: usize },
+    #[error("line {line} contains a NUL")]
+    Nul { line: usize },
+    #[error("line {line} does not have the {parts} fields that Git writes")]
+    Parts { line: usize, parts: usize },
+    #[error("line {line}: {found:?} is not an object ID of {digits} lower-case hex digits")]
     Id {
-        /// Counted from 1.
         line: usize,
-        /// What is there.
         found: String,
-        /// Digits of an id in this repository.
         digits: usize,
     },
-    /// Not the name of a reference.
-    #[error("line {line}: {found:?} is no name of a reference: {reason}")]
+    #[error("line {line}: {found:?} is not a ref name: {reason}")]
     Name {
-        /// Counted from 1.
         line: usize,
-        /// What is there.
         found: String,
-        /// What is wrong with it.
         reason: &'static str,
     },
-    /// One reference, twice.
-    #[error("line {line} is the second one about {found:?}")]
-    Twice {
-        /// Counted from 1.
-        line: usize,
-        /// The reference.
-        found: String,
-    },
+    #[error("line {line}: duplicate ref {found:?}")]
+    Twice { line: usize, found: String },
 }
 
 /// One reference that a push changes. Neither old nor new: git was asked to delete

@@ -41,24 +41,17 @@ const MAX_OPTIONS: usize = 1000;
 
 /// Why this is no push certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum PushCertificateError {
-    /// Another version, or something else.
-    #[error("it does not begin with \"certificate version 0.1\"")]
+    #[error("it does not start with \"certificate version 0.1\"")]
     Version,
-    /// A header that git writes is not there, or not in its place.
-    #[error("it has no {name:?} where git writes it")]
-    Header {
-        /// Which.
-        name: &'static str,
-    },
-    /// More push options than are read.
+    #[error("missing {name:?}")]
+    Header { name: &'static str },
     #[error("it has more than {MAX_OPTIONS} push options")]
     Options,
-    /// There is nothing behind the commands.
     #[error("it is not signed")]
     Unsigned,
-    /// A command is not what git writes.
-    #[error("its commands cannot be used: {0}")]
+    #[error("malformed commands: {0}")]
     Command(#[from] HookInputError),
 }
 
