@@ -265,7 +265,6 @@ pub fn login<'a>(settings: &'a Settings, http: &'a Client) -> Result<Login<'a>, 
         surroundings: AmbientContext {
             variable: &process_environment,
             file: &read_token,
-            socket: &is_own_socket,
             now: &system_time,
             http,
             token_file: settings.token_file.value.as_deref(),
@@ -289,41 +288,6 @@ pub fn login<'a>(settings: &'a Settings, http: &'a Client) -> Result<Login<'a>, 
         confirm: settings.confirm_identity.value,
         opener: Opener::new(settings.url_opener.value.as_deref()).map_err(SignError::Opener)?,
     })
-}
-
-/// Whether there is a socket that this user or root put there.
-fn is_own_socket(path: &Path) -> bool {
-    is_own_socket_below(Path::new("/tmp"), path)
-}
-
-/// The same, below a directory that anybody can write to: also each directory on
-/// the way belongs to one of them, nobody else writes to it, and nothing is a
-/// link, so that no third can have chosen what is found.
-fn is_own_socket_below(shared: &Path, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-        const OTHERS_WRITE: u32 = 0o022;
-        let own = |path: &Path| {
-            fs::symlink_metadata(path).ok().filter(|found| {
-                found.uid() == 0 || found.uid() == rustix::process::geteuid().as_raw()
-            })
-        };
-        own(path).is_some_and(|found| found.file_type().is_socket())
-            && path
-                .ancestors()
-                .skip(1)
-                .take_while(|above| *above != shared)
-                .all(|above| {
-                    own(above)
-                        .is_some_and(|found| found.is_dir() && found.mode() & OTHERS_WRITE == 0)
-                })
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = (shared, path);
-        false
-    }
 }
 
 /// The token in a file, if the file is there.

@@ -14,7 +14,7 @@ use crate::host::{
 use gitseal_services::{
     http::client::Client,
     oidc::{
-        ambient::{self, Ambient, AmbientContext},
+        ambient::{self, AmbientContext, TokenProvider},
         browser, device, headless,
         login::{LoginConfig, LoginError, LoginPrompt as _, LoginTokens},
         out_of_band, refresh,
@@ -32,7 +32,7 @@ pub enum Provider {
     /// Whatever is at hand, then a person.
     Automatic,
     /// A variable, a file, a CI system or a cloud.
-    Ambient(Ambient),
+    Ambient(&'static TokenProvider),
     /// The browser.
     Interactive,
     /// A code typed on another device.
@@ -61,7 +61,7 @@ impl Provider {
         if let Some((_, provider)) = PERSONAL.iter().find(|(known, _)| *known == name) {
             return Ok(provider.clone());
         }
-        Ambient::named(name)
+        TokenProvider::named(name)
             .map(Self::Ambient)
             .ok_or_else(|| SignError::NoSuchProvider {
                 name: escape(name, Escape::Prose),
@@ -105,7 +105,7 @@ pub struct Login<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// Nobody is asked.
-    Ambient(Ambient),
+    Ambient(&'static TokenProvider),
     /// Nobody is asked, by a login all the same.
     Headless,
     /// Somebody is asked.
@@ -133,7 +133,7 @@ impl Source {
     /// The provider's name, where a token comes without asking anybody.
     pub(super) fn unasked(&self) -> Option<&'static str> {
         match self {
-            Self::Ambient(ambient) => Some(ambient.name()),
+            Self::Ambient(ambient) => Some(ambient.name),
             Self::Headless => Some("headless"),
             Self::Person(_) => None,
         }

@@ -25,7 +25,7 @@ use gitseal_evidence::refusal::Step;
 use gitseal_services::{
     fulcio::wire::parse_csr,
     oidc::{
-        ambient::{Ambient, AmbientError},
+        ambient::{AmbientError, TokenProvider},
         token::IdentityTokenError,
     },
     rekor::client::RekorClientError,
@@ -122,7 +122,6 @@ fn login<'a>(variable: &'a dyn Fn(&str) -> Option<OsString>, http: &'a Client) -
         surroundings: AmbientContext {
             variable,
             file: &|_| Ok(None),
-            socket: &|_| false,
             now: &|| NOW + 1,
             http,
             token_file: None,
@@ -636,55 +635,6 @@ fn without_a_token_it_says_how_to_get_one() {
     assert_eq!(error.exit_code(), crate::exit::EXIT_USAGE);
 }
 
-/// Anybody can make `/tmp/spire-agent`, and a link in it to a socket of root's.
-#[cfg(unix)]
-#[test]
-fn only_what_nobody_else_put_there_is_an_own_socket() {
-    use std::os::unix::{
-        fs::{PermissionsExt as _, chown, symlink},
-        net::UnixListener,
-    };
-    let shared = tempfile::tempdir().unwrap();
-    let shared = shared.path();
-    let agent = shared.join("agent");
-    let public = agent.join("public");
-    fs::create_dir_all(&public).unwrap();
-    let mode = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    for directory in [&agent, &public] {
-        mode(directory, 0o755);
-    }
-    let socket = public.join("api.sock");
-    let own = |path: &Path| is_own_socket_below(shared, path);
-    assert!(!own(&socket));
-    let _listener = UnixListener::bind(&socket).unwrap();
-    assert!(own(&socket));
-    for directory in [&agent, &public] {
-        for bad in [0o775, 0o757, 0o1777] {
-            mode(directory, bad);
-            assert!(!own(&socket), "{bad:o}");
-        }
-        mode(directory, 0o755);
-    }
-    let link = public.join("link.sock");
-    symlink(&socket, &link).unwrap();
-    assert!(!own(&link));
-    symlink(&agent, shared.join("other")).unwrap();
-    assert!(!own(&shared.join("other/public/api.sock")));
-    fs::write(public.join("file"), "").unwrap();
-    assert!(!own(&public.join("file")));
-    // Only root can give something away.
-    if rustix::process::geteuid().is_root() {
-        for one in [&agent, &public, &socket] {
-            chown(one, Some(12345), None).unwrap();
-            assert!(!own(&socket), "{}", one.display());
-            chown(one, Some(0), None).unwrap();
-        }
-    }
-    assert!(own(&socket));
-}
-
 #[test]
 fn providers_have_names() {
     let named = |name| Provider::named(name).unwrap();
@@ -695,7 +645,7 @@ fn providers_have_names() {
     assert_eq!(named("oob"), Provider::OutOfBand);
     assert_eq!(
         named("google-impersonation"),
-        Provider::Ambient(Ambient::GoogleImpersonation)
+        Provider::Ambient(TokenProvider::named("google-impersonate").unwrap())
     );
 }
 

@@ -13,7 +13,7 @@ use crate::support::peers;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use gitseal_services::http::client::{Client, Timeouts};
 use gitseal_services::oidc::ambient::{
-    self, Ambient, AmbientContext, AmbientError, TOKEN_VARIABLE,
+    self, AmbientContext, AmbientError, PROVIDERS, TOKEN_VARIABLE, TokenProvider,
 };
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -21,13 +21,12 @@ use zeroize::Zeroizing;
 const NOW: i64 = 1_800_000_000;
 const SECRET: &str = "the-credential-of-this-very-job";
 
-/// A machine: variables, files, sockets.
+/// A machine: variables and files.
 #[derive(Default, Clone)]
 struct Machine {
     variables: HashMap<String, OsString>,
     files: HashMap<PathBuf, String>,
     locked: Vec<PathBuf>,
-    sockets: Vec<PathBuf>,
     token_file: Option<PathBuf>,
 }
 
@@ -64,30 +63,29 @@ impl Machine {
                 }
                 Ok(self.files.get(path).cloned().map(Zeroizing::new))
             },
-            socket: &|path| self.sockets.iter().any(|socket| socket == path),
             now: &|| NOW,
             http: &http,
             token_file: self.token_file.as_deref(),
         })
     }
 
-    fn detect(&self) -> Option<Ambient> {
-        self.around(ambient::detect)
+    fn detect(&self) -> Option<&'static str> {
+        self.around(ambient::detect).map(|provider| provider.name)
     }
 
-    fn binding(&self, provider: Ambient) -> String {
-        self.around(|around| ambient::job_fingerprint(&provider, around))
+    fn binding(&self, provider: &str) -> String {
+        self.around(|around| ambient::job_fingerprint(named(provider), around))
     }
 
     /// The subject of the token, or the error.
-    fn obtain(&self, provider: Ambient) -> Result<String, AmbientError> {
-        self.around(|around| ambient::obtain(&provider, "sigstore", around))
+    fn obtain(&self, provider: &str) -> Result<String, AmbientError> {
+        self.around(|around| ambient::obtain(named(provider), "sigstore", around))
             .map(|token| token.claims().subject.clone())
     }
 
     /// The words of the error and its hint, which hold no secret.
     #[track_caller]
-    fn refusal(&self, provider: Ambient) -> (AmbientError, String) {
+    fn refusal(&self, provider: &str) -> (AmbientError, String) {
         let error = match self.obtain(provider) {
             Ok(subject) => panic!("a token of {subject}"),
             Err(error) => error,
@@ -100,6 +98,10 @@ impl Machine {
         }
         (error, words)
     }
+}
+
+fn named(name: &str) -> &'static TokenProvider {
+    TokenProvider::named(name).unwrap()
 }
 
 fn jwt(claims: &Value) -> String {
@@ -136,7 +138,7 @@ fn says(words: &str, parts: &[&str]) {
 
 /// A provider that asks over HTTP, and how its endpoint is told where it is.
 struct Way {
-    provider: Ambient,
+    provider: &'static str,
     machine: fn(&Stub) -> Machine,
     /// Whether a request is the documented one.
     fits: fn(&RecordedRequest) -> bool,
@@ -159,7 +161,7 @@ fn has(asked: &RecordedRequest, name: &str, value: &str) -> bool {
 }
 
 const GITHUB: Way = Way {
-    provider: Ambient::GithubActions,
+    provider: "github-actions",
     machine: |stub| {
         Machine::default()
             .with("GITHUB_ACTIONS", "true")
@@ -180,7 +182,7 @@ const GITHUB: Way = Way {
 };
 
 const BUILDKITE: Way = Way {
-    provider: Ambient::Buildkite,
+    provider: "buildkite-agent",
     machine: |stub| {
         Machine::default()
             .with("BUILDKITE", "true")
@@ -200,7 +202,7 @@ const BUILDKITE: Way = Way {
 };
 
 const GOOGLE: Way = Way {
-    provider: Ambient::GoogleMetadata,
+    provider: "google-workload-identity",
     machine: |stub| Machine::default().with("GCE_METADATA_HOST", stub.address.to_string()),
     fits: |asked| {
         asked.method == "GET"
@@ -216,7 +218,7 @@ const GOOGLE: Way = Way {
 
 /// The second request: the first is answered by [`google`].
 const IMPERSONATE: Way = Way {
-    provider: Ambient::GoogleImpersonation,
+    provider: "google-impersonate",
     machine: |stub| {
         Machine::default()
             .with("GCE_METADATA_HOST", stub.address.to_string())
@@ -322,7 +324,7 @@ fn a_service_that_says_no_is_quoted_and_the_permission_named() {
             assert!(matches!(error, AmbientError::Denied { .. }), "{error:?}");
             says(
                 &words,
-                &[way.provider.name(), &status.to_string(), "permission", hint],
+                &[way.provider, &status.to_string(), "permission", hint],
             );
             assert!(!words.contains('\u{1b}'));
         }
@@ -335,7 +337,7 @@ fn a_service_that_says_no_is_quoted_and_the_permission_named() {
                 format!("bad credential {repeated} {SECRET}"),
             )
         });
-        if way.provider != Ambient::GoogleMetadata {
+        if way.provider != "google-workload-identity" {
             (way.machine)(&stub).refusal(way.provider);
         }
     }
@@ -400,7 +402,7 @@ fn answers_that_are_none(way: &'static Way) {
     for (name, answer, part) in cases {
         let stub = way.endpoint(move |_| answer().with("Metadata-Flavor", "Google"));
         let (_, words) = (way.machine)(&stub).refusal(way.provider);
-        says(&words, &[way.provider.name()]);
+        says(&words, &[way.provider]);
         if name != "nothing" {
             says(&words, &[part]);
         }
@@ -452,7 +454,10 @@ fn a_token_that_does_not_do_is_refused() {
                 token_with("aud", json!("https://github.com/a")),
                 vec!["https://github.com/a", "\"sigstore\""],
             ),
-            (token_with("exp", json!(NOW - 1)), vec!["expired", "fresh"]),
+            (
+                token_with("exp", json!(NOW - 1)),
+                vec!["expired", "new token"],
+            ),
             (token_with("nbf", json!(NOW + 3600)), vec!["good from"]),
             (token_with("sub", json!("")), vec!["names no subject"]),
             ("a.b".to_owned(), vec!["not a JWT"]),
@@ -471,14 +476,14 @@ fn a_token_that_does_not_do_is_refused() {
 #[test]
 fn github_without_the_permission_says_so() {
     let machine = Machine::default().with("GITHUB_ACTIONS", "true");
-    assert_eq!(machine.detect(), Some(Ambient::GithubActions));
-    let (_, words) = machine.refusal(Ambient::GithubActions);
+    assert_eq!(machine.detect(), Some("github-actions"));
+    let (_, words) = machine.refusal("github-actions");
     says(
         &words,
         &["ACTIONS_ID_TOKEN_REQUEST_URL", "not set", "id-token: write"],
     );
     let half = machine.with("ACTIONS_ID_TOKEN_REQUEST_URL", "https://h.test/?a=b");
-    let (_, words) = half.refusal(Ambient::GithubActions);
+    let (_, words) = half.refusal("github-actions");
     says(
         &words,
         &["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "id-token: write"],
@@ -492,13 +497,13 @@ fn github_sends_its_credential_nowhere_in_the_clear() {
         ("http://10.0.0.1/token", "plain http"),
         ("ftp://127.0.0.1/token", "neither"),
         ("https://user:pass@h.test/", "user name"),
-        ("/token", "not an address"),
-        ("unix:/run/x", "no host"),
+        ("/token", "not a URL"),
+        ("unix:/run/x", "has no host"),
     ] {
         let machine = Machine::default()
             .with("ACTIONS_ID_TOKEN_REQUEST_URL", url)
             .with("ACTIONS_ID_TOKEN_REQUEST_TOKEN", SECRET);
-        let (error, words) = machine.refusal(Ambient::GithubActions);
+        let (error, words) = machine.refusal("github-actions");
         assert!(matches!(error, AmbientError::Value { .. }), "{error:?}");
         says(&words, &["ACTIONS_ID_TOKEN_REQUEST_URL", part]);
     }
@@ -506,7 +511,7 @@ fn github_sends_its_credential_nowhere_in_the_clear() {
     let stub = GITHUB.endpoint(|_| panic!("sent"));
     let machine = (GITHUB.machine)(&stub).with("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "a\r\nX: y");
     says(
-        &machine.refusal(Ambient::GithubActions).1,
+        &machine.refusal("github-actions").1,
         &["characters that no token has"],
     );
     assert_eq!(stub.asked().len(), 0);
@@ -515,8 +520,8 @@ fn github_sends_its_credential_nowhere_in_the_clear() {
 #[test]
 fn gitlab_says_which_lines_are_missing() {
     let machine = Machine::default().with("GITLAB_CI", "true");
-    assert_eq!(machine.detect(), Some(Ambient::GitlabCi));
-    let (_, words) = machine.refusal(Ambient::GitlabCi);
+    assert_eq!(machine.detect(), Some("gitlab"));
+    let (_, words) = machine.refusal("gitlab");
     says(
         &words,
         &[
@@ -525,14 +530,14 @@ fn gitlab_says_which_lines_are_missing() {
         ],
     );
     let given = machine.clone().with(TOKEN_VARIABLE, token());
-    assert_eq!(given.detect(), Some(Ambient::Environment));
-    assert_eq!(given.obtain(Ambient::GitlabCi).unwrap(), "repo:a/b");
+    assert_eq!(given.detect(), Some("envvar"));
+    assert_eq!(given.obtain("gitlab").unwrap(), "repo:a/b");
     let other = machine.with(
         TOKEN_VARIABLE,
         token_with("aud", json!("https://gitlab.com")),
     );
     says(
-        &other.refusal(Ambient::GitlabCi).1,
+        &other.refusal("gitlab").1,
         &["https://gitlab.com", "{ aud: sigstore }"],
     );
 }
@@ -540,14 +545,14 @@ fn gitlab_says_which_lines_are_missing() {
 #[test]
 fn buildkite_says_which_variable_is_missing() {
     let machine = Machine::default().with("BUILDKITE", "true");
-    assert_eq!(machine.detect(), Some(Ambient::Buildkite));
+    assert_eq!(machine.detect(), Some("buildkite-agent"));
     says(
-        &machine.refusal(Ambient::Buildkite).1,
+        &machine.refusal("buildkite-agent").1,
         &["BUILDKITE_AGENT_ACCESS_TOKEN is not set", "container"],
     );
     let machine = machine.with("BUILDKITE_AGENT_ACCESS_TOKEN", SECRET);
     says(
-        &machine.refusal(Ambient::Buildkite).1,
+        &machine.refusal("buildkite-agent").1,
         &["BUILDKITE_JOB_ID is not set"],
     );
     for job in ["../../other", "a/b", "a?b", ""] {
@@ -555,7 +560,7 @@ fn buildkite_says_which_variable_is_missing() {
             &machine
                 .clone()
                 .with("BUILDKITE_JOB_ID", job)
-                .refusal(Ambient::Buildkite)
+                .refusal("buildkite-agent")
                 .1,
             &["BUILDKITE_JOB_ID"],
         );
@@ -564,7 +569,7 @@ fn buildkite_says_which_variable_is_missing() {
         .with("BUILDKITE_JOB_ID", "1")
         .with("BUILDKITE_AGENT_ENDPOINT", "http://agent.test/v3");
     says(
-        &machine.refusal(Ambient::Buildkite).1,
+        &machine.refusal("buildkite-agent").1,
         &["BUILDKITE_AGENT_ENDPOINT", "plain http"],
     );
 }
@@ -572,16 +577,16 @@ fn buildkite_says_which_variable_is_missing() {
 #[test]
 fn circleci_uses_the_token_that_fits_and_names_the_command_otherwise() {
     let machine = Machine::default().with("CIRCLECI", "true");
-    assert_eq!(machine.detect(), Some(Ambient::CircleCi));
+    assert_eq!(machine.detect(), Some("circleci"));
     says(
-        &machine.refusal(Ambient::CircleCi).1,
+        &machine.refusal("circleci").1,
         &["CIRCLE_OIDC_TOKEN_V2 is not set", "circleci run oidc get"],
     );
     let organization = token_with("aud", json!("5a9c1b3e-organization"));
     let usual = machine
         .with("CIRCLE_OIDC_TOKEN", organization.clone())
         .with("CIRCLE_OIDC_TOKEN_V2", organization);
-    let (error, words) = usual.refusal(Ambient::CircleCi);
+    let (error, words) = usual.refusal("circleci");
     assert!(matches!(error, AmbientError::Token { .. }));
     says(
         &words,
@@ -591,7 +596,7 @@ fn circleci_uses_the_token_that_fits_and_names_the_command_otherwise() {
         ],
     );
     let fits = usual.with("CIRCLE_OIDC_TOKEN", token());
-    assert_eq!(fits.obtain(Ambient::CircleCi).unwrap(), "repo:a/b");
+    assert_eq!(fits.obtain("circleci").unwrap(), "repo:a/b");
 }
 
 #[test]
@@ -604,13 +609,13 @@ fn google_is_known_without_asking_anybody() {
         None
     );
     let google = machine.clone().file(dmi, "Google Compute Engine\n");
-    assert_eq!(google.detect(), Some(Ambient::GoogleMetadata));
+    assert_eq!(google.detect(), Some("google-workload-identity"));
     assert_eq!(
         google.with("GOOGLE_SERVICE_ACCOUNT_NAME", "a@b").detect(),
-        Some(Ambient::GoogleImpersonation)
+        Some("google-impersonate")
     );
     let machine = machine.with("GCE_METADATA_HOST", "127.0.0.1:1");
-    let (_, words) = machine.refusal(Ambient::GoogleMetadata);
+    let (_, words) = machine.refusal("google-workload-identity");
     says(
         &words,
         &[
@@ -626,21 +631,23 @@ fn google_takes_no_token_from_afar() {
     for host in ["metadata.example.com", "8.8.8.8", "[2001:db8::1]:80"] {
         let machine = Machine::default().with("GCE_METADATA_HOST", host);
         says(
-            &machine.refusal(Ambient::GoogleMetadata).1,
+            &machine.refusal("google-workload-identity").1,
             &["GCE_METADATA_HOST", "not on this machine's own network"],
         );
     }
     for host in ["h/../x", "a@b", "h?x", "h#x", " "] {
         let machine = Machine::default().with("GCE_METADATA_HOST", host);
         says(
-            &machine.refusal(Ambient::GoogleMetadata).1,
+            &machine.refusal("google-workload-identity").1,
             &["GCE_METADATA_HOST"],
         );
     }
     // A page of somebody else's, such as that of a hotel's network.
     let stub = GOOGLE.endpoint(|_| CannedResponse::new(200, "text/html", token()));
     says(
-        &(GOOGLE.machine)(&stub).refusal(Ambient::GoogleMetadata).1,
+        &(GOOGLE.machine)(&stub)
+            .refusal("google-workload-identity")
+            .1,
         &["no header Metadata-Flavor: Google"],
     );
 }
@@ -651,23 +658,20 @@ fn google_accounts_have_names() {
     for account in ["a/b", "../x", "a:b", "a b", "a%2fb", "..", "é"] {
         let machine = (IMPERSONATE.machine)(&stub).with("GOOGLE_SERVICE_ACCOUNT_NAME", account);
         says(
-            &machine.refusal(Ambient::GoogleImpersonation).1,
+            &machine.refusal("google-impersonate").1,
             &["GOOGLE_SERVICE_ACCOUNT_NAME"],
         );
     }
     let machine = Machine::default();
     says(
-        &machine.refusal(Ambient::GoogleImpersonation).1,
+        &machine.refusal("google-impersonate").1,
         &["GOOGLE_SERVICE_ACCOUNT_NAME is not set"],
     );
     let machine = (IMPERSONATE.machine)(&stub).with(
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS",
         "http://iam.test/",
     );
-    says(
-        &machine.refusal(Ambient::GoogleImpersonation).1,
-        &["plain http"],
-    );
+    says(&machine.refusal("google-impersonate").1, &["plain http"]);
     assert_eq!(stub.asked().len(), 0);
 }
 
@@ -678,18 +682,15 @@ fn the_variable_comes_first_and_its_faults_are_told() {
     let machine = Machine::default()
         .with("GITHUB_ACTIONS", "true")
         .file(ambient_file(), &token_with("sub", json!("file")));
-    assert_eq!(machine.detect(), Some(Ambient::File));
+    assert_eq!(machine.detect(), Some("filesystem"));
     let machine = machine.with(TOKEN_VARIABLE, format!("{}\n", token()));
-    assert_eq!(machine.detect(), Some(Ambient::Environment));
-    assert_eq!(machine.obtain(Ambient::Environment).unwrap(), "repo:a/b");
+    assert_eq!(machine.detect(), Some("envvar"));
+    assert_eq!(machine.obtain("envvar").unwrap(), "repo:a/b");
 
     // Empty is not set, and said.
     let empty = machine.clone().with(TOKEN_VARIABLE, "");
-    assert_eq!(empty.detect(), Some(Ambient::File));
-    says(
-        &empty.refusal(Ambient::Environment).1,
-        &["SIGSTORE_ID_TOKEN is empty"],
-    );
+    assert_eq!(empty.detect(), Some("filesystem"));
+    says(&empty.refusal("envvar").1, &["SIGSTORE_ID_TOKEN is empty"]);
     let notes = empty.around(ambient::notes);
     assert_eq!(notes.len(), 1);
     says(&notes[0], &["SIGSTORE_ID_TOKEN", "empty"]);
@@ -697,18 +698,15 @@ fn the_variable_comes_first_and_its_faults_are_told() {
 
     // Broken is broken, whatever else is there.
     let broken = machine.clone().with(TOKEN_VARIABLE, "garbage");
-    assert_eq!(broken.detect(), Some(Ambient::Environment));
-    says(
-        &broken.refusal(Ambient::Environment).1,
-        &["envvar", "not a JWT"],
-    );
+    assert_eq!(broken.detect(), Some("envvar"));
+    says(&broken.refusal("envvar").1, &["envvar", "not a JWT"]);
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStringExt as _;
         let other = machine.with(TOKEN_VARIABLE, OsString::from_vec(vec![b'e', 0xff]));
-        assert_eq!(other.detect(), Some(Ambient::Environment));
+        assert_eq!(other.detect(), Some("envvar"));
         says(
-            &other.refusal(Ambient::Environment).1,
+            &other.refusal("envvar").1,
             &["SIGSTORE_ID_TOKEN is not UTF-8"],
         );
     }
@@ -722,18 +720,18 @@ fn ambient_file() -> &'static str {
 fn files_are_read_where_they_are_named() {
     let none = Machine::default();
     says(
-        &none.refusal(Ambient::File).1,
+        &none.refusal("filesystem").1,
         &[ambient_file(), "does not exist", "gitseal.tokenFile"],
     );
     says(
-        &none.refusal(Ambient::Kubernetes).1,
+        &none.refusal("kubernetes").1,
         &[
             "gitseal.tokenFile is not set",
             "serviceAccountToken: { audience: sigstore, path: token }",
         ],
     );
     says(
-        &none.refusal(Ambient::Azure).1,
+        &none.refusal("azure").1,
         &[
             "AZURE_FEDERATED_TOKEN_FILE is not set",
             "azure.workload.identity/use",
@@ -745,8 +743,8 @@ fn files_are_read_where_they_are_named() {
         .clone()
         .token_file(path)
         .file(path, &format!("{}\n", token()));
-    assert_eq!(named.detect(), Some(Ambient::File));
-    for provider in [Ambient::File, Ambient::Kubernetes, Ambient::Azure] {
+    assert_eq!(named.detect(), Some("filesystem"));
+    for provider in ["filesystem", "kubernetes", "azure"] {
         assert_eq!(named.obtain(provider).unwrap(), "repo:a/b");
     }
     // Lying there is not enough.
@@ -757,260 +755,75 @@ fn files_are_read_where_they_are_named() {
         .with("AZURE_FEDERATED_TOKEN_FILE", "/a/token")
         .file("/a/token", &token());
     assert_eq!(azure.detect(), None);
-    assert_eq!(azure.obtain(Ambient::Azure).unwrap(), "repo:a/b");
+    assert_eq!(azure.obtain("azure").unwrap(), "repo:a/b");
     let exchange = azure.file(
         "/a/token",
         &token_with("aud", json!(["api://AzureADTokenExchange"])),
     );
     says(
-        &exchange.refusal(Ambient::Azure).1,
+        &exchange.refusal("azure").1,
         &["api://AzureADTokenExchange", "\"sigstore\""],
     );
 
     let mut locked = none.token_file(path);
     locked.locked.push(path.into());
-    assert_eq!(locked.detect(), Some(Ambient::File));
+    assert_eq!(locked.detect(), Some("filesystem"));
     says(
-        &locked.refusal(Ambient::File).1,
+        &locked.refusal("filesystem").1,
         &[path, "permission denied"],
     );
 }
 
 // -------------------------------------------------------------------- SPIFFE
 
-/// The workload API of go-spiffe and grpc-go, on a socket.
-#[cfg(unix)]
-struct Agent {
-    program: std::process::Child,
-    place: String,
-    _folder: tempfile::TempDir,
-}
-
-#[cfg(unix)]
-impl Agent {
-    /// `None`, and a word about it, where the peer is not installed.
-    fn start(tcp: bool, token: &str) -> Option<Self> {
-        use std::io::{BufRead as _, BufReader, Write as _};
-        use std::process::{Command, Stdio};
-        let from = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        let peers = from("GITSEAL_PEERS").unwrap_or_else(|| {
-            from("XDG_CACHE_HOME")
-                .or_else(|| from("HOME").map(|home| home.join(".cache")))
-                .unwrap_or_default()
-                .join("gitseal-peers")
-        });
-        let path = peers.join("bin/spiffe-workload");
-        if !path.exists() {
-            println!("skipped: no spiffe-workload (install with .ci/peers)");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("api.sock");
-        let mut program = Command::new(path)
-            .arg(if tcp {
-                Path::new("127.0.0.1:0")
-            } else {
-                &socket
-            })
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = program.stdin.take().unwrap();
-        writeln!(stdin, "{token}").unwrap();
-        let mut line = String::new();
-        BufReader::new(program.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        program.stdin = Some(stdin);
-        let address = line.trim().strip_prefix("listening on ").unwrap();
-        Some(Self {
-            program,
-            place: match tcp {
-                true => format!("tcp://{address}"),
-                false => format!("unix://{}", socket.display()),
-            },
-            _folder: folder,
-        })
-    }
-
-    fn machine(&self) -> Machine {
-        Machine::default().with("SPIFFE_ENDPOINT_SOCKET", &self.place)
-    }
-}
-
-#[cfg(unix)]
-impl Drop for Agent {
-    fn drop(&mut self) {
-        drop(self.program.stdin.take());
-        let _ = self.program.kill();
-        let _ = self.program.wait();
-    }
-}
-
-#[cfg(unix)]
-fn svid(audience: &str) -> String {
-    let mut claims = claims();
-    claims["sub"] = json!("spiffe://example.test/ci/signer");
-    claims["aud"] = json!([audience]);
-    jwt(&claims)
-}
-
 #[test]
-#[cfg(unix)]
-fn spiffe_gives_the_first_identity() {
-    for tcp in [false, true] {
-        let Some(agent) = Agent::start(tcp, &svid("sigstore")) else {
-            return;
-        };
-        let machine = agent.machine();
-        assert_eq!(machine.detect(), Some(Ambient::Spiffe));
-        for _ in 0..3 {
-            assert_eq!(
-                machine.obtain(Ambient::Spiffe).unwrap(),
-                "spiffe://example.test/ci/signer"
-            );
-        }
+fn spiffe_reads_the_file_that_its_helper_writes() {
+    let workload = Machine::default().with("SPIFFE_ENDPOINT_SOCKET", "unix:///run/agent.sock");
+    assert_eq!(workload.detect(), Some("spiffe"));
+    for machine in [&workload, &Machine::default()] {
+        says(
+            &machine.refusal("spiffe").1,
+            &[
+                "gitseal.tokenFile is not set",
+                "run spiffe-helper",
+                r#"jwt_audience = "sigstore""#,
+                "jwt_svid_file_name",
+            ],
+        );
     }
-}
-
-#[test]
-#[cfg(unix)]
-fn spiffe_says_no_in_its_own_words() {
-    let Some(agent) = Agent::start(false, &svid("split")) else {
-        return;
-    };
-    let ask = |audience: &str| {
-        agent
-            .machine()
-            .around(|around| ambient::obtain(&Ambient::Spiffe, audience, around))
-    };
-    let refusal = |audience: &str| {
-        let error = ask(audience).err().unwrap();
-        format!("{error}\nhint: {}", error.hint().unwrap_or_default())
-    };
-    says(
-        &refusal("denied"),
-        &[
-            "api.sock",
-            "gRPC status 7",
-            "no identity issued: \\xc3\\xa9\\x1b[1m",
-            "spire-server entry create",
-        ],
-    );
-    says(&refusal("none"), &["there is none in the answer"]);
-    says(&refusal("large"), &["larger than"]);
-    let begun = Instant::now();
-    says(&refusal("slow"), &["spiffe"]);
-    assert!(
-        begun.elapsed() < Duration::from_secs(7),
-        "{:?}",
-        begun.elapsed()
-    );
-    says(&refusal("other"), &["\"other\"", "split"]);
-    // A message in several frames.
-    assert_eq!(
-        ask("split").unwrap().claims().subject,
-        "spiffe://example.test/ci/signer"
-    );
-    // The identity that comes with a token is the token's.
-    let Some(agent) = Agent::start(false, &token()) else {
-        return;
-    };
-    says(
-        &agent.machine().refusal(Ambient::Spiffe).1,
-        &["its subject is not the identity"],
-    );
-    let mut anonymous = claims();
-    anonymous.as_object_mut().unwrap().remove("iss");
-    let Some(agent) = Agent::start(false, &jwt(&anonymous)) else {
-        return;
-    };
-    says(
-        &agent.machine().refusal(Ambient::Spiffe).1,
-        &["iss", "jwt_issuer"],
-    );
-}
-
-#[test]
-#[cfg(unix)]
-fn spiffe_without_an_agent_says_where_it_looked() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("api.sock");
-    let machine = Machine::default().with(
-        "SPIFFE_ENDPOINT_SOCKET",
-        format!("unix://{}", path.display()),
-    );
-    says(
-        &machine.refusal(Ambient::Spiffe).1,
-        &["api.sock", "no connection", "SPIFFE_ENDPOINT_SOCKET"],
-    );
-    says(
-        &Machine::default().refusal(Ambient::Spiffe).1,
-        &["SPIFFE_ENDPOINT_SOCKET is not set"],
-    );
-    let odd = Machine::default().with("SPIFFE_ENDPOINT_SOCKET", "https://127.0.0.1:1");
-    says(
-        &odd.refusal(Ambient::Spiffe).1,
-        &["SPIFFE_ENDPOINT_SOCKET", "unix:///PATH"],
-    );
-
-    // SPIRE's own socket counts only where it belongs to us or to root.
-    let mut usual = Machine::default();
-    assert_eq!(usual.detect(), None);
-    usual
-        .sockets
-        .push("/tmp/spire-agent/public/api.sock".into());
-    assert_eq!(usual.detect(), Some(Ambient::Spiffe));
-
-    // Something listens that is no workload API: it talks HTTP/1, or not at all.
-    let http = Stub::start(|_| CannedResponse::new(200, "text/plain", "x".repeat(100)));
-    let machine =
-        Machine::default().with("SPIFFE_ENDPOINT_SOCKET", format!("tcp://{}", http.address));
-    says(
-        &machine.refusal(Ambient::Spiffe).1,
-        &["spiffe", &http.address.to_string()],
-    );
-    let silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let machine = Machine::default().with(
-        "SPIFFE_ENDPOINT_SOCKET",
-        format!("unix://{}", path.display()),
-    );
-    let begun = Instant::now();
-    says(
-        &machine.refusal(Ambient::Spiffe).1,
-        &["no answer within 5 s"],
-    );
-    assert!(begun.elapsed() < Duration::from_secs(7));
-    drop(silent);
+    let path = "/run/spiffe/token";
+    let id = "spiffe://example.test/ci/signer";
+    let written = workload
+        .token_file(path)
+        .file(path, &token_with("sub", json!(id)));
+    assert_eq!(written.obtain("spiffe").unwrap(), id);
+    // The file that is configured comes first, whatever wrote it.
+    assert_eq!(written.detect(), Some("filesystem"));
 }
 
 // --------------------------------------------------------------- names, jobs
 
 #[test]
 fn providers_have_the_names_that_gitsign_gave_them() {
-    for name in [
-        "envvar",
-        "filesystem",
-        "github-actions",
-        "buildkite-agent",
-        "spiffe",
-        "google-workload-identity",
-        "google-impersonate",
-        "gitlab",
-        "circleci",
-        "azure",
-        "kubernetes",
-    ] {
-        assert_eq!(Ambient::named(name).unwrap().name(), name);
-    }
     assert_eq!(
-        Ambient::named("google-impersonation"),
-        Some(Ambient::GoogleImpersonation)
+        PROVIDERS.map(|provider| provider.name),
+        [
+            "envvar",
+            "filesystem",
+            "github-actions",
+            "gitlab",
+            "buildkite-agent",
+            "circleci",
+            "spiffe",
+            "google-impersonate",
+            "google-workload-identity",
+            "azure",
+            "kubernetes",
+        ]
     );
-    assert_eq!(Ambient::named("interactive"), None);
-    assert_eq!(Ambient::named(""), None);
+    assert_eq!(named("google-impersonation").name, "google-impersonate");
+    assert_eq!(TokenProvider::named("interactive"), None);
+    assert_eq!(TokenProvider::named(""), None);
 }
 
 #[test]
@@ -1027,15 +840,15 @@ fn the_order_is_the_documented_one() {
         .with("GCE_METADATA_HOST", "127.0.0.1:1")
         .token_file("/t");
     for (provider, name) in [
-        (Ambient::Environment, TOKEN_VARIABLE),
-        (Ambient::File, ""),
-        (Ambient::GithubActions, "GITHUB_ACTIONS"),
-        (Ambient::GitlabCi, "GITLAB_CI"),
-        (Ambient::Buildkite, "BUILDKITE"),
-        (Ambient::CircleCi, "CIRCLECI"),
-        (Ambient::Spiffe, "SPIFFE_ENDPOINT_SOCKET"),
-        (Ambient::GoogleImpersonation, "GOOGLE_SERVICE_ACCOUNT_NAME"),
-        (Ambient::GoogleMetadata, "GCE_METADATA_HOST"),
+        ("envvar", TOKEN_VARIABLE),
+        ("filesystem", ""),
+        ("github-actions", "GITHUB_ACTIONS"),
+        ("gitlab", "GITLAB_CI"),
+        ("buildkite-agent", "BUILDKITE"),
+        ("circleci", "CIRCLECI"),
+        ("spiffe", "SPIFFE_ENDPOINT_SOCKET"),
+        ("google-impersonate", "GOOGLE_SERVICE_ACCOUNT_NAME"),
+        ("google-workload-identity", "GCE_METADATA_HOST"),
     ] {
         assert_eq!(machine.detect(), Some(provider));
         if machine.variables.remove(name).is_none() {
@@ -1052,37 +865,31 @@ fn two_jobs_have_two_bindings() {
             .with("ACTIONS_ID_TOKEN_REQUEST_URL", "https://h.test/?a=b")
             .with("ACTIONS_ID_TOKEN_REQUEST_TOKEN", credential)
     };
-    let one = job("one").binding(Ambient::GithubActions);
+    let one = job("one").binding("github-actions");
     assert_eq!(one.len(), 64);
-    assert_eq!(one, job("one").binding(Ambient::GithubActions));
-    assert_ne!(one, job("two").binding(Ambient::GithubActions));
-    assert_ne!(one, job("one").binding(Ambient::Buildkite));
+    assert_eq!(one, job("one").binding("github-actions"));
+    assert_ne!(one, job("two").binding("github-actions"));
+    assert_ne!(one, job("one").binding("buildkite-agent"));
     // Parts do not run into each other.
     let split = |a: &str, b: &str| {
         Machine::default()
             .with("CIRCLE_OIDC_TOKEN_V2", a)
             .with("CIRCLE_OIDC_TOKEN", b)
-            .binding(Ambient::CircleCi)
+            .binding("circleci")
     };
     assert_ne!(split("ab", "c"), split("a", "bc"));
 
     let file = |text: &str| {
         let path = ambient_file();
-        Machine::default().file(path, text).binding(Ambient::File)
+        Machine::default().file(path, text).binding("filesystem")
     };
     assert_ne!(file("a"), file("b"));
     let variable = |text: &str| {
         Machine::default()
             .with(TOKEN_VARIABLE, text)
-            .binding(Ambient::Environment)
+            .binding("envvar")
     };
     assert_ne!(variable("a"), variable("b"));
-    let group = |text: &str| {
-        Machine::default()
-            .file("/proc/self/cgroup", text)
-            .binding(Ambient::Spiffe)
-    };
-    assert_ne!(group("0::/a.service"), group("0::/b.service"));
 }
 
 // ------------------------------------------------------------- through git

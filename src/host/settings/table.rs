@@ -3,6 +3,8 @@
 
 use std::{fmt::Write as _, path::PathBuf};
 
+use gitseal_services::oidc::ambient::PROVIDERS;
+
 use super::{
     Origin, Reader, Setting, SettingError,
     values::{
@@ -276,19 +278,15 @@ settings! {
         gitsign("connectorID", "CONNECTOR_ID", BOTH, Text, Anywhere);
 
     /// Source of the identity token. If unset, gitseal uses the first available
-    /// source below that needs no user (a variable, a file, a CI system, a
-    /// cloud). Then it tries `interactive` (the browser), `device` if no browser
-    /// can be opened, and `oob` (a code to paste). Names: `interactive`,
-    /// `device`, `oob`, `headless` (an issuer without prompts, such as the
-    /// reference one), `envvar`, `filesystem`, `github-actions`, `gitlab`,
-    /// `buildkite-agent`, `circleci`, `spiffe`, `google-workload-identity`,
-    /// `google-impersonate`, `azure`, `kubernetes`.
+    /// source below that needs no user (a variable, a file, a CI system, a cloud).
+    /// Then it tries `interactive`, `device` if no browser can be opened, and
+    /// `oob`.
     TokenProvider, token_provider: Option<String> =
         gitsign("tokenProvider", "TOKEN_PROVIDER", BOTH, Text, AnywhereIf(&["interactive", "device", "oob"]));
 
     /// File that contains the identity token, such as a projected service account
-    /// token of Kubernetes. Used by the providers `filesystem`, `kubernetes` and
-    /// `azure`.
+    /// token of Kubernetes. Used by the providers `filesystem`,
+    /// `kubernetes`, `azure` and `spiffe`.
     TokenFile, token_file: Option<PathBuf> =
         own("tokenFile", "TOKEN_FILE", NONE, Path, NotRepository);
 
@@ -432,6 +430,9 @@ pub fn markdown() -> String {
     let mut out = String::from(INTRODUCTION);
     for row in TABLE {
         let _ = writeln!(out, "\n### {}\n\n{}\n", row.name, row.doc.trim_start());
+        if row.key == SettingKey::TokenProvider {
+            out.push_str(&token_providers());
+        }
         let mut keys = format!("`gitseal.{}`", row.name);
         if row.in_gitsign {
             let _ = write!(keys, ", `gitsign.{}`", row.name);
@@ -482,6 +483,29 @@ A repository's own configuration (`.git/config`, its includes, `config.worktree`
 
 ## The settings
 ";
+
+/// Returns the values of `tokenProvider` as a Markdown table.
+fn token_providers() -> String {
+    const INTERACTIVE: [(&str, &str); 4] = [
+        (
+            "interactive",
+            "the browser; if none opens, another device, then a code to paste",
+        ),
+        ("device", "another device"),
+        ("oob", "a code to paste"),
+        (
+            "headless",
+            "an identity provider without prompts, such as the reference one",
+        ),
+    ];
+    let mut out = "| value | source |\n|---|---|\n".to_owned();
+    let ambient = PROVIDERS.map(|provider| (provider.name, provider.source));
+    for (name, source) in ambient.into_iter().chain(INTERACTIVE) {
+        let _ = writeln!(out, "| `{name}` | {source} |");
+    }
+    out.push('\n');
+    out
+}
 
 const AFTERWORD: &str = "
 ## Other variables

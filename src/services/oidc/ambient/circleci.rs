@@ -1,26 +1,42 @@
 //! CircleCI: every job that uses a context has tokens in two variables. Their
-//! audience is the organization's id, which few certificate authorities take; a
-//! job gets one for another audience from the `circleci` program. That is for
-//! the job to run: nothing is started here.
+//! audience is the organization's ID, which few certificate authorities accept;
+//! a job obtains one for another audience with the `circleci` program. The job
+//! must run that program itself: gitseal starts nothing here.
 //!
 //! *Not checked here:* the token (`mod.rs`).
 
 use zeroize::Zeroizing;
 
 use super::{
-    Ambient, AmbientContext, AmbientError, IdentityToken, IdentityTokenError, TOKEN_VARIABLE,
+    AmbientContext, AmbientError, IdentityToken, IdentityTokenError, Problem, TOKEN_VARIABLE,
+    TokenProvider,
 };
 
-/// Newest first: the second form of the token has more in its claims.
-pub const VARIABLES: [&str; 2] = ["CIRCLE_OIDC_TOKEN_V2", "CIRCLE_OIDC_TOKEN"];
+/// Newest first: the second form of the token has more claims.
+const VARIABLES: [&str; 2] = ["CIRCLE_OIDC_TOKEN_V2", "CIRCLE_OIDC_TOKEN"];
 
-pub(super) fn is_present(around: &AmbientContext<'_>) -> bool {
-    VARIABLES.iter().any(|name| around.has(name)) || around.says_true("CIRCLECI")
-}
+pub(super) static PROVIDER: TokenProvider = TokenProvider {
+    name: "circleci",
+    source: "`CIRCLE_OIDC_TOKEN_V2`, if its audience is the expected one",
+    detect: |around| VARIABLES.iter().any(|name| around.has(name)) || around.says_true("CIRCLECI"),
+    fetch,
+    variables: &VARIABLES,
+    file: |_| None,
+    hint: |problem, audience| match problem {
+        Problem::Missing | Problem::Audience => {
+            let claims = serde_json::json!({ "aud": audience });
+            Some(format!(
+                "add to a step of the job: echo \"export {TOKEN_VARIABLE}='$(circleci run oidc get --claims '{claims}')'\" >> \"$BASH_ENV\""
+            ))
+        }
+        _ => None,
+    },
+};
 
-/// The first of the two tokens that is for this audience; when both are for
-/// another, the first is handed on, to be refused by what it says.
-pub(super) fn find(
+/// Returns the first of the two tokens that is for this audience. If both are
+/// for another one, returns the first, whose check then reports its audience.
+fn fetch(
+    provider: &'static TokenProvider,
     audience: &str,
     around: &AmbientContext<'_>,
 ) -> Result<Zeroizing<String>, AmbientError> {
@@ -42,13 +58,6 @@ pub(super) fn find(
     }
     match first {
         Some(text) => Ok(text),
-        None => around.wanted(Ambient::CircleCi, "CIRCLE_OIDC_TOKEN_V2", audience),
+        None => around.required(provider, "CIRCLE_OIDC_TOKEN_V2", audience),
     }
-}
-
-pub(super) fn setup_hint(audience: &str) -> String {
-    let claims = serde_json::json!({ "aud": audience });
-    format!(
-        "let a step of the job run: echo \"export {TOKEN_VARIABLE}='$(circleci run oidc get --claims '{claims}')'\" >> \"$BASH_ENV\""
-    )
 }

@@ -1,8 +1,8 @@
-//! GitHub Actions: a job with `permissions: id-token: write` is given an address
-//! and a credential for it, and gets a token for the audience it names.
+//! GitHub Actions: a job with `permissions: id-token: write` receives a URL
+//! and a credential for it, and obtains a token for the audience it names.
 //!
 //! `GET $ACTIONS_ID_TOKEN_REQUEST_URL&audience=…`, `Authorization: Bearer`,
-//! answer `{"count": …, "value": "<JWT>"}`.
+//! response `{"count": …, "value": "<JWT>"}`.
 //!
 //! *Not checked here:* the token (`mod.rs`).
 
@@ -10,33 +10,45 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{Ambient, AmbientContext, AmbientError, HttpRequest, MAX_ANSWER, Secret, json};
+use super::{
+    AmbientContext, AmbientError, HttpRequest, MAX_ANSWER, Problem, Secret, TokenProvider, json,
+};
 
 const URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const CREDENTIAL: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
-/// What tells two jobs apart: GitHub makes a credential for each.
-pub const VARIABLES: [&str; 2] = [URL, CREDENTIAL];
-/// What is missing when there is no token.
-pub const PERMISSION: &str = "give the job the permission for tokens: permissions: { id-token: write, contents: read }; a pull request from a fork never has it";
+
+pub(super) static PROVIDER: TokenProvider = TokenProvider {
+    name: "github-actions",
+    source: "the job's token service; the job needs `permissions: id-token: write`",
+    detect: |around| {
+        around.has(URL) || around.has(CREDENTIAL) || around.says_true("GITHUB_ACTIONS")
+    },
+    fetch,
+    // GitHub makes a credential for each job.
+    variables: &[URL, CREDENTIAL],
+    file: |_| None,
+    hint: |problem, _| {
+        match problem {
+        Problem::Missing | Problem::Denied => Some("give the job the permission for tokens: permissions: { id-token: write, contents: read }; a pull request from a fork never has it".into()),
+        _ => None,
+    }
+    },
+};
 
 #[derive(Deserialize)]
 struct TokenResponse {
     value: Secret,
 }
 
-pub(super) fn is_present(around: &AmbientContext<'_>) -> bool {
-    around.has(URL) || around.has(CREDENTIAL) || around.says_true("GITHUB_ACTIONS")
-}
-
-pub(super) fn fetch(
+fn fetch(
+    provider: &'static TokenProvider,
     audience: &str,
     around: &AmbientContext<'_>,
 ) -> Result<Zeroizing<String>, AmbientError> {
     const WHAT: &str = "GitHub Actions token";
-    let provider = Ambient::GithubActions;
-    let url = with_audience(&around.address(provider, URL, audience)?, audience);
-    let credential = around.wanted(provider, CREDENTIAL, audience)?;
-    let answer = around.ask(
+    let url = with_audience(&around.url(provider, URL, audience)?, audience);
+    let credential = around.required(provider, CREDENTIAL, audience)?;
+    let answer = around.send(
         provider,
         &credential,
         &HttpRequest {
@@ -49,8 +61,8 @@ pub(super) fn fetch(
     Ok(json::<TokenResponse>(provider, WHAT, answer)?.value.0)
 }
 
-/// The address with the one audience that we want; it has other parameters, and
-/// the first of two that are named alike may be the one that counts.
+/// Returns the URL with our audience as its only one. The URL has other
+/// parameters, and the first of two with one name may be the one that counts.
 fn with_audience(url: &Url, audience: &str) -> Url {
     let mut with = url.clone();
     if url.query_pairs().any(|(name, _)| name == "audience") {

@@ -1,15 +1,15 @@
-//! Google Cloud: the metadata server tells a machine, container or build who its
-//! service account is, and gives tokens of it.
+//! Google Cloud: the metadata server issues tokens of the service account of a
+//! machine, container or build.
 //!
 //! `GET http://HOST/computeMetadata/v1/instance/service-accounts/default/identity?audience=…&format=full`
-//! with `Metadata-Flavor: Google`, answer: the JWT as text. To act as another
+//! with `Metadata-Flavor: Google`, response: the JWT as text. To act as another
 //! account: an access token from `…/default/token`, and with it
 //! `POST https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/WHO:generateIdToken`.
 //!
 //! The metadata server has no TLS: it is the host under the machine. So its name
-//! may only be one that stays within the machine's own network, no proxy is
-//! used, and an answer counts only with the header `Metadata-Flavor: Google`,
-//! which a page of somebody else's does not have.
+//! must be one within the machine's own network, no proxy is used, and a
+//! response counts only with the header `Metadata-Flavor: Google`, which a page
+//! of another server does not have.
 //!
 //! *Not checked here:* the token (`mod.rs`).
 
@@ -20,27 +20,60 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::{
-    Ambient, AmbientContext, AmbientError, HttpRequest, HttpResponse, LOCAL_TRY, MAX_ANSWER,
-    MAX_NAME, Secret, address, excerpt, is_near, json,
+    AmbientContext, AmbientError, HttpRequest, HttpResponse, LOCAL_TRY, MAX_ANSWER, MAX_NAME,
+    Problem, Secret, TokenProvider, excerpt, is_near, json, service_url,
 };
 
-/// Another address of the metadata server: `HOST[:PORT]`.
-pub const HOST_VARIABLE: &str = "GCE_METADATA_HOST";
+/// Another host of the metadata server: `HOST[:PORT]`.
+const HOST_VARIABLE: &str = "GCE_METADATA_HOST";
 /// The service account to act as.
-pub const ACCOUNT_VARIABLE: &str = "GOOGLE_SERVICE_ACCOUNT_NAME";
-/// gcloud's variable for another address of the credentials service.
+const ACCOUNT_VARIABLE: &str = "GOOGLE_SERVICE_ACCOUNT_NAME";
+/// gcloud's variable for another URL of the credentials service.
 const ENDPOINT_VARIABLE: &str = "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS";
 const USUAL_HOST: &str = "metadata.google.internal";
 const USUAL_ENDPOINT: &str = "https://iamcredentials.googleapis.com/";
-/// What the firmware calls the machine.
+/// The machine's name in its firmware.
 const PRODUCT_FILE: &str = "/sys/class/dmi/id/product_name";
 
-/// The metadata server has no identity to give.
-pub const NO_ACCOUNT: &str = "attach a service account to this machine, build or pod";
-/// The credentials service says no.
-pub const NOT_ALLOWED: &str = "the machine's service account needs the role roles/iam.serviceAccountTokenCreator (permission iam.serviceAccounts.getOpenIdToken) on the account in GOOGLE_SERVICE_ACCOUNT_NAME, and the scope cloud-platform";
-/// No metadata server.
-pub const UNREACHABLE: &str = "this works on machines of Google Cloud only, through their metadata server (GCE_METADATA_HOST names another)";
+const UNREACHABLE: &str = "use this provider on machines of Google Cloud only, through their metadata server (GCE_METADATA_HOST names another)";
+
+pub(super) static MACHINE: TokenProvider = TokenProvider {
+    name: "google-workload-identity",
+    source: "the machine's Google service account",
+    // By the firmware's name, or if a variable names the server. A request
+    // would delay each signature.
+    detect: |around| {
+        around.has(HOST_VARIABLE)
+            || (around.file)(Path::new(PRODUCT_FILE))
+                .ok()
+                .flatten()
+                .is_some_and(|name| matches!(name.trim(), "Google" | "Google Compute Engine"))
+    },
+    fetch,
+    variables: &[HOST_VARIABLE],
+    file: |_| None,
+    hint: |problem, _| match problem {
+        Problem::Denied => Some("attach a service account to this machine, build or pod".into()),
+        Problem::Unreachable => Some(UNREACHABLE.into()),
+        _ => None,
+    },
+};
+
+pub(super) static SERVICE_ACCOUNT: TokenProvider = TokenProvider {
+    name: "google-impersonate",
+    source: "the service account in `GOOGLE_SERVICE_ACCOUNT_NAME`",
+    detect: |around| around.has(ACCOUNT_VARIABLE),
+    fetch: impersonate,
+    variables: &[HOST_VARIABLE, ACCOUNT_VARIABLE],
+    file: |_| None,
+    hint: |problem, _| {
+        match problem {
+        Problem::Denied => Some("grant the machine's service account the role roles/iam.serviceAccountTokenCreator (permission iam.serviceAccounts.getOpenIdToken) on the account in GOOGLE_SERVICE_ACCOUNT_NAME, and the scope cloud-platform".into()),
+        Problem::Unreachable => Some(UNREACHABLE.into()),
+        _ => None,
+    }
+    },
+};
 
 const IDENTITY: &str = "Google identity token";
 const ACCESS: &str = "Google access token";
@@ -56,26 +89,16 @@ struct TokenResponse {
     token: Secret,
 }
 
-/// By the firmware's name, or where somebody says where the server is. No
-/// request: each signature would wait for it.
-pub(super) fn is_present(around: &AmbientContext<'_>) -> bool {
-    around.has(HOST_VARIABLE)
-        || (around.file)(Path::new(PRODUCT_FILE))
-            .ok()
-            .flatten()
-            .is_some_and(|name| matches!(name.trim(), "Google" | "Google Compute Engine"))
-}
-
-pub(super) fn fetch(
+fn fetch(
+    provider: &'static TokenProvider,
     audience: &str,
     around: &AmbientContext<'_>,
 ) -> Result<Zeroizing<String>, AmbientError> {
-    let provider = Ambient::GoogleMetadata;
     let mut url = metadata(around, "identity")?;
     url.query_pairs_mut()
         .append_pair("audience", audience)
         .append_pair("format", "full");
-    let answer = ask(provider, IDENTITY, &url, around)?;
+    let answer = query(provider, IDENTITY, &url, around)?;
     match String::from_utf8(answer.body) {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(error) => {
@@ -83,43 +106,43 @@ pub(super) fn fetch(
             Err(AmbientError::Answer {
                 provider,
                 what: IDENTITY,
-                reason: "not text".into(),
+                reason: "not UTF-8 text".into(),
             })
         }
     }
 }
 
-pub(super) fn impersonate(
+fn impersonate(
+    provider: &'static TokenProvider,
     audience: &str,
     around: &AmbientContext<'_>,
 ) -> Result<Zeroizing<String>, AmbientError> {
-    let provider = Ambient::GoogleImpersonation;
-    let account = around.wanted(provider, ACCOUNT_VARIABLE, audience)?;
+    let account = around.required(provider, ACCOUNT_VARIABLE, audience)?;
     let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'@' | b'.' | b'-' | b'_');
     if account.len() > 256 || account.starts_with('.') || !account.bytes().all(is_name) {
         return Err(AmbientError::Value {
             variable: ACCOUNT_VARIABLE,
-            reason: "not the address or number of a service account".into(),
+            reason: "not the email address or number of a service account".into(),
         });
     }
     let mut url = match around.text(ENDPOINT_VARIABLE)? {
-        Some(text) => address(ENDPOINT_VARIABLE, &text)?,
-        None => address(ENDPOINT_VARIABLE, USUAL_ENDPOINT)?,
+        Some(text) => service_url(ENDPOINT_VARIABLE, &text)?,
+        None => service_url(ENDPOINT_VARIABLE, USUAL_ENDPOINT)?,
     };
     url.set_query(None);
     url.path_segments_mut()
         .map_err(|()| AmbientError::Value {
             variable: ENDPOINT_VARIABLE,
-            reason: "not an address with a path".into(),
+            reason: "not a URL with a path".into(),
         })?
         .pop_if_empty()
         .extend(["v1", "projects", "-", "serviceAccounts"])
         .push(&format!("{}:generateIdToken", account.as_str()));
 
-    let answer = ask(provider, ACCESS, &metadata(around, "token")?, around)?;
+    let answer = query(provider, ACCESS, &metadata(around, "token")?, around)?;
     let access: Access = json(provider, ACCESS, answer)?;
     let body = serde_json::json!({ "audience": audience, "includeEmail": true }).to_string();
-    let answer = around.ask(
+    let answer = around.send(
         provider,
         &access.access_token.0,
         &HttpRequest {
@@ -139,14 +162,14 @@ pub(super) fn impersonate(
         .0)
 }
 
-/// Asks the metadata server.
-fn ask(
-    provider: Ambient,
+/// Queries the metadata server.
+fn query(
+    provider: &'static TokenProvider,
     what: &'static str,
     url: &Url,
     around: &AmbientContext<'_>,
 ) -> Result<HttpResponse, AmbientError> {
-    let answer = around.ask(
+    let answer = around.send(
         provider,
         "",
         &HttpRequest {
@@ -162,13 +185,13 @@ fn ask(
         return Err(AmbientError::Answer {
             provider,
             what,
-            reason: "the answer has no header Metadata-Flavor: Google, so it is not the metadata server's".into(),
+            reason: "the response has no header Metadata-Flavor: Google, so it is not from the metadata server".into(),
         });
     }
     Ok(answer)
 }
 
-/// An address of the metadata server, for the default service account.
+/// Returns a URL of the metadata server, for the default service account.
 fn metadata(around: &AmbientContext<'_>, leaf: &str) -> Result<Url, AmbientError> {
     let host = match around.text(HOST_VARIABLE)? {
         Some(host) => host,

@@ -1,42 +1,35 @@
-//! Identity tokens that the surroundings give: a CI job's, a workload's, a
-//! cloud machine's. Nobody is asked anything.
+//! Identity tokens from the environment: of a CI job, a workload or a cloud
+//! machine. No user is prompted.
 //!
-//! With no `tokenProvider` set, the first of these that is *present* is taken:
+//! If no `tokenProvider` is set, the first provider of [`PROVIDERS`] that is
+//! *present* is used. What is close to the job comes before what belongs to the
+//! machine under it: a job on a shared runner must not sign as the runner.
+//! Present does not mean working: a job in GitHub Actions without the permission
+//! for tokens *is* in GitHub Actions and fails with that reason; the next
+//! provider in the list would sign under another name. Detection sends no
+//! request and looks up no name.
 //!
-//! 1. `envvar`: `SIGSTORE_ID_TOKEN` (somebody put it there for this purpose);
-//! 2. `filesystem`: `gitseal.tokenFile`, or [`TOKEN_FILE`] where it exists;
-//! 3. the CI systems, by the variable that each sets in every job:
-//!    `github-actions`, `gitlab`, `buildkite-agent`, `circleci`;
-//! 4. `spiffe`: `SPIFFE_ENDPOINT_SOCKET`, or SPIRE's own socket where it exists
-//!    and nobody else can have put it there;
-//! 5. `google-impersonate`: `GOOGLE_SERVICE_ACCOUNT_NAME`;
-//! 6. `google-workload-identity`: on a machine of Google Cloud.
+//! `azure` and `kubernetes` are used only by name: the tokens that are mounted
+//! in their pods by default are for the cluster, not for a certificate
+//! authority.
 //!
-//! What is close to the job comes before what belongs to the machine under it: a
-//! job on a shared runner must not sign as the runner. Present is not working:
-//! a job in GitHub Actions without the permission for tokens *is* in GitHub
-//! Actions, and is told so; the next provider in the list would sign under
-//! another name. Detection costs no request and no name look-up.
+//! Request credentials (the CI's own tokens) are sent to the URL that the CI
+//! sets and nowhere else: https or loopback, no redirect followed, and never
+//! through a proxy if the URL means this machine.
 //!
-//! `azure` and `kubernetes` are taken only by name: the tokens that lie in
-//! their pods by default are for the cluster, not for a certificate authority.
+//! A new provider is a file with a [`TokenProvider`] and a row in [`PROVIDERS`].
 //!
-//! Request credentials (the CI's own tokens) go to the address that the CI
-//! names and nowhere else: https or loopback, no redirect followed, and never
-//! through a proxy where the address means this machine.
-//!
-//! *Not checked here:* the token's signature, which is Fulcio's to check, and
-//! whether the certificate names what the token names (`commands/sign.rs`).
+//! *Not checked here:* the token's signature, which Fulcio verifies, and whether
+//! the certificate names what the token names (`sign/certificate.rs`).
 
 mod buildkite;
 mod circleci;
+mod environment;
+mod file;
 mod github;
+mod gitlab;
 mod google;
-mod grpc;
-mod hpack;
 mod spiffe;
-
-pub use grpc::GrpcError;
 
 use std::{
     ffi::OsString,
@@ -54,78 +47,117 @@ use crate::{
     http::client::{Client, HttpError, HttpReason, HttpRequest, HttpResponse, excerpt},
     oidc::token::{IdentityToken, IdentityTokenError, MAX_TOKEN, TOKEN_FILE},
 };
-use gitseal_evidence::UnixTime;
+use gitseal_evidence::{UnixTime, refusal::hex};
 
-/// The variable that a token is put into.
+/// The variable that contains a token.
 pub const TOKEN_VARIABLE: &str = "SIGSTORE_ID_TOKEN";
-/// Where Azure's workload identity says that its token is.
-pub const AZURE_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";
-/// The longest answer with a token in it, in bytes: the token, its JSON, and
-/// what else a service says.
+/// The setting that names a file with a token.
+const TOKEN_FILE_SETTING: &str = "gitseal.tokenFile";
+/// The longest response with a token in it, in bytes: the token, its JSON, and
+/// other members.
 pub const MAX_ANSWER: usize = MAX_TOKEN + (16 << 10);
-/// The longest value of a variable that is taken for an address or a name.
+/// The longest value of a variable that is read as a URL or a name, in bytes.
 pub const MAX_NAME: usize = 4 << 10;
-/// For one try of a request that does not leave the machine or its host.
+/// The timeout of one try of a request that stays on the machine or its host.
 pub const LOCAL_TRY: Duration = Duration::from_secs(5);
 
-/// One way to get a token without a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ambient {
-    /// The variable [`TOKEN_VARIABLE`].
-    Environment,
-    /// `gitseal.tokenFile`, else [`TOKEN_FILE`].
-    File,
-    /// GitHub Actions' token service.
-    GithubActions,
-    /// GitLab CI's `id_tokens`, which arrive in [`TOKEN_VARIABLE`].
-    GitlabCi,
-    /// Buildkite's agent API.
-    Buildkite,
-    /// CircleCI's variables.
-    CircleCi,
-    /// The SPIFFE workload API.
-    Spiffe,
-    /// Another service account of Google's, as which this machine's may act.
-    GoogleImpersonation,
-    /// The service account of this machine at Google.
-    GoogleMetadata,
-    /// The file that [`AZURE_VARIABLE`] names.
-    Azure,
-    /// A projected service account token: `gitseal.tokenFile`.
-    Kubernetes,
-}
-
-/// In the order of detection; the last two are not detected.
-pub const ALL: [Ambient; 11] = [
-    Ambient::Environment,
-    Ambient::File,
-    Ambient::GithubActions,
-    Ambient::GitlabCi,
-    Ambient::Buildkite,
-    Ambient::CircleCi,
-    Ambient::Spiffe,
-    Ambient::GoogleImpersonation,
-    Ambient::GoogleMetadata,
-    Ambient::Azure,
-    Ambient::Kubernetes,
+/// All providers, in the order of detection.
+pub static PROVIDERS: [&TokenProvider; 11] = [
+    &environment::PROVIDER,
+    &file::FILESYSTEM,
+    &github::PROVIDER,
+    &gitlab::PROVIDER,
+    &buildkite::PROVIDER,
+    &circleci::PROVIDER,
+    &spiffe::PROVIDER,
+    &google::SERVICE_ACCOUNT,
+    &google::MACHINE,
+    &file::AZURE,
+    &file::KUBERNETES,
 ];
 
-/// What the machine is asked. Everything comes in here.
+/// A source of identity tokens that needs no user.
+pub struct TokenProvider {
+    /// The value of the setting `tokenProvider`.
+    pub name: &'static str,
+    /// The source of the token, for the documentation.
+    pub source: &'static str,
+    /// Returns whether the environment is that of this provider.
+    detect: fn(&AmbientContext<'_>) -> bool,
+    fetch: Fetch,
+    /// The variables that differ between two jobs on one machine.
+    variables: &'static [&'static str],
+    /// Returns the file that differs between two jobs on one machine.
+    file: fn(&AmbientContext<'_>) -> Option<PathBuf>,
+    /// Returns what to do about a problem, given the expected audience, if this
+    /// provider knows more than [`AmbientError::hint`].
+    hint: fn(Problem, &str) -> Option<String>,
+}
+
+/// Fetches a token for an audience.
+type Fetch = fn(
+    &'static TokenProvider,
+    &str,
+    &AmbientContext<'_>,
+) -> Result<Zeroizing<String>, AmbientError>;
+
+/// The problems that a provider can have a hint for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Problem {
+    /// A variable or file is missing.
+    Missing,
+    /// The service denied the request.
+    Denied,
+    /// The service did not respond.
+    Unreachable,
+    /// The token is for another audience.
+    Audience,
+}
+
+impl PartialEq for TokenProvider {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for TokenProvider {}
+
+impl fmt::Debug for TokenProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TokenProvider").field(&self.name).finish()
+    }
+}
+
+impl fmt::Display for TokenProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl TokenProvider {
+    /// Returns the provider of this name, as in the setting `tokenProvider`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        // gitsign's documentation has one name, its code the other.
+        let name = match name {
+            "google-impersonation" => "google-impersonate",
+            name => name,
+        };
+        PROVIDERS.into_iter().find(|provider| provider.name == name)
+    }
+}
+
+/// Access to the process environment, injected so that tests can replace it.
 pub struct AmbientContext<'a> {
-    /// A variable of the environment.
+    /// Returns a variable of the environment.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
-    /// A small text file; `None` where there is none. At most some 64 KiB are
-    /// read.
+    /// Reads a small text file, at most some 64 KiB; `None` if it is missing.
     pub file: &'a dyn Fn(&Path) -> io::Result<Option<Zeroizing<String>>>,
-    /// Whether a socket is at this path that this user or root put there. Anybody
-    /// can make one in a shared directory, or lead to one that belongs to root,
-    /// and would choose who we are or whether we sign at all.
-    pub socket: &'a dyn Fn(&Path) -> bool,
-    /// Now.
+    /// Returns the current time.
     pub now: &'a dyn Fn() -> UnixTime,
     /// The HTTP client.
     pub http: &'a Client,
-    /// `gitseal.tokenFile`.
+    /// The setting `gitseal.tokenFile`.
     pub token_file: Option<&'a Path>,
 }
 
@@ -137,114 +169,84 @@ impl fmt::Debug for AmbientContext<'_> {
     }
 }
 
-/// Why the surroundings gave no token.
+/// Reasons why the environment provides no token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum AmbientError {
-    /// The provider works through a variable that is not there.
-    #[error("{provider}: {variable} is {}", if *.empty { "empty" } else { "not set" })]
+    /// The provider needs a variable that is missing.
+    #[error("{provider}: environment variable {variable} is {}", if *.empty { "empty" } else { "not set" })]
     Unset {
-        /// The provider.
-        provider: Ambient,
-        /// The variable.
+        provider: &'static TokenProvider,
         variable: &'static str,
-        /// It is there, with nothing in it.
         empty: bool,
-        /// The audience that was wanted.
+        /// The expected audience.
         audience: String,
     },
-    /// The provider works through a file that is not there.
+    /// The provider needs a file that is missing.
     #[error("{provider}: {} does not exist", .path.display())]
     NoFile {
-        /// The provider.
-        provider: Ambient,
-        /// The file.
+        provider: &'static TokenProvider,
         path: PathBuf,
-        /// Who named it.
+        /// The variable or setting that names the file.
         named_by: &'static str,
     },
-    /// The provider needs a file, and nobody said which.
-    #[error("{provider}: gitseal.tokenFile is not set")]
+    /// The provider needs a file, and none is configured.
+    #[error("{provider}: {TOKEN_FILE_SETTING} is not set")]
     NoFileNamed {
-        /// The provider.
-        provider: Ambient,
-        /// The audience that was wanted.
+        provider: &'static TokenProvider,
+        /// The expected audience.
         audience: String,
     },
-    /// A variable's bytes are not text.
+    /// The bytes of a variable are not text.
     #[error("{variable} is not UTF-8 text")]
-    NotText {
-        /// The variable.
-        variable: &'static str,
-    },
-    /// A variable says something that cannot be used.
-    #[error("{variable} cannot be used: {reason}")]
+    NotText { variable: &'static str },
+    /// The value of a variable is invalid.
+    #[error("invalid {variable}: {reason}")]
     Value {
-        /// The variable.
         variable: &'static str,
-        /// Why, without the value.
+        /// The reason, without the value.
         reason: String,
     },
     /// A file cannot be read.
-    #[error("{provider}: {}: {reason}", .path.display())]
+    #[error("{provider}: cannot read {}: {reason}", .path.display())]
     Unreadable {
-        /// The provider.
-        provider: Ambient,
-        /// The file.
+        provider: &'static TokenProvider,
         path: PathBuf,
-        /// What the operating system says.
         reason: String,
     },
-    /// No answer, or one that says later.
+    /// The service did not respond, or asked to try later.
     #[error("{provider}: {error}")]
     Http {
-        /// The provider.
-        provider: Ambient,
-        /// The failed exchange.
+        provider: &'static TokenProvider,
         error: HttpError,
     },
-    /// An answer that says no.
+    /// The service denied the request.
     #[error("{provider}: {error}")]
     Denied {
-        /// The provider.
-        provider: Ambient,
-        /// Status and words.
+        provider: &'static TokenProvider,
         error: HttpError,
     },
-    /// An answer that is none.
-    #[error("{provider}: {what}: {reason}")]
+    /// The response is invalid.
+    #[error("{provider}: invalid {what}: {reason}")]
     Answer {
-        /// The provider.
-        provider: Ambient,
-        /// What was asked for, as a noun.
+        provider: &'static TokenProvider,
         what: &'static str,
-        /// What is wrong with it. Never the answer itself: it may hold a token.
+        /// The reason. It never quotes the response, which may contain a token.
         reason: String,
     },
-    /// The workload API gave no answer, or said no.
-    #[error("{provider}: {place}: {error}")]
-    Grpc {
-        /// The provider.
-        provider: Ambient,
-        /// The socket.
-        place: String,
-        /// What went wrong.
-        error: GrpcError,
-    },
-    /// The token does not do.
+    /// The token is not usable.
     #[error("{provider}: {refusal}")]
     Token {
-        /// The provider.
-        provider: Ambient,
-        /// Why.
+        provider: &'static TokenProvider,
         refusal: IdentityTokenError,
-        /// The audience that was wanted.
+        /// The expected audience.
         audience: String,
     },
 }
 
 impl AmbientError {
-    /// What to do about it: the variable, the permission or the lines of
-    /// configuration that are missing.
+    /// Returns what to do about the error: the variable, the permission or the
+    /// lines of configuration that are missing.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -253,212 +255,71 @@ impl AmbientError {
                 audience,
                 variable,
                 ..
-            } => Some(provider.setup_hint(audience, variable)),
+            } => Some((provider.hint)(Problem::Missing, audience).unwrap_or_else(|| {
+                format!("set {variable}, or choose another provider with gitseal.tokenProvider")
+            })),
             Self::NoFileNamed { provider, audience } => {
-                Some(provider.setup_hint(audience, "gitseal.tokenFile"))
+                (provider.hint)(Problem::Missing, audience)
             }
-            Self::NoFile { named_by, .. } => Some(format!("{named_by} says where the token is")),
+            Self::NoFile { named_by, .. } => {
+                Some(format!("{named_by} must name the file that contains the token"))
+            }
             Self::NotText { variable } | Self::Value { variable, .. } => Some(format!(
                 "correct {variable}, or choose another provider with gitseal.tokenProvider"
             )),
-            Self::Unreadable { .. } => Some("the user who signs must be able to read it".into()),
-            Self::Denied { provider, .. } => provider.when_denied().map(str::to_owned),
-            Self::Http { provider, .. } => provider.when_unreachable().map(str::to_owned),
+            Self::Unreadable { .. } => Some("make the file readable for the signing user".into()),
+            Self::Denied { provider, .. } => (provider.hint)(Problem::Denied, ""),
+            Self::Http { provider, .. } => (provider.hint)(Problem::Unreachable, ""),
             Self::Token {
                 provider,
                 refusal: IdentityTokenError::Audience { .. },
                 audience,
-            } => Some(provider.when_for_another(audience)),
+            } => Some((provider.hint)(Problem::Audience, audience).unwrap_or_else(|| {
+                format!(
+                    "request a token for the audience {audience:?}, or set gitseal.clientID to the audience that this certificate authority accepts"
+                )
+            })),
             Self::Token {
                 refusal: IdentityTokenError::Expired { .. },
                 ..
-            } => Some("get a fresh token right before signing".into()),
-            Self::Grpc {
-                error: GrpcError::Status { code: 7 | 16, .. },
-                ..
-            } => Some(spiffe::NO_ENTRY.into()),
-            Self::Grpc { .. } => Some(format!(
-                "{} says where the agent listens; it is not there, or is no SPIFFE workload API",
-                spiffe::SOCKET_VARIABLE
-            )),
-            Self::Token {
-                provider: Ambient::Spiffe,
-                refusal: IdentityTokenError::Claims { .. },
-                ..
-            } => Some(spiffe::NO_ISSUER.into()),
+            } => Some("get a new token immediately before signing".into()),
             Self::Answer { .. } | Self::Token { .. } => None,
         }
     }
 }
 
-impl fmt::Display for Ambient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl Ambient {
-    /// The provider of this name, as in the setting `tokenProvider`.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        if name == "google-impersonation" {
-            // gitsign's README says so; its code has the other.
-            return Some(Self::GoogleImpersonation);
-        }
-        ALL.into_iter().find(|provider| provider.name() == name)
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Environment => "envvar",
-            Self::File => "filesystem",
-            Self::GithubActions => "github-actions",
-            Self::GitlabCi => "gitlab",
-            Self::Buildkite => "buildkite-agent",
-            Self::CircleCi => "circleci",
-            Self::Spiffe => "spiffe",
-            Self::GoogleImpersonation => "google-impersonate",
-            Self::GoogleMetadata => "google-workload-identity",
-            Self::Azure => "azure",
-            Self::Kubernetes => "kubernetes",
-        }
-    }
-
-    /// Whether the surroundings are those of this provider.
-    fn is_present(&self, around: &AmbientContext<'_>) -> bool {
-        match self {
-            Self::Environment => around.has(TOKEN_VARIABLE),
-            Self::File => {
-                around.token_file.is_some()
-                    || !matches!((around.file)(Path::new(TOKEN_FILE)), Ok(None))
-            }
-            Self::GithubActions => github::is_present(around),
-            Self::GitlabCi => around.says_true("GITLAB_CI"),
-            Self::Buildkite => buildkite::is_present(around),
-            Self::CircleCi => circleci::is_present(around),
-            Self::Spiffe => spiffe::is_present(around),
-            Self::GoogleImpersonation => around.has(google::ACCOUNT_VARIABLE),
-            Self::GoogleMetadata => google::is_present(around),
-            Self::Azure | Self::Kubernetes => false,
-        }
-    }
-
-    fn setup_hint(&self, audience: &str, variable: &str) -> String {
-        match self {
-            Self::Environment => format!(
-                "put an OpenID Connect token for the audience {audience:?} into {TOKEN_VARIABLE}"
-            ),
-            Self::GithubActions => github::PERMISSION.into(),
-            // YAML's flow style: complete on one line.
-            Self::GitlabCi => format!(
-                "add to the job in .gitlab-ci.yml: id_tokens: {{ {TOKEN_VARIABLE}: {{ aud: {audience} }} }}"
-            ),
-            Self::Buildkite => buildkite::MISSING.into(),
-            Self::CircleCi => circleci::setup_hint(audience),
-            Self::Azure => format!(
-                "label the pod azure.workload.identity/use: \"true\", or set gitseal.tokenFile to a projected token for the audience {audience:?}"
-            ),
-            Self::Kubernetes => format!(
-                "mount a projected volume with serviceAccountToken: {{ audience: {audience}, path: token }} and set gitseal.tokenFile to its path"
-            ),
-            Self::File | Self::Spiffe | Self::GoogleImpersonation | Self::GoogleMetadata => {
-                format!("set {variable}, or choose another provider with gitseal.tokenProvider")
-            }
-        }
-    }
-
-    fn when_denied(&self) -> Option<&'static str> {
-        match self {
-            Self::GithubActions => Some(github::PERMISSION),
-            Self::Buildkite => Some(buildkite::DENIED),
-            Self::GoogleMetadata => Some(google::NO_ACCOUNT),
-            Self::GoogleImpersonation => Some(google::NOT_ALLOWED),
-            _ => None,
-        }
-    }
-
-    fn when_unreachable(&self) -> Option<&'static str> {
-        match self {
-            Self::GoogleMetadata | Self::GoogleImpersonation => Some(google::UNREACHABLE),
-            _ => None,
-        }
-    }
-
-    fn when_for_another(&self, audience: &str) -> String {
-        match self {
-            Self::CircleCi => circleci::setup_hint(audience),
-            Self::GitlabCi => self.setup_hint(audience, TOKEN_VARIABLE),
-            _ => format!(
-                "ask for a token for the audience {audience:?}, or set gitseal.clientID to the audience that this certificate authority takes"
-            ),
-        }
-    }
-}
-
-/// The first provider that is present, in the order of [`ALL`].
+/// Returns the first provider that is present, in the order of [`PROVIDERS`].
 #[must_use]
-pub fn detect(around: &AmbientContext<'_>) -> Option<Ambient> {
-    ALL.into_iter().find(|provider| provider.is_present(around))
+pub fn detect(around: &AmbientContext<'_>) -> Option<&'static TokenProvider> {
+    PROVIDERS
+        .into_iter()
+        .find(|provider| (provider.detect)(around))
 }
 
-/// What a person should know about the surroundings although nothing failed.
+/// Returns what the user should know about the environment although nothing
+/// failed.
 #[must_use]
 pub fn notes(around: &AmbientContext<'_>) -> Vec<String> {
-    let mut notes = Vec::new();
-    if (around.variable)(TOKEN_VARIABLE).is_some_and(|value| value.is_empty()) {
-        notes.push(format!(
-            "{TOKEN_VARIABLE} is set, but empty: it counts as not set"
-        ));
-    }
-    notes
+    let empty = (around.variable)(TOKEN_VARIABLE).is_some_and(|value| value.is_empty());
+    let note = format!("{TOKEN_VARIABLE} is set, but empty: ignored");
+    empty.then_some(note).into_iter().collect()
 }
 
-/// Gets a token for `audience` (the client id) and checks it: its form, its
-/// time, its audience, and that it names somebody.
+/// Fetches a token for `audience` (the client ID) and checks its form, its time,
+/// its audience, and that it names an identity.
 ///
 /// # Errors
 ///
-/// What is missing or wrong, by the name of the variable, file or permission.
+/// Returns [`AmbientError`] with the name of the variable, file or permission
+/// that is missing or wrong.
 pub fn obtain(
-    provider: &Ambient,
+    provider: &'static TokenProvider,
     audience: &str,
     around: &AmbientContext<'_>,
 ) -> Result<IdentityToken, AmbientError> {
-    let text = match provider {
-        Ambient::Environment | Ambient::GitlabCi => {
-            around.wanted(*provider, TOKEN_VARIABLE, audience)?
-        }
-        Ambient::File => match around.token_file {
-            Some(path) => around.mounted(*provider, path, "gitseal.tokenFile")?,
-            None => around.mounted(*provider, Path::new(TOKEN_FILE), "gitseal.tokenFile")?,
-        },
-        Ambient::Kubernetes => match around.token_file {
-            Some(path) => around.mounted(*provider, path, "gitseal.tokenFile")?,
-            None => {
-                return Err(AmbientError::NoFileNamed {
-                    provider: *provider,
-                    audience: audience.to_owned(),
-                });
-            }
-        },
-        Ambient::Azure => match around.token_file {
-            Some(path) => around.mounted(*provider, path, "gitseal.tokenFile")?,
-            None => {
-                let path = around.wanted(*provider, AZURE_VARIABLE, audience)?;
-                around.mounted(*provider, Path::new(path.as_str()), AZURE_VARIABLE)?
-            }
-        },
-        Ambient::GithubActions => github::fetch(audience, around)?,
-        Ambient::Buildkite => buildkite::fetch(audience, around)?,
-        Ambient::CircleCi => circleci::find(audience, around)?,
-        Ambient::GoogleMetadata => google::fetch(audience, around)?,
-        Ambient::GoogleImpersonation => google::impersonate(audience, around)?,
-        Ambient::Spiffe => spiffe::fetch(audience, around)?,
-    };
+    let text = (provider.fetch)(provider, audience, around)?;
     let refused = |refusal| AmbientError::Token {
-        provider: *provider,
+        provider,
         refusal,
         audience: audience.to_owned(),
     };
@@ -469,11 +330,11 @@ pub fn obtain(
     Ok(token)
 }
 
-/// What tells this job from another one on the same machine: hexadecimal
-/// SHA-256 over what the provider would ask with. Credentials that are kept
-/// under it are never given to another job.
+/// Returns what distinguishes this job from another one on the same machine:
+/// hexadecimal SHA-256 over what the provider would send. Credentials that are
+/// cached under it are never used for another job.
 #[must_use]
-pub fn job_fingerprint(provider: &Ambient, around: &AmbientContext<'_>) -> String {
+pub fn job_fingerprint(provider: &TokenProvider, around: &AmbientContext<'_>) -> String {
     let mut hash = Sha256::new();
     let mut add = |name: &str, value: &[u8]| {
         for part in [name.as_bytes(), value] {
@@ -482,64 +343,36 @@ pub fn job_fingerprint(provider: &Ambient, around: &AmbientContext<'_>) -> Strin
         }
     };
     add("gitseal ambient binding, version 1", &[]);
-    add("provider", provider.name().as_bytes());
-    let variables: &[&str] = match provider {
-        Ambient::Environment | Ambient::GitlabCi => &[TOKEN_VARIABLE],
-        Ambient::File | Ambient::Kubernetes => &[],
-        Ambient::Azure => &[AZURE_VARIABLE],
-        Ambient::GithubActions => &github::VARIABLES,
-        Ambient::Buildkite => &buildkite::VARIABLES,
-        Ambient::CircleCi => &circleci::VARIABLES,
-        Ambient::Spiffe => &[spiffe::SOCKET_VARIABLE],
-        Ambient::GoogleMetadata => &[google::HOST_VARIABLE],
-        Ambient::GoogleImpersonation => &[google::HOST_VARIABLE, google::ACCOUNT_VARIABLE],
-    };
-    for name in variables {
+    add("provider", provider.name.as_bytes());
+    for name in provider.variables {
         if let Some(value) = (around.variable)(name) {
             let value = Zeroizing::new(value.into_encoded_bytes());
             add(name, &value);
         }
     }
-    let mut files: Vec<PathBuf> = Vec::new();
-    match provider {
-        Ambient::File | Ambient::Kubernetes | Ambient::Azure => files.push(
-            around
-                .token_file
-                .map(Path::to_path_buf)
-                .or_else(|| (around.variable)(AZURE_VARIABLE).map(PathBuf::from))
-                .filter(|_| *provider != Ambient::File || around.token_file.is_some())
-                .unwrap_or_else(|| PathBuf::from(TOKEN_FILE)),
-        ),
-        // A workload is told from another by what the kernel says about it.
-        Ambient::Spiffe => files.push(PathBuf::from("/proc/self/cgroup")),
-        _ => {}
-    }
-    for path in files {
+    if let Some(path) = (provider.file)(around) {
         add("file", path.as_os_str().as_encoded_bytes());
         if let Ok(Some(text)) = (around.file)(&path) {
             add("content", text.as_bytes());
         }
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&hash.finalize())
 }
 
 // ------------------------------------------------------------- the machine
 
 impl AmbientContext<'_> {
-    /// Whether a variable is set to something.
+    /// Returns whether a variable is set to a value that is not empty.
     fn has(&self, name: &str) -> bool {
         (self.variable)(name).is_some_and(|value| !value.is_empty())
     }
 
-    /// Whether a variable says "true", as the CI systems write it.
+    /// Returns whether a variable is true, as the CI systems write it.
     fn says_true(&self, name: &str) -> bool {
         (self.variable)(name).is_some_and(|value| value == "true" || value == "1")
     }
 
-    /// A variable's text; an empty one counts as not set.
+    /// Returns a variable's text. An empty variable is ignored.
     fn text(&self, name: &'static str) -> Result<Option<Zeroizing<String>>, AmbientError> {
         match (self.variable)(name) {
             None => Ok(None),
@@ -551,10 +384,10 @@ impl AmbientContext<'_> {
         }
     }
 
-    /// The text of a variable that the provider cannot do without.
-    fn wanted(
+    /// Returns the text of a variable that the provider needs.
+    fn required(
         &self,
-        provider: Ambient,
+        provider: &'static TokenProvider,
         variable: &'static str,
         audience: &str,
     ) -> Result<Zeroizing<String>, AmbientError> {
@@ -566,21 +399,21 @@ impl AmbientContext<'_> {
         })
     }
 
-    /// The address in a variable: https, or http to this machine.
-    fn address(
+    /// Returns the URL in a variable: https, or http to this machine.
+    fn url(
         &self,
-        provider: Ambient,
+        provider: &'static TokenProvider,
         variable: &'static str,
         audience: &str,
     ) -> Result<Url, AmbientError> {
-        let text = self.wanted(provider, variable, audience)?;
-        address(variable, &text)
+        let text = self.required(provider, variable, audience)?;
+        service_url(variable, &text)
     }
 
-    /// The token in a file.
+    /// Reads the token in a file.
     fn mounted(
         &self,
-        provider: Ambient,
+        provider: &'static TokenProvider,
         path: &Path,
         named_by: &'static str,
     ) -> Result<Zeroizing<String>, AmbientError> {
@@ -599,11 +432,11 @@ impl AmbientContext<'_> {
         }
     }
 
-    /// Sends a request that carries `secret`. An answer that is not 2xx is an
-    /// error, whose words never hold the secret.
-    fn ask(
+    /// Sends a request that contains `secret`. A response that is not 2xx is an
+    /// error, whose message never contains the secret.
+    fn send(
         &self,
-        provider: Ambient,
+        provider: &'static TokenProvider,
         secret: &str,
         request: &HttpRequest<'_>,
     ) -> Result<HttpResponse, AmbientError> {
@@ -624,9 +457,9 @@ impl AmbientContext<'_> {
     }
 }
 
-/// An error without what a server may have repeated of our secret.
+/// Removes what a server may have repeated of our secret from an error.
 fn without(mut error: HttpError, secret: &str) -> HttpError {
-    /// So many characters of a secret in a row are not shown.
+    /// This many characters of a secret in a row are never printed.
     const SHOWN: usize = 8;
     if let HttpReason::Status { excerpt, .. } = &mut error.reason {
         let repeats = secret.as_bytes().windows(SHOWN).any(|piece| {
@@ -636,27 +469,27 @@ fn without(mut error: HttpError, secret: &str) -> HttpError {
                 .any(|other| other == piece)
         });
         if repeats {
-            *excerpt = "(not shown: it repeats the request's credential)".into();
+            *excerpt = "(not printed: it repeats the request's credential)".into();
         }
     }
     error
 }
 
-/// An address that credentials may be sent to: https, or http to this machine.
-fn address(variable: &'static str, text: &str) -> Result<Url, AmbientError> {
+/// Parses a URL that credentials may be sent to: https, or http to this machine.
+fn service_url(variable: &'static str, text: &str) -> Result<Url, AmbientError> {
     let fail = |reason: &str| AmbientError::Value {
         variable,
         reason: reason.to_owned(),
     };
     if text.len() > MAX_NAME {
-        return Err(fail("longer than any address"));
+        return Err(fail("the URL is too long"));
     }
-    let url = Url::parse(text).map_err(|_| fail("not an address"))?;
+    let url = Url::parse(text).map_err(|_| fail("not a URL"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(fail("there is a user name or password in the address"));
+        return Err(fail("the URL contains a user name or password"));
     }
     let loopback = match url.host() {
-        None => return Err(fail("there is no host in the address")),
+        None => return Err(fail("the URL has no host")),
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
@@ -665,13 +498,13 @@ fn address(variable: &'static str, text: &str) -> Result<Url, AmbientError> {
         "https" => Ok(url),
         "http" if loopback => Ok(url),
         "http" => Err(fail(
-            "plain http is only for addresses on this machine, and a credential would be sent",
+            "a credential is sent over plain http to this machine only",
         )),
         _ => Err(fail("neither http nor https")),
     }
 }
 
-/// A secret text in an answer's JSON.
+/// A secret string in a response's JSON.
 struct Secret(Zeroizing<String>);
 
 impl<'de> Deserialize<'de> for Secret {
@@ -680,8 +513,8 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Whether a host without TLS can be one that this machine's own network has
-/// under it: loopback, link-local, private, and names without a dot.
+/// Returns whether a host without TLS can be on this machine's own network:
+/// loopback, link-local, private, or a name without a dot.
 fn is_near(host: &Host<impl AsRef<str>>) -> bool {
     match host {
         Host::Domain(name) => !name.as_ref().contains('.'),
@@ -690,9 +523,9 @@ fn is_near(host: &Host<impl AsRef<str>>) -> bool {
     }
 }
 
-/// The JSON of an answer.
+/// Parses the JSON of a response.
 fn json<T: DeserializeOwned>(
-    provider: Ambient,
+    provider: &'static TokenProvider,
     what: &'static str,
     answer: HttpResponse,
 ) -> Result<T, AmbientError> {
@@ -700,9 +533,9 @@ fn json<T: DeserializeOwned>(
     serde_json::from_slice(&body).map_err(|error| AmbientError::Answer {
         provider,
         what,
-        // The parser's words may repeat a value; its place is all that is said.
+        // The parser's message may repeat a value, so only the position is given.
         reason: format!(
-            "not the JSON that is documented (line {}, column {})",
+            "not the documented JSON (line {}, column {})",
             error.line(),
             error.column()
         ),
