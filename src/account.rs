@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::host::{
     git_program,
     settings::{CacheMode, Settings},
-    trust_files,
+    trusted_root_files,
 };
 use crate::{
     cli::{CacheAction, CacheArgs, LoginArgs, LogoutArgs, WhoamiArgs},
@@ -73,7 +73,7 @@ fn log_in(arguments: &LoginArgs) -> Result<u8, SignError> {
             "gitseal.credentialCache is off: there is nowhere to keep a login",
         ));
     }
-    let trust = trust_files::load(None, &settings)?;
+    let trust = trusted_root_files::load(None, &settings)?;
     let http = http_client();
     let mut login = sign::login(&settings, &http)?;
     login.committer = git_program::committer(Path::new("."));
@@ -90,7 +90,7 @@ fn log_out(arguments: &LogoutArgs) -> Result<u8, SignError> {
         return Ok(EXIT_OK);
     };
     let said = if arguments.here {
-        let trust = trust_files::load(None, &settings)?;
+        let trust = trusted_root_files::load(None, &settings)?;
         let http = http_client();
         let mut login = sign::login(&settings, &http)?;
         login.committer = git_program::committer(Path::new("."));
@@ -112,7 +112,7 @@ fn log_out(arguments: &LogoutArgs) -> Result<u8, SignError> {
 
 fn who(arguments: &WhoamiArgs) -> Result<u8, SignError> {
     let (_, settings) = open_context()?;
-    let trust = trust_files::load(None, &settings)?;
+    let trust = trusted_root_files::load(None, &settings)?;
     let http = http_client();
     let mut login = sign::login(&settings, &http)?;
     login.committer = git_program::committer(Path::new("."));

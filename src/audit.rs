@@ -1,37 +1,36 @@
-//! `gitseal audit`: the whole repository. Every commit that a reference reaches
-//! and every annotated tag is verified, each tag's own name is held against its
-//! reference, and the checkpoints that the signatures carry are held against each
-//! other and, unless nobody is to be asked, against the log.
+//! `gitseal audit`: the whole repository. Every commit that a ref reaches and every
+//! annotated tag is verified, the name of each tag is compared with its ref, and the
+//! checkpoints of the signatures are compared with each other and, unless
+//! `--offline` is given, with the log.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-use crate::host::git::{
-    ObjectId,
-    objects::Target,
-    walk::{RefTip, Selection},
-};
 use crate::{
-    batch::{Facts, Item, Judged},
+    batch::{Item, ObjectHeaders, ObjectResult},
     cli::AuditArgs,
     context::{ContextError, VerifyRequest},
-    range::{
-        Extras, Work,
-        report::{About, Report, Summary, Weight},
+    host::git::{
+        ObjectId,
+        objects::Target,
+        walk::{RefTip, Selection},
     },
+    range::RangeRun,
+    report::{FailureSource, Impact, RangeReport},
+    verdict::Failure,
 };
 use gitseal_evidence::identity::ExpectedIdentity;
 use gitseal_terminal::{self as terminal, Escape, escape};
 
 pub mod checkpoints;
 
-use checkpoints::{Archive, Finding};
+use checkpoints::CheckpointArchive;
 
-/// The most names of tags that are told one by one.
+/// The maximum number of tag names that are printed one by one.
 const MAX_TOLD: usize = 50;
 
-/// `gitseal audit`.
+/// Runs `gitseal audit`.
 pub fn run(arguments: &AuditArgs) -> u8 {
     audit(arguments).unwrap_or_else(|error| error.report())
 }
@@ -39,63 +38,64 @@ pub fn run(arguments: &AuditArgs) -> u8 {
 fn audit(arguments: &AuditArgs) -> Result<u8, ContextError> {
     let request = VerifyRequest::resolve(&arguments.identity, &arguments.trust)?;
     if matches!(request.expected, ExpectedIdentity::Any) {
-        terminal::warn(
-            "nobody said who must have signed: every signer that the trusted root vouches for counts as good",
-        );
+        terminal::warn("no expected identity set: accepting any signer under the trusted root");
     }
+    let offline = arguments.trust.offline;
     let repository = request.workspace.repository()?;
-    let work = Work {
+    let run = RangeRun {
         request: &request,
         repository,
-        flags: &arguments.report,
+        arguments: &arguments.report,
         json: arguments.json,
-        offline: arguments.trust.offline,
-        what: "audit",
+        offline,
+        command: "audit",
     };
-    work.tell_pretences()?;
+    run.warn_about_history_overrides()?;
     let tips = repository.reference_tips()?;
-    let mut names = Names::of(&tips);
+    let mut names = TagNames::new(&tips);
     let (selection, tags) = everything(&tips);
     let items = tags
         .into_iter()
         .map(Item::Id)
         .chain(repository.walk(&selection)?.map(Item::from));
-    let mut archive = Archive::default();
-    let (mut outcome, mut report) = work.judge(
-        items,
-        &selection.broken,
-        &mut |judged| {
-            if let Some(seen) = &judged.seen {
-                archive.add(seen, &judged.id);
-            }
-            names.hear(judged);
-        },
-        Extras { checkpoints: true },
-    )?;
-    names.tell(&mut outcome.summary, &mut report);
-    let examined = checkpoints::examine(
-        &archive,
-        &request.trust.root,
-        (!arguments.trust.offline).then_some(arguments.max_proofs),
-    );
-    for finding in &examined.findings {
-        tell(finding, &mut outcome.summary, &mut report);
+    let mut archive = CheckpointArchive::default();
+    let verifier = run.verifier().with_checkpoints().with_tag_headers();
+    let mut report = run.verify(&verifier, items, &selection.broken, &mut |result| {
+        if let Some(checkpoint) = &result.checkpoint {
+            archive.add(checkpoint, &result.id);
+        }
+        names.add(result);
+    })?;
+    names.report(&mut report);
+    let requests = (!offline).then_some(arguments.max_proofs);
+    let consistency = checkpoints::check_consistency(&archive, &request.trust.root, requests);
+    for finding in &consistency.findings {
+        let source = FailureSource {
+            kind: "log",
+            name: finding.origin(),
+            example: finding.example(),
+        };
+        let impact = if finding.is_proven() {
+            Impact::Refused
+        } else {
+            Impact::Undecided
+        };
+        let failure = Failure::new(finding.code(), finding);
+        report.add_failure(source, impact, &failure);
     }
-    let more = json!({
-        "tag_names": names.json(),
-        "checkpoints": examined.json(),
-    });
     if !arguments.json {
-        terminal::print(&examined.words()).map_err(|error| ContextError::Output {
+        terminal::print(&consistency.text()).map_err(|error| ContextError::Output {
             path: "standard output".into(),
             error,
         })?;
     }
-    let written = report.finish(&outcome.summary, Some(more));
-    Ok(outcome.summary.exit().max(written))
+    Ok(report.finish(json!({
+        "tag_names": names.json(),
+        "checkpoints": consistency.json(),
+    })))
 }
 
-/// All commits that references lead to, and all tag objects, each once.
+/// Returns all commits that refs lead to, and all tag objects, each once.
 fn everything(tips: &[RefTip]) -> (Selection, Vec<ObjectId>) {
     let mut selection = Selection {
         is_range: true,
@@ -119,20 +119,20 @@ fn everything(tips: &[RefTip]) -> (Selection, Vec<ObjectId>) {
     (selection, tags)
 }
 
-/// Tag objects under names that are not their own (a tag that is signed for one
-/// release, under the name of another).
+/// Tag objects under refs with another name (a tag that is signed for one release,
+/// under the name of another).
 #[derive(Default)]
-struct Names {
-    /// The reference of each tag object: names under `refs/tags/`.
-    wanted: Vec<(String, String)>,
-    /// What tag objects call themselves.
-    called: std::collections::HashMap<String, String>,
-    wrong: Vec<(String, String, String)>,
+struct TagNames {
+    /// Names under `refs/tags/`, each with its tag object.
+    expected: Vec<(String, String)>,
+    /// The names inside tag objects.
+    inside: HashMap<String, String>,
+    mismatched: Vec<Value>,
     of_other_objects: u64,
 }
 
-impl Names {
-    fn of(tips: &[RefTip]) -> Self {
+impl TagNames {
+    fn new(tips: &[RefTip]) -> Self {
         let mut names = Self::default();
         for tip in tips {
             let Ok(peeled) = &tip.peeled else { continue };
@@ -140,7 +140,7 @@ impl Names {
                 && let Some(name) = tip.name.strip_prefix(b"refs/tags/")
             {
                 let name = String::from_utf8_lossy(name).into_owned();
-                names.wanted.push((name, tag.to_string()));
+                names.expected.push((name, tag.to_string()));
             }
             if matches!(peeled.target, Target::Other(_)) {
                 names.of_other_objects = names.of_other_objects.saturating_add(1);
@@ -149,60 +149,42 @@ impl Names {
         names
     }
 
-    fn hear(&mut self, judged: &Judged) {
-        if let Some(Facts::Tag(tag)) = &judged.facts {
-            self.called.insert(judged.id.clone(), tag.tag.clone());
+    fn add(&mut self, result: &ObjectResult) {
+        if let Some(ObjectHeaders::Tag(tag)) = &result.headers {
+            self.inside.insert(result.id.clone(), tag.tag.clone());
         }
     }
 
-    fn tell(&mut self, summary: &mut Summary, report: &mut Report) {
-        for (name, id) in &self.wanted {
-            let Some(called) = self.called.get(id) else {
+    fn report(&mut self, report: &mut RangeReport) {
+        for (name, id) in &self.expected {
+            let Some(inside) = self.inside.get(id).filter(|inside| *inside != name) else {
                 continue;
             };
-            if called == name {
-                continue;
-            }
-            if self.wrong.len() < MAX_TOLD {
+            if self.mismatched.len() < MAX_TOLD {
                 terminal::warn(&format!(
-                    "tag {} holds the tag object {id}, which names itself {} [tag-name]",
+                    "tag {} points to tag object {id}, which is named \"{}\" [tag-name]",
                     escape(name, Escape::Ascii),
-                    escape(called, Escape::Ascii)
+                    escape(inside, Escape::Ascii)
                 ));
             }
-            let about = About {
+            let source = FailureSource {
                 kind: "tag name",
                 name,
-                code: "tag-name",
                 example: id,
             };
-            let words = format!("it holds the tag object {id}, which names itself {called:?}");
-            report.note(summary, about, Weight::Refuses, words);
-            self.wrong.push((name.clone(), called.clone(), id.clone()));
+            let message = format!("points to tag object {id}, which is named {inside:?}");
+            report.add_failure(source, Impact::Refused, &Failure::new("tag-name", message));
+            self.mismatched.push(
+                json!({"reference": format!("refs/tags/{name}"), "tag_name": inside, "object": id}),
+            );
         }
     }
 
     fn json(&self) -> Value {
-        let wrong: Vec<Value> = self
-            .wrong
-            .iter()
-            .map(|(name, called, id)| json!({"reference": format!("refs/tags/{name}"), "named": called, "object": id}))
-            .collect();
-        json!({ "tags": self.wanted.len(), "wrong": wrong, "references_to_other_objects": self.of_other_objects })
+        json!({
+            "tags": self.expected.len(),
+            "mismatched": self.mismatched,
+            "references_to_other_objects": self.of_other_objects,
+        })
     }
-}
-
-fn tell(finding: &Finding, summary: &mut Summary, report: &mut Report) {
-    let weight = if finding.is_proof() {
-        Weight::Refuses
-    } else {
-        Weight::Doubts
-    };
-    let about = About {
-        kind: "log",
-        name: finding.origin(),
-        code: finding.code(),
-        example: finding.example(),
-    };
-    report.note(summary, about, weight, finding.words());
 }

@@ -1,14 +1,13 @@
-//! Many objects at once: read, hashed and judged on all cores, handed on in the
-//! order in which they were asked for.
+//! Verifies many objects on all cores and returns the results in input order.
 //!
 //! ```text
 //! items ─ feeder ─ bounded queue ─┬ worker ┬─ reordered ─ the caller
 //!                                 └ worker ┘
 //! ```
 //!
-//! The feeder holds back while the caller is behind, so what is in memory is
-//! bounded by the number of workers and not by the length of the range. All
-//! workers share one trusted root and one [`Memo`].
+//! The feeder waits while the caller is behind, so memory is bounded by the number
+//! of workers and not by the length of the range. All workers share one trusted
+//! root and one [`Memo`].
 
 use std::{
     collections::BTreeMap,
@@ -27,19 +26,17 @@ use crate::host::git::{
     walk::{MissingCommit, WalkedCommit},
 };
 use crate::{
-    explain::Recorder,
-    lookup::LookupError,
-    verify::{Search, Verdict, judge_once},
+    recorder::StepRecorder,
+    verdict::{EntryLookup, Verdict, split_object, verify_signature},
 };
 use gitseal_evidence::{
-    armor::ArmorRefusal,
     checkpoint::Checkpoint,
     identity::ExpectedIdentity,
     memo::Memo,
-    object::{self, HashKind, ObjectKind, ObjectRefusal, ParsedCommit, ParsedTag},
+    object::{self, HashKind, ObjectKind, ParsedCommit, ParsedTag},
     refusal::Step,
     trusted_root::TrustedRoot,
-    verify::{self, Reason, Refusal, SignatureInput, Verified},
+    verify::{self, SignatureInput},
 };
 
 /// The most objects of one parcel for a worker.
@@ -51,50 +48,50 @@ const PARCELS_PER_WORKER: usize = 4;
 /// The most workers.
 pub const MAX_JOBS: usize = 256;
 
-/// What a run has in common.
+/// Verifies many objects with one trusted root and one expected identity.
 #[derive(Debug)]
-pub struct Engine<'a> {
+pub struct BatchVerifier<'a> {
     trust: &'a TrustedRoot,
-    wanted: &'a ExpectedIdentity,
+    expected: &'a ExpectedIdentity,
     memo: Memo,
-    facts: bool,
-    tag_facts: bool,
+    headers: bool,
+    tag_headers: bool,
     checkpoints: bool,
 }
 
-impl<'a> Engine<'a> {
-    /// One that believes `trust` and asks for `wanted`.
+impl<'a> BatchVerifier<'a> {
+    /// Creates a verifier that remembers results from one signature to the next.
     #[must_use]
-    pub fn new(trust: &'a TrustedRoot, wanted: &'a ExpectedIdentity) -> Self {
+    pub fn new(trust: &'a TrustedRoot, expected: &'a ExpectedIdentity) -> Self {
         Self {
             trust,
-            wanted,
+            expected,
             memo: Memo::with_capacity(gitseal_evidence::memo::CAPACITY),
-            facts: false,
-            tag_facts: false,
+            headers: false,
+            tag_headers: false,
             checkpoints: false,
         }
     }
 
-    /// Author, committer, parents and message come with each verdict.
+    /// Returns author, committer, parents and message with each verdict.
     #[must_use]
-    pub fn with_facts(self) -> Self {
+    pub fn with_headers(self) -> Self {
         Self {
-            facts: true,
+            headers: true,
             ..self
         }
     }
 
-    /// What tags say of themselves comes with each verdict on one.
+    /// Returns the headers of tags with their verdicts.
     #[must_use]
-    pub fn with_tag_facts(self) -> Self {
+    pub fn with_tag_headers(self) -> Self {
         Self {
-            tag_facts: true,
+            tag_headers: true,
             ..self
         }
     }
 
-    /// The checkpoints that signatures carry come with each verdict.
+    /// Returns the checkpoints of the signatures with each verdict.
     #[must_use]
     pub fn with_checkpoints(self) -> Self {
         Self {
@@ -103,237 +100,133 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Nothing is remembered from one signature to the next.
+    /// Disables the memo, so every signature is computed.
     #[must_use]
-    pub fn without_memory(self) -> Self {
+    pub fn without_memo(self) -> Self {
         Self {
             memo: Memo::with_capacity(0),
             ..self
         }
     }
 
-    /// What was remembered.
+    /// Returns the results that signatures share.
     #[must_use]
     pub fn memo(&self) -> &Memo {
         &self.memo
     }
 
-    /// Judges one object. No server is asked.
+    /// Verifies one object. No server is queried.
     #[must_use]
-    pub fn judge(&self, object: Object, hash: HashKind) -> Judged {
-        let id = object.id.clone();
-        let kind = object.kind;
-        let signed = match object::split_signature(kind, hash, &object.raw) {
+    pub fn verify_object(&self, object: Object, hash: HashKind) -> ObjectResult {
+        let (id, kind) = (object.id.clone(), object.kind);
+        let signed = match split_object(&object, hash) {
             Ok(signed) => signed,
-            Err(refusal) => {
-                return Judged {
+            Err(verdict) => {
+                return ObjectResult {
                     id,
                     kind,
-                    facts: self.facts(kind, &object.raw),
-                    opinion: match refusal {
-                        ObjectRefusal::Unsigned { .. } => Opinion::Unsigned,
-                        refusal => Opinion::Refused(Refusal {
-                            step: Step::Read,
-                            reason: Reason::Object(refusal),
-                        }),
-                    },
-                    seen: None,
+                    headers: self.headers(kind, &object.raw),
+                    verdict: *verdict,
+                    checkpoint: None,
                     object: None,
                 };
             }
         };
-        let subject = SignatureInput {
+        let input = SignatureInput {
             payload: Some(&signed.payload),
             signature: &signed.signature,
             hash,
         };
-        let opinion = self.opinion(&subject);
-        let seen = self.checkpoints.then(|| self.seen(&opinion, &subject));
-        Judged {
+        let verdict = self.verify(&input, EntryLookup::Disabled);
+        ObjectResult {
             id,
             kind,
-            facts: self.facts(kind, &signed.payload),
-            seen: seen.flatten(),
-            object: matches!(opinion, Opinion::Undecided { .. }).then(|| Box::new(object)),
-            opinion,
+            headers: self.headers(kind, &signed.payload),
+            checkpoint: self.checkpoint(&verdict, &input),
+            object: matches!(verdict, Verdict::Undecided { .. }).then(|| Box::new(object)),
+            verdict,
         }
     }
 
-    /// Judges a signature of anything. No server is asked.
+    /// Verifies a signature over any content.
     #[must_use]
-    pub fn opinion(&self, subject: &SignatureInput<'_>) -> Opinion {
-        Opinion::from(judge_once(
-            subject,
+    pub fn verify(&self, input: &SignatureInput<'_>, lookup: EntryLookup<'_>) -> Verdict {
+        verify_signature(
+            input,
             self.trust,
-            self.wanted,
-            Search::No,
+            self.expected,
+            lookup,
             &self.memo,
-            &mut Recorder::deaf(),
-        ))
+            &mut StepRecorder::disabled(),
+        )
     }
 
-    /// Takes the checkpoint of a signature whose entry was found later.
-    pub(super) fn look(&self, judged: &mut Judged) {
-        if self.checkpoints {
-            judged.seen = Seen::of(&judged.opinion);
-        }
-    }
-
-    fn facts(&self, kind: ObjectKind, payload: &[u8]) -> Option<Facts> {
-        if !(self.facts || self.tag_facts && kind == ObjectKind::Tag) {
+    fn headers(&self, kind: ObjectKind, payload: &[u8]) -> Option<ObjectHeaders> {
+        if !(self.headers || self.tag_headers && kind == ObjectKind::Tag) {
             return None;
         }
         match kind {
             ObjectKind::Commit => object::commit_view(payload)
                 .ok()
-                .map(|view| Facts::Commit(Box::new(view))),
+                .map(|view| ObjectHeaders::Commit(Box::new(view))),
             ObjectKind::Tag => object::tag_view(payload)
                 .ok()
-                .map(|view| Facts::Tag(Box::new(view))),
+                .map(|view| ObjectHeaders::Tag(Box::new(view))),
         }
     }
 
-    /// The log's statement in this signature, if the log signed it.
-    fn seen(&self, opinion: &Opinion, subject: &SignatureInput<'_>) -> Option<Seen> {
-        match opinion {
-            Opinion::Good(_) | Opinion::NotWanted { .. } => Seen::of(opinion),
-            // A signature that is refused can still carry what its log signed.
-            Opinion::Refused(refusal) if refusal.step > Step::Read => {
-                verify::embedded_checkpoint(subject, self.trust, &self.memo)
-                    .map(|(log_id, checkpoint)| Seen { log_id, checkpoint })
+    /// Returns the checkpoint that the signature contains, if a trusted log signed it
+    /// and it was requested.
+    pub(super) fn checkpoint(
+        &self,
+        verdict: &Verdict,
+        input: &SignatureInput<'_>,
+    ) -> Option<ObservedCheckpoint> {
+        let (log_id, checkpoint) = match verdict {
+            _ if !self.checkpoints => None,
+            Verdict::Verified(verified) | Verdict::UnexpectedIdentity { verified, .. } => {
+                Some((verified.log_id.clone(), verified.checkpoint.clone()))
+            }
+            // A refused signature can still contain what its log signed.
+            Verdict::Refused(refusal) if refusal.step > Step::Read => {
+                verify::embedded_checkpoint(input, self.trust, &self.memo)
             }
             _ => None,
-        }
+        }?;
+        Some(ObservedCheckpoint { log_id, checkpoint })
     }
 }
 
-/// One object and what is thought of it.
+/// The result for one object.
 #[derive(Debug)]
-pub struct Judged {
-    /// Hex.
+pub struct ObjectResult {
     pub id: String,
-    /// Commit or tag.
     pub kind: ObjectKind,
-    /// What it says of itself, if that was asked for and can be read.
-    pub facts: Option<Facts>,
-    /// The verdict.
-    pub opinion: Opinion,
-    /// The checkpoint that it carries, if that was asked for.
-    pub seen: Option<Seen>,
-    /// The object, where more evidence could still decide.
+    /// The headers, if requested and readable.
+    pub headers: Option<ObjectHeaders>,
+    pub verdict: Verdict,
+    /// The checkpoint of the signature, if requested.
+    pub checkpoint: Option<ObservedCheckpoint>,
+    /// The object, if more evidence can still decide.
     pub object: Option<Box<Object>>,
 }
 
-/// What an object says of itself; nobody vouches for it but its signer.
+/// The headers of an object: unverified but for its signature.
 #[derive(Debug, Clone)]
-pub enum Facts {
-    /// A commit.
+pub enum ObjectHeaders {
     Commit(Box<ParsedCommit>),
-    /// A tag.
     Tag(Box<ParsedTag>),
 }
 
 /// A checkpoint that a trusted log signed.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    /// Which log: the id of its key.
+pub struct ObservedCheckpoint {
+    /// The ID of the log's key.
     pub log_id: Vec<u8>,
-    /// What it said its tree is.
     pub checkpoint: Checkpoint,
 }
 
-impl Seen {
-    fn of(opinion: &Opinion) -> Option<Self> {
-        match opinion {
-            Opinion::Good(verified) | Opinion::NotWanted { verified, .. } => Some(Self {
-                log_id: verified.log_id.clone(),
-                checkpoint: verified.checkpoint.clone(),
-            }),
-            _ => None,
-        }
-    }
-}
-
-/// A verdict on one of many objects.
-#[derive(Debug)]
-pub enum Opinion {
-    /// Good, and of somebody who was asked for if anybody was.
-    Good(Box<Verified>),
-    /// Good, but of somebody else.
-    NotWanted {
-        /// The signature.
-        verified: Box<Verified>,
-        /// What was asked for, and what was found.
-        refusal: Refusal,
-    },
-    /// Not good.
-    Refused(Refusal),
-    /// Evidence is missing.
-    Undecided {
-        /// Which.
-        refusal: Refusal,
-        /// Why it could not be had, if it was looked for in vain.
-        lookup: Option<LookupError>,
-    },
-    /// Signed by nobody.
-    Unsigned,
-    /// Signed in another way, which is not verified here.
-    Other(OtherKind),
-    /// Not to be read at all.
-    Unreadable {
-        /// Why.
-        error: GitError,
-        /// The commit of a shallow boundary whose parent it is, in hex.
-        boundary: Option<String>,
-    },
-}
-
-/// Signatures that others verify.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum OtherKind {
-    /// `gpg.format openpgp`.
-    OpenPgp,
-    /// `gpg.format ssh`.
-    Ssh,
-}
-
-impl OtherKind {
-    /// The name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OpenPgp => "OpenPGP",
-            Self::Ssh => "SSH",
-        }
-    }
-
-    fn of(refusal: &Refusal) -> Option<Self> {
-        let Reason::Armor(ArmorRefusal::Label { found }) = &refusal.reason else {
-            return None;
-        };
-        match found.as_str() {
-            "PGP SIGNATURE" | "PGP MESSAGE" => Some(Self::OpenPgp),
-            "SSH SIGNATURE" => Some(Self::Ssh),
-            _ => None,
-        }
-    }
-}
-
-impl From<Verdict> for Opinion {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Good(verified) => Self::Good(verified),
-            Verdict::NotWanted { verified, refusal } => Self::NotWanted { verified, refusal },
-            Verdict::Refused(refusal) => match OtherKind::of(&refusal) {
-                Some(kind) => Self::Other(kind),
-                None => Self::Refused(refusal),
-            },
-            Verdict::Undecided { refusal, lookup } => Self::Undecided { refusal, lookup },
-        }
-    }
-}
-
-/// What is to be judged.
+/// An object to verify.
 #[derive(Debug)]
 pub enum Item {
     /// An object, still to be read.
@@ -370,15 +263,15 @@ impl Item {
         }
     }
 
-    /// A large object is read again by the worker that judges it.
-    fn travelling(self) -> Self {
+    /// Drops the bytes of a large object: the worker reads it again.
+    fn without_large_bytes(self) -> Self {
         match self {
             Self::Bytes(bytes) if bytes.size() > PARCEL_BYTES => Self::Id(bytes.id()),
             other => other,
         }
     }
 
-    fn judged(self, objects: &Objects, engine: &Engine<'_>) -> Judged {
+    fn verify(self, objects: &Objects, verifier: &BatchVerifier<'_>) -> ObjectResult {
         let (id, read) = match self {
             Self::Id(id) => (id, objects.read(id)),
             Self::Bytes(bytes) => (bytes.id(), bytes.verify_hash()),
@@ -388,49 +281,51 @@ impl Item {
             }
         };
         match read {
-            Ok(object) => engine.judge(object, objects.hash()),
+            Ok(object) => verifier.verify_object(object, objects.hash()),
             Err(error) => unreadable(id, error, None),
         }
     }
 }
 
-fn unreadable(id: ObjectId, error: GitError, boundary: Option<String>) -> Judged {
-    Judged {
+fn unreadable(id: ObjectId, error: GitError, boundary: Option<String>) -> ObjectResult {
+    ObjectResult {
         id: id.to_string(),
         kind: ObjectKind::Commit,
-        facts: None,
-        opinion: Opinion::Unreadable { error, boundary },
-        seen: None,
+        headers: None,
+        verdict: Verdict::Unreadable { error, boundary },
+        checkpoint: None,
         object: None,
     }
 }
 
-/// How many workers there are if nobody says: one for each core that this process
-/// may use.
+/// Returns the default number of workers: one for each core that this process may
+/// use.
 #[must_use]
 pub fn default_jobs() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Judges all `items` with `jobs` workers and gives each to `each`, in their order,
-/// until it breaks off.
+/// Verifies all `items` with `jobs` workers and passes the results to `each` in input
+/// order, until it breaks.
 pub fn verify_all<I>(
     items: I,
     repository: &Repository,
-    engine: &Engine<'_>,
+    verifier: &BatchVerifier<'_>,
     jobs: usize,
-    each: &mut dyn FnMut(Judged) -> ControlFlow<()>,
+    each: &mut dyn FnMut(ObjectResult) -> ControlFlow<()>,
 ) where
     I: IntoIterator,
     I::IntoIter: Send,
     I::Item: Into<Item>,
 {
-    let items = items.into_iter().map(|item| item.into().travelling());
+    let items = items
+        .into_iter()
+        .map(|item| item.into().without_large_bytes());
     let jobs = jobs.clamp(1, MAX_JOBS);
     if jobs == 1 {
         let objects = repository.objects();
         for item in items {
-            if each(item.judged(&objects, engine)).is_break() {
+            if each(item.verify(&objects, verifier)).is_break() {
                 return;
             }
         }
@@ -445,24 +340,24 @@ pub fn verify_all<I>(
     }
     let (parcels, queue) = sync_channel::<(u64, Vec<Item>)>(under_way);
     let queue = Mutex::new(queue);
-    let (results, done) = sync_channel::<(u64, Vec<Judged>)>(under_way);
+    let (results, done) = sync_channel::<(u64, Vec<ObjectResult>)>(under_way);
     let workers: Vec<Objects> = (0..jobs).map(|_| repository.objects().clone()).collect();
     thread::scope(|scope| {
         let (queue, stop) = (&queue, &stop);
         scope.spawn(move || feed(items, &parcels, &permits, stop));
         for objects in workers {
             let results = results.clone();
-            scope.spawn(move || work(queue, &results, &objects, engine, stop));
+            scope.spawn(move || work(queue, &results, &objects, verifier, stop));
         }
         drop(results);
-        let mut early: BTreeMap<u64, Vec<Judged>> = BTreeMap::new();
+        let mut early: BTreeMap<u64, Vec<ObjectResult>> = BTreeMap::new();
         let mut next = 0_u64;
         for (number, parcel) in done {
             early.insert(number, parcel);
             while let Some(parcel) = early.remove(&next) {
                 next = next.saturating_add(1);
-                for judged in parcel {
-                    if !stop.load(Ordering::Relaxed) && each(judged).is_break() {
+                for result in parcel {
+                    if !stop.load(Ordering::Relaxed) && each(result).is_break() {
                         stop.store(true, Ordering::Relaxed);
                     }
                 }
@@ -503,9 +398,9 @@ fn feed(
 
 fn work(
     queue: &Mutex<Receiver<(u64, Vec<Item>)>>,
-    results: &SyncSender<(u64, Vec<Judged>)>,
+    results: &SyncSender<(u64, Vec<ObjectResult>)>,
     objects: &Objects,
-    engine: &Engine<'_>,
+    verifier: &BatchVerifier<'_>,
     stop: &AtomicBool,
 ) {
     loop {
@@ -514,15 +409,15 @@ fn work(
         let Ok((number, parcel)) = next else {
             return;
         };
-        let judged = if stop.load(Ordering::Relaxed) {
+        let parcel = if stop.load(Ordering::Relaxed) {
             Vec::new()
         } else {
             parcel
                 .into_iter()
-                .map(|item| item.judged(objects, engine))
+                .map(|item| item.verify(objects, verifier))
                 .collect()
         };
-        if results.send((number, judged)).is_err() {
+        if results.send((number, parcel)).is_err() {
             return;
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     host::{
         git::{GitError, Workspace},
         settings::{Origin, SettingError, Settings, process_environment},
-        trust_files::{self, Trust, TrustError},
+        trusted_root_files::{self, LoadedTrustedRoot, TrustedRootLoadError},
     },
 };
 use gitseal_evidence::identity::{ExpectedIdentity, IdentityMatcher, Pattern, PatternError};
@@ -25,7 +25,7 @@ pub enum ContextError {
     #[error(transparent)]
     Setting(#[from] SettingError),
     #[error(transparent)]
-    Trust(#[from] TrustError),
+    Trust(#[from] TrustedRootLoadError),
     #[error(transparent)]
     Pattern(#[from] PatternError),
     #[error("cannot read {what}: {error}")]
@@ -148,7 +148,7 @@ pub fn http_client_within(timeouts: Timeouts) -> Client {
 pub struct VerifyRequest {
     pub workspace: Workspace,
     pub settings: Settings,
-    pub trust: Trust,
+    pub trust: LoadedTrustedRoot,
     pub expected: ExpectedIdentity,
     /// Whether the committer or tagger must be the signer.
     pub match_committer: bool,
@@ -170,7 +170,7 @@ impl VerifyRequest {
             named => named,
         };
         Ok(Self {
-            trust: trust_files::load(trust.trusted_root.as_deref(), &settings)?,
+            trust: trusted_root_files::load(trust.trusted_root.as_deref(), &settings)?,
             workspace,
             settings,
             expected,

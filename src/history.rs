@@ -12,12 +12,13 @@ use std::{
 
 use gix::ObjectId;
 
-use crate::batch::{self, Engine, Facts, Judged, Opinion, OtherKind as Other};
+use crate::batch::{self, BatchVerifier, ObjectHeaders, ObjectResult};
 use crate::host::git::{
     GitError, Repository,
     changes::{DiffError, MAX_PARENTS, ParentTree, Trees},
     graph::{Graph, Traversal},
 };
+use crate::verdict::{SignatureFormat, Verdict};
 use gitseal_evidence::object::ParsedCommit;
 use gitseal_policy::{
     ChangedPath, CommitFacts, OtherKind, POLICY_PATH, SignatureFacts,
@@ -28,7 +29,7 @@ use gitseal_policy::{
 /// Facts out of a repository, each looked for once.
 pub struct GitHistory<'a, 'r> {
     repository: &'r Repository,
-    engine: &'a Engine<'a>,
+    engine: &'a BatchVerifier<'a>,
     graph: &'a mut Graph,
     known: HashMap<ObjectId, CommitFacts>,
     weight: usize,
@@ -39,9 +40,13 @@ pub struct GitHistory<'a, 'r> {
 const MAX_KNOWN: usize = 256 * 1024 * 1024;
 
 impl<'a, 'r> GitHistory<'a, 'r> {
-    /// The engine has to be one [`with_facts`](Engine::with_facts).
+    /// The engine has to be one [`with_headers`](BatchVerifier::with_headers).
     #[must_use]
-    pub fn new(repository: &'r Repository, engine: &'a Engine<'a>, graph: &'a mut Graph) -> Self {
+    pub fn new(
+        repository: &'r Repository,
+        engine: &'a BatchVerifier<'a>,
+        graph: &'a mut Graph,
+    ) -> Self {
         Self {
             repository,
             engine,
@@ -78,8 +83,8 @@ impl<'a, 'r> GitHistory<'a, 'r> {
         let mut next = ids.iter();
         let mut result = Ok(());
         batch::verify_all(ids.to_vec(), repository, engine, jobs, &mut |judged| {
-            let facts = match &judged.opinion {
-                Opinion::Unreadable { error, .. } => Err(lost(error)),
+            let facts = match &judged.verdict {
+                Verdict::Unreadable { error, .. } => Err(lost(error)),
                 _ => commit_facts(&judged, repository).map_err(lost),
             };
             match (facts, next.next()) {
@@ -126,10 +131,10 @@ pub enum CommitReadError {
 /// # Errors
 /// It is no commit that can be read, or a tree that it is held against is not.
 pub fn commit_facts(
-    judged: &Judged,
+    judged: &ObjectResult,
     repository: &Repository,
 ) -> Result<CommitFacts, CommitReadError> {
-    let Some(Facts::Commit(view)) = &judged.facts else {
+    let Some(ObjectHeaders::Commit(view)) = &judged.headers else {
         return Err(CommitReadError::Headers);
     };
     let held = Held::of(view, repository)?;
@@ -137,7 +142,7 @@ pub fn commit_facts(
     Ok(CommitFacts {
         id: judged.id.clone(),
         parents: held.parents.iter().map(ToString::to_string).collect(),
-        signature: signature(&judged.opinion),
+        signature: signature(&judged.verdict),
         author: view.author.raw.clone(),
         committer: view.committer.raw.clone(),
         paths: changed
@@ -200,21 +205,25 @@ impl Held {
 
 /// A verdict in the policy's words.
 #[must_use]
-pub fn signature(opinion: &Opinion) -> SignatureFacts {
-    match opinion {
-        Opinion::Good(verified) | Opinion::NotWanted { verified, .. } => SignatureFacts::Good {
-            identity: verified.identity.clone(),
-            claims: verified.certificate.fulcio().clone(),
-            signed_at: verified.time,
-        },
-        Opinion::Unsigned => SignatureFacts::Unsigned,
-        Opinion::Other(Other::OpenPgp) => SignatureFacts::Other(OtherKind::OpenPgp),
-        Opinion::Other(Other::Ssh) => SignatureFacts::Other(OtherKind::Ssh),
-        Opinion::Refused(refusal) | Opinion::Undecided { refusal, .. } => SignatureFacts::Bad {
+pub fn signature(verdict: &Verdict) -> SignatureFacts {
+    match verdict {
+        Verdict::Verified(verified) | Verdict::UnexpectedIdentity { verified, .. } => {
+            SignatureFacts::Good {
+                identity: verified.identity.clone(),
+                claims: verified.certificate.fulcio().clone(),
+                signed_at: verified.time,
+            }
+        }
+        Verdict::Unsigned(_) => SignatureFacts::Unsigned,
+        Verdict::OtherFormat { format, .. } => SignatureFacts::Other(match format {
+            SignatureFormat::OpenPgp => OtherKind::OpenPgp,
+            SignatureFormat::Ssh => OtherKind::Ssh,
+        }),
+        Verdict::Refused(refusal) | Verdict::Undecided { refusal, .. } => SignatureFacts::Bad {
             code: refusal.code().to_owned(),
-            message: format!("{}: {}", refusal.step, refusal.reason),
+            message: refusal.to_string(),
         },
-        Opinion::Unreadable { error, .. } => SignatureFacts::Bad {
+        Verdict::Unreadable { error, .. } => SignatureFacts::Bad {
             code: "object-unreadable".to_owned(),
             message: error.to_string(),
         },
@@ -260,7 +269,7 @@ impl CommitSource for GitHistory<'_, '_> {
             return Ok(facts.clone());
         }
         let object = self.repository.objects().read(id).map_err(lost)?;
-        let judged = self.engine.judge(object, self.repository.hash());
+        let judged = self.engine.verify_object(object, self.repository.hash());
         let facts = commit_facts(&judged, self.repository).map_err(lost)?;
         self.insert_result(id, facts.clone());
         Ok(facts)

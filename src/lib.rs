@@ -31,11 +31,17 @@ pub mod lookup;
 #[doc(hidden)]
 pub mod range;
 #[doc(hidden)]
+pub mod recorder;
+#[doc(hidden)]
+pub mod report;
+#[doc(hidden)]
 pub mod setup;
 #[doc(hidden)]
 pub mod show;
 #[doc(hidden)]
 pub mod sign;
+#[doc(hidden)]
+pub mod verdict;
 #[doc(hidden)]
 pub mod verify;
 #[doc(hidden)]

@@ -1,10 +1,10 @@
-//! Finds the log entries of a signature that does not carry its own (gitsign's
-//! default form): a search by the certificate, then the entries one by one until
-//! one is for *this* object.
+//! Searches the log for the entries of signatures that have none embedded (gitsign's
+//! default form): a search by certificate, then the entries in batches until each
+//! signature has its own.
 //!
-//! Nothing of this is evidence. What is found goes through the same nine steps
-//! as an embedded entry; a log that answers with something else can only make a
-//! signature undecided.
+//! No entry that is found is trusted: it goes through the same nine steps as an
+//! embedded one. A log that returns something else can only leave a signature
+//! undecided.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,6 +18,7 @@ use url::Url;
 use gitseal_evidence::{
     entry::LogEntry,
     object,
+    refusal::hex,
     signed_data::Digest,
     verify::{self, MAX_FOUND_ENTRIES, Refusal, SignatureInput},
 };
@@ -26,196 +27,118 @@ use gitseal_services::{
     rekor::client::{MAX_RETRIEVE, RekorClient, RekorClientError},
 };
 
-/// How long a search may take, all its requests together: git waits for it. No
-/// request begins after it.
+/// The time limit of a search, all its requests together: Git waits for it. No
+/// request starts after it.
 pub const MAX_TIME: Duration = Duration::from_secs(120);
+/// The maximum number of concurrent requests.
+const MAX_CONCURRENT: usize = 4;
+/// The maximum number of entries that are kept for certificates that come again.
+const MAX_KEPT: usize = 8192;
 
-/// Why a search gave nothing.
+/// Errors of a search.
 #[derive(Debug, Clone, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum LookupError {
-    /// The signature cannot be read: there is nothing to search for.
+    /// The signature is not readable, so there is nothing to search for.
     #[error(transparent)]
     Unreadable(#[from] Refusal),
-    /// The log cannot be asked, or answers with something else.
+    /// The log is not available, or returns something else.
     #[error(transparent)]
     Rekor(#[from] RekorClientError),
     /// The log is too slow.
-    #[error("after {} s the log had given {seen} of the {found} entries that it has for this certificate", MAX_TIME.as_secs())]
-    TooSlow {
-        /// Entries looked at.
-        seen: usize,
-        /// Entries found.
-        found: usize,
-    },
+    #[error("log search timed out after {} s ({seen} of {found} entries fetched)", MAX_TIME.as_secs())]
+    TooSlow { seen: usize, found: usize },
 }
 
 impl LookupError {
-    /// What to do next, where that can be said.
+    /// Returns the suggested next step, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unreadable(_) => None,
             Self::Rekor(_) | Self::TooSlow { .. } => Some(
-                "the signature does not carry its log entry, so it can only be verified with the log at hand: check the network and gitseal.rekor",
+                "the signature has no embedded log entry, so the log is needed to verify it: check the network and gitseal.rekor",
             ),
         }
     }
 }
 
-/// Asks the log for the entries of this signature's certificate. Gives the entry
-/// for this object alone when there is one, else those that were looked at (at
-/// most [`MAX_FOUND_ENTRIES`]), so that the verdict can say how many there were.
-///
-/// All that the search names are looked at, within [`MAX_TIME`]: a signer with a
-/// credential cache makes hundreds of entries in a certificate's ten minutes, in a
-/// rebase for example, and their order means nothing.
-///
-/// # Errors
-///
-/// When the signature is unreadable or the log cannot be asked.
-pub fn find_entries(
-    subject: &SignatureInput<'_>,
-    rekor: &Url,
-    http: &Client,
-) -> Result<Vec<LogEntry>, LookupError> {
-    let read = verify::read(subject, &mut verify::NoopObserver)?;
-    let message = read.message();
-    let wanted = digests(subject, message.digest, &message.attributes);
-    let log = RekorClient::new(http, rekor);
-    let begun = Instant::now();
-    let ids = log.search(message.leaf.der())?;
-    let mut found = Vec::new();
-    for (seen, id) in ids.iter().enumerate() {
-        if begun.elapsed() >= MAX_TIME {
-            return Err(LookupError::TooSlow {
-                seen,
-                found: ids.len(),
-            });
-        }
-        let entry = match log.entry(id) {
-            Ok(Some(entry)) => entry,
-            // The index runs ahead of nothing: an id without entry is skipped. So is
-            // one that is no entry of ours to read; another can be the right one.
-            Ok(None) | Err(RekorClientError::Entry { .. }) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let matches = entry
-            .body
-            .as_deref()
-            .and_then(logged_digest)
-            .is_some_and(|digest| wanted.contains(&digest));
-        if matches {
-            return Ok(vec![entry]);
-        }
-        // Kept to be counted only.
-        if found.len() < MAX_FOUND_ENTRIES {
-            found.push(entry);
-        }
-    }
-    Ok(found)
-}
-
-/// The most requests that are under way at once.
-const MAX_AT_ONCE: usize = 4;
-/// The most entries that are remembered for certificates that come again.
-const MAX_REMEMBERED: usize = 8192;
-
-/// Searches for many signatures: each certificate is searched for once, and its
-/// entries are fetched in tens until each signature has its own.
-pub struct Finder {
+/// Searches for the entries of signatures. Each certificate is searched for once: a
+/// signer with a credential cache creates hundreds of entries in a certificate's ten
+/// minutes, in a rebase for example, and their order has no meaning.
+pub struct EntrySearcher {
     http: Client,
     rekor: Url,
-    certificates: HashMap<[u8; 32], Known>,
-    requests: u64,
-    fetched: u64,
+    certificates: HashMap<[u8; 32], CertificateEntries>,
 }
 
-/// What the log has for one certificate.
+/// The entries that the log has for one certificate.
 #[derive(Default)]
-struct Known {
-    /// Ids still to be fetched.
+struct CertificateEntries {
+    /// IDs that are not fetched yet.
     ids: Vec<String>,
-    /// How many entries were looked at.
+    /// The number of entries that were fetched.
     seen: usize,
-    /// Entries, by the digest that they name.
+    /// Entries by the digest that they contain.
     entries: HashMap<String, LogEntry>,
-    failed: Option<LookupError>,
+    error: Option<LookupError>,
 }
 
-/// One signature, as far as the search needs it.
-struct Sought {
+/// The search keys of one signature.
+struct SearchKeys {
     certificate: [u8; 32],
     digests: HashSet<String>,
 }
 
-impl Finder {
-    /// One that asks this log.
+impl EntrySearcher {
+    /// Creates a searcher for this log.
     #[must_use]
-    pub fn new(rekor: &Url) -> Self {
+    pub fn new(http: Client, rekor: &Url) -> Self {
         Self {
-            http: crate::context::http_client(),
+            http,
             rekor: rekor.clone(),
             certificates: HashMap::new(),
-            requests: 0,
-            fetched: 0,
         }
     }
 
-    /// Requests until now.
-    #[must_use]
-    pub fn requests(&self) -> u64 {
-        self.requests
-    }
-
-    /// Entries that the log gave until now.
-    #[must_use]
-    pub fn fetched(&self) -> u64 {
-        self.fetched
-    }
-
-    /// The entry for each subject, or none. What is unreadable is not searched for.
+    /// Returns for each signature the entry that is about it, if there is one. Otherwise
+    /// the entries of its certificate (at most [`MAX_FOUND_ENTRIES`]), so that the
+    /// verdict can name their number.
     pub fn find_all(
         &mut self,
-        subjects: &[Option<SignatureInput<'_>>],
+        inputs: &[SignatureInput<'_>],
     ) -> Vec<Result<Vec<LogEntry>, LookupError>> {
         let mut leaves: HashMap<[u8; 32], Vec<u8>> = HashMap::new();
-        let sought: Vec<Option<Result<Sought, LookupError>>> = subjects
+        let keys: Vec<Result<SearchKeys, LookupError>> = inputs
             .iter()
-            .map(|subject| {
-                subject.as_ref().map(|subject| {
-                    let read = verify::read(subject, &mut verify::NoopObserver)?;
-                    let message = read.message();
-                    let certificate = Sha256::digest(message.leaf.der()).into();
-                    leaves.insert(certificate, message.leaf.der().to_vec());
-                    Ok(Sought {
-                        certificate,
-                        digests: digests(subject, message.digest, &message.attributes),
-                    })
+            .map(|input| {
+                let parsed = verify::read(input, &mut verify::NoopObserver)?;
+                let message = parsed.message();
+                let certificate = Sha256::digest(message.leaf.der()).into();
+                leaves.insert(certificate, message.leaf.der().to_vec());
+                Ok(SearchKeys {
+                    certificate,
+                    digests: digests(input, message.digest, &message.attributes),
                 })
             })
             .collect();
-        let remembered: usize = self
-            .certificates
-            .values()
-            .map(|one| one.entries.len())
-            .sum();
-        if remembered > MAX_REMEMBERED {
+        let kept = self.certificates.values().map(|one| one.entries.len());
+        if kept.sum::<usize>() > MAX_KEPT {
             self.certificates.clear();
         }
         leaves.retain(|certificate, _| !self.certificates.contains_key(certificate));
         self.search(leaves);
-        let begun = Instant::now();
+        let start = Instant::now();
         loop {
-            // The next ten ids of each certificate that still owes somebody an entry.
-            let owing: HashSet<[u8; 32]> = sought
+            // The next IDs of each certificate with a signature that lacks its entry.
+            let open: HashSet<[u8; 32]> = keys
                 .iter()
                 .flatten()
-                .flatten()
-                .filter(|one| self.answer(one).is_none())
-                .map(|one| one.certificate)
+                .filter(|keys| self.result(keys).is_none())
+                .map(|keys| keys.certificate)
                 .collect();
             let mut batch: Vec<([u8; 32], String)> = Vec::new();
-            for certificate in owing {
+            for certificate in open {
                 if let Some(known) = self.certificates.get_mut(&certificate) {
                     let count = known.ids.len().min(MAX_RETRIEVE);
                     batch.extend(known.ids.drain(..count).map(|id| (certificate, id)));
@@ -224,42 +147,40 @@ impl Finder {
             if batch.is_empty() {
                 break;
             }
-            let late = begun.elapsed() >= MAX_TIME;
-            self.fetch(&batch, late);
+            self.fetch(&batch, start.elapsed() >= MAX_TIME);
         }
-        sought
-            .into_iter()
-            .map(|one| match one {
-                None => Ok(Vec::new()),
-                Some(Err(error)) => Err(error),
-                Some(Ok(one)) => match self.answer(&one) {
-                    Some(answer) => answer,
-                    None => Ok(Vec::new()),
-                },
+        keys.into_iter()
+            .map(|keys| {
+                let keys = keys?;
+                self.result(&keys).unwrap_or_else(|| {
+                    let known = self.certificates.get(&keys.certificate);
+                    let others = known.into_iter().flat_map(|known| known.entries.values());
+                    Ok(others.take(MAX_FOUND_ENTRIES).cloned().collect())
+                })
             })
             .collect()
     }
 
-    /// What is known for one signature by now, if that settles it.
-    fn answer(&self, sought: &Sought) -> Option<Result<Vec<LogEntry>, LookupError>> {
-        let known = self.certificates.get(&sought.certificate)?;
-        let found = sought
+    /// Returns the result for one signature, as soon as it is known.
+    fn result(&self, keys: &SearchKeys) -> Option<Result<Vec<LogEntry>, LookupError>> {
+        let known = self.certificates.get(&keys.certificate)?;
+        let found = keys
             .digests
             .iter()
             .find_map(|digest| known.entries.get(digest));
-        match (found, &known.failed) {
+        match (found, &known.error) {
             (Some(entry), _) => Some(Ok(vec![entry.clone()])),
             (None, Some(error)) => Some(Err(error.clone())),
             (None, None) => None,
         }
     }
 
-    /// Asks for the ids of the entries of certificates, some at a time.
+    /// Requests the IDs of the entries of certificates.
     fn search(&mut self, leaves: HashMap<[u8; 32], Vec<u8>>) {
         let leaves: Vec<([u8; 32], Vec<u8>)> = leaves.into_iter().collect();
         let (http, rekor) = (&self.http, &self.rekor);
-        let share = leaves.len().div_ceil(MAX_AT_ONCE).max(1);
-        let answers: Vec<_> = thread::scope(|scope| {
+        let share = leaves.len().div_ceil(MAX_CONCURRENT).max(1);
+        let responses: Vec<_> = thread::scope(|scope| {
             let searches: Vec<_> = leaves
                 .chunks(share)
                 .map(|chunk| {
@@ -276,103 +197,84 @@ impl Finder {
                 .flatten()
                 .collect()
         });
-        for (certificate, answer) in answers {
-            self.requests = self.requests.saturating_add(1);
-            let known = match answer {
-                Ok(ids) => Known {
-                    ids,
-                    ..Known::default()
-                },
-                Err(error) => Known {
-                    failed: Some(error.into()),
-                    ..Known::default()
-                },
-            };
+        for (certificate, response) in responses {
+            let mut known = CertificateEntries::default();
+            match response {
+                Ok(ids) => known.ids = ids,
+                Err(error) => known.error = Some(error.into()),
+            }
             self.certificates.insert(certificate, known);
         }
     }
 
-    /// Fetches entries in tens; `late`: they are given up.
-    fn fetch(&mut self, batch: &[([u8; 32], String)], late: bool) {
+    /// Fetches entries in batches, or abandons them if the time is over.
+    fn fetch(&mut self, batch: &[([u8; 32], String)], is_late: bool) {
         let log = RekorClient::new(&self.http, &self.rekor);
-        for ten in batch.chunks(MAX_RETRIEVE) {
-            let ids: Vec<String> = ten.iter().map(|(_, id)| id.clone()).collect();
-            let answer = if late {
-                None
-            } else {
-                self.requests = self.requests.saturating_add(1);
-                Some(log.retrieve(&ids))
-            };
-            let by_leaf: HashMap<&str, [u8; 32]> = ten
+        for chunk in batch.chunks(MAX_RETRIEVE) {
+            let ids: Vec<String> = chunk.iter().map(|(_, id)| id.clone()).collect();
+            let response = (!is_late).then(|| log.retrieve(&ids));
+            let by_leaf: HashMap<&str, [u8; 32]> = chunk
                 .iter()
                 .map(|(certificate, id)| (leaf_of(id), *certificate))
                 .collect();
-            match answer {
-                Some(Ok(entries)) => {
-                    for (id, entry) in entries {
-                        self.fetched = self.fetched.saturating_add(1);
-                        let digest = entry.body.as_deref().and_then(logged_digest);
-                        let certificate = by_leaf.get(leaf_of(&id));
-                        if let (Some(certificate), Some(digest)) = (certificate, digest)
-                            && let Some(known) = self.certificates.get_mut(certificate)
-                        {
-                            known.seen = known.seen.saturating_add(1);
-                            known.entries.insert(digest, entry);
-                        }
+            if let Some(Ok(entries)) = response {
+                for (id, entry) in entries {
+                    let digest = entry.body.as_deref().and_then(logged_digest);
+                    let certificate = by_leaf.get(leaf_of(&id));
+                    if let (Some(certificate), Some(digest)) = (certificate, digest)
+                        && let Some(known) = self.certificates.get_mut(certificate)
+                    {
+                        known.seen = known.seen.saturating_add(1);
+                        known.entries.insert(digest, entry);
                     }
                 }
-                other => {
-                    for (certificate, _) in ten {
-                        if let Some(known) = self.certificates.get_mut(certificate) {
-                            let found = known.seen.saturating_add(known.ids.len());
-                            known.ids.clear();
-                            known.failed = Some(match &other {
-                                Some(Err(error)) => error.clone().into(),
-                                _ => LookupError::TooSlow {
-                                    seen: known.seen,
-                                    found,
-                                },
-                            });
-                        }
-                    }
+                continue;
+            }
+            for (certificate, _) in chunk {
+                if let Some(known) = self.certificates.get_mut(certificate) {
+                    let found = known.seen.saturating_add(known.ids.len());
+                    known.ids.clear();
+                    known.error = Some(match &response {
+                        Some(Err(error)) => error.clone().into(),
+                        _ => LookupError::TooSlow {
+                            seen: known.seen,
+                            found,
+                        },
+                    });
                 }
             }
         }
     }
 }
 
-/// The part of an entry's id that is its leaf hash.
+/// Returns the part of an entry's ID that is its leaf hash.
 fn leaf_of(id: &str) -> &str {
     id.get(id.len().saturating_sub(64)..).unwrap_or(id)
 }
 
-/// The digests, in hex, that an entry for this object can have: of the signed
-/// attributes, or of one of the object's ids as text.
-fn digests(subject: &SignatureInput<'_>, digest: Digest, attributes: &[u8]) -> HashSet<String> {
+/// Returns the digests, in hex, that an entry for this object can contain: of the
+/// signed attributes, or of one of the object's IDs as text.
+fn digests(input: &SignatureInput<'_>, digest: Digest, attributes: &[u8]) -> HashSet<String> {
     let of_attributes = match digest {
         Digest::Sha256 => hex(&Sha256::digest(attributes)),
         Digest::Sha384 => hex(&Sha384::digest(attributes)),
         Digest::Sha512 => hex(&Sha512::digest(attributes)),
     };
-    let mut wanted = HashSet::from([of_attributes]);
-    if let Some(payload) = subject.payload
+    let mut digests = HashSet::from([of_attributes]);
+    if let Some(payload) = input.payload
         && let Ok(kind) = object::check_payload(payload)
     {
-        let ids = object::gitsign_online_ids(kind, subject.hash, payload, subject.signature);
-        wanted.extend(ids.iter().map(|id| hex(&Sha256::digest(id))));
+        let ids = object::gitsign_online_ids(kind, input.hash, payload, input.signature);
+        digests.extend(ids.iter().map(|id| hex(&Sha256::digest(id))));
     }
-    wanted
+    digests
 }
 
-/// The digest that a `hashedrekord` 0.0.1 body names, in lower case.
+/// Returns the digest in a `hashedrekord` 0.0.1 body, in lower case.
 fn logged_digest(body: &[u8]) -> Option<String> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
     let value = body.pointer("/spec/data/hash/value")?.as_str()?;
     Some(value.to_ascii_lowercase())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use gitseal::{
     exit::{EXIT_OK, EXIT_USAGE},
     explain,
     gate::{self, policy},
-    host::gnupg::{self, Request},
+    host::gnupg::{self, HelperRequest},
     setup, show, sign, verify, version,
 };
 use gitseal_terminal as terminal;
@@ -35,11 +35,11 @@ fn run(arguments: &[OsString]) -> u8 {
 /// starting is most of its work.
 fn helper(arguments: &[OsString]) -> u8 {
     match gnupg::parse(arguments) {
-        Ok(Request::Verify(request)) => verify::helper(&request),
-        Ok(Request::Sign(request)) => sign::run(&request),
-        Ok(Request::Version) => version::line(),
-        Ok(Request::Help) => person_with(&["gitseal", "--help"]),
-        Ok(Request::ListKeys) => {
+        Ok(HelperRequest::Verify(request)) => verify::verify_for_git(&request),
+        Ok(HelperRequest::Sign(request)) => sign::run(&request),
+        Ok(HelperRequest::Version) => version::line(),
+        Ok(HelperRequest::Help) => person_with(&["gitseal", "--help"]),
+        Ok(HelperRequest::ListKeys) => {
             terminal::tell("gitseal: there are no keys to list: one is made for each signature");
             EXIT_OK
         }

@@ -1,76 +1,53 @@
 //! `gitseal verify` on more than one commit: ranges, lists, everything.
 //!
 //! ```text
-//! names ─ host/git/walk ─ batch (all cores) ─ look-ups (in tens) ─ tally ─┬ table or JSON lines
-//!                                                                        ├ JUnit
-//!                                                                        └ SARIF
+//! names ─ host/git/walk ─ batch (all cores) ─ lookups (in tens) ─ report
 //! ```
 //!
-//! A list of names means those commits, as with `git show`; a range or an
-//! exclusion among them means ancestors too. Whatever is not verified is a
-//! failure, unless a flag says that it may be so.
+//! A list of names means those commits, as with `git show`; a range or an exclusion
+//! among them includes ancestors. An object that is not verified is a failure, unless
+//! a flag allows it.
 
 use std::{
-    io::{BufRead as _, Read as _},
+    collections::HashSet,
+    io::{self, BufRead as _, Read as _},
     ops::ControlFlow,
 };
 
-use crate::host::git::{
-    Repository,
-    walk::{RangeSpec, Selection},
-};
+use serde_json::Value;
+
 use crate::{
-    batch::{self, Engine, Item, Judged},
+    batch::{self, BatchVerifier, Item, ObjectResult},
     cli::{ReportArgs, VerifyArgs},
     context::{ContextError, VerifyRequest},
-    exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED},
+    host::git::{
+        Repository,
+        walk::{RangeSpec, Selection},
+    },
+    report::RangeReport,
 };
-use gitseal_terminal::{self as terminal, Escape, Progress, escape};
+use gitseal_terminal::{self as terminal, Progress};
 
-pub mod junit;
-pub mod online;
-pub mod report;
-pub mod sarif;
+mod online;
 
-use online::Online;
-use report::{About, Allowed, Report, Summary, Weight};
+use online::DeferredLookups;
 
-/// The most lines that `--stdin` reads.
+/// The maximum number of lines that `--stdin` reads.
 pub const MAX_NAMES: usize = 1_000_000;
-/// The longest line that `--stdin` reads, in bytes.
+/// The maximum length of a line that `--stdin` reads, in bytes.
 pub const MAX_NAME: usize = 4096;
 
-impl ReportArgs {
-    fn are_given(&self) -> bool {
-        *self != Self::default()
-    }
-
-    pub(super) fn allowed(&self) -> Allowed {
-        Allowed {
-            unsigned: self.allow_unsigned,
-            other_kinds: self.allow_other_kinds,
-            shallow: self.allow_shallow,
-        }
-    }
-
-    pub(super) fn jobs(&self) -> usize {
-        self.jobs
-            .map_or_else(batch::default_jobs, usize::from)
-            .max(1)
-    }
-}
-
-/// Whether these arguments are about one commit, as `gitseal verify` always was.
+/// Returns the revision of a command line that is about one commit.
 #[must_use]
-pub fn is_single(arguments: &VerifyArgs) -> bool {
+pub fn single_revision(arguments: &VerifyArgs) -> Option<&str> {
     let range = &arguments.range;
-    if range.all || range.stdin || range.report.are_given() {
-        return false;
+    if range.all || range.stdin || range.report != ReportArgs::default() {
+        return None;
     }
     match arguments.revisions.as_slice() {
-        [] => true,
-        [one] => !is_range(one),
-        _ => false,
+        [] => Some("HEAD"),
+        [one] if !is_range(one) => Some(one),
+        _ => None,
     }
 }
 
@@ -82,7 +59,7 @@ fn is_range(text: &str) -> bool {
         || text.ends_with("^-")
 }
 
-/// `gitseal verify` on a range.
+/// Runs `gitseal verify` on a range.
 pub fn run(arguments: &VerifyArgs) -> u8 {
     verify(arguments).unwrap_or_else(|error| error.report())
 }
@@ -104,21 +81,21 @@ fn verify(arguments: &VerifyArgs) -> Result<u8, ContextError> {
     }
     specs.extend(names.into_iter().map(RangeSpec::Revision));
     let selection = repository.select(&specs)?;
-    let work = Work {
+    let run = RangeRun {
         request: &request,
         repository,
-        flags: &arguments.range.report,
+        arguments: &arguments.range.report,
         json: arguments.json,
         offline: arguments.trust.offline,
-        what: "verify",
+        command: "verify",
     };
-    work.tell_pretences()?;
+    run.warn_about_history_overrides()?;
     let items = items(repository, &selection)?;
-    let outcome = work.run(items, &selection.broken)?;
-    Ok(outcome.exit)
+    let report = run.verify(&run.verifier(), items, &selection.broken, &mut |_| {})?;
+    Ok(report.finish(Value::Null))
 }
 
-/// Tags that were named, then the commits.
+/// Returns the tags that were named, then the commits.
 fn items(
     repository: &Repository,
     selection: &Selection,
@@ -130,7 +107,7 @@ fn items(
         let walk = repository.walk(selection)?;
         return Ok(Box::new(tags.chain(walk.map(Item::from))));
     }
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let named: Vec<_> = selection
         .from
         .iter()
@@ -146,7 +123,7 @@ fn names_from_stdin() -> Result<Vec<String>, ContextError> {
         error,
     };
     let mut names = Vec::new();
-    let mut input = std::io::stdin().lock();
+    let mut input = io::stdin().lock();
     loop {
         let mut line = Vec::new();
         let most = u64::try_from(MAX_NAME).unwrap_or(u64::MAX);
@@ -158,14 +135,14 @@ fn names_from_stdin() -> Result<Vec<String>, ContextError> {
         if read == 0 {
             return Ok(names);
         }
-        let other = |text: String| unreadable(std::io::Error::other(text));
+        let other = |text: String| unreadable(io::Error::other(text));
         if line.len() > MAX_NAME {
-            return Err(other(format!("a line has more than {MAX_NAME} bytes")));
+            return Err(other(format!("line longer than {MAX_NAME} bytes")));
         }
         if names.len() >= MAX_NAMES {
-            return Err(other(format!("it has more than {MAX_NAMES} lines")));
+            return Err(other(format!("more than {MAX_NAMES} lines")));
         }
-        let line = String::from_utf8(line).map_err(|_| other("a line is not UTF-8".to_owned()))?;
+        let line = String::from_utf8(line).map_err(|_| other("not valid UTF-8".to_owned()))?;
         let line = line.trim_end_matches(['\n', '\r']);
         if !line.is_empty() {
             names.push(line.to_owned());
@@ -174,135 +151,78 @@ fn names_from_stdin() -> Result<Vec<String>, ContextError> {
 }
 
 /// One run over many objects.
-pub(super) struct Work<'a> {
+pub(super) struct RangeRun<'a> {
     pub request: &'a VerifyRequest,
     pub repository: &'a Repository,
-    pub flags: &'a ReportArgs,
+    pub arguments: &'a ReportArgs,
     pub json: bool,
     pub offline: bool,
     /// The command, for reports.
-    pub what: &'static str,
+    pub command: &'static str,
 }
 
-/// What else a run is to bring.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Extras {
-    /// Checkpoints, and the names of tags.
-    pub checkpoints: bool,
-}
-
-/// What came of it.
-pub(super) struct Outcome {
-    pub exit: u8,
-    pub summary: Summary,
-}
-
-impl Work<'_> {
-    /// Says what in this repository claims that history is another.
-    pub(super) fn tell_pretences(&self) -> Result<(), ContextError> {
+impl RangeRun<'_> {
+    /// Warns about replacement refs and grafts.
+    pub(super) fn warn_about_history_overrides(&self) -> Result<(), ContextError> {
         let overrides = self.repository.history_overrides()?;
         if overrides.replacements > 0 {
             terminal::warn(&format!(
-                "{} replacements under refs/replace/ are left aside: the real objects are verified",
+                "ignoring {} replacement refs: verifying the original objects",
                 overrides.replacements
             ));
         }
         if overrides.grafts {
-            terminal::warn(
-                "the grafts of this repository are left aside: parents are what the commits say",
-            );
+            terminal::warn("ignoring grafts");
         }
         Ok(())
     }
 
-    pub(super) fn run(
-        &self,
-        items: impl Iterator<Item = Item> + Send,
-        broken: &[(String, String)],
-    ) -> Result<Outcome, ContextError> {
-        let mut outcome = self.judge(items, broken, &mut |_| {}, Extras::default())?;
-        let written = outcome.1.finish(&outcome.0.summary, None);
-        outcome.0.exit = outcome.0.exit.max(written);
-        Ok(outcome.0)
+    /// Returns the verifier of all objects.
+    pub(super) fn verifier(&self) -> BatchVerifier<'_> {
+        BatchVerifier::new(&self.request.trust.root, &self.request.expected)
     }
 
-    /// Judges all, reports each, and gives the summary; the report is still open.
-    pub(super) fn judge(
+    /// Verifies all objects and reports each. The report is still open.
+    pub(super) fn verify(
         &self,
+        verifier: &BatchVerifier<'_>,
         items: impl Iterator<Item = Item> + Send,
         broken: &[(String, String)],
-        each: &mut dyn FnMut(&Judged),
-        extras: Extras,
-    ) -> Result<(Outcome, Report), ContextError> {
-        let mut engine = Engine::new(&self.request.trust.root, &self.request.expected);
-        if extras.checkpoints {
-            engine = engine.with_checkpoints().with_tag_facts();
-        }
-        let mut report = Report::open(self.what, self.json, self.flags)?;
-        let mut summary = Summary::new(self.flags.allowed());
-        for (name, why) in broken {
-            let line = format!(
-                "{} leads nowhere: {}",
-                escape(name, Escape::Ascii),
-                escape(why, Escape::Prose)
-            );
-            terminal::warn(&line);
-            summary.broken_reference();
-            let about = About {
-                kind: "reference",
-                name,
-                code: "reference-broken",
-                example: name,
-            };
-            report.note(&mut summary, about, Weight::Doubts, line);
+        each: &mut dyn FnMut(&ObjectResult),
+    ) -> Result<RangeReport, ContextError> {
+        let mut report = RangeReport::open(self.command, self.json, self.arguments)?;
+        for (name, reason) in broken {
+            report.add_broken_ref(name, reason);
         }
         let progress = Progress::start("verifying");
-        let most = self.flags.max_failures.unwrap_or(u64::MAX);
-        let mut tell = |judged: Judged| -> ControlFlow<()> {
-            each(&judged);
-            let verdict = summary.add(&judged);
+        let most = self.arguments.max_failures.unwrap_or(u64::MAX);
+        let mut emit = |result: ObjectResult| -> ControlFlow<()> {
+            each(&result);
             progress.step();
-            if !report.add(&judged, &verdict, &progress) {
+            if !report.add(&result, &progress) {
                 return ControlFlow::Break(());
             }
-            if summary.failures() >= most {
-                summary.stopped();
+            if report.summary.failures() >= most {
+                report.summary.stop();
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         };
-        let mut online = Online::new(self.request, &engine, self.offline, self.repository.hash());
-        let mut stopped = false;
-        batch::verify_all(
-            items,
-            self.repository,
-            &engine,
-            self.flags.jobs(),
-            &mut |judged| {
-                let flow = online.pass(judged, &mut tell);
-                stopped = flow.is_break();
-                flow
-            },
-        );
-        if !stopped {
-            let _ = online.finish(&mut tell);
+        let mut lookups =
+            DeferredLookups::new(self.request, verifier, self.offline, self.repository.hash());
+        let jobs = self
+            .arguments
+            .jobs
+            .map_or_else(batch::default_jobs, usize::from);
+        let mut flow = ControlFlow::Continue(());
+        batch::verify_all(items, self.repository, verifier, jobs, &mut |result| {
+            flow = lookups.push(result, &mut emit);
+            flow
+        });
+        if flow.is_continue() {
+            let _ = lookups.finish(&mut emit);
         }
         progress.finish();
-        summary.signatures(engine.memo().counts(), online.counts());
-        let exit = summary.exit();
-        Ok((Outcome { exit, summary }, report))
+        Ok(report)
     }
 }
-
-/// The exit code of counts: what is refused weighs more than what is undecided.
-pub(super) fn exit_of(refused: u64, undecided: u64) -> u8 {
-    match (refused, undecided) {
-        (0, 0) => EXIT_OK,
-        (0, _) => EXIT_UNDECIDED,
-        _ => EXIT_REFUSED,
-    }
-}
-
-/// The exit code if a report cannot be written: the verdict is out, but not where
-/// it was to be.
-pub(super) const UNWRITTEN: u8 = EXIT_UNDECIDED;

@@ -28,7 +28,7 @@ use crate::host::{
     settings::{
         CacheMode, RekorMode, RekorVersion, ServiceUrl, Setting, Settings, process_environment,
     },
-    trust_files,
+    trusted_root_files,
 };
 use crate::{
     context::{http_client_within, open_context},
@@ -108,7 +108,7 @@ pub struct Order<'a> {
 /// Signs as git asks for it and gives the exit code. On any failure nothing is
 /// on standard output, and standard error says what to do next.
 #[must_use]
-pub fn run(request: &gnupg::Sign) -> u8 {
+pub fn run(request: &gnupg::SignOptions) -> u8 {
     terminal::reach_the_person();
     match answer(request) {
         Ok(()) => EXIT_OK,
@@ -125,7 +125,7 @@ pub fn run(request: &gnupg::Sign) -> u8 {
     }
 }
 
-fn answer(request: &gnupg::Sign) -> Result<(), SignError> {
+fn answer(request: &gnupg::SignOptions) -> Result<(), SignError> {
     let stream = |what: &str| {
         let what = what.to_owned();
         move |reason| SignError::Stream { what, reason }
@@ -133,12 +133,12 @@ fn answer(request: &gnupg::Sign) -> Result<(), SignError> {
     // A descriptor that is not there is found out before anybody logs in.
     let mut status = Status::open(request.status).map_err(stream("the status descriptor"))?;
     let source = match &request.file {
-        None => gnupg::Source::Standard,
-        Some(path) => gnupg::Source::File(path.clone()),
+        None => gnupg::InputSource::Standard,
+        Some(path) => gnupg::InputSource::File(path.clone()),
     };
     let payload = gnupg::read_payload(&source).map_err(stream("what is to be signed"))?;
     let (_, settings) = open_context()?;
-    let trust = trust_files::load(None, &settings)?;
+    let trust = trusted_root_files::load(None, &settings)?;
     let services = services(&settings);
     let http = http_client_within(timeouts(services.rekor_version));
     let login = login(&settings, &http)?;

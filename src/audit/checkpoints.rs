@@ -1,27 +1,25 @@
-//! The checkpoints that a repository carries, held against each other and against
-//! the log.
+//! The checkpoints of a repository, compared with each other and with the log.
 //!
-//! A log that signed a checkpoint has said what its tree is, for good: every later
-//! tree begins with it. A repository full of signatures is an archive of such
-//! statements that nobody could take back. Per log they are put in the order of
-//! their sizes, and each must be the beginning of the next one (RFC 9162 §2.1.4),
-//! the last one of what the log shows now.
+//! A log that signed a checkpoint has committed to its tree permanently: every later
+//! tree starts with it. The signatures of a repository are an archive of such
+//! checkpoints that the log cannot change. Per log they are ordered by size, and each
+//! must be a prefix of the next one (RFC 9162 §2.1.4), the last one of the current tree.
 //!
-//! - Two roots for one size: the log showed two histories (a fork). No server is
-//!   needed to see that, and both statements are signed.
-//! - The log's own answer does not lead from one root to the next: a fork.
-//! - The log is smaller now than what it signed: a rollback.
-//! - The log gives no proof: unprovable, which decides nothing.
+//! - Two roots for one size: a split view. No server is needed to see that, and both
+//!   checkpoints are signed.
+//! - The log's proof does not compute from one root to the next: a fork.
+//! - The log is smaller now than a checkpoint that it signed: a rollback.
+//! - The log returns no proof: unprovable, which decides nothing.
 //!
-//! *Not checked here:* the log's signature on what the repository carries
-//! (`evidence/verify.rs` did that before it came here).
+//! *Not checked here:* the log's signature on the checkpoints of the repository
+//! (`evidence/verify.rs` did that before).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::batch::Seen;
+use crate::{batch::ObservedCheckpoint, context::http_client};
 use gitseal_evidence::{
     checkpoint::{self, Checkpoint, RekorVersion, split_v1_origin},
     merkle::{self, Hash},
@@ -29,285 +27,252 @@ use gitseal_evidence::{
     trusted_root::{TransparencyLog, TrustedRoot},
     verify::log_verifier,
 };
-use gitseal_services::rekor::{
-    client::{RekorClient, RekorClientError},
-    tiles::TileReader,
+use gitseal_services::{
+    http::client::Client,
+    rekor::{
+        client::{RekorClient, RekorClientError},
+        tiles::TileReader,
+    },
 };
 use gitseal_terminal::{Escape, Progress, Tone, escape, paint};
 
-/// Proofs that are asked for if nothing else is said.
-pub const MAX_REQUESTS: u64 = 10_000;
-/// The most checkpoints that are kept of one repository. Some 150 bytes each.
+/// The maximum number of checkpoints that are kept, at some 150 bytes each.
 pub const MAX_KEPT: usize = 500_000;
-/// The most findings that are told one by one.
+/// The maximum number of findings that are printed one by one.
 const MAX_TOLD: usize = 100;
+/// The number of failed requests after which a log is not queried any more.
+const MAX_FAILURES: u32 = 3;
 
-/// A tree's size, its root, and where that stands.
+/// The size and the root of a tree, and where the checkpoint was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
-    /// Leaves.
+pub struct TreeState {
     pub size: u64,
-    /// The root.
     pub root: Hash,
-    /// An object whose signature carries it.
+    /// An object whose signature contains it; empty for the current tree.
     pub object: String,
 }
 
-/// Which log: its key, and the origin line of its checkpoints.
-type Name = (Vec<u8>, String);
+impl TreeState {
+    fn json(&self) -> Value {
+        json!({"size": self.size, "root": hex(&self.root), "object": self.object})
+    }
+}
+
+impl fmt::Display for TreeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "size {} root {}", self.size, hex(&self.root))?;
+        match self.object.as_str() {
+            "" => f.write_str(" (current)"),
+            object => write!(f, " (in {object})"),
+        }
+    }
+}
+
+/// A log: the ID of its key, and the origin line of its checkpoints.
+type LogName = (Vec<u8>, String);
 
 /// All checkpoints of a repository, by log.
 #[derive(Debug, Default)]
-pub struct Archive {
-    logs: BTreeMap<Name, BTreeMap<u64, (Hash, String)>>,
-    forks: Vec<(Name, Statement, Statement)>,
+pub struct CheckpointArchive {
+    logs: BTreeMap<LogName, BTreeMap<u64, (Hash, String)>>,
+    split_views: Vec<LogFinding>,
     kept: usize,
-    carried: u64,
+    found: u64,
     left_out: u64,
 }
 
-impl Archive {
-    /// Notes a checkpoint whose signature was verified.
-    pub fn add(&mut self, seen: &Seen, object: &str) {
-        self.carried = self.carried.saturating_add(1);
-        let name = (seen.log_id.clone(), seen.checkpoint.origin.clone());
-        let sizes = self.logs.entry(name.clone()).or_default();
-        let (size, root) = (seen.checkpoint.size, seen.checkpoint.root);
-        match sizes.get(&size) {
-            Some((known, _)) if *known == root => {}
+impl CheckpointArchive {
+    /// Adds a checkpoint whose signature was verified.
+    pub fn add(&mut self, observed: &ObservedCheckpoint, object: &str) {
+        self.found = self.found.saturating_add(1);
+        let Checkpoint {
+            origin, size, root, ..
+        } = &observed.checkpoint;
+        let name = (observed.log_id.clone(), origin.clone());
+        let sizes = self.logs.entry(name).or_default();
+        let tree = |root: Hash, object: &str| TreeState {
+            size: *size,
+            root,
+            object: object.to_owned(),
+        };
+        match sizes.get(size) {
+            Some((known, _)) if known == root => {}
             Some((known, first)) => {
-                if self.forks.len() < MAX_TOLD {
-                    let statement = |root: Hash, object: &str| Statement {
-                        size,
-                        root,
-                        object: object.to_owned(),
-                    };
-                    self.forks
-                        .push((name, statement(*known, first), statement(root, object)));
+                if self.split_views.len() < MAX_TOLD {
+                    let trees = [tree(*known, first), tree(*root, object)];
+                    self.split_views.push(LogFinding::split_view(origin, trees));
                 }
             }
             None if self.kept >= MAX_KEPT => self.left_out = self.left_out.saturating_add(1),
             None => {
                 self.kept = self.kept.saturating_add(1);
-                sizes.insert(size, (root, object.to_owned()));
+                sizes.insert(*size, (*root, object.to_owned()));
             }
         }
     }
 }
 
-/// What is wrong with a log, or cannot be said of it.
-#[derive(Debug)]
-pub enum Finding {
+/// The kind of a [`LogFinding`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFindingKind {
     /// Two roots for one size, both signed.
-    SameSize {
-        /// The log's origin.
-        origin: String,
-        /// One.
-        first: Statement,
-        /// The other.
-        second: Statement,
-    },
-    /// The later tree does not begin with the earlier one, by the log's own answer.
-    Fork {
-        /// The log's origin.
-        origin: String,
-        /// The smaller tree.
-        earlier: Statement,
-        /// The larger one; without an object: what the log shows now.
-        later: Statement,
-        /// What the proof led to.
-        why: String,
-    },
-    /// The log is smaller than what it signed.
-    Rollback {
-        /// The log's origin.
-        origin: String,
-        /// The largest tree of the repository.
-        largest: Statement,
-        /// The log's size now.
-        now: u64,
-    },
-    /// No proof was to be had.
-    Unprovable {
-        /// The log's origin.
-        origin: String,
-        /// The smaller tree, if it is about a pair.
-        earlier: Option<Statement>,
-        /// The larger tree.
-        later: Option<Statement>,
-        /// Why not.
-        why: String,
-    },
+    SplitView,
+    /// The later tree does not start with the earlier one, by the log's own proof.
+    Fork,
+    /// The log is smaller than a tree that it signed.
+    Rollback,
+    /// There is no proof.
+    Unprovable,
 }
 
-impl Finding {
-    /// The stable name.
+/// A problem of a log.
+#[derive(Debug, Clone)]
+pub struct LogFinding {
+    pub kind: LogFindingKind,
+    /// The origin line of the log's checkpoints.
+    origin: String,
+    trees: Vec<TreeState>,
+    message: String,
+}
+
+impl fmt::Display for LogFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.message)
+    }
+}
+
+impl LogFinding {
+    fn split_view(origin: &str, trees: [TreeState; 2]) -> Self {
+        let [first, second] = &trees;
+        Self {
+            kind: LogFindingKind::SplitView,
+            message: format!("split view: two roots for one size: {first} and {second}"),
+            origin: origin.to_owned(),
+            trees: trees.to_vec(),
+        }
+    }
+
+    fn fork(origin: &str, pair: &[TreeState; 2], reason: impl fmt::Display) -> Self {
+        let [earlier, later] = pair;
+        Self {
+            kind: LogFindingKind::Fork,
+            message: format!("inconsistent: {earlier} is not a prefix of {later}: {reason}"),
+            origin: origin.to_owned(),
+            trees: pair.to_vec(),
+        }
+    }
+
+    fn rollback(origin: &str, largest: &TreeState, now: u64) -> Self {
+        Self {
+            kind: LogFindingKind::Rollback,
+            message: format!("rollback: current size {now}, but signed {largest}"),
+            origin: origin.to_owned(),
+            trees: vec![largest.clone()],
+        }
+    }
+
+    fn no_proof(origin: &str, pair: &[TreeState; 2], reason: impl fmt::Display) -> Self {
+        let [earlier, later] = pair;
+        Self {
+            trees: pair.to_vec(),
+            ..Self::unprovable(
+                origin,
+                format!("no consistency proof from {earlier} to {later}: {reason}"),
+            )
+        }
+    }
+
+    fn unprovable(origin: &str, message: String) -> Self {
+        Self {
+            kind: LogFindingKind::Unprovable,
+            origin: origin.to_owned(),
+            trees: Vec::new(),
+            message,
+        }
+    }
+
+    /// Returns the stable name.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::SameSize { .. } | Self::Fork { .. } => "log-fork",
-            Self::Rollback { .. } => "log-rollback",
-            Self::Unprovable { .. } => "log-unprovable",
+        match self.kind {
+            LogFindingKind::SplitView | LogFindingKind::Fork => "log-fork",
+            LogFindingKind::Rollback => "log-rollback",
+            LogFindingKind::Unprovable => "log-unprovable",
         }
     }
 
-    /// Whether it is proved that something is wrong; else nothing is.
+    /// Returns whether the log is proven to be wrong.
     #[must_use]
-    pub fn is_proof(&self) -> bool {
-        !matches!(self, Self::Unprovable { .. })
+    pub fn is_proven(&self) -> bool {
+        self.kind != LogFindingKind::Unprovable
     }
 
-    /// One object that it concerns.
+    /// Returns an object that it concerns.
     #[must_use]
     pub fn example(&self) -> &str {
-        match self {
-            Self::SameSize { first, .. } => &first.object,
-            Self::Fork { earlier, .. } => &earlier.object,
-            Self::Rollback { largest, .. } => &largest.object,
-            Self::Unprovable { earlier, .. } => {
-                earlier.as_ref().map_or("", |earlier| &earlier.object)
-            }
-        }
+        self.trees.first().map_or("", |tree| &tree.object)
     }
 
-    /// Which log, by the origin line of its checkpoints.
+    /// Returns the origin line of the log's checkpoints.
     #[must_use]
     pub fn origin(&self) -> &str {
-        match self {
-            Self::SameSize { origin, .. }
-            | Self::Fork { origin, .. }
-            | Self::Rollback { origin, .. }
-            | Self::Unprovable { origin, .. } => origin,
-        }
-    }
-
-    /// What was found.
-    #[must_use]
-    pub fn words(&self) -> String {
-        let of = |one: &Statement| match one.object.as_str() {
-            "" => format!("{} entries now ({})", one.size, hex(&one.root)),
-            object => format!("{} entries ({}) in {object}", one.size, hex(&one.root)),
-        };
-        match self {
-            Self::SameSize {
-                origin,
-                first,
-                second,
-            } => format!(
-                "{origin:?} signed two trees of one size: {} and {}",
-                of(first),
-                of(second)
-            ),
-            Self::Fork {
-                origin,
-                earlier,
-                later,
-                why,
-            } => format!(
-                "{origin:?} does not lead from {} to {}: {why}",
-                of(earlier),
-                of(later)
-            ),
-            Self::Rollback {
-                origin,
-                largest,
-                now,
-            } => format!(
-                "{origin:?} shows {now} entries now, but signed {}",
-                of(largest)
-            ),
-            Self::Unprovable {
-                origin,
-                earlier,
-                later,
-                why,
-            } => match (earlier, later) {
-                (Some(earlier), Some(later)) => format!(
-                    "{origin:?} gives no proof from {} to {}: {why}",
-                    of(earlier),
-                    of(later)
-                ),
-                _ => format!("{origin:?}: {why}"),
-            },
-        }
+        &self.origin
     }
 
     fn json(&self) -> Value {
-        let statement = |one: &Statement| json!({"size": one.size, "root": hex(&one.root), "object": one.object});
-        let (origin, pair) = match self {
-            Self::SameSize {
-                origin,
-                first,
-                second,
-            } => (origin, vec![statement(first), statement(second)]),
-            Self::Fork {
-                origin,
-                earlier,
-                later,
-                ..
-            } => (origin, vec![statement(earlier), statement(later)]),
-            Self::Rollback {
-                origin, largest, ..
-            } => (origin, vec![statement(largest)]),
-            Self::Unprovable {
-                origin,
-                earlier,
-                later,
-                ..
-            } => (origin, earlier.iter().chain(later).map(statement).collect()),
-        };
         json!({
             "code": self.code(),
-            "origin": origin,
-            "checkpoints": pair,
-            "message": self.words(),
+            "origin": self.origin,
+            "checkpoints": self.trees.iter().map(TreeState::json).collect::<Vec<_>>(),
+            "message": self.to_string(),
         })
     }
 }
 
-/// What came of looking at all of them.
+/// The result of comparing all checkpoints.
 #[derive(Debug, Default)]
-pub struct Examined {
-    /// What is wrong, or cannot be said.
-    pub findings: Vec<Finding>,
-    carried: u64,
+pub struct ConsistencyReport {
+    pub findings: Vec<LogFinding>,
+    found: u64,
     distinct: usize,
-    proved: u64,
+    consistent_pairs: u64,
     requests: u64,
-    asked: bool,
+    log_queried: bool,
+    /// Origin, number of distinct checkpoints and largest size of each log.
     logs: Vec<(String, usize, u64)>,
 }
 
-impl Examined {
-    /// As JSON.
+impl ConsistencyReport {
+    /// Returns the report as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         let logs: Vec<Value> = self
             .logs
             .iter()
-            .map(|(origin, distinct, largest)| json!({"origin": origin, "checkpoints": distinct, "largest": largest}))
+            .map(|(origin, distinct, largest)| {
+                json!({"origin": origin, "checkpoints": distinct, "largest": largest})
+            })
             .collect();
-        let findings: Vec<Value> = self.findings.iter().map(Finding::json).collect();
         json!({
-            "carried": self.carried,
+            "carried": self.found,
             "distinct": self.distinct,
-            "asked": self.asked,
-            "proved_pairs": self.proved,
+            "log_queried": self.log_queried,
+            "consistent_pairs": self.consistent_pairs,
             "requests": self.requests,
             "logs": logs,
-            "findings": findings,
+            "findings": self.findings.iter().map(LogFinding::json).collect::<Vec<_>>(),
         })
     }
 
-    /// For people.
+    /// Returns the report as text.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn text(&self) -> String {
         let mut out = String::new();
-        if self.carried == 0 {
+        if self.found == 0 {
             return out;
         }
         for finding in self.findings.iter().take(MAX_TOLD) {
-            let tone = if finding.is_proof() {
+            let tone = if finding.is_proven() {
                 Tone::Bad
             } else {
                 Tone::Warning
@@ -315,7 +280,7 @@ impl Examined {
             out.push_str(&format!(
                 "{} {} [{}]\n",
                 paint(tone, "log"),
-                escape(&finding.words(), Escape::Prose),
+                escape(&finding.to_string(), Escape::Prose),
                 finding.code()
             ));
         }
@@ -323,105 +288,105 @@ impl Examined {
             let left = self.findings.len().saturating_sub(MAX_TOLD);
             out.push_str(&format!("and {left} more findings about logs\n"));
         }
-        let how = if self.asked {
+        let plural = |count: u64, one: &str| match count {
+            1 => format!("1 {one}"),
+            _ => format!("{count} {one}s"),
+        };
+        let proofs = if self.log_queried {
             format!(
-                "{} pairs proved consistent in {} requests",
-                self.proved, self.requests
+                "{} consistent ({})",
+                plural(self.consistent_pairs, "pair"),
+                plural(self.requests, "request")
             )
         } else {
-            "the log was not asked for proofs between them".to_owned()
+            "the log was not queried for proofs between them".to_owned()
         };
+        let logs = u64::try_from(self.logs.len()).unwrap_or(u64::MAX);
         out.push_str(&format!(
-            "checkpoints: {} carried, {} different, of {} {}: {how}\n\n",
-            self.carried,
+            "checkpoints: {} found ({} distinct) from {}; {proofs}\n\n",
+            self.found,
             self.distinct,
-            self.logs.len(),
-            if self.logs.len() == 1 { "log" } else { "logs" },
+            plural(logs, "log")
         ));
         out
     }
 }
 
-/// Holds all checkpoints against each other and, with a number of requests that
-/// may be made, against their logs.
+/// Compares all checkpoints with each other and, within a number of requests, with
+/// their logs.
 #[must_use]
-pub fn examine(archive: &Archive, trust: &TrustedRoot, requests: Option<u64>) -> Examined {
-    let mut examined = Examined {
-        carried: archive.carried,
+pub fn check_consistency(
+    archive: &CheckpointArchive,
+    trust: &TrustedRoot,
+    max_requests: Option<u64>,
+) -> ConsistencyReport {
+    let mut report = ConsistencyReport {
+        findings: archive.split_views.clone(),
+        found: archive.found,
         distinct: archive.kept,
-        asked: requests.is_some() && archive.kept > 0,
-        ..Examined::default()
+        log_queried: max_requests.is_some() && archive.kept > 0,
+        ..ConsistencyReport::default()
     };
-    for ((_, origin), first, second) in &archive.forks {
-        examined.findings.push(Finding::SameSize {
-            origin: origin.clone(),
-            first: first.clone(),
-            second: second.clone(),
-        });
-    }
     if archive.left_out > 0 {
-        examined.findings.push(Finding::Unprovable {
-            origin: "all logs".to_owned(),
-            earlier: None,
-            later: None,
-            why: format!(
-                "{} more checkpoints than the {MAX_KEPT} that are kept",
-                archive.left_out
-            ),
-        });
+        let message = format!(
+            "{} more checkpoints than the limit of {MAX_KEPT}",
+            archive.left_out
+        );
+        report
+            .findings
+            .push(LogFinding::unprovable("all logs", message));
     }
-    let http = crate::context::http_client();
+    let http = http_client();
     let progress = Progress::start("proving");
     for ((log_id, origin), sizes) in &archive.logs {
-        let statements: Vec<Statement> = sizes
+        let trees: Vec<TreeState> = sizes
             .iter()
-            .map(|(size, (root, object))| Statement {
+            .map(|(size, (root, object))| TreeState {
                 size: *size,
                 root: *root,
                 object: object.clone(),
             })
             .collect();
-        let largest = statements.last().map_or(0, |last| last.size);
-        examined
-            .logs
-            .push((origin.clone(), statements.len(), largest));
+        let largest = trees.last().map_or(0, |last| last.size);
+        report.logs.push((origin.clone(), trees.len(), largest));
         let (Some(limit), Some(log)) = (
-            requests,
+            max_requests,
             trust.logs.iter().find(|log| log.log_id == *log_id),
         ) else {
             continue;
         };
-        let left = limit.saturating_sub(examined.requests);
-        let asked = Asked {
+        let check = LogCheck {
             origin,
             log,
             http: &http,
-            left,
+            left: limit.saturating_sub(report.requests),
             progress: &progress,
         };
-        asked.all(statements, &mut examined);
+        if let Err(finding) = check.run(trees, &mut report) {
+            report.findings.push(*finding);
+        }
     }
     progress.finish();
-    examined
+    report
 }
 
-/// One log that is asked.
-struct Asked<'a> {
+/// The check of one log.
+struct LogCheck<'a> {
     origin: &'a str,
     log: &'a TransparencyLog,
-    http: &'a gitseal_services::http::client::Client,
+    http: &'a Client,
+    /// The remaining number of requests.
     left: u64,
     progress: &'a Progress,
 }
 
-/// Where proofs come from.
-enum Source<'a> {
+/// The source of consistency proofs.
+enum ProofSource<'a> {
     V1(RekorClient<'a>, u64),
     V2(TileReader<'a>),
 }
 
-impl Source<'_> {
-    /// The hashes between two sizes.
+impl ProofSource<'_> {
     fn proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, RekorClientError> {
         match self {
             Self::V1(client, tree) => client.consistency(*tree, old, new),
@@ -437,136 +402,112 @@ impl Source<'_> {
     }
 }
 
-impl Asked<'_> {
-    fn unprovable(&self, why: String) -> Finding {
-        Finding::Unprovable {
-            origin: self.origin.to_owned(),
-            earlier: None,
-            later: None,
-            why,
-        }
+impl LogCheck<'_> {
+    fn unprovable(&self, message: impl Into<String>) -> Box<LogFinding> {
+        Box::new(LogFinding::unprovable(self.origin, message.into()))
     }
 
-    fn all(&self, mut statements: Vec<Statement>, examined: &mut Examined) {
-        let Ok(base) = Url::parse(&self.log.base_url) else {
-            let why = "the trusted root does not say where the log is reached".to_owned();
-            examined.findings.push(self.unprovable(why));
-            return;
-        };
-        let kind = RekorVersion::of_origin(self.origin);
+    fn run(
+        &self,
+        mut trees: Vec<TreeState>,
+        report: &mut ConsistencyReport,
+    ) -> Result<(), Box<LogFinding>> {
+        let base = Url::parse(&self.log.base_url)
+            .map_err(|_| self.unprovable("the trusted root has no URL of the log"))?;
         let client = RekorClient::new(self.http, &base);
-        let note = match split_v1_origin(self.origin) {
-            Some((_, tree)) => client.signed_tree(tree),
+        let v1_tree = split_v1_origin(self.origin).map(|(_, tree)| tree);
+        let note = match v1_tree {
+            Some(tree) => client.signed_tree(tree),
             None => client.checkpoint_v2(),
         };
-        examined.requests = examined.requests.saturating_add(1);
-        let now = note
-            .map_err(|error| error.to_string())
-            .and_then(|note| self.open(&note, kind));
-        let now = match now {
-            Ok(now) => now,
-            Err(why) => {
-                examined.findings.push(self.unprovable(why));
-                return;
-            }
-        };
-        if let Some(largest) = statements.last()
+        report.requests = report.requests.saturating_add(1);
+        let note = note.map_err(|error| self.unprovable(error.to_string()))?;
+        let now = self.open(&note).map_err(|error| self.unprovable(error))?;
+        if let Some(largest) = trees.last()
             && now.size < largest.size
         {
-            examined.findings.push(Finding::Rollback {
-                origin: self.origin.to_owned(),
-                largest: largest.clone(),
-                now: now.size,
-            });
-            return;
+            return Err(Box::new(LogFinding::rollback(
+                self.origin,
+                largest,
+                now.size,
+            )));
         }
-        statements.push(Statement {
+        trees.push(TreeState {
             size: now.size,
             root: now.root,
             object: String::new(),
         });
-        let source = match split_v1_origin(self.origin) {
-            Some((_, tree)) => Source::V1(client, tree),
-            None => Source::V2(TileReader::new(client, now.size)),
+        let source = match v1_tree {
+            Some(tree) => ProofSource::V1(client, tree),
+            None => ProofSource::V2(TileReader::new(client, now.size)),
         };
-        self.pairs(&source, &statements, examined);
+        self.check_pairs(&source, &trees, report)
     }
 
-    /// The log's own statement of today, its signature checked.
-    fn open(&self, note: &str, kind: RekorVersion) -> Result<Checkpoint, String> {
-        let now = checkpoint::open(note, &log_verifier(self.log, kind))
-            .map_err(|refusal| format!("the log's checkpoint of now is refused: {refusal}"))?;
+    /// Opens the log's current checkpoint and verifies its signature.
+    fn open(&self, note: &str) -> Result<Checkpoint, String> {
+        let version = RekorVersion::of_origin(self.origin);
+        let now = checkpoint::open(note, &log_verifier(self.log, version))
+            .map_err(|refusal| format!("the log's current checkpoint is refused: {refusal}"))?;
         if now.origin == self.origin {
             Ok(now)
         } else {
-            Err(format!("the log answers as {:?} now", now.origin))
+            Err(format!("the log responds as {:?}", now.origin))
         }
     }
 
-    fn pairs(&self, source: &Source<'_>, statements: &[Statement], examined: &mut Examined) {
-        let before = examined.requests;
+    fn check_pairs(
+        &self,
+        source: &ProofSource<'_>,
+        trees: &[TreeState],
+        report: &mut ConsistencyReport,
+    ) -> Result<(), Box<LogFinding>> {
+        let before = report.requests;
         let mut made = 0_u64;
         let mut failed_in_a_row = 0_u32;
         let mut skipped = 0_u64;
-        for pair in statements.windows(2) {
-            let [earlier, later] = pair else { continue };
-            if earlier.size == later.size {
-                // Only what the log shows now can have a size that is there already.
-                if earlier.root == later.root {
-                    examined.proved = examined.proved.saturating_add(1);
-                } else {
-                    examined.findings.push(Finding::SameSize {
-                        origin: self.origin.to_owned(),
-                        first: earlier.clone(),
-                        second: later.clone(),
-                    });
-                }
+        for pair in trees.windows(2) {
+            let Ok(pair) = <&[TreeState; 2]>::try_from(pair) else {
                 continue;
-            }
-            if source.requests(made) >= self.left || failed_in_a_row >= 3 {
+            };
+            let [earlier, later] = pair;
+            let finding = if earlier.size == later.size {
+                // Only the current tree can have a size that is there already.
+                (earlier.root != later.root)
+                    .then(|| LogFinding::split_view(self.origin, pair.clone()))
+            } else if source.requests(made) >= self.left || failed_in_a_row >= MAX_FAILURES {
                 skipped = skipped.saturating_add(1);
                 continue;
-            }
-            made = made.saturating_add(1);
-            self.progress.step();
-            match source.proof(earlier.size, later.size) {
-                Ok(proof) => {
-                    failed_in_a_row = 0;
-                    match merkle::verify_consistency(
-                        earlier.size,
-                        later.size,
-                        &proof,
-                        &earlier.root,
-                        &later.root,
-                    ) {
-                        Ok(()) => examined.proved = examined.proved.saturating_add(1),
-                        Err(refusal) => examined.findings.push(Finding::Fork {
-                            origin: self.origin.to_owned(),
-                            earlier: earlier.clone(),
-                            later: later.clone(),
-                            why: refusal.to_string(),
-                        }),
+            } else {
+                made = made.saturating_add(1);
+                self.progress.step();
+                match source.proof(earlier.size, later.size) {
+                    Ok(proof) => {
+                        failed_in_a_row = 0;
+                        let (old, new) = (&earlier.root, &later.root);
+                        merkle::verify_consistency(earlier.size, later.size, &proof, old, new)
+                            .err()
+                            .map(|refusal| LogFinding::fork(self.origin, pair, refusal))
+                    }
+                    Err(error) => {
+                        failed_in_a_row = failed_in_a_row.saturating_add(1);
+                        Some(LogFinding::no_proof(self.origin, pair, error))
                     }
                 }
-                Err(error) => {
-                    failed_in_a_row = failed_in_a_row.saturating_add(1);
-                    examined.findings.push(Finding::Unprovable {
-                        origin: self.origin.to_owned(),
-                        earlier: Some(earlier.clone()),
-                        later: Some(later.clone()),
-                        why: error.to_string(),
-                    });
-                }
+            };
+            match finding {
+                Some(finding) => report.findings.push(finding),
+                None => report.consistent_pairs = report.consistent_pairs.saturating_add(1),
             }
         }
-        if skipped > 0 {
-            let why = if failed_in_a_row >= 3 {
-                format!("{skipped} more pairs were not asked for after three failures in a row")
-            } else {
-                format!("{skipped} pairs were not asked for: --max-proofs allows no more")
-            };
-            examined.findings.push(self.unprovable(why));
+        report.requests = before.saturating_add(source.requests(made));
+        if skipped == 0 {
+            return Ok(());
         }
-        examined.requests = before.saturating_add(source.requests(made));
+        Err(self.unprovable(if failed_in_a_row >= MAX_FAILURES {
+            format!("{skipped} more pairs not checked after {MAX_FAILURES} failures in a row")
+        } else {
+            format!("{skipped} pairs not checked: --max-proofs allows no more")
+        }))
     }
 }

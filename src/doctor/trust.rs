@@ -3,7 +3,7 @@
 use super::Findings;
 use crate::host::{
     settings::{Origin, Setting, Settings},
-    trust_files,
+    trusted_root_files,
 };
 use gitseal_evidence::{
     UnixTime,
@@ -15,7 +15,7 @@ use gitseal_evidence::{
 const SOON: UnixTime = 30 * 24 * 3600;
 
 pub(super) fn root(settings: &Settings, now: UnixTime, findings: &mut Findings) {
-    let trust = match trust_files::load(None, settings) {
+    let trust = match trusted_root_files::load(None, settings) {
         Ok(trust) => trust,
         Err(error) => {
             findings

@@ -13,7 +13,7 @@ use std::{collections::HashSet, env};
 use gix::ObjectId;
 
 use crate::host::git::{Repository, push::RefCommand, push_certificate};
-use crate::{batch::Engine, history};
+use crate::{batch::BatchVerifier, history, verdict::EntryLookup};
 use gitseal_evidence::verify::SignatureInput;
 use gitseal_policy::SignatureFacts;
 
@@ -52,7 +52,7 @@ pub fn signature(
     updates: &[RefCommand],
     most: usize,
     repository: &Repository,
-    engine: &Engine<'_>,
+    engine: &BatchVerifier<'_>,
 ) -> SignatureFacts {
     checked(told, updates, most, repository, engine).unwrap_or_else(|message| SignatureFacts::Bad {
         code: "push-certificate".to_owned(),
@@ -65,7 +65,7 @@ fn checked(
     updates: &[RefCommand],
     most: usize,
     repository: &Repository,
-    engine: &Engine<'_>,
+    engine: &BatchVerifier<'_>,
 ) -> Result<SignatureFacts, String> {
     if told.status != "OK" {
         return Err(format!(
@@ -95,9 +95,12 @@ fn checked(
     if let Some(other) = updates.iter().find(|update| !signed.contains(update)) {
         return Err(format!("it does not contain this update of {}", other.name));
     }
-    Ok(history::signature(&engine.opinion(&SignatureInput {
-        payload: Some(certificate.payload),
-        signature: certificate.signature,
-        hash,
-    })))
+    Ok(history::signature(&engine.verify(
+        &SignatureInput {
+            payload: Some(certificate.payload),
+            signature: certificate.signature,
+            hash,
+        },
+        EntryLookup::Disabled,
+    )))
 }

@@ -19,10 +19,10 @@ use crate::host::{
         walk::RangeSpec,
     },
     settings::Settings,
-    trust_files,
+    trusted_root_files,
 };
 use crate::{
-    batch::Engine,
+    batch::BatchVerifier,
     cli::{
         PolicyArgs, PolicyCheckArgs, PolicyCommand, PolicyDescribeArgs, PolicyDiffArgs,
         PolicyInitArgs, PolicyTestArgs,
@@ -287,10 +287,10 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
     let (workspace, settings) = open_context()?;
     let repository = workspace.repository()?;
     let source = source(arguments, &settings)?;
-    let trust = trust_files::load(arguments.trusted_root.as_deref(), &settings)
+    let trust = trusted_root_files::load(arguments.trusted_root.as_deref(), &settings)
         .map_err(ContextError::from)?;
     let wanted = ExpectedIdentity::Any;
-    let engine = Engine::new(&trust.root, &wanted).with_facts();
+    let engine = BatchVerifier::new(&trust.root, &wanted).with_headers();
     let mut graph = Graph::new(repository);
     let mut history = GitHistory::new(repository, &engine, &mut graph);
     let ref_name = arguments.reference.as_bytes();
@@ -517,11 +517,11 @@ fn init(arguments: &PolicyInitArgs) -> Result<u8, PolicyCommandError> {
 fn signer_of_head() -> Result<(String, String), PolicyCommandError> {
     let (workspace, settings) = open_context()?;
     let repository = workspace.repository()?;
-    let trust = trust_files::load(None, &settings).map_err(ContextError::from)?;
+    let trust = trusted_root_files::load(None, &settings).map_err(ContextError::from)?;
     let wanted = ExpectedIdentity::Any;
-    let engine = Engine::new(&trust.root, &wanted);
-    let judged = engine.judge(repository.commit("HEAD")?, repository.hash());
-    match crate::history::signature(&judged.opinion) {
+    let engine = BatchVerifier::new(&trust.root, &wanted);
+    let judged = engine.verify_object(repository.commit("HEAD")?, repository.hash());
+    match crate::history::signature(&judged.verdict) {
         gitseal_policy::SignatureFacts::Good { identity, .. } => {
             Ok((identity.san.value().to_owned(), identity.issuer))
         }

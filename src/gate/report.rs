@@ -8,7 +8,7 @@ use std::{fmt::Write as _, io, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::range::junit::{CaseResult, JUnit};
+use crate::report::junit::{CaseResult, JUnit};
 use gitseal_evidence::object::ObjectKind;
 use gitseal_policy::{Finding, codes};
 use gitseal_terminal::{Escape, escape};
@@ -341,7 +341,7 @@ impl PushReport {
     pub fn junit(&self, path: &Path, what: &str) -> io::Result<()> {
         let mut junit = JUnit::create(path, "ci")?;
         let all = format!("{what}: {} commits and tags checked", self.checked);
-        junit.case("push", &all, CaseResult::Passed)?;
+        junit.add("push", &all, CaseResult::Passed)?;
         for item in self.ordered() {
             let (code, message) = (item.finding.code, item.line());
             let result = if item.finding.refuses() {
@@ -349,7 +349,7 @@ impl PushReport {
             } else {
                 CaseResult::Skipped(message)
             };
-            junit.case(code, &item.heading(), result)?;
+            junit.add(code, &item.heading(), result)?;
         }
         junit.finish()
     }

@@ -31,7 +31,7 @@ use crate::host::{
 };
 use crate::sign::system_time;
 use crate::{
-    batch::{self, Judged},
+    batch::{self, ObjectResult},
     history,
 };
 use gitseal_evidence::object::ParsedTag;
@@ -85,7 +85,7 @@ pub struct TagFacts<'a> {
     /// Its id.
     pub id: ObjectId,
     /// What is thought of it.
-    pub judged: &'a Judged,
+    pub judged: &'a ObjectResult,
 }
 
 /// Another tag of the same object, and what is thought of it.
@@ -93,7 +93,7 @@ pub struct ApprovalTagFacts<'a> {
     /// Its full name.
     pub name: &'a [u8],
     /// What is thought of it.
-    pub judged: &'a Judged,
+    pub judged: &'a ObjectResult,
 }
 
 /// The policy.
@@ -218,7 +218,7 @@ impl LoadedPolicy {
         let mut findings = Vec::new();
         let name: &[u8] = &change.update.name;
         self.unusual(change, &mut findings);
-        let signature_of = |judged: &Judged| history::signature(&judged.opinion);
+        let signature_of = |judged: &ObjectResult| history::signature(&judged.verdict);
         let signatures: Vec<_> = tags.iter().map(|tag| signature_of(tag.judged)).collect();
         let by_others: Vec<_> = others.iter().map(|tag| signature_of(tag.judged)).collect();
         let others: Vec<ApprovalTag<'_>> = others
@@ -356,9 +356,9 @@ impl LoadedPolicy {
 }
 
 /// A tag, read, if it can be.
-fn view_of(judged: &Judged) -> Option<&ParsedTag> {
-    match &judged.facts {
-        Some(batch::Facts::Tag(view)) => Some(view),
+fn view_of(judged: &ObjectResult) -> Option<&ParsedTag> {
+    match &judged.headers {
+        Some(batch::ObjectHeaders::Tag(view)) => Some(view),
         _ => None,
     }
 }

@@ -26,14 +26,15 @@ use crate::host::{
         push::RefCommand,
     },
     settings::Settings,
-    trust_files::{self, Trust},
+    trusted_root_files::{self, LoadedTrustedRoot},
 };
 use crate::{
-    batch::{self, Engine, Facts, Judged},
+    batch::{self, BatchVerifier, ObjectHeaders, ObjectResult},
     cli::GateArgs,
     context::ContextError,
     exit::{EXIT_UNDECIDED, EXIT_USAGE},
     history::{CommitReadError, GitHistory, commit_facts},
+    verdict::Verdict,
 };
 use gitseal_evidence::identity::ExpectedIdentity;
 use gitseal_evidence::object::ObjectKind;
@@ -102,7 +103,7 @@ const MAX_OTHERS: usize = 256;
 /// Trusted root and policy, loaded once per push.
 pub struct PushVerifier<'r> {
     repository: &'r Repository,
-    trust: Trust,
+    trust: LoadedTrustedRoot,
     rules: LoadedPolicy,
 }
 
@@ -154,7 +155,7 @@ impl<'r> PushVerifier<'r> {
         options: &GateArgs,
         rules: LoadedPolicy,
     ) -> Result<Self, super::GateError> {
-        let trust = trust_files::load(options.trusted_root.as_deref(), settings)
+        let trust = trusted_root_files::load(options.trusted_root.as_deref(), settings)
             .map_err(ContextError::from)?;
         Ok(Self {
             repository,
@@ -171,7 +172,7 @@ impl<'r> PushVerifier<'r> {
         most: usize,
     ) {
         let wanted = ExpectedIdentity::Any;
-        let engine = Engine::new(&self.trust.root, &wanted);
+        let engine = BatchVerifier::new(&self.trust.root, &wanted);
         let signature = certificate::signature(told, updates, most, self.repository, &engine);
         self.rules.certificate = Some(signature);
     }
@@ -202,7 +203,7 @@ impl<'r> PushVerifier<'r> {
             ..PushReport::default()
         };
         let wanted = ExpectedIdentity::Any;
-        let engine = Engine::new(&self.trust.root, &wanted).with_facts();
+        let engine = BatchVerifier::new(&self.trust.root, &wanted).with_headers();
         let others = self.others(plan, before);
         let tags = self.tags(plan, &others, &engine, deadline)?;
         report.checked = report.checked.saturating_add(tags.len());
@@ -271,9 +272,9 @@ impl<'r> PushVerifier<'r> {
         &self,
         plan: &Plan,
         others: &Others,
-        engine: &Engine<'_>,
+        engine: &BatchVerifier<'_>,
         deadline: Deadline,
-    ) -> Result<HashMap<ObjectId, Judged>, PushVerifyError> {
+    ) -> Result<HashMap<ObjectId, ObjectResult>, PushVerifyError> {
         let mut seen = HashSet::new();
         let ids: Vec<ObjectId> = plan
             .changes
@@ -298,9 +299,9 @@ impl<'r> PushVerifier<'r> {
     fn run(
         &self,
         ids: Vec<ObjectId>,
-        engine: &Engine<'_>,
+        engine: &BatchVerifier<'_>,
         deadline: Deadline,
-        each: &mut dyn FnMut(Judged) -> Result<(), PushVerifyError>,
+        each: &mut dyn FnMut(ObjectResult) -> Result<(), PushVerifyError>,
     ) -> Result<(), PushVerifyError> {
         let jobs = if ids.len() < 8 {
             1
@@ -309,8 +310,8 @@ impl<'r> PushVerifier<'r> {
         };
         let mut result = Ok(());
         batch::verify_all(ids, self.repository, engine, jobs, &mut |judged| {
-            result = deadline.check().and_then(|()| match judged.opinion {
-                batch::Opinion::Unreadable { error, .. } => Err(PushVerifyError::Object {
+            result = deadline.check().and_then(|()| match judged.verdict {
+                Verdict::Unreadable { error, .. } => Err(PushVerifyError::Object {
                     id: judged.id,
                     error,
                 }),
@@ -328,7 +329,7 @@ impl<'r> PushVerifier<'r> {
     fn change(
         &self,
         change: &RefChange,
-        tags: &HashMap<ObjectId, Judged>,
+        tags: &HashMap<ObjectId, ObjectResult>,
         others: &Others,
         report: &mut PushReport,
     ) {
@@ -372,7 +373,7 @@ impl<'r> PushVerifier<'r> {
     fn commits(
         &self,
         plan: &Plan,
-        engine: &Engine<'_>,
+        engine: &BatchVerifier<'_>,
         deadline: Deadline,
         report: &mut PushReport,
     ) -> Result<BTreeMap<usize, Vec<ReportItem>>, PushVerifyError> {
@@ -469,7 +470,7 @@ impl<'r> PushVerifier<'r> {
         plan: &Plan,
         before: &RefSnapshot,
         root: ObjectId,
-        engine: &Engine<'_>,
+        engine: &BatchVerifier<'_>,
         deadline: Deadline,
         graph: &mut Graph,
         report: &mut PushReport,
@@ -554,7 +555,7 @@ impl<'r> PushVerifier<'r> {
         Ok(items)
     }
 
-    fn facts(&self, judged: &Judged) -> Result<CommitFacts, PushVerifyError> {
+    fn facts(&self, judged: &ObjectResult) -> Result<CommitFacts, PushVerifyError> {
         commit_facts(judged, self.repository).map_err(|error| PushVerifyError::Facts {
             id: judged.id.clone(),
             error,
@@ -691,18 +692,14 @@ fn commit(id: String, title: String) -> ItemSubject {
 }
 
 /// Who signed, where the signature is good.
-fn signer(judged: &Judged) -> Option<String> {
-    match &judged.opinion {
-        batch::Opinion::Good(verified) | batch::Opinion::NotWanted { verified, .. } => {
-            Some(verified.identity.san.value().to_owned())
-        }
-        _ => None,
-    }
+fn signer(judged: &ObjectResult) -> Option<String> {
+    let verified = judged.verdict.verified()?;
+    Some(verified.identity.san.value().to_owned())
 }
 
 /// The first line of a commit's message.
-fn subject(judged: &Judged) -> String {
-    let Some(Facts::Commit(view)) = &judged.facts else {
+fn subject(judged: &ObjectResult) -> String {
+    let Some(ObjectHeaders::Commit(view)) = &judged.headers else {
         return String::new();
     };
     let line = view

@@ -9,7 +9,6 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fmt::Write as _,
     fs::{self, File},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -25,11 +24,11 @@ pub const MAX_PAYLOAD: usize = MAX_OBJECT;
 
 /// What the caller wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
+pub enum HelperRequest {
     /// Sign what comes in.
-    Sign(Sign),
+    Sign(SignOptions),
     /// Verify a signature.
-    Verify(Verify),
+    Verify(VerifyOptions),
     /// List keys: there are none that would outlive their signature.
     ListKeys,
     /// Say who we are.
@@ -40,7 +39,7 @@ pub enum Request {
 
 /// A request to sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sign {
+pub struct SignOptions {
     /// Without the content inside (`-b`).
     pub detached: bool,
     /// As text (`-a`); DER otherwise.
@@ -55,18 +54,18 @@ pub struct Sign {
 
 /// A request to verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verify {
+pub struct VerifyOptions {
     /// The signature.
-    pub signature: Source,
+    pub signature: InputSource,
     /// What was signed; `None`: it is inside the signature.
-    pub content: Option<Source>,
+    pub content: Option<InputSource>,
     /// Where status lines go.
     pub status: StatusTarget,
 }
 
 /// Where bytes come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum InputSource {
     /// Standard input.
     Standard,
     /// A file.
@@ -240,7 +239,7 @@ const SHORT_WITH_VALUE: &str = "uorNz";
 ///
 /// # Errors
 /// See [`UsageError`].
-pub fn parse(arguments: &[OsString]) -> Result<Request, UsageError> {
+pub fn parse(arguments: &[OsString]) -> Result<HelperRequest, UsageError> {
     if arguments.len() > MAX_ARGUMENTS {
         return Err(UsageError::TooManyArguments {
             found: arguments.len(),
@@ -363,14 +362,14 @@ impl Line {
         Ok(())
     }
 
-    fn request(self) -> Result<Request, UsageError> {
+    fn request(self) -> Result<HelperRequest, UsageError> {
         let status = self.status.unwrap_or(StatusTarget::None);
         let signs = self.sign || self.detached;
         if self.version {
-            return Ok(Request::Version);
+            return Ok(HelperRequest::Version);
         }
         if self.help {
-            return Ok(Request::Help);
+            return Ok(HelperRequest::Help);
         }
         if let Some(what) = self.other {
             return Err(UsageError::NotDone { what });
@@ -386,7 +385,7 @@ impl Line {
                     });
                 }
             };
-            return Ok(Request::Sign(Sign {
+            return Ok(HelperRequest::Sign(SignOptions {
                 detached: self.detached,
                 armor: self.armor,
                 file,
@@ -397,13 +396,13 @@ impl Line {
         if self.verify || (self.short_v && !self.list) {
             let source = |name: &OsString| {
                 if name == "-" {
-                    Source::Standard
+                    InputSource::Standard
                 } else {
-                    Source::File(PathBuf::from(name))
+                    InputSource::File(PathBuf::from(name))
                 }
             };
             let (signature, content) = match self.files.as_slice() {
-                [] => (Source::Standard, None),
+                [] => (InputSource::Standard, None),
                 [signature] => (source(signature), None),
                 [signature, content] => (source(signature), Some(source(content))),
                 several => {
@@ -412,14 +411,14 @@ impl Line {
                     });
                 }
             };
-            return Ok(Request::Verify(Verify {
+            return Ok(HelperRequest::Verify(VerifyOptions {
                 signature,
                 content,
                 status,
             }));
         }
         if self.list {
-            return Ok(Request::ListKeys);
+            return Ok(HelperRequest::ListKeys);
         }
         Err(UsageError::Nothing)
     }
@@ -446,7 +445,7 @@ fn descriptor(value: &OsStr) -> Result<StatusTarget, UsageError> {
 ///
 /// # Errors
 /// The file cannot be read, or is larger.
-pub fn read_signature(from: &Source) -> io::Result<Vec<u8>> {
+pub fn read_signature(from: &InputSource) -> io::Result<Vec<u8>> {
     read(from, MAX_ARMOR)
 }
 
@@ -454,16 +453,16 @@ pub fn read_signature(from: &Source) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// The file cannot be read, or is larger.
-pub fn read_payload(from: &Source) -> io::Result<Vec<u8>> {
+pub fn read_payload(from: &InputSource) -> io::Result<Vec<u8>> {
     read(from, MAX_PAYLOAD)
 }
 
-fn read(from: &Source, limit: usize) -> io::Result<Vec<u8>> {
+fn read(from: &InputSource, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = (limit as u64).saturating_add(1);
     match from {
-        Source::Standard => io::stdin().lock().take(most).read_to_end(&mut bytes)?,
-        Source::File(path) => File::open(path)?.take(most).read_to_end(&mut bytes)?,
+        InputSource::Standard => io::stdin().lock().take(most).read_to_end(&mut bytes)?,
+        InputSource::File(path) => File::open(path)?.take(most).read_to_end(&mut bytes)?,
     };
     if bytes.len() > limit {
         return Err(io::Error::new(
@@ -476,7 +475,7 @@ fn read(from: &Source, limit: usize) -> io::Result<Vec<u8>> {
 
 /// Who signed, for a status line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signer {
+pub struct StatusSigner {
     /// SHA-1 of the certificate's DER, lower-case hex: a name, no proof.
     pub fingerprint: String,
     /// The identity; anything, it is escaped here.
@@ -485,117 +484,72 @@ pub struct Signer {
     pub algorithm: SignatureAlgorithm,
 }
 
-/// What came out of a verification.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Good, and somebody named this identity.
-    Named {
-        /// Who.
-        signer: Signer,
-        /// When, by the log or a timestamp.
-        time: UnixTime,
-    },
-    /// Good, and nobody said who may sign.
-    Unnamed {
-        /// Who.
-        signer: Signer,
-        /// When.
-        time: UnixTime,
-    },
-    /// Good, by somebody who was not asked for.
-    NotWanted {
-        /// Who.
-        signer: Signer,
-        /// When.
-        time: UnixTime,
-    },
-    /// Not good. Of the signer only what an unverified certificate says.
-    Refused {
-        /// Who, if that could be read.
-        signer: Option<Signer>,
-    },
-    /// Evidence is missing.
-    Undecided {
-        /// Who, if that could be read.
-        signer: Option<Signer>,
-    },
+/// The trust of Git in a valid signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusTrust {
+    /// The signer is the expected identity.
+    Fully,
+    /// No expected identity is set.
+    Undefined,
+    /// The signer is not the expected identity. Git 2.39 looks at the exit code alone,
+    /// later versions at this.
+    Never,
 }
 
-/// The key id of nobody.
+/// The key ID if no signer is known.
 const NO_KEY: &str = "0000000000000000";
 
-impl Outcome {
-    /// The status lines and the exit code.
-    ///
-    /// git takes its verdict from exactly one of `GOODSIG`, `BADSIG`, `ERRSIG`
-    /// (and refuses two of them), the trust from `TRUST_*`, the name and the
-    /// fingerprint from `GOODSIG` and `VALIDSIG`. Of a signature that is not
-    /// wanted git 2.39 looks at the exit code, later ones at `TRUST_NEVER`. Every
-    /// verdict has a `TRUST_*`: without one, git 2.39 aborts on `%GT`.
-    #[must_use]
-    pub fn lines(&self) -> (String, u8) {
-        let mut lines = String::from("[GNUPG:] NEWSIG\n");
-        let exit = match self {
-            Self::Named { signer, time } => {
-                good(&mut lines, signer, *time);
-                lines.push_str("[GNUPG:] TRUST_FULLY 0 shell\n");
-                0
-            }
-            Self::Unnamed { signer, time } => {
-                good(&mut lines, signer, *time);
-                lines.push_str("[GNUPG:] TRUST_UNDEFINED 0 shell\n");
-                0
-            }
-            Self::NotWanted { signer, time } => {
-                good(&mut lines, signer, *time);
-                lines.push_str("[GNUPG:] TRUST_NEVER 0 shell\n");
-                1
-            }
-            Self::Refused { signer } => {
-                let (fingerprint, name) = match signer {
-                    Some(signer) => (signer.fingerprint.as_str(), status_name(&signer.name)),
-                    None => (NO_KEY, "unknown".to_owned()),
-                };
-                let _ = writeln!(lines, "[GNUPG:] BADSIG {fingerprint} {name}");
-                lines.push_str("[GNUPG:] TRUST_NEVER 0 shell\n");
-                1
-            }
-            Self::Undecided { signer } => {
-                // keyid pkalgo hashalgo class time rc fingerprint; rc 9 is
-                // "something to check it with is missing".
-                match signer {
-                    Some(signer) => {
-                        let (key, hash) = numbers(signer.algorithm);
-                        let fingerprint = &signer.fingerprint;
-                        let _ = writeln!(
-                            lines,
-                            "[GNUPG:] ERRSIG {fingerprint} {key} {hash} 00 0 9 {fingerprint}"
-                        );
-                    }
-                    None => {
-                        let _ = writeln!(lines, "[GNUPG:] ERRSIG {NO_KEY} 0 0 00 0 9 -");
-                    }
-                }
-                lines.push_str("[GNUPG:] TRUST_UNDEFINED 0 shell\n");
-                3
-            }
-        };
-        (lines, exit)
-    }
-}
+// Git reads the result from exactly one of `GOODSIG`, `BADSIG` and `ERRSIG` (and rejects
+// two of them), the trust from `TRUST_*`, the name and the fingerprint from `GOODSIG`
+// and `VALIDSIG`. Every result has a `TRUST_*`: without one, Git 2.39 aborts on `%GT`.
 
-/// `GOODSIG` and the complete `VALIDSIG`: fingerprint, date, seconds, expiry
-/// (none), version, reserved, key and hash algorithm, class, primary key.
-fn good(lines: &mut String, signer: &Signer, time: UnixTime) {
+/// Returns the lines of a valid signature: `GOODSIG` and the complete `VALIDSIG`, which
+/// has fingerprint, date, seconds, expiry (none), version, reserved, key and hash
+/// algorithm, class, primary key.
+#[must_use]
+pub fn valid_signature(signer: &StatusSigner, time: UnixTime, trust: StatusTrust) -> String {
     let fingerprint = &signer.fingerprint;
     let name = status_name(&signer.name);
     let (key, hash) = numbers(signer.algorithm);
     let date = date(time);
-    let _ = writeln!(lines, "[GNUPG:] GOODSIG {fingerprint} {name}");
-    let _ = writeln!(
-        lines,
-        "[GNUPG:] VALIDSIG {fingerprint} {date} {time} 0 0 0 {key} {hash} 00 {fingerprint}"
-    );
+    let trust = match trust {
+        StatusTrust::Fully => "FULLY",
+        StatusTrust::Undefined => "UNDEFINED",
+        StatusTrust::Never => "NEVER",
+    };
+    format!(
+        "[GNUPG:] NEWSIG\n\
+         [GNUPG:] GOODSIG {fingerprint} {name}\n\
+         [GNUPG:] VALIDSIG {fingerprint} {date} {time} 0 0 0 {key} {hash} 00 {fingerprint}\n\
+         [GNUPG:] TRUST_{trust} 0 shell\n"
+    )
+}
+
+/// Returns the lines of a signature that does not verify, with the signer that the
+/// unverified certificate names.
+#[must_use]
+pub fn bad_signature(signer: Option<&StatusSigner>) -> String {
+    let (fingerprint, name) = match signer {
+        Some(signer) => (signer.fingerprint.as_str(), status_name(&signer.name)),
+        None => (NO_KEY, "unknown".to_owned()),
+    };
+    format!("[GNUPG:] NEWSIG\n[GNUPG:] BADSIG {fingerprint} {name}\n[GNUPG:] TRUST_NEVER 0 shell\n")
+}
+
+/// Returns the lines of a signature that lacks evidence, with the signer that the
+/// unverified certificate names.
+#[must_use]
+pub fn unchecked_signature(signer: Option<&StatusSigner>) -> String {
+    // keyid pkalgo hashalgo class time rc fingerprint; rc 9: something is missing.
+    let line = match signer {
+        Some(signer) => {
+            let (key, hash) = numbers(signer.algorithm);
+            let fingerprint = &signer.fingerprint;
+            format!("{fingerprint} {key} {hash} 00 0 9 {fingerprint}")
+        }
+        None => format!("{NO_KEY} 0 0 00 0 9 -"),
+    };
+    format!("[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG {line}\n[GNUPG:] TRUST_UNDEFINED 0 shell\n")
 }
 
 /// A name on a status line is never empty: git would take the next line for it.

@@ -1,6 +1,6 @@
 //! Ring 3b: speaking to this machine.
 
-pub mod entry_store;
+pub mod entry_cache;
 pub mod git;
 pub mod git_program;
 pub mod gnupg;
@@ -8,5 +8,5 @@ pub mod known_identities;
 pub mod opener;
 pub mod profile;
 pub mod settings;
-pub mod trust_files;
+pub mod trusted_root_files;
 pub mod user_directories;

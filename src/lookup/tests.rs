@@ -40,11 +40,13 @@ fn log(mut answers: Value, change: impl FnOnce(&mut Value)) -> Stub {
     Stub::start(move |asked| match asked.target.as_str() {
         "/api/v1/index/retrieve" => CannedResponse::json(200, &answers["index_retrieve"]),
         path => {
-            let id = path.strip_prefix("/api/v1/log/entries/").unwrap();
-            match answers["entries"].get(id) {
-                Some(entry) => CannedResponse::json(200, entry),
-                None => CannedResponse::new(404, "", ""),
-            }
+            assert_eq!(path, "/api/v1/log/entries/retrieve");
+            let asked: Value = serde_json::from_slice(&asked.body).unwrap();
+            let ids = asked["entryUUIDs"].as_array().unwrap();
+            let entries = ids
+                .iter()
+                .filter_map(|id| answers["entries"].get(id.as_str()?).cloned());
+            CannedResponse::json(200, &entries.collect())
         }
     })
 }
@@ -61,7 +63,8 @@ fn judge(recorded: &Recorded, log: &Stub) -> (usize, Result<Verified, Refusal>) 
         hash: HashKind::Sha1,
     };
     let http = Client::new(Timeouts::default(), || 0);
-    let found = find_entries(&subject, &log.url, &http).unwrap();
+    let mut searcher = EntrySearcher::new(http, &log.url);
+    let found = searcher.find_all(&[subject]).remove(0).unwrap();
     let rule = IdentityMatcher::new(
         vec![Pattern::exact("identity", "alice@example.test").unwrap()],
         vec![Pattern::exact("issuer", "http://127.0.0.1:18080").unwrap()],
@@ -200,8 +203,9 @@ fn a_log_that_is_down_is_an_error_with_a_hint() {
         hash: HashKind::Sha1,
     };
     let stub = Stub::start(|_| CannedResponse::new(400, "text/html", "<html>"));
-    let error =
-        find_entries(&subject, &stub.url, &Client::new(Timeouts::default(), || 0)).unwrap_err();
+    let http = Client::new(Timeouts::default(), || 0);
+    let mut searcher = EntrySearcher::new(http, &stub.url);
+    let error = searcher.find_all(&[subject]).remove(0).unwrap_err();
     assert!(matches!(
         error,
         LookupError::Rekor(RekorClientError::Http(_))

@@ -1,216 +1,173 @@
-//! Verdicts that wait for the log: signatures that do not carry their entry are
-//! held back, with what comes after them, until there are enough to ask the log
-//! for in tens.
+//! Verdicts that wait for the log: signatures without an embedded log entry are
+//! queued, with the results that follow them, until there are enough for a batch
+//! of lookups.
 //!
-//! Nothing of what is found is evidence: it goes through the same nine steps as
-//! an embedded entry, also when it comes from this machine's own store.
+//! No entry that is found is trusted: it goes through the same nine steps as an
+//! embedded entry, also when it is from the local cache.
 
 use std::{collections::VecDeque, ops::ControlFlow};
 
 use crate::{
-    batch::{Engine, Judged, Opinion},
-    context::VerifyRequest,
-    explain::Recorder,
-    host::entry_store::EntryStore,
-    lookup::Finder,
-    verify::{Search, judge_once},
+    batch::{BatchVerifier, ObjectResult},
+    context::{VerifyRequest, http_client},
+    host::entry_cache::EntryCache,
+    lookup::EntrySearcher,
+    verdict::{EntryLookup, Verdict, split_object},
 };
 use gitseal_evidence::{
     entry::LogEntry,
-    object::{self, HashKind},
+    object::{HashKind, SignedObject},
     verify::{CrossCheckRefusal, Reason, SignatureInput},
 };
 
-/// The most verdicts that are held back, and the most bytes of objects.
-const MAX_HELD: usize = 512;
-const MAX_HELD_BYTES: usize = 16 * 1024 * 1024;
+/// The maximum number of queued verdicts.
+const MAX_QUEUED: usize = 512;
+/// The maximum size of all queued objects.
+const MAX_QUEUED_BYTES: usize = 16 * 1024 * 1024;
 
-/// What look-ups took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Requests to the log.
-    pub requests: u64,
-    /// Entries that the log gave.
-    pub fetched: u64,
-    /// Entries that this machine had kept, verified again.
-    pub kept: u64,
-}
-
-/// Holds verdicts back.
-pub struct Online<'a, 'e> {
-    request: &'a VerifyRequest,
-    engine: &'e Engine<'a>,
+/// Queues verdicts until their log entries are found.
+pub struct DeferredLookups<'a, 'e> {
+    verifier: &'e BatchVerifier<'a>,
     hash: HashKind,
-    finder: Option<Finder>,
-    store: Option<EntryStore>,
-    held: VecDeque<Judged>,
-    held_bytes: usize,
-    counts: Counts,
+    searcher: Option<EntrySearcher>,
+    cache: Option<EntryCache>,
+    queue: VecDeque<ObjectResult>,
+    queued_bytes: usize,
 }
 
-impl<'a, 'e> Online<'a, 'e> {
-    /// One that asks the log of the settings, or, `offline`, nobody.
+impl<'a, 'e> DeferredLookups<'a, 'e> {
+    /// Creates a queue that searches the log of the settings, or none if `offline`.
     pub fn new(
-        request: &'a VerifyRequest,
-        engine: &'e Engine<'a>,
+        request: &VerifyRequest,
+        verifier: &'e BatchVerifier<'a>,
         offline: bool,
         hash: HashKind,
     ) -> Self {
+        let rekor = request.settings.rekor_lookup.value.url();
         Self {
-            request,
-            engine,
+            verifier,
             hash,
-            finder: (!offline).then(|| Finder::new(request.settings.rekor_lookup.value.url())),
-            // What was verified once is at hand offline as well.
-            store: EntryStore::open(),
-            held: VecDeque::new(),
-            held_bytes: 0,
-            counts: Counts::default(),
+            searcher: (!offline).then(|| EntrySearcher::new(http_client(), rekor)),
+            // An entry that was verified once is available offline as well.
+            cache: EntryCache::open(),
+            queue: VecDeque::new(),
+            queued_bytes: 0,
         }
     }
 
-    /// What was asked until now.
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// Takes a verdict, and hands on those that are decided, in order.
-    pub fn pass(
+    /// Queues a verdict and emits all decided verdicts in input order.
+    pub fn push(
         &mut self,
-        mut judged: Judged,
-        tell: &mut dyn FnMut(Judged) -> ControlFlow<()>,
+        mut result: ObjectResult,
+        emit: &mut dyn FnMut(ObjectResult) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
-        if is_open(&judged) {
-            self.try_kept(&mut judged);
+        if lacks_entry(&result) {
+            self.try_cached(&mut result);
         }
-        let waits = is_open(&judged) && self.finder.is_some();
-        if self.held.is_empty() && !waits {
-            return tell(judged);
+        let waits = lacks_entry(&result) && self.searcher.is_some();
+        if self.queue.is_empty() && !waits {
+            return emit(result);
         }
-        self.held_bytes = self
-            .held_bytes
-            .saturating_add(judged.object.as_ref().map_or(0, |object| object.raw.len()));
-        self.held.push_back(judged);
-        if self.held.len() >= MAX_HELD || self.held_bytes >= MAX_HELD_BYTES {
-            return self.finish(tell);
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Asks for all that is held back and hands it on.
-    pub fn finish(&mut self, tell: &mut dyn FnMut(Judged) -> ControlFlow<()>) -> ControlFlow<()> {
-        self.held_bytes = 0;
-        let mut held: Vec<Judged> = std::mem::take(&mut self.held).into();
-        self.ask(&mut held);
-        for judged in held {
-            if tell(judged).is_break() {
-                return ControlFlow::Break(());
-            }
+        let size = result.object.as_ref().map_or(0, |object| object.raw.len());
+        self.queued_bytes = self.queued_bytes.saturating_add(size);
+        self.queue.push_back(result);
+        if self.queue.len() >= MAX_QUEUED || self.queued_bytes >= MAX_QUEUED_BYTES {
+            return self.finish(emit);
         }
         ControlFlow::Continue(())
     }
 
-    fn ask(&mut self, held: &mut [Judged]) {
-        let Some(mut finder) = self.finder.take() else {
+    /// Searches for the entries of all queued verdicts and emits them.
+    pub fn finish(
+        &mut self,
+        emit: &mut dyn FnMut(ObjectResult) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        self.queued_bytes = 0;
+        let mut queue = std::mem::take(&mut self.queue);
+        self.look_up(&mut queue);
+        queue.into_iter().try_for_each(emit)
+    }
+
+    fn look_up(&mut self, queue: &mut VecDeque<ObjectResult>) {
+        let Some(searcher) = &mut self.searcher else {
             return;
         };
-        let mut open: Vec<&mut Judged> = held.iter_mut().filter(|judged| is_open(judged)).collect();
-        if !open.is_empty() {
-            let signed: Vec<_> = open
-                .iter()
-                .filter_map(|judged| judged.object.as_deref())
-                .map(|object| object::split_signature(object.kind, self.hash, &object.raw).ok())
-                .collect();
-            let subjects: Vec<Option<SignatureInput<'_>>> = signed
-                .iter()
-                .map(|signed| {
-                    signed.as_ref().map(|signed| SignatureInput {
-                        payload: Some(&signed.payload),
-                        signature: &signed.signature,
-                        hash: self.hash,
-                    })
-                })
-                .collect();
-            let answers = finder.find_all(&subjects);
-            for ((judged, subject), answer) in open.iter_mut().zip(&subjects).zip(answers) {
-                let Some(subject) = subject else { continue };
-                match answer {
-                    Ok(entries) => {
-                        let verdict = judge_once(
-                            subject,
-                            &self.request.trust.root,
-                            &self.request.expected,
-                            Search::Found(&entries),
-                            self.engine.memo(),
-                            &mut Recorder::deaf(),
-                        );
-                        judged.opinion = Opinion::from(verdict);
-                        self.engine.look(judged);
-                        if let (Opinion::Good(_) | Opinion::NotWanted { .. }, [entry]) =
-                            (&judged.opinion, entries.as_slice())
-                        {
-                            self.keep(judged, entry);
-                        }
+        let (mut open, signed): (Vec<&mut ObjectResult>, Vec<SignedObject>) = queue
+            .iter_mut()
+            .filter(|result| lacks_entry(result))
+            .filter_map(|result| {
+                let signed = split_object(result.object.as_deref()?, self.hash).ok()?;
+                Some((result, signed))
+            })
+            .unzip();
+        if open.is_empty() {
+            return;
+        }
+        let inputs: Vec<_> = signed
+            .iter()
+            .map(|signed| input(signed, self.hash))
+            .collect();
+        let found = searcher.find_all(&inputs);
+        for ((result, input), found) in open.iter_mut().zip(&inputs).zip(found) {
+            match found {
+                Ok(entries) => {
+                    result.verdict = self.verify(result, input, &entries);
+                    if result.verdict.verified().is_some()
+                        && let (Some(cache), Some(object), [entry]) =
+                            (&self.cache, &result.object, entries.as_slice())
+                    {
+                        cache.insert(&object.raw, entry);
                     }
-                    Err(error) => {
-                        if let Opinion::Undecided { lookup, .. } = &mut judged.opinion {
-                            *lookup = Some(error);
-                        }
+                }
+                Err(error) => {
+                    if let Verdict::Undecided { lookup, .. } = &mut result.verdict {
+                        *lookup = Some(error);
                     }
                 }
             }
         }
-        self.counts.requests = finder.requests();
-        self.counts.fetched = finder.fetched();
-        self.finder = Some(finder);
     }
 
-    fn keep(&self, judged: &Judged, entry: &LogEntry) {
-        if let (Some(store), Some(object)) = (&self.store, &judged.object) {
-            store.keep(&object.raw, entry);
+    /// Verifies with the cached entry, if there is one.
+    fn try_cached(&mut self, result: &mut ObjectResult) {
+        if let (Some(cache), Some(object)) = (&self.cache, &result.object)
+            && let Some(entry) = cache.entry(&object.raw)
+            && let Ok(signed) = split_object(object, self.hash)
+        {
+            let verdict = self.verify(result, &input(&signed, self.hash), &[entry]);
+            // A cached entry that does not verify is ignored: the log is queried.
+            if verdict.verified().is_some() {
+                result.verdict = verdict;
+            }
         }
     }
 
-    /// Judges with the entry that this machine kept, if it kept one.
-    fn try_kept(&mut self, judged: &mut Judged) {
-        let (Some(store), Some(object)) = (&self.store, &judged.object) else {
-            return;
-        };
-        let Some(entry) = store.entry(&object.raw) else {
-            return;
-        };
-        let Ok(signed) = object::split_signature(object.kind, self.hash, &object.raw) else {
-            return;
-        };
-        let subject = SignatureInput {
-            payload: Some(&signed.payload),
-            signature: &signed.signature,
-            hash: self.hash,
-        };
-        let verdict = judge_once(
-            &subject,
-            &self.request.trust.root,
-            &self.request.expected,
-            Search::Found(std::slice::from_ref(&entry)),
-            self.engine.memo(),
-            &mut Recorder::deaf(),
-        );
-        let opinion = Opinion::from(verdict);
-        // What does not verify is as good as nothing: the log is asked.
-        if matches!(opinion, Opinion::Good(_) | Opinion::NotWanted { .. }) {
-            self.counts.kept = self.counts.kept.saturating_add(1);
-            judged.opinion = opinion;
-            self.engine.look(judged);
-        }
+    fn verify(
+        &self,
+        result: &mut ObjectResult,
+        input: &SignatureInput<'_>,
+        entries: &[LogEntry],
+    ) -> Verdict {
+        let verdict = self.verifier.verify(input, EntryLookup::Provided(entries));
+        result.checkpoint = self.verifier.checkpoint(&verdict, input);
+        verdict
     }
 }
 
-/// Whether only a log entry is missing.
-fn is_open(judged: &Judged) -> bool {
-    judged.object.is_some()
+fn input(signed: &SignedObject, hash: HashKind) -> SignatureInput<'_> {
+    SignatureInput {
+        payload: Some(&signed.payload),
+        signature: &signed.signature,
+        hash,
+    }
+}
+
+/// Returns whether only a log entry is missing.
+fn lacks_entry(result: &ObjectResult) -> bool {
+    result.object.is_some()
         && matches!(
-            &judged.opinion,
-            Opinion::Undecided { refusal, lookup: None }
+            &result.verdict,
+            Verdict::Undecided { refusal, lookup: None }
                 if matches!(refusal.reason, Reason::CrossCheck(CrossCheckRefusal::NoEntry))
         )
 }

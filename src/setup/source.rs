@@ -15,15 +15,16 @@ use super::SetupError;
 use crate::{
     cli::ProfileArgs,
     context::{ContextError, http_client, open_context},
-    explain::Recorder,
     host::{
         profile::{MAX_PROFILE, Profile, ProfileTrustedRoot},
-        trust_files,
+        trusted_root_files,
     },
-    verify::{Search, Verdict, judge},
+    recorder::StepRecorder,
+    verdict::{EntryLookup, verify_signature},
 };
 use gitseal_evidence::{
     identity::{ExpectedIdentity, IdentityMatcher, Pattern},
+    memo::Memo,
     object::HashKind,
     refusal::hex,
     trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot},
@@ -147,8 +148,8 @@ fn check_signature(
     source: &ProfileArgs,
 ) -> Result<(), SetupError> {
     let (_, settings) = open_context()?;
-    let trust =
-        trust_files::load(source.trusted_root.as_deref(), &settings).map_err(ContextError::from)?;
+    let trust = trusted_root_files::load(source.trusted_root.as_deref(), &settings)
+        .map_err(ContextError::from)?;
     let rule = IdentityMatcher::new(
         vec![Pattern::exact("certificate identity", identity)?],
         vec![Pattern::exact("OIDC issuer", issuer)?],
@@ -159,18 +160,17 @@ fn check_signature(
         signature,
         hash: HashKind::Sha1,
     };
-    let verdict = judge(
+    let verdict = verify_signature(
         &subject,
         &trust.root,
         &ExpectedIdentity::OneOf(vec![rule]),
-        Search::No,
-        &mut Recorder::deaf(),
+        EntryLookup::Disabled,
+        Memo::disabled(),
+        &mut StepRecorder::disabled(),
     );
-    match verdict {
-        Verdict::Good(_) => Ok(()),
-        Verdict::NotWanted { refusal, .. }
-        | Verdict::Refused(refusal)
-        | Verdict::Undecided { refusal, .. } => Err(SetupError::Signature {
+    match verdict.refusal() {
+        None => Ok(()),
+        Some(refusal) => Err(SetupError::Signature {
             location: location.to_owned(),
             reason: format!("{refusal} [{}]", refusal.code()),
         }),

@@ -8,7 +8,7 @@ use super::{MAX_PAYLOAD, NoCache};
 use crate::{
     context::ContextError,
     exit::{EXIT_REFUSED, EXIT_USAGE},
-    host::{opener::OpenerRefusal, trust_files::TrustError},
+    host::{opener::OpenerRefusal, trusted_root_files::TrustedRootLoadError},
 };
 use gitseal_evidence::{
     UnixTime,
@@ -54,7 +54,7 @@ pub enum SignError {
     Context(#[from] ContextError),
     /// The trust root cannot be read.
     #[error(transparent)]
-    Trust(#[from] TrustError),
+    Trust(#[from] TrustedRootLoadError),
     /// A file or stream cannot be used.
     #[error("{what}: {reason}")]
     Stream {

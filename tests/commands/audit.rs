@@ -6,8 +6,8 @@ use crate::support::forge::{self, IDENTITY, ISSUER, LOG_HOST_V2, LOG_NAME, Lab, 
 use crate::support::log::{self, LogServer, Shown};
 use crate::support::stage::{Ended, Stage};
 use gitseal::{
-    audit::checkpoints::{Archive, Examined, Finding, examine},
-    batch::Seen,
+    audit::checkpoints::{CheckpointArchive, ConsistencyReport, LogFindingKind, check_consistency},
+    batch::ObservedCheckpoint,
 };
 use gitseal_evidence::{
     checkpoint::Checkpoint,
@@ -108,21 +108,21 @@ fn a_repository_and_its_log_agree() {
     assert_eq!(checkpoints["carried"], 6);
     assert_eq!(checkpoints["distinct"], 6);
     // Five pairs between them, and one to what the log shows now.
-    assert_eq!(checkpoints["proved_pairs"], 6);
+    assert_eq!(checkpoints["consistent_pairs"], 6);
     assert_eq!(checkpoints["requests"], 6);
     assert_eq!(checkpoints["findings"], Value::Array(vec![]));
     assert_eq!(scene.server.asked().len(), 6);
     let text = scene.audit(&[]).ok();
     assert!(
         text.out.contains(
-            "checkpoints: 6 carried, 6 different, of 1 log: 6 pairs proved consistent in 6 requests"
+            "checkpoints: 6 found (6 distinct) from 1 log; 6 pairs consistent (6 requests)"
         ),
         "{text:?}"
     );
     // Nobody is asked when nobody is to be.
     let before = scene.server.asked().len();
     let text = scene.audit(&["--offline"]).ok();
-    assert!(text.out.contains("the log was not asked"), "{text:?}");
+    assert!(text.out.contains("the log was not queried"), "{text:?}");
     assert_eq!(scene.server.asked().len(), before);
 }
 
@@ -286,13 +286,16 @@ fn tags_are_judged_and_held_against_their_names() {
     scene.stage.git(["update-ref", "refs/tags/v2", &tag]).ok();
     let wrong = summary_of(&scene, 1);
     assert_eq!(wrong["tags"], 1);
-    assert_eq!(wrong["tag_names"]["wrong"][0]["reference"], "refs/tags/v2");
-    assert_eq!(wrong["tag_names"]["wrong"][0]["named"], "v1");
+    assert_eq!(
+        wrong["tag_names"]["mismatched"][0]["reference"],
+        "refs/tags/v2"
+    );
+    assert_eq!(wrong["tag_names"]["mismatched"][0]["tag_name"], "v1");
     assert_eq!(wrong["reasons"][0]["code"], "tag-name");
     scene
         .audit(&["--offline"])
         .fails(1)
-        .says("which names itself v1 [tag-name]");
+        .says("which is named \"v1\" [tag-name]");
     // An unsigned annotated tag is a failure; a lightweight one is a name.
     scene.stage.git(["update-ref", "-d", "refs/tags/v2"]).ok();
     scene.stage.git(["tag", "light"]).ok();
@@ -340,21 +343,18 @@ fn nobody_named_is_said_aloud() {
     let stage = Stage::new();
     stage.commit("one");
     let ended = stage.gitseal(["audit", "--offline", "--json"]).ok();
-    assert!(
-        ended.err.contains("nobody said who must have signed"),
-        "{ended:?}"
-    );
-    assert_eq!(summary(&ended)["named"], false);
+    assert!(ended.err.contains("no expected identity set"), "{ended:?}");
+    assert_eq!(summary(&ended)["identity_matched"], false);
     stage
         .gitseal(["audit", "--offline"])
         .ok()
-        .says("nobody said who may sign, so anybody could have");
+        .says("no expected identity set: signatures by anyone are counted as verified");
 }
 
 // --------------------------------------------------------------- Rekor v2
 
-fn seen(log_id: &[u8], checkpoint: Checkpoint) -> Seen {
-    Seen {
+fn seen(log_id: &[u8], checkpoint: Checkpoint) -> ObservedCheckpoint {
+    ObservedCheckpoint {
         log_id: log_id.to_vec(),
         checkpoint,
     }
@@ -378,17 +378,17 @@ fn a_log_of_tiles_is_held_to_what_it_signed() {
         .replace(&encode(&id), &encode(&own));
     let trust = TrustedRoot::from_json(root.as_bytes()).unwrap();
     let shown = server.shown.lock().unwrap().clone();
-    let all = |sizes: &[u64], of: &Shown| -> Examined {
-        let mut archive = Archive::default();
+    let all = |sizes: &[u64], of: &Shown| -> ConsistencyReport {
+        let mut archive = CheckpointArchive::default();
         for size in sizes {
             archive.add(&seen(&own, of.tree_v2(*size)), &format!("commit {size}"));
         }
-        examine(&archive, &trust, Some(1_000))
+        check_consistency(&archive, &trust, Some(1_000))
     };
     let sizes = [1, 2, 255, 256, 257, 1_000, 2_047, 2_048, 2_999];
     let agreed = all(&sizes, &shown);
     assert!(agreed.findings.is_empty(), "{:?}", agreed.findings);
-    assert_eq!(agreed.json()["proved_pairs"], 9);
+    assert_eq!(agreed.json()["consistent_pairs"], 9);
     // Fewer tiles than proofs would take requests.
     assert!(
         agreed.json()["requests"].as_u64().unwrap() <= 16,
@@ -405,21 +405,20 @@ fn a_log_of_tiles_is_held_to_what_it_signed() {
         forked
             .findings
             .iter()
-            .all(|one| matches!(one, Finding::Fork { .. })),
+            .all(|one| one.kind == LogFindingKind::Fork),
         "{:?}",
         forked.findings
     );
     assert_eq!(forked.findings.len(), 2);
     server.shown.lock().unwrap().size = 900;
     let rolled = all(&[256, 1_000], &shown);
-    assert!(matches!(
-        rolled.findings.as_slice(),
-        [Finding::Rollback { now: 900, .. }]
-    ));
+    assert_eq!(rolled.findings.len(), 1);
+    assert_eq!(rolled.findings[0].kind, LogFindingKind::Rollback);
+    assert!(rolled.findings[0].to_string().contains("current size 900"));
     server.shown.lock().unwrap().proves = false;
     server.shown.lock().unwrap().size = 3_000;
     let blind = all(&[255, 1_000], &shown);
-    assert!(blind.findings.iter().all(|one| !one.is_proof()) && blind.findings.len() == 2);
+    assert!(blind.findings.iter().all(|one| !one.is_proven()) && blind.findings.len() == 2);
 }
 
 /// A checkpoint of the log's that its key did not sign is no answer.
@@ -432,18 +431,16 @@ fn an_answer_in_anothers_name_proves_nothing() {
         .trusted_root()
         .replace("https://rekor.example.test", &server.url());
     let trust = TrustedRoot::from_json(root.as_bytes()).unwrap();
-    let mut archive = Archive::default();
+    let mut archive = CheckpointArchive::default();
     let shown = Shown::new(&nodes);
     let foreign = Checkpoint {
         origin: format!("{LOG_NAME} - 77"),
         ..shown.tree(200)
     };
     archive.add(&seen(&lab.rekor.log_id(), foreign), "commit");
-    let examined = examine(&archive, &trust, Some(10));
-    assert!(matches!(
-        examined.findings.as_slice(),
-        [Finding::Unprovable { .. }]
-    ));
+    let examined = check_consistency(&archive, &trust, Some(10));
+    assert_eq!(examined.findings.len(), 1);
+    assert_eq!(examined.findings[0].kind, LogFindingKind::Unprovable);
     assert!(
         examined.json()["findings"][0]["message"]
             .as_str()

@@ -235,7 +235,7 @@ fn explain_json() {
     assert_eq!(report["issuer"], ISSUER);
     assert_eq!(report["time"], "2026-11-20T12:00:02Z");
     assert_eq!(report["object"], id.as_str());
-    assert_eq!(report["named"], false);
+    assert_eq!(report["identity_matched"], false);
     assert!(report["log_index"].is_u64());
     assert_eq!(report["certificate_sha1"].as_str().unwrap().len(), 40);
     let steps = report["steps"].as_array().unwrap();
@@ -314,7 +314,7 @@ fn explain_json() {
         .ok()
         .json();
     assert_eq!(report["verdict"], "good");
-    assert_eq!(report["named"], true);
+    assert_eq!(report["identity_matched"], true);
 }
 
 #[test]

@@ -72,11 +72,14 @@ fn answer(mut stream: TcpStream, search: &Value, entries: &Value) {
     let path = text.split(' ').nth(1).unwrap_or_default();
     let (status, body) = if path == "/api/v1/index/retrieve" {
         ("200 OK", search.clone())
-    } else if let Some(id) = path.strip_prefix("/api/v1/log/entries/") {
-        match &entries[id] {
-            Value::Null => ("404 Not Found", Value::Null),
-            entry => ("200 OK", entry.clone()),
-        }
+    } else if path == "/api/v1/log/entries/retrieve" {
+        let (_, body) = text.split_once("\r\n\r\n").unwrap();
+        let body: Value = serde_json::from_str(body).unwrap();
+        let ids = body["entryUUIDs"].as_array().unwrap();
+        let found = ids
+            .iter()
+            .filter_map(|id| entries.get(id.as_str().unwrap()).cloned());
+        ("200 OK", found.collect())
     } else {
         ("404 Not Found", Value::Null)
     };

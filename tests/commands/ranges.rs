@@ -12,11 +12,12 @@ use std::{
 use crate::support::forge::{self, IDENTITY, ISSUER, NOW};
 use crate::support::stage::{self, Ended, GITSEAL, Stage};
 use gitseal::{
-    batch::{self, Engine, Opinion},
+    batch::{self, BatchVerifier},
     host::git::{
         ObjectId, Workspace,
         walk::{RangeSpec, RevWalk},
     },
+    verdict::Verdict,
 };
 use gitseal_evidence::{
     identity::{ExpectedIdentity, IdentityMatcher, Pattern},
@@ -354,7 +355,7 @@ fn each_kind_of_failure_has_its_code() {
         (
             one["verdict"].as_str().unwrap().to_owned(),
             one["refusal"]["code"].as_str().unwrap().to_owned(),
-            one["fails"].as_bool().unwrap(),
+            one["failure"].as_bool().unwrap(),
         )
     };
     let expect = |verdict: &str, code: &str| (verdict.to_owned(), code.to_owned(), true);
@@ -762,23 +763,23 @@ fn the_memory_changes_no_verdict() {
     ]);
     let workspace = Workspace::open(&stage.repo()).unwrap();
     let repository = workspace.repository().unwrap();
-    let verdicts = |engine: &Engine<'_>, jobs: usize| {
+    let verdicts = |engine: &BatchVerifier<'_>, jobs: usize| {
         let mut said = Vec::new();
         let ids: Vec<ObjectId> = made
             .iter()
             .map(|id| ObjectId::from_hex(id.as_bytes()).unwrap())
             .collect();
         batch::verify_all(ids, repository, engine, jobs, &mut |judged| {
-            said.push(match judged.opinion {
-                Opinion::Good(verified) => format!("good {} {}", verified.time, verified.named),
+            said.push(match judged.verdict {
+                Verdict::Verified(verified) => format!("good {} {}", verified.time, verified.named),
                 other => format!("{other:?}"),
             });
             ControlFlow::Continue(())
         });
         said
     };
-    let without = Engine::new(&trust, &wanted).without_memory();
-    let with = Engine::new(&trust, &wanted);
+    let without = BatchVerifier::new(&trust, &wanted).without_memo();
+    let with = BatchVerifier::new(&trust, &wanted);
     let plain = verdicts(&without, 1);
     assert_eq!(plain.len(), 15);
     assert_eq!(
@@ -799,7 +800,7 @@ fn the_memory_changes_no_verdict() {
 fn a_memory_is_shared_by_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Memo>();
-    shared::<Engine<'_>>();
+    shared::<BatchVerifier<'_>>();
 }
 
 // ---------------------------------------------------- entries that are looked up

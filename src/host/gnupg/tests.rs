@@ -2,28 +2,28 @@
 
 use super::*;
 
-fn parsed(line: &str) -> Result<Request, UsageError> {
+fn parsed(line: &str) -> Result<HelperRequest, UsageError> {
     let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
     parse(&arguments)
 }
 
-fn sign(line: &str) -> Sign {
+fn sign(line: &str) -> SignOptions {
     match parsed(line).unwrap() {
-        Request::Sign(sign) => sign,
+        HelperRequest::Sign(sign) => sign,
         other => panic!("{line}: {other:?}"),
     }
 }
 
-fn verify(line: &str) -> Verify {
+fn verify(line: &str) -> VerifyOptions {
     match parsed(line).unwrap() {
-        Request::Verify(verify) => verify,
+        HelperRequest::Verify(verify) => verify,
         other => panic!("{line}: {other:?}"),
     }
 }
 
 #[test]
 fn signing_as_git_jj_jgit_and_gitsigns_users_ask() {
-    let expected = Sign {
+    let expected = SignOptions {
         detached: true,
         armor: true,
         file: None,
@@ -62,9 +62,9 @@ fn signing_as_git_jj_jgit_and_gitsigns_users_ask() {
 
 #[test]
 fn verifying_as_git_and_others_ask() {
-    let expected = Verify {
-        signature: Source::File(PathBuf::from("/tmp/.git_vtag_tmpx")),
-        content: Some(Source::Standard),
+    let expected = VerifyOptions {
+        signature: InputSource::File(PathBuf::from("/tmp/.git_vtag_tmpx")),
+        content: Some(InputSource::Standard),
         status: StatusTarget::Output,
     };
     for line in [
@@ -76,7 +76,7 @@ fn verifying_as_git_and_others_ask() {
         assert_eq!(verify(line), expected, "{line}");
     }
     assert_eq!(verify("--verify sig").content, None);
-    assert_eq!(verify("--verify").signature, Source::Standard);
+    assert_eq!(verify("--verify").signature, InputSource::Standard);
     assert_eq!(
         verify("--status-fd=9 --verify a b").status,
         StatusTarget::Descriptor(9)
@@ -89,8 +89,8 @@ fn verifying_as_git_and_others_ask() {
 
 #[test]
 fn other_requests() {
-    assert_eq!(parsed("--version"), Ok(Request::Version));
-    assert_eq!(parsed("--help"), Ok(Request::Help));
+    assert_eq!(parsed("--version"), Ok(HelperRequest::Version));
+    assert_eq!(parsed("--help"), Ok(HelperRequest::Help));
     for line in [
         "--list-keys",
         "--list-secret-keys --with-colons x",
@@ -98,7 +98,7 @@ fn other_requests() {
         "-K",
         "--fingerprint",
     ] {
-        assert_eq!(parsed(line), Ok(Request::ListKeys), "{line}");
+        assert_eq!(parsed(line), Ok(HelperRequest::ListKeys), "{line}");
     }
     assert_eq!(parsed("-u Alice"), Err(UsageError::Nothing));
     assert!(matches!(
@@ -133,8 +133,8 @@ fn other_requests() {
     ));
 }
 
-fn signer(name: &str) -> Signer {
-    Signer {
+fn signer(name: &str) -> StatusSigner {
+    StatusSigner {
         fingerprint: "55732161c87f2483bb047de03c8c0f517de01f13".to_owned(),
         name: name.to_owned(),
         algorithm: SignatureAlgorithm::EcdsaSha256,
@@ -149,52 +149,34 @@ fn each_outcome_has_its_lines_and_its_exit_code() {
         [GNUPG:] GOODSIG 55732161c87f2483bb047de03c8c0f517de01f13 alice@lab.example\n\
         [GNUPG:] VALIDSIG 55732161c87f2483bb047de03c8c0f517de01f13 2026-11-21 1795226931 0 0 0 19 8 00 55732161c87f2483bb047de03c8c0f517de01f13\n";
     let signer = signer("alice@lab.example");
-    let lines = |outcome: Outcome| outcome.lines();
     assert_eq!(
-        lines(Outcome::Named {
-            signer: signer.clone(),
-            time: TIME
-        }),
-        (format!("{good}[GNUPG:] TRUST_FULLY 0 shell\n"), 0)
+        valid_signature(&signer, TIME, StatusTrust::Fully),
+        format!("{good}[GNUPG:] TRUST_FULLY 0 shell\n")
     );
     assert_eq!(
-        lines(Outcome::Unnamed {
-            signer: signer.clone(),
-            time: TIME
-        }),
-        (format!("{good}[GNUPG:] TRUST_UNDEFINED 0 shell\n"), 0)
+        valid_signature(&signer, TIME, StatusTrust::Undefined),
+        format!("{good}[GNUPG:] TRUST_UNDEFINED 0 shell\n")
     );
     assert_eq!(
-        lines(Outcome::NotWanted {
-            signer: signer.clone(),
-            time: TIME
-        }),
-        (format!("{good}[GNUPG:] TRUST_NEVER 0 shell\n"), 1)
+        valid_signature(&signer, TIME, StatusTrust::Never),
+        format!("{good}[GNUPG:] TRUST_NEVER 0 shell\n")
     );
     assert_eq!(
-        lines(Outcome::Refused { signer: Some(signer.clone()) }),
-        (
-            "[GNUPG:] NEWSIG\n[GNUPG:] BADSIG 55732161c87f2483bb047de03c8c0f517de01f13 alice@lab.example\n[GNUPG:] TRUST_NEVER 0 shell\n"
-                .to_owned(),
-            1
-        )
+        bad_signature(Some(&signer)),
+        "[GNUPG:] NEWSIG\n[GNUPG:] BADSIG 55732161c87f2483bb047de03c8c0f517de01f13 alice@lab.example\n[GNUPG:] TRUST_NEVER 0 shell\n"
     );
     assert_eq!(
-        lines(Outcome::Refused { signer: None }),
-        (
-            "[GNUPG:] NEWSIG\n[GNUPG:] BADSIG 0000000000000000 unknown\n[GNUPG:] TRUST_NEVER 0 shell\n".to_owned(),
-            1
-        )
+        bad_signature(None),
+        "[GNUPG:] NEWSIG\n[GNUPG:] BADSIG 0000000000000000 unknown\n[GNUPG:] TRUST_NEVER 0 shell\n"
     );
     assert_eq!(
-        lines(Outcome::Undecided { signer: Some(signer) }),
-        (
-            "[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG 55732161c87f2483bb047de03c8c0f517de01f13 19 8 00 0 9 55732161c87f2483bb047de03c8c0f517de01f13\n[GNUPG:] TRUST_UNDEFINED 0 shell\n"
-                .to_owned(),
-            3
-        )
+        unchecked_signature(Some(&signer)),
+        "[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG 55732161c87f2483bb047de03c8c0f517de01f13 19 8 00 0 9 55732161c87f2483bb047de03c8c0f517de01f13\n[GNUPG:] TRUST_UNDEFINED 0 shell\n"
     );
-    assert_eq!(lines(Outcome::Undecided { signer: None }).1, 3);
+    assert_eq!(
+        unchecked_signature(None),
+        "[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG 0000000000000000 0 0 00 0 9 -\n[GNUPG:] TRUST_UNDEFINED 0 shell\n"
+    );
 }
 
 /// O1, O4, O7: one verdict, whatever a certificate says.
@@ -209,11 +191,7 @@ fn o1_o4_o7_a_name_cannot_forge_lines() {
         "   ",
         "%0A",
     ] {
-        let (lines, _) = Outcome::Unnamed {
-            signer: signer(name),
-            time: TIME,
-        }
-        .lines();
+        let lines = valid_signature(&signer(name), TIME, StatusTrust::Undefined);
         assert_eq!(lines.lines().count(), 4, "{name:?}: {lines}");
         assert!(
             lines
@@ -233,11 +211,8 @@ fn o1_o4_o7_a_name_cannot_forge_lines() {
             assert!(!line.ends_with(' '), "{line:?}");
         }
     }
-    let (lines, _) = Outcome::Unnamed {
-        signer: signer(&"a".repeat(1 << 20)),
-        time: TIME,
-    }
-    .lines();
+    let long = signer(&"a".repeat(1 << 20));
+    let lines = valid_signature(&long, TIME, StatusTrust::Undefined);
     assert!(lines.len() < 2000);
 }
 
@@ -245,7 +220,7 @@ fn o1_o4_o7_a_name_cannot_forge_lines() {
 fn limits_on_what_is_read() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), vec![0_u8; MAX_ARMOR]).unwrap();
-    let source = Source::File(file.path().to_owned());
+    let source = InputSource::File(file.path().to_owned());
     assert_eq!(read_signature(&source).unwrap().len(), MAX_ARMOR);
     fs::write(file.path(), vec![0_u8; MAX_ARMOR + 1]).unwrap();
     assert!(read_signature(&source).is_err());

@@ -357,8 +357,10 @@ impl<'a> RekorClient<'a> {
             serde_json::from_slice(&answer.body).map_err(|error| shape(error.to_string()))?;
         let mut found = Vec::new();
         for entry in entries {
-            let (id, entry) = from_rekor_v1_json(entry.to_string().as_bytes())
-                .map_err(|error| self.entry_error(error))?;
+            // An entry of another kind may be among them; the right one can follow.
+            let Ok((id, entry)) = from_rekor_v1_json(entry.to_string().as_bytes()) else {
+                continue;
+            };
             let leaf = |id: &str| id.get(id.len().saturating_sub(64)..).map(str::to_owned);
             if !ids.iter().any(|asked| leaf(asked) == leaf(&id)) {
                 return Err(shape("it has an entry that was not asked for".to_owned()));

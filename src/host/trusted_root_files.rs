@@ -1,5 +1,5 @@
-//! The trust root, out of this machine's files: `trusted_root.json`, or gitsign's
-//! single files in place of parts of the built-in one, or the built-in one.
+//! Loads the trusted root from local files: a `trusted_root.json`, or gitsign's single
+//! files in place of parts of the built-in one, or the built-in one.
 
 use std::{
     fs::File,
@@ -12,53 +12,50 @@ use gitseal_evidence::trusted_root::{
     MAX_TRUSTED_ROOT, PUBLIC_GOOD, TrustedRoot, TrustedRootError,
 };
 
-/// A file of trust that cannot be used: nothing can be verified then.
+/// Errors while loading the trusted root. Nothing can be verified without it.
 #[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// Not readable.
-    #[error("{} cannot be read: {error} ({origin})", .path.display())]
+#[expect(missing_docs, reason = "fields appear in the message")]
+pub enum TrustedRootLoadError {
+    /// The file is not readable.
+    #[error("cannot read {}: {error} ({origin})", .path.display())]
     Unreadable {
-        /// Which file.
         path: PathBuf,
-        /// Who named it.
         origin: Box<Origin>,
-        /// Why.
         error: io::Error,
     },
-    /// Readable, and not what it should be.
-    #[error("{}: {refusal} ({origin})", .path.display())]
-    Refused {
-        /// Which file.
+    /// The file is not a trusted root.
+    #[error("{}: {error} ({origin})", .path.display())]
+    Malformed {
         path: PathBuf,
-        /// Who named it.
         origin: Box<Origin>,
-        /// Why.
-        refusal: Box<TrustedRootError>,
+        error: Box<TrustedRootError>,
     },
-    /// The built-in root is damaged.
-    #[error("the built-in trust root: {0}")]
+    /// The built-in trusted root is damaged.
+    #[error("the built-in trusted root: {0}")]
     BuiltIn(Box<TrustedRootError>),
 }
 
-/// A trust root and where it is from, in words.
+/// A trusted root and where it is from.
 #[derive(Debug, Clone)]
-pub struct Trust {
-    /// Who is believed.
+pub struct LoadedTrustedRoot {
     pub root: TrustedRoot,
-    /// Where from, for people.
+    /// Display text.
     pub source: String,
 }
 
-/// Puts the content of a file in place of a part of the trust root.
+/// Replaces a part of the trusted root with the content of a file.
 type Replace<'a> = &'a dyn Fn(&mut TrustedRoot, &[u8]) -> Result<(), TrustedRootError>;
 
-/// Reads the trust root: `flag` (`--trusted-root`), else `trustedRoot`, else the
+/// Loads the trusted root: `flag` (`--trusted-root`), else `trustedRoot`, else the
 /// built-in one with the single files in place of their parts.
 ///
 /// # Errors
-/// A file that is named cannot be read or used. There is no falling back: who
-/// names a file means it.
-pub fn load(flag: Option<&Path>, settings: &Settings) -> Result<Trust, TrustError> {
+/// Returns [`TrustedRootLoadError`] if a file is not readable or malformed. Nothing
+/// replaces a file that was named.
+pub fn load(
+    flag: Option<&Path>,
+    settings: &Settings,
+) -> Result<LoadedTrustedRoot, TrustedRootLoadError> {
     let file = match flag {
         Some(path) => Some((
             path.to_owned(),
@@ -72,30 +69,30 @@ pub fn load(flag: Option<&Path>, settings: &Settings) -> Result<Trust, TrustErro
         let bytes = read(&path, &origin)?;
         let source = path.display().to_string();
         return match TrustedRoot::from_json(&bytes) {
-            Ok(root) => Ok(Trust { root, source }),
-            Err(refusal) => Err(TrustError::Refused {
+            Ok(root) => Ok(LoadedTrustedRoot { root, source }),
+            Err(error) => Err(TrustedRootLoadError::Malformed {
                 path,
                 origin: Box::new(origin),
-                refusal: Box::new(refusal),
+                error: Box::new(error),
             }),
         };
     }
     let mut root = TrustedRoot::from_json(PUBLIC_GOOD.as_bytes())
-        .map_err(|refusal| TrustError::BuiltIn(Box::new(refusal)))?;
+        .map_err(|error| TrustedRootLoadError::BuiltIn(Box::new(error)))?;
     let mut source = String::from("the public Sigstore (built in)");
     let mut replace = |setting: &Setting<Option<PathBuf>>,
                        what: &str,
                        with: Replace<'_>|
-     -> Result<(), TrustError> {
+     -> Result<(), TrustedRootLoadError> {
         let Some((path, origin)) = named(setting) else {
             return Ok(());
         };
         let bytes = read(&path, &origin)?;
         source.push_str(&format!(", {what} of {}", path.display()));
-        with(&mut root, &bytes).map_err(|refusal| TrustError::Refused {
+        with(&mut root, &bytes).map_err(|error| TrustedRootLoadError::Malformed {
             path,
             origin: Box::new(origin),
-            refusal: Box::new(refusal),
+            error: Box::new(error),
         })
     };
     replace(&settings.fulcio_root, "authority", &|root, bytes| {
@@ -113,7 +110,7 @@ pub fn load(flag: Option<&Path>, settings: &Settings) -> Result<Trust, TrustErro
         "timestamp authority",
         &|root, bytes| root.set_timestamp_authority_pem(&text(bytes)),
     )?;
-    Ok(Trust { root, source })
+    Ok(LoadedTrustedRoot { root, source })
 }
 
 fn named(setting: &Setting<Option<PathBuf>>) -> Option<(PathBuf, Origin)> {
@@ -121,18 +118,18 @@ fn named(setting: &Setting<Option<PathBuf>>) -> Option<(PathBuf, Origin)> {
     Some((path, setting.origin.clone()))
 }
 
-/// What is no UTF-8 is no PEM either; the reader says so.
+/// Invalid UTF-8 is not PEM either; the parser reports it.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn read(path: &Path, origin: &Origin) -> Result<Vec<u8>, TrustError> {
+fn read(path: &Path, origin: &Origin) -> Result<Vec<u8>, TrustedRootLoadError> {
     let mut bytes = Vec::new();
-    // One byte more than is taken, so that the reader refuses what is larger.
+    // One byte more than is accepted, so that the parser rejects a larger file.
     let most = (MAX_TRUSTED_ROOT as u64).saturating_add(1);
     File::open(path)
         .and_then(|file| file.take(most).read_to_end(&mut bytes))
-        .map_err(|error| TrustError::Unreadable {
+        .map_err(|error| TrustedRootLoadError::Unreadable {
             path: path.to_owned(),
             origin: Box::new(origin.clone()),
             error,

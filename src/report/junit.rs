@@ -1,6 +1,5 @@
-//! A JUnit report: one test case for each object. The form is the one that
-//! Jenkins, GitLab and the like read (`testsuites`, `testsuite`, `testcase`,
-//! `failure`, `skipped`).
+//! A JUnit report: one test case per object, in the form that Jenkins, GitLab and
+//! others parse (`testsuites`, `testsuite`, `testcase`, `failure`, `skipped`).
 
 use std::{
     fmt::Write as _,
@@ -9,10 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::report::{Line, Weight};
+use tempfile::NamedTempFile;
 
-/// Room for the counts, which are known at the end. White space between
-/// attributes means nothing in XML.
+/// Space for the counts, which are known at the end. Whitespace between attributes
+/// has no meaning in XML.
 const HEAD: usize = 256;
 
 /// The result of one test case; messages are unescaped.
@@ -22,80 +21,63 @@ pub enum CaseResult<'a> {
     Failed { code: &'a str, message: String },
 }
 
-/// A report that is being written, beside the place where it is to be.
+/// A report that is written to a temporary file until it is complete.
 pub struct JUnit {
-    file: BufWriter<tempfile::NamedTempFile>,
+    file: BufWriter<NamedTempFile>,
     path: PathBuf,
-    what: &'static str,
+    command: &'static str,
     tests: u64,
     failures: u64,
     skipped: u64,
 }
 
 impl JUnit {
-    /// Begins a report.
+    /// Starts a report.
     ///
     /// # Errors
-    /// Nothing can be written there.
-    pub fn create(path: &Path, what: &'static str) -> io::Result<Self> {
-        let mut file = BufWriter::new(beside(path)?);
+    /// Returns the error if its directory is not writable.
+    pub fn create(path: &Path, command: &'static str) -> io::Result<Self> {
+        let mut file = create_sibling_temp(path)?;
         file.write_all(&[b' '; HEAD])?;
         file.write_all(b"\n")?;
         Ok(Self {
             file,
             path: path.to_owned(),
-            what,
+            command,
             tests: 0,
             failures: 0,
             skipped: 0,
         })
     }
 
-    /// Adds an object (`commit` and its id), or what else was looked at.
+    /// Adds an object (`commit` and its id), or another subject.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn add(&mut self, kind: &str, id: &str, line: &Line) -> io::Result<()> {
-        let words = &line.words;
-        let result = match (line.weight, line.code) {
-            (Weight::Passes, "") => CaseResult::Passed,
-            (Weight::Passes, code) => CaseResult::Skipped(format!("[{code}] {words}")),
-            (Weight::Refuses | Weight::Doubts, code) => CaseResult::Failed {
-                code,
-                message: format!("{}: {words}", line.verdict),
-            },
-        };
-        self.case(kind, id, result)
-    }
-
-    /// Adds a test case.
-    ///
-    /// # Errors
-    /// Returns an error if the file cannot be written.
-    pub fn case(&mut self, class: &str, name: &str, result: CaseResult<'_>) -> io::Result<()> {
+    /// Returns the error if the file is not writable.
+    pub fn add(&mut self, kind: &str, name: &str, result: CaseResult<'_>) -> io::Result<()> {
         self.tests = self.tests.saturating_add(1);
-        let name = text(name);
-        let open = format!("<testcase classname=\"gitseal.{class}\" name=\"{name}\"");
-        let body = match result {
+        let name = escape_xml(name);
+        let open = format!("<testcase classname=\"gitseal.{kind}\" name=\"{name}\"");
+        let case = match result {
             CaseResult::Passed => format!("{open}/>\n"),
             CaseResult::Skipped(message) => {
                 self.skipped = self.skipped.saturating_add(1);
-                let message = text(&message);
+                let message = escape_xml(&message);
                 format!("{open}><skipped message=\"{message}\"/></testcase>\n")
             }
             CaseResult::Failed { code, message } => {
                 self.failures = self.failures.saturating_add(1);
-                let message = text(&message);
+                let (code, message) = (escape_xml(code), escape_xml(&message));
                 format!("{open}><failure type=\"{code}\" message=\"{message}\"/></testcase>\n")
             }
         };
-        self.file.write_all(body.as_bytes())
+        self.file.write_all(case.as_bytes())
     }
 
-    /// Ends the report and puts it in its place.
+    /// Completes the report and renames it to its path.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// Returns the error if the file is not writable.
     pub fn finish(mut self) -> io::Result<()> {
         self.file.write_all(b"</testsuite></testsuites>\n")?;
         let counts = format!(
@@ -104,39 +86,39 @@ impl JUnit {
         );
         let head = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites><testsuite name=\"gitseal {}\" {counts}",
-            self.what
+            self.command
         );
         let width = HEAD.saturating_sub(1);
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(format!("{head:<width$}>").as_bytes())?;
-        place(self.file, &self.path)
+        persist(self.file, &self.path)
     }
 }
 
-/// A file in the directory of `path`, so that it can be moved there at once.
-pub(super) fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+/// Creates a temporary file in the directory of `path`, to be renamed to it.
+pub(super) fn create_sibling_temp(path: &Path) -> io::Result<BufWriter<NamedTempFile>> {
     let directory = path
         .parent()
         .filter(|directory| !directory.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".gitseal-report-");
-    // Reports are for others to read, within the limits of the umask.
+    // Reports are readable by others, within the limits of the umask.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(directory)
+    builder.tempfile_in(directory).map(BufWriter::new)
 }
 
-/// Moves a finished file to its place.
-pub(super) fn place(file: BufWriter<tempfile::NamedTempFile>, path: &Path) -> io::Result<()> {
+/// Renames a complete file to its path.
+pub(super) fn persist(file: BufWriter<NamedTempFile>, path: &Path) -> io::Result<()> {
     let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
     let kept: File = file.persist(path).map_err(|error| error.error)?;
     kept.sync_all()
 }
 
-/// Text for XML, in an attribute or not: what XML 1.0 cannot hold, and what would
-/// move a cursor where the report is shown, becomes `\u{…}`.
-fn text(text: &str) -> String {
+/// Escapes text for XML: characters that XML 1.0 does not allow, or that move a cursor
+/// where the report is displayed, become `\u{…}`.
+fn escape_xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -162,7 +144,7 @@ mod tests {
     #[test]
     fn text_cannot_leave_its_attribute() {
         assert_eq!(
-            text("\"/><script x='1'>&\u{0}\n\u{1b}]\u{202e}é"),
+            escape_xml("\"/><script x='1'>&\u{0}\n\u{1b}]\u{202e}é"),
             "&quot;/&gt;&lt;script x=&apos;1&apos;&gt;&amp;\\u{0}\\u{a}\\u{1b}]\\u{202e}\\u{e9}"
         );
     }

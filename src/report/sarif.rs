@@ -1,0 +1,101 @@
+//! A SARIF report (OASIS SARIF 2.1.0): one result for each object that fails.
+//!
+//! A commit is not a file. Its ID is the logical location; the physical location,
+//! which some readers require, is the root of the repository.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, BufWriter, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use super::{
+    Impact, ResultLine,
+    junit::{create_sibling_temp, persist},
+};
+use gitseal_terminal::{Escape, escape};
+
+/// A report that is written to a temporary file until it is complete.
+pub struct Sarif {
+    file: BufWriter<NamedTempFile>,
+    path: PathBuf,
+    rules: BTreeSet<&'static str>,
+    any: bool,
+}
+
+impl Sarif {
+    /// Starts a report.
+    ///
+    /// # Errors
+    /// Returns the error if its directory is not writable.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let mut file = create_sibling_temp(path)?;
+        file.write_all(
+            b"{\"$schema\":\"https://json.schemastore.org/sarif-2.1.0.json\",\"version\":\"2.1.0\",\"runs\":[{\"results\":[",
+        )?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            rules: BTreeSet::new(),
+            any: false,
+        })
+    }
+
+    /// Adds a row, if it fails.
+    ///
+    /// # Errors
+    /// Returns the error if the file is not writable.
+    pub(super) fn add(&mut self, line: &ResultLine<'_>) -> io::Result<()> {
+        let level = match line.impact {
+            Impact::None => return Ok(()),
+            Impact::Refused => "error",
+            Impact::Undecided => "warning",
+        };
+        let Some(failure) = line.failure else {
+            return Ok(());
+        };
+        let (kind, name, code) = (line.kind, line.name, failure.code);
+        self.rules.insert(code);
+        let escaped = escape(name, Escape::Ascii);
+        let message = escape(&failure.message, Escape::Prose);
+        let result = json!({
+            "ruleId": code,
+            "level": level,
+            "message": { "text": format!("{kind} {escaped}: {}: {message}", line.verdict) },
+            "locations": [{
+                "physicalLocation": { "artifactLocation": { "uri": "." } },
+                "logicalLocations": [{ "fullyQualifiedName": name, "kind": kind }],
+            }],
+            "partialFingerprints": { "gitseal/v1": format!("{kind} {name} {code}") },
+        });
+        if self.any {
+            self.file.write_all(b",")?;
+        }
+        self.any = true;
+        writeln!(self.file)?;
+        serde_json::to_writer(&mut self.file, &result).map_err(io::Error::from)
+    }
+
+    /// Completes the report and renames it to its path.
+    ///
+    /// # Errors
+    /// Returns the error if the file is not writable.
+    pub fn finish(mut self) -> io::Result<()> {
+        let rules: Vec<Value> = self
+            .rules
+            .iter()
+            .map(|code| json!({ "id": code, "shortDescription": { "text": code.replace('-', " ") } }))
+            .collect();
+        let tool = json!({ "driver": {
+            "name": "gitseal",
+            "version": env!("CARGO_PKG_VERSION"),
+            "semanticVersion": env!("CARGO_PKG_VERSION"),
+            "rules": rules,
+        }});
+        writeln!(self.file, "],\"tool\":{tool}}}]}}")?;
+        persist(self.file, &self.path)
+    }
+}
