@@ -11,11 +11,11 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, getsockname, send};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::clock::Now;
 use crate::peer::Peer;
-use crate::protocol::{CacheResponse, check_frame_length, frame};
+use crate::protocol::{CacheResponse, ProtocolError, check_frame_length, frame};
 use crate::store::{ConnectionId, Requester};
 use crate::stream::{SENDING, receive};
 
@@ -24,6 +24,9 @@ pub const IDLE: Duration = Duration::from_secs(30);
 
 /// The time for one frame, in either direction, and until the first one arrives.
 pub const FRAME: Duration = Duration::from_secs(5);
+
+/// The bytes of a frame's length.
+const PREFIX: usize = 4;
 
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,18 +68,11 @@ pub struct ServerConnection {
     /// The moment when it was last active.
     pub active: Now,
     descriptor: Option<OwnedFd>,
-    input: Input,
+    /// The unfinished frame, with its length.
+    input: Zeroizing<Vec<u8>>,
     output: Zeroizing<Vec<u8>>,
     sent: usize,
     busy_since: Option<Now>,
-}
-
-#[derive(Default)]
-struct Input {
-    prefix: [u8; 4],
-    have: usize,
-    length: Option<usize>,
-    payload: Zeroizing<Vec<u8>>,
 }
 
 impl ServerConnection {
@@ -90,7 +86,7 @@ impl ServerConnection {
             local: false,
             active: now,
             descriptor: None,
-            input: Input::default(),
+            input: Zeroizing::new(Vec::new()),
             output: Zeroizing::new(Vec::new()),
             sent: 0,
             busy_since: None,
@@ -123,10 +119,7 @@ impl ServerConnection {
 
     /// Returns the number of bytes that are held for it.
     pub fn held(&self) -> usize {
-        self.input
-            .payload
-            .capacity()
-            .saturating_add(self.output.len())
+        self.input.capacity().saturating_add(self.output.len())
     }
 
     /// Returns the time until it is dropped. None means no limit: its request is
@@ -143,9 +136,9 @@ impl ServerConnection {
 
     /// Reads the bytes that have arrived, up to one whole frame.
     pub fn read(&mut self, now: Now) -> ReadOutcome {
-        loop {
+        while let Ok(length) = self.input_length() {
             let mut chunk = Zeroizing::new([0u8; 2048]);
-            let missing = self.input.missing().min(chunk.len());
+            let missing = length.saturating_sub(self.input.len()).min(chunk.len());
             let (room, _) = chunk.split_at_mut(missing);
             match receive(&self.socket, room) {
                 Ok((0, _)) => return ReadOutcome::Over,
@@ -155,15 +148,7 @@ impl ServerConnection {
                         self.descriptor = descriptor;
                     }
                     self.busy_since.get_or_insert(now);
-                    let arrived = room.get(..count).unwrap_or_default();
-                    if self.input.take(arrived).is_err() {
-                        return ReadOutcome::Over;
-                    }
-                    if let Some(payload) = self.input.whole() {
-                        self.busy_since = None;
-                        self.active = now;
-                        return ReadOutcome::Frame(payload);
-                    }
+                    self.append(room.get(..count).unwrap_or_default(), length);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return ReadOutcome::Nothing;
@@ -171,7 +156,38 @@ impl ServerConnection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return ReadOutcome::Over,
             }
+            if self.input_length().ok() == Some(self.input.len()) {
+                self.busy_since = None;
+                self.active = now;
+                let mut payload = std::mem::take(&mut self.input);
+                payload.drain(..PREFIX);
+                return ReadOutcome::Frame(payload);
+            }
         }
+        ReadOutcome::Over
+    }
+
+    /// Returns the length of the frame with its prefix, or of the prefix alone
+    /// before that has arrived.
+    fn input_length(&self) -> Result<usize, ProtocolError> {
+        let Some(prefix) = self.input.first_chunk::<PREFIX>() else {
+            return Ok(PREFIX);
+        };
+        let length = check_frame_length(u32::from_be_bytes(*prefix) as usize)?;
+        Ok(length.saturating_add(PREFIX))
+    }
+
+    /// Grows with the bytes that arrive, not with the claimed length. An outgrown
+    /// buffer is zeroized, because it may contain a token.
+    fn append(&mut self, arrived: &[u8], claimed: usize) {
+        let length = self.input.len().saturating_add(arrived.len());
+        if length > self.input.capacity() {
+            let room = length.saturating_mul(4).min(claimed).max(length);
+            let mut larger = Zeroizing::new(Vec::with_capacity(room));
+            larger.extend_from_slice(&self.input);
+            self.input = larger;
+        }
+        self.input.extend_from_slice(arrived);
     }
 
     /// Takes the descriptor that came with the last request.
@@ -207,56 +223,6 @@ impl ServerConnection {
         self.busy_since = None;
         self.active = now;
         true
-    }
-}
-
-impl Input {
-    /// Returns how many bytes the prefix or the payload still lacks.
-    fn missing(&self) -> usize {
-        match self.length {
-            None => self.prefix.len().saturating_sub(self.have),
-            Some(length) => length.saturating_sub(self.payload.len()),
-        }
-    }
-
-    fn take(&mut self, arrived: &[u8]) -> Result<(), ()> {
-        if self.length.is_some() {
-            return self.append(arrived);
-        }
-        let free = self.prefix.get_mut(self.have..).ok_or(())?;
-        let (place, _) = free.split_at_mut_checked(arrived.len()).ok_or(())?;
-        place.copy_from_slice(arrived);
-        self.have = self.have.saturating_add(arrived.len());
-        if self.have == self.prefix.len() {
-            let length = u32::from_be_bytes(self.prefix) as usize;
-            self.length = Some(check_frame_length(length).map_err(drop)?);
-        }
-        Ok(())
-    }
-
-    /// Grows with the bytes that arrive, not with the claimed length. An outgrown
-    /// buffer is zeroized, because it may contain a token.
-    fn append(&mut self, arrived: &[u8]) -> Result<(), ()> {
-        let length = self.payload.len().checked_add(arrived.len()).ok_or(())?;
-        if length > self.payload.capacity() {
-            let claimed = self.length.unwrap_or(length);
-            let room = length.saturating_mul(4).min(claimed).max(length);
-            let mut larger = Zeroizing::new(Vec::with_capacity(room));
-            larger.extend_from_slice(&self.payload);
-            self.payload = larger;
-        }
-        self.payload.extend_from_slice(arrived);
-        Ok(())
-    }
-
-    fn whole(&mut self) -> Option<Zeroizing<Vec<u8>>> {
-        if self.length? != self.payload.len() {
-            return None;
-        }
-        self.prefix.zeroize();
-        self.have = 0;
-        self.length = None;
-        Some(std::mem::take(&mut self.payload))
     }
 }
 

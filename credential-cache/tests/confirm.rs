@@ -8,7 +8,7 @@ use std::thread;
 
 use crate::daemon::*;
 use gitseal_credential_cache::client::{self, ClientError, Connection, RequestError};
-use gitseal_credential_cache::protocol::{CacheRequest, CacheResponse};
+use gitseal_credential_cache::protocol::CacheResponse;
 
 /// Makes an askpass program that records its prompt and then runs a command.
 fn program(directory: &tempfile::TempDir, then: &str) -> PathBuf {
@@ -64,8 +64,7 @@ fn each_signature_is_confirmed() {
 fn a_yes_may_be_remembered_for_the_same_process() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = daemon_with(&directory, "--confirm=60", "echo yes");
-    let mut connection = daemon.connect();
-    let (key, _) = credential(&mut connection, &scope("a"), 600);
+    let (_connection, key) = daemon.credential();
     for _ in 0..20 {
         daemon.connect().sign(key, [1; 32]).unwrap();
     }
@@ -82,26 +81,18 @@ fn a_no_is_a_refusal() {
     ] {
         let directory = tempfile::tempdir().unwrap();
         let daemon = daemon_with(&directory, "--confirm=60", then);
-        let mut connection = daemon.connect();
-        let (key, _) = credential(&mut connection, &scope("a"), 600);
+        let (mut connection, key) = daemon.credential();
         for _ in 0..2 {
             let refused = connection.sign(key, [1; 32]);
-            assert!(
-                matches!(refused, Err(ClientError::Refused(RequestError::Denied))),
-                "{then}: {refused:?}"
-            );
+            assert_fails!(refused, ClientError::Refused(RequestError::Denied));
         }
         assert_eq!(prompts(&directory).len(), 2, "a no is not remembered");
     }
     // A missing program is a no as well.
     let daemon = Daemon::start(&["--confirm", "--askpass", "/nowhere/askpass"]);
-    let mut connection = daemon.connect();
-    let (key, _) = credential(&mut connection, &scope("a"), 600);
+    let (mut connection, key) = daemon.credential();
     let refused = connection.sign(key, [1; 32]);
-    assert!(matches!(
-        refused,
-        Err(ClientError::Refused(RequestError::Denied))
-    ));
+    assert_fails!(refused, ClientError::Refused(RequestError::Denied));
 }
 
 /// Waits until the user has answered: until this file exists.
@@ -116,8 +107,7 @@ fn other_clients_are_served_during_a_prompt() {
     let directory = tempfile::tempdir().unwrap();
     let (answered, wait) = slowly(&directory);
     let daemon = daemon_with(&directory, "--confirm", &wait);
-    let mut connection = daemon.connect();
-    let (key, _) = credential(&mut connection, &scope("a"), 600);
+    let (mut connection, key) = daemon.credential();
     let signer = thread::spawn(move || connection.sign(key, [1; 32]));
     within(PATIENCE, || !prompts(&directory).is_empty());
     let mut other = daemon.connect();
@@ -133,8 +123,7 @@ fn other_clients_are_served_during_a_prompt() {
 fn the_prompt_ends_with_its_connection() {
     let directory = tempfile::tempdir().unwrap();
     let daemon = daemon_with(&directory, "--confirm", "exec sleep 30");
-    let mut connection = daemon.connect();
-    let (key, _) = credential(&mut connection, &scope("a"), 600);
+    let (_connection, key) = daemon.credential();
     let children = || {
         let output = Command::new("ps")
             .args(["-o", "pid=", "--ppid", &daemon.pid().to_string()])
@@ -147,10 +136,7 @@ fn the_prompt_ends_with_its_connection() {
             .count()
     };
     let mut far = Far::open(&daemon.socket);
-    far.send(&CacheRequest::Sign {
-        key,
-        digest: [1; 32],
-    });
+    far.send(&sign_request(key, 1));
     within(PATIENCE, || prompts(&directory).len() == 1);
     assert!(prompts(&directory)[0].contains("possibly over a forwarded socket"));
     assert_eq!(children(), 1);
@@ -165,10 +151,7 @@ fn a_certificate_may_expire_during_the_prompt() {
     let daemon = Daemon::controlled(Some(&program(&directory, &wait)));
     let (key, _) = credential(&mut daemon.connect(), &scope("a"), 30);
     let mut far = Far::open(&daemon.socket);
-    far.send(&CacheRequest::Sign {
-        key,
-        digest: [1; 32],
-    });
+    far.send(&sign_request(key, 1));
     within(PATIENCE, || !prompts(&directory).is_empty());
     daemon.advance(31);
     fs::write(answered, "").unwrap();
@@ -300,10 +283,7 @@ fn a_daemon_with_confirm_is_not_replaced_by_one_without() {
         let (status, said) = run(&["--detach", "--socket", socket.to_str().unwrap()]);
         assert_eq!(status.code(), Some(client::EXIT_CONFIRM_REQUIRED), "{said}");
         assert!(said.contains("had --confirm"), "{said}");
-        assert!(matches!(
-            Connection::open(&socket, TIMEOUTS),
-            Err(ClientError::Absent(_))
-        ));
+        assert_fails!(Connection::open(&socket, TIMEOUTS), ClientError::Absent(_));
         // It can be started again by hand.
         let mut again = daemon.again(&["--confirm", "--askpass", "/bin/true"]);
         assert!(again.connect().daemon().confirms);

@@ -21,10 +21,10 @@ fn a_key_is_made_stored_found_and_signs() {
         &first.sign(key, digest).unwrap()
     ));
     let mut second = daemon.connect();
-    assert!(matches!(
+    assert_fails!(
         second.sign(key, digest),
-        Err(ClientError::Refused(RequestError::UnknownKey))
-    ));
+        ClientError::Refused(RequestError::UnknownKey)
+    );
     assert_eq!(second.find(&alice, 20).unwrap(), None);
 
     let now = wall();
@@ -46,10 +46,10 @@ fn a_key_is_made_stored_found_and_signs() {
     assert_eq!(status[0].signatures, 2);
 
     assert_eq!(second.clear().unwrap(), 1);
-    assert!(matches!(
+    assert_fails!(
         first.sign(key, digest),
-        Err(ClientError::Refused(RequestError::UnknownKey))
-    ));
+        ClientError::Refused(RequestError::UnknownKey)
+    );
     assert!(second.status().unwrap().is_empty());
     second.stop().unwrap();
     assert!(daemon.ended().success());
@@ -121,10 +121,10 @@ fn tokens_come_back_until_they_end() {
     );
 
     // An expired one is not kept.
-    assert!(matches!(
+    assert_fails!(
         connection.keep_token(&alice, TokenKind::Identity, "old", wall() - 1),
-        Err(ClientError::Refused(RequestError::Expired))
-    ));
+        ClientError::Refused(RequestError::Expired)
+    );
     assert_eq!(other.token(&alice, TokenKind::Identity).unwrap(), None);
     other.forget_token(&alice, TokenKind::Refresh).unwrap();
     assert_eq!(other.token(&alice, TokenKind::Refresh).unwrap(), None);
@@ -144,31 +144,19 @@ fn a_certificate_must_be_for_the_key_and_alive() {
     let (key, public) = start_login(&mut connection, &scope("a"));
     let (_, foreign) = start_login(&mut connection, &scope("b"));
     let now = wall();
-    let refused = |result: Result<(), ClientError>| match result {
-        Err(ClientError::Refused(refusal)) => refusal,
-        other => panic!("{other:?}"),
-    };
     for chain in [
         vec![],
         vec![vec![1, 2, 3]],
         vec![leaf(&foreign, now, now + 600)],
     ] {
-        assert_eq!(
-            refused(connection.store(key, &chain)),
-            RequestError::NotForThisKey
-        );
+        let stored = connection.store(key, &chain);
+        assert_fails!(stored, ClientError::Refused(RequestError::NotForThisKey));
     }
-    let ended = [leaf(&public, now - 600, now - 1)];
-    assert_eq!(
-        refused(connection.store(key, &ended)),
-        RequestError::Expired
-    );
-    let mut other = daemon.connect();
-    let good = [leaf(&public, now, now + 600)];
-    assert_eq!(refused(other.store(key, &good)), RequestError::UnknownKey);
-    connection.store(key, &good).unwrap();
-    assert_eq!(
-        refused(connection.store(key, &good)),
-        RequestError::UnknownKey
-    );
+    let ended = connection.store(key, &[leaf(&public, now - 600, now - 1)]);
+    assert_fails!(ended, ClientError::Refused(RequestError::Expired));
+    let other = certify(&mut daemon.connect(), key, &public, 600);
+    assert_fails!(other, ClientError::Refused(RequestError::UnknownKey));
+    certify(&mut connection, key, &public, 600).unwrap();
+    let again = certify(&mut connection, key, &public, 600);
+    assert_fails!(again, ClientError::Refused(RequestError::UnknownKey));
 }

@@ -69,14 +69,11 @@ fn a_gitsign_daemon_is_recognized_and_not_replaced() {
     for behavior in [as_gitsign as Behavior, nonsensically, echoing] {
         let (_directory, socket) = serve("sigstore/gitsign/cache.sock", behavior);
         let found = open(&socket);
-        assert!(matches!(found, Err(ClientError::Gitsign(_))), "{found:?}");
+        assert_fails!(found, ClientError::Gitsign(_));
         assert!(found.unwrap_err().to_string().contains("gitsign"));
         // No daemon of ours takes its place.
         let started = start(&socket);
-        assert!(
-            matches!(started, Err(ClientError::Gitsign(_))),
-            "{started:?}"
-        );
+        assert_fails!(started, ClientError::Gitsign(_));
         let said = refused(&socket, "another program listens");
         assert!(said.contains("gitsign"), "{said}");
     }
@@ -99,7 +96,7 @@ fn a_gitsign_daemon_is_recognized_by_its_variable() {
 fn client_with_the_variable() {
     let socket = std::env::var_os("GITSIGN_CREDENTIAL_CACHE").unwrap();
     let found = open(Path::new(&socket));
-    assert!(matches!(found, Err(ClientError::Gitsign(_))), "{found:?}");
+    assert_fails!(found, ClientError::Gitsign(_));
 }
 
 /// A daemon of ours at gitsign's path is used as any other.
@@ -111,7 +108,7 @@ fn the_name_alone_is_not_enough() {
     Connection::open(&socket, TIMEOUTS).unwrap().stop().unwrap();
     let (_directory, socket) = serve("gitsign/cache.sock", silently);
     let found = open(&socket);
-    assert!(matches!(found, Err(ClientError::Timeout)), "{found:?}");
+    assert_fails!(found, ClientError::Timeout);
 }
 
 #[test]
@@ -119,12 +116,9 @@ fn other_programs_are_not_taken_for_gitsign() {
     for behavior in [drop as Behavior, silently, nonsensically, echoing] {
         let (_directory, socket) = serve("s", behavior);
         let result = open(&socket);
-        assert!(
-            matches!(
-                result,
-                Err(ClientError::Io(_) | ClientError::Timeout | ClientError::Protocol(_))
-            ),
-            "{result:?}"
+        assert_fails!(
+            result,
+            ClientError::Io(_) | ClientError::Timeout | ClientError::Protocol(_)
         );
     }
 }

@@ -42,13 +42,10 @@ fn d1_an_open_or_foreign_directory_is_refused() {
 fn d1_a_client_does_not_speak_in_an_open_directory() {
     let daemon = Daemon::start(&[]);
     set_mode(daemon.directory.path(), 0o777);
-    assert!(matches!(
+    assert_fails!(
         Connection::open(&daemon.socket, TIMEOUTS),
-        Err(ClientError::Unsafe(SocketPathError::Open {
-            mode: 0o777,
-            ..
-        }))
-    ));
+        ClientError::Unsafe(SocketPathError::Open { mode: 0o777, .. })
+    );
 }
 
 #[test]
@@ -102,12 +99,9 @@ fn d1_nothing_is_made_in_another_users_home() {
     let socket = home.path().join(".cache/gitseal/cache.sock");
     refused(&socket, "belongs to user");
     let started = start(&socket);
-    assert!(
-        matches!(
-            started,
-            Err(ClientError::Unsafe(SocketPathError::Foreign { .. }))
-        ),
-        "{started:?}"
+    assert_fails!(
+        started,
+        ClientError::Unsafe(SocketPathError::Foreign { .. })
     );
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
@@ -127,10 +121,10 @@ fn d3_a_stale_socket_is_replaced() {
     let mut daemon = Daemon::start(&[]);
     daemon.kill();
     assert!(daemon.socket.exists(), "kill -9 leaves it behind");
-    assert!(matches!(
+    assert_fails!(
         Connection::open(&daemon.socket, TIMEOUTS),
-        Err(ClientError::Absent(_))
-    ));
+        ClientError::Absent(_)
+    );
     start(&daemon.socket).unwrap();
     daemon.connect().stop().unwrap();
 }
@@ -176,13 +170,10 @@ fn d4_a_process_of_another_user_is_hung_up_on() {
     });
     // Conversely, a client does not speak to another user's daemon.
     chown(&daemon.socket, Some(NOBODY), None).unwrap();
-    assert!(matches!(
+    assert_fails!(
         Connection::open(&daemon.socket, TIMEOUTS),
-        Err(ClientError::Unsafe(SocketPathError::Foreign {
-            owner: NOBODY,
-            ..
-        }))
-    ));
+        ClientError::Unsafe(SocketPathError::Foreign { owner: NOBODY, .. })
+    );
 }
 
 /// The process of another user in the test above.
@@ -207,10 +198,10 @@ fn d5_only_a_socket_of_ours_is_at_the_path() {
     symlink(&real.socket, at("link")).unwrap();
     for name in ["file", "dangling", "link"] {
         refused(&at(name), "is not a socket");
-        assert!(matches!(
+        assert_fails!(
             Connection::open(&at(name), TIMEOUTS),
-            Err(ClientError::Unsafe(SocketPathError::NotASocket(_)))
-        ));
+            ClientError::Unsafe(SocketPathError::NotASocket(_))
+        );
     }
     assert_eq!(fs::read_to_string(at("file")).unwrap(), "precious");
     assert!(!at("elsewhere").exists());
@@ -218,10 +209,10 @@ fn d5_only_a_socket_of_ours_is_at_the_path() {
     // A link in place of the directory, for both.
     symlink(real.directory.path(), at("dir")).unwrap();
     refused(&at("dir/new"), "is not a directory");
-    assert!(matches!(
+    assert_fails!(
         Connection::open(&at("dir/s"), TIMEOUTS),
-        Err(ClientError::Unsafe(SocketPathError::NotADirectory(_)))
-    ));
+        ClientError::Unsafe(SocketPathError::NotADirectory(_))
+    );
 
     // A link in place of the lock file.
     symlink(at("file"), at("t.lock")).unwrap();
@@ -241,10 +232,10 @@ fn d5_a_long_path_is_named() {
 
     let longer = directory.path().join("s".repeat(MAX_PATH - used + 1));
     refused(&longer, &format!("the limit for a socket is {MAX_PATH}"));
-    assert!(matches!(
+    assert_fails!(
         start(&longer),
-        Err(ClientError::Unsafe(SocketPathError::TooLong { .. }))
-    ));
+        ClientError::Unsafe(SocketPathError::TooLong { .. })
+    );
 }
 
 #[test]
@@ -262,15 +253,8 @@ fn d6_no_answer_holds_the_key() {
             scope: alice.clone(),
             min_left: 0,
         },
-        CacheRequest::Acquire {
-            scope: alice.clone(),
-            min_left: 0,
-            wait: 0,
-        },
-        CacheRequest::Sign {
-            key,
-            digest: [3; 32],
-        },
+        acquire_request(&alice, 0),
+        sign_request(key, 3),
         CacheRequest::Status,
         CacheRequest::Token {
             scope: alice.clone(),
@@ -348,11 +332,7 @@ fn d9_the_far_end_of_a_forwarded_socket_may_only_find_and_sign() {
     let mut near = daemon.connect();
     let alice = scope("alice@example.test");
     let mut far = Far::open(&daemon.socket);
-    let acquire = CacheRequest::Acquire {
-        scope: alice.clone(),
-        min_left: 20,
-        wait: 0,
-    };
+    let acquire = acquire_request(&alice, 0);
     let far_away = CacheResponse::Refused(RequestError::FarAway);
     // No login there.
     assert_eq!(far.ask(&acquire), far_away);
@@ -361,10 +341,7 @@ fn d9_the_far_end_of_a_forwarded_socket_may_only_find_and_sign() {
     let (key, public) = credential(&mut near, &alice, 600);
 
     assert!(matches!(far.ask(&acquire), CacheResponse::Found { .. }));
-    let CacheResponse::Signature(signature) = far.ask(&CacheRequest::Sign {
-        key,
-        digest: [9; 32],
-    }) else {
+    let CacheResponse::Signature(signature) = far.ask(&sign_request(key, 9)) else {
         panic!("expected a signature");
     };
     assert!(verifies(&public, &[9; 32], &signature));
@@ -418,14 +395,11 @@ fn d9_through_a_real_forwarder_a_client_is_far_away() {
     });
     let mut far = Connection::open(&path, TIMEOUTS).unwrap();
     far.sign(key, [1; 32]).unwrap();
-    assert!(matches!(
+    assert_fails!(
         far.token(&alice, TokenKind::Refresh),
-        Err(ClientError::Refused(RequestError::FarAway))
-    ));
-    assert!(matches!(
-        far.clear(),
-        Err(ClientError::Refused(RequestError::FarAway))
-    ));
+        ClientError::Refused(RequestError::FarAway)
+    );
+    assert_fails!(far.clear(), ClientError::Refused(RequestError::FarAway));
 }
 
 #[test]
@@ -548,10 +522,10 @@ fn a_stopped_daemon_costs_its_time_limit() {
         answer: Duration::from_millis(300),
     };
     timed(Duration::from_secs(3), || {
-        assert!(matches!(
+        assert_fails!(
             Connection::open(&daemon.socket, limits),
-            Err(ClientError::Timeout)
-        ));
+            ClientError::Timeout
+        );
     });
     daemon.signal("CONT");
     before.status().unwrap();

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::daemon::*;
 use gitseal_credential_cache::client::{ClientError, ClientTimeouts, Connection, RequestError};
-use gitseal_credential_cache::protocol::CacheRequest;
 use gitseal_credential_cache::server::{IDLE_TIMEOUT, MAX_CONNECTIONS};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -50,8 +49,7 @@ fn d7_ten_thousand_idle_connections_do_no_harm() {
 #[test]
 fn d7_slow_readers_and_writers_are_dropped_not_waited_for() {
     let daemon = Daemon::start(&[]);
-    let mut honest = daemon.connect();
-    let (key, _) = credential(&mut honest, &scope("a"), 600);
+    let (mut honest, key) = daemon.credential();
     // They write halves of frames that they never complete: more than the daemon
     // holds for all together.
     let mut slow = Vec::new();
@@ -108,10 +106,10 @@ fn d7_a_full_queue_recovers() {
         ..TIMEOUTS
     };
     timed(Duration::from_secs(3), || {
-        assert!(matches!(
+        assert_fails!(
             Connection::open(&daemon.socket, limits),
-            Err(ClientError::Timeout)
-        ));
+            ClientError::Timeout
+        );
     });
     daemon.signal("CONT");
     daemon.connect().sign(key, [1; 32]).unwrap();
@@ -191,12 +189,7 @@ fn f13_clients_that_die_at_each_step_leave_nothing() {
     let daemon = Daemon::start(&[]);
     let mut honest = daemon.connect();
     let (key, _) = credential(&mut honest, &scope("honest"), 600);
-    let whole = CacheRequest::Sign {
-        key,
-        digest: [1; 32],
-    }
-    .print()
-    .unwrap();
+    let whole = sign_request(key, 1).print().unwrap();
     let frame = [&(whole.len() as u32).to_be_bytes()[..], &whole].concat();
     for cut in 0..=frame.len() {
         use std::io::Write;
@@ -207,11 +200,7 @@ fn f13_clients_that_die_at_each_step_leave_nothing() {
     for _ in 0..20 {
         start_login(&mut daemon.connect(), &scope("dying"));
         let mut far = Far::open(&daemon.socket);
-        far.send(&CacheRequest::Acquire {
-            scope: scope("dying"),
-            min_left: 0,
-            wait: 60_000,
-        });
+        far.send(&acquire_request(&scope("dying"), 60_000));
     }
     within(PATIENCE, || honest.status().unwrap().len() == 1);
     honest.sign(key, [2; 32]).unwrap();
@@ -230,10 +219,7 @@ fn f13_expiry_between_signatures_is_named() {
     daemon.advance(600);
     let mut connection = daemon.connect(); // the other was idle for too long
     let end = connection.sign(key, [1; 32]);
-    assert!(
-        matches!(end, Err(ClientError::Refused(RequestError::Expired))),
-        "{end:?}"
-    );
+    assert_fails!(end, ClientError::Refused(RequestError::Expired));
     assert!(connection.find(&scope("a"), 0).unwrap().is_none());
     credential(&mut connection, &scope("a"), 1200);
 }

@@ -10,7 +10,7 @@ use crate::daemon::*;
 use gitseal_credential_cache::client::{
     self, AcquireOutcome, ClientError, Connection, RequestError,
 };
-use gitseal_credential_cache::protocol::{CacheRequest, CacheResponse};
+use gitseal_credential_cache::protocol::CacheResponse;
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -121,10 +121,7 @@ fn a_wait_has_an_end() {
     let mut other = daemon.connect();
     let begun = Instant::now();
     let over = other.acquire(&scope("a"), 20, Duration::from_millis(200));
-    assert!(matches!(
-        over,
-        Err(ClientError::Refused(RequestError::Waited))
-    ));
+    assert_fails!(over, ClientError::Refused(RequestError::Waited));
     assert!(begun.elapsed() >= Duration::from_millis(200));
     // Its connection works as before, and the leader still leads.
     assert_eq!(other.status().unwrap()[0].waiting, 0);
@@ -159,10 +156,10 @@ fn clear_and_forget_end_a_login_for_all() {
                 AcquireOutcome::Failed { .. }
             ));
         }
-        assert!(matches!(
+        assert_fails!(
             certify(&mut leader, key, &public, 600),
-            Err(ClientError::Refused(RequestError::UnknownKey))
-        ));
+            ClientError::Refused(RequestError::UnknownKey)
+        );
     }
 }
 
@@ -172,11 +169,7 @@ fn one_far_away_waits_but_never_leads() {
     let mut leader = daemon.connect();
     start_login(&mut leader, &scope("a"));
     let mut far = Far::open(&daemon.socket);
-    far.send(&CacheRequest::Acquire {
-        scope: scope("a"),
-        min_left: 20,
-        wait: 20_000,
-    });
+    far.send(&acquire_request(&scope("a"), 20_000));
     let mut watcher = daemon.connect();
     within(PATIENCE, || watcher.status().unwrap()[0].waiting == 1);
     drop(leader);
@@ -216,11 +209,8 @@ fn a_program_that_is_not_a_daemon_is_an_error_immediately() {
     let start = |program: &str, wait| client::start(program.as_ref(), &socket, wait);
     let wait = Duration::from_secs(20);
     let failed = timed(PATIENCE, || start("/bin/false", wait));
-    assert!(
-        matches!(failed, Err(ClientError::Ended { .. })),
-        "{failed:?}"
-    );
+    assert_fails!(failed, ClientError::Ended { .. });
     let missing = timed(PATIENCE, || start("/nowhere/x", wait));
-    assert!(matches!(missing, Err(ClientError::Io(_))), "{missing:?}");
+    assert_fails!(missing, ClientError::Io(_));
     assert!(start("/bin/cat", Duration::from_millis(200)).is_err());
 }

@@ -156,82 +156,66 @@ fn accepted_bytes_print_back_identically() {
 
 #[test]
 fn errors_name_their_reason() {
-    let parse = |bytes: &[u8]| CacheRequest::parse(bytes).unwrap_err();
-    assert!(matches!(parse(&[]), ProtocolError::FrameLength(0)));
-    assert!(matches!(parse(&[1]), ProtocolError::FrameLength(1)));
-    assert!(matches!(parse(&[2, 5]), ProtocolError::Version(2)));
-    assert!(matches!(parse(&[1, 0]), ProtocolError::Kind(0)));
-    assert!(matches!(parse(&[1, 5, 0]), ProtocolError::Trailing(1)));
-    assert!(matches!(
-        parse(&[1, 1, 0, 0]),
-        ProtocolError::Truncated("issuer")
-    ));
-    assert!(matches!(
-        parse(&[1, 1, 0, 0, 0, 1]),
-        ProtocolError::Truncated("issuer")
-    ));
-    assert!(matches!(
-        parse(&[1, 1, 0xff, 0xff, 0xff, 0xff]),
-        ProtocolError::TooLong {
-            field: "issuer",
-            limit: MAX_TEXT,
-            ..
-        }
-    ));
-    assert!(matches!(
-        parse(&[1, 1, 0, 0, 0, 1, b'\n']),
-        ProtocolError::Text("issuer")
-    ));
-    assert!(matches!(
-        parse(&[1, 1, 0, 0, 0, 1, 0xff]),
-        ProtocolError::Text("issuer")
-    ));
-    assert!(matches!(
-        CacheResponse::parse(&[1, 0xff, 99]).unwrap_err(),
-        ProtocolError::ErrorCode(99)
-    ));
-    let chain = CacheRequest::Store {
-        key: [0; 16],
-        chain: vec![vec![]; MAX_CHAIN + 1],
+    for (payload, message) in [
+        (&[][..], "frame is 0 bytes; must be 2 to 65536"),
+        (&[1], "frame is 1 bytes; must be 2 to 65536"),
+        (&[2, 5], "protocol version 2, expected 1"),
+        (&[1, 0], "unknown message kind 0x00"),
+        (&[1, 5, 0], "1 bytes after the last field"),
+        (&[1, 1, 0, 0], "payload ends inside the field issuer"),
+        (&[1, 1, 0, 0, 0, 1], "payload ends inside the field issuer"),
+        (
+            &[1, 1, 0xff, 0xff, 0xff, 0xff],
+            "field issuer has length 4294967295; the limit is 1600",
+        ),
+        (&[1, 1, 0, 0, 0, 1, b'\n'], "field issuer is not plain text"),
+        (&[1, 1, 0, 0, 0, 1, 0xff], "field issuer is not plain text"),
+    ] {
+        let error = CacheRequest::parse(payload).unwrap_err();
+        assert_eq!(error.to_string(), message, "{payload:?}");
+    }
+    let code = CacheResponse::parse(&[1, 0xff, 99]).unwrap_err();
+    assert_eq!(code.to_string(), "unknown error code 99");
+
+    let forget = |issuer: usize, subject: usize| {
+        CacheRequest::Forget(Scope {
+            issuer: "x".repeat(issuer),
+            subject: "x".repeat(subject),
+            ..Scope::default()
+        })
     };
-    assert!(matches!(
-        chain.print().unwrap_err(),
-        ProtocolError::TooLong { field: "chain", .. }
-    ));
-    let text = CacheRequest::Forget(Scope {
-        issuer: "x".repeat(MAX_TEXT + 1),
-        ..Scope::default()
-    });
-    assert!(matches!(
-        text.print().unwrap_err(),
-        ProtocolError::TooLong {
-            field: "issuer",
-            ..
-        }
-    ));
-    let wide = CacheRequest::Forget(Scope {
-        issuer: "x".repeat(MAX_SCOPE / 2),
-        subject: "x".repeat(MAX_SCOPE / 2 + 1),
-        ..Scope::default()
-    });
-    assert!(matches!(
-        wide.print().unwrap_err(),
-        ProtocolError::TooLong { field: "scope", .. }
-    ));
-    assert!(matches!(
-        CacheRequest::Forget(scope("a\u{1b}[2K"))
-            .print()
-            .unwrap_err(),
-        ProtocolError::Text("subject")
-    ));
-    let large = CacheRequest::Store {
+    let store = |certificate: usize, count: usize| CacheRequest::Store {
         key: [0; 16],
-        chain: vec![vec![0; MAX_CERTIFICATE]; MAX_CHAIN],
+        chain: vec![vec![0; certificate]; count],
     };
-    assert!(matches!(
-        large.print().unwrap_err(),
-        ProtocolError::FrameLength(_)
-    ));
+    for (request, message) in [
+        (
+            store(0, MAX_CHAIN + 1),
+            "field chain has length 9; the limit is 8",
+        ),
+        (
+            store(MAX_CERTIFICATE + 1, 1),
+            "field certificate has length 16385; the limit is 16384",
+        ),
+        (
+            store(MAX_CERTIFICATE, MAX_CHAIN),
+            "frame is 131126 bytes; must be 2 to 65536",
+        ),
+        (
+            forget(MAX_TEXT + 1, 0),
+            "field issuer has length 1601; the limit is 1600",
+        ),
+        (
+            forget(MAX_SCOPE / 2, MAX_SCOPE / 2 + 1),
+            "field scope has length 1801; the limit is 1800",
+        ),
+        (
+            CacheRequest::Forget(scope("a\u{1b}[2K")),
+            "field subject is not plain text",
+        ),
+    ] {
+        assert_eq!(request.print().unwrap_err().to_string(), message);
+    }
 }
 
 #[test]

@@ -56,6 +56,18 @@ macro_rules! skip {
 }
 pub(crate) use skip;
 
+/// Asserts that a client got this error.
+macro_rules! assert_fails {
+    ($result:expr, $error:pat) => {
+        match &$result {
+            Err($error) => {}
+            Err(error) => panic!("{error:?}"),
+            Ok(_) => panic!("it succeeds"),
+        }
+    };
+}
+pub(crate) use assert_fails;
+
 /// A daemon process that is killed when dropped.
 pub struct Daemon {
     pub child: Child,
@@ -115,6 +127,13 @@ impl Daemon {
 
     pub fn connect(&self) -> Connection {
         Connection::open(&self.socket, TIMEOUTS).unwrap()
+    }
+
+    /// Connects and logs in for ten minutes.
+    pub fn credential(&self) -> (Connection, KeyId) {
+        let mut connection = self.connect();
+        let (key, _) = credential(&mut connection, &scope("a"), 600);
+        (connection, key)
     }
 
     pub fn pid(&self) -> u32 {
@@ -350,6 +369,19 @@ pub fn dial(socket: &Path) -> UnixStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
+}
+
+pub fn sign_request(key: KeyId, byte: u8) -> CacheRequest {
+    let digest = [byte; 32];
+    CacheRequest::Sign { key, digest }
+}
+
+pub fn acquire_request(scope: &Scope, wait: u32) -> CacheRequest {
+    CacheRequest::Acquire {
+        scope: scope.clone(),
+        min_left: 20,
+        wait,
+    }
 }
 
 /// A client without the client library: it passes no descriptor, as if at the
