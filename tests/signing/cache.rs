@@ -404,7 +404,7 @@ fn what_is_at_the_socket_never_blocks_a_commit() {
     let open = cached.lab.path("open");
     fs::create_dir(&open).unwrap();
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
-    commit(&open.join("cache.sock"), "others have access");
+    commit(&open.join("cache.sock"), "is accessible by other users");
     let long = place.join("x".repeat(120));
     commit(&long, "at most");
     assert!(fs::read(&file).unwrap().is_empty(), "the file is untouched");
@@ -426,7 +426,7 @@ fn a_place_that_cannot_be_used_has_its_own_hint() {
     for (socket, what, hint) in [
         (
             name(&long),
-            "bytes, a socket's path at most",
+            "bytes; the limit for a socket is",
             "a shorter path",
         ),
         (
@@ -435,7 +435,11 @@ fn a_place_that_cannot_be_used_has_its_own_hint() {
             "begins with / or ~/",
         ),
         (name(&file), "is not a socket", "another path"),
-        (name(&open.join("s")), "others have access", "chmod 700"),
+        (
+            name(&open.join("s")),
+            "is accessible by other users",
+            "chmod 700",
+        ),
         // Nothing can be made there, not by root either: the daemon says so.
         (
             "/proc/gitseal/s".to_owned(),
