@@ -1,8 +1,8 @@
-//! A repository as the policy is asked about it: each commit verified, with what
-//! it changes, and the policy in its tree.
+//! The commit source of the policy: commits of a repository, each verified, with the
+//! paths it changes and the policy in its tree.
 //!
-//! *Not decided here:* what is allowed (`policy/`) and whether a signature is good
-//! (`commands/batch.rs` asks the verifier).
+//! *Not decided here:* what is allowed (`policy/`) and whether a signature verifies
+//! (`batch.rs`).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,7 +26,7 @@ use gitseal_policy::{
     walk::{CommitSource, CommitSourceError},
 };
 
-/// Facts out of a repository, each looked for once.
+/// Commits of a repository, each verified once.
 pub struct GitHistory<'a, 'r> {
     repository: &'r Repository,
     engine: &'a BatchVerifier<'a>,
@@ -36,11 +36,12 @@ pub struct GitHistory<'a, 'r> {
     accepted: Vec<Rc<HashSet<ObjectId>>>,
 }
 
-/// The most bytes of facts that are kept; further ones are looked for again.
+/// Maximum size of the cached commits, in bytes; others are read again.
 const MAX_KNOWN: usize = 256 * 1024 * 1024;
 
 impl<'a, 'r> GitHistory<'a, 'r> {
-    /// The engine has to be one [`with_headers`](BatchVerifier::with_headers).
+    /// Creates an empty cache. The engine needs
+    /// [`with_headers`](BatchVerifier::with_headers).
     #[must_use]
     pub fn new(
         repository: &'r Repository,
@@ -57,7 +58,7 @@ impl<'a, 'r> GitHistory<'a, 'r> {
         }
     }
 
-    /// A commit that was judged already is not judged again.
+    /// Caches the result for a commit.
     pub fn insert_result(&mut self, id: ObjectId, facts: CommitFacts) {
         let weight = self.weight.saturating_add(facts.weight());
         if weight <= MAX_KNOWN {
@@ -66,14 +67,13 @@ impl<'a, 'r> GitHistory<'a, 'r> {
         }
     }
 
-    /// These commits were authenticated before, and all of their lines of first
-    /// parents down to the policy root are among them.
+    /// Marks commits as authenticated: whole first-parent histories down to the policy
+    /// root.
     pub fn mark_authenticated(&mut self, lines: Vec<Rc<HashSet<ObjectId>>>) {
         self.accepted = lines;
     }
 
-    /// Judges these commits now, on all cores, in place of one by one when they are
-    /// asked for.
+    /// Verifies these commits now, on all cores.
     ///
     /// # Errors
     /// One of them, or a tree that it is held against, cannot be read.
@@ -102,31 +102,30 @@ impl<'a, 'r> GitHistory<'a, 'r> {
         result
     }
 
-    /// The commits that were judged so far are judged again when they are asked
-    /// for again.
+    /// Clears the cached results.
     pub fn forget(&mut self) {
         self.known.clear();
         self.weight = 0;
     }
 
-    /// The commits behind it.
+    /// Returns the commit graph.
     pub fn graph(&mut self) -> &mut Graph {
         self.graph
     }
 }
 
-/// Why a commit cannot be put into the policy's words.
+/// Errors while reading the facts of a commit.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitReadError {
-    /// What it changes cannot be said.
+    /// Its changes cannot be computed.
     #[error(transparent)]
     Changes(#[from] DiffError),
-    /// Whoever reads its headers in another way sees another commit.
+    /// Its headers could be read in two ways.
     #[error("its headers are not those of a commit")]
     Headers,
 }
 
-/// A commit in the policy's words, with the paths that it answers for.
+/// Returns the facts of a commit, with the paths that it changes.
 ///
 /// # Errors
 /// It is no commit that can be read, or a tree that it is held against is not.
@@ -155,15 +154,15 @@ pub fn commit_facts(
     })
 }
 
-/// What a commit is held against.
+/// The parents and trees that a commit is compared with.
 struct Held {
     parents: Vec<ObjectId>,
     trees: Trees,
 }
 
 impl Held {
-    /// A parent that the first one descends from brings nothing, and is left out:
-    /// a merge with nothing but such parents is an ordinary commit.
+    /// A parent that the first one descends from brings nothing and is left out: a merge
+    /// with only such parents is an ordinary commit.
     fn of(view: &ParsedCommit, repository: &Repository) -> Result<Self, DiffError> {
         let parents = view
             .parents
@@ -203,7 +202,7 @@ impl Held {
     }
 }
 
-/// A verdict in the policy's words.
+/// Converts a verdict for the policy.
 #[must_use]
 pub fn signature(verdict: &Verdict) -> SignatureFacts {
     match verdict {

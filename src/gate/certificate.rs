@@ -1,12 +1,12 @@
-//! Who pushes, where whoever pushes signed that (`git push --signed`). git hands
-//! the certificate to `pre-receive` alone: `update` knows only the account.
+//! The push certificate (`git push --signed`), which identifies the pusher. Git
+//! passes it to `pre-receive` alone: `update` knows only the account.
 //!
-//! It speaks for this push if the server's nonce is in it and git found that
-//! nonce fresh, if it names each reference that is to change with the same values,
-//! and if its signature is good. One that does not is no better than a wrong one:
-//! the account is not asked then.
+//! It counts for this push if it contains the server's nonce and Git found that
+//! nonce fresh, if it names each ref that is to change with the same values, and if
+//! its signature verifies. A certificate that fails is an error: the account does
+//! not replace it.
 //!
-//! *Not decided here:* what whoever pushed may do (`policy/`).
+//! *Not decided here:* what the pusher may do (`policy/`).
 
 use std::{collections::HashSet, env};
 
@@ -17,11 +17,11 @@ use crate::{batch::BatchVerifier, history, verdict::EntryLookup};
 use gitseal_evidence::verify::SignatureInput;
 use gitseal_policy::SignatureFacts;
 
-/// The largest certificate, in bytes.
+/// Maximum size of a certificate, in bytes.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What git says about the certificate, in the hook's environment
-/// (githooks(5), pre-receive).
+/// The push certificate as Git passes it in the hook's environment (githooks(5),
+/// pre-receive).
 pub struct PushCertificateEnv {
     /// `GIT_PUSH_CERT`: the id of the blob.
     blob: String,
@@ -33,7 +33,7 @@ pub struct PushCertificateEnv {
 }
 
 impl PushCertificateEnv {
-    /// Out of the environment; `None`: the push is not signed.
+    /// Reads the environment; `None` if the push is not signed.
     #[must_use]
     pub fn read() -> Option<Self> {
         let variable = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -45,7 +45,7 @@ impl PushCertificateEnv {
     }
 }
 
-/// Who signed this push.
+/// Verifies the push certificate and returns the result for the policy.
 #[must_use]
 pub fn signature(
     told: &PushCertificateEnv,

@@ -1,10 +1,9 @@
-//! What a CI job is about, out of its environment: which commits are to be
-//! judged, for which branch, and where the policy is to be read.
+//! The CI job, from its environment: which commits to check, for which branch, and
+//! where to read the policy.
 //!
 //! The commits of a pull or merge request are those that its head reaches and the
-//! tip of its target branch does not. The policy is that of this tip: what the
-//! request itself brings along is what is to be judged, and judges nothing; nor
-//! does the commit at which it forked, which its author chose.
+//! tip of its target branch does not. The policy is that of this tip: the request
+//! cannot bring its own, and the commit where it forked was its author's choice.
 //!
 //! Sources: GitHub's "Variables" and "Webhook events and payloads", GitLab's
 //! "Predefined CI/CD variables". Gitea and Forgejo Actions use GitHub's names.
@@ -13,47 +12,42 @@ use serde_json::Value;
 
 use crate::host::git::push::check_name;
 
-/// The most bytes of an event file. GitHub's own limit for a payload is 25 MB.
+/// Maximum size of an event file, in bytes. GitHub's limit for a payload is 25 MB.
 pub const MAX_EVENT: u64 = 32 * 1024 * 1024;
 
-/// Whose job it is, which decides what is printed.
+/// The CI platform, which decides the form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Platform {
-    /// GitHub Actions, and those that speak like it.
+    /// GitHub Actions, and Gitea and Forgejo Actions.
     GitHub,
-    /// GitLab CI/CD.
     GitLab,
-    /// Somebody's terminal, or another service.
+    /// A terminal, or another service.
     Plain,
 }
 
-/// What is to be judged.
+/// The commits that a CI job checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CiJob {
-    /// Whose.
     pub platform: Platform,
-    /// In words, for the report.
+    /// Description for the report.
     pub what: String,
     /// The branch or tag that the commits are meant for, in full.
     pub reference: String,
-    /// Where they begin, exclusively: an id; none for a new branch, and where the
-    /// service does not say it.
+    /// ID of the commit before the first; `None` for a new branch, and where the
+    /// service does not name it.
     pub base: Option<String>,
-    /// The branch that they are asked to be merged into, for a request: its tip,
-    /// as it was fetched, goes before an older `base`.
+    /// The target branch of a request; its tip as fetched replaces an older `base`.
     pub target: Option<String>,
-    /// Where they end: an id.
+    /// ID of the last commit.
     pub head: String,
     /// The default branch, whose history a new branch does not repeat.
     pub default_branch: Option<String>,
-    /// Whether somebody who may not write to the repository can have made the
-    /// commits.
+    /// Whether users without write access can have made the commits.
     pub is_request: bool,
 }
 
-/// Why the environment does not say what to judge.
+/// Errors while reading the job's environment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum CiJobError {
     #[error("not running in GitHub, GitLab, Gitea or Forgejo CI, and --range is not given")]
     Unknown,
@@ -112,7 +106,7 @@ fn required(variable: Variables<'_>, name: &'static str) -> Result<String, CiJob
         .ok_or(CiJobError::Variable { name })
 }
 
-/// An id; all zeros: none.
+/// Parses an object ID; `None` for all zeros.
 fn id(what: &'static str, text: &str) -> Result<Option<String>, CiJobError> {
     let is_id = matches!(text.len(), 40 | 64)
         && text

@@ -1,28 +1,27 @@
-//! What a push would change: for each reference what it points at before and
-//! after, whether it moves forward, and which commits it gains.
+//! The plan of a push: for each ref its target before and after, whether it moves
+//! forward, and which commits it gains.
 //!
-//! **Which commits a reference gains**, and so has to have judged:
+//! **Which commits a ref gains**, and so have to be checked:
 //!
-//! - *One that is there already*: all that the new value reaches and the old one
-//!   does not. Not only objects that are new to the repository: a commit that
-//!   lies on some other reference was judged by that reference's rules, or by
-//!   none.
-//! - *A new one*: all that the new value reaches, except what a branch or tag that
-//!   the same rules bind reached before the push. What the same rules have let in
-//!   once adds nothing; everything else has to pass them, to the root of history
-//!   or to the missing_parent-off that the policy sets. A branch that more rules bind does as
-//!   well, if these would not have been silent without those.
+//! - *An existing ref*: all that the new value reaches and the old one does not. Not
+//!   only objects that are new to the repository: a commit on some other ref was
+//!   checked against that ref's rules, or against none.
+//! - *A new ref*: all that the new value reaches, except what a branch or tag under
+//!   the same rules reached before the push. What the same rules accepted once adds
+//!   nothing; everything else has to pass them, to the root of history or to the
+//!   policy's cut-off. A branch under more rules counts as well, if these would not
+//!   have been silent without those.
 //!
-//! "RefSnapshot the push" is what the references say when the hook starts, together
-//! with the old values that git names. A reference that is written meanwhile, by
-//! another push or by an earlier part of this one, hides nothing: for a reference
-//! that is there already only its own old value counts.
+//! "Before the push" is the state of the refs when the hook starts, together with
+//! the old values that Git passes. A ref that is written in the meantime, by another
+//! push or by an earlier part of this one, hides nothing: for an existing ref only
+//! its own old value counts.
 //!
-//! Servers write references too (`refs/pull/`, …), past the hook: those hide
-//! nothing. A symbolic reference is the one that it stands for.
+//! Servers write refs too (`refs/pull/`, …), past the hook: those hide nothing. A
+//! symbolic ref is the one that it points to.
 //!
-//! References bound by the same rules are a group; within one, a commit is judged
-//! once, however many references gain it.
+//! Refs under the same rules are a group; within one, a commit is checked once,
+//! however many refs gain it.
 //!
 //! *Not decided here:* what is allowed (`policy/`).
 
@@ -41,77 +40,64 @@ use crate::host::git::{
 };
 use gitseal_evidence::object;
 
-/// The most commits that all references of a push gain together, each counted for
-/// each reference.
+/// Maximum number of commits that all refs of a push gain, counted for each ref.
 const MAX_GAINS: usize = 8_000_000;
 
-/// The rules that bind a reference, as numbers: what makes a group.
+/// The rules that apply to a ref, by number: refs with the same rules are a group.
 pub type Group = Vec<usize>;
 
-/// A tag object that a reference leads to.
+/// A tag object that a ref leads to.
 #[derive(Debug, Clone)]
 pub struct TagObject {
-    /// Its id.
     pub id: ObjectId,
-    /// The name inside, if it can be read.
+    /// The name in the tag, if it is readable.
     pub name: Option<String>,
 }
 
-/// What a reference points at.
+/// The target of a ref.
 #[derive(Debug, Clone, Default)]
 pub struct RefTarget {
-    /// What it names itself.
     pub id: Option<ObjectId>,
-    /// The tag objects on the way, the outer first.
+    /// The tag objects on the way, the outermost first.
     pub tags: Vec<TagObject>,
-    /// The commit that is reached, if one is.
     pub commit: Option<ObjectId>,
-    /// `tree` or `blob`, if that is what is reached.
+    /// `tree` or `blob`, if the target is not a commit.
     pub other: Option<String>,
 }
 
-/// One reference that is to be changed.
+/// The change of one ref.
 #[derive(Debug, Clone)]
 pub struct RefChange {
-    /// What git says.
     pub update: RefCommand,
-    /// Where it is.
     pub space: RefNamespace,
-    /// The rules that bind it.
     pub group: Group,
-    /// What it points at before.
     pub old: Arc<RefTarget>,
-    /// What it is to point at.
     pub new: Arc<RefTarget>,
-    /// Whether all that the old value reached stays reached; only where there are
-    /// an old and a new one.
+    /// Whether the new value reaches the old one; false for a created or deleted ref.
     pub forward: bool,
 }
 
-/// A commit that has to be judged, and the change on whose account.
+/// A commit to check, and the change that adds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewCommit {
-    /// The commit.
     pub commit: ObjectId,
-    /// Which change, counted from 0.
+    /// Index of the change.
     pub change: usize,
-    /// Whether it lies on the line of first parents that ends with the new value;
-    /// otherwise a merge brings it in.
+    /// Whether it is in the first-parent history of the new value; otherwise a merge
+    /// brings it in.
     pub direct: bool,
 }
 
-/// The whole push.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// The changes, in git's order.
+    /// In Git's order.
     pub changes: Vec<RefChange>,
-    /// What has to be judged: each commit after its parents, within a change.
+    /// Each commit after its parents, within a change.
     pub gains: Vec<NewCommit>,
 }
 
-/// Why it cannot be said what a push would change.
+/// Errors while planning the check of a push.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum PlanError {
     #[error(transparent)]
     Git(#[from] GitError),
@@ -126,31 +112,29 @@ pub enum PlanError {
     Value { reference: String, error: GitError },
 }
 
-/// Where a push is looked at.
+/// The side on which a push is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PushSide {
-    /// Where it arrives: references are those of the server, and what git names
-    /// as old is there.
+    /// The receiving server: its refs are at hand, and the old values exist.
     Server,
-    /// Where it comes from: of the other side only the references that were
-    /// fetched are known, under this prefix.
+    /// The sending client: of the server only the fetched refs are known.
     Client,
-    /// Where a service has taken it already: the values are those that it names.
+    /// A service that has accepted the push already: it names the values.
     Service,
 }
 
-/// References as they are before the push.
+/// A snapshot of the refs before the push.
 pub struct RefSnapshot {
-    /// Name and the commit that it leads to.
+    /// Name and peeled commit.
     pub commits: Vec<(Vec<u8>, ObjectId)>,
-    /// Of those that are tag objects: name, tag object, and the commit.
+    /// Annotated tags: name, tag object, and peeled commit.
     pub tags: Vec<(Vec<u8>, ObjectId, ObjectId)>,
-    /// The protected branch and its commit: the one that HEAD names.
+    /// The protected branch, which HEAD names, and its commit.
     pub protected: Option<(Vec<u8>, ObjectId)>,
 }
 
 impl RefSnapshot {
-    /// Reads them.
+    /// Reads the refs of the repository. A broken ref is left out: it hides nothing.
     ///
     /// # Errors
     /// They cannot be listed. One that leads nowhere is left out: it hides
@@ -181,8 +165,8 @@ impl RefSnapshot {
 }
 
 impl RefSnapshot {
-    /// What a remote's references were when they were fetched, under the names
-    /// that they have there; local ones hide nothing.
+    /// Reads the refs of a remote as they were fetched, under the names that they have
+    /// there; local refs hide nothing.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -210,9 +194,9 @@ impl RefSnapshot {
         Ok(before)
     }
 
-    /// For a job about `reference`, which began at `base`: of what was fetched only
-    /// the default branch hides anything, since anybody who may push can put the
-    /// same commits on two others; and what is checked out is what is to be judged.
+    /// Restricts the snapshot for a CI job about `reference` that starts at `base`: of
+    /// the fetched refs only the default branch hides commits, since anyone who may push
+    /// can put the same commits on two others.
     pub fn restrict_to(&mut self, default: Option<&str>, reference: &[u8], base: Option<ObjectId>) {
         let default = default.map(|branch| format!("refs/heads/{branch}").into_bytes());
         self.commits
@@ -223,7 +207,7 @@ impl RefSnapshot {
         };
     }
 
-    /// What a reference leads to.
+    /// Returns the commit that a ref leads to.
     #[must_use]
     pub fn tip_of(&self, name: &[u8]) -> Option<ObjectId> {
         let mut all = self.commits.iter();
@@ -231,7 +215,7 @@ impl RefSnapshot {
             .map(|(_, commit)| *commit)
     }
 
-    /// What a push has made, and not a server for itself: it was judged.
+    /// Branches and tags: pushes made them, so they were checked.
     fn pushed(&self) -> impl Iterator<Item = (&[u8], ObjectId)> {
         self.commits.iter().filter_map(|(name, commit)| {
             let is_one = name.starts_with(b"refs/")
@@ -244,21 +228,21 @@ impl RefSnapshot {
     }
 }
 
-/// The rules, as far as they say what has to be judged.
+/// The rules as far as they decide what has to be checked.
 pub trait RuleScope {
-    /// The rules that speak of commits on a reference.
+    /// Returns the rules that apply to commits on a ref.
     fn binds(&self, reference: &[u8]) -> Group;
-    /// Whether one of these rules speaks of every commit and of every merge,
-    /// whatever it changes: then further rules can only ask for more.
+    /// Returns whether one of these rules applies to every commit and merge, whatever it
+    /// changes: then further rules can only add requirements.
     fn speak_always(&self, group: &Group) -> bool;
-    /// Whether one of these rules asks for several signers.
+    /// Returns whether one of these rules has a threshold.
     fn counts(&self, group: &Group) -> bool;
-    /// Commits whose history is not judged.
+    /// Returns the commits whose history is not checked.
     fn cut_off(&self) -> Vec<ObjectId>;
 }
 
 impl PlanError {
-    /// The parent that is not there, if that is what is wrong.
+    /// Returns the missing parent, if that is the error.
     #[must_use]
     pub fn missing_parent(&self) -> Option<String> {
         match self {
@@ -271,7 +255,7 @@ impl PlanError {
         }
     }
 
-    /// What to do next.
+    /// Returns the next step for the pusher.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         if self.missing_parent().is_some() {
@@ -290,7 +274,7 @@ impl PlanError {
     }
 }
 
-/// Puts the plan together.
+/// Plans the check of a push.
 ///
 /// # Errors
 /// Something that has to be looked at cannot be read, or a limit is reached.
@@ -343,7 +327,7 @@ pub fn plan(
     Ok(plan)
 }
 
-/// What references gain that are there already.
+/// Adds the commits that existing refs gain.
 fn moved(
     plan: &mut Plan,
     graph: &mut Graph,
@@ -415,7 +399,7 @@ fn moved(
     Ok(())
 }
 
-/// Notes what a reference gains.
+/// Adds a commit, up to the limit.
 fn gain(gains: &mut Vec<NewCommit>, gain: NewCommit) -> Result<(), GraphError> {
     if gains.len() >= MAX_GAINS {
         return Err(GraphError::TooMuch {
@@ -427,8 +411,7 @@ fn gain(gains: &mut Vec<NewCommit>, gain: NewCommit) -> Result<(), GraphError> {
     Ok(())
 }
 
-/// The new commits of references about whose commits rules speak: they are judged
-/// there.
+/// The new tips of refs whose commits the rules apply to: those are checked there.
 fn arriving(changes: &[RefChange]) -> impl Iterator<Item = ObjectId> {
     changes
         .iter()
@@ -436,7 +419,7 @@ fn arriving(changes: &[RefChange]) -> impl Iterator<Item = ObjectId> {
         .filter_map(|change| change.new.commit)
 }
 
-/// What new references gain.
+/// Adds the commits that new refs gain.
 fn created(
     plan: &mut Plan,
     graph: &mut Graph,
@@ -544,8 +527,8 @@ fn created(
     Ok(())
 }
 
-/// The line of first parents from `tip` on, as long as it is `among` those gained
-/// and not yet `known`.
+/// Returns the first-parent history of `tip`, as far as it is `among` the gained
+/// commits and not yet `known`.
 fn first_parents(
     tip: ObjectId,
     among: &HashSet<ObjectId>,
@@ -563,7 +546,7 @@ fn first_parents(
     Ok(line)
 }
 
-/// Which of several tips brings each commit: the first that reaches it.
+/// Attributes each commit to the first of several tips that reaches it.
 fn attributed(
     tips: &[(usize, ObjectId)],
     commits: &[ObjectId],
@@ -583,8 +566,8 @@ fn attributed(
     Ok(with)
 }
 
-/// Whether a commit is among what a change gains when the walk goes to the end of
-/// history: commit times may lie, and then the quick answer is too large.
+/// Returns the commits that a change gains by a walk to the end of history: wrong
+/// commit times can make the date-limited result too large.
 ///
 /// # Errors
 /// As [`plan`].

@@ -40,8 +40,8 @@ use gitseal_policy::{
     SignatureFacts, Tag, UpdateKind, codes, parse::MAX_POLICY,
 };
 
-/// Variables in which servers say who pushes, the surest first: Gitea and
-/// Forgejo, GitLab, and whatever authenticated an HTTP request.
+/// Variables in which servers name the pusher, the most reliable first: Gitea and
+/// Forgejo, GitLab, and HTTP authentication.
 const PUSHERS: [&str; 4] = [
     "GITEA_PUSHER_NAME",
     "FORGEJO_PUSHER_NAME",
@@ -49,7 +49,7 @@ const PUSHERS: [&str; 4] = [
     "REMOTE_USER",
 ];
 
-/// Why the policy cannot be used.
+/// Errors while loading the policy.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyLoadError {
     #[error("no policy is set")]
@@ -80,36 +80,31 @@ impl PolicyLoadError {
     }
 }
 
-/// A tag object.
+/// A verified tag object.
 pub struct TagFacts<'a> {
-    /// Its id.
     pub id: ObjectId,
-    /// What is thought of it.
     pub judged: &'a ObjectResult,
 }
 
-/// Another tag of the same object, and what is thought of it.
+/// Another tag of the same object.
 pub struct ApprovalTagFacts<'a> {
-    /// Its full name.
     pub name: &'a [u8],
-    /// What is thought of it.
     pub judged: &'a ObjectResult,
 }
 
-/// The policy.
+/// The policy in force, and what identifies the pusher.
 pub struct LoadedPolicy {
-    /// The rules.
     pub policy: Policy,
     source: String,
     pusher: Option<String>,
-    /// Who signed the push, if somebody did.
+    /// The verified push certificate, if the push is signed.
     pub certificate: Option<SignatureFacts>,
-    /// The policy root, where each commit is judged by the policy of its parent.
+    /// The policy root, if the policy of its parent applies to each commit.
     root: Option<ObjectId>,
 }
 
 impl LoadedPolicy {
-    /// Reads it. `tip`: the commit of the protected branch before the push.
+    /// Loads the policy; `tip` is the commit of the protected branch before the push.
     ///
     /// # Errors
     /// Nobody named one, or it cannot be read or used.
@@ -138,8 +133,7 @@ impl LoadedPolicy {
         }
     }
 
-    /// The repository's own, from `base` on: what a CI job uses if nothing is
-    /// named.
+    /// Loads the in-repository policy of `base`: what a CI job uses if none is set.
     ///
     /// # Errors
     /// The base has no policy that can be used.
@@ -188,17 +182,17 @@ impl LoadedPolicy {
         Ok(Self::of(Policy::parse(&text, &name)?, name, Some(root)))
     }
 
-    /// The policy root, where each commit is judged by the policy of its parent.
+    /// The policy root, if the policy of its parent applies to each commit.
     pub fn root(&self) -> Option<ObjectId> {
         self.root
     }
 
-    /// Where it is from.
+    /// Returns the source of the policy.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// Whether a rule about this reference asks for other tags of the same object.
+    /// Returns whether a rule counts other tags of the same object.
     pub fn counts_tags(&self, reference: &[u8]) -> bool {
         self.policy.rules.iter().any(|rule| {
             rule.threshold.is_some()
@@ -282,8 +276,8 @@ impl LoadedPolicy {
         findings
     }
 
-    /// What no policy means when it says nothing of it in particular: references
-    /// that are no branches and no tags, and tags of what is no commit on a branch.
+    /// Adds the findings that no rule has to state: special refs that no rule names, and
+    /// branches or lightweight tags of objects that are not commits.
     fn unusual(&self, change: &RefChange, findings: &mut Vec<(bool, Finding)>) {
         let name: &[u8] = &change.update.name;
         let mut say = |code, message: String| {
@@ -329,8 +323,8 @@ impl LoadedPolicy {
         }
     }
 
-    /// Whether a rule about this reference says so in particular: a pattern that
-    /// begins with the part of the name space, and not with a wildcard before it.
+    /// Returns whether a rule names this ref explicitly: a pattern that starts with the
+    /// namespace, without a wildcard before it.
     fn names(&self, name: &[u8], prefix: &str) -> bool {
         self.policy.rules.iter().any(|rule| {
             rule.matches_ref(name)
@@ -355,7 +349,7 @@ impl LoadedPolicy {
     }
 }
 
-/// A tag, read, if it can be.
+/// Returns the parsed tag, if it is readable.
 fn view_of(judged: &ObjectResult) -> Option<&ParsedTag> {
     match &judged.headers {
         Some(batch::ObjectHeaders::Tag(view)) => Some(view),

@@ -230,8 +230,8 @@ impl<'r> PushVerifier<'r> {
         Ok(report)
     }
 
-    /// For each tag whose rule asks for several signers: the other tags that name
-    /// the same object, there before or in the same push.
+    /// Returns, for each tag whose rule has a threshold, the other tags of the same
+    /// object, existing or in the same push.
     fn others(&self, plan: &Plan, before: &RefSnapshot) -> Others {
         let mut others = Others::new();
         for change in &plan.changes {
@@ -267,7 +267,7 @@ impl<'r> PushVerifier<'r> {
         others
     }
 
-    /// Verifies every tag object, once.
+    /// Verifies every tag object once.
     fn tags(
         &self,
         plan: &Plan,
@@ -325,7 +325,7 @@ impl<'r> PushVerifier<'r> {
         result
     }
 
-    /// Judges what happens to a reference, and the tags it leads to.
+    /// Checks the change of a ref and the tags it leads to.
     fn change(
         &self,
         change: &RefChange,
@@ -369,7 +369,7 @@ impl<'r> PushVerifier<'r> {
         }
     }
 
-    /// Judges every commit, and gives what was found, by change.
+    /// Checks every commit and returns the findings by change.
     fn commits(
         &self,
         plan: &Plan,
@@ -462,8 +462,8 @@ impl<'r> PushVerifier<'r> {
         Ok(items)
     }
 
-    /// Judges what references gain by the repository's own policies: each commit by
-    /// that of its parent.
+    /// Checks the commits that refs gain by the in-repository policy: that of its parent
+    /// applies to each commit.
     #[allow(clippy::too_many_arguments)]
     fn walks(
         &self,
@@ -563,7 +563,7 @@ impl<'r> PushVerifier<'r> {
     }
 }
 
-/// Lines of first parents down to the policy root.
+/// First-parent histories down to the policy root.
 struct Lines {
     root: ObjectId,
     known: HashMap<ObjectId, Option<Rc<HashSet<ObjectId>>>>,
@@ -577,7 +577,7 @@ impl Lines {
         }
     }
 
-    /// The line from a commit on; none where it does not lead to the root.
+    /// Returns the history from a commit on; `None` if it does not lead to the root.
     fn of(
         &mut self,
         from: ObjectId,
@@ -604,9 +604,8 @@ impl Lines {
     }
 }
 
-/// Takes the findings of one change into the report. Where a commit is refused, a
-/// second look makes sure that the reference gains it in truth: the walk by commit
-/// times may have said too much.
+/// Adds the findings of one change to the report. If a commit is rejected, a walk to
+/// the end of history confirms that the ref gains it.
 fn add(
     change: &RefChange,
     items: Vec<ReportItem>,
@@ -651,7 +650,7 @@ fn add(
     Ok(())
 }
 
-/// The command that signs a commit and all after it again.
+/// Returns the command that signs a commit and all after it again.
 fn sign_again(id: &str, change: &RefChange, graph: &mut Graph) -> Result<String, GraphError> {
     const COMMAND: &str = "git rebase --rebase-merges --exec 'git commit --amend --no-edit -S'";
     let Ok(commit) = ObjectId::from_hex(id.as_bytes()) else {
@@ -691,13 +690,13 @@ fn commit(id: String, title: String) -> ItemSubject {
     }
 }
 
-/// Who signed, where the signature is good.
+/// Returns the signer's identity if the signature verifies.
 fn signer(judged: &ObjectResult) -> Option<String> {
     let verified = judged.verdict.verified()?;
     Some(verified.identity.san.value().to_owned())
 }
 
-/// The first line of a commit's message.
+/// Returns the first line of a commit's message.
 fn subject(judged: &ObjectResult) -> String {
     let Some(ObjectHeaders::Commit(view)) = &judged.headers else {
         return String::new();

@@ -37,9 +37,8 @@ pub const MAX_TAG_DEPTH: usize = 16;
 /// The most object directories that the environment may name.
 pub const MAX_OBJECT_DIRECTORIES: usize = 64;
 
-/// Why a repository, a name or an object is not usable.
+/// Errors while reading a repository, a name or an object.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum GitError {
     #[error("no Git repository in {} or above it", .directory.display())]
     NoRepository { directory: PathBuf },
@@ -77,18 +76,15 @@ pub enum GitError {
     TagDepth { name: String },
 }
 
-/// Where a value of git's configuration comes from.
+/// The scope of a value of Git's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfigScope {
-    /// The machine's administrator.
     System,
-    /// The user.
     Global,
-    /// The repository, and what it includes.
+    /// The repository, and files it includes.
     Local,
-    /// One work tree of the repository.
     Worktree,
-    /// `git -c` and `GIT_CONFIG_COUNT`: who calls.
+    /// `git -c` and `GIT_CONFIG_COUNT`.
     Command,
 }
 
@@ -116,22 +112,18 @@ impl ConfigScope {
 /// One value of git's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigValue {
-    /// `section.name`, lower case. (No setting of ours has a subsection.)
+    /// `section.name` in lower case. (No setting of gitseal has a subsection.)
     pub key: String,
-    /// The bytes; `None` for a key without `=`, which git reads as true.
+    /// `None` for a key without `=`, which Git reads as true.
     pub value: Option<Vec<u8>>,
-    /// Where it comes from.
     pub scope: ConfigScope,
-    /// The file, if it is one.
     pub file: Option<PathBuf>,
 }
 
 /// An object as it is stored.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// Lower-case hex.
     pub id: String,
-    /// Commit or tag.
     pub kind: ObjectKind,
     /// The bytes that git hashes, without the `commit 123\0` in front.
     pub raw: Vec<u8>,
@@ -144,7 +136,7 @@ pub struct Workspace {
     directory: PathBuf,
 }
 
-/// A repository.
+/// An open repository.
 pub struct Repository {
     inner: gix::Repository,
     objects: Objects,
@@ -199,7 +191,7 @@ impl Workspace {
         &self.config
     }
 
-    /// The repository.
+    /// Returns the repository.
     ///
     /// # Errors
     /// There is none.
@@ -356,7 +348,7 @@ impl Repository {
         })
     }
 
-    /// What a full reference name points at, if it exists.
+    /// Returns the target of a full ref name, if it exists.
     fn reference(&self, full: &str) -> Result<Option<ObjectId>, GitError> {
         let revision = |why: String| GitError::Revision {
             revision: full.to_owned(),
@@ -668,8 +660,8 @@ struct Parameter {
 }
 
 impl Parameter {
-    /// As the library wants it. A key that itself holds `=` (only a subsection
-    /// can) cannot be handed on this way; none of those concerns us.
+    /// Returns the form that the library expects. A key that contains `=` (only a
+    /// subsection can) cannot be passed this way; no setting of gitseal has one.
     fn joined(&self) -> Option<BString> {
         if self.key.contains('=') {
             return None;

@@ -12,25 +12,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long git may take.
+/// Maximum time that Git may take.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
-/// The most output that is read, in bytes.
+/// Maximum output that is read, in bytes.
 pub const MAX_OUTPUT: u64 = 8 << 20;
 
-/// What git answered.
+/// The result of running Git.
 #[derive(Debug, Clone)]
 pub struct GitOutput {
     /// Exit status; `None`: ended by a signal.
     pub code: Option<i32>,
-    /// Standard output.
     pub out: Vec<u8>,
-    /// Standard error, as text.
     pub err: String,
 }
 
-/// Why git gave no answer.
+/// Errors while running Git.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum GitProgramError {
     #[error("git not found on the PATH")]
     Absent,
@@ -150,7 +147,7 @@ pub fn version() -> Result<((u32, u32), String), GitProgramError> {
     }
 }
 
-/// Where git has its system configuration, whether or not the file is there.
+/// Returns the path of Git's system configuration, whether or not the file exists.
 ///
 /// # Errors
 /// git gives no answer.
@@ -177,8 +174,8 @@ pub fn system_file(directory: &Path) -> Result<PathBuf, GitProgramError> {
     })
 }
 
-/// Who commits here: name and address, out of all the places where git looks for
-/// them. `None`: git does not know, or is not there.
+/// Returns name and email address of the committer, from all places where Git looks
+/// for them; `None` if Git does not know or is missing.
 #[must_use]
 pub fn committer(directory: &Path) -> Option<(String, String)> {
     let told = run(directory, &["var", "GIT_COMMITTER_IDENT"], &[]).ok()?;

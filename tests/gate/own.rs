@@ -228,6 +228,6 @@ fn a_policy_that_is_lost_refuses_all_that_follows() {
     yard.commit(ALICE, "next");
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["there is no .gitseal/policy.toml"],
+        &[".gitseal/policy.toml not found in its tree"],
     );
 }

@@ -1,20 +1,20 @@
-//! Which paths a commit changes: two trees or more, read raw and side by side,
-//! without looking into any file.
+//! The paths that a commit changes: two or more trees, read raw and side by side,
+//! without opening any file.
 //!
-//! A commit is held against its first parent, a root commit against nothing. All
-//! of that is an ordinary commit's *own*. A merge's own is each path that is not
-//! what git would have made of it by itself, and that is: as the one parent has it
-//! that changed it since the merge base, or as both have it. So a conflict is its
-//! own however it was settled, and a change of either parent that is left out is
-//! as well. With more than two parents all is its own.
+//! A commit is compared with its first parent, a root commit with nothing. All of
+//! that is an ordinary commit's *own* change. A merge's own are the paths that Git
+//! would not have merged that way by itself: as the one parent has it that changed it
+//! since the merge base, or as both have it. So a resolved conflict is its own
+//! however it was resolved, and so is a change of either parent that is left out.
+//! With more than two parents all is its own.
 //!
-//! What a merge of two merely brings in from its other parent was changed by the
-//! commits over there, and they answer for it.
+//! What a merge of two only brings in from its other parent was changed by the
+//! commits on that side, which are checked for it.
 //!
-//! Trees are read strictly: entries in git's order, no name twice, no name that
-//! a path could be hidden in. `gitformat-pack(5)` and git's `fsck.c`.
+//! Trees are read strictly: entries in Git's order, no duplicate names, no name that
+//! could hide a path. `gitformat-pack(5)` and Git's `fsck.c`.
 //!
-//! *Not checked here:* what a path allows (`policy/`), what a file holds.
+//! *Not checked here:* what a path allows (`policy/`), the content of files.
 
 #![cfg_attr(
     not(test),
@@ -42,9 +42,8 @@ pub const MAX_AT_ONCE: usize = 256 * 1024 * 1024;
 /// The most parents of a commit whose paths are asked for.
 pub const MAX_PARENTS: usize = 64;
 
-/// Why it cannot be said what a commit changes.
+/// Errors while comparing trees.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum DiffError {
     #[error(transparent)]
     Git(#[from] GitError),
@@ -58,51 +57,43 @@ pub enum DiffError {
     TooMuch { most: usize, what: &'static str },
 }
 
-/// What happened to a path.
+/// The kind of change of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileChange {
-    /// It was not there.
     Added,
-    /// It has other content, or is another kind of file.
+    /// Its content or kind differs.
     Modified,
-    /// It is no longer there.
     Deleted,
 }
 
 /// A path that a commit changes: a file, a symbolic link or a submodule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedFile {
-    /// From the top, with `/` between its parts; any bytes but NUL.
+    /// From the root of the tree, with `/` between names; any bytes but NUL.
     pub path: BString,
-    /// What happened to it.
     pub how: FileChange,
-    /// Whether the commit itself did that; otherwise another parent brings it.
+    /// Whether the commit itself changes it; otherwise another parent brings it in.
     pub own: bool,
 }
 
-/// The trees of a commit and of what it is held against.
+/// The trees of a commit and of its parents.
 #[derive(Debug, Clone, Default)]
 pub struct Trees {
-    /// The commit's own.
     pub result: Option<gix::ObjectId>,
-    /// The first parent's; none for a root commit.
+    /// `None` for a root commit.
     pub first: Option<gix::ObjectId>,
-    /// The other parents'.
     pub sides: Vec<ParentTree>,
 }
 
 /// Another parent of a merge.
 #[derive(Debug, Clone)]
 pub struct ParentTree {
-    /// Its tree.
     pub tree: gix::ObjectId,
-    /// The trees of what it and the first parent have in common; none where that
-    /// is nothing.
+    /// The trees of the merge bases with the first parent.
     pub bases: Vec<gix::ObjectId>,
 }
 
-/// What stands under a name: the same name may not be file and directory at once,
-/// but it may be one here and the other there.
+/// An entry of a tree. A name can be a file in one tree and a directory in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry<'a> {
     name: &'a [u8],
@@ -112,8 +103,7 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// git's order of the entries of a tree: a directory as if its name ended
-    /// with a slash.
+    /// Git's order of entries: a directory as if its name ended with a slash.
     fn order(&self, other: &Entry<'_>) -> Ordering {
         let end = |is_tree: bool| is_tree.then_some(b'/');
         self.name
@@ -126,7 +116,7 @@ impl Entry<'_> {
 
 const TREE: u32 = 0o040_000;
 
-/// Reads a tree.
+/// Parses the entries of a tree.
 fn entries<'a>(raw: &'a [u8], digest: usize) -> Result<Vec<Entry<'a>>, (usize, &'static str)> {
     let mut rest = raw;
     let mut list: Vec<Entry<'a>> = Vec::new();
@@ -135,7 +125,7 @@ fn entries<'a>(raw: &'a [u8], digest: usize) -> Result<Vec<Entry<'a>>, (usize, &
         let fault = |reason| (at, reason);
         let (mode, after) = rest
             .split_once_str(" ")
-            .ok_or_else(|| fault("a mode without end"))?;
+            .ok_or_else(|| fault("an unterminated mode"))?;
         let is_octal = mode.iter().all(|byte| matches!(byte, b'0'..=b'7'));
         let mode = std::str::from_utf8(mode)
             .ok()
@@ -145,21 +135,21 @@ fn entries<'a>(raw: &'a [u8], digest: usize) -> Result<Vec<Entry<'a>>, (usize, &
         // Directory, file, symbolic link, submodule. git takes a directory with
         // other bits for one, too: then it is none to whoever compares modes.
         if !matches!(mode & 0o170_000, TREE | 0o100_000 | 0o120_000 | 0o160_000) {
-            return Err(fault("a mode of no kind of file"));
+            return Err(fault("a mode that is not of a known kind of file"));
         }
         if mode & 0o170_000 == TREE && mode != TREE {
             return Err(fault("a directory with a mode that git does not write"));
         }
         let (name, after) = after
             .split_once_str("\0")
-            .ok_or_else(|| fault("a name without end"))?;
+            .ok_or_else(|| fault("an unterminated name"))?;
         if matches!(name, b"" | b"." | b"..") || name.contains(&b'/') {
-            return Err(fault("a name that is no name of a file"));
+            return Err(fault("a name that is not a file name"));
         }
         let (id, after) = after
             .split_at_checked(digest)
-            .ok_or_else(|| fault("an object id that is cut off"))?;
-        let id = gix::ObjectId::try_from(id).map_err(|_| fault("no object id"))?;
+            .ok_or_else(|| fault("a truncated object ID"))?;
+        let id = gix::ObjectId::try_from(id).map_err(|_| fault("a malformed object ID"))?;
         let entry = Entry {
             name,
             is_tree: mode == TREE,
@@ -169,7 +159,7 @@ fn entries<'a>(raw: &'a [u8], digest: usize) -> Result<Vec<Entry<'a>>, (usize, &
         if let Some(last) = list.last()
             && last.order(&entry) != Ordering::Less
         {
-            return Err(fault("names out of order, or one of them twice"));
+            return Err(fault("names out of order, or a name twice"));
         }
         // As a file further up: `a`, `a.b`, `a/`.
         if entry.is_tree && find(&list, name, false).is_some() {
@@ -196,7 +186,7 @@ fn same_name<'a>(list: &[Entry<'a>], as_this: &Entry<'_>) -> Option<Entry<'a>> {
     find(list, as_this.name, as_this.is_tree)
 }
 
-/// A directory that is still to be compared: what is there in each of the trees.
+/// A directory to compare: its tree in each of the commits.
 struct Task {
     path: BString,
     depth: usize,
@@ -205,7 +195,7 @@ struct Task {
     sides: Vec<Other<Option<gix::ObjectId>>>,
 }
 
-/// What is there in another parent, and in what it has in common with the first.
+/// A value in another parent, and in its merge bases with the first.
 struct Other<T> {
     here: T,
     bases: Vec<T>,
@@ -224,8 +214,8 @@ impl<T> Other<T> {
         self.bases.iter().all(|base| same(base, &self.here))
     }
 
-    /// Whether `result` is what git makes of the two by itself, whichever base it
-    /// takes: only one side changed it, or both in the same way.
+    /// Whether `result` is what Git would merge by itself, whichever base it takes: only
+    /// one side changed it, or both in the same way.
     fn merges_to(&self, result: &T, first: &T, same: impl Fn(&T, &T) -> bool) -> bool {
         self.bases.iter().all(|base| {
             if same(&self.here, base) || same(&self.here, first) {
@@ -237,8 +227,8 @@ impl<T> Other<T> {
     }
 }
 
-/// Whether there is nothing to be found below: the first parent's directory, in
-/// which no other parent changed anything but to what it is.
+/// Whether nothing below differs: the first parent's directory, in which other
+/// parents changed nothing, or changed it to this.
 fn is_settled<T>(
     result: &T,
     first: &T,

@@ -8,12 +8,11 @@
 
 use gix::{objs::Kind, odb::pack::cache::DecodeEntry};
 
-/// How many objects are kept.
+/// Number of cached objects.
 const SLOTS: usize = 1024;
 /// The largest object that is kept, in bytes: a commit, not a file.
 const MAX_KEPT: usize = 16 * 1024;
 
-/// One object.
 struct Base {
     pack: u32,
     offset: u64,

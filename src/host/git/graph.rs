@@ -43,7 +43,6 @@ pub const MAX_WALKED_PARENTS: usize = 100_000;
 
 /// Errors while enumerating the commits of a push.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum GraphError {
     #[error(transparent)]
     Git(#[from] GitError),
@@ -467,7 +466,7 @@ impl Graph {
         range().unwrap_or_default().to_vec()
     }
 
-    /// Where a commit stands in the list; it need not have been read.
+    /// Returns the index of a commit, which need not have been read.
     fn place(&mut self, id: ObjectId) -> Result<u32, GraphError> {
         if let Some(at) = self.index.get(&id) {
             return Ok(*at);

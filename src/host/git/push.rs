@@ -1,17 +1,5 @@
-//! What git tells a hook about a push: the lines on standard input of
-//! `pre-receive` and `pre-push`, the arguments of `update`, and the names of
-//! references in them.
-//!
-//! ```text
-//! pre-receive   OLD SP NEW SP REF LF                        (githooks(5))
-//! pre-push      LOCAL-REF SP LOCAL-ID SP REF SP REMOTE-ID LF
-//! ```
-//!
-//! The reader is strict: git writes these lines, so whatever it would not write
-//! is refused, and nothing is guessed.
-//!
-//! *Not checked here:* whether the objects exist (`range.rs`), and what may
-//! happen to a reference (`policy/`).
+//! The input of a hook for a push: the lines on standard input of `pre-receive` and
+//! `pre-push`, the arguments of `update`, and the ref names in them.
 
 #![cfg_attr(
     not(test),
@@ -37,9 +25,8 @@ pub const MAX_REF_NAME: usize = 1024;
 /// typed.
 pub const MAX_LINE: usize = 8192;
 
-/// Why the lines are not what git writes.
+/// Errors in the input of a hook.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum HookInputError {
     #[error("the input is longer than {max} bytes")]
     TooLong { max: usize },
@@ -69,42 +56,38 @@ pub enum HookInputError {
     Twice { line: usize, found: String },
 }
 
-/// One reference that a push changes. Neither old nor new: git was asked to delete
-/// what is not there, and passes that on.
+/// One ref update of a push. Without old and new value, Git was asked to delete a
+/// ref that does not exist, and passes that on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RefCommand {
-    /// What it points at before; nothing: it is not there.
+    /// `None`: the ref does not exist.
     pub old: Option<gix::ObjectId>,
-    /// What it is to point at; nothing: it is to be deleted.
+    /// `None`: the ref is deleted.
     pub new: Option<gix::ObjectId>,
-    /// Its full name.
     pub name: BString,
 }
 
-/// What part of the name space a reference is in.
+/// The namespace of a ref.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RefNamespace {
-    /// `refs/heads/`.
     Branch,
-    /// `refs/tags/`.
     Tag,
-    /// `refs/replace/`: shows git another object under the same name.
+    /// `refs/replace/`: replacement refs, which change what Git displays.
     Replace,
-    /// `refs/notes/`: text beside commits, in no commit of a branch.
+    /// `refs/notes/`: notes, which no branch contains.
     Notes,
-    /// `refs/for/`, `refs/drafts/`, `refs/publish/`: where a review server takes
-    /// pushes that it then turns into something else.
+    /// `refs/for/`, `refs/drafts/`, `refs/publish/`: a review server rewrites pushes to
+    /// them.
     Review,
-    /// `refs/pull/`, `refs/merge-requests/`, `refs/changes/`,
-    /// `refs/keep-around/`, `refs/environments/`, `refs/pipelines/`: what servers
-    /// write, and nobody else should.
+    /// `refs/pull/`, `refs/merge-requests/`, `refs/changes/`, `refs/keep-around/`,
+    /// `refs/environments/`, `refs/pipelines/`: only servers write them.
     Server,
     /// Anything else under `refs/`.
     Other,
 }
 
 impl RefNamespace {
-    /// Where `name` is.
+    /// Returns the namespace of a ref name.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
         const SPACES: [(&[u8], RefNamespace); 13] = [
@@ -129,7 +112,7 @@ impl RefNamespace {
     }
 }
 
-/// Reads what git writes to `pre-receive`.
+/// Parses the input of `pre-receive`.
 ///
 /// # Errors
 /// The first thing that git would not write, or a limit.
@@ -150,7 +133,7 @@ pub fn parse_pre_receive(
     })
 }
 
-/// Reads what git writes to `pre-push`: the changes as the remote will see them.
+/// Parses the input of `pre-push`: the changes as the remote sees them.
 ///
 /// # Errors
 /// The first thing that git would not write, or a limit.
@@ -174,7 +157,7 @@ pub fn parse_pre_push(
     })
 }
 
-/// Reads the arguments of `update`.
+/// Parses the arguments of `update`.
 ///
 /// # Errors
 /// As [`parse_pre_receive`].
@@ -246,7 +229,7 @@ fn ref_command(
     })
 }
 
-/// An id; all zeros: none.
+/// Parses an object ID; `None` for all zeros.
 fn id(text: &[u8], hash: HashKind, line: usize) -> Result<Option<gix::ObjectId>, HookInputError> {
     let digits = hash.hex_length();
     let is_id = text.len() == digits

@@ -34,14 +34,13 @@ use gitseal_evidence::object::HashKind;
 
 /// The first line, without its end.
 const VERSION: &[u8] = b"certificate version 0.1";
-/// What a line begins with that is no command: the signature's armour.
+/// The start of the signature's armor, which ends the commands.
 const ARMOUR: &[u8] = b"-----BEGIN ";
 /// The most push options.
 const MAX_OPTIONS: usize = 1000;
 
-/// Why this is no push certificate.
+/// Errors in a push certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum PushCertificateError {
     #[error("it does not start with \"certificate version 0.1\"")]
     Version,
@@ -55,23 +54,21 @@ pub enum PushCertificateError {
     Command(#[from] HookInputError),
 }
 
-/// A push certificate. What it says is what whoever signed it says.
+/// A push certificate. Its content is unverified until its signature is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushCertificate<'a> {
-    /// What is signed: everything before the signature.
+    /// The signed bytes: everything before the signature.
     pub payload: &'a [u8],
-    /// The signature, in its armour.
+    /// The armored signature.
     pub signature: &'a [u8],
-    /// Who pushes, by their own words: a person as in commits, or the name of a
-    /// key.
+    /// The pusher: name and email address, or the name of a key.
     pub pusher: BString,
-    /// What the server gave to be signed, so that no certificate counts twice.
+    /// The server's nonce, which prevents replays.
     pub nonce: Option<BString>,
-    /// What is pushed.
     pub updates: Vec<RefCommand>,
 }
 
-/// Reads a certificate with no more than `most` commands.
+/// Parses a certificate with at most `most` commands.
 ///
 /// # Errors
 /// The first thing that git would not write, or a limit.

@@ -1,14 +1,13 @@
-//! Which commits: what a person means by `A..B`, `^A`, `--all`, and the walk over
-//! them. No commit-graph, no replacements, no grafts: parents are what the bytes
-//! of a commit say, and a shallow boundary counts only where the parents are
-//! really absent.
+//! Revisions and ranges: resolves `A..B`, `^A` and `--all`, and walks their commits.
+//! No commit-graph, replacement refs or grafts: parents are those in the bytes of a
+//! commit, and a shallow boundary counts only where the parents are missing.
 //!
-//! The order is git's default one: the youngest committer date first, and among
-//! equals the one that was met first. Ids that were met are kept, nothing else.
+//! The order is Git's default: the youngest committer date first, and among equals
+//! the first that was met.
 //!
-//! *Not checked here:* signatures (`evidence/verify.rs`). Bytes that come with a
-//! [`WalkedCommit`] have not been hashed yet; `UncheckedObject::verify_hash` does that, in
-//! whichever thread.
+//! *Not checked here:* signatures (`evidence/verify.rs`). Bytes of a
+//! [`WalkedCommit`] have not been hashed yet; `UncheckedObject::verify_hash` does
+//! that, in any thread.
 
 use std::{
     cmp::Reverse,
@@ -27,52 +26,49 @@ use super::{
     words,
 };
 
-/// The most bytes of commits that wait to be visited; others are read again.
+/// Maximum size of the commits that wait, in bytes; others are read again.
 const MAX_WAITING: usize = 32 * 1024 * 1024;
-/// How many symbolic references may lead to one another. git's own limit is 5.
+/// Maximum chain of symbolic refs. Git's own limit is 5.
 const MAX_SYMBOLIC: usize = 8;
 
-/// A reference and what it leads to.
+/// A ref and its target.
 #[derive(Debug, Clone)]
 pub struct RefTip {
-    /// The full name, as bytes.
     pub name: Vec<u8>,
-    /// Whether it is a name for another reference.
     pub is_symbolic: bool,
-    /// What it points at, tags followed.
+    /// The target, with tags followed.
     pub peeled: Result<Peeled, String>,
 }
 
-/// What to walk.
+/// A part of the selection of commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RangeSpec {
-    /// As a person writes it: `REV`, `^REV`, `A..B`, `REV^!`, `REV^@`.
+    /// `REV`, `^REV`, `A..B`, `REV^!` or `REV^@`.
     Revision(String),
-    /// Every reference, and `HEAD`.
+    /// Every ref, and `HEAD`.
     All,
-    /// From this commit or tag.
     From(ObjectId),
-    /// Not what this commit or tag reaches. One that is absent excludes nothing.
+    /// Excludes what this commit or tag reaches. A missing one excludes nothing.
     Not(ObjectId),
 }
 
-/// Names, resolved once: what to visit is known by ids from here on.
+/// A selection of commits, resolved to IDs once.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// Commits to begin with.
+    /// Commits to start from.
     pub from: Vec<ObjectId>,
-    /// Commits to leave out, with all that they reach.
+    /// Commits to exclude, with all that they reach.
     pub not: Vec<ObjectId>,
-    /// Tag objects that were named, to be judged as such.
+    /// Named tag objects, which are checked as such.
     pub tags: Vec<(String, ObjectId)>,
-    /// Whether a range or an exclusion was named: then ancestors are meant too.
+    /// Whether a range or an exclusion was given, so that ancestors are selected too.
     pub is_range: bool,
-    /// References that lead nowhere, and why.
+    /// Broken refs, and the reason.
     pub broken: Vec<(String, String)>,
 }
 
 impl Repository {
-    /// What a person's words mean.
+    /// Resolves the parts of a selection.
     ///
     /// # Errors
     /// A name that means nothing, or `A...B`.
@@ -157,7 +153,7 @@ impl Repository {
         self.select_tip(objects, text, selection)
     }
 
-    /// A name to begin with; tag objects on the way are named as well.
+    /// Adds a commit to start from; tag objects on the way are added as named.
     fn select_tip(
         &self,
         objects: &Objects,
@@ -192,8 +188,8 @@ impl Repository {
         Ok(())
     }
 
-    /// The branch that HEAD names, and its commit; none where HEAD names none, or
-    /// one that is not there yet.
+    /// Returns the branch that HEAD names, and its commit; `None` if HEAD names none, or
+    /// one that does not exist yet.
     #[must_use]
     pub fn head_branch(&self) -> Option<(Vec<u8>, ObjectId)> {
         let name = self.inner.head_name().ok()??;
@@ -203,8 +199,8 @@ impl Repository {
             .then(|| (name.as_bstr().to_vec(), id))
     }
 
-    /// What a symbolic reference stands for, through others if need be: the name
-    /// that a write to it goes to. `None`: it is an ordinary one, or not there.
+    /// Returns the target of a symbolic ref, through others if need be: the name that a
+    /// write to it goes to. `None`: an ordinary ref, or a missing one.
     ///
     /// # Errors
     /// It cannot be read, or leads round in a circle.
@@ -232,8 +228,7 @@ impl Repository {
         Err(failed(format!("{name} leads to too many other names")))
     }
 
-    /// Every reference, in the order of names, and `HEAD` where it points at
-    /// something that no reference does.
+    /// Returns every ref, sorted by name, and a detached `HEAD`.
     ///
     /// # Errors
     /// The references cannot be listed.
@@ -284,8 +279,7 @@ impl Repository {
         Ok(tips)
     }
 
-    /// What says that history is other than it is: replacements, grafts, a shallow
-    /// boundary. Replacements and grafts are never followed here.
+    /// Returns the repository's replacement refs, grafts and shallow boundary.
     ///
     /// # Errors
     /// The references cannot be listed.
@@ -318,7 +312,7 @@ impl Repository {
             .unwrap_or_default())
     }
 
-    /// The commits of a selection, one after the other.
+    /// Walks the commits of a selection.
     ///
     /// # Errors
     /// The list of shallow commits cannot be read.
@@ -326,7 +320,7 @@ impl Repository {
         RevWalk::new(&self.objects, selection, self.shallow()?)
     }
 
-    /// The commits that `specs` mean, ancestors included.
+    /// Walks the commits of `specs`, ancestors included.
     ///
     /// # Errors
     /// As [`select`](Self::select) and [`walk`](Self::walk).
@@ -346,32 +340,27 @@ fn commit_behind(objects: &Objects, id: ObjectId) -> Result<Option<ObjectId>, Gi
     })
 }
 
-/// What says that history is other than it is.
+/// Returns the repository's replacement refs, grafts and shallow boundary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryOverrides {
-    /// References under `refs/replace/`.
+    /// Number of refs under `refs/replace/`.
     pub replacements: usize,
-    /// Whether there is a file of grafts.
     pub grafts: bool,
-    /// Whether this is a shallow clone.
     pub shallow: bool,
 }
 
-/// A commit that the walk met.
+/// A commit of a walk.
 #[derive(Debug, Clone)]
 pub struct WalkedCommit {
-    /// Its id.
     pub id: ObjectId,
-    /// Its bytes, where the walk has them at hand.
+    /// Its bytes, if the walk has them.
     pub bytes: Option<UncheckedObject>,
 }
 
-/// A commit that the walk should have met.
+/// A commit that a walk could not read.
 #[derive(Debug)]
 pub struct MissingCommit {
-    /// Its id.
     pub id: ObjectId,
-    /// Why it could not be read.
     pub error: GitError,
     /// The commit of a shallow boundary whose parent it is.
     pub boundary: Option<ObjectId>,
