@@ -16,14 +16,13 @@ use crate::batch::{self, BatchVerifier, ObjectHeaders, ObjectResult};
 use crate::host::git::{
     GitError, Repository,
     changes::{DiffError, MAX_PARENTS, ParentTree, Trees},
-    graph::{Graph, Traversal},
+    graph::{Graph, GraphError, Traversal},
 };
 use crate::verdict::{SignatureFormat, Verdict};
 use gitseal_evidence::object::ParsedCommit;
 use gitseal_policy::{
-    ChangedPath, CommitFacts, OtherKind, POLICY_PATH, SignatureFacts,
-    parse::MAX_POLICY,
-    walk::{CommitSource, CommitSourceError},
+    ChangedPath, CommitFacts, OtherKind, POLICY_PATH, SignatureResult, parse::MAX_POLICY,
+    walk::CommitSource,
 };
 
 /// Commits of a repository, each verified once.
@@ -31,7 +30,7 @@ pub struct GitHistory<'a, 'r> {
     repository: &'r Repository,
     engine: &'a BatchVerifier<'a>,
     graph: &'a mut Graph,
-    known: HashMap<ObjectId, CommitFacts>,
+    known: HashMap<ObjectId, CommitFacts<ObjectId>>,
     weight: usize,
     accepted: Vec<Rc<HashSet<ObjectId>>>,
 }
@@ -59,7 +58,7 @@ impl<'a, 'r> GitHistory<'a, 'r> {
     }
 
     /// Caches the result for a commit.
-    pub fn insert_result(&mut self, id: ObjectId, facts: CommitFacts) {
+    pub fn insert_result(&mut self, id: ObjectId, facts: CommitFacts<ObjectId>) {
         let weight = self.weight.saturating_add(facts.weight());
         if weight <= MAX_KNOWN {
             self.weight = weight;
@@ -77,15 +76,15 @@ impl<'a, 'r> GitHistory<'a, 'r> {
     ///
     /// # Errors
     /// One of them, or a tree that it is held against, cannot be read.
-    pub fn verify_commits(&mut self, ids: &[ObjectId]) -> Result<(), CommitSourceError> {
+    pub fn verify_commits(&mut self, ids: &[ObjectId]) -> Result<(), HistoryError> {
         let jobs = batch::default_jobs();
         let (repository, engine) = (self.repository, self.engine);
         let mut next = ids.iter();
         let mut result = Ok(());
         batch::verify_all(ids.to_vec(), repository, engine, jobs, &mut |judged| {
-            let facts = match &judged.verdict {
-                Verdict::Unreadable { error, .. } => Err(lost(error)),
-                _ => commit_facts(&judged, repository).map_err(lost),
+            let facts = match judged.verdict {
+                Verdict::Unreadable { error, .. } => Err(error.into()),
+                _ => commit_facts(&judged, repository).map_err(HistoryError::from),
             };
             match (facts, next.next()) {
                 (Ok(facts), Some(id)) => {
@@ -114,6 +113,20 @@ impl<'a, 'r> GitHistory<'a, 'r> {
     }
 }
 
+/// Errors while reading the commits that a policy is evaluated on.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// An object cannot be read.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The commit graph cannot be walked.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A commit or its changes cannot be read.
+    #[error(transparent)]
+    Commit(#[from] CommitReadError),
+}
+
 /// Errors while reading the facts of a commit.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitReadError {
@@ -132,15 +145,15 @@ pub enum CommitReadError {
 pub fn commit_facts(
     judged: &ObjectResult,
     repository: &Repository,
-) -> Result<CommitFacts, CommitReadError> {
+) -> Result<CommitFacts<ObjectId>, CommitReadError> {
     let Some(ObjectHeaders::Commit(view)) = &judged.headers else {
         return Err(CommitReadError::Headers);
     };
     let held = Held::of(view, repository)?;
     let changed = repository.changes(&held.trees)?;
     Ok(CommitFacts {
-        id: judged.id.clone(),
-        parents: held.parents.iter().map(ToString::to_string).collect(),
+        id: id(&judged.id).map_err(DiffError::from)?,
+        parents: held.parents,
         signature: signature(&judged.verdict),
         author: view.author.raw.clone(),
         committer: view.committer.raw.clone(),
@@ -204,25 +217,25 @@ impl Held {
 
 /// Converts a verdict for the policy.
 #[must_use]
-pub fn signature(verdict: &Verdict) -> SignatureFacts {
+pub fn signature(verdict: &Verdict) -> SignatureResult {
     match verdict {
         Verdict::Verified(verified) | Verdict::UnexpectedIdentity { verified, .. } => {
-            SignatureFacts::Good {
+            SignatureResult::Good {
                 identity: verified.identity.clone(),
                 claims: verified.certificate.fulcio().clone(),
                 signed_at: verified.time,
             }
         }
-        Verdict::Unsigned(_) => SignatureFacts::Unsigned,
-        Verdict::OtherFormat { format, .. } => SignatureFacts::Other(match format {
+        Verdict::Unsigned(_) => SignatureResult::Unsigned,
+        Verdict::OtherFormat { format, .. } => SignatureResult::Other(match format {
             SignatureFormat::OpenPgp => OtherKind::OpenPgp,
             SignatureFormat::Ssh => OtherKind::Ssh,
         }),
-        Verdict::Refused(refusal) | Verdict::Undecided { refusal, .. } => SignatureFacts::Bad {
+        Verdict::Refused(refusal) | Verdict::Undecided { refusal, .. } => SignatureResult::Bad {
             code: refusal.code().to_owned(),
             message: refusal.to_string(),
         },
-        Verdict::Unreadable { error, .. } => SignatureFacts::Bad {
+        Verdict::Unreadable { error, .. } => SignatureResult::Bad {
             code: "object-unreadable".to_owned(),
             message: error.to_string(),
         },
@@ -233,69 +246,48 @@ fn id(hex: &str) -> Result<ObjectId, GitError> {
     ObjectId::from_hex(hex.as_bytes()).map_err(|_| GitError::Missing { id: hex.to_owned() })
 }
 
-fn lost(error: impl std::fmt::Display) -> CommitSourceError {
-    CommitSourceError {
-        what: error.to_string(),
-    }
-}
-
 impl CommitSource for GitHistory<'_, '_> {
-    fn parents(&mut self, commit: &str) -> Result<Vec<String>, CommitSourceError> {
-        let parents = self.graph.parents(id(commit).map_err(lost)?);
-        Ok(parents
-            .map_err(lost)?
-            .iter()
-            .map(ToString::to_string)
-            .collect())
+    type Id = ObjectId;
+    type Error = HistoryError;
+
+    fn parents(&mut self, commit: &ObjectId) -> Result<Vec<ObjectId>, HistoryError> {
+        Ok(self.graph.parents(*commit)?.to_vec())
     }
 
-    fn policy_id(&mut self, commit: &str) -> Result<Option<String>, CommitSourceError> {
-        let commit = id(commit).map_err(lost)?;
+    fn policy_id(&mut self, commit: &ObjectId) -> Result<Option<ObjectId>, HistoryError> {
         let names: Vec<&[u8]> = POLICY_PATH.split('/').map(str::as_bytes).collect();
-        let found = self.repository.file_at(commit, &names).map_err(lost)?;
-        Ok(found.map(|id| id.to_string()))
+        let found = self.repository.file_at(*commit, &names);
+        Ok(found.map_err(CommitReadError::from)?)
     }
 
-    fn policy_text(&mut self, blob: &str) -> Result<Vec<u8>, CommitSourceError> {
-        let blob = id(blob).map_err(lost)?;
+    fn policy_text(&mut self, blob: &ObjectId) -> Result<Vec<u8>, HistoryError> {
         let most = u64::try_from(MAX_POLICY).unwrap_or(u64::MAX);
-        self.repository.objects().blob(blob, most).map_err(lost)
+        Ok(self.repository.objects().blob(*blob, most)?)
     }
 
-    fn commit(&mut self, commit: &str) -> Result<CommitFacts, CommitSourceError> {
-        let id = id(commit).map_err(lost)?;
-        if let Some(facts) = self.known.get(&id) {
+    fn commit(&mut self, commit: &ObjectId) -> Result<CommitFacts<ObjectId>, HistoryError> {
+        if let Some(facts) = self.known.get(commit) {
             return Ok(facts.clone());
         }
-        let object = self.repository.objects().read(id).map_err(lost)?;
+        let object = self.repository.objects().read(*commit)?;
         let judged = self.engine.verify_object(object, self.repository.hash());
-        let facts = commit_facts(&judged, self.repository).map_err(lost)?;
-        self.insert_result(id, facts.clone());
+        let facts = commit_facts(&judged, self.repository)?;
+        self.insert_result(*commit, facts.clone());
         Ok(facts)
     }
 
-    fn is_accepted(&mut self, commit: &str) -> bool {
-        !self.accepted.is_empty()
-            && id(commit).is_ok_and(|id| self.accepted.iter().any(|line| line.contains(&id)))
+    fn is_accepted(&mut self, commit: &ObjectId) -> bool {
+        self.accepted.iter().any(|line| line.contains(commit))
     }
 
     fn merged_commits(
         &mut self,
-        commit: &str,
+        commit: &ObjectId,
         most: usize,
-    ) -> Result<Vec<String>, CommitSourceError> {
-        let tip = id(commit).map_err(lost)?;
-        let parents = self.graph.parents(tip).map_err(lost)?;
+    ) -> Result<Vec<ObjectId>, HistoryError> {
+        let parents = self.graph.parents(*commit)?;
         let first = parents.get(..1).unwrap_or_default();
-        let gained = self
-            .graph
-            .new_commits(&[tip], first, Traversal::Full)
-            .map_err(lost)?;
-        Ok(gained
-            .commits
-            .iter()
-            .take(most)
-            .map(ToString::to_string)
-            .collect())
+        let gained = self.graph.new_commits(&[*commit], first, Traversal::Full)?;
+        Ok(gained.commits.iter().copied().take(most).collect())
     }
 }

@@ -93,9 +93,36 @@ fn the_reference_names_every_key_claim_and_code() {
         .chain(&RULE_KEYS)
         .chain(&THRESHOLD_KEYS);
     let claims = CLAIM_OIDS.iter().map(|claim| claim.name);
-    for word in keys.copied().chain(claims).chain(codes::ALL) {
+    for word in keys
+        .copied()
+        .chain(claims)
+        .chain(codes::ALL.iter().copied())
+    {
         assert!(text.contains(&format!("`{word}`")), "{word}");
     }
+}
+
+/// The table of the reference lists each code of a finding once, with its meaning and
+/// the next step.
+#[test]
+fn the_reference_explains_every_code() {
+    let text = file("policy.md");
+    let (_, table) = text.split_once("| code | meaning | next step |\n").unwrap();
+    let rows = table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'));
+    let codes: Vec<&str> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            assert!(
+                cells.len() == 3 && cells.iter().all(|cell| cell.len() > 3),
+                "{row}"
+            );
+            cells[0].trim_matches('`')
+        })
+        .collect();
+    assert_eq!(codes, codes::ALL);
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn a_certificate_that_is_not_of_this_push() {
             "two",
             &[
                 "[pusher-unknown]",
-                "the push certificate is not good",
+                "the push certificate does not verify",
                 words,
             ],
         );

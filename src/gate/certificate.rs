@@ -15,7 +15,7 @@ use gix::ObjectId;
 use crate::host::git::{Repository, push::RefCommand, push_certificate};
 use crate::{batch::BatchVerifier, history, verdict::EntryLookup};
 use gitseal_evidence::verify::SignatureInput;
-use gitseal_policy::SignatureFacts;
+use gitseal_policy::SignatureResult;
 
 /// Maximum size of a certificate, in bytes.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -53,10 +53,12 @@ pub fn signature(
     most: usize,
     repository: &Repository,
     engine: &BatchVerifier<'_>,
-) -> SignatureFacts {
-    checked(told, updates, most, repository, engine).unwrap_or_else(|message| SignatureFacts::Bad {
-        code: "push-certificate".to_owned(),
-        message,
+) -> SignatureResult {
+    checked(told, updates, most, repository, engine).unwrap_or_else(|message| {
+        SignatureResult::Bad {
+            code: "push-certificate".to_owned(),
+            message,
+        }
     })
 }
 
@@ -66,7 +68,7 @@ fn checked(
     most: usize,
     repository: &Repository,
     engine: &BatchVerifier<'_>,
-) -> Result<SignatureFacts, String> {
+) -> Result<SignatureResult, String> {
     if told.status != "OK" {
         return Err(format!(
             "Git reports the status of its nonce as {}",

@@ -29,15 +29,15 @@ use crate::{
     },
     context::{ContextError, open_context},
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
-    history::GitHistory,
+    history::{GitHistory, HistoryError},
 };
 use gitseal_evidence::identity::ExpectedIdentity;
 use gitseal_policy::{
-    Finding, POLICY_PATH, Policy, PolicyErrors,
+    Finding, POLICY_PATH, Policy, PolicyErrors, SignatureResult,
     diff::diff,
     lint::lint,
     parse::MAX_POLICY,
-    walk::{self, AuthenticationRequest, CommitSource as _, CommitSourceError, WalkError},
+    walk::{self, AuthenticationRequest, CommitSource as _, WalkError},
 };
 use gitseal_terminal::{self as terminal, Escape, Tone, escape, escape_lines, paint};
 
@@ -56,11 +56,11 @@ enum PolicyCommandError {
     #[error("no policy is set")]
     NoPolicy,
     #[error(transparent)]
-    History(#[from] CommitSourceError),
+    History(#[from] HistoryError),
     #[error(transparent)]
     Graph(#[from] GraphError),
     #[error(transparent)]
-    Walk(#[from] WalkError),
+    Walk(#[from] WalkError<HistoryError>),
     #[error("HEAD does not name a signer: {why}")]
     NoSigner { why: String },
     #[error("cannot write {path:?}: {error}")]
@@ -302,16 +302,14 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
             name
         }
         Source::PolicyRoot(root) => {
-            let root_id = repository.commit_id(&root)?;
-            let root = root_id.to_string();
+            let root = repository.commit_id(&root)?;
             for revision in &arguments.revisions {
                 let tip = repository.commit_id(revision)?;
                 let gained =
                     history
                         .graph()
-                        .new_commits(&[tip], &[root_id], Traversal::DateLimited)?;
+                        .new_commits(&[tip], &[root], Traversal::DateLimited)?;
                 history.verify_commits(&gained.commits)?;
-                let tip = tip.to_string();
                 let question = AuthenticationRequest {
                     root: &root,
                     tip: &tip,
@@ -369,7 +367,7 @@ fn by_file(
         .map(|revision| RangeSpec::Revision(revision.clone()))
         .collect();
     let ids: Vec<ObjectId> = if repository.select(&specs)?.is_range {
-        for id in policy.cut_off() {
+        for id in &policy.cut_off {
             if let Ok(id) = ObjectId::from_hex(id.as_bytes()) {
                 specs.push(RangeSpec::Not(id));
             }
@@ -392,13 +390,10 @@ fn by_file(
     for some in ids.chunks(AT_ONCE) {
         history.verify_commits(some)?;
         for id in some {
-            let facts = history.commit(&id.to_string())?;
+            let facts = history.commit(id)?;
             let direct = line.contains(id);
             report.checked = report.checked.saturating_add(1);
-            report.add(
-                &facts.id,
-                policy.evaluate_commit(&facts.view(direct), ref_name),
-            );
+            report.add(id, policy.evaluate_commit(&facts, direct, ref_name));
             if policy.has_thresholds(ref_name) {
                 let mut facts = facts;
                 policy.retain_threshold_paths(&mut facts, ref_name);
@@ -407,8 +402,7 @@ fn by_file(
         }
         history.forget();
     }
-    let views: Vec<_> = kept.iter().map(|facts| facts.view(true)).collect();
-    for (commit, finding) in policy.evaluate_thresholds(&views, ref_name) {
+    for (commit, finding) in policy.evaluate_thresholds(&kept, ref_name) {
         report.add(&commit, vec![finding]);
     }
     Ok(())
@@ -450,7 +444,7 @@ struct TestReport {
 }
 
 impl TestReport {
-    fn add(&mut self, commit: &str, findings: Vec<Finding>) {
+    fn add(&mut self, commit: &ObjectId, findings: Vec<Finding>) {
         for finding in findings {
             let word = if finding.refuses() {
                 self.refusals = self.refusals.saturating_add(1);
@@ -468,13 +462,14 @@ impl TestReport {
                 escape(&finding.message, Escape::Ascii),
                 finding.code
             ));
-            if let Some(mend) = &finding.hint {
+            let hint = finding.policy_hint.as_ref().or(finding.hint.as_ref());
+            if let Some(hint) = hint {
                 self.text
-                    .push_str(&format!("  hint: {}\n", escape(mend, Escape::Prose)));
+                    .push_str(&format!("  hint: {}\n", escape(hint, Escape::Prose)));
             }
             self.json.push(json!({
-                "commit": commit, "rule": finding.rule, "mode": finding.mode.as_str(),
-                "code": finding.code, "message": finding.message, "hint": finding.hint,
+                "commit": commit.to_string(), "rule": finding.rule, "mode": finding.mode.as_str(),
+                "code": finding.code, "message": finding.message, "hint": hint,
             }));
         }
     }
@@ -522,18 +517,16 @@ fn signer_of_head() -> Result<(String, String), PolicyCommandError> {
     let engine = BatchVerifier::new(&trust.root, &wanted);
     let judged = engine.verify_object(repository.commit("HEAD")?, repository.hash());
     match crate::history::signature(&judged.verdict) {
-        gitseal_policy::SignatureFacts::Good { identity, .. } => {
+        SignatureResult::Good { identity, .. } => {
             Ok((identity.san.value().to_owned(), identity.issuer))
         }
-        gitseal_policy::SignatureFacts::Unsigned => Err(PolicyCommandError::NoSigner {
+        SignatureResult::Unsigned => Err(PolicyCommandError::NoSigner {
             why: "it is not signed".to_owned(),
         }),
-        gitseal_policy::SignatureFacts::Other(kind) => Err(PolicyCommandError::NoSigner {
+        SignatureResult::Other(kind) => Err(PolicyCommandError::NoSigner {
             why: format!("{kind} signatures are not verified"),
         }),
-        gitseal_policy::SignatureFacts::Bad { message, .. } => {
-            Err(PolicyCommandError::NoSigner { why: message })
-        }
+        SignatureResult::Bad { message, .. } => Err(PolicyCommandError::NoSigner { why: message }),
     }
 }
 

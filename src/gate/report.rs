@@ -425,6 +425,7 @@ mod tests {
                 code: codes::SIGNER_UNKNOWN,
                 message: HOSTILE.to_owned(),
                 hint: Some("git commit --amend".to_owned()),
+                policy_hint: None,
             },
         }
     }

@@ -36,8 +36,8 @@ use crate::{
 };
 use gitseal_evidence::object::ParsedTag;
 use gitseal_policy::{
-    Action, ApprovalTag, Finding, NameEmail, POLICY_PATH, Policy, PolicyErrors, Pusher, RefUpdate,
-    SignatureFacts, Tag, UpdateKind, codes, parse::MAX_POLICY,
+    Action, ApprovalTag, Finding, POLICY_PATH, Policy, PolicyErrors, Pusher, RefUpdate,
+    SignatureResult, Tag, UpdateKind, codes, parse::MAX_POLICY,
 };
 
 /// Variables in which servers name the pusher, the most reliable first: Gitea and
@@ -98,7 +98,7 @@ pub struct LoadedPolicy {
     source: String,
     pusher: Option<String>,
     /// The verified push certificate, if the push is signed.
-    pub certificate: Option<SignatureFacts>,
+    pub certificate: Option<SignatureResult>,
     /// The policy root, if the policy of its parent applies to each commit.
     root: Option<ObjectId>,
 }
@@ -220,7 +220,7 @@ impl LoadedPolicy {
             .zip(&by_others)
             .map(|(tag, signature)| ApprovalTag {
                 ref_name: tag.name,
-                signature: signature.view(),
+                signature,
             })
             .collect();
         let ids: Vec<String> = tags.iter().map(|tag| tag.id.to_string()).collect();
@@ -230,16 +230,12 @@ impl LoadedPolicy {
             read.push(Tag {
                 id,
                 name: view.map_or(&b""[..], |view| view.tag.as_bytes()),
-                signature: signature.view(),
+                signature,
                 target_type: view.map_or("", |view| view.object_type.as_str()),
-                tagger: view
-                    .and_then(|view| view.tagger.as_ref())
-                    .map(NameEmail::of),
                 others: &others,
             });
         }
-        let id = |id: Option<ObjectId>| id.map(|id| id.to_string()).unwrap_or_default();
-        let (old, new) = (id(change.update.old), id(change.update.new));
+        let new = change.update.new.map(|id| id.to_string());
         let update = RefUpdate {
             name,
             kind: match (&change.update.old, &change.update.new) {
@@ -249,13 +245,12 @@ impl LoadedPolicy {
                     fast_forward: change.forward,
                 },
             },
-            old: &old,
-            new: &new,
+            new: new.as_deref().unwrap_or_default(),
             tag: read.first().copied(),
         };
         let pusher = Pusher {
             account: self.pusher.as_deref(),
-            certificate: self.certificate.as_ref().map(SignatureFacts::view),
+            certificate: self.certificate.as_ref(),
             now: Some(system_time()),
         };
         let of_tag = |code: &str| {
@@ -281,14 +276,7 @@ impl LoadedPolicy {
     fn unusual(&self, change: &RefChange, findings: &mut Vec<(bool, Finding)>) {
         let name: &[u8] = &change.update.name;
         let mut say = |code, message: String| {
-            let finding = Finding {
-                rule: String::new(),
-                mode: self.policy.mode,
-                code,
-                message,
-                hint: None,
-            };
-            findings.push((false, finding));
+            findings.push((false, Finding::new(self.policy.mode, code, message)));
         };
         if change.update.new.is_none() {
             return;
@@ -413,7 +401,7 @@ impl RuleScope for LoadedPolicy {
 
     fn cut_off(&self) -> Vec<ObjectId> {
         self.policy
-            .cut_off()
+            .cut_off
             .iter()
             .filter_map(|id| ObjectId::from_hex(id.as_bytes()).ok())
             .collect()

@@ -33,12 +33,12 @@ use crate::{
     cli::GateArgs,
     context::ContextError,
     exit::{EXIT_UNDECIDED, EXIT_USAGE},
-    history::{CommitReadError, GitHistory, commit_facts},
+    history::{CommitReadError, GitHistory, HistoryError, commit_facts},
     verdict::Verdict,
 };
 use gitseal_evidence::identity::ExpectedIdentity;
 use gitseal_evidence::object::ObjectKind;
-use gitseal_policy::{Commit, CommitFacts, Finding, walk};
+use gitseal_policy::{CommitFacts, Finding, walk};
 
 /// The message for a policy file that the author of a request controls.
 pub const INSIDE: &str = "this file is part of the change being checked, so its author controls it; omit the option to use the base branch's .gitseal/policy.toml, or name a file outside the repository";
@@ -57,7 +57,7 @@ pub enum PushVerifyError {
     #[error("{reference}: {error}")]
     Walk {
         reference: String,
-        error: walk::WalkError,
+        error: walk::WalkError<HistoryError>,
     },
     #[error("the push adds more commits than a threshold can count")]
     TooLarge,
@@ -398,7 +398,7 @@ impl<'r> PushVerifier<'r> {
             .iter()
             .map(|change| self.rules.policy.has_thresholds(&change.update.name))
             .collect();
-        let mut sets: BTreeMap<usize, Vec<CommitFacts>> = BTreeMap::new();
+        let mut sets: BTreeMap<usize, Vec<CommitFacts<ObjectId>>> = BTreeMap::new();
         let mut weight = 0_usize;
         let mut kept = 0_usize;
         let mut unkept = 0_usize;
@@ -411,11 +411,7 @@ impl<'r> PushVerifier<'r> {
                     continue;
                 };
                 let name: &[u8] = &change.update.name;
-                for finding in self
-                    .rules
-                    .policy
-                    .evaluate_commit(&facts.view(*direct), name)
-                {
+                for finding in self.rules.policy.evaluate_commit(&facts, *direct, name) {
                     if kept >= MAX_KEPT {
                         if finding.refuses() {
                             return Err(PushVerifyError::TooMany);
@@ -449,10 +445,9 @@ impl<'r> PushVerifier<'r> {
             let Some(change) = plan.changes.get(at) else {
                 continue;
             };
-            let set: Vec<Commit<'_>> = set.iter().map(|facts| facts.view(false)).collect();
             let name: &[u8] = &change.update.name;
             for (id, finding) in self.rules.policy.evaluate_thresholds(&set, name) {
-                let about = commit(id, String::new());
+                let about = commit(id.to_string(), String::new());
                 items
                     .entry(at)
                     .or_default()
@@ -524,12 +519,10 @@ impl<'r> PushVerifier<'r> {
                 continue;
             }
             history.mark_authenticated(accepted);
-            let (root, tip) = (root.to_string(), tip.to_string());
-            let through = old.map(|old| old.to_string());
             let question = walk::AuthenticationRequest {
                 root: &root,
                 tip: &tip,
-                through: through.as_deref(),
+                through: old.as_ref(),
                 ref_name: &change.update.name,
             };
             let walked = walk::authenticate(&question, &mut history).map_err(|error| {
@@ -542,8 +535,9 @@ impl<'r> PushVerifier<'r> {
             let refused = walked
                 .refused
                 .into_iter()
-                .flat_map(|(id, findings)| findings.into_iter().map(move |one| (id.clone(), one)));
+                .flat_map(|(id, findings)| findings.into_iter().map(move |one| (id, one)));
             for (id, finding) in refused.chain(walked.warnings) {
+                let id = id.to_string();
                 let (subject, signer) = subjects.get(&id).cloned().unwrap_or_default();
                 let about = commit(id, subject);
                 items
@@ -555,7 +549,7 @@ impl<'r> PushVerifier<'r> {
         Ok(items)
     }
 
-    fn facts(&self, judged: &ObjectResult) -> Result<CommitFacts, PushVerifyError> {
+    fn facts(&self, judged: &ObjectResult) -> Result<CommitFacts<ObjectId>, PushVerifyError> {
         commit_facts(judged, self.repository).map_err(|error| PushVerifyError::Facts {
             id: judged.id.clone(),
             error,
@@ -636,13 +630,13 @@ fn add(
         // One command signs all of them again: from the first, which is the oldest.
         if let ItemSubject::Object { id, .. } = &item.about
             && let Some(hint) = &mut item.finding.hint
-            && hint.starts_with("git rebase ")
+            && let Some(at) = hint.find("git rebase ")
         {
             let again = match command.take() {
                 Some(again) => again,
                 None => sign_again(id, change, graph)?,
             };
-            hint.clone_from(&again);
+            hint.replace_range(at.., &again);
             command = Some(again);
         }
         report.add(item);

@@ -1,6 +1,6 @@
-//! A policy in words: what `gitseal policy describe` prints.
+//! Describes a policy as text, for `gitseal policy describe`.
 //!
-//! *Not checked here:* whether what is said is wise (`lint.rs`).
+//! *Not checked here:* whether the policy is wise (`lint.rs`).
 
 use std::fmt::Write as _;
 
@@ -11,76 +11,49 @@ use super::{
 };
 
 impl Policy {
-    /// The whole policy in words, a sentence a line. What the file says is in it
-    /// as it was: escape it before it is shown.
+    /// Describes the whole policy. Values from the file are in it verbatim: escape it
+    /// before it is printed.
     #[must_use]
     pub fn describe(&self) -> String {
-        let mut out = String::new();
-        let _ = writeln!(
-            out,
-            "What no rule allows is refused. Mode: {}.",
+        let mut out = format!(
+            "Anything not allowed by a rule is rejected. Mode: {}.\n",
             self.mode.as_str()
         );
+        if let Some(help) = &self.help {
+            let _ = writeln!(out, "Help for pushers: {help}");
+        }
         if !self.cut_off.is_empty() {
-            let _ = writeln!(
-                out,
-                "Not judged: what is reachable from {}.",
-                self.cut_off.join(", ")
-            );
+            let ids = self.cut_off.join(", ");
+            let _ = writeln!(out, "Not evaluated: commits reachable from {ids}.");
         }
-        let _ = writeln!(out, "\nSigners:");
-        for signer in &self.signers {
-            let _ = writeln!(out, "  {}", describe_signer(signer));
-        }
-        if !self.groups.is_empty() {
-            let _ = writeln!(out, "\nGroups:");
-            for (name, group) in &self.groups {
-                let _ = writeln!(out, "  {name}: {}", group.names.join(", "));
-            }
-        }
-        if !self.bots.is_empty() {
-            let _ = writeln!(out, "\nBots (known by their own word only):");
-            for bot in &self.bots {
-                let of = |what: &str, text: &Option<String>| {
-                    text.as_ref().map(|text| format!("{what} {text}"))
-                };
-                let message: Vec<String> =
-                    [of("author", &bot.author), of("committer", &bot.committer)]
-                        .into_iter()
-                        .flatten()
-                        .collect();
-                let _ = writeln!(out, "  {}: {}", bot.name, message.join(", "));
-            }
-        }
+        let signers = self.signers.iter().map(describe_signer).collect();
+        section(&mut out, "Signers", signers);
+        let describe_group =
+            |(name, group): (&String, &Principals)| format!("{name}: {}", group.names.join(", "));
+        let groups = self.groups.iter().map(describe_group).collect();
+        section(&mut out, "Groups", groups);
+        let bots = self.bots.iter().map(|bot| {
+            let author = bot.author.iter().map(|text| format!("author {text}"));
+            let committer = bot.committer.iter().map(|text| format!("committer {text}"));
+            let people: Vec<String> = author.chain(committer).collect();
+            format!("{}: {}", bot.name, people.join(", "))
+        });
+        section(&mut out, "Bots (unverified)", bots.collect());
         for rule in &self.rules {
-            let _ = writeln!(out, "\nRule {} ({}):", rule.name, rule.mode.as_str());
-            let _ = writeln!(out, "  about {}", scope(rule));
-            for line in self.describe_rule(rule) {
-                let _ = writeln!(out, "  {line}");
-            }
+            let title = format!("Rule {} ({})", rule.name, rule.mode.as_str());
+            let mut lines = vec![format!("about {}", scope(rule))];
+            lines.extend(rule.may.iter().map(|(action, who)| may(*action, who)));
+            lines.extend(self.describe_requirements(rule));
+            section(&mut out, &title, lines);
         }
         out
     }
 
-    /// What a rule asks for, a line each.
-    pub(super) fn describe_rule(&self, rule: &Rule) -> Vec<String> {
-        let mut lines: Vec<String> = rule
-            .may
-            .iter()
-            .map(|(action, who)| may(*action, who))
-            .collect();
-        lines.extend(self.describe_requirements(rule));
-        lines
-    }
-
-    /// What a rule asks for beside who may.
+    /// Describes the requirements of a rule, except who may do what.
     pub(super) fn describe_requirements(&self, rule: &Rule) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(who) = &rule.direct {
-            lines.push(format!(
-                "commits that come without a merge: {}",
-                who.names.join(", ")
-            ));
+            lines.push(format!("direct commits: {}", who.names.join(", ")));
         }
         let bots: Vec<&str> = rule
             .unsigned
@@ -90,7 +63,7 @@ impl Policy {
             .collect();
         if !bots.is_empty() {
             lines.push(format!(
-                "unsigned commits are accepted from {}, by their own word",
+                "unsigned commits are accepted from {} (unverified)",
                 bots.join(", ")
             ));
         }
@@ -104,11 +77,14 @@ impl Policy {
             lines.push("the author must be the signer".to_owned());
         }
         for (name, condition) in &rule.claims {
-            lines.push(format!("the certificate must say {name} {}", is(condition)));
+            lines.push(format!(
+                "the certificate must contain {name} {}",
+                is(condition)
+            ));
         }
         if let Some(threshold) = &rule.threshold {
             let mut line = format!(
-                "{} distinct signers of {} are asked for",
+                "{} distinct signers from {} are required",
                 threshold.count,
                 threshold.of.names.join(", ")
             );
@@ -121,29 +97,36 @@ impl Policy {
     }
 }
 
+/// Adds a titled list, unless it is empty.
+fn section(out: &mut String, title: &str, lines: Vec<String>) {
+    if !lines.is_empty() {
+        let _ = writeln!(out, "\n{title}:\n  {}", lines.join("\n  "));
+    }
+}
+
 pub(super) fn describe_signer(signer: &Signer) -> String {
-    let mut message = format!(
+    let mut text = format!(
         "{}: identity {}, issuer {}",
         signer.name,
         is(&signer.identity),
         is(&signer.issuer)
     );
     for (name, condition) in &signer.claims {
-        let _ = write!(message, ", {name} {}", is(condition));
+        let _ = write!(text, ", {name} {}", is(condition));
     }
     if let Some(from) = signer.valid_from {
-        let _ = write!(message, ", from {}", time(from));
+        let _ = write!(text, ", from {}", time(from));
     }
     if let Some(until) = signer.valid_until {
-        let _ = write!(message, ", until {}", time(until));
+        let _ = write!(text, ", until {}", time(until));
     }
     if !signer.emails.is_empty() {
-        let _ = write!(message, ", writes as {}", signer.emails.join(", "));
+        let _ = write!(text, ", writes as {}", signer.emails.join(", "));
     }
     if !signer.accounts.is_empty() {
-        let _ = write!(message, ", pushes as {}", signer.accounts.join(", "));
+        let _ = write!(text, ", pushes as {}", signer.accounts.join(", "));
     }
-    message
+    text
 }
 
 pub(super) fn scope(rule: &Rule) -> String {
@@ -160,9 +143,9 @@ pub(super) fn scope(rule: &Rule) -> String {
 fn may(action: Action, who: &Principals) -> String {
     let phrase = action.phrase();
     match who.names.as_slice() {
-        [only] if only == "nobody" => format!("nobody may {phrase}"),
+        [only] if only == "nobody" => format!("no one may {phrase}"),
         _ if who.anyone && action == Action::Tag => "tags need no signature".to_owned(),
-        _ if who.anyone => format!("whoever the server lets push may {phrase}"),
+        _ if who.anyone => format!("any pusher may {phrase}"),
         names => format!("may {phrase}: {}", names.join(", ")),
     }
 }

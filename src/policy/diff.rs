@@ -1,11 +1,11 @@
-//! What changes between two policies: who gains and who loses which right.
+//! Compares two policies: who gains and who loses which permission.
 //!
-//! Rights are compared rule by rule, a rule being what it is about (its refs and
-//! paths), whatever its name. Groups are resolved first, so moving somebody
-//! between groups shows as what it means.
+//! Permissions are compared by the refs and paths of rules, whatever the rules'
+//! names. Groups are resolved first, so moving a signer between groups shows as its
+//! effect.
 //!
-//! *Not checked here:* whether all rules together still leave the right
-//! (`evaluate.rs` does that for a commit).
+//! *Not checked here:* whether all rules together still allow an action
+//! (`evaluate.rs` evaluates that for a commit).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,19 +15,19 @@ use super::{
     model::{Policy, Principals, Rule},
 };
 
-/// What kind of change.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChangeKind {
-    /// Somebody may do more.
+    /// The subject gains a permission.
     Gains,
-    /// Somebody may do less.
+    /// The subject loses a permission.
     Loses,
-    /// A signer, or what a rule asks for, is another.
+    /// A signer, or a requirement of a rule, differs.
     Changes,
 }
 
 impl ChangeKind {
-    /// The word in reports.
+    /// Returns the word that reports use.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,113 +38,88 @@ impl ChangeKind {
     }
 }
 
-/// One change.
+/// One difference between two policies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PolicyChange {
-    /// Which kind.
+    /// The kind of the change.
     pub kind: ChangeKind,
-    /// Who or what: a signer, a rule's scope, the policy.
+    /// The subject: a signer, a rule's scope, or the policy.
     pub subject: String,
-    /// In words.
+    /// The change as text.
     pub message: String,
 }
 
-/// Everything that differs, ordered by kind and subject.
+/// Compares two policies. The changes are ordered by kind and subject.
 #[must_use]
 pub fn diff(old: &Policy, new: &Policy) -> Vec<PolicyChange> {
     let mut changes = Vec::new();
-    let mut say = |kind, subject: &str, message: String| {
+    let mut add = |kind, subject: &str, message: String| {
+        let subject = subject.to_owned();
         changes.push(PolicyChange {
             kind,
-            subject: subject.to_owned(),
+            subject,
             message,
         });
     };
-    if old.mode != new.mode {
-        say(
-            ChangeKind::Changes,
-            "the policy",
-            format!("mode {} becomes {}", old.mode.as_str(), new.mode.as_str()),
-        );
+    let ids = |ids: &[String]| match ids {
+        [] => "none".to_owned(),
+        ids => ids.join(", "),
+    };
+    let help = |policy: &Policy| policy.help.clone().unwrap_or_else(|| "none".to_owned());
+    for (key, was, is) in [
+        (
+            "mode",
+            old.mode.as_str().to_owned(),
+            new.mode.as_str().to_owned(),
+        ),
+        ("help", help(old), help(new)),
+        ("cut-off", ids(&old.cut_off), ids(&new.cut_off)),
+    ] {
+        if was != is {
+            let message = format!("{key} {was} becomes {is}");
+            add(ChangeKind::Changes, "the policy", message);
+        }
     }
-    if old.cut_off != new.cut_off {
-        let ids = |ids: &[String]| match ids {
-            [] => "none".to_owned(),
-            ids => ids.join(", "),
-        };
-        say(
-            ChangeKind::Changes,
-            "the policy",
-            format!(
-                "cut-off {} becomes {}",
-                ids(&old.cut_off),
-                ids(&new.cut_off)
-            ),
-        );
-    }
-    let names: BTreeSet<&str> = [old, new]
-        .iter()
-        .flat_map(|policy| &policy.signers)
-        .map(|signer| signer.name.as_str())
-        .collect();
+    let signers = old.signers.iter().chain(&new.signers);
+    let names: BTreeSet<&str> = signers.map(|signer| signer.name.as_str()).collect();
     for name in names {
-        match (old.signer(name), new.signer(name)) {
-            (None, Some(signer)) => say(
-                ChangeKind::Changes,
-                name,
-                format!("new signer {}", describe_signer(signer)),
-            ),
-            (Some(signer), None) => say(
-                ChangeKind::Changes,
-                name,
-                format!("no signer any more (was {})", describe_signer(signer)),
-            ),
-            (Some(was), Some(is)) if was != is => say(
-                ChangeKind::Changes,
-                name,
-                format!("was {}; is {}", describe_signer(was), describe_signer(is)),
-            ),
-            _ => {}
+        let (was, is) = (old.signer(name), new.signer(name));
+        let message = match (was.map(describe_signer), is.map(describe_signer)) {
+            (None, Some(is)) => format!("new signer {is}"),
+            (Some(was), None) => format!("no longer a signer (was {was})"),
+            (Some(was), Some(is)) => format!("was {was}; is {is}"),
+            (None, None) => continue,
+        };
+        if was != is {
+            add(ChangeKind::Changes, name, message);
         }
     }
-    for bot in &new.bots {
-        if !old.bots.contains(bot) {
-            say(
-                ChangeKind::Changes,
-                &bot.name,
-                "new or other bot, known by its own word".to_owned(),
-            );
-        }
+    for bot in new.bots.iter().filter(|bot| !old.bots.contains(bot)) {
+        let message = "new or changed bot (unverified)".to_owned();
+        add(ChangeKind::Changes, &bot.name, message);
     }
     let (before, after) = (scopes(old), scopes(new));
     let all: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     for about in all {
-        let none = Vec::new();
-        let was = before.get(about).unwrap_or(&none);
-        let is = after.get(about).unwrap_or(&none);
+        let was = before.get(about).cloned().unwrap_or_default();
+        let is = after.get(about).cloned().unwrap_or_default();
         for action in Action::ALL {
-            let (had, has) = (holders(old, was, action), holders(new, is, action));
+            let phrase = action.phrase();
+            let (had, has) = (holders(old, &was, action), holders(new, &is, action));
             for who in has.difference(&had) {
-                say(
-                    ChangeKind::Gains,
-                    who,
-                    format!("may {} on {about}", action.phrase()),
-                );
+                add(ChangeKind::Gains, who, format!("may {phrase} on {about}"));
             }
             for who in had.difference(&has) {
-                say(
-                    ChangeKind::Loses,
-                    who,
-                    format!("may no longer {} on {about}", action.phrase()),
-                );
+                let message = format!("may no longer {phrase} on {about}");
+                add(ChangeKind::Loses, who, message);
             }
         }
-        let (asked, asks) = (further(old, was), further(new, is));
-        for line in asks.difference(&asked) {
-            say(ChangeKind::Changes, about, format!("from now on: {line}"));
+        let (was, is) = (requirements(old, &was), requirements(new, &is));
+        for line in is.difference(&was) {
+            add(ChangeKind::Changes, about, format!("from now on: {line}"));
         }
-        for line in asked.difference(&asks) {
-            say(ChangeKind::Changes, about, format!("no longer: {line}"));
+        for line in was.difference(&is) {
+            add(ChangeKind::Changes, about, format!("no longer: {line}"));
         }
     }
     changes.sort();
@@ -159,24 +134,20 @@ fn scopes(policy: &Policy) -> BTreeMap<String, Vec<&Rule>> {
     found
 }
 
-/// Who may, by all rules about the same: every one of them must allow it.
+/// Returns who may perform an action by all rules with the same scope: every one of
+/// them must allow it.
 fn holders(policy: &Policy, rules: &[&Rule], action: Action) -> BTreeSet<String> {
-    let mut lists = rules.iter().filter_map(|rule| rule.may.get(&action));
-    let Some(first) = lists.next() else {
-        return BTreeSet::new();
-    };
-    let mut held: Option<Principals> = None;
-    for who in std::iter::once(first).chain(lists) {
-        held = Some(match held {
-            None => who.clone(),
-            Some(held) if held.anyone => who.clone(),
-            Some(held) if who.anyone => held,
-            Some(held) => Principals {
+    let lists = rules.iter().filter_map(|rule| rule.may.get(&action));
+    let held = lists
+        .cloned()
+        .reduce(|held, who| match (held.anyone, who.anyone) {
+            (true, _) => who,
+            (_, true) => held,
+            _ => Principals {
                 signers: held.signers.and(&who.signers),
                 ..held
             },
         });
-    }
     let Some(who) = held else {
         return BTreeSet::new();
     };
@@ -190,7 +161,7 @@ fn holders(policy: &Policy, rules: &[&Rule], action: Action) -> BTreeSet<String>
         .collect()
 }
 
-fn further(policy: &Policy, rules: &[&Rule]) -> BTreeSet<String> {
+fn requirements(policy: &Policy, rules: &[&Rule]) -> BTreeSet<String> {
     rules
         .iter()
         .flat_map(|rule| {

@@ -1,19 +1,20 @@
-//! What a policy says about one commit, one tag or one update of a ref.
+//! Evaluates one commit, one tag or one ref update against a policy.
 //!
-//! The rule about rules: what is done is allowed if at least one rule speaks of it
-//! and every rule that speaks of it allows it. A rule speaks of an action if it
-//! has the action's key, its `refs` match the ref, and it has no `paths` or they
-//! match a path that is changed. Each changed path must be spoken of. So the
-//! order of rules means nothing, and a further rule never takes back what another
-//! one asks for.
+//! An action is allowed if at least one rule matches it and every rule that matches
+//! it allows it. A rule matches an action if it has the action's key, its `refs`
+//! match the ref, and it has no `paths` or they match a path that is changed. Each
+//! changed path must be matched. So the order of rules has no meaning, and adding a
+//! rule never removes a requirement of another one.
 //!
 //! *Not checked here:* thresholds over several commits (`threshold.rs`), and which
-//! policy it is that judges (`walk.rs`).
+//! policy applies (`walk.rs`).
+
+use std::fmt::Display;
 
 use super::{
     facts::{
-        Action, ChangedPath, Commit, EnforcementMode, Finding, NameEmail, POLICY_FOLDER, Pusher,
-        RefUpdate, SignatureResult, Tag, UpdateKind, codes,
+        Action, CommitFacts, EnforcementMode, Finding, NameEmail, POLICY_FOLDER, Pusher, RefUpdate,
+        SignatureResult, Tag, UpdateKind, codes,
     },
     model::{Condition, Policy, Principals, Rule, Signer, SignerSet},
 };
@@ -24,90 +25,128 @@ use gitseal_evidence::{
 
 const TAGS: &[u8] = b"refs/tags/";
 
-/// Who a signature is, by the policy.
+/// The signers of a policy that match a signature.
 #[derive(Debug, Default)]
-pub(super) struct MatchedSigners {
-    /// Every condition of these signers holds.
-    pub(super) signers: Vec<usize>,
-    /// The identity is these signers', but something else does not hold.
+struct MatchedSigners {
+    /// Signers whose every condition holds.
+    signers: Vec<usize>,
+    /// Signers whose identity matches, but not another condition.
     nearly: Vec<(usize, SignerMismatch)>,
 }
 
-/// What keeps an identity from being a signer.
+/// The condition of a signer or rule that a signature does not meet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SignerMismatch {
     code: &'static str,
     message: String,
 }
 
-/// What is asked about one commit or tag.
+impl SignerMismatch {
+    fn new(code: &'static str, message: String) -> Self {
+        Self { code, message }
+    }
+}
+
+/// A commit or tag during its evaluation.
 struct ObjectContext<'a> {
-    signature: SignatureResult<'a>,
-    signed: MatchedSigners,
-    /// `None` for tags.
-    commit: Option<&'a Commit<'a>>,
-    /// What to do about a missing signature.
-    hint: Option<String>,
+    signature: &'a SignatureResult,
+    matched: MatchedSigners,
+    /// Author, committer, and whether it is a direct commit; `None` for tags.
+    commit: Option<(NameEmail<'a>, NameEmail<'a>, bool)>,
+    /// The command that signs the object again.
+    sign_command: String,
+}
+
+/// An action of a signer, and the first path that a rule matches.
+#[derive(Clone, Copy)]
+struct SignedAction<'a> {
+    action: Action,
+    path: Option<&'a [u8]>,
 }
 
 impl Policy {
-    /// What the policy says about a commit on its way to a ref. Empty: all is
-    /// allowed. Findings that do not refuse are also told for what is accepted
-    /// without a verified signature.
+    /// Evaluates a commit on its way to a ref. No finding: everything is allowed.
+    /// `direct`: the commit is in the first-parent history between the ref's old and
+    /// new value. Findings that do not refuse also report what is accepted unverified.
     #[must_use]
-    pub fn evaluate_commit(&self, commit: &Commit<'_>, ref_name: &[u8]) -> Vec<Finding> {
-        let asked = self.asked(commit);
+    pub fn evaluate_commit<I: Display>(
+        &self,
+        commit: &CommitFacts<I>,
+        direct: bool,
+        ref_name: &[u8],
+    ) -> Vec<Finding> {
+        let context = self.commit_context(commit, direct);
+        let all = paths(commit, false);
+        let changed = paths(commit, true);
         let mut findings = Vec::new();
-        let own: Vec<&[u8]> = paths(commit.paths.iter().filter(|path| path.changed));
+        let mut evaluate = |action, paths: &[&[u8]]| {
+            self.evaluate(action, paths, ref_name, &context, &mut findings);
+        };
         if commit.is_merge() {
-            let all = paths(commit.paths.iter());
-            self.judge(Action::Merge, &all, ref_name, &asked, &mut findings);
-            if !own.is_empty() {
-                self.judge(Action::Commit, &own, ref_name, &asked, &mut findings);
-            }
-        } else {
-            let all = paths(commit.paths.iter());
-            self.judge(Action::Commit, &all, ref_name, &asked, &mut findings);
+            evaluate(Action::Merge, &all);
         }
-        if commit.paths.iter().any(|path| is_policy(&path.path)) {
-            self.judge(Action::Policy, &[], ref_name, &asked, &mut findings);
+        if !commit.is_merge() || !changed.is_empty() {
+            evaluate(
+                Action::Commit,
+                if commit.is_merge() { &changed } else { &all },
+            );
+        }
+        if all.iter().any(|path| is_policy(path)) {
+            evaluate(Action::Policy, &[]);
         }
         findings
     }
 
-    /// Whether whoever made this merge may take in history that nobody
-    /// authenticated. Empty: yes.
+    /// Evaluates whether the signer of a merge may merge unauthenticated history.
     #[must_use]
-    pub fn evaluate_adoption(&self, merge: &Commit<'_>, ref_name: &[u8]) -> Vec<Finding> {
-        let asked = self.asked(merge);
+    pub fn evaluate_adoption<I: Display>(
+        &self,
+        merge: &CommitFacts<I>,
+        ref_name: &[u8],
+    ) -> Vec<Finding> {
+        let context = self.commit_context(merge, false);
         let mut findings = Vec::new();
-        let all = paths(merge.paths.iter());
-        self.judge(Action::Adopt, &all, ref_name, &asked, &mut findings);
+        let all = paths(merge, false);
+        self.evaluate(Action::Adopt, &all, ref_name, &context, &mut findings);
         findings
     }
 
-    /// What the policy says about an annotated tag under this ref.
+    /// Evaluates an annotated tag under a ref.
     #[must_use]
     pub fn evaluate_tag(&self, tag: &Tag<'_>, ref_name: &[u8]) -> Vec<Finding> {
         let mut findings = Vec::new();
-        self.tag_object(tag, ref_name, &mut findings);
-        let asked = ObjectContext {
+        let text = String::from_utf8_lossy;
+        let sign_command = |name| format!("git tag -s -f {} {}^{{}}", text(name), tag.id);
+        if let Some(name) = ref_name.strip_prefix(TAGS)
+            && name != tag.name
+        {
+            let (found, pushed) = (text(tag.name), text(name));
+            let message = format!("the tag object is named \"{found}\" but pushed as \"{pushed}\"");
+            let finding = Finding::new(self.mode, codes::TAG_NAME, message);
+            let hint = format!("tag again under this name: {}", sign_command(name));
+            add(&mut findings, finding.with_hint(hint));
+        }
+        if tag.target_type != "commit" {
+            let kind = tag.target_type;
+            let message = format!("the tag points to a {kind}; only commits are accepted");
+            add(
+                &mut findings,
+                Finding::new(self.mode, codes::TAG_TARGET, message),
+            );
+        }
+        let context = ObjectContext {
             signature: tag.signature,
-            signed: self.signed(tag.signature),
+            matched: self.matched_signers(tag.signature),
             commit: None,
-            hint: Some(format!(
-                "git tag -s -f {} {}^{{}}",
-                String::from_utf8_lossy(tag.name),
-                tag.id
-            )),
+            sign_command: sign_command(tag.name),
         };
-        self.judge(Action::Tag, &[], ref_name, &asked, &mut findings);
+        self.evaluate(Action::Tag, &[], ref_name, &context, &mut findings);
         self.tag_thresholds(tag, ref_name, &mut findings);
         findings
     }
 
-    /// What the policy says about an update of a ref. The commits that come with
-    /// it are judged on their own.
+    /// Evaluates an update of a ref. The commits that come with it are evaluated on
+    /// their own.
     #[must_use]
     pub fn evaluate_update(&self, update: &RefUpdate<'_>, pusher: &Pusher<'_>) -> Vec<Finding> {
         let is_tag = update.name.starts_with(TAGS);
@@ -120,12 +159,10 @@ impl Policy {
         let mut findings = Vec::new();
         let matching = self.matching_rules(action, &[], update.name);
         if matching.is_empty() {
-            findings.push(self.no_rule(action, update.name));
+            add(&mut findings, self.no_rule(action, update.name));
         }
-        for rule in matching {
-            if let Some(who) = rule.may.get(&action) {
-                self.evaluate_pusher(rule, who, action, pusher, &mut findings);
-            }
+        for (rule, who) in matching {
+            self.evaluate_pusher(rule, who, action, pusher, &mut findings);
         }
         if action == Action::Delete || !(is_tag || update.tag.is_some()) {
             return findings;
@@ -141,29 +178,31 @@ impl Policy {
         findings
     }
 
-    // ------------------------------------------------------- rules that speak
+    // ---------------------------------------------------------- matching rules
 
-    fn matching_rules(&self, action: Action, paths: &[&[u8]], ref_name: &[u8]) -> Vec<&Rule> {
-        self.rules
-            .iter()
-            .filter(|rule| {
-                rule.may.contains_key(&action)
-                    && rule.matches_ref(ref_name)
-                    && rule
-                        .paths
-                        .as_ref()
-                        .is_none_or(|globs| paths.iter().any(|path| globs.matches(path)))
-            })
-            .collect()
-    }
-
-    /// One action over some paths, by everything that speaks of it.
-    fn judge(
+    fn matching_rules(
         &self,
         action: Action,
         paths: &[&[u8]],
         ref_name: &[u8],
-        asked: &ObjectContext<'_>,
+    ) -> Vec<(&Rule, &Principals)> {
+        self.rules
+            .iter()
+            .filter_map(|rule| Some((rule, rule.may.get(&action)?)))
+            .filter(|(rule, _)| {
+                rule.matches_ref(ref_name)
+                    && (rule.paths.is_none() || paths.iter().any(|path| rule.matches_path(path)))
+            })
+            .collect()
+    }
+
+    /// Evaluates one action on some paths by every rule that matches.
+    fn evaluate(
+        &self,
+        action: Action,
+        paths: &[&[u8]],
+        ref_name: &[u8],
+        context: &ObjectContext<'_>,
         findings: &mut Vec<Finding>,
     ) {
         let matching = self.matching_rules(action, paths, ref_name);
@@ -171,80 +210,87 @@ impl Policy {
             add(findings, self.no_rule(action, ref_name));
             return;
         }
-        if matching.iter().all(|rule| rule.paths.is_some()) {
-            let mut unspoken = paths.iter().filter(|path| {
-                !matching
-                    .iter()
-                    .any(|rule| rule.paths.as_ref().is_some_and(|globs| globs.matches(path)))
-            });
-            if let Some(first) = unspoken.next() {
-                let others = unspoken.count();
-                let more = match others {
-                    0 => String::new(),
-                    others => format!(" and {others} more"),
-                };
-                add(
-                    findings,
-                    Finding {
-                        rule: String::new(),
-                        mode: self.mode,
-                        code: codes::PATH_NO_RULE,
-                        message: format!(
-                            "no rule says who may {} in {}{more}",
-                            action.phrase(),
-                            String::from_utf8_lossy(first)
-                        ),
-                        hint: Some(format!(
-                            "in the policy: a rule whose paths match, with {} = [\"…\"]",
-                            action.key()
-                        )),
-                    },
-                );
-            }
+        let is_unmatched =
+            |path: &&&[u8]| !matching.iter().any(|(rule, _)| rule.matches_path(path));
+        let mut unmatched = paths.iter().filter(is_unmatched);
+        if let Some(first) = unmatched.next() {
+            let more = match unmatched.count() {
+                0 => String::new(),
+                1 => " (and 1 more path)".to_owned(),
+                others => format!(" (and {others} more paths)"),
+            };
+            let (phrase, path) = (action.phrase(), String::from_utf8_lossy(first));
+            let message = format!("no rule allows anyone to {phrase} in {path}{more}");
+            let key = action.key();
+            let policy_hint = format!("add a rule whose paths match, with {key} = [\"…\"]");
+            add(
+                findings,
+                Finding {
+                    policy_hint: Some(policy_hint),
+                    ..Finding::new(self.mode, codes::PATH_NO_RULE, message)
+                },
+            );
         }
-        for rule in matching {
-            if let Some(who) = rule.may.get(&action) {
-                let globs = rule.paths.as_ref();
-                let path = globs.and_then(|globs| paths.iter().find(|path| globs.matches(path)));
-                self.evaluate_signature(rule, who, (action, path.copied()), asked, findings);
-            }
+        for (rule, who) in matching {
+            let path = paths.iter().copied().find(|path| rule.matches_path(path));
+            let path = path.filter(|_| rule.paths.is_some());
+            let signed = SignedAction { action, path };
+            self.evaluate_signature(rule, who, signed, context, findings);
         }
     }
 
     fn no_rule(&self, action: Action, ref_name: &[u8]) -> Finding {
         let name = String::from_utf8_lossy(ref_name);
+        let (message, hint) = match action {
+            Action::Rewrite if ref_name.starts_with(b"refs/heads/") => (
+                format!("{name} may not be force-pushed"),
+                Some("run 'git pull --rebase', then push without --force"),
+            ),
+            Action::Rewrite => (format!("{name} may not be force-pushed"), None),
+            Action::Delete => (format!("{name} may not be deleted"), None),
+            Action::Create => (
+                format!("creating {name} is not allowed"),
+                Some("push to another name, or ask the repository's administrators"),
+            ),
+            _ => {
+                let phrase = action.phrase();
+                (format!("no rule allows anyone to {phrase} on {name}"), None)
+            }
+        };
+        let key = action.key();
         Finding {
-            rule: String::new(),
-            mode: self.mode,
-            code: codes::NO_RULE,
-            message: format!("no rule says who may {} on {name}", action.phrase()),
-            hint: Some(format!(
-                "in the policy: a rule about {name} with {} = [\"…\"]",
-                action.key()
-            )),
+            hint: hint.map(str::to_owned),
+            policy_hint: Some(format!("add a rule about {name} with {key} = [\"…\"]")),
+            ..Finding::new(self.mode, codes::NO_RULE, message)
         }
     }
 
     // -------------------------------------------------------------- signatures
 
-    fn asked<'a>(&self, commit: &'a Commit<'a>) -> ObjectContext<'a> {
+    fn commit_context<'a, I: Display>(
+        &self,
+        commit: &'a CommitFacts<I>,
+        direct: bool,
+    ) -> ObjectContext<'a> {
+        const AGAIN: &str = "--exec 'git commit --amend --no-edit -S'";
         ObjectContext {
-            signature: commit.signature,
-            signed: self.signed(commit.signature),
-            commit: Some(commit),
-            hint: Some(if commit.parents.is_empty() {
-                "git rebase --root --exec 'git commit --amend --no-edit -S'".to_owned()
+            signature: &commit.signature,
+            matched: self.matched_signers(&commit.signature),
+            commit: Some((
+                NameEmail::from_header(&commit.author),
+                NameEmail::from_header(&commit.committer),
+                direct && !commit.is_merge(),
+            )),
+            sign_command: if commit.parents.is_empty() {
+                format!("git rebase --root {AGAIN}")
             } else {
-                format!(
-                    "git rebase --rebase-merges --exec 'git commit --amend --no-edit -S' {}^",
-                    commit.id
-                )
-            }),
+                format!("git rebase --rebase-merges {AGAIN} {}^", commit.id)
+            },
         }
     }
 
-    /// Which signers a signature is of.
-    pub(super) fn signed(&self, signature: SignatureResult<'_>) -> MatchedSigners {
+    /// Finds the signers that match a signature.
+    fn matched_signers(&self, signature: &SignatureResult) -> MatchedSigners {
         let mut found = MatchedSigners::default();
         let SignatureResult::Good {
             identity,
@@ -262,7 +308,8 @@ impl Policy {
             if !signer.identity.matches(san) || !signer.issuer.matches(&identity.issuer) {
                 continue;
             }
-            match mismatch(signer, claims, signed_at) {
+            let mismatch = claim_mismatch(&signer.claims, claims);
+            match mismatch.or_else(|| validity_mismatch(signer, *signed_at)) {
                 None => found.signers.push(number),
                 Some(mismatch) => found.nearly.push((number, mismatch)),
             }
@@ -274,201 +321,175 @@ impl Policy {
         &self,
         rule: &Rule,
         who: &Principals,
-        (action, path): (Action, Option<&[u8]>),
-        asked: &ObjectContext<'_>,
+        signed: SignedAction<'_>,
+        context: &ObjectContext<'_>,
         findings: &mut Vec<Finding>,
     ) {
-        let mut say = |code, message: String, hint: Option<String>| {
-            let finding = Finding {
-                rule: rule.name.clone(),
-                mode: rule.mode,
-                code,
-                message: match path.filter(|_| code == codes::SIGNER_NOT_ALLOWED) {
-                    Some(path) => format!("{}: {message}", String::from_utf8_lossy(path)),
-                    None => message,
-                },
-                hint,
-            };
-            add(findings, finding);
-        };
-        let adds = matches!(action, Action::Commit | Action::Merge);
-        match asked.signature {
-            SignatureResult::Bad { code, message } => say(
-                codes::SIGNATURE_BAD,
-                format!("the signature is not good: {message} ({code})"),
-                asked.hint.clone(),
-            ),
-            SignatureResult::Unsigned if who.anyone => {}
-            SignatureResult::Unsigned => {
-                let bot = asked
-                    .commit
-                    .filter(|_| adds)
-                    .and_then(|commit| self.bot(rule, commit));
-                match bot {
-                    None => say(
-                        codes::UNSIGNED,
-                        "there is no signature".to_owned(),
-                        asked.hint.clone(),
+        let adds = matches!(signed.action, Action::Commit | Action::Merge);
+        let command = &context.sign_command;
+        match context.signature {
+            SignatureResult::Bad { code, message } => {
+                let message = format!("the signature does not verify: {message} ({code})");
+                let hint = match code.as_str() {
+                    "no-log-entry" => format!(
+                        "the signature lacks its log entry; run 'git config --global gitseal.rekorMode offline' (with gitsign: gitsign.rekorMode), then sign again: {command}"
                     ),
-                    Some(name) => {
-                        if let Some(message) = direct(rule, action, asked, None) {
-                            say(codes::NOT_DIRECT, message, None);
-                        }
-                        note(
-                            findings,
-                            rule,
-                            codes::UNSIGNED_BOT,
-                            format!(
-                                "unsigned, accepted as the bot {name} by its own word, which anybody can write"
-                            ),
-                        );
-                    }
+                    "log-unknown" | "chain-no-authority" => "signed with a Sigstore instance that this server does not trust; ask the repository's administrators which one to use".to_owned(),
+                    _ => format!("sign again and push: {command}"),
+                };
+                let finding = rule.finding(codes::SIGNATURE_BAD, message);
+                add(findings, finding.with_hint(hint));
+            }
+            SignatureResult::Unsigned | SignatureResult::Other(_) if who.anyone => {}
+            SignatureResult::Unsigned => {
+                if let Some(bot) = self.bot(rule, context).filter(|_| adds) {
+                    let message = format!(
+                        "unsigned commit accepted: author and committer match bot \"{bot}\" (unverified)"
+                    );
+                    let finding = rule.finding(codes::UNSIGNED_BOT, message);
+                    accept_unverified(finding, rule, signed.action, context, findings);
+                } else {
+                    let kind = context.commit.map_or("tag", |_| "commit");
+                    let message = format!("the {kind} is not signed");
+                    let hint = format!(
+                        "first time? run 'gitseal setup'; then sign it and push again: {command}"
+                    );
+                    let finding = rule.finding(codes::UNSIGNED, message);
+                    add(findings, finding.with_hint(hint));
                 }
             }
-            SignatureResult::Other(_) if who.anyone => {}
+            SignatureResult::Other(kind)
+                if (adds || signed.action == Action::Tag) && rule.unverified.contains(kind) =>
+            {
+                let message = format!("{kind} signature accepted without verification");
+                let finding = rule.finding(codes::SIGNATURE_UNVERIFIED, message);
+                accept_unverified(finding, rule, signed.action, context, findings);
+            }
             SignatureResult::Other(kind) => {
-                let accepted = (adds || action == Action::Tag) && rule.unverified.contains(&kind);
-                if accepted {
-                    if let Some(message) = direct(rule, action, asked, None) {
-                        say(codes::NOT_DIRECT, message, None);
-                    }
-                    note(
-                        findings,
-                        rule,
-                        codes::SIGNATURE_UNVERIFIED,
-                        format!("the {kind} signature is accepted without being verified"),
-                    );
-                } else {
-                    say(
-                        codes::SIGNATURE_OTHER,
-                        format!("the signature is an {kind} one, which is not verified here"),
-                        asked.hint.clone(),
-                    );
-                }
+                let message =
+                    format!("signed with {kind}; this repository requires a Sigstore signature");
+                let hint = format!("run 'gitseal setup', then sign again: {command}");
+                let finding = rule.finding(codes::SIGNATURE_OTHER, message);
+                add(findings, finding.with_hint(hint));
             }
             SignatureResult::Good {
                 identity, claims, ..
             } => {
-                if !who.anyone
-                    && let Err(SignerMismatch { code, message }) =
-                        self.allowed(who, action, &asked.signed, identity)
-                {
-                    say(code, message, None);
+                let refusal = self.check_allowed(rule, who, signed, &context.matched, identity);
+                if let Some(finding) = refusal {
+                    add(findings, finding);
                     return;
                 }
-                if let Some(SignerMismatch { code, message }) = claim_mismatch(&rule.claims, claims)
-                {
-                    say(code, message, None);
+                if let Some(mismatch) = claim_mismatch(&rule.claims, claims) {
+                    add(findings, rule.finding(mismatch.code, mismatch.message));
                 }
-                let Some(commit) = asked.commit.filter(|_| adds) else {
-                    return;
-                };
-                if let Some(message) = direct(rule, action, asked, Some(&asked.signed)) {
-                    say(codes::NOT_DIRECT, message, None);
-                }
-                let people = [
-                    (
-                        rule.match_committer,
-                        codes::COMMITTER_MISMATCH,
-                        "committer",
-                        commit.committer,
-                    ),
-                    (
-                        rule.match_author,
-                        codes::AUTHOR_MISMATCH,
-                        "author",
-                        commit.author,
-                    ),
-                ];
-                for (is_asked, code, what, person) in people {
-                    if is_asked && !self.is_signer(person, who, &asked.signed, identity) {
-                        say(
-                            code,
-                            format!(
-                                "the {what} is {}, who is not the signer {}",
-                                shown(person),
-                                identity.san.value()
-                            ),
-                            Some(match what {
-                                "author" => {
-                                    "git commit --amend --no-edit -S --reset-author".to_owned()
-                                }
-                                _ => format!(
-                                    "git -c user.email={} commit --amend --no-edit -S",
-                                    identity.san.value()
-                                ),
-                            }),
-                        );
-                    }
+                if adds {
+                    check_direct(rule, signed.action, context, findings);
+                    self.check_people(rule, who, identity, context, findings);
                 }
             }
         }
     }
 
-    /// Whether one of the signers is among those who may.
-    fn allowed(
+    /// Checks that one of the signers is listed.
+    fn check_allowed(
         &self,
+        rule: &Rule,
         who: &Principals,
-        action: Action,
-        signed: &MatchedSigners,
+        signed: SignedAction<'_>,
+        matched: &MatchedSigners,
         identity: &Identity,
-    ) -> Result<(), SignerMismatch> {
-        if signed.signers.iter().any(|one| who.signers.contains(*one)) {
-            return Ok(());
+    ) -> Option<Finding> {
+        if who.anyone || matched.signers.iter().any(|one| who.signers.contains(*one)) {
+            return None;
         }
-        let san = identity.san.value();
-        let nearly = signed
+        let nearly = matched
             .nearly
             .iter()
             .find(|(signer, _)| who.signers.contains(*signer))
-            .or(signed.nearly.first().filter(|_| signed.signers.is_empty()));
+            .or(matched
+                .nearly
+                .first()
+                .filter(|_| matched.signers.is_empty()));
         if let Some((_, mismatch)) = nearly {
-            return Err(mismatch.clone());
+            return Some(rule.finding(mismatch.code, mismatch.message.clone()));
         }
-        let named = signed
-            .signers
-            .first()
-            .and_then(|one| self.signers.get(*one));
-        Err(match named {
-            Some(signer) => SignerMismatch {
-                code: codes::SIGNER_NOT_ALLOWED,
-                message: format!(
-                    "{} ({san}) may not {}: [{}] may",
-                    signer.name,
-                    action.phrase(),
-                    who.names.join(", ")
-                ),
-            },
-            None => SignerMismatch {
-                code: codes::SIGNER_UNKNOWN,
-                message: format!("{san}, vouched for by {}, is no signer", identity.issuer),
-            },
+        let san = identity.san.value();
+        if matched.signers.is_empty() {
+            let message = format!(
+                "{san} (issuer {}) is not a signer in the policy",
+                identity.issuer
+            );
+            let hint = "wrong account? run 'gitseal logout' and sign again; otherwise ask the repository's administrators to add you";
+            return Some(rule.finding(codes::SIGNER_UNKNOWN, message).with_hint(hint));
+        }
+        let place = match signed.path {
+            Some(path) => format!("in {}", String::from_utf8_lossy(path)),
+            None => "here".to_owned(),
+        };
+        let (phrase, names) = (signed.action.phrase(), who.names.join(", "));
+        let message = format!("{san} may not {phrase} {place} (allowed: {names})");
+        let hint = "ask one of them to make this change, or the administrators to allow you";
+        let finding = rule.finding(codes::SIGNER_NOT_ALLOWED, message);
+        Some(if who.signers.is_empty() {
+            finding
+        } else {
+            finding.with_hint(hint)
         })
     }
 
-    fn bot(&self, rule: &Rule, commit: &Commit<'_>) -> Option<&str> {
-        let is = |wanted: &Option<String>, person: NameEmail<'_>| {
-            wanted.as_ref().is_none_or(|wanted| {
-                let wanted = NameEmail::from_header(wanted.as_bytes());
-                wanted == person
-            })
+    /// Checks that committer and author are the signer, where the rule requires it.
+    fn check_people(
+        &self,
+        rule: &Rule,
+        who: &Principals,
+        identity: &Identity,
+        context: &ObjectContext<'_>,
+        findings: &mut Vec<Finding>,
+    ) {
+        let Some((author, committer, _)) = context.commit else {
+            return;
+        };
+        let san = identity.san.value();
+        let is_signer = |person| self.is_signer(person, who, &context.matched, identity);
+        if rule.match_committer && !is_signer(committer) {
+            let message = format!("the committer is {committer}, but the signer is {san}");
+            let hint = format!(
+                "commit again as the signer: git -c user.email={san} commit --amend --no-edit -S"
+            );
+            let finding = rule.finding(codes::COMMITTER_MISMATCH, message);
+            add(findings, finding.with_hint(hint));
+        }
+        if rule.match_author && !is_signer(author) {
+            let message = format!("the author is {author}, but the signer is {san}");
+            let hint = "commit again as the signer: git commit --amend --no-edit -S --reset-author";
+            let finding = rule.finding(codes::AUTHOR_MISMATCH, message);
+            add(findings, finding.with_hint(hint));
+        }
+    }
+
+    fn bot(&self, rule: &Rule, context: &ObjectContext<'_>) -> Option<&str> {
+        let (author, committer, _) = context.commit?;
+        let is = |expected: &Option<String>, person| {
+            let mut expected = expected.iter();
+            expected.all(|expected| NameEmail::from_header(expected.as_bytes()) == person)
         };
         rule.unsigned
             .iter()
             .filter_map(|bot| self.bots.get(*bot))
-            .find(|bot| is(&bot.author, commit.author) && is(&bot.committer, commit.committer))
+            .find(|bot| is(&bot.author, author) && is(&bot.committer, committer))
             .map(|bot| bot.name.as_str())
     }
 
-    /// Whether an address is one of the signer's, byte for byte.
+    /// Returns whether an email address is one of the signer's, byte for byte.
     fn is_signer(
         &self,
         person: NameEmail<'_>,
         who: &Principals,
-        signed: &MatchedSigners,
+        matched: &MatchedSigners,
         identity: &Identity,
     ) -> bool {
-        signed
+        matched
             .signers
             .iter()
             .filter(|one| who.anyone || who.signers.contains(**one))
@@ -482,103 +503,55 @@ impl Policy {
 
     // -------------------------------------------------------------------- tags
 
-    fn tag_object(&self, tag: &Tag<'_>, ref_name: &[u8], findings: &mut Vec<Finding>) {
-        let mut say = |code, message| {
-            let finding = Finding {
-                rule: String::new(),
-                mode: self.mode,
-                code,
-                message,
-                hint: None,
-            };
-            add(findings, finding);
-        };
-        if let Some(name) = ref_name.strip_prefix(TAGS)
-            && name != tag.name
-        {
-            say(
-                codes::TAG_NAME,
-                format!(
-                    "the tag is named {} by whoever made it, not {}",
-                    String::from_utf8_lossy(tag.name),
-                    String::from_utf8_lossy(name)
-                ),
-            );
-        }
-        if tag.target_type != "commit" {
-            say(
-                codes::TAG_TARGET,
-                format!("the tag is one of a {}, not of a commit", tag.target_type),
-            );
-        }
-    }
-
     fn lightweight(&self, update: &RefUpdate<'_>, findings: &mut Vec<Finding>) {
         let matching = self.matching_rules(Action::Tag, &[], update.name);
         if matching.is_empty() {
             add(findings, self.no_rule(Action::Tag, update.name));
         }
-        for rule in matching {
-            let may = rule.may.get(&Action::Tag);
-            if may.is_some_and(|who| who.anyone) && rule.threshold.is_none() {
+        let name = String::from_utf8_lossy(update.name);
+        let short = name.strip_prefix("refs/tags/").unwrap_or(&name);
+        for (rule, who) in matching {
+            if who.anyone && rule.threshold.is_none() {
                 continue;
             }
-            let name = String::from_utf8_lossy(update.name);
-            let short = name.strip_prefix("refs/tags/").unwrap_or(&name);
-            let finding = Finding {
-                rule: rule.name.clone(),
-                mode: rule.mode,
-                code: codes::TAG_LIGHTWEIGHT,
-                message: "the tag is a bare name without an object that could be signed".to_owned(),
-                hint: Some(format!("git tag -s -f {short} {}", update.new)),
-            };
-            add(findings, finding);
+            let message = format!("{short} is a lightweight tag; only signed tags are accepted");
+            let hint = format!("sign the tag: git tag -s -f {short} {}", update.new);
+            let finding = rule.finding(codes::TAG_LIGHTWEIGHT, message);
+            add(findings, finding.with_hint(hint));
         }
     }
 
     fn tag_thresholds(&self, tag: &Tag<'_>, ref_name: &[u8], findings: &mut Vec<Finding>) {
-        for rule in self.matching_rules(Action::Tag, &[], ref_name) {
+        for (rule, _) in self.matching_rules(Action::Tag, &[], ref_name) {
             let Some(threshold) = &rule.threshold else {
                 continue;
             };
-            let counts = |name: &[u8]| {
-                let refs = threshold.approvals.as_ref().or(rule.refs.as_ref());
-                refs.is_none_or(|refs| refs.matches(name))
-            };
-            let mut signers = SignerSet::default();
-            let others = tag
+            let refs = threshold.approvals.as_ref().or(rule.refs.as_ref());
+            let approvals = tag
                 .others
                 .iter()
-                .filter(|other| counts(other.ref_name))
+                .filter(|other| refs.is_none_or(|refs| refs.matches(other.ref_name)))
                 .map(|other| other.signature);
-            for signature in std::iter::once(tag.signature).chain(others) {
-                if let Some(signer) = self.counted(signature, &threshold.of, rule) {
+            let mut signers = SignerSet::default();
+            for signature in std::iter::once(tag.signature).chain(approvals) {
+                if let Some(signer) = self.threshold_signer(signature, &threshold.of, rule) {
                     signers.insert(signer);
                 }
             }
-            let found = signers.len();
-            if found < threshold.count {
-                add(
-                    findings,
-                    self.threshold_finding(
-                        rule,
-                        threshold.count,
-                        &threshold.of,
-                        &signers,
-                        "signed tags of it",
-                    ),
-                );
+            if signers.len() < threshold.count {
+                let hint = "have another of them sign a tag of the same commit";
+                add(findings, self.threshold_finding(rule, &signers, hint));
             }
         }
     }
 
-    /// The one signer of a group as whom a signature counts: the same for every
-    /// signature of one identity, so that nobody counts twice. It is the first of
-    /// the group whose identity it is, whatever else is asked of that signer; what
-    /// else is asked decides only whether the signature counts.
-    pub(super) fn counted(
+    /// Returns the one signer of a group as whom a signature counts: the same for
+    /// every signature of one identity, so that no identity counts twice. It is the
+    /// first of the group whose identity it is; the other conditions decide only
+    /// whether the signature counts.
+    pub(super) fn threshold_signer(
         &self,
-        signature: SignatureResult<'_>,
+        signature: &SignatureResult,
         of: &Principals,
         rule: &Rule,
     ) -> Option<usize> {
@@ -588,45 +561,35 @@ impl Policy {
         if claim_mismatch(&rule.claims, claims).is_some() {
             return None;
         }
-        let signed = self.signed(signature);
-        let counts = signed.signers.iter().any(|one| of.signers.contains(*one));
-        let nearly = signed.nearly.iter().map(|(signer, _)| signer);
-        counts
-            .then(|| {
-                let all = signed.signers.iter().chain(nearly);
-                all.copied().filter(|one| of.signers.contains(*one)).min()
-            })
-            .flatten()
+        let MatchedSigners { signers, nearly } = self.matched_signers(signature);
+        if !signers.iter().any(|one| of.signers.contains(*one)) {
+            return None;
+        }
+        let all = signers.iter().chain(nearly.iter().map(|(one, _)| one));
+        all.copied().filter(|one| of.signers.contains(*one)).min()
     }
 
-    /// The finding of a threshold that is not met.
-    pub(super) fn threshold_finding(
-        &self,
-        rule: &Rule,
-        count: usize,
-        of: &Principals,
-        found: &SignerSet,
-        what: &str,
-    ) -> Finding {
+    /// Returns the finding of a rule whose threshold is not met.
+    pub(super) fn threshold_finding(&self, rule: &Rule, found: &SignerSet, hint: &str) -> Finding {
         let names: Vec<&str> = found
             .iter()
             .filter_map(|one| self.signers.get(one))
             .map(|signer| signer.name.as_str())
             .collect();
-        let who = match names.as_slice() {
-            [] => "nobody".to_owned(),
-            names => names.join(", "),
-        };
-        Finding {
-            rule: rule.name.clone(),
-            mode: rule.mode,
-            code: codes::THRESHOLD,
-            message: format!(
-                "{count} distinct signers of [{}] are asked for, and {who} made {what}",
-                of.names.join(", ")
-            ),
-            hint: None,
+        let (count, of) = rule
+            .threshold
+            .as_ref()
+            .map_or_else(Default::default, |threshold| {
+                (threshold.count, threshold.of.names.join(", "))
+            });
+        let mut message = format!(
+            "needs {count} distinct signers from {of}; has {}",
+            names.len()
+        );
+        if !names.is_empty() {
+            message = format!("{message}: {}", names.join(", "));
         }
+        rule.finding(codes::THRESHOLD, message).with_hint(hint)
     }
 
     // ----------------------------------------------------------------- pushers
@@ -642,65 +605,54 @@ impl Policy {
         if who.anyone {
             return;
         }
-        let (code, message, hint) = match self.pushers(pusher) {
-            _ if who.signers.is_empty() => (
-                codes::PUSHER_NOT_ALLOWED,
-                format!("nobody may {}", action.phrase()),
-                None,
-            ),
+        let (phrase, names) = (action.phrase(), who.names.join(", "));
+        let finding = match self.pushers(pusher) {
+            _ if who.signers.is_empty() => {
+                let message = format!("{} is disabled for this ref", action.key());
+                rule.finding(codes::PUSHER_NOT_ALLOWED, message)
+            }
             Ok(signers) if signers.iter().any(|one| who.signers.contains(*one)) => return,
-            Ok(_) => (
-                codes::PUSHER_NOT_ALLOWED,
-                format!(
-                    "{} may not {} here: [{}] may",
-                    pusher.account.unwrap_or("whoever signed the push"),
-                    action.phrase(),
-                    who.names.join(", ")
-                ),
-                None,
-            ),
-            Err(why) => (
-                codes::PUSHER_UNKNOWN,
-                format!(
-                    "only [{}] may {} here, and {why}",
-                    who.names.join(", "),
-                    action.phrase()
-                ),
-                Some("git push --signed".to_owned()),
-            ),
-        };
-        let finding = Finding {
-            rule: rule.name.clone(),
-            mode: rule.mode,
-            code,
-            message,
-            hint,
+            Ok(_) => {
+                let pusher = match pusher.account {
+                    Some(account) => format!("account {account}"),
+                    None => "the push's signer".to_owned(),
+                };
+                let message = format!("{pusher} may not {phrase} (allowed: {names})");
+                rule.finding(codes::PUSHER_NOT_ALLOWED, message)
+            }
+            Err(reason) => rule
+                .finding(
+                    codes::PUSHER_UNKNOWN,
+                    format!("only {names} may {phrase}, and {reason}"),
+                )
+                .with_hint("sign the push: git push --signed"),
         };
         add(findings, finding);
     }
 
-    /// The signers that push.
+    /// Returns the signers that the pusher is.
     fn pushers(&self, pusher: &Pusher<'_>) -> Result<Vec<usize>, String> {
-        match (&pusher.certificate, pusher.account) {
+        match (pusher.certificate, pusher.account) {
             (Some(signature @ SignatureResult::Good { .. }), _) => {
-                Ok(self.signed(*signature).signers)
+                Ok(self.matched_signers(signature).signers)
             }
             (Some(SignatureResult::Unsigned), _) | (None, None) => {
-                Err("the server does not say who pushes".to_owned())
+                Err("the server did not identify the pusher".to_owned())
             }
             (Some(SignatureResult::Bad { message, .. }), _) => {
-                Err(format!("the push certificate is not good: {message}"))
+                Err(format!("the push certificate does not verify: {message}"))
             }
             (Some(SignatureResult::Other(kind)), _) => Err(format!(
-                "the push certificate has an {kind} signature, which is not verified here"
+                "the push certificate is signed with {kind}; a Sigstore signature is required"
             )),
             (None, Some(account)) => Ok(self
                 .signers
                 .iter()
                 .enumerate()
                 .filter(|(_, signer)| {
+                    let mut now = pusher.now.iter();
                     signer.accounts.iter().any(|one| one == account)
-                        && pusher.now.is_none_or(|now| validity(signer, now).is_none())
+                        && now.all(|now| validity_mismatch(signer, *now).is_none())
                 })
                 .map(|(number, _)| number)
                 .collect()),
@@ -708,18 +660,32 @@ impl Policy {
     }
 }
 
-/// Whether a path belongs to the policy.
+impl Rule {
+    /// Returns a finding of this rule, without hints.
+    fn finding(&self, code: &'static str, message: String) -> Finding {
+        Finding {
+            rule: self.name.clone(),
+            ..Finding::new(self.mode, code, message)
+        }
+    }
+}
+
+/// Returns whether a path belongs to the policy.
 #[must_use]
 pub fn is_policy(path: &[u8]) -> bool {
     path.strip_prefix(POLICY_FOLDER.as_bytes())
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-fn paths<'a>(paths: impl Iterator<Item = &'a ChangedPath>) -> Vec<&'a [u8]> {
-    paths.map(|path| path.path.as_slice()).collect()
+fn paths<I>(commit: &CommitFacts<I>, only_changed: bool) -> Vec<&[u8]> {
+    let paths = commit.paths.iter();
+    paths
+        .filter(|path| path.changed || !only_changed)
+        .map(|path| path.path.as_slice())
+        .collect()
 }
 
-/// One finding of each kind is enough: a refusal goes before a warning.
+/// Adds a finding unless an equal one exists. An error replaces a warning.
 fn add(findings: &mut Vec<Finding>, finding: Finding) {
     let same = findings
         .iter_mut()
@@ -731,105 +697,80 @@ fn add(findings: &mut Vec<Finding>, finding: Finding) {
     }
 }
 
-/// What is accepted, and must not go unsaid.
-fn note(findings: &mut Vec<Finding>, rule: &Rule, code: &'static str, message: String) {
-    add(
-        findings,
-        Finding {
-            rule: rule.name.clone(),
-            mode: EnforcementMode::Warn,
-            code,
-            message,
-            hint: None,
-        },
-    );
-}
-
-/// Why a commit may not stand on the line of first parents.
-fn direct(
+/// Reports that something unverified is accepted.
+fn accept_unverified(
+    finding: Finding,
     rule: &Rule,
     action: Action,
-    asked: &ObjectContext<'_>,
-    signed: Option<&MatchedSigners>,
-) -> Option<String> {
-    let who = rule.direct.as_ref()?;
-    let commit = asked.commit?;
-    if !commit.direct || commit.is_merge() || action != Action::Commit {
-        return None;
-    }
-    let may =
-        signed.is_some_and(|signed| signed.signers.iter().any(|one| who.signers.contains(*one)));
-    (!may).then(|| {
-        format!(
-            "the commit is put on the branch directly, not through a merge: [{}] may do that",
-            who.names.join(", ")
-        )
-    })
+    context: &ObjectContext<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    check_direct(rule, action, context, findings);
+    let mode = EnforcementMode::Warn;
+    add(findings, Finding { mode, ..finding });
 }
 
-fn mismatch(signer: &Signer, claims: &FulcioExtensions, at: UnixTime) -> Option<SignerMismatch> {
-    claim_mismatch(&signer.claims, claims).or_else(|| validity(signer, at))
+/// Checks that a commit may be in the first-parent history.
+fn check_direct(
+    rule: &Rule,
+    action: Action,
+    context: &ObjectContext<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    let (Some(who), Some((.., true)), Action::Commit) = (&rule.direct, context.commit, action)
+    else {
+        return;
+    };
+    let signers = &context.matched.signers;
+    if !signers.iter().any(|one| who.signers.contains(*one)) {
+        let names = who.names.join(", ");
+        let message = format!("direct commits to this branch are not allowed (except {names})");
+        let hint = "push a topic branch and open a pull request";
+        let finding = rule.finding(codes::NOT_DIRECT, message);
+        add(findings, finding.with_hint(hint));
+    }
 }
 
-fn validity(signer: &Signer, at: UnixTime) -> Option<SignerMismatch> {
-    let name = &signer.name;
-    match (signer.valid_from, signer.valid_until) {
-        (Some(from), _) if at < from => Some(SignerMismatch {
-            code: codes::SIGNER_TOO_EARLY,
-            message: format!(
-                "{name} is a signer from {}, and this was signed at {}",
-                time(from),
-                time(at)
-            ),
-        }),
-        (_, Some(until)) if at >= until => Some(SignerMismatch {
-            code: codes::SIGNER_EXPIRED,
-            message: format!(
-                "{name} was a signer until {}, and this was signed at {}",
-                time(until),
-                time(at)
-            ),
-        }),
-        _ => None,
-    }
+fn validity_mismatch(signer: &Signer, at: UnixTime) -> Option<SignerMismatch> {
+    let (code, bound) = match (signer.valid_from, signer.valid_until) {
+        (Some(from), _) if at < from => (
+            codes::SIGNER_TOO_EARLY,
+            format!("is valid from {}", time(from)),
+        ),
+        (_, Some(until)) if at >= until => (
+            codes::SIGNER_EXPIRED,
+            format!("was valid until {}", time(until)),
+        ),
+        _ => return None,
+    };
+    let (name, at) = (&signer.name, time(at));
+    let message = format!("signer \"{name}\" {bound}; this was signed at {at}");
+    Some(SignerMismatch::new(code, message))
 }
 
 fn claim_mismatch(
-    wanted: &[(String, Condition)],
+    required: &[(String, Condition)],
     claims: &FulcioExtensions,
 ) -> Option<SignerMismatch> {
-    wanted
-        .iter()
-        .find_map(|(name, condition)| match claims.by_name(name) {
-            None => Some(SignerMismatch {
-                code: codes::CLAIM_ABSENT,
-                message: format!(
-                    "the certificate has no {name}, wanted {:?}",
-                    condition.as_str()
-                ),
-            }),
-            Some(found) if !condition.matches(found) => Some(SignerMismatch {
-                code: codes::CLAIM_MISMATCH,
-                message: format!(
-                    "the certificate's {name} is {found:?}, wanted {:?}",
-                    condition.as_str()
-                ),
-            }),
+    required.iter().find_map(|(name, condition)| {
+        let required = condition.as_str();
+        match claims.by_name(name) {
+            None => Some(SignerMismatch::new(
+                codes::CLAIM_ABSENT,
+                format!("the certificate has no claim {name}; required: {required:?}"),
+            )),
+            Some(found) if !condition.matches(found) => Some(SignerMismatch::new(
+                codes::CLAIM_MISMATCH,
+                format!("claim {name} is {found:?}; required: {required:?}"),
+            )),
             Some(_) => None,
-        })
+        }
+    })
 }
 
-/// A time in words.
+/// Formats a time as RFC 3339.
 pub(super) fn time(at: UnixTime) -> String {
     jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |time| time.to_string())
-}
-
-fn shown(person: NameEmail<'_>) -> String {
-    format!(
-        "{} <{}>",
-        String::from_utf8_lossy(person.name),
-        String::from_utf8_lossy(person.email)
-    )
 }
 
 #[cfg(test)]

@@ -1,45 +1,44 @@
-//! What a policy is asked about: a commit, an update of a ref, who pushes it;
-//! and what it answers. Whoever asks has verified the signatures already.
+//! Inputs of a policy evaluation (commits, tags, ref updates, pushers) and its
+//! output: findings. The caller has verified the signatures.
 //!
 //! *Not checked here:* the signatures (`evidence/verify.rs`), the objects'
 //! framing (`evidence/object.rs`), and what changed between two trees (the
 //! caller compares them).
 
-use std::fmt;
+use std::fmt::{self, Display};
 
 use gitseal_evidence::{
     UnixTime,
     certificate::{FulcioExtensions, Identity},
-    object,
 };
 
-/// The name of the policy file in a repository's tree.
+/// The path of the policy file in a repository's tree.
 pub const POLICY_PATH: &str = ".gitseal/policy.toml";
-/// The folder whose every change is a change of the policy.
+/// The directory whose every change is a change of the policy.
 pub const POLICY_FOLDER: &str = ".gitseal";
 
-/// A signature, as verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SignatureResult<'a> {
-    /// All nine steps passed (the ninth without a wanted identity).
+/// The result of verifying one signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignatureResult {
+    /// Verified by all nine steps, without an expected identity in the ninth.
     Good {
-        /// Who signed, and who vouches for that.
-        identity: &'a Identity,
-        /// What else the certificate says.
-        claims: &'a FulcioExtensions,
-        /// When, from the log or a timestamp authority.
+        /// The identity in the certificate, and its issuer.
+        identity: Identity,
+        /// The other claims of the certificate.
+        claims: FulcioExtensions,
+        /// The time from the log or a timestamp authority.
         signed_at: UnixTime,
     },
-    /// There is none.
+    /// The object has no signature.
     Unsigned,
-    /// There is one of a kind that is not verified here.
+    /// A signature of a kind that gitseal does not verify.
     Other(OtherKind),
-    /// It is refused, or could not be decided.
+    /// The signature is refused, or could not be decided.
     Bad {
         /// The refusal's code.
-        code: &'a str,
-        /// The refusal in words.
-        message: &'a str,
+        code: String,
+        /// The refusal as text.
+        message: String,
     },
 }
 
@@ -53,7 +52,7 @@ pub enum OtherKind {
 }
 
 impl OtherKind {
-    /// The word in policies.
+    /// Returns the word that policies use.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,7 +62,7 @@ impl OtherKind {
     }
 }
 
-impl fmt::Display for OtherKind {
+impl Display for OtherKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OpenPgp => "OpenPGP",
@@ -72,24 +71,17 @@ impl fmt::Display for OtherKind {
     }
 }
 
-/// An author, committer or tagger: the bytes of the object.
+/// The name and email address of an author or committer, as raw bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NameEmail<'a> {
-    /// What stands before ` <`.
+    /// The bytes before ` <`.
     pub name: &'a [u8],
-    /// What stands between `<` and `>`.
+    /// The bytes between `<` and `>`.
     pub email: &'a [u8],
 }
 
 impl<'a> NameEmail<'a> {
-    /// Out of a person that was read from an object: its raw bytes, so that
-    /// nothing was decoded or trimmed.
-    #[must_use]
-    pub fn of(person: &'a object::Ident) -> Self {
-        Self::from_header(&person.raw)
-    }
-
-    /// Out of `Name <email>` or `Name <email> time zone`.
+    /// Parses `Name <email>` or `Name <email> time zone`, without decoding or trimming.
     #[must_use]
     pub fn from_header(raw: &'a [u8]) -> Self {
         let open = raw.iter().position(|byte| *byte == b'<');
@@ -110,10 +102,18 @@ impl<'a> NameEmail<'a> {
     }
 }
 
+impl Display for NameEmail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, email) = (self.name, self.email);
+        let text = String::from_utf8_lossy;
+        write!(f, "{} <{}>", text(name), text(email))
+    }
+}
+
 /// A path that a commit changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedPath {
-    /// From the root of the tree, `/` between names, no leading `/`.
+    /// The path from the root of the tree, without a leading `/`.
     pub path: Vec<u8>,
     /// Whether the commit itself changes it: always, but for a merge only if
     /// the path differs from *every* parent.
@@ -121,7 +121,7 @@ pub struct ChangedPath {
 }
 
 impl ChangedPath {
-    /// A path that an ordinary commit changes.
+    /// Returns a path that an ordinary commit changes.
     #[must_use]
     pub fn changed(path: &[u8]) -> Self {
         Self {
@@ -130,8 +130,8 @@ impl ChangedPath {
         }
     }
 
-    /// A path in which a merge differs from its first parent, as one of its
-    /// other parents has it.
+    /// Returns a path in which a merge differs from its first parent only, because
+    /// it has the content of another parent.
     #[must_use]
     pub fn inherited(path: &[u8]) -> Self {
         Self {
@@ -141,32 +141,38 @@ impl ChangedPath {
     }
 }
 
-/// A commit.
-#[derive(Debug, Clone, Copy)]
-pub struct Commit<'a> {
-    /// Its id, hex.
-    pub id: &'a str,
-    /// Its parents' ids, hex.
-    pub parents: &'a [String],
-    /// Its signature.
-    pub signature: SignatureResult<'a>,
-    /// Who wrote it, by its own words.
-    pub author: NameEmail<'a>,
-    /// Who committed it, by its own words.
-    pub committer: NameEmail<'a>,
+/// A commit and its verified signature. `I` is the caller's type of object ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitFacts<I> {
+    /// The commit's id.
+    pub id: I,
+    /// The ids of its parents, the first one first.
+    pub parents: Vec<I>,
+    /// The result of verifying its signature.
+    pub signature: SignatureResult,
+    /// The value of the author header, unverified.
+    pub author: Vec<u8>,
+    /// The value of the committer header, unverified.
+    pub committer: Vec<u8>,
     /// The paths in which its tree differs from its first parent's (or, without
     /// a parent, from nothing). A renamed file is two paths, a deleted one is one.
-    pub paths: &'a [ChangedPath],
-    /// Whether it lies on the line of first parents from the ref's new value to
-    /// its old one; `false` for what a merge brings in.
-    pub direct: bool,
+    pub paths: Vec<ChangedPath>,
 }
 
-impl Commit<'_> {
-    /// Whether it joins histories.
+impl<I> CommitFacts<I> {
+    /// Returns whether the commit has more than one parent.
     #[must_use]
     pub fn is_merge(&self) -> bool {
         self.parents.len() > 1
+    }
+
+    /// Returns the approximate size in memory, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const EACH: usize = 1024;
+        self.paths.iter().fold(EACH, |sum, path| {
+            sum.saturating_add(path.path.len()).saturating_add(64)
+        })
     }
 }
 
@@ -175,40 +181,38 @@ impl Commit<'_> {
 pub struct Tag<'a> {
     /// The object's id, hex.
     pub id: &'a str,
-    /// The name that is written in it, without `refs/tags/`.
+    /// The name in the tag object, without `refs/tags/`.
     pub name: &'a [u8],
-    /// Its signature.
-    pub signature: SignatureResult<'a>,
-    /// The type of what it names: `commit`, `tag`, `tree`, `blob`.
+    /// The result of verifying its signature.
+    pub signature: &'a SignatureResult,
+    /// The type of the target: `commit`, `tag`, `tree` or `blob`.
     pub target_type: &'a str,
-    /// Who tagged, by its own words.
-    pub tagger: Option<NameEmail<'a>>,
-    /// The other tags, there before or in the same push, that name the same
-    /// object: approvals, where a rule asks for several.
+    /// Other tags of the same object, existing or in the same push: approvals,
+    /// where a rule requires several.
     pub others: &'a [ApprovalTag<'a>],
 }
 
-/// A tag beside the one that is judged.
+/// Another tag of the same object.
 #[derive(Debug, Clone, Copy)]
 pub struct ApprovalTag<'a> {
-    /// Its full ref name.
+    /// The full ref name.
     pub ref_name: &'a [u8],
-    /// Its signature.
-    pub signature: SignatureResult<'a>,
+    /// The result of verifying its signature.
+    pub signature: &'a SignatureResult,
 }
 
-/// What happens to a ref.
+/// The kind of a ref update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpdateKind {
-    /// It was not there.
+    /// The ref did not exist.
     Create,
-    /// It moves.
+    /// The ref moves.
     Update {
-        /// The old value is an ancestor of the new one. A tag never moves
-        /// forward: whatever its old value was, moving it rewrites it.
+        /// Whether the old value is an ancestor of the new one. A tag never moves
+        /// forward: moving it rewrites it, whatever its old value was.
         fast_forward: bool,
     },
-    /// It goes.
+    /// The ref is deleted.
     Delete,
 }
 
@@ -217,54 +221,52 @@ pub enum UpdateKind {
 pub struct RefUpdate<'a> {
     /// The full name, `refs/…`.
     pub name: &'a [u8],
-    /// What happens.
+    /// The kind of update.
     pub kind: UpdateKind,
-    /// The id before, hex; empty if there was none.
-    pub old: &'a str,
-    /// The id after, hex; empty if there is none.
+    /// The new id, hex; empty if the ref is deleted.
     pub new: &'a str,
     /// The tag object that the new value is, if it is one.
     pub tag: Option<Tag<'a>>,
 }
 
-/// Who pushes, as far as the server knows.
+/// The pusher, as far as the server identified one.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pusher<'a> {
     /// The account at the server (`accounts` of signers).
     pub account: Option<&'a str>,
-    /// The signature of a push certificate (`git push --signed`). One that is
-    /// there goes before the account.
-    pub certificate: Option<SignatureResult<'a>>,
-    /// The time by the server's clock: an account is that of a signer only while
-    /// the signer is valid. Without a time, always.
+    /// The signature of a push certificate (`git push --signed`). It takes
+    /// precedence over the account.
+    pub certificate: Option<&'a SignatureResult>,
+    /// The time of the server's clock: an account counts only while its signer is
+    /// valid. Without a time, it always counts.
     pub now: Option<UnixTime>,
 }
 
-/// What somebody does. The words are the keys of rules.
+/// An action that rules allow. Its names are keys of rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// Adds a commit.
     Commit,
     /// Joins histories.
     Merge,
-    /// Takes in history that is not authenticated.
+    /// Merges history that is not authenticated.
     Adopt,
     /// Changes the policy.
     Policy,
     /// Signs an annotated tag.
     Tag,
-    /// Makes a ref.
+    /// Creates a ref.
     Create,
     /// Moves a ref forward.
     Update,
-    /// Moves a ref elsewhere.
+    /// Moves a ref to a commit that does not descend from the old one.
     Rewrite,
     /// Deletes a ref.
     Delete,
 }
 
 impl Action {
-    /// All, in the order of the documentation.
+    /// Every action, in the order of the documentation.
     pub const ALL: [Self; 9] = [
         Self::Commit,
         Self::Merge,
@@ -277,7 +279,7 @@ impl Action {
         Self::Delete,
     ];
 
-    /// The key of rules that speaks of it.
+    /// Returns the key in rules.
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
@@ -293,13 +295,13 @@ impl Action {
         }
     }
 
-    /// In words that continue "may".
+    /// Returns a verb phrase that continues "may".
     #[must_use]
     pub fn phrase(self) -> &'static str {
         match self {
             Self::Commit => "add commits",
             Self::Merge => "merge",
-            Self::Adopt => "take in history that is not authenticated",
+            Self::Adopt => "merge unauthenticated history",
             Self::Policy => "change the policy",
             Self::Tag => "sign tags",
             Self::Create => "create refs",
@@ -309,7 +311,7 @@ impl Action {
         }
     }
 
-    /// Whether it is the pusher who does it; otherwise it is whoever signed.
+    /// Returns whether the pusher performs it; otherwise the signer does.
     #[must_use]
     pub fn is_by_pusher(self) -> bool {
         match self {
@@ -319,18 +321,18 @@ impl Action {
     }
 }
 
-/// How a violation is taken.
+/// The effect of a violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum EnforcementMode {
-    /// It is reported.
+    /// The violation is reported.
     Warn,
-    /// It is refused.
+    /// The violation is an error.
     #[default]
     Enforce,
 }
 
 impl EnforcementMode {
-    /// The word in policies.
+    /// Returns the word that policies use.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -340,24 +342,46 @@ impl EnforcementMode {
     }
 }
 
-/// One thing that a policy has to say.
+/// One result of an evaluation: a violation, or something accepted unverified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The rule's name; empty where no rule speaks, or it is about the whole.
+    /// The rule's name; empty if no single rule is the reason.
     pub rule: String,
-    /// Whether it refuses.
+    /// Whether the finding refuses.
     pub mode: EnforcementMode,
-    /// A stable, kebab-case name (`codes` has all).
+    /// A stable, kebab-case name, one of [`codes`].
     pub code: &'static str,
-    /// What is, in words. What comes from commits is in it as it was: escape it
-    /// before it is shown.
+    /// The finding as text. Values from commits are in it verbatim: escape it
+    /// before it is printed.
     pub message: String,
-    /// What would mend it: a command, or a line of the policy.
+    /// A suggested fix for the pusher. If it contains a command, it ends with it.
     pub hint: Option<String>,
+    /// A suggested change of the policy.
+    pub policy_hint: Option<String>,
 }
 
 impl Finding {
-    /// Whether it refuses.
+    /// Returns a finding of no particular rule, without hints.
+    #[must_use]
+    pub fn new(mode: EnforcementMode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            rule: String::new(),
+            mode,
+            code,
+            message: message.into(),
+            hint: None,
+            policy_hint: None,
+        }
+    }
+
+    /// Adds a hint for the pusher.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Returns whether the finding refuses.
     #[must_use]
     pub fn refuses(&self) -> bool {
         self.mode == EnforcementMode::Enforce
@@ -366,174 +390,67 @@ impl Finding {
 
 /// The codes of findings.
 pub mod codes {
-    /// A commit or tag without a signature.
-    pub const UNSIGNED: &str = "unsigned";
-    /// A signature that does not verify.
-    pub const SIGNATURE_BAD: &str = "signature-bad";
-    /// An OpenPGP or SSH signature, and no rule accepts that.
-    pub const SIGNATURE_OTHER: &str = "signature-other";
-    /// An OpenPGP or SSH signature that a rule accepts unverified.
-    pub const SIGNATURE_UNVERIFIED: &str = "signature-unverified";
-    /// An unsigned commit that a rule accepts because of what it says of itself.
-    pub const UNSIGNED_BOT: &str = "unsigned-bot";
-    /// The identity is no signer's.
-    pub const SIGNER_UNKNOWN: &str = "signer-unknown";
-    /// The signer is not among those that the rule names.
-    pub const SIGNER_NOT_ALLOWED: &str = "signer-not-allowed";
-    /// MatchedSigners before the signer's `valid-from`.
-    pub const SIGNER_TOO_EARLY: &str = "signer-too-early";
-    /// MatchedSigners at or after the signer's `valid-until`.
-    pub const SIGNER_EXPIRED: &str = "signer-expired";
-    /// A claim that is asked for is not in the certificate.
-    pub const CLAIM_ABSENT: &str = "claim-absent";
-    /// A claim has another value.
-    pub const CLAIM_MISMATCH: &str = "claim-mismatch";
-    /// The committer is not the signer.
-    pub const COMMITTER_MISMATCH: &str = "committer-mismatch";
-    /// The author is not the signer.
-    pub const AUTHOR_MISMATCH: &str = "author-mismatch";
-    /// No rule speaks of what is done here.
-    pub const NO_RULE: &str = "no-rule";
-    /// No rule speaks of a path that is changed.
-    pub const PATH_NO_RULE: &str = "path-no-rule";
-    /// Not put on the branch through a merge, where the rule asks for that.
-    pub const NOT_DIRECT: &str = "direct-not-allowed";
-    /// Too few distinct signers.
-    pub const THRESHOLD: &str = "threshold-not-met";
-    /// A rule names who may, and the server did not say who pushes.
-    pub const PUSHER_UNKNOWN: &str = "pusher-unknown";
-    /// Who pushes is not among those that the rule names.
-    pub const PUSHER_NOT_ALLOWED: &str = "pusher-not-allowed";
-    /// A lightweight tag where a signed one is asked for.
-    pub const TAG_LIGHTWEIGHT: &str = "tag-lightweight";
-    /// The name in the tag object is not the ref's.
-    pub const TAG_NAME: &str = "tag-name-mismatch";
-    /// A tag of something else than a commit.
-    pub const TAG_TARGET: &str = "tag-target";
-    /// The policy root, or a commit after it, has no policy.
-    pub const POLICY_MISSING: &str = "policy-missing";
-    /// A policy in the history cannot be read.
-    pub const POLICY_UNREADABLE: &str = "policy-unreadable";
-    /// The policy root is not on the line of first parents.
-    pub const NOT_DESCENDED: &str = "not-descended";
-    /// A parent is not authenticated.
-    pub const PARENT: &str = "parent-not-authenticated";
+    macro_rules! codes {
+        ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
+            $($(#[$doc])* pub const $name: &str = $code;)*
 
-    /// Every code, for the documentation.
-    pub const ALL: [&str; 26] = [
-        UNSIGNED,
-        UNSIGNED_BOT,
-        SIGNATURE_BAD,
-        SIGNATURE_OTHER,
-        SIGNATURE_UNVERIFIED,
-        SIGNER_UNKNOWN,
-        SIGNER_NOT_ALLOWED,
-        SIGNER_TOO_EARLY,
-        SIGNER_EXPIRED,
-        CLAIM_ABSENT,
-        CLAIM_MISMATCH,
-        COMMITTER_MISMATCH,
-        AUTHOR_MISMATCH,
-        NO_RULE,
-        PATH_NO_RULE,
-        NOT_DIRECT,
-        THRESHOLD,
-        PUSHER_UNKNOWN,
-        PUSHER_NOT_ALLOWED,
-        TAG_LIGHTWEIGHT,
-        TAG_NAME,
-        TAG_TARGET,
-        POLICY_MISSING,
-        POLICY_UNREADABLE,
-        NOT_DESCENDED,
-        PARENT,
-    ];
-}
-
-/// A signature as verified, held on its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SignatureFacts {
-    /// As [`SignatureResult::Good`].
-    Good {
-        /// Who signed, and who vouches for that.
-        identity: Identity,
-        /// What else the certificate says.
-        claims: FulcioExtensions,
-        /// When, from the log or a timestamp authority.
-        signed_at: UnixTime,
-    },
-    /// As [`SignatureResult::Unsigned`].
-    Unsigned,
-    /// As [`SignatureResult::Other`].
-    Other(OtherKind),
-    /// As [`SignatureResult::Bad`].
-    Bad {
-        /// The refusal's code.
-        code: String,
-        /// The refusal in words.
-        message: String,
-    },
-}
-
-impl SignatureFacts {
-    /// As a policy is asked about it.
-    #[must_use]
-    pub fn view(&self) -> SignatureResult<'_> {
-        match self {
-            Self::Good {
-                identity,
-                claims,
-                signed_at,
-            } => SignatureResult::Good {
-                identity,
-                claims,
-                signed_at: *signed_at,
-            },
-            Self::Unsigned => SignatureResult::Unsigned,
-            Self::Other(kind) => SignatureResult::Other(*kind),
-            Self::Bad { code, message } => SignatureResult::Bad { code, message },
-        }
-    }
-}
-
-/// A commit, held on its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommitFacts {
-    /// Its id, hex.
-    pub id: String,
-    /// Its parents' ids, hex.
-    pub parents: Vec<String>,
-    /// Its signature.
-    pub signature: SignatureFacts,
-    /// The author header's value.
-    pub author: Vec<u8>,
-    /// The committer header's value.
-    pub committer: Vec<u8>,
-    /// As [`Commit::paths`].
-    pub paths: Vec<ChangedPath>,
-}
-
-impl CommitFacts {
-    /// About how many bytes it takes in memory.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        const EACH: usize = 1024;
-        self.paths.iter().fold(EACH, |sum, path| {
-            sum.saturating_add(path.path.len()).saturating_add(64)
-        })
+            /// Every code.
+            pub const ALL: &[&str] = &[$($name),*];
+        };
     }
 
-    /// As a policy is asked about it.
-    #[must_use]
-    pub fn view(&self, direct: bool) -> Commit<'_> {
-        Commit {
-            id: &self.id,
-            parents: &self.parents,
-            signature: self.signature.view(),
-            author: NameEmail::from_header(&self.author),
-            committer: NameEmail::from_header(&self.committer),
-            paths: &self.paths,
-            direct,
-        }
+    codes! {
+        /// The commit or tag is not signed.
+        UNSIGNED = "unsigned";
+        /// An unsigned commit whose author and committer match a bot.
+        UNSIGNED_BOT = "unsigned-bot";
+        /// The signature does not verify.
+        SIGNATURE_BAD = "signature-bad";
+        /// An OpenPGP or SSH signature that no rule accepts.
+        SIGNATURE_OTHER = "signature-other";
+        /// An OpenPGP or SSH signature that a rule accepts unverified.
+        SIGNATURE_UNVERIFIED = "signature-unverified";
+        /// The identity is not a signer of the policy.
+        SIGNER_UNKNOWN = "signer-unknown";
+        /// The rule does not list the signer.
+        SIGNER_NOT_ALLOWED = "signer-not-allowed";
+        /// Signed before the signer's `valid-from`.
+        SIGNER_TOO_EARLY = "signer-too-early";
+        /// Signed at or after the signer's `valid-until`.
+        SIGNER_EXPIRED = "signer-expired";
+        /// The certificate lacks a required claim.
+        CLAIM_ABSENT = "claim-absent";
+        /// A claim of the certificate has another value.
+        CLAIM_MISMATCH = "claim-mismatch";
+        /// The committer is not the signer.
+        COMMITTER_MISMATCH = "committer-mismatch";
+        /// The author is not the signer.
+        AUTHOR_MISMATCH = "author-mismatch";
+        /// No rule matches the action on this ref.
+        NO_RULE = "no-rule";
+        /// No rule matches a path that is changed.
+        PATH_NO_RULE = "path-no-rule";
+        /// A commit outside a merge, where the rule requires one.
+        NOT_DIRECT = "direct-not-allowed";
+        /// Too few distinct signers.
+        THRESHOLD = "threshold-not-met";
+        /// The server did not identify the pusher.
+        PUSHER_UNKNOWN = "pusher-unknown";
+        /// The rule does not list the pusher.
+        PUSHER_NOT_ALLOWED = "pusher-not-allowed";
+        /// A lightweight tag where a signed one is required.
+        TAG_LIGHTWEIGHT = "tag-lightweight";
+        /// The name in the tag object differs from that of the ref.
+        TAG_NAME = "tag-name-mismatch";
+        /// The tag points to something other than a commit.
+        TAG_TARGET = "tag-target";
+        /// The policy root, or a commit after it, has no policy.
+        POLICY_MISSING = "policy-missing";
+        /// A policy in the history has errors.
+        POLICY_UNREADABLE = "policy-unreadable";
+        /// The policy root is not in the first-parent history.
+        NOT_DESCENDED = "not-descended";
+        /// A parent is not authenticated.
+        PARENT = "parent-not-authenticated";
     }
 }

@@ -1,18 +1,18 @@
 //! Patterns over ref names and paths, on bytes.
 //!
-//! `*` and `?` stay within one name, `**` crosses `/`, `[a-z]` and `{a,b}` are
-//! as in shells, `\` takes the meaning away; `!` in front excludes. A list
-//! matches what one of its patterns matches and none of its exclusions does.
-//! Case counts.
+//! `*` and `?` match within one path component, `**` crosses `/`, `[a-z]` and
+//! `{a,b}` are as in shells, `\` escapes; a leading `!` excludes. A list matches a
+//! string if one of its patterns does and none of its exclusions. Case is
+//! significant.
 //!
-//! *Not checked here:* whether a pattern is of any use (`lint.rs`).
+//! *Not checked here:* whether a pattern is useful (`lint.rs`).
 
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
-/// The longest pattern, in bytes.
+/// The maximum length of a pattern, in bytes.
 pub const MAX_GLOB: usize = 1024;
 
-/// A list of patterns.
+/// A compiled list of patterns. Lists are equal if they are written the same.
 #[derive(Debug, Clone)]
 pub struct Globs {
     written: Vec<String>,
@@ -28,29 +28,30 @@ impl PartialEq for Globs {
 
 impl Eq for Globs {}
 
-/// Why a pattern is not taken.
+/// An error in a list of patterns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GlobError {
-    /// Which of the list, from 0; beyond its end: the list.
+    /// The index of the pattern, from 0; the length of the list if it is the list.
     pub index: usize,
-    /// What is wrong.
-    pub why: String,
+    /// The reason.
+    pub reason: String,
 }
 
 impl Globs {
-    /// Compiles a list of patterns over refs.
+    /// Compiles a list of ref patterns.
     ///
     /// # Errors
-    /// The first pattern that is none, or a list that only excludes.
+    /// Returns [`GlobError`] for the first invalid pattern, or if the list only
+    /// excludes.
     pub fn refs(patterns: &[String]) -> Result<Self, GlobError> {
         Self::new(patterns, false)
     }
 
-    /// Compiles a list of patterns over paths: `docs/**` is `docs` too, which can be
-    /// a link or a submodule in place of the directory.
+    /// Compiles a list of path patterns: `docs/**` also matches `docs`, which can be a
+    /// link or a submodule in place of the directory.
     ///
     /// # Errors
-    /// As [`refs`](Self::refs).
+    /// Returns the same errors as [`refs`](Self::refs).
     pub fn paths(patterns: &[String]) -> Result<Self, GlobError> {
         Self::new(patterns, true)
     }
@@ -60,7 +61,7 @@ impl Globs {
         let mut excluded = GlobSetBuilder::new();
         let mut any = false;
         for (index, pattern) in patterns.iter().enumerate() {
-            let bad = |why: String| GlobError { index, why };
+            let bad = |reason: String| GlobError { index, reason };
             let (set, text) = match pattern.strip_prefix('!') {
                 Some(rest) => (&mut excluded, rest),
                 None => {
@@ -73,7 +74,7 @@ impl Globs {
             }
             if text.len() > MAX_GLOB {
                 return Err(bad(format!(
-                    "a pattern of {} bytes, more than {MAX_GLOB}",
+                    "the pattern is {} bytes; the limit is {MAX_GLOB}",
                     text.len()
                 )));
             }
@@ -97,13 +98,13 @@ impl Globs {
                     .backslash_escape(true)
                     .case_insensitive(false)
                     .build()
-                    .map_err(|error| bad(format!("no pattern: {}", error.kind())))?;
+                    .map_err(|error| bad(format!("invalid pattern: {}", error.kind())))?;
                 set.add(glob);
             }
         }
-        let whole = |why: String| GlobError {
+        let whole = |reason: String| GlobError {
             index: patterns.len(),
-            why,
+            reason,
         };
         if !any {
             return Err(whole(
@@ -112,7 +113,7 @@ impl Globs {
         }
         let build = |set: GlobSetBuilder| {
             set.build()
-                .map_err(|error| whole(format!("too large together: {}", error.kind())))
+                .map_err(|error| whole(format!("the patterns are too large: {}", error.kind())))
         };
         Ok(Self {
             written: patterns.to_vec(),
@@ -121,7 +122,7 @@ impl Globs {
         })
     }
 
-    /// Whether the list matches.
+    /// Returns whether the list matches.
     #[must_use]
     pub fn matches(&self, text: &[u8]) -> bool {
         let candidate = Candidate::from_bytes(text);
@@ -129,27 +130,27 @@ impl Globs {
             && !self.excluded.is_match_candidate(&candidate)
     }
 
-    /// As it was written.
+    /// Returns the patterns as written.
     #[must_use]
     pub fn patterns(&self) -> &[String] {
         &self.written
     }
 }
 
-/// A class of characters that matches `/`, which only `**` may cross.
+/// Returns a character class that matches `/`, which only `**` may cross.
 fn class_over_slash(pattern: &str) -> Option<&str> {
     let mut rest = pattern;
     while let Some(at) = rest.find(['\\', '[']) {
         let (_, found) = rest.split_at_checked(at)?;
         let Some(class) = found.strip_prefix('[') else {
-            // A backslash, and what it takes the meaning away from.
+            // A backslash and the character that it escapes.
             let mut characters = found.chars();
             characters.nth(1);
             rest = characters.as_str();
             continue;
         };
         let body = class.strip_prefix(['!', '^']).unwrap_or(class);
-        // The first character is meant, even `]`.
+        // The first character is literal, even `]`.
         let first = body.chars().next()?.len_utf8();
         let end = body.get(first..)?.find(']')?.checked_add(first)?;
         let ranges = body.get(..end)?;
@@ -163,7 +164,7 @@ fn class_over_slash(pattern: &str) -> Option<&str> {
     None
 }
 
-/// Whether `/` is in a list of characters and ranges.
+/// Returns whether `/` is in a list of characters and ranges.
 fn has_slash(ranges: &str) -> bool {
     let characters: Vec<char> = ranges.chars().collect();
     let last = characters.len().saturating_sub(1);
@@ -220,8 +221,8 @@ mod tests {
         for bad in [
             "lib[!_]*", "lib[^_]x", "a[+-9]b", "a[/]b", "[!]]", "x[\\--0]", "\\[[!a]",
         ] {
-            let why = globs(&[bad]).unwrap_err().why;
-            assert!(why.contains("would match /"), "{bad}: {why}");
+            let reason = globs(&[bad]).unwrap_err().reason;
+            assert!(reason.contains("would match /"), "{bad}: {reason}");
         }
         for (good, matched) in [
             ("lib[!_/]x", "libax"),

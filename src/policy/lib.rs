@@ -1,16 +1,15 @@
-//! Ring 2: rules about people, refs and paths. Pure: who signed, what changed
-//! and what time it was are arguments.
+//! Signing policies: rules about signers, refs and paths. Pure: signers, changes and
+//! the time are arguments.
 //!
 //! ```text
-//! text ── parse ─► model::Policy ─ evaluate ► findings of one commit, tag or ref
-//!                        │       ─ threshold ► findings of a set (thresholds)
-//!                        │       ── walk ───► a history, each by its parent's policy
-//!                        └ describe, diff, lint: in words
+//! text ─ parse ─► model::Policy ─ evaluate ──► findings of one commit, tag or ref
+//!                       │        ─ threshold ─► findings of a set of commits
+//!                       │        ─ walk ──────► a history, by each parent's policy
+//!                       └ describe, diff, lint: the policy as text
 //! ```
 //!
-//! One rule about rules: **what is done is allowed if at least one rule speaks of
-//! it and every rule that speaks of it allows it.** `docs/policy.md` is the
-//! reference.
+//! **An action is allowed if at least one rule matches it and every rule that matches
+//! it allows it.** `docs/policy.md` is the reference.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 #![cfg_attr(
@@ -35,9 +34,8 @@ pub mod toml_position;
 pub mod walk;
 
 pub use facts::{
-    Action, ApprovalTag, ChangedPath, Commit, CommitFacts, EnforcementMode, Finding, NameEmail,
-    OtherKind, POLICY_FOLDER, POLICY_PATH, Pusher, RefUpdate, SignatureFacts, SignatureResult, Tag,
-    UpdateKind, codes,
+    Action, ApprovalTag, ChangedPath, CommitFacts, EnforcementMode, Finding, NameEmail, OtherKind,
+    POLICY_FOLDER, POLICY_PATH, Pusher, RefUpdate, SignatureResult, Tag, UpdateKind, codes,
 };
 pub use model::Policy;
 pub use parse::{PolicyError, PolicyErrors};

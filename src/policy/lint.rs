@@ -1,10 +1,10 @@
-//! What a policy says that is allowed but looks like a mistake or a trick: what
-//! `gitseal policy check` shows beside errors.
+//! Finds content of a policy that is allowed but looks like a mistake or a trick,
+//! for `gitseal policy check`.
 //!
-//! Comparison stays byte-exact everywhere; what only looks the same is shown with
-//! its code points.
+//! Comparison stays byte-exact everywhere; values that only look equal are reported
+//! with their code points.
 //!
-//! *Not checked here:* what cannot be read at all (`parse.rs`).
+//! *Not checked here:* errors (`parse.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,268 +13,210 @@ use super::{
     model::{Condition, Policy, SignerSet},
 };
 
-/// Something to look at twice.
+/// A warning about a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lint {
     /// A stable, kebab-case name.
     pub code: &'static str,
-    /// Which part of the policy: `signer alice`, `rule main`.
+    /// The part of the policy: `signer alice`, `rule main`.
     pub place: String,
-    /// What it is.
+    /// The warning as text.
     pub message: String,
 }
 
-/// Every lint of a policy.
+/// Returns every warning about a policy.
 #[must_use]
 pub fn lint(policy: &Policy) -> Vec<Lint> {
-    let mut found = Vec::new();
-    signers(policy, &mut found);
-    unused(policy, &mut found);
-    rules(policy, &mut found);
-    found
+    let mut lints = Lints(Vec::new());
+    lints.signers(policy);
+    lints.unused(policy);
+    lints.rules(policy);
+    lints.0
 }
 
-fn say(found: &mut Vec<Lint>, code: &'static str, place: &str, message: String) {
-    found.push(Lint {
-        code,
-        place: place.to_owned(),
-        message,
-    });
-}
+struct Lints(Vec<Lint>);
 
-fn signers(policy: &Policy, found: &mut Vec<Lint>) {
-    let mut same: BTreeMap<(String, String, String), &str> = BTreeMap::new();
-    let mut alike: BTreeMap<(String, String), (&str, &str)> = BTreeMap::new();
-    for signer in &policy.signers {
-        let place = format!("signer {}", signer.name);
-        for (what, condition) in [("identity", &signer.identity), ("issuer", &signer.issuer)] {
-            if let Some(message) = odd(condition.as_str()) {
-                say(
-                    found,
-                    "odd-characters",
-                    &place,
-                    format!("the {what} {:?} {message}", condition.as_str()),
-                );
+impl Lints {
+    fn add(&mut self, code: &'static str, place: &str, message: impl Into<String>) {
+        self.0.push(Lint {
+            code,
+            place: place.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    fn signers(&mut self, policy: &Policy) {
+        let mut same: BTreeMap<(&str, &str, String), &str> = BTreeMap::new();
+        let mut alike: BTreeMap<(String, String), (&str, &str)> = BTreeMap::new();
+        for signer in &policy.signers {
+            let place = format!("signer {}", signer.name);
+            let (issuer, identity) = (signer.issuer.as_str(), signer.identity.as_str());
+            for (what, condition) in [("identity", &signer.identity), ("issuer", &signer.issuer)] {
+                if let Some(odd) = odd(condition.as_str()) {
+                    let message = format!("the {what} {:?} {odd}", condition.as_str());
+                    self.add("odd-characters", &place, message);
+                }
+                self.condition(what, condition, &place);
             }
-            text(what, condition, &place, found);
-        }
-        let claims = format!("{:?}", signer.claims);
-        let key = (
-            signer.issuer.as_str().to_owned(),
-            signer.identity.as_str().to_owned(),
-            claims,
-        );
-        if let Some(other) = same.insert(key, &signer.name) {
-            say(
-                found,
-                "same-signer",
-                &place,
-                format!(
+            let key = (issuer, identity, format!("{:?}", signer.claims));
+            if let Some(other) = same.insert(key, &signer.name) {
+                let message = format!(
                     "the same as signer {other}: a threshold counts them once, as the first of them"
-                ),
-            );
-        }
-        let looks = (
-            skeleton(signer.issuer.as_str()),
-            skeleton(signer.identity.as_str()),
-        );
-        let written = signer.identity.as_str();
-        if let Some((other, theirs)) = alike.insert(looks, (&signer.name, written))
-            && theirs != written
-        {
-            say(
-                found,
-                "look-alike",
-                &place,
-                format!("looks like signer {other} but is not: {written:?} and {theirs:?}"),
-            );
+                );
+                self.add("same-signer", &place, message);
+            }
+            let looks = (skeleton(issuer), skeleton(identity));
+            if let Some((other, theirs)) = alike.insert(looks, (&signer.name, identity))
+                && theirs != identity
+            {
+                let message =
+                    format!("looks like signer {other} but is not: {identity:?} and {theirs:?}");
+                self.add("look-alike", &place, message);
+            }
         }
     }
-}
 
-fn text(what: &str, condition: &Condition, place: &str, found: &mut Vec<Lint>) {
-    let written = condition.as_str();
-    let Some(exact) = condition.exact() else {
-        if condition.matches("x") || condition.matches("nobody@nowhere.invalid") {
-            say(
-                found,
-                "matches-anybody",
-                place,
-                format!("the {what} pattern {written:?} matches anybody"),
-            );
-        }
-        if let Some(at) = bare_dot(written) {
-            say(
-                found,
-                "bare-dot",
-                place,
-                format!(
-                    "the {what} pattern {written:?} has a dot at {at} that matches any character: write \\."
-                ),
-            );
-        }
-        return;
-    };
-    let host = match exact.split_once("://") {
-        Some((_, rest)) => rest.split('/').next(),
-        None => exact.rsplit_once('@').map(|(_, host)| host),
-    };
-    if let Some(host) = host {
-        if host.chars().any(char::is_uppercase) {
-            say(
-                found,
+    fn condition(&mut self, what: &str, condition: &Condition, place: &str) {
+        let text = condition.as_str();
+        let Some(exact) = condition.exact() else {
+            if condition.matches("x") || condition.matches("nobody@nowhere.invalid") {
+                let message = format!("the {what} pattern {text:?} matches any identity");
+                self.add("matches-anybody", place, message);
+            }
+            if let Some(at) = bare_dot(text) {
+                let message = format!(
+                    "the {what} pattern {text:?} has a dot at {at} that matches any character: write \\."
+                );
+                self.add("bare-dot", place, message);
+            }
+            return;
+        };
+        let host = match exact.split_once("://") {
+            Some((_, rest)) => rest.split('/').next(),
+            None => exact.rsplit_once('@').map(|(_, host)| host),
+        };
+        let host = host.unwrap_or_default();
+        let is_issuer = what == "issuer";
+        for (is_odd, code, problem) in [
+            (
+                host.chars().any(char::is_uppercase),
                 "uppercase-host",
-                place,
-                format!(
-                    "the host in the {what} {exact:?} has capitals, and certificates are compared byte by byte"
-                ),
-            );
-        }
-        if host.ends_with('.') {
-            say(
-                found,
+                "has capitals in its host, and certificates are compared byte by byte",
+            ),
+            (
+                host.ends_with('.'),
                 "trailing-dot",
-                place,
-                format!("the host in the {what} {exact:?} ends with a dot"),
-            );
-        }
-    }
-    if what == "issuer" {
-        if !exact.starts_with("https://") {
-            say(
-                found,
+                "has a host that ends with a dot",
+            ),
+            (
+                is_issuer && !exact.starts_with("https://"),
                 "issuer-not-https",
-                place,
-                format!("the issuer {exact:?} is no https address"),
-            );
-        }
-        if exact.ends_with('/') {
-            say(
-                found,
+                "is not an https URL",
+            ),
+            (
+                is_issuer && exact.ends_with('/'),
                 "trailing-slash",
-                place,
-                format!("the issuer {exact:?} ends with a slash; most do not"),
-            );
-        }
-        if exact.contains('%') {
-            say(
-                found,
+                "ends with a slash; most do not",
+            ),
+            (
+                is_issuer && exact.contains('%'),
                 "percent",
-                place,
-                format!("the issuer {exact:?} has percent signs, which are not decoded"),
-            );
+                "contains percent signs, which are not decoded",
+            ),
+        ] {
+            if is_odd {
+                self.add(code, place, format!("the {what} {exact:?} {problem}"));
+            }
         }
     }
-}
 
-fn unused(policy: &Policy, found: &mut Vec<Lint>) {
-    let mut used = SignerSet::default();
-    let mut named: BTreeSet<&str> = BTreeSet::new();
-    for rule in &policy.rules {
-        let threshold = rule.threshold.as_ref().map(|threshold| &threshold.of);
-        for who in rule.may.values().chain(&rule.direct).chain(threshold) {
-            used.extend(&who.signers);
-            named.extend(who.names.iter().map(String::as_str));
+    fn unused(&mut self, policy: &Policy) {
+        let mut used = SignerSet::default();
+        let mut named: BTreeSet<&String> = BTreeSet::new();
+        for rule in &policy.rules {
+            let threshold = rule.threshold.as_ref().map(|threshold| &threshold.of);
+            for who in rule.may.values().chain(&rule.direct).chain(threshold) {
+                used.extend(&who.signers);
+                named.extend(&who.names);
+            }
         }
-    }
-    for group in policy.groups.values() {
-        named.extend(group.names.iter().map(String::as_str));
-    }
-    for (number, signer) in policy.signers.iter().enumerate() {
-        if !used.contains(number) {
-            say(
-                found,
-                "unused",
-                &format!("signer {}", signer.name),
-                "no rule names this signer".to_owned(),
-            );
+        for group in policy.groups.values() {
+            named.extend(&group.names);
         }
-    }
-    for name in policy.groups.keys() {
-        if !named.contains(name.as_str()) {
-            say(
-                found,
+        for (number, signer) in policy.signers.iter().enumerate() {
+            if !used.contains(number) {
+                let place = format!("signer {}", signer.name);
+                self.add("unused", &place, "no rule names this signer");
+            }
+        }
+        for name in policy.groups.keys().filter(|name| !named.contains(name)) {
+            self.add(
                 "unused",
                 &format!("group {name}"),
-                "nothing names this group".to_owned(),
+                "nothing names this group",
             );
         }
-    }
-    for (number, bot) in policy.bots.iter().enumerate() {
-        let place = format!("bot {}", bot.name);
-        if policy
-            .rules
-            .iter()
-            .any(|rule| rule.unsigned.contains(&number))
-        {
-            say(
-                found,
-                "forgeable",
-                &place,
-                "anybody who can push can write this author and committer".to_owned(),
-            );
-        } else {
-            say(found, "unused", &place, "no rule names this bot".to_owned());
+        for (number, bot) in policy.bots.iter().enumerate() {
+            let place = format!("bot {}", bot.name);
+            if policy
+                .rules
+                .iter()
+                .any(|rule| rule.unsigned.contains(&number))
+            {
+                let message = "author and committer are unverified: any pusher can set them";
+                self.add("forgeable", &place, message);
+            } else {
+                self.add("unused", &place, "no rule names this bot");
+            }
         }
     }
-}
 
-fn rules(policy: &Policy, found: &mut Vec<Lint>) {
-    for (number, rule) in policy.rules.iter().enumerate() {
-        let place = format!("rule {}", rule.name);
-        for kind in &rule.unverified {
-            say(
-                found,
-                "unverified",
-                &place,
-                format!("anybody can make an {kind} signature: it is accepted unverified"),
-            );
-        }
-        for action in [Action::Rewrite, Action::Delete] {
-            if rule.may.get(&action).is_some_and(|who| who.anyone) {
-                say(
-                    found,
-                    "anyone",
-                    &place,
-                    format!("whoever can push may {}", action.phrase()),
-                );
+    fn rules(&mut self, policy: &Policy) {
+        for (number, rule) in policy.rules.iter().enumerate() {
+            let place = format!("rule {}", rule.name);
+            for kind in &rule.unverified {
+                let message =
+                    format!("{kind} signatures are not verified: any pusher can make one");
+                self.add("unverified", &place, message);
             }
-        }
-        for other in policy.rules.iter().skip(number.saturating_add(1)) {
-            if other.refs != rule.refs || other.paths != rule.paths {
-                continue;
+            for action in [Action::Rewrite, Action::Delete] {
+                if rule.may.get(&action).is_some_and(|who| who.anyone) {
+                    let message = format!("any pusher may {}", action.phrase());
+                    self.add("anyone", &place, message);
+                }
             }
-            for (action, who) in &rule.may {
-                let Some(theirs) = other.may.get(action) else {
-                    continue;
-                };
-                let both = who.signers.and(&theirs.signers);
-                let some = !who.signers.is_empty() && !theirs.signers.is_empty();
-                if some && both.is_empty() {
-                    say(
-                        found,
-                        "nobody-left",
-                        &place,
-                        format!(
-                            "nobody may {}: rule {} is about the same and names others",
+            let others = policy.rules.iter().skip(number.saturating_add(1));
+            for other in others.filter(|other| other.refs == rule.refs && other.paths == rule.paths)
+            {
+                for (action, who) in &rule.may {
+                    let theirs = other.may.get(action).map(|theirs| &theirs.signers);
+                    let is_empty = theirs.is_some_and(|theirs| {
+                        !who.signers.is_empty()
+                            && !theirs.is_empty()
+                            && who.signers.and(theirs).is_empty()
+                    });
+                    if is_empty {
+                        let message = format!(
+                            "no one may {}: rule {} has the same scope and names others",
                             action.phrase(),
                             other.name
-                        ),
-                    );
+                        );
+                        self.add("nobody-left", &place, message);
+                    }
                 }
             }
         }
     }
 }
 
-/// What is odd about a text, if anything is.
+/// Describes unusual characters in a string, if it has any.
 fn odd(text: &str) -> Option<String> {
     let strange: BTreeSet<char> = text
         .chars()
         .filter(|c| !c.is_ascii() || c.is_ascii_control())
         .collect();
     if text.trim() != text {
-        return Some("begins or ends with a space".to_owned());
+        return Some("begins or ends with whitespace".to_owned());
     }
     if strange.is_empty() {
         return None;
@@ -293,7 +235,7 @@ fn odd(text: &str) -> Option<String> {
     } else {
         String::new()
     };
-    Some(format!("holds {}{mixed}", points.join(", ")))
+    Some(format!("contains {}{mixed}", points.join(", ")))
 }
 
 fn script(c: char) -> Option<&'static str> {
@@ -313,8 +255,8 @@ fn script(c: char) -> Option<&'static str> {
     }
 }
 
-/// The same for texts that look the same: small letters, and the commonest
-/// look-alikes as the Latin letter.
+/// Returns the same value for strings that look the same: lower case, with the most
+/// common look-alikes as Latin letters.
 fn skeleton(text: &str) -> String {
     text.chars()
         .flat_map(char::to_lowercase)
@@ -345,8 +287,8 @@ fn skeleton(text: &str) -> String {
         .collect()
 }
 
-/// Where a pattern has a dot between letters that is neither escaped nor
-/// repeated: most often one that was meant as a dot.
+/// Returns the position of an unescaped, unrepeated dot between letters, which most
+/// often was meant as a dot.
 fn bare_dot(pattern: &str) -> Option<usize> {
     let chars: Vec<char> = pattern.chars().collect();
     let mut class = false;

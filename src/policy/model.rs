@@ -1,7 +1,6 @@
-//! A policy, read: signers, groups, bots and rules, with every name resolved.
+//! The parsed policy: signers, groups, bots and rules, with every name resolved.
 //!
-//! *Not checked here:* the file (`parse.rs`); what it says about a commit
-//! (`evaluate.rs`).
+//! *Not checked here:* the file (`parse.rs`), and commits (`evaluate.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,24 +10,24 @@ use super::{
 };
 use gitseal_evidence::{UnixTime, identity::Pattern};
 
-/// A condition on a text, equal if it was written the same.
+/// A condition on a string. Conditions are equal if they are written the same.
 #[derive(Debug, Clone)]
 pub struct Condition(pub(super) Pattern);
 
 impl Condition {
-    /// Whether the whole text satisfies it.
+    /// Returns whether the whole string satisfies the condition.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.0.matches(text)
     }
 
-    /// As it was written.
+    /// Returns the condition as it is written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The text, if only this one satisfies it.
+    /// Returns the string, if only this one satisfies the condition.
     #[must_use]
     pub fn exact(&self) -> Option<&str> {
         match &self.0 {
@@ -46,41 +45,41 @@ impl PartialEq for Condition {
 
 impl Eq for Condition {}
 
-/// Somebody, or some machine, who signs.
+/// A person or machine that signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
-    /// The name in the policy.
+    /// The name that rules use.
     pub name: String,
-    /// Who vouches.
+    /// The issuer of the identity.
     pub issuer: Condition,
-    /// The SAN of the certificate.
+    /// The identity: the SAN of the certificate.
     pub identity: Condition,
-    /// Claims that every certificate of this signer carries, by Fulcio's name.
+    /// Claims that every certificate of this signer must contain, by Fulcio's name.
     pub claims: Vec<(String, Condition)>,
     /// The first second at which a signature counts.
     pub valid_from: Option<UnixTime>,
-    /// The first second at which none counts any more.
+    /// The first second at which no signature counts any more.
     pub valid_until: Option<UnixTime>,
-    /// Addresses of this signer as author and committer; without any, the
+    /// Email addresses of this signer as author and committer. If empty: the
     /// identity in the certificate.
     pub emails: Vec<String>,
-    /// Accounts at the server.
+    /// Accounts of this signer at the Git server.
     pub accounts: Vec<String>,
 }
 
-/// Who writes unsigned commits, by their own words: forgeable by anybody.
+/// An author and committer whose unsigned commits are accepted. Both are unverified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bot {
-    /// The name in the policy.
+    /// The name that rules use.
     pub name: String,
-    /// `Name <email>` of the author.
+    /// The author, as `Name <email>`.
     pub author: Option<String>,
-    /// `Name <email>` of the committer.
+    /// The committer, as `Name <email>`.
     pub committer: Option<String>,
 }
 
-/// Signers by their index, a bit each: a policy has up to 10,000 signers and
-/// thousands of lists of them.
+/// A set of signers by their index, one bit each: a policy has up to 10,000 signers
+/// and thousands of lists of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SignerSet {
     words: Vec<u64>,
@@ -89,7 +88,7 @@ pub struct SignerSet {
 impl SignerSet {
     const BITS: usize = 64;
 
-    /// Adds one.
+    /// Adds one signer.
     pub fn insert(&mut self, signer: usize) {
         let at = signer / Self::BITS;
         if self.words.len() <= at {
@@ -100,7 +99,7 @@ impl SignerSet {
         }
     }
 
-    /// Adds all of another set.
+    /// Adds every signer of another set.
     pub fn extend(&mut self, other: &Self) {
         if self.words.len() < other.words.len() {
             self.words.resize(other.words.len(), 0);
@@ -110,7 +109,7 @@ impl SignerSet {
         }
     }
 
-    /// Whether it is in.
+    /// Returns whether the set contains a signer.
     #[must_use]
     pub fn contains(&self, signer: usize) -> bool {
         self.words
@@ -118,19 +117,19 @@ impl SignerSet {
             .is_some_and(|word| word >> (signer % Self::BITS) & 1 == 1)
     }
 
-    /// How many.
+    /// Returns the number of signers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.iter().count()
     }
 
-    /// Whether there is none.
+    /// Returns whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.words.iter().all(|word| *word == 0)
     }
 
-    /// All, in ascending order.
+    /// Iterates over the signers in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.words.iter().enumerate().flat_map(|(at, word)| {
             (0..Self::BITS)
@@ -139,7 +138,7 @@ impl SignerSet {
         })
     }
 
-    /// Those in both.
+    /// Returns the intersection of two sets.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         Self {
@@ -153,84 +152,92 @@ impl SignerSet {
     }
 }
 
-/// Who may do something.
+/// Those who may perform an action.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Principals {
-    /// As written: names of signers and groups, `anyone` or `nobody`.
+    /// Names of signers and groups as written, `anyone` or `nobody`.
     pub names: Vec<String>,
-    /// Everybody whom the server lets push.
+    /// Whether every pusher may.
     pub anyone: bool,
-    /// The signers.
+    /// The signers, groups resolved.
     pub signers: SignerSet,
 }
 
-/// How many distinct signers.
+/// A required number of distinct signers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Threshold {
-    /// How many.
+    /// The number of distinct signers.
     pub count: usize,
-    /// Of whom.
+    /// The signers that count.
     pub of: Principals,
-    /// The refs whose tags count, for tags.
+    /// For tags: the refs whose tags count.
     pub approvals: Option<Globs>,
 }
 
-/// A rule.
+/// A rule of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// Its name.
+    /// The name, used in reports.
     pub name: String,
-    /// Its own mode, or that of the whole.
+    /// The rule's own mode, or that of the policy.
     pub mode: EnforcementMode,
-    /// The refs that it is about; without any: all.
+    /// The refs that the rule is about; `None`: all.
     pub refs: Option<Globs>,
-    /// The paths that it is about; without any: whole commits.
+    /// The paths that the rule is about; `None`: whole commits.
     pub paths: Option<Globs>,
-    /// Who may do what.
+    /// The actions that the rule is about, and who may perform them.
     pub may: BTreeMap<Action, Principals>,
-    /// Who may put commits on the branch other than through a merge.
+    /// The signers of commits that need no merge, if the rule requires merges.
     pub direct: Option<Principals>,
-    /// Bots whose unsigned commits are accepted, by their index.
+    /// The indexes of bots whose unsigned commits are accepted.
     pub unsigned: BTreeSet<usize>,
-    /// Signatures that are accepted without being verified.
+    /// Kinds of signatures that are accepted without verification.
     pub unverified: BTreeSet<OtherKind>,
     /// Whether the committer must be the signer.
     pub match_committer: bool,
     /// Whether the author must be the signer.
     pub match_author: bool,
-    /// Claims that the certificate must carry, by Fulcio's name.
+    /// Claims that the certificate must contain, by Fulcio's name.
     pub claims: Vec<(String, Condition)>,
-    /// How many distinct signers.
+    /// The required number of distinct signers.
     pub threshold: Option<Threshold>,
 }
 
 impl Rule {
-    /// Whether it is about this ref.
+    /// Returns whether the rule is about this ref.
     #[must_use]
     pub fn matches_ref(&self, name: &[u8]) -> bool {
         self.refs.as_ref().is_none_or(|refs| refs.matches(name))
     }
+
+    /// Returns whether the rule is about this path.
+    #[must_use]
+    pub fn matches_path(&self, path: &[u8]) -> bool {
+        self.paths.as_ref().is_none_or(|paths| paths.matches(path))
+    }
 }
 
-/// A policy, version 1. Equal if it says the same in the same order.
+/// A policy, version 1. Policies are equal if their content and order are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// The mode where no rule has its own.
+    /// The mode of rules without their own.
     pub mode: EnforcementMode,
-    /// In the order of their names.
+    /// The line of help for pushers: text or a URL.
+    pub help: Option<String>,
+    /// The signers, in the order of their names.
     pub signers: Vec<Signer>,
-    /// Members by name, as written and resolved.
+    /// The members of groups by name.
     pub groups: BTreeMap<String, Principals>,
-    /// In the order of their names.
+    /// The bots, in the order of their names.
     pub bots: Vec<Bot>,
-    /// In the order of the file.
+    /// The rules, in the order of the file.
     pub rules: Vec<Rule>,
-    /// Ids of commits; what is reachable from them (they included) is not judged.
+    /// Ids of commits; these and the commits reachable from them are not evaluated.
     pub cut_off: Vec<String>,
     pub(super) index: SignerIndex,
 }
 
-/// Finds signers by what a certificate says.
+/// An index of signers by identity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct SignerIndex {
     exact: HashMap<String, Vec<usize>>,
@@ -249,7 +256,7 @@ impl SignerIndex {
         index
     }
 
-    /// The signers whose identity may be this one: only they need to be looked at.
+    /// Returns the signers whose identity may match: only these need to be checked.
     pub(super) fn candidates<'a>(&'a self, identity: &str) -> impl Iterator<Item = usize> + 'a {
         self.exact
             .get(identity)
@@ -261,16 +268,9 @@ impl SignerIndex {
 }
 
 impl Policy {
-    /// A signer by name.
+    /// Returns the signer with this name.
     #[must_use]
     pub fn signer(&self, name: &str) -> Option<&Signer> {
         self.signers.iter().find(|signer| signer.name == name)
-    }
-
-    /// The commits whose history is not judged: callers leave out what is
-    /// reachable from them before they ask.
-    #[must_use]
-    pub fn cut_off(&self) -> &[String] {
-        &self.cut_off
     }
 }

@@ -45,6 +45,8 @@ pub const MAX_PATTERNS: usize = 256;
 pub const MAX_PATTERN_SIZE: usize = 256 * 1024;
 /// The maximum length of the name of a signer, group, bot or rule.
 pub const MAX_NAME: usize = 100;
+/// The maximum length of the line of help, in characters.
+pub const MAX_HELP: usize = 200;
 /// The maximum length of any other string, in bytes.
 pub const MAX_TEXT: usize = 4096;
 /// The maximum number of signers of a threshold.
@@ -53,8 +55,8 @@ pub const MAX_THRESHOLD: usize = 64;
 pub const MAX_ERRORS: usize = 100;
 
 /// The top-level keys of a policy file.
-pub const KEYS: [&str; 7] = [
-    "version", "mode", "cut-off", "signers", "groups", "bots", "rules",
+pub const KEYS: [&str; 8] = [
+    "version", "mode", "help", "cut-off", "signers", "groups", "bots", "rules",
 ];
 /// The keys of a signer's table.
 pub const SIGNER_KEYS: [&str; 7] = [
@@ -247,6 +249,7 @@ impl<'i> Parser<'i> {
             return None;
         }
         let mode = self.mode(&mut table).unwrap_or_default();
+        let help = self.help(&mut table);
         let cut_off = self.cut_off(&mut table);
         let signers = self.signers(&mut table);
         let groups = self.groups(&mut table);
@@ -254,6 +257,7 @@ impl<'i> Parser<'i> {
         let rules = self.rules(&mut table, mode);
         Some(Policy {
             mode,
+            help,
             index: SignerIndex::new(&signers),
             signers,
             groups,
@@ -261,6 +265,16 @@ impl<'i> Parser<'i> {
             rules,
             cut_off,
         })
+    }
+
+    fn help(&mut self, table: &mut DeTable<'i>) -> Option<String> {
+        let help = self.text(table, "help")?;
+        if help.get_ref().chars().count() > MAX_HELP || help.get_ref().chars().any(char::is_control)
+        {
+            let message = format!("help is one line of at most {MAX_HELP} characters");
+            self.error(&help.span(), "help", message, "");
+        }
+        Some(help.into_inner())
     }
 
     fn cut_off(&mut self, table: &mut DeTable<'i>) -> Vec<String> {
@@ -914,7 +928,7 @@ impl<'i> Parser<'i> {
             Err(error) => {
                 let at = spans.get(error.index);
                 let hint = at.map_or("begin the list with \"**\"", |_| "");
-                self.error(at.unwrap_or(&span), "glob", error.why, hint);
+                self.error(at.unwrap_or(&span), "glob", error.reason, hint);
                 None
             }
         }

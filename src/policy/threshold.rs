@@ -1,46 +1,45 @@
 //! Thresholds: n distinct signers over the commits of one push or merge.
 //!
 //! A commit that changes a path of the rule must be signed for by n distinct
-//! members: whoever signed it, and whoever signed a later commit of the same set
-//! that changes a path of the rule too. A merge changes what differs from its
-//! first parent: so the author of a branch and whoever merges it are two. What
-//! somebody signed *before* a commit says nothing about it, with one exception:
-//! a merge that only takes its content from what it merges has nothing of its own
-//! to be signed for, so those who signed for that content on the other parents'
-//! side count for the merge. One that changes a path of the rule itself (a
-//! conflict that was resolved, a change that was taken back) is like any commit.
+//! members: its own signer, and the signers of later commits of the same set that
+//! change a path of the rule too. A merge changes what differs from its first
+//! parent: so the author of a branch and the signer of its merge are two. A signature
+//! made *before* a commit does not count for it, with one exception: a merge that
+//! only takes content from its other parents changes nothing itself, so the signers
+//! of that content count for the merge. A merge that changes a path of the rule (a
+//! resolved conflict, a reverted change) is like any commit.
 //!
-//! *Not checked here:* whether each signer may do what they do (`evaluate.rs`), and
-//! thresholds over tags (there too: each tag comes alone).
+//! *Not checked here:* whether each signer is allowed to sign (`evaluate.rs`), and
+//! thresholds over tags (there too: each tag is evaluated alone).
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+};
 
 use super::{
-    facts::{Action, Commit, CommitFacts, Finding},
+    facts::{Action, ChangedPath, CommitFacts, Finding},
     model::{Policy, Rule, SignerSet, Threshold},
 };
 
-/// A few signers; never more than the threshold asks for, since beyond that it
-/// does not matter who else there is.
+/// A set of at most as many signers as the threshold requires: further ones do not
+/// matter.
 #[derive(Debug, Clone, Default)]
 struct CappedSignerSet(BTreeSet<usize>);
 
 impl CappedSignerSet {
-    fn add(&mut self, signer: usize, most: usize) {
-        if self.0.len() < most {
-            self.0.insert(signer);
-        }
-    }
-
-    fn extend(&mut self, other: &Self, most: usize) {
-        for signer in &other.0 {
-            self.add(*signer, most);
+    fn extend(&mut self, others: impl IntoIterator<Item = usize>, most: usize) {
+        for signer in others {
+            if self.0.len() < most {
+                self.0.insert(signer);
+            }
         }
     }
 }
 
 impl Policy {
-    /// Whether [`evaluate_thresholds`](Self::evaluate_thresholds) has anything to say on this ref.
+    /// Returns whether [`evaluate_thresholds`](Self::evaluate_thresholds) can have
+    /// findings on this ref.
     #[must_use]
     pub fn has_thresholds(&self, ref_name: &[u8]) -> bool {
         self.thresholds(ref_name).next().is_some()
@@ -50,191 +49,156 @@ impl Policy {
         &'p self,
         ref_name: &'p [u8],
     ) -> impl Iterator<Item = (&'p Rule, &'p Threshold)> {
+        let adds = |rule: &Rule| {
+            rule.may.contains_key(&Action::Commit) || rule.may.contains_key(&Action::Merge)
+        };
         self.rules
             .iter()
-            .filter(move |rule| {
-                rule.matches_ref(ref_name)
-                    && (rule.may.contains_key(&Action::Commit)
-                        || rule.may.contains_key(&Action::Merge))
-            })
+            .filter(move |rule| rule.matches_ref(ref_name) && adds(rule))
             .filter_map(|rule| Some((rule, rule.threshold.as_ref()?)))
     }
 
-    /// Leaves of a commit's paths those that [`evaluate_thresholds`](Self::evaluate_thresholds) needs,
-    /// at most two for each rule: a set is as large as a push.
-    pub fn retain_threshold_paths(&self, facts: &mut CommitFacts, ref_name: &[u8]) {
+    /// Removes the paths of a commit that
+    /// [`evaluate_thresholds`](Self::evaluate_thresholds) does not need, keeping at
+    /// most two for each rule: a set is as large as a push.
+    pub fn retain_threshold_paths<I>(&self, facts: &mut CommitFacts<I>, ref_name: &[u8]) {
         let mut missing: Vec<(&Rule, bool)> = self
             .thresholds(ref_name)
             .flat_map(|(rule, _)| [(rule, true), (rule, false)])
             .collect();
         facts.paths.retain(|path| {
             let before = missing.len();
-            missing.retain(|(rule, own)| {
-                let matches = rule.paths.as_ref();
-                *own != path.changed || !matches.is_none_or(|globs| globs.matches(&path.path))
+            missing.retain(|(rule, changed)| {
+                *changed != path.changed || !rule.matches_path(&path.path)
             });
             missing.len() < before
         });
         facts.paths.shrink_to_fit();
     }
 
-    /// Holds a set of commits (a push, or what a merge brings and the merge)
-    /// against the thresholds of the rules about a ref. Each finding comes with
-    /// the commit's id. The order of the set means nothing; a parent that is not
-    /// in it was there before.
+    /// Evaluates a set of commits (a push, or a merge and the commits that it
+    /// merges) against the thresholds of the rules about a ref. Each finding comes
+    /// with the commit's id. The order of the set has no meaning; a parent outside
+    /// the set existed before.
     #[must_use]
-    pub fn evaluate_thresholds(
+    pub fn evaluate_thresholds<I: Clone + Eq + Hash>(
         &self,
-        commits: &[Commit<'_>],
+        commits: &[CommitFacts<I>],
         ref_name: &[u8],
-    ) -> Vec<(String, Finding)> {
+    ) -> Vec<(I, Finding)> {
         let mut found = Vec::new();
         let mut graph: Option<CommitGraph> = None;
         for (rule, threshold) in self.thresholds(ref_name) {
             let graph = graph.get_or_insert_with(|| CommitGraph::of(commits));
-            self.one_threshold(rule, threshold, commits, graph, &mut found);
+            self.evaluate_threshold(rule, threshold, commits, graph, &mut found);
         }
         found
     }
 
-    fn one_threshold(
+    fn evaluate_threshold<I: Clone>(
         &self,
         rule: &Rule,
         threshold: &Threshold,
-        commits: &[Commit<'_>],
+        commits: &[CommitFacts<I>],
         graph: &CommitGraph,
-        found: &mut Vec<(String, Finding)>,
+        found: &mut Vec<(I, Finding)>,
     ) {
         let most = threshold.count;
+        let matches = |path: &ChangedPath| rule.matches_path(&path.path);
         let touches: Vec<bool> = commits
             .iter()
-            .map(|commit| match &rule.paths {
-                Some(globs) => commit.paths.iter().any(|path| globs.matches(&path.path)),
-                None => true,
-            })
+            .map(|commit| rule.paths.is_none() || commit.paths.iter().any(matches))
             .collect();
         if !touches.contains(&true) {
             return;
         }
-        let signers: Vec<Option<usize>> = commits
-            .iter()
-            .zip(&touches)
-            .map(|(commit, touches)| {
-                touches
-                    .then(|| self.counted(commit.signature, &threshold.of, rule))
-                    .flatten()
-            })
-            .collect();
-        let is_own: Vec<bool> = commits
-            .iter()
-            .map(|commit| {
-                commit.paths.iter().any(|path| {
-                    let globs = rule.paths.as_ref();
-                    path.changed && globs.is_none_or(|globs| globs.matches(&path.path))
-                })
-            })
-            .collect();
-        // Who signed for a path of the rule at a commit or before it.
-        let mut before: Vec<CappedSignerSet> = vec![CappedSignerSet::default(); commits.len()];
+        let mut own = vec![CappedSignerSet::default(); commits.len()];
         for &at in &graph.parents_first {
-            let mut few = CappedSignerSet::default();
-            for parent in graph.parents(at).iter().flatten() {
-                if let Some(there) = before.get(*parent) {
-                    few.extend(there, most);
-                }
-            }
-            if let Some(signer) = signers.get(at).copied().flatten() {
-                few.add(signer, most);
-            }
-            if let Some(slot) = before.get_mut(at) {
-                *slot = few;
-            }
-        }
-        // Who signed for one at a commit or after it.
-        let mut after: Vec<CappedSignerSet> = vec![CappedSignerSet::default(); commits.len()];
-        for &at in graph.parents_first.iter().rev() {
-            if let (Some(signer), Some(slot)) =
-                (signers.get(at).copied().flatten(), after.get_mut(at))
+            if let (Some(set), Some(true), Some(commit)) =
+                (own.get_mut(at), touches.get(at), commits.get(at))
             {
-                slot.add(signer, most);
-            }
-            let here = after.get(at).cloned().unwrap_or_default();
-            for parent in graph.parents(at).iter().flatten() {
-                if let Some(slot) = after.get_mut(*parent) {
-                    slot.extend(&here, most);
-                }
+                let signer = self.threshold_signer(&commit.signature, &threshold.of, rule);
+                set.extend(signer, most);
             }
         }
-        for (at, commit) in commits.iter().enumerate() {
-            if !touches.get(at).copied().unwrap_or(true) {
-                continue;
+        let union = |sets: &mut [CappedSignerSet], into: usize, from: usize| {
+            let from = sets.get(from).cloned().unwrap_or_default();
+            if let Some(into) = sets.get_mut(into) {
+                into.extend(from.0, most);
             }
-            let mut few = after.get(at).cloned().unwrap_or_default();
-            if commit.is_merge() && is_own.get(at) == Some(&false) {
+        };
+        // The signers of a path of the rule in a commit or before it, and after it.
+        let mut before = own.clone();
+        let mut after = own;
+        for &at in &graph.parents_first {
+            for parent in graph.parents(at).iter().flatten() {
+                union(&mut before, at, *parent);
+            }
+        }
+        for &at in graph.parents_first.iter().rev() {
+            for parent in graph.parents(at).iter().flatten() {
+                union(&mut after, *parent, at);
+            }
+        }
+        for ((at, commit), touches) in commits.iter().enumerate().zip(touches) {
+            let mut signers = after.get(at).cloned().unwrap_or_default();
+            let changes = |path: &ChangedPath| path.changed && matches(path);
+            if commit.is_merge() && !commit.paths.iter().any(changes) {
                 for parent in graph.parents(at).iter().skip(1).flatten() {
-                    if let Some(there) = before.get(*parent) {
-                        few.extend(there, most);
-                    }
+                    let merged = before.get(*parent).cloned().unwrap_or_default();
+                    signers.extend(merged.0, most);
                 }
             }
-            if few.0.len() < most {
+            if touches && signers.0.len() < most {
                 let mut set = SignerSet::default();
-                for signer in few.0 {
+                for signer in signers.0 {
                     set.insert(signer);
                 }
-                let finding = self.threshold_finding(
-                    rule,
-                    most,
-                    &threshold.of,
-                    &set,
-                    "this commit or what was built on it",
-                );
-                found.push((commit.id.to_owned(), finding));
+                let hint = "have another of them merge it, or sign a commit on top that touches the same paths";
+                let finding = self.threshold_finding(rule, &set, hint);
+                found.push((commit.id.clone(), finding));
             }
         }
     }
 }
 
-/// Who is whose parent in a set.
+/// The parents within a set of commits, by index.
 struct CommitGraph {
     parents: Vec<Vec<Option<usize>>>,
+    /// Commits whose parents come before them. A commit on a cycle, which hashes rule
+    /// out, is not in it.
     parents_first: Vec<usize>,
 }
 
 impl CommitGraph {
-    fn of(commits: &[Commit<'_>]) -> Self {
-        let index: HashMap<&str, usize> = commits
+    fn of<I: Eq + Hash>(commits: &[CommitFacts<I>]) -> Self {
+        let index: HashMap<&I, usize> = commits
             .iter()
             .enumerate()
-            .map(|(at, commit)| (commit.id, at))
+            .map(|(at, commit)| (&commit.id, at))
             .collect();
         let parents: Vec<Vec<Option<usize>>> = commits
             .iter()
             .map(|commit| {
-                commit
-                    .parents
-                    .iter()
-                    .map(|parent| index.get(parent.as_str()).copied())
-                    .collect()
+                let parents = commit.parents.iter();
+                parents.map(|parent| index.get(parent).copied()).collect()
             })
             .collect();
         let mut children: Vec<Vec<usize>> = vec![Vec::new(); commits.len()];
-        let mut waiting: Vec<usize> = vec![0; commits.len()];
         for (at, parents) in parents.iter().enumerate() {
             for parent in parents.iter().flatten() {
-                if let Some(slot) = children.get_mut(*parent) {
-                    slot.push(at);
-                }
-                if let Some(slot) = waiting.get_mut(at) {
-                    *slot = slot.saturating_add(1);
-                }
+                children
+                    .get_mut(*parent)
+                    .into_iter()
+                    .for_each(|slot| slot.push(at));
             }
         }
-        let mut ready: Vec<usize> = waiting
+        let mut waiting: Vec<usize> = parents
             .iter()
-            .enumerate()
-            .filter(|(_, waiting)| **waiting == 0)
-            .map(|(at, _)| at)
+            .map(|parents| parents.iter().flatten().count())
+            .collect();
+        let mut ready: Vec<usize> = (0..commits.len())
+            .filter(|at| waiting.get(*at) == Some(&0))
             .collect();
         let mut parents_first = Vec::with_capacity(commits.len());
         while let Some(at) = ready.pop() {
@@ -248,8 +212,6 @@ impl CommitGraph {
                 }
             }
         }
-        // Ids are hashes of their parents' ids, so nothing can wait for itself;
-        // what does all the same has nobody who signed for it.
         Self {
             parents,
             parents_first,

@@ -59,7 +59,7 @@ fn each_commit_by_the_policy_of_its_parent() {
     yard.commit(BOB, "more power to me");
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["bob (bob@example.test) may not change the policy"],
+        &["bob@example.test may not change the policy"],
     );
     yard.stage.git(["reset", "-q", "--hard", "HEAD~1"]).ok();
     // Nor does a policy judge the commit that brings it.

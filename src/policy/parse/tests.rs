@@ -193,6 +193,22 @@ fn keys_that_would_do_nothing() {
 }
 
 #[test]
+fn help_is_one_short_line() {
+    let help = |value: &str| {
+        whole(&format!(
+            "help = {value}\n{HEAD}[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
+        ))
+    };
+    assert!(help("\"https://wiki.example/signing\"").is_empty());
+    assert!(help(&format!("\"{}\"", "ä".repeat(MAX_HELP))).is_empty());
+    assert_eq!(help(&format!("\"{}\"", "a".repeat(MAX_HELP + 1))), ["help"]);
+    assert_eq!(help("\"a\\nb\""), ["help"]);
+    assert_eq!(help("\"\\u001b[1m\""), ["help"]);
+    assert_eq!(help("\"\""), ["empty-text"]);
+    assert_eq!(help("1"), ["kind"]);
+}
+
+#[test]
 fn a_cut_off_is_a_whole_id_and_no_date() {
     let cut = |value: &str| {
         whole(&format!(

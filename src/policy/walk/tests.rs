@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::facts::SignatureFacts;
+use crate::facts::SignatureResult;
 use gitseal_evidence::{
     UnixTime,
     certificate::{FulcioExtensions, Identity, San},
@@ -15,7 +15,7 @@ const AT: UnixTime = 1_790_000_000;
 /// A history in memory: commits have names for ids.
 #[derive(Default)]
 struct Repository {
-    commits: HashMap<String, (CommitFacts, Option<usize>)>,
+    commits: HashMap<String, (CommitFacts<String>, Option<usize>)>,
     policies: Vec<String>,
     verified: usize,
     parsed: usize,
@@ -24,12 +24,12 @@ struct Repository {
 /// One commit in the making.
 struct Making<'r> {
     repository: &'r mut Repository,
-    facts: CommitFacts,
+    facts: CommitFacts<String>,
     policy: Option<usize>,
 }
 
-fn signature(email: &str) -> SignatureFacts {
-    SignatureFacts::Good {
+fn signature(email: &str) -> SignatureResult {
+    SignatureResult::Good {
         identity: Identity {
             san: San::Email(email.to_owned()),
             issuer: "https://accounts.google.com".to_owned(),
@@ -52,7 +52,7 @@ impl Repository {
                 id: id.to_owned(),
                 parents: parents.iter().map(|p| (*p).to_owned()).collect(),
                 signature: match who {
-                    "" => SignatureFacts::Unsigned,
+                    "" => SignatureResult::Unsigned,
                     who => signature(&format!("{who}@example.com")),
                 },
                 author: b"A <a@example.com> 1 +0000".to_vec(),
@@ -67,7 +67,7 @@ impl Repository {
         }
     }
 
-    fn ask(&mut self, root: &str, tip: &str) -> AuthenticationResult {
+    fn ask(&mut self, root: &str, tip: &str) -> AuthenticationResult<String> {
         self.ask_through(root, tip, None)
     }
 
@@ -76,14 +76,15 @@ impl Repository {
         root: &str,
         tip: &str,
         through: Option<&str>,
-    ) -> AuthenticationResult {
-        let question = AuthenticationRequest {
-            root,
-            tip,
-            through,
+    ) -> AuthenticationResult<String> {
+        let through = through.map(str::to_owned);
+        let request = AuthenticationRequest {
+            root: &root.to_owned(),
+            tip: &tip.to_owned(),
+            through: through.as_ref(),
             ref_name: MAIN,
         };
-        authenticate(&question, self).unwrap()
+        authenticate(&request, self).unwrap()
     }
 
     /// Refused at which commit, and the first code that refuses.
@@ -92,7 +93,7 @@ impl Repository {
     }
 }
 
-fn refused(walked: AuthenticationResult) -> (String, &'static str) {
+fn refused(walked: AuthenticationResult<String>) -> (String, &'static str) {
     let (commit, findings) = walked.refused.expect("should be refused");
     let first = findings.iter().find(|finding| finding.refuses()).unwrap();
     (commit, first.code)
@@ -132,7 +133,7 @@ impl Making<'_> {
     }
 
     fn at(mut self, time: UnixTime) -> Self {
-        if let SignatureFacts::Good { signed_at, .. } = &mut self.facts.signature {
+        if let SignatureResult::Good { signed_at, .. } = &mut self.facts.signature {
             *signed_at = time;
         }
         self
@@ -147,39 +148,40 @@ impl Drop for Making<'_> {
 }
 
 impl Repository {
-    fn found(&self, commit: &str) -> Result<&(CommitFacts, Option<usize>), CommitSourceError> {
-        self.commits.get(commit).ok_or_else(|| CommitSourceError {
-            what: format!("{commit} is missing"),
-        })
+    fn found(&self, commit: &str) -> Result<&(CommitFacts<String>, Option<usize>), Missing> {
+        self.commits.get(commit).ok_or(Missing)
     }
 }
 
+/// A commit does not exist.
+#[derive(Debug)]
+struct Missing;
+
 impl CommitSource for Repository {
-    fn parents(&mut self, commit: &str) -> Result<Vec<String>, CommitSourceError> {
+    type Id = String;
+    type Error = Missing;
+
+    fn parents(&mut self, commit: &String) -> Result<Vec<String>, Missing> {
         Ok(self.found(commit)?.0.parents.clone())
     }
 
-    fn policy_id(&mut self, commit: &str) -> Result<Option<String>, CommitSourceError> {
+    fn policy_id(&mut self, commit: &String) -> Result<Option<String>, Missing> {
         Ok(self.found(commit)?.1.map(|policy| policy.to_string()))
     }
 
-    fn policy_text(&mut self, blob: &str) -> Result<Vec<u8>, CommitSourceError> {
+    fn policy_text(&mut self, blob: &String) -> Result<Vec<u8>, Missing> {
         self.parsed += 1;
         Ok(self.policies[blob.parse::<usize>().unwrap()]
             .clone()
             .into_bytes())
     }
 
-    fn commit(&mut self, commit: &str) -> Result<CommitFacts, CommitSourceError> {
+    fn commit(&mut self, commit: &String) -> Result<CommitFacts<String>, Missing> {
         self.verified += 1;
         Ok(self.found(commit)?.0.clone())
     }
 
-    fn merged_commits(
-        &mut self,
-        commit: &str,
-        most: usize,
-    ) -> Result<Vec<String>, CommitSourceError> {
+    fn merged_commits(&mut self, commit: &String, most: usize) -> Result<Vec<String>, Missing> {
         let reach = |from: &str| {
             let mut seen = Vec::new();
             let mut stack = vec![from.to_owned()];
@@ -486,14 +488,14 @@ fn a_policy_root_that_is_no_ancestor() {
     // A fact that is missing is no yes.
     drop(r.commit("b", "alice", &["gone"]));
     let question = AuthenticationRequest {
-        root: "r",
-        tip: "b",
+        root: &"r".to_owned(),
+        tip: &"b".to_owned(),
         through: None,
         ref_name: MAIN,
     };
     assert!(matches!(
         authenticate(&question, &mut r),
-        Err(WalkError::CommitSource(_))
+        Err(WalkError::Source(_))
     ));
 }
 
