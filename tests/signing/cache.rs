@@ -406,7 +406,7 @@ fn what_is_at_the_socket_never_blocks_a_commit() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
     commit(&open.join("cache.sock"), "is accessible by other users");
     let long = place.join("x".repeat(120));
-    commit(&long, "at most");
+    commit(&long, "the limit for a socket is");
     assert!(fs::read(&file).unwrap().is_empty(), "the file is untouched");
 }
 
