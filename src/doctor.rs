@@ -1,15 +1,14 @@
-//! `gitseal doctor`: everything that makes signing or verifying fail, found
-//! before it does. Each finding has a name, a level, words, and a command that
-//! mends it; `--fix` runs those that cannot do harm.
+//! `gitseal doctor`: finds what makes signing or verifying fail. Each finding has
+//! an id, a level, a message and a fix; `--fix` applies the safe fixes.
 //!
 //! ```text
-//! configuration.rs  git, its configuration, the program, settings of both names
+//! configuration.rs  Git, its configuration, the program, settings of both names
 //! machine.rs        home, directories, terminal, browser, cache, environment
-//! trust.rs          the trust root, and whether the services are in it
-//! network.rs        each service, asked at once; the clock by what they say
+//! trust.rs          the trusted root, and whether it contains the services
+//! network.rs        each service, all in parallel; the clock, compared with theirs
 //! ```
 //!
-//! Nothing is signed and nobody is logged in: no token is used.
+//! Nothing is signed, no login starts, and no token is used.
 
 use std::{
     env,
@@ -20,13 +19,12 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::host::{
-    git::Workspace,
-    git_program::{self, ConfigListing},
+    git::{GitError, Workspace},
+    git_program::{self, ConfigListing, GitProgramError},
     settings::{SettingError, Settings, process_environment},
 };
 use crate::{
     cli::DoctorArgs,
-    context::ContextError,
     exit::{EXIT_OK, EXIT_REFUSED},
     setup,
 };
@@ -38,14 +36,36 @@ mod machine;
 mod network;
 mod trust;
 
-/// How much a finding matters.
+/// All checks, in the order of their findings.
+const CHECKS: &[fn(&DoctorContext) -> Vec<Finding>] = &[
+    machine::home,
+    configuration::git,
+    configuration::readable,
+    configuration::format,
+    configuration::program,
+    configuration::signs_by_default,
+    configuration::invalid_setting,
+    configuration::unknown_settings,
+    configuration::settings,
+    configuration::committer,
+    configuration::repository,
+    machine::directories,
+    machine::terminal,
+    machine::browser,
+    machine::environment,
+    machine::cache,
+    trust::root,
+    network::services,
+];
+
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// As it should be.
+enum Level {
+    /// Nothing is wrong.
     Ok,
-    /// To know.
+    /// Information without a consequence.
     Note,
-    /// It may go wrong, or not as meant.
+    /// Something may fail, or work differently than expected.
     Warning,
     /// Signing or verifying fails.
     Problem,
@@ -71,177 +91,136 @@ impl Level {
     }
 }
 
-/// What `--fix` does by itself.
+/// A fix that `--fix` applies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Repair {
-    /// Let git use this program, as `gitseal setup --verify-only` does.
+    /// Makes Git use this program, as `gitseal setup --verify-only` does.
     Setup,
-    /// Take the rights of others away from a directory of ours.
+    /// Removes the permissions of other users from one of gitseal's directories.
     #[cfg(unix)]
-    Close(PathBuf),
+    RestrictPermissions(PathBuf),
 }
 
-/// One finding.
+/// The result of a check.
 #[derive(Debug, Clone)]
 struct Finding {
-    /// Its name, for scripts; the documentation lists them.
+    /// The name for scripts; `docs/operations.md` lists them.
     id: &'static str,
     level: Level,
-    words: String,
-    /// A command, or what to do.
+    message: String,
+    /// A command, or an instruction.
     fix: Option<String>,
     repair: Option<Repair>,
 }
 
-/// All findings of one examination.
-#[derive(Debug, Default)]
-struct Findings(Vec<Finding>);
-
-impl Findings {
-    fn add(&mut self, id: &'static str, level: Level, words: impl Into<String>) -> &mut Finding {
-        self.0.push(Finding {
+impl Finding {
+    fn new(level: Level, id: &'static str, message: impl Into<String>) -> Self {
+        Self {
             id,
             level,
-            words: words.into(),
+            message: message.into(),
             fix: None,
             repair: None,
-        });
-        let last = self.0.len().saturating_sub(1);
-        // It was pushed just now.
-        &mut self.0[last]
+        }
     }
 
-    fn ok(&mut self, id: &'static str, words: impl Into<String>) {
-        self.add(id, Level::Ok, words);
+    fn ok(id: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Level::Ok, id, message)
     }
 
-    fn note(&mut self, id: &'static str, words: impl Into<String>) -> &mut Finding {
-        self.add(id, Level::Note, words)
+    fn note(id: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Level::Note, id, message)
     }
 
-    fn warning(&mut self, id: &'static str, words: impl Into<String>) -> &mut Finding {
-        self.add(id, Level::Warning, words)
+    fn warning(id: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Level::Warning, id, message)
     }
 
-    fn problem(&mut self, id: &'static str, words: impl Into<String>) -> &mut Finding {
-        self.add(id, Level::Problem, words)
+    fn problem(id: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Level::Problem, id, message)
     }
 
-    fn problems(&self) -> usize {
-        self.count(Level::Problem)
-    }
-
-    fn count(&self, level: Level) -> usize {
-        self.0
-            .iter()
-            .filter(|finding| finding.level == level)
-            .count()
-    }
-}
-
-impl Finding {
-    fn fix(&mut self, command: impl Into<String>) -> &mut Self {
-        self.fix = Some(command.into());
+    fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
         self
     }
 
-    fn repair(&mut self, repair: Repair) {
-        self.repair = Some(repair);
+    fn repair(mut self, repair: impl Into<Option<Repair>>) -> Self {
+        self.repair = repair.into();
+        self
     }
 }
 
-/// What the checks look at.
-struct Patient {
+/// Inputs of the checks: Git's configuration, settings and the current time.
+struct DoctorContext {
     directory: PathBuf,
-    /// git's version.
-    git: Option<(u32, u32)>,
-    /// git's configuration, if git can read it.
-    listed: Option<Vec<ConfigListing>>,
-    workspace: Option<Workspace>,
-    settings: Option<Settings>,
-    /// Why there are no settings.
-    setting_error: Option<SettingError>,
+    /// Git's version as numbers and as text.
+    git: Result<((u32, u32), String), GitProgramError>,
+    /// Git's configuration as Git lists it.
+    listed: Result<Vec<ConfigListing>, GitProgramError>,
+    workspace: Result<Workspace, GitError>,
+    /// The settings, if the configuration is readable.
+    settings: Option<Result<Settings, SettingError>>,
+    offline: bool,
     now: UnixTime,
 }
 
-impl Patient {
-    /// The value of a key that counts for git, and where it is from.
+impl DoctorContext {
+    fn load(offline: bool) -> Self {
+        let directory = env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+        let workspace = Workspace::open(Path::new("."));
+        let settings = workspace.as_ref().ok().map(|workspace| {
+            Settings::resolve(
+                workspace.config(),
+                &process_environment,
+                workspace.repository().ok(),
+            )
+        });
+        Self {
+            git: git_program::version(),
+            listed: git_program::configuration(&directory),
+            directory,
+            workspace,
+            settings,
+            offline,
+            now: now(),
+        }
+    }
+
+    fn settings(&self) -> Option<&Settings> {
+        self.settings.as_ref()?.as_ref().ok()
+    }
+
+    /// Returns the effective value of a key in Git's configuration.
     fn git_value(&self, key: &str) -> Option<&ConfigListing> {
-        git_program::effective(self.listed.as_deref()?, key)
+        git_program::effective(self.listed.as_deref().ok()?, key)
     }
 }
 
-/// `gitseal doctor`.
+/// Runs `gitseal doctor`.
 pub fn run(arguments: &DoctorArgs) -> u8 {
     let mut findings = examine(arguments.offline);
     let mut fixed = Vec::new();
     if arguments.fix {
-        fixed = mend(&findings);
+        fixed = apply_fixes(&findings);
         if !fixed.is_empty() {
             findings = examine(arguments.offline);
         }
     }
-    let shown = if arguments.json {
+    let printed = if arguments.json {
         terminal::print_json(&as_json(&findings, &fixed))
     } else {
         terminal::print(&as_text(&findings, &fixed))
     };
-    match crate::exit::written(shown) {
-        EXIT_OK if findings.problems() > 0 => EXIT_REFUSED,
+    match crate::exit::written(printed) {
+        EXIT_OK if count(&findings, Level::Problem) > 0 => EXIT_REFUSED,
         code => code,
     }
 }
 
-fn examine(offline: bool) -> Findings {
-    let mut findings = Findings::default();
-    let directory = env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    let mut patient = Patient {
-        directory,
-        git: None,
-        listed: None,
-        workspace: None,
-        settings: None,
-        setting_error: None,
-        now: now(),
-    };
-    machine::home(&mut findings);
-    configuration::git(&mut patient, &mut findings);
-    match Workspace::open(Path::new(".")) {
-        Ok(workspace) => {
-            match Settings::resolve(
-                workspace.config(),
-                &process_environment,
-                workspace.repository().ok(),
-            ) {
-                Ok(settings) => patient.settings = Some(settings),
-                Err(error) => patient.setting_error = Some(error),
-            }
-            patient.workspace = Some(workspace);
-        }
-        // Where git stops as well, that was told with git's own words.
-        Err(_) if patient.git.is_some() && patient.listed.is_none() => {}
-        Err(error) => {
-            findings
-                .problem("configuration", ContextError::from(error).to_string())
-                .fix("git config --list --show-origin names the file: mend the line");
-        }
-    }
-    configuration::signing(&patient, &mut findings);
-    configuration::settings(&patient, &mut findings);
-    configuration::repository(&patient, &mut findings);
-    machine::directories(&mut findings);
-    machine::terminal(&patient, &mut findings);
-    machine::environment(&mut findings);
-    if let Some(settings) = &patient.settings {
-        machine::cache(settings, &mut findings);
-        trust::root(settings, patient.now, &mut findings);
-        if offline {
-            findings.note("network", "no service was asked (--offline)");
-        } else {
-            network::services(settings, &mut findings);
-        }
-    }
-    findings
+fn examine(offline: bool) -> Vec<Finding> {
+    let context = DoctorContext::load(offline);
+    CHECKS.iter().flat_map(|check| check(&context)).collect()
 }
 
 fn now() -> UnixTime {
@@ -252,12 +231,17 @@ fn now() -> UnixTime {
         })
 }
 
-/// Does what can do no harm; says what was done.
-fn mend(findings: &Findings) -> Vec<String> {
-    let mut done = Vec::new();
+fn count(findings: &[Finding], level: Level) -> usize {
+    findings
+        .iter()
+        .filter(|finding| finding.level == level)
+        .count()
+}
+
+/// Applies the safe fixes; returns a description of each.
+fn apply_fixes(findings: &[Finding]) -> Vec<String> {
     let mut repairs: Vec<&Repair> = Vec::new();
     for repair in findings
-        .0
         .iter()
         .filter_map(|finding| finding.repair.as_ref())
     {
@@ -265,26 +249,26 @@ fn mend(findings: &Findings) -> Vec<String> {
             repairs.push(repair);
         }
     }
+    let apply = |repair: &Repair| match repair {
+        Repair::Setup => setup::apply_verify_only()
+            .map(|()| "gitseal setup --verify-only".to_owned())
+            .map_err(|error| error.to_string()),
+        #[cfg(unix)]
+        Repair::RestrictPermissions(directory) => machine::restrict_permissions(directory)
+            .map(|()| format!("chmod 700 {}", directory.display()))
+            .map_err(|error| format!("{}: {error}", directory.display())),
+    };
+    let mut done = Vec::new();
     for repair in repairs {
-        match repair {
-            Repair::Setup => match setup::apply_verify_only() {
-                Ok(()) => done.push("gitseal setup --verify-only".to_owned()),
-                Err(error) => terminal::warn(&escape(&error.to_string(), Escape::Prose)),
-            },
-            #[cfg(unix)]
-            Repair::Close(directory) => match machine::close(directory) {
-                Ok(()) => done.push(format!("chmod 700 {}", directory.display())),
-                Err(error) => terminal::warn(&escape(
-                    &format!("{}: {error}", directory.display()),
-                    Escape::Prose,
-                )),
-            },
+        match apply(repair) {
+            Ok(description) => done.push(description),
+            Err(error) => terminal::warn(&escape(&error, Escape::Prose)),
         }
     }
     done
 }
 
-fn as_text(findings: &Findings, fixed: &[String]) -> String {
+fn as_text(findings: &[Finding], fixed: &[String]) -> String {
     let mut out = String::new();
     for done in fixed {
         out.push_str(&format!(
@@ -293,12 +277,12 @@ fn as_text(findings: &Findings, fixed: &[String]) -> String {
             escape(done, Escape::Prose)
         ));
     }
-    for finding in &findings.0 {
+    for finding in findings {
         let level = format!("{:<8}", finding.level.name());
         out.push_str(&format!(
             "{} {}\n",
             paint(finding.level.tone(), &level),
-            escape(&finding.words, Escape::Prose)
+            escape(&finding.message, Escape::Prose)
         ));
         if let Some(fix) = &finding.fix {
             out.push_str(&format!(
@@ -313,12 +297,10 @@ fn as_text(findings: &Findings, fixed: &[String]) -> String {
             ));
         }
     }
-    let problems = findings.problems();
-    let warnings = findings.count(Level::Warning);
     out.push_str(&format!(
         "\n{}, {}\n",
-        counted(problems, "problem"),
-        counted(warnings, "warning")
+        counted(count(findings, Level::Problem), "problem"),
+        counted(count(findings, Level::Warning), "warning")
     ));
     out
 }
@@ -331,15 +313,14 @@ fn counted(number: usize, what: &str) -> String {
     }
 }
 
-fn as_json(findings: &Findings, fixed: &[String]) -> Value {
+fn as_json(findings: &[Finding], fixed: &[String]) -> Value {
     let list: Vec<Value> = findings
-        .0
         .iter()
         .map(|finding| {
             json!({
                 "id": finding.id,
                 "level": finding.level.name(),
-                "words": finding.words,
+                "message": finding.message,
                 "fix": finding.fix,
                 "fixable": finding.repair.is_some(),
             })
@@ -347,8 +328,8 @@ fn as_json(findings: &Findings, fixed: &[String]) -> Value {
         .collect();
     json!({
         "findings": list,
-        "problems": findings.problems(),
-        "warnings": findings.count(Level::Warning),
+        "problems": count(findings, Level::Problem),
+        "warnings": count(findings, Level::Warning),
         "fixed": fixed,
     })
 }

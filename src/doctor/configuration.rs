@@ -1,4 +1,4 @@
-//! git, its configuration, and the settings of both names.
+//! Checks of Git, its configuration, and the settings of both names.
 
 use std::{
     env,
@@ -6,95 +6,93 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Findings, Patient, Repair};
+use super::{DoctorContext, Finding, Repair};
 use crate::{
     context::expected_identity_from_settings,
     host::{
         git_program::{self, ConfigListing, GitProgramError},
-        settings::{Origin, RekorMode, RekorVersion, TABLE, nearest},
+        settings::{Origin, RekorMode, RekorVersion, SettingKey, TABLE, boolean, nearest},
     },
 };
 use gitseal_evidence::object::HashKind;
 
-/// The oldest git that is tested.
+/// The oldest Git that is tested.
 const OLDEST: (u32, u32) = (2, 34);
 
-/// The PATH of a program that a desktop starts, where no shell has added to it.
+/// The PATH of a program that a desktop starts, to which no shell has added.
 const DESKTOP_PATH: &str = if cfg!(target_os = "macos") {
     "/usr/bin:/bin:/usr/sbin:/sbin"
 } else {
     "/usr/local/bin:/usr/bin:/bin"
 };
 
-/// git itself, and whether it can read its configuration here.
-pub(super) fn git(patient: &mut Patient, findings: &mut Findings) {
-    match git_program::version() {
-        Err(error @ GitProgramError::Absent) => {
-            findings
-                .problem("git", error.to_string())
-                .fix("install git 2.34 or newer, and put it on the PATH");
-            return;
-        }
+/// The age after which a lock file is stale, in seconds.
+const STALE_LOCK: u64 = 60;
+
+/// Checks Git itself, and whether it reads its configuration here.
+pub(super) fn git(context: &DoctorContext) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match &context.git {
         Err(error) => {
-            findings
-                .problem("git", error.to_string())
-                .fix("git --version");
-            return;
+            let fix = match error {
+                GitProgramError::Absent => "install Git 2.34 or newer, and put it on the PATH",
+                _ => "git --version",
+            };
+            return vec![Finding::problem("git", error.to_string()).fix(fix)];
         }
-        Ok((version, words)) => {
-            patient.git = Some(version);
-            if version < OLDEST {
-                findings
-                    .problem(
-                        "git-version",
-                        format!("{words} is older than 2.34: it hides what a signing program says, and gpg.minTrustLevel, safe.directory or --show-scope may be missing"),
-                    )
-                    .fix("install git 2.34 or newer");
-            } else {
-                findings.ok("git", words);
-            }
-        }
+        Ok((version, text)) if *version < OLDEST => findings.push(
+            Finding::problem(
+                "git-version",
+                format!("{text} is older than 2.34; gpg.minTrustLevel, safe.directory or --show-scope may be missing"),
+            )
+            .fix("install git 2.34 or newer"),
+        ),
+        Ok((_, text)) => findings.push(Finding::ok("git", text)),
     }
-    match git_program::configuration(&patient.directory) {
-        Ok(listed) => patient.listed = Some(listed),
-        Err(error) => {
-            let words = error.to_string();
-            if words.contains("include depth") {
-                findings
-                    .problem("include-loop", format!("git cannot read its configuration: {words}"))
-                    .fix("take one include.path out of the files that include each other; while git stops at them: GIT_CONFIG_GLOBAL=/dev/null git config --file ~/.gitconfig --unset include.path");
-            } else {
-                findings
-                    .problem(
-                        "configuration",
-                        format!("git cannot read its configuration: {words}"),
-                    )
-                    .fix("mend the line that it names");
-            }
-        }
+    if let Err(error) = &context.listed {
+        let message = format!("Git cannot read its configuration: {error}");
+        findings.push(if message.contains("include depth") {
+            Finding::problem("include-loop", message).fix("remove one include.path from the files that include each other; while Git fails on them: GIT_CONFIG_GLOBAL=/dev/null git config --file ~/.gitconfig --unset include.path")
+        } else {
+            Finding::problem("configuration", message).fix("fix the line that it names")
+        });
     }
-    if let Ok(answer) = git_program::run(&patient.directory, &["rev-parse", "--git-dir"], &[])
+    if let Ok(answer) = git_program::run(&context.directory, &["rev-parse", "--git-dir"], &[])
         && answer.err.contains("dubious ownership")
     {
-        let place = answer
-            .err
-            .split('\'')
-            .nth(1)
-            .map_or_else(|| patient.directory.display().to_string(), str::to_owned);
-        findings
-            .problem(
+        let path = answer.err.split('\'').nth(1).map_or_else(
+            || context.directory.display().to_string(),
+            ToOwned::to_owned,
+        );
+        findings.push(
+            Finding::problem(
                 "safe-directory",
                 format!(
-                    "this repository belongs to somebody else: git does nothing in it ({place})"
+                    "this repository is owned by another user, and Git refuses to use it ({path})"
                 ),
             )
             .fix(format!(
-                "git config --global --add safe.directory '{place}', if you trust its owner"
-            ));
+                "git config --global --add safe.directory '{path}', if you trust its owner"
+            )),
+        );
+    }
+    findings
+}
+
+/// Checks that gitseal reads the configuration, unless Git itself fails.
+pub(super) fn readable(context: &DoctorContext) -> Vec<Finding> {
+    match &context.workspace {
+        Err(error) if context.listed.is_ok() || context.git.is_err() => {
+            vec![
+                Finding::problem("configuration", error.to_string())
+                    .fix("git config --list --show-origin names the file: fix the line"),
+            ]
+        }
+        _ => Vec::new(),
     }
 }
 
-/// Says where a value is from.
+/// Describes the origin of a value.
 fn origin(listed: &ConfigListing) -> String {
     if listed.scope == "command" {
         "git -c or GIT_CONFIG_COUNT".to_owned()
@@ -107,456 +105,355 @@ fn value(listed: &ConfigListing) -> &str {
     listed.value.as_deref().unwrap_or("true")
 }
 
-/// How a value is taken out, or ours put in its place.
-fn correct(listed: &ConfigListing, new: &str) -> (String, Option<Repair>) {
+/// Completes a finding with the way to remove a value, or to override it.
+fn correct(finding: Finding, listed: &ConfigListing, new: &str) -> Finding {
     match listed.scope.as_str() {
-        "global" => ("gitseal setup".to_owned(), Some(Repair::Setup)),
-        "system" => (
-            "sudo gitseal setup --system, or gitseal setup for yourself".to_owned(),
-            Some(Repair::Setup),
-        ),
-        "local" | "worktree" => (
-            format!("git config --{} --unset {}", listed.scope, listed.key),
-            None,
-        ),
-        _ => (format!("git -c {}={new}, or without it", listed.key), None),
+        "global" => finding.fix("gitseal setup").repair(Repair::Setup),
+        "system" => finding
+            .fix("sudo gitseal setup --system, or gitseal setup for yourself")
+            .repair(Repair::Setup),
+        "local" | "worktree" => finding.fix(format!(
+            "git config --{} --unset {}",
+            listed.scope, listed.key
+        )),
+        _ => finding.fix(format!("git -c {}={new}, or without it", listed.key)),
     }
 }
 
-/// What makes git use this program.
-pub(super) fn signing(patient: &Patient, findings: &mut Findings) {
-    if patient.listed.is_none() {
-        return;
+/// Checks that Git signs with X.509.
+pub(super) fn format(context: &DoctorContext) -> Vec<Finding> {
+    if context.listed.is_err() {
+        return Vec::new();
     }
-    match patient.git_value("gpg.format") {
-        None => {
-            findings
-                .problem(
-                    "gpg-format",
-                    "gpg.format is not set: git signs with OpenPGP",
-                )
-                .fix("gitseal setup")
-                .repair(Repair::Setup);
-        }
-        Some(listed) if value(listed) == "x509" => {
-            findings.ok(
-                "gpg-format",
-                format!("gpg.format is x509 ({})", origin(listed)),
-            );
-        }
-        Some(listed) => {
-            let (fix, repair) = correct(listed, "x509");
-            let finding = findings.problem(
-                "gpg-format",
-                format!(
-                    "gpg.format is {}: git signs with something else ({})",
-                    value(listed),
-                    origin(listed)
-                ),
-            );
-            finding.fix(fix).repair = repair;
-        }
-    }
-    program(patient, findings);
-    for (key, what) in [("commit.gpgsign", "commits"), ("tag.gpgsign", "tags")] {
-        match patient.git_value(key) {
-            Some(listed) if is_true(value(listed)) => {
-                findings.ok("gpgsign", format!("{what} are signed ({})", origin(listed)));
-            }
-            found => {
-                findings
-                    .note(
-                        "gpgsign",
-                        format!(
-                            "{what} are signed only when asked for (git {} -{}){}",
-                            if what == "commits" { "commit" } else { "tag" },
-                            if what == "commits" { "S" } else { "s" },
-                            found
-                                .map(|found| format!(" ({})", origin(found)))
-                                .unwrap_or_default()
-                        ),
-                    )
-                    .fix(format!("git config --global {key} true"));
-            }
-        }
-    }
-}
-
-fn is_true(text: &str) -> bool {
-    matches!(
-        text.to_ascii_lowercase().as_str(),
-        "true" | "yes" | "on" | "1"
-    )
-}
-
-fn program(patient: &Patient, findings: &mut Findings) {
-    let Some(listed) = patient.git_value("gpg.x509.program") else {
-        findings
-            .problem("program", "gpg.x509.program is not set: git starts gpgsm")
+    const ID: &str = "gpg-format";
+    vec![match context.git_value("gpg.format") {
+        None => Finding::problem(ID, "gpg.format is not set (Git uses OpenPGP)")
             .fix("gitseal setup")
-            .repair(Repair::Setup);
-        return;
+            .repair(Repair::Setup),
+        Some(listed) => {
+            let message = format!("gpg.format is {}", value(listed));
+            let origin = origin(listed);
+            if value(listed) == "x509" {
+                Finding::ok(ID, format!("{message} ({origin})"))
+            } else {
+                let finding = Finding::problem(ID, format!("{message}, not x509 ({origin})"));
+                correct(finding, listed, "x509")
+            }
+        }
+    }]
+}
+
+/// Checks whether Git signs without being asked.
+pub(super) fn signs_by_default(context: &DoctorContext) -> Vec<Finding> {
+    if context.listed.is_err() {
+        return Vec::new();
+    }
+    const ID: &str = "gpgsign";
+    let keys = [
+        ("commit.gpgsign", "commits", "git commit -S"),
+        ("tag.gpgsign", "tags", "git tag -s"),
+    ];
+    let check = |(key, objects, command)| {
+        let listed = context.git_value(key);
+        let from = listed
+            .map(|listed| format!(" ({})", origin(listed)))
+            .unwrap_or_default();
+        if listed.is_some_and(|listed| boolean(value(listed)) == Some(true)) {
+            Finding::ok(ID, format!("{objects} are signed by default{from}"))
+        } else {
+            Finding::note(
+                ID,
+                format!("{objects} are not signed by default (only with '{command}'){from}"),
+            )
+            .fix(format!("git config --global {key} true"))
+        }
+    };
+    keys.into_iter().map(check).collect()
+}
+
+/// Checks that Git runs this program, also from a desktop.
+pub(super) fn program(context: &DoctorContext) -> Vec<Finding> {
+    if context.listed.is_err() {
+        return Vec::new();
+    }
+    let Some(listed) = context.git_value("gpg.x509.program") else {
+        return vec![
+            Finding::problem("program", "gpg.x509.program is not set (Git uses gpgsm)")
+                .fix("gitseal setup")
+                .repair(Repair::Setup),
+        ];
     };
     let written = value(listed);
     let from = origin(listed);
-    let (fix, repair) = correct(listed, "gitseal");
-    let base = Path::new(written).file_stem().and_then(OsStr::to_str);
-    if base == Some("gitsign") && !is_this(written, patient) {
-        let finding = findings.problem(
-            "program-gitsign",
-            format!("gpg.x509.program is {written}: git starts gitsign, not this program ({from})"),
-        );
-        finding.fix(fix).repair = repair;
-        return;
-    }
+    let problem = |id, what: &str| {
+        let message = format!("gpg.x509.program is {what} ({from})");
+        vec![correct(Finding::problem(id, message), listed, "gitseal")]
+    };
     let path = Path::new(written);
-    let bare = !written.contains(['/', '\\']);
-    let found = if bare {
+    let is_name = !written.contains(['/', '\\']);
+    let found = if is_name {
         env::var_os("PATH").and_then(|path| git_program::find_on(&path, written))
-    } else if path.is_absolute() {
-        git_program::is_program(path).then(|| path.to_owned())
     } else {
-        let finding = findings.problem(
-            "program-relative",
-            format!("gpg.x509.program is {written}: git looks for it below each work tree, whose author could put a program there ({from})"),
-        );
-        finding.fix(fix).repair = repair;
-        return;
+        Some(path.to_owned()).filter(|path| path.is_absolute() && git_program::is_program(path))
     };
+    let is_this = found.as_deref().is_some_and(is_this_program);
+    if path.file_stem().and_then(OsStr::to_str) == Some("gitsign") && !is_this {
+        return problem(
+            "program-gitsign",
+            &format!("{written}: Git runs gitsign, not gitseal"),
+        );
+    }
     let Some(found) = found else {
-        let words = if bare {
-            format!("gpg.x509.program is {written}, which is not on the PATH ({from})")
+        return if is_name {
+            problem(
+                "program-missing",
+                &format!("{written}, which is not on the PATH"),
+            )
+        } else if path.is_absolute() {
+            let what = format!("{written}, which does not exist or is not executable");
+            problem("program-missing", &what)
         } else {
-            format!("gpg.x509.program is {written}, where no program is ({from})")
+            let what =
+                format!("the relative path {written}; a repository could supply the program");
+            problem("program-relative", &what)
         };
-        let finding = findings.problem("program-missing", words);
-        finding.fix(fix).repair = repair;
-        return;
     };
-    if same_file(&found) {
-        findings.ok(
+    let mut findings = vec![if is_this {
+        Finding::ok(
             "program",
-            format!("git starts this program: {written} ({from})"),
-        );
-    } else if !other_program(patient, &found, written, &from, findings) {
-        if let Some(finding) = findings.0.last_mut() {
-            finding.fix(fix).repair = repair;
-        }
-        return;
-    }
-    if bare && !cfg!(windows) && git_program::find_on(OsStr::new(DESKTOP_PATH), written).is_none() {
-        let finding = findings.warning(
-            "program-desktop",
-            format!("{written} is found by its name, and is not on the PATH that a program has which a desktop starts ({DESKTOP_PATH}): commits from an editor or a GUI may fail"),
-        );
-        if listed.scope == "local" || listed.scope == "worktree" {
-            finding.fix(format!(
-                "git config --{} gpg.x509.program {}",
-                listed.scope,
-                found.display()
-            ));
+            format!("Git uses this gitseal: {written} ({from})"),
+        )
+    } else {
+        let version = version_of(&found, context);
+        let own = crate::version::LINE;
+        let path = found.display();
+        if version == own {
+            let message = format!("Git uses another copy of this version: {path} ({from})");
+            Finding::note("program-other", message)
+        } else if version.starts_with("gitseal version ") {
+            let message = format!("Git uses {version} ({path}), and this is {own} ({from})");
+            Finding::warning("program-version", message)
+                .fix("install one of them only, or run gitseal setup to make Git use this one")
         } else {
-            finding
-                .fix(format!(
-                    "gitseal setup writes the whole path ({})",
-                    found.display()
-                ))
-                .repair(Repair::Setup);
+            let first = version.lines().next().unwrap_or_default();
+            let first: String = first.chars().take(80).collect();
+            let what = format!("{written}, which is not gitseal: its version is {first:?}");
+            return problem("program-foreign", &what);
         }
-    }
-}
-
-fn this_file() -> Option<PathBuf> {
-    env::current_exe().ok()?.canonicalize().ok()
-}
-
-fn same_file(found: &Path) -> bool {
-    found
-        .canonicalize()
-        .ok()
-        .is_some_and(|found| Some(found) == this_file())
-}
-
-/// Whether the name leads here: `gitsign` may be a link to this program.
-fn is_this(written: &str, _: &Patient) -> bool {
-    let path = Path::new(written);
-    if path.is_absolute() {
-        return same_file(path);
-    }
-    env::var_os("PATH")
-        .and_then(|path| git_program::find_on(&path, written))
-        .is_some_and(|found| same_file(&found))
-}
-
-/// Another file of that name: is it gitseal, and which? `false`: a problem was
-/// found.
-fn other_program(
-    patient: &Patient,
-    found: &Path,
-    written: &str,
-    from: &str,
-    findings: &mut Findings,
-) -> bool {
-    let said = git_program::run_program(found, &patient.directory, &["--version"], &[])
-        .ok()
-        .map(|answer| String::from_utf8_lossy(&answer.out).trim().to_owned())
-        .unwrap_or_default();
-    let own = crate::version::LINE;
-    if said == own {
-        findings.note(
-            "program-other",
+    }];
+    let is_hidden = !cfg!(windows)
+        && is_name
+        && git_program::find_on(OsStr::new(DESKTOP_PATH), written).is_none();
+    if is_hidden {
+        let finding = Finding::warning(
+            "program-desktop",
             format!(
-                "git starts another copy of this version: {} ({from})",
-                found.display()
+                "{written} is found by its name, and not on the PATH of programs that a desktop starts ({DESKTOP_PATH}): commits from an editor or a GUI may fail"
             ),
         );
-        true
-    } else if said.starts_with("gitseal version ") {
-        findings
-            .warning(
-                "program-version",
-                format!(
-                    "git starts {said} ({}), and this is {own} ({from})",
+        findings.push(match listed.scope.as_str() {
+            scope @ ("local" | "worktree") => finding.fix(format!(
+                "git config --{scope} gpg.x509.program {}",
+                found.display()
+            )),
+            _ => finding
+                .fix(format!(
+                    "gitseal setup writes the absolute path ({})",
                     found.display()
-                ),
-            )
-            .fix("install one of them only, or gitseal setup to have git use this one");
-        true
-    } else {
-        findings.problem(
-            "program-foreign",
-            format!("gpg.x509.program is {written}, which is not gitseal: it calls itself {:?} ({from})", first(&said)),
-        );
-        false
+                ))
+                .repair(Repair::Setup),
+        });
     }
+    findings
 }
 
-fn first(text: &str) -> String {
-    text.lines()
-        .next()
+/// Returns whether a file is this program; `gitsign` may be a link to it.
+fn is_this_program(file: &Path) -> bool {
+    let real = |path: PathBuf| path.canonicalize().ok();
+    let itself = env::current_exe().ok().and_then(real);
+    itself.is_some() && real(file.to_owned()) == itself
+}
+
+fn version_of(program: &Path, context: &DoctorContext) -> String {
+    git_program::run_program(program, &context.directory, &["--version"], &[])
+        .map(|answer| String::from_utf8_lossy(&answer.out).trim().to_owned())
         .unwrap_or_default()
-        .chars()
-        .take(80)
-        .collect()
 }
 
-/// The settings of both names.
-pub(super) fn settings(patient: &Patient, findings: &mut Findings) {
-    if let Some(error) = &patient.setting_error {
-        findings
-            .problem("setting", error.to_string())
-            .fix(match &*error.origin {
-                Origin::Config { key, scope, .. } => {
-                    format!(
-                        "git config --{} {key} VALUE, or --unset {key}",
-                        scope.name()
-                    )
-                }
-                Origin::Environment { name } => format!("unset {name}"),
-                Origin::Default | Origin::Flag { .. } => "gitseal version".to_owned(),
-            });
-    }
-    unknown_keys(patient, findings);
-    let Some(settings) = &patient.settings else {
-        return;
+/// Reports the first setting with an invalid value.
+pub(super) fn invalid_setting(context: &DoctorContext) -> Vec<Finding> {
+    let Some(Err(error)) = &context.settings else {
+        return Vec::new();
     };
+    let fix = match &*error.origin {
+        Origin::Config { key, scope, .. } => {
+            let scope = scope.name();
+            format!("git config --{scope} {key} VALUE, or --unset {key}")
+        }
+        Origin::Environment { name } => format!("unset {name}"),
+        Origin::Default | Origin::Flag { .. } => "gitseal version".to_owned(),
+    };
+    vec![Finding::problem("setting", error.to_string()).fix(fix)]
+}
+
+/// Checks settings that each have a valid value.
+pub(super) fn settings(context: &DoctorContext) -> Vec<Finding> {
+    let Some(settings) = context.settings() else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
     for (origin, warning) in settings.ignored.iter().zip(settings.warnings()) {
-        let Origin::Config { key, .. } = origin else {
-            continue;
-        };
-        findings.warning("left-aside", warning).fix(format!(
-            "git config --local --unset {key}; or, if you mean it, git config --global {key} VALUE"
-        ));
+        let finding = Finding::warning("left-aside", warning);
+        findings.push(match origin {
+            Origin::Config { key, .. } => finding.fix(format!(
+                "git config --local --unset {key}; or, if you mean it, git config --global {key} VALUE"
+            )),
+            _ => finding,
+        });
     }
-    if settings.rekor_version.value == RekorVersion::V2 && settings.timestamp_server.value.is_none()
-    {
-        findings
-            .problem(
+    let needs_time = settings.rekor_version.value == RekorVersion::V2;
+    if needs_time && settings.timestamp_server.value.is_none() {
+        findings.push(
+            Finding::problem(
                 "timestamp-missing",
-                "rekorVersion is 2 and no timestampServerURL is set: such a log signs no time, and nothing can be signed",
+                "rekorVersion 2 requires timestampServerURL",
             )
-            .fix("git config --global gitseal.timestampServerURL URL");
+            .fix("git config --global gitseal.timestampServerURL URL"),
+        );
     }
     if settings.rekor_mode.value == RekorMode::Online {
-        findings.note(
+        let origin = &settings.rekor_mode.origin;
+        findings.push(Finding::note(
             "rekor-mode",
-            format!("rekorMode is online ({}): every git verify-commit and git log --show-signature asks the log", settings.rekor_mode.origin),
-        );
+            format!("rekorMode is online ({origin}): every verification queries the log"),
+        ));
     }
     if let Err(error) = expected_identity_from_settings(settings) {
-        findings
-            .problem("who", format!("who may sign is half said: {error}"))
-            .fix("set both gitseal.certificateIdentity and gitseal.certificateOidcIssuer");
+        findings.push(
+            Finding::problem("who", format!("incomplete expected identity: {error}"))
+                .fix("set gitseal.certificateIdentity and gitseal.certificateOidcIssuer"),
+        );
     }
-    committer(patient, findings);
+    findings
 }
 
-fn unknown_keys(patient: &Patient, findings: &mut Findings) {
-    for listed in patient.listed.iter().flatten() {
-        let Some((section @ ("gitseal" | "gitsign"), name)) = listed.key.split_once('.') else {
-            continue;
+/// Reports keys that are not settings, and those of gitsign.
+pub(super) fn unknown_settings(context: &DoctorContext) -> Vec<Finding> {
+    let check = |listed: &ConfigListing| {
+        let (section @ ("gitseal" | "gitsign"), name) = listed.key.split_once('.')? else {
+            return None;
         };
         let row = TABLE.iter().find(|row| {
             row.name.eq_ignore_ascii_case(name) && (section == "gitseal" || row.in_gitsign)
         });
-        if let Some(row) = row {
-            if name.eq_ignore_ascii_case("enableSigstoreGo") {
-                findings
-                    .note(
-                        "gitsign-key",
-                        format!(
-                            "{} has no effect: there is one engine ({})",
-                            listed.key,
-                            origin(listed)
-                        ),
-                    )
-                    .fix(format!(
-                        "git config --{} --unset {}",
-                        listed.scope, listed.key
-                    ));
-            } else if section == "gitsign" {
-                findings.note(
-                    "gitsign-key",
-                    format!("gitsign.{} is read ({})", row.name, origin(listed)),
-                );
+        let (scope, key, from) = (&listed.scope, &listed.key, origin(listed));
+        let unset = format!("git config --{scope} --unset {key}");
+        match row {
+            Some(row) if row.key == SettingKey::EnableSigstoreGo => {
+                let message = format!("{key} is ignored by gitseal ({from})");
+                Some(Finding::note("gitsign-key", message).fix(unset))
             }
-            continue;
+            Some(row) if section == "gitsign" => {
+                let message = format!("gitsign.{} is in use ({from})", row.name);
+                Some(Finding::note("gitsign-key", message))
+            }
+            Some(_) => None,
+            None => {
+                let fix = match nearest(name) {
+                    Some(near) => format!(
+                        "git config --{scope} gitseal.{near} '{}' && {unset}",
+                        value(listed)
+                    ),
+                    None => unset,
+                };
+                let message = format!("unknown setting {key} ({from})");
+                Some(Finding::warning("unknown-setting", message).fix(fix))
+            }
         }
-        let fix = match nearest(name) {
-            Some(near) => format!(
-                "git config --{scope} gitseal.{near} '{value}' && git config --{scope} --unset {key}",
-                scope = listed.scope,
-                value = value(listed),
-                key = listed.key
-            ),
-            None => format!("git config --{} --unset {}", listed.scope, listed.key),
-        };
-        findings
-            .warning(
-                "unknown-setting",
-                format!(
-                    "{} is no setting, and has no effect ({})",
-                    listed.key,
-                    origin(listed)
-                ),
-            )
-            .fix(fix);
-    }
+    };
+    context.listed.iter().flatten().filter_map(check).collect()
 }
 
-/// Whether who commits can be who signs.
-fn committer(patient: &Patient, findings: &mut Findings) {
-    let Some(settings) = &patient.settings else {
-        return;
+/// Checks that the committer can be the signer.
+pub(super) fn committer(context: &DoctorContext) -> Vec<Finding> {
+    let Some(settings) = context.settings() else {
+        return Vec::new();
     };
     let email = env::var("GIT_COMMITTER_EMAIL")
         .ok()
         .filter(|email| !email.is_empty())
-        .or_else(|| {
-            patient
-                .git_value("user.email")
-                .map(|listed| value(listed).to_owned())
-        });
+        .or_else(|| Some(value(context.git_value("user.email")?).to_owned()));
     let Some(email) = email else {
-        findings
-            .warning(
+        return vec![
+            Finding::warning(
                 "user-email",
-                "user.email is not set: git guesses one, or refuses to commit",
+                "user.email is not set: Git guesses one, or refuses to commit",
             )
-            .fix("git config --global user.email YOU@EXAMPLE.COM");
-        return;
+            .fix("git config --global user.email YOU@EXAMPLE.COM"),
+        ];
     };
     if !settings.match_committer.value {
-        return;
+        return Vec::new();
     }
-    let logged_in = settings
-        .login_hint
-        .value
-        .as_deref()
-        .filter(|hint| hint.contains('@'));
-    match logged_in {
-        Some(hint) if !hint.eq_ignore_ascii_case(&email) => {
-            findings
-                .problem(
-                    "match-committer",
-                    format!("matchCommitter is set, commits are by {email} and the login is for {hint}: nothing will be signed"),
-                )
-                .fix(format!("git config user.email {hint}"));
-        }
-        _ => findings.ok(
-            "match-committer",
-            format!("only who logs in as {email} can sign here (matchCommitter)"),
+    const ID: &str = "match-committer";
+    let hint = settings.login_hint.value.as_deref();
+    vec![match hint.filter(|hint| hint.contains('@')) {
+        Some(hint) if !hint.eq_ignore_ascii_case(&email) => Finding::problem(
+            ID,
+            format!("matchCommitter is set, but user.email is {email} and loginHint is {hint}: signing will fail"),
+        )
+        .fix(format!("git config user.email {hint}")),
+        _ => Finding::ok(
+            ID,
+            format!("matchCommitter is set: only a login as {email} can sign here"),
         ),
-    }
+    }]
 }
 
-/// This repository: its object format, its hooks, locks that were left.
-pub(super) fn repository(patient: &Patient, findings: &mut Findings) {
-    let Some(repository) = patient
-        .workspace
-        .as_ref()
-        .and_then(|workspace| workspace.repository().ok())
-    else {
-        findings.note(
+/// Checks this repository's object format, hooks and lock.
+pub(super) fn repository(context: &DoctorContext) -> Vec<Finding> {
+    let workspace = context.workspace.as_ref().ok();
+    let Some(repository) = workspace.and_then(|workspace| workspace.repository().ok()) else {
+        return vec![Finding::note(
             "repository",
-            "this is no repository: only your own and the machine's configuration were looked at",
-        );
-        return;
+            "not in a repository: only user and system configuration were checked",
+        )];
     };
     let hash = match repository.hash() {
         HashKind::Sha1 => "SHA-1",
         HashKind::Sha256 => "SHA-256",
     };
-    findings.ok(
-        "repository",
-        format!("a repository with {hash} object names"),
-    );
-    let hooks = patient
+    let message = format!("a repository with {hash} object names");
+    let mut findings = vec![Finding::ok("repository", message)];
+    let config = repository.config_file();
+    let hooks = context
         .git_value("core.hookspath")
         .and_then(|listed| listed.value.clone())
-        .map(PathBuf::from)
-        .or_else(|| {
-            repository
-                .config_file()
-                .parent()
-                .map(|git| git.join("hooks"))
-        });
-    let Some(hooks) = hooks else { return };
+        .map_or_else(|| config.with_file_name("hooks"), PathBuf::from);
     for name in ["pre-receive", "update", "pre-push"] {
         let hook = hooks.join(name);
-        let Ok(text) = std::fs::read(&hook) else {
-            continue;
-        };
+        let text = std::fs::read(&hook).unwrap_or_default();
         if !text.windows(7).any(|window| window == b"gitseal") {
             continue;
         }
-        if git_program::is_program(&hook) {
-            findings.ok("hooks", format!("the {name} hook calls gitseal"));
+        findings.push(if git_program::is_program(&hook) {
+            Finding::ok("hooks", format!("the {name} hook runs gitseal"))
         } else {
-            findings
-                .problem(
-                    "hooks",
-                    format!("the {name} hook names gitseal and cannot be started: git skips it"),
-                )
-                .fix(format!("chmod +x {}", hook.display()));
-        }
+            let message = format!("the {name} hook for gitseal is not executable: Git skips it");
+            Finding::problem("hooks", message).fix(format!("chmod +x {}", hook.display()))
+        });
     }
-    let lock = repository.config_file().with_extension("lock");
-    if let Ok(facts) = std::fs::metadata(&lock)
-        && facts
-            .modified()
-            .ok()
-            .and_then(|at| at.elapsed().ok())
-            .is_some_and(|age| age.as_secs() > 60)
-    {
-        findings
-            .warning(
-                "lock",
-                format!(
-                    "{} was left by a program that is gone, or hangs",
-                    lock.display()
-                ),
-            )
-            .fix(format!("rm {}", lock.display()));
+    let lock = config.with_extension("lock");
+    let age = std::fs::metadata(&lock)
+        .and_then(|facts| facts.modified())
+        .ok()
+        .and_then(|at| at.elapsed().ok());
+    if age.is_some_and(|age| age.as_secs() > STALE_LOCK) {
+        let lock = lock.display();
+        findings.push(
+            Finding::warning("lock", format!("stale lock file {lock}"))
+                .fix(format!("rm {lock}, if no Git process is running")),
+        );
     }
+    findings
 }

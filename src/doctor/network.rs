@@ -1,296 +1,267 @@
-//! Each service, asked at once and for no longer than a few seconds; and the
-//! clock, by what the services say the time is.
+//! Checks of the services, all in parallel and for at most a few seconds; and of
+//! the clock, compared with theirs.
 
 use std::{
     sync::mpsc,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use url::Url;
 
-use super::Findings;
+use super::{DoctorContext, Finding, now};
 use crate::{
     context::http_client_within,
-    host::settings::{Origin, RekorVersion, Settings},
+    host::settings::{Origin, RekorVersion, Setting, Settings},
 };
 use gitseal_services::http::client::{
     HttpError, HttpReason, HttpRequest, HttpResponse, Retry, Timeouts,
 };
 
-/// How long one service may take.
+/// The time limits for one service.
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(3),
     one_try: Duration::from_secs(5),
     all_tries: Duration::from_secs(5),
 };
-/// How long all of them may take together, the name server included.
+/// The time limit for all services together, the name server included.
 const ALL: Duration = Duration::from_secs(6);
-/// How far the clock may be off, in seconds.
-const MOST_OFF: i64 = 60;
+/// The largest difference between two clocks, in seconds.
+const MAX_CLOCK_DIFFERENCE: u64 = 60;
 
-/// What is asked.
+/// A service and a URL that shows whether it works.
 struct Service {
     what: &'static str,
     key: &'static str,
     url: Url,
     origin: Origin,
-    /// What a right answer holds.
     expects: Expects,
 }
 
+/// The response that a service should send.
 #[derive(Clone, Copy)]
 enum Expects {
     /// Status 200.
     Success,
-    /// Any answer: the address takes only what is posted to it.
+    /// Any response: the URL accepts POST requests only.
     Anything,
     /// A discovery document that names this issuer.
     Discovery,
 }
 
-struct Told {
-    at: usize,
-    answer: Result<HttpResponse, HttpError>,
-    /// The local time when it came.
-    when: i64,
+/// The response of a service, and the local time when it came.
+type Received = (Result<HttpResponse, HttpError>, i64);
+
+/// Checks the services that signing uses, and the clock.
+pub(super) fn services(context: &DoctorContext) -> Vec<Finding> {
+    let Some(settings) = context.settings() else {
+        return Vec::new();
+    };
+    if context.offline {
+        return vec![Finding::note("network", "services not checked (--offline)")];
+    }
+    let services = services_of(settings);
+    let mut findings = Vec::new();
+    let mut clocks = Vec::new();
+    for (service, received) in services.iter().zip(query_all(&services)) {
+        let Some((response, at)) = received else {
+            findings.push(unreachable(service, "no response in time"));
+            continue;
+        };
+        if let Ok(response) = &response
+            && let Some(theirs) = response.header("date").and_then(date)
+        {
+            clocks.push((service, at.saturating_sub(theirs)));
+        }
+        findings.push(check(service, response));
+    }
+    findings.extend(clock(&clocks));
+    findings
 }
 
-pub(super) fn services(settings: &Settings, findings: &mut Findings) {
-    let services = wanted(settings);
-    let (give, take) = mpsc::channel();
-    for (at, service) in services.iter().enumerate() {
-        let (url, give) = (service.url.clone(), give.clone());
+fn query_all(services: &[Service]) -> Vec<Option<Received>> {
+    let (sender, receiver) = mpsc::channel();
+    for (place, service) in services.iter().enumerate() {
+        let (url, sender) = (service.url.clone(), sender.clone());
         thread::spawn(move || {
             let mut request = HttpRequest::get("reach", &url, 1 << 20);
             request.accept = "*/*";
             request.retry = Retry::NO_RETRY;
-            let answer = http_client_within(TIMEOUTS).send(&request);
-            // Nobody may be waiting any more.
-            let _ = give.send(Told {
-                at,
-                answer,
-                when: now(),
-            });
+            let response = http_client_within(TIMEOUTS).send(&request);
+            // After the time limit the receiver no longer exists.
+            let _ = sender.send((place, (response, now())));
         });
     }
-    drop(give);
+    drop(sender);
     let begun = Instant::now();
-    let mut told: Vec<Option<Told>> = services.iter().map(|_| None).collect();
-    while let Ok(one) = take.recv_timeout(ALL.saturating_sub(begun.elapsed())) {
-        let at = one.at;
-        if let Some(place) = told.get_mut(at) {
+    let mut received: Vec<Option<Received>> = services.iter().map(|_| None).collect();
+    while let Ok((place, one)) = receiver.recv_timeout(ALL.saturating_sub(begun.elapsed())) {
+        if let Some(place) = received.get_mut(place) {
             *place = Some(one);
         }
     }
-    let mut clocks = Vec::new();
-    for (service, told) in services.iter().zip(&told) {
-        match told {
-            None => unreachable(service, "no answer in time", findings),
-            Some(told) => {
-                judge(service, &told.answer, findings);
-                if let Ok(answer) = &told.answer
-                    && let Some(theirs) = answer.header("date").and_then(date)
-                {
-                    clocks.push((service, told.when.saturating_sub(theirs)));
-                }
-            }
-        }
-    }
-    clock(&clocks, findings);
+    received
 }
 
-fn wanted(settings: &Settings) -> Vec<Service> {
-    let mut services = Vec::new();
-    let mut add = |what, key, base: &str, path: &str, origin: &Origin, expects| {
-        if let Ok(url) = Url::parse(&format!("{}{path}", base.trim_end_matches('/'))) {
-            services.push(Service {
-                what,
-                key,
-                url,
-                origin: origin.clone(),
-                expects,
-            });
-        }
-    };
-    add(
-        "the certificate authority",
-        "fulcio",
-        settings.fulcio.value.base(),
-        "/api/v2/configuration",
-        &settings.fulcio.origin,
-        Expects::Success,
-    );
-    let path = match settings.rekor_version.value {
+fn services_of(settings: &Settings) -> Vec<Service> {
+    let log = match settings.rekor_version.value {
         RekorVersion::V1 => "/api/v1/log",
         RekorVersion::V2 => "/api/v2/checkpoint",
     };
-    add(
-        "the log",
-        "rekor",
-        settings.rekor.value.base(),
-        path,
-        &settings.rekor.origin,
-        Expects::Success,
-    );
-    add(
-        "the identity provider",
-        "issuer",
-        settings.issuer.value.base(),
-        "/.well-known/openid-configuration",
-        &settings.issuer.origin,
-        Expects::Discovery,
-    );
-    if let Some(server) = &settings.timestamp_server.value {
-        add(
+    let timestamp = &settings.timestamp_server;
+    let timestamp = timestamp.value.clone().map(|value| Setting {
+        value,
+        origin: timestamp.origin.clone(),
+    });
+    let all = [
+        (
+            "the certificate authority",
+            "fulcio",
+            Some(&settings.fulcio),
+            "/api/v2/configuration",
+            Expects::Success,
+        ),
+        (
+            "the log",
+            "rekor",
+            Some(&settings.rekor),
+            log,
+            Expects::Success,
+        ),
+        (
+            "the identity provider",
+            "issuer",
+            Some(&settings.issuer),
+            "/.well-known/openid-configuration",
+            Expects::Discovery,
+        ),
+        (
             "the timestamp authority",
             "timestampServerURL",
-            server.as_str(),
+            timestamp.as_ref(),
             "",
-            &settings.timestamp_server.origin,
             Expects::Anything,
-        );
-    }
-    services
+        ),
+    ];
+    all.into_iter()
+        .filter_map(|(what, key, setting, path, expects)| {
+            let setting = setting?;
+            Some(Service {
+                what,
+                key,
+                url: Url::parse(&format!("{}{path}", setting.value.base())).ok()?,
+                origin: setting.origin.clone(),
+                expects,
+            })
+        })
+        .collect()
 }
 
-fn judge(service: &Service, answer: &Result<HttpResponse, HttpError>, findings: &mut Findings) {
+fn check(service: &Service, response: Result<HttpResponse, HttpError>) -> Finding {
     let host = service.url.host_str().unwrap_or_default();
-    let answer = match answer {
-        Ok(answer) => answer,
+    let what = service.what;
+    let ok = || Finding::ok("network", format!("{what} responds ({host})"));
+    let response = match response {
+        Ok(response) => response,
         Err(error) => {
             return match (&error.reason, service.expects) {
-                (HttpReason::Status { status, .. }, Expects::Anything) if *status < 500 => {
-                    findings.ok("network", format!("{} answers ({host})", service.what));
-                }
-                (HttpReason::Tls { reason }, _) => {
-                    findings
-                        .problem(
-                            "network",
-                            format!("{} ({host}) has a certificate that is not believed: {reason}", service.what),
-                        )
-                        .fix("if a proxy opens TLS here, add its certificate to the system's store; else do not go on");
-                }
-                (reason, _) => unreachable(service, &reason.to_string(), findings),
+                (HttpReason::Status { status, .. }, Expects::Anything) if *status < 500 => ok(),
+                (HttpReason::Tls { reason }, _) => Finding::problem(
+                    "network",
+                    format!("{what} ({host}): untrusted TLS certificate: {reason}"),
+                )
+                .fix("if a proxy intercepts TLS here, add its CA to the system trust store"),
+                (reason, _) => unreachable(service, &reason.to_string()),
             };
         }
     };
-    let fits = match service.expects {
+    let is_expected = match service.expects {
         Expects::Anything => true,
-        Expects::Success => answer.status == 200,
-        Expects::Discovery => answer.status == 200 && names_itself(service, answer),
+        Expects::Success => response.status == 200,
+        Expects::Discovery => response.status == 200 && names_itself(service, &response),
     };
-    if fits {
-        findings.ok("network", format!("{} answers ({host})", service.what));
-    } else {
-        findings
-            .problem(
-                "network-other",
-                format!(
-                    "{} is not at {}: HTTP {}",
-                    service.what, service.url, answer.status
-                ),
-            )
-            .fix(correct(service));
+    if is_expected {
+        return ok();
     }
+    let message = format!("{what} is not at {}: HTTP {}", service.url, response.status);
+    Finding::problem("network-other", message).fix(correct(service))
 }
 
-/// OpenID Connect Discovery 1.0 §4.3: the document names the issuer that was
-/// asked, exactly.
-fn names_itself(service: &Service, answer: &HttpResponse) -> bool {
-    let asked = service
+/// Returns whether the document names the issuer that was queried, exactly
+/// (OpenID Connect Discovery 1.0 §4.3).
+fn names_itself(service: &Service, response: &HttpResponse) -> bool {
+    let queried = service
         .url
         .as_str()
         .trim_end_matches("/.well-known/openid-configuration");
-    serde_json::from_slice::<serde_json::Value>(&answer.body)
+    serde_json::from_slice::<serde_json::Value>(&response.body)
         .ok()
         .and_then(|value| value.get("issuer")?.as_str().map(str::to_owned))
-        .is_some_and(|issuer| issuer.trim_end_matches('/') == asked)
+        .is_some_and(|issuer| issuer.trim_end_matches('/') == queried)
 }
 
-fn unreachable(service: &Service, why: &str, findings: &mut Findings) {
-    findings
-        .problem(
-            "network",
-            format!("{} cannot be reached: {}: {why}", service.what, service.url),
-        )
-        .fix(correct(service));
+fn unreachable(service: &Service, reason: &str) -> Finding {
+    let message = format!("cannot reach {}: {}: {reason}", service.what, service.url);
+    Finding::problem("network", message).fix(correct(service))
 }
 
 fn correct(service: &Service) -> String {
     match &service.origin {
         Origin::Default => "check the network, its proxy (HTTPS_PROXY) and firewall".to_owned(),
         Origin::Config { key, scope, .. } => format!(
-            "if the address is wrong: git config --{} {key} URL; else check the network, its proxy (HTTPS_PROXY) and firewall",
+            "if the URL is wrong: git config --{} {key} URL; else check the network, its proxy (HTTPS_PROXY) and firewall",
             scope.name()
         ),
         Origin::Environment { name } => {
-            format!("if the address is wrong: set {name}; else check the network and its proxy")
+            format!("if the URL is wrong: set {name}; else check the network and its proxy")
         }
         Origin::Flag { .. } => format!("check gitseal.{}", service.key),
     }
 }
 
-/// The clock is wrong if every service says so.
-fn clock(clocks: &[(&Service, i64)], findings: &mut Findings) {
+/// Compares the clock with those of the services: it is wrong if all differ.
+fn clock(clocks: &[(&Service, i64)]) -> Vec<Finding> {
     let Some(least) = clocks
         .iter()
-        .map(|(_, off)| *off)
-        .min_by_key(|off| off.unsigned_abs())
+        .map(|(_, difference)| *difference)
+        .min_by_key(|difference| difference.unsigned_abs())
     else {
-        return;
+        return Vec::new();
     };
-    if least.unsigned_abs() > MOST_OFF.unsigned_abs() {
-        findings
-            .problem(
-                "clock",
-                format!(
-                    "the clock of this machine is {} s {}: tokens and certificates will seem expired or not yet valid",
-                    least.unsigned_abs(),
-                    if least > 0 { "ahead" } else { "behind" }
-                ),
-            )
-            .fix(if cfg!(windows) {
-                "w32tm /resync"
-            } else if cfg!(target_os = "macos") {
-                "sudo sntp -sS time.apple.com"
-            } else {
-                "sudo timedatectl set-ntp true"
-            });
-        return;
+    let seconds = least.unsigned_abs();
+    if seconds > MAX_CLOCK_DIFFERENCE {
+        let direction = if least > 0 { "ahead" } else { "behind" };
+        let message = format!(
+            "the system clock is {seconds} s {direction}; tokens and certificates will appear expired or not yet valid"
+        );
+        return vec![Finding::problem("clock", message).fix(if cfg!(windows) {
+            "w32tm /resync"
+        } else if cfg!(target_os = "macos") {
+            "sudo sntp -sS time.apple.com"
+        } else {
+            "sudo timedatectl set-ntp true"
+        })];
     }
-    findings.ok(
+    let mut findings = vec![Finding::ok(
         "clock",
-        format!("the clock is {} s off", least.unsigned_abs()),
-    );
-    for (service, off) in clocks {
-        if off.unsigned_abs() > MOST_OFF.unsigned_abs() {
-            findings.warning(
-                "clock-theirs",
-                format!(
-                    "the clock of {} is {} s off",
-                    service.what,
-                    off.unsigned_abs()
-                ),
-            );
-        }
-    }
+        format!("the system clock differs by {seconds} s"),
+    )];
+    findings.extend(clocks.iter().filter_map(|(service, difference)| {
+        let seconds = difference.unsigned_abs();
+        (seconds > MAX_CLOCK_DIFFERENCE).then(|| {
+            let message = format!("the clock of {} differs by {seconds} s", service.what);
+            Finding::warning("clock-theirs", message)
+        })
+    }));
+    findings
 }
 
-/// An HTTP date (RFC 9110 §5.6.7).
+/// Parses an HTTP date (RFC 9110 §5.6.7).
 fn date(text: &str) -> Option<i64> {
     jiff::fmt::rfc2822::DateTimeParser::new()
         .parse_timestamp(text)
         .ok()
         .map(|at| at.as_second())
-}
-
-fn now() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-        })
 }
 
 #[cfg(test)]

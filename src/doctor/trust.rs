@@ -1,8 +1,8 @@
-//! The trust root: readable, valid now, and the one of the services in use.
+//! Checks of the trusted root: readable, valid now, and of the services in use.
 
-use super::Findings;
+use super::{DoctorContext, Finding};
 use crate::host::{
-    settings::{Origin, Setting, Settings},
+    settings::{Origin, Settings},
     trusted_root_files,
 };
 use gitseal_evidence::{
@@ -11,51 +11,43 @@ use gitseal_evidence::{
     verify::rfc3339,
 };
 
-/// A trust root whose last key ends within this many seconds is told of.
+/// The remaining validity below which a trusted root expires soon, in seconds.
 const SOON: UnixTime = 30 * 24 * 3600;
 
-pub(super) fn root(settings: &Settings, now: UnixTime, findings: &mut Findings) {
+/// The fix for a trusted root that is no longer, or not much longer, valid.
+const RENEW: &str =
+    "get the current trusted_root.json of your instance and set gitseal.trustedRoot";
+
+/// Checks the trusted root, unless the settings are invalid.
+pub(super) fn root(context: &DoctorContext) -> Vec<Finding> {
+    let Some(settings) = context.settings() else {
+        return Vec::new();
+    };
     let trust = match trusted_root_files::load(None, settings) {
         Ok(trust) => trust,
         Err(error) => {
-            findings
-                .problem("trust-root", format!("the trust root cannot be used: {error}"))
-                .fix(match named(settings) {
-                    Some((key, Origin::Config { scope, .. })) => format!(
-                        "git config --{} {key} FILE with the right file, or --unset {key} for the built-in trust root",
-                        scope.name()
-                    ),
-                    Some((_, Origin::Environment { name })) => format!("unset {name}, or name the right file"),
-                    _ => "gitseal version shows where it comes from".to_owned(),
-                });
-            return;
+            let message = format!("cannot use the trusted root: {error}");
+            return vec![Finding::problem("trust-root", message).fix(other_file(settings))];
         }
     };
     let root = &trust.root;
-    windows(root, &trust.source, now, findings);
-    for left_out in &root.left_out {
-        findings.note("trust-root", format!("the trust root: {left_out}"));
-    }
-    serves(
-        settings.fulcio.value.as_str(),
-        "certificate authority",
-        root.authorities
+    let mut findings = validity(root, &trust.source, context.now);
+    findings.extend(
+        root.left_out
             .iter()
-            .map(|authority| authority.uri.as_str()),
-        findings,
+            .map(|left_out| Finding::note("trust-root", format!("trusted root: {left_out}"))),
     );
-    serves(
-        settings.rekor.value.as_str(),
-        "log",
-        root.logs.iter().map(|log| log.base_url.as_str()),
-        findings,
-    );
+    let authorities = root.authorities.iter().map(|one| one.uri.as_str());
+    let logs = root.logs.iter().map(|log| log.base_url.as_str());
+    let fulcio = settings.fulcio.value.as_str();
+    let rekor = settings.rekor.value.as_str();
+    findings.extend(service(fulcio, "certificate authority", authorities));
+    findings.extend(service(rekor, "log", logs));
+    findings
 }
 
-fn named(settings: &Settings) -> Option<(&'static str, &Origin)> {
-    let one = |key, setting: &'_ Setting<Option<std::path::PathBuf>>| {
-        setting.value.is_some().then_some(key)
-    };
+/// Returns the fix for a file that is not usable.
+fn other_file(settings: &Settings) -> String {
     let files = [
         ("gitseal.trustedRoot", &settings.trusted_root),
         ("gitseal.fulcioRoot", &settings.fulcio_root),
@@ -63,106 +55,102 @@ fn named(settings: &Settings) -> Option<(&'static str, &Origin)> {
         ("gitseal.ctLogPublicKey", &settings.ct_log_public_key),
         ("gitseal.timestampCertChain", &settings.timestamp_cert_chain),
     ];
-    files
+    let named = files
         .into_iter()
-        .find_map(|(key, setting)| one(key, setting).map(|key| (key, &setting.origin)))
+        .find(|(_, setting)| setting.value.is_some());
+    match named.map(|(key, setting)| (key, &setting.origin)) {
+        Some((key, Origin::Config { scope, .. })) => format!(
+            "git config --{} {key} FILE with the right file, or --unset {key} for the built-in trusted root",
+            scope.name()
+        ),
+        Some((_, Origin::Environment { name })) => format!("unset {name}, or name the right file"),
+        _ => "gitseal version shows where it comes from".to_owned(),
+    }
 }
 
-fn windows(root: &TrustedRoot, source: &str, now: UnixTime, findings: &mut Findings) {
-    let parts: [(&str, Vec<ValidityPeriod>); 3] = [
-        (
-            "certificate authority",
-            root.authorities
+fn validity(root: &TrustedRoot, source: &str, now: UnixTime) -> Vec<Finding> {
+    let authorities = root
+        .authorities
+        .iter()
+        .filter(|one| {
+            one.chain
                 .iter()
-                .filter(|authority| {
-                    authority
-                        .chain
-                        .iter()
-                        .all(|certificate| certificate.is_valid_at(now))
-                })
-                .map(|authority| authority.window)
-                .collect(),
-        ),
+                .all(|certificate| certificate.is_valid_at(now))
+        })
+        .map(|one| one.window);
+    let parts: [(&str, Vec<ValidityPeriod>); 3] = [
+        ("certificate authority", authorities.collect()),
         ("log", root.logs.iter().map(|log| log.window).collect()),
         (
             "CT log",
             root.ct_logs.iter().map(|log| log.window).collect(),
         ),
     ];
-    let mut good = true;
-    for (what, windows) in parts {
-        let valid: Vec<&ValidityPeriod> = windows
+    let mut findings = Vec::new();
+    for (what, mut periods) in parts {
+        periods.retain(|period| period.contains(now));
+        let end = periods
             .iter()
-            .filter(|window| window.contains(now))
-            .collect();
-        if valid.is_empty() {
-            good = false;
-            findings
-                .problem(
+            .map(|period| period.end.unwrap_or(UnixTime::MAX))
+            .max();
+        match end {
+            None => findings.push(
+                Finding::problem(
                     "trust-root-expired",
-                    format!("the trust root ({source}) has no {what} that is valid now: nothing new can be signed"),
+                    format!("the trusted root ({source}) has no currently valid {what}"),
                 )
-                .fix("get the present trusted_root.json of your instance and set gitseal.trustedRoot; for the public one, a newer gitseal");
-            continue;
-        }
-        let last = valid
-            .iter()
-            .map(|window| window.end)
-            .max_by_key(|end| end.unwrap_or(UnixTime::MAX));
-        if let Some(Some(end)) = last
-            && valid.iter().all(|window| window.end.is_some())
-            && end.saturating_sub(now) < SOON
-        {
-            good = false;
-            findings
-                .warning(
-                    "trust-root-ends",
-                    format!("the last {what} of the trust root ({source}) ends at {}", rfc3339(end)),
-                )
-                .fix("get the present trusted_root.json of your instance and set gitseal.trustedRoot");
+                .fix(format!(
+                    "{RENEW}; for the public one, install a newer gitseal"
+                )),
+            ),
+            Some(end) if end.saturating_sub(now) < SOON => {
+                let end = rfc3339(end);
+                findings.push(
+                    Finding::warning(
+                        "trust-root-ends",
+                        format!("the last {what} in the trusted root ({source}) expires at {end}"),
+                    )
+                    .fix(RENEW),
+                );
+            }
+            Some(_) => {}
         }
     }
-    if good {
+    if findings.is_empty() {
+        let authorities = root.authorities.iter().map(|one| one.window.start);
         let newest = root
             .logs
             .iter()
             .map(|log| log.window.start)
-            .chain(
-                root.authorities
-                    .iter()
-                    .map(|authority| authority.window.start),
-            )
+            .chain(authorities)
             .filter(|start| *start > 0)
-            .max();
-        findings.ok(
+            .max()
+            .map(|at| format!("; its newest key is valid from {}", rfc3339(at)))
+            .unwrap_or_default();
+        findings.push(Finding::ok(
             "trust-root",
-            format!(
-                "the trust root is {source}{}",
-                newest
-                    .map(|at| format!(", its newest key of {}", rfc3339(at)))
-                    .unwrap_or_default()
-            ),
-        );
+            format!("the trusted root is {source}{newest}"),
+        ));
     }
+    findings
 }
 
-/// Whether the service that is asked is one that is believed.
-fn serves<'a>(
-    url: &str,
-    what: &str,
-    known: impl Iterator<Item = &'a str>,
-    findings: &mut Findings,
-) {
-    let Some(host) = host_of(url) else { return };
+/// Checks that a service in use is in the trusted root.
+fn service<'a>(url: &str, what: &str, known: impl Iterator<Item = &'a str>) -> Option<Finding> {
+    let host = host_of(url)?;
     let mut hosts: Vec<&str> = known.filter_map(host_of).collect();
     hosts.dedup();
     if hosts.is_empty() || hosts.contains(&host) {
-        return;
+        return None;
     }
-    findings
-        .warning(
-            "trust-root-other",
-            format!("the {what} that signing asks is {host}, and the trust root knows {}: what it gives may not verify", hosts.join(", ")),
-        )
-        .fix("git config --global gitseal.trustedRoot FILE with the trust root of the same instance");
+    let finding = Finding::warning(
+        "trust-root-other",
+        format!(
+            "{what} {host} is not in the trusted root ({}); new signatures will not verify",
+            hosts.join(", ")
+        ),
+    );
+    Some(finding.fix(
+        "git config --global gitseal.trustedRoot FILE with the trusted root of the same instance",
+    ))
 }

@@ -1,9 +1,9 @@
-//! Which identities were signed with before on this machine, so that a new one
-//! is shown before it goes into a public log for good.
+//! Remembers the identities that signed on this machine, so that a new one is
+//! confirmed before it is published in a log permanently.
 //!
-//! A text file of the user's, one identity a line: the identity, the identity
-//! provider and the certificate authority, separated by tabs. It decides about
-//! a question only; nothing trusts it.
+//! A text file of the user, one identity a line: the identity, the identity
+//! provider and the certificate authority, separated by tabs. It only decides
+//! whether to prompt; nothing trusts it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,31 +15,32 @@ use super::user_directories;
 #[cfg(unix)]
 use gitseal_credential_cache::socket_path;
 
-/// The most of the file that is read, in bytes. What lies behind counts as new.
+/// The largest part of the file that is read, in bytes. Identities after it
+/// count as new.
 pub const MAX_FILE: u64 = 1 << 20;
 
-/// An identity, at a provider, certified by an authority.
+/// An identity with its identity provider and certificate authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known<'a> {
-    /// The address or subject.
+pub struct KnownIdentity<'a> {
+    /// The email address or subject.
     pub identity: &'a str,
-    /// The identity provider.
+    /// The issuer URL of the identity provider.
     pub issuer: &'a str,
-    /// The certificate authority.
+    /// The URL of the certificate authority.
     pub authority: &'a str,
 }
 
-impl Known<'_> {
-    /// The line, or none for an identity that would break the file's form.
+impl KnownIdentity<'_> {
+    /// Returns the line; none for an identity that would break the file's form.
     fn line(&self) -> Option<String> {
         let fields = [self.identity, self.issuer, self.authority];
         let plain = |text: &&str| !text.is_empty() && !text.chars().any(char::is_control);
         fields.iter().all(plain).then(|| fields.join("\t"))
     }
 
-    /// Whether it stands in the file. A file that cannot be read knows nobody.
+    /// Returns whether it is in the file. An unreadable file contains no identity.
     #[must_use]
-    pub fn is_in(&self, file: &Path) -> bool {
+    pub fn is_recorded_in(&self, file: &Path) -> bool {
         let Some(line) = self.line() else {
             return false;
         };
@@ -53,12 +54,12 @@ impl Known<'_> {
             })
     }
 
-    /// Writes it down. One write of one line, so that two processes at once
-    /// lose none.
+    /// Appends it to the file. It is one write of one line, so that concurrent
+    /// processes lose none.
     ///
     /// # Errors
-    /// The directory cannot be made, or the file not be written; or it would be
-    /// made in somebody else's home.
+    /// Returns an error if the file cannot be written, or would be created in
+    /// another user's home directory.
     pub fn remember(&self, file: &Path) -> io::Result<()> {
         let Some(line) = self.line() else {
             return Ok(());
@@ -95,7 +96,7 @@ pub fn file() -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    const ALICE: Known<'static> = Known {
+    const ALICE: KnownIdentity<'static> = KnownIdentity {
         identity: "alice@example.test",
         issuer: "https://issuer.example",
         authority: "https://fulcio.example",
@@ -105,26 +106,26 @@ mod tests {
     fn an_identity_is_new_once() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("state/gitseal/identities");
-        assert!(!ALICE.is_in(&file));
+        assert!(!ALICE.is_recorded_in(&file));
         ALICE.remember(&file).unwrap();
-        assert!(ALICE.is_in(&file));
+        assert!(ALICE.is_recorded_in(&file));
         for other in [
-            Known {
+            KnownIdentity {
                 identity: "alice@example.tes",
                 ..ALICE
             },
-            Known {
+            KnownIdentity {
                 issuer: "https://other.example",
                 ..ALICE
             },
-            Known {
+            KnownIdentity {
                 authority: "https://other.example",
                 ..ALICE
             },
         ] {
-            assert!(!other.is_in(&file), "{other:?}");
+            assert!(!other.is_recorded_in(&file), "{other:?}");
             other.remember(&file).unwrap();
-            assert!(other.is_in(&file) && ALICE.is_in(&file));
+            assert!(other.is_recorded_in(&file) && ALICE.is_recorded_in(&file));
         }
         #[cfg(unix)]
         {
@@ -152,7 +153,7 @@ mod tests {
         let there = home.path().join("identities");
         fs::write(&there, "").unwrap();
         ALICE.remember(&there).unwrap();
-        assert!(ALICE.is_in(&there));
+        assert!(ALICE.is_recorded_in(&there));
     }
 
     #[test]
@@ -160,9 +161,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("identities");
         for identity in ["", "a\tb", "a\nb", "a\u{0}"] {
-            let odd = Known { identity, ..ALICE };
+            let odd = KnownIdentity { identity, ..ALICE };
             odd.remember(&file).unwrap();
-            assert!(!odd.is_in(&file), "{identity:?}");
+            assert!(!odd.is_recorded_in(&file), "{identity:?}");
         }
         assert!(!file.exists());
     }

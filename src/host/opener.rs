@@ -1,6 +1,6 @@
-//! Opens a browser: the program of `gitseal.urlOpener`, or the one that the
-//! system has for it. Never through a shell, never with our standard output
-//! (git reads it), never with our tokens in its environment.
+//! Opens a browser: with the program of `gitseal.urlOpener`, or with the system's
+//! own. It never uses a shell, and the browser gets neither standard output,
+//! which Git reads, nor tokens in its environment.
 
 use std::{
     ffi::OsString,
@@ -11,11 +11,11 @@ use std::{
 
 use url::Url;
 
-/// How long an opener is watched. One that fails does so at once; one that goes
-/// on after this (a wrapper that follows the login itself) is left alone.
-pub const MOMENT: Duration = Duration::from_millis(1500);
+/// The time within which an opener that fails has failed. One that runs longer (a
+/// wrapper that follows the login itself) is not waited for.
+pub const STARTUP_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Variables that hold secrets, which no browser needs.
+/// Variables with secrets, which are removed from the browser's environment.
 const SECRETS: [&str; 11] = [
     "SIGSTORE_ID_TOKEN",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
@@ -30,49 +30,48 @@ const SECRETS: [&str; 11] = [
     "GITSIGN_OIDC_CLIENT_SECRET",
 ];
 
-/// Why `urlOpener` cannot be used.
+/// Reasons why the value of `urlOpener` is not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenerRefusal {
-    /// Nothing in it.
-    #[error("it names no program")]
+pub enum OpenerError {
+    /// The value has no words.
+    #[error("it does not name a program")]
     Empty,
-    /// A quote that does not end.
-    #[error("a quote in it does not end")]
+    /// A quote is not closed.
+    #[error("it has an unclosed quote")]
     Quote,
-    /// More than one line.
+    /// The value has more than one line.
     #[error("it has a line break")]
     LineBreak,
-    /// No place for the address.
-    #[error("it has no {{{{.URL}}}}, which is where the address goes")]
+    /// No word contains the placeholder.
+    #[error("it does not contain {{{{.URL}}}}, the placeholder for the URL")]
     NoUrl,
-    /// Something else between braces.
-    #[error("between its braces is something else than .URL")]
+    /// Another template than the placeholder.
+    #[error("only {{{{.URL}}}} is supported in braces")]
     Template,
 }
 
-/// How a browser is opened.
+/// A way to open a browser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opener {
     words: Option<Vec<String>>,
 }
 
 impl Opener {
-    /// The opener of the setting `urlOpener`; the system's where it is not set.
+    /// Parses the setting `urlOpener`; without a value the system's way is used.
     ///
-    /// The text is split at white space; single and double quotes keep words
+    /// The value is split at whitespace; single and double quotes keep words
     /// together, a backslash is an ordinary character. In each word `{{.URL}}`
-    /// becomes the address.
+    /// becomes the URL.
     ///
     /// # Errors
-    ///
-    /// When the text is not of this form.
-    pub fn new(setting: Option<&str>) -> Result<Self, OpenerRefusal> {
+    /// Returns [`OpenerError`] if the value does not have this form.
+    pub fn new(setting: Option<&str>) -> Result<Self, OpenerError> {
         let Some(text) = setting.filter(|text| !text.is_empty()) else {
             return Ok(Self { words: None });
         };
         let words = split(text)?;
         if words.first().is_none_or(String::is_empty) {
-            return Err(OpenerRefusal::Empty);
+            return Err(OpenerError::Empty);
         }
         let mut places = 0_usize;
         for word in &words {
@@ -80,37 +79,40 @@ impl Opener {
             places = places.saturating_add(here);
         }
         if places == 0 {
-            return Err(OpenerRefusal::NoUrl);
+            return Err(OpenerError::NoUrl);
         }
         Ok(Self { words: Some(words) })
     }
 
-    /// Whether a setting named the program.
+    /// Returns whether a setting names the program.
     #[must_use]
-    pub fn is_chosen(&self) -> bool {
+    pub fn is_configured(&self) -> bool {
         self.words.is_some()
     }
 
-    /// Opens an address.
+    /// Opens a URL.
     ///
     /// # Errors
-    ///
-    /// When the program does not start, or fails within [`MOMENT`].
+    /// Returns the reason if the program does not start, or fails within
+    /// [`STARTUP_TIMEOUT`].
     pub fn open(&self, url: &Url) -> Result<(), String> {
         let Some(words) = &self.words else {
             return open_with_the_system(url);
         };
-        let filled: Result<Vec<String>, OpenerRefusal> = words
+        let filled: Result<Vec<String>, OpenerError> = words
             .iter()
             .map(|word| fill(word, url.as_str()).map(|(word, _)| word))
             .collect();
-        run(&filled.map_err(|refusal| refusal.to_string())?, MOMENT)
+        run(
+            &filled.map_err(|refusal| refusal.to_string())?,
+            STARTUP_TIMEOUT,
+        )
     }
 }
 
-fn split(text: &str) -> Result<Vec<String>, OpenerRefusal> {
+fn split(text: &str) -> Result<Vec<String>, OpenerError> {
     if text.contains(['\n', '\r']) {
-        return Err(OpenerRefusal::LineBreak);
+        return Err(OpenerError::LineBreak);
     }
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -127,21 +129,21 @@ fn split(text: &str) -> Result<Vec<String>, OpenerRefusal> {
         }
     }
     if quote.is_some() {
-        return Err(OpenerRefusal::Quote);
+        return Err(OpenerError::Quote);
     }
     words.extend(word);
     Ok(words)
 }
 
-/// The word with the address in it, and how often.
-fn fill(word: &str, url: &str) -> Result<(String, usize), OpenerRefusal> {
+/// Returns the word with the URL in it, and the number of placeholders.
+fn fill(word: &str, url: &str) -> Result<(String, usize), OpenerError> {
     let mut out = String::new();
     let mut rest = word;
     let mut places = 0_usize;
     while let Some((before, after)) = rest.split_once("{{") {
-        let (inside, behind) = after.split_once("}}").ok_or(OpenerRefusal::Template)?;
+        let (inside, behind) = after.split_once("}}").ok_or(OpenerError::Template)?;
         if inside.trim() != ".URL" {
-            return Err(OpenerRefusal::Template);
+            return Err(OpenerError::Template);
         }
         out.push_str(before);
         out.push_str(url);
@@ -152,8 +154,8 @@ fn fill(word: &str, url: &str) -> Result<(String, usize), OpenerRefusal> {
     Ok((out, places))
 }
 
-/// Starts a program and watches it for a moment.
-fn run(words: &[String], moment: Duration) -> Result<(), String> {
+/// Starts a program, and reports if it fails within `timeout`.
+fn run(words: &[String], timeout: Duration) -> Result<(), String> {
     let Some((program, arguments)) = words.split_first() else {
         return Err("no program".into());
     };
@@ -170,7 +172,7 @@ fn run(words: &[String], moment: Duration) -> Result<(), String> {
         .spawn()
         .map_err(|error| format!("{program}: {error}"))?;
     let begun = Instant::now();
-    while begun.elapsed() < moment {
+    while begun.elapsed() < timeout {
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(()),
             Ok(Some(status)) => return Err(format!("{program}: {status}")),
@@ -182,13 +184,13 @@ fn run(words: &[String], moment: Duration) -> Result<(), String> {
     Ok(())
 }
 
-/// Lets a child go on, and takes its exit status when it ends.
+/// Lets a child run on, and collects its exit status when it ends.
 fn leave(mut child: Child) {
     thread::spawn(move || drop(child.wait()));
 }
 
-/// The system's own way. On Linux and the like the programs are started here:
-/// a library would let a text browser write to our standard output.
+/// Opens a URL in the system's own way. On Linux and similar systems the programs
+/// are started here: a library would let a text browser write to standard output.
 #[cfg(all(unix, not(target_os = "macos")))]
 fn open_with_the_system(url: &Url) -> Result<(), String> {
     const TEXT_BROWSERS: [&str; 7] = [
@@ -227,40 +229,46 @@ fn open_with_the_system(url: &Url) -> Result<(), String> {
         words.push(url.as_str().to_owned());
         tries.push(words);
     }
-    let mut last = String::from("no program that opens one was found");
+    let mut last = String::from("no program that opens a browser was found");
     for words in &tries {
-        match run(words, MOMENT) {
+        match run(words, STARTUP_TIMEOUT) {
             Ok(()) => return Ok(()),
             Err(error) => last = error,
         }
     }
-    Err(format!(
-        "{last}; gitseal.urlOpener or BROWSER names a program"
-    ))
+    Err(format!("{last}; set gitseal.urlOpener or BROWSER"))
 }
 
-/// The system's own way: no program of ours is between, so nothing of our
-/// environment or our output reaches it.
+/// Opens a URL in the system's own way, without a child process that could inherit
+/// the environment or the output.
 #[cfg(not(all(unix, not(target_os = "macos"))))]
 fn open_with_the_system(url: &Url) -> Result<(), String> {
     webbrowser::open(url.as_str()).map_err(|error| error.to_string())
 }
 
-/// Whether a browser can be expected to open where the person sits: one was
-/// named, or there is a display and no SSH session.
+/// Returns the variable that marks a remote session, where a browser would open
+/// on another screen than the user's.
+#[must_use]
+pub fn remote_session(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<&'static str> {
+    ["SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"]
+        .into_iter()
+        .find(|name| is_set(variable, name))
+}
+
+fn is_set(variable: &dyn Fn(&str) -> Option<OsString>, name: &str) -> bool {
+    variable(name).is_some_and(|value| !value.is_empty())
+}
+
+/// Returns whether a browser can open on the user's screen: a program is
+/// configured, or there is a display and no SSH session.
 #[must_use]
 pub fn can_open(variable: &dyn Fn(&str) -> Option<OsString>, opener: &Opener) -> bool {
-    let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
-    if opener.is_chosen() || is_set("BROWSER") {
-        return true;
-    }
-    if is_set("SSH_CONNECTION") || is_set("SSH_TTY") || is_set("SSH_CLIENT") {
-        return false;
-    }
-    if cfg!(any(windows, target_os = "macos")) {
-        return true;
-    }
-    is_set("DISPLAY") || is_set("WAYLAND_DISPLAY") || is_set("WSL_DISTRO_NAME")
+    const DISPLAYS: [&str; 3] = ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"];
+    opener.is_configured()
+        || is_set(variable, "BROWSER")
+        || (remote_session(variable).is_none()
+            && (cfg!(any(windows, target_os = "macos"))
+                || DISPLAYS.into_iter().any(|name| is_set(variable, name))))
 }
 
 #[cfg(test)]
@@ -283,14 +291,14 @@ mod tests {
             [r"C:\x\y.exe", "", "{{.URL}}"]
         );
         for (text, refusal) in [
-            ("a 'b {{.URL}}", OpenerRefusal::Quote),
-            ("a\n{{.URL}}", OpenerRefusal::LineBreak),
-            ("a b", OpenerRefusal::NoUrl),
-            ("a {{.Url}}", OpenerRefusal::Template),
-            ("a {{.URL}} {{printf 1}}", OpenerRefusal::Template),
-            ("a {{.URL", OpenerRefusal::Template),
-            ("'' {{.URL}}", OpenerRefusal::Empty),
-            ("  ", OpenerRefusal::Empty),
+            ("a 'b {{.URL}}", OpenerError::Quote),
+            ("a\n{{.URL}}", OpenerError::LineBreak),
+            ("a b", OpenerError::NoUrl),
+            ("a {{.Url}}", OpenerError::Template),
+            ("a {{.URL}} {{printf 1}}", OpenerError::Template),
+            ("a {{.URL", OpenerError::Template),
+            ("'' {{.URL}}", OpenerError::Empty),
+            ("  ", OpenerError::Empty),
         ] {
             assert_eq!(Opener::new(Some(text)).unwrap_err(), refusal, "{text:?}");
         }

@@ -8,7 +8,7 @@ use super::{MAX_PAYLOAD, NoCache};
 use crate::{
     context::ContextError,
     exit::{EXIT_REFUSED, EXIT_USAGE},
-    host::{opener::OpenerRefusal, trusted_root_files::TrustedRootLoadError},
+    host::{opener::OpenerError, trusted_root_files::TrustedRootLoadError},
 };
 use gitseal_evidence::{
     UnixTime,
@@ -81,7 +81,7 @@ pub enum SignError {
     },
     /// `urlOpener` cannot be used.
     #[error("gitseal.urlOpener cannot be used: {0}")]
-    Opener(OpenerRefusal),
+    Opener(OpenerError),
     /// No token out of the surroundings.
     #[error(transparent)]
     Ambient(#[from] AmbientError),

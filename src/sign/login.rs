@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{SignError, credential::Wish, person::Person};
 use crate::host::{
-    known_identities::{self, Known},
+    known_identities::{self, KnownIdentity},
     opener::{self, Opener},
     settings::ConfirmIdentity,
 };
@@ -308,13 +308,16 @@ impl Login<'_> {
         let claims = token.claims();
         let identity = claims.email.as_deref().unwrap_or(&claims.subject);
         let issuer = claims.connector.as_deref().unwrap_or(&claims.issuer);
-        let known = Known {
+        let known = KnownIdentity {
             identity,
             issuer,
             authority: wish.authority.as_str(),
         };
         let file = known_identities::file();
-        if file.as_deref().is_some_and(|file| known.is_in(file)) {
+        if file
+            .as_deref()
+            .is_some_and(|file| known.is_recorded_in(file))
+        {
             return Ok(());
         }
         let shown = format!(
