@@ -403,7 +403,7 @@ fn an_unreadable_setting_stops_everything_and_says_where_it_is() {
     stage
         .verify(&id)
         .fails(2)
-        .says("/nowhere/trusted_root.json cannot be read");
+        .says("cannot read /nowhere/trusted_root.json");
     assert!(stage.shown(&id).starts_with("E|"), "{}", stage.shown(&id));
 }
 

@@ -136,7 +136,7 @@ fn recorded_answers_through_both_doors() {
                 .says("no embedded log entry");
             stage.gitseal([ours, "--offline", &id]).fails(3);
             assert_eq!(log.asked.load(Ordering::SeqCst), 0);
-            stage.gitseal([ours, &id]).ok().says("tlog index: ");
+            stage.gitseal([ours, &id]).ok().says("signed by ");
             assert!(log.asked.load(Ordering::SeqCst) >= 2);
             stage.config("gitsign.rekorMode", "online");
             stage
@@ -187,7 +187,7 @@ fn a_log_that_knows_nothing_or_is_not_there() {
     stage
         .gitseal(["verify", &id])
         .fails(3)
-        .says("the log could not be asked");
+        .says("cannot query the log");
     let report = stage.gitseal(["explain", "--json", &id]).fails(3).json();
     assert_eq!(report["refusal"]["code"], "lookup-failed");
     stage.config("gitsign.rekorMode", "online");
