@@ -90,6 +90,8 @@ pub struct PushReport {
     pub command: &'static str,
     /// The source of the policy.
     pub policy: String,
+    /// The policy's line of help for pushers.
+    pub help: Option<String>,
     /// Number of refs to change.
     pub references: usize,
     /// Number of commits and tags that were checked.
@@ -181,6 +183,9 @@ impl PushReport {
         for hint in hints {
             let _ = writeln!(out, "hint: {}", escape(hint, Escape::Prose));
         }
+        if let Some(help) = self.help.as_deref().filter(|_| self.refuses()) {
+            let _ = writeln!(out, "hint: help: {}", escape(help, Escape::Prose));
+        }
         if self.refuses() {
             let end = match (self.command, self.items.first()) {
                 ("update", Some(item)) => {
@@ -224,6 +229,7 @@ impl PushReport {
             "command": self.command,
             "verdict": if self.refuses() { "refused" } else { "allowed" },
             "policy": self.policy,
+            "help": self.help,
             "references": self.references,
             "checked": self.checked,
             "refusals": self.refusals,
@@ -434,6 +440,7 @@ mod tests {
         let mut report = PushReport {
             command: "pre-receive",
             policy: "policy.toml".to_owned(),
+            help: Some("https://wiki.example/\u{1b}signing".to_owned()),
             references: 1,
             checked: 3,
             ..PushReport::default()
@@ -460,6 +467,10 @@ mod tests {
         assert!(text.contains("[signer-unknown] (rule \"main\")"), "{text}");
         assert!(text.contains("    warning: "), "{text}");
         assert!(text.contains("hint: git commit --amend\n"), "{text}");
+        assert!(
+            text.contains("\nhint: help: https://wiki.example/"),
+            "{text}"
+        );
         assert!(text.ends_with("no refs were updated\n"), "{text}");
         for bad in ['\u{1b}', '\r', '\u{202e}'] {
             assert!(!text.contains(bad), "{text}");
@@ -475,6 +486,7 @@ mod tests {
         );
         let warned = report(vec![item(false)]);
         assert!(!warned.refuses());
+        assert!(!warned.text().contains("help"), "only where it helps");
         assert!(
             warned
                 .text()

@@ -199,6 +199,7 @@ impl<'r> PushVerifier<'r> {
         let mut report = PushReport {
             command,
             policy: self.rules.source().to_owned(),
+            help: self.rules.policy.help.clone(),
             references: plan.changes.len(),
             ..PushReport::default()
         };

@@ -17,6 +17,7 @@ use super::{
     settings::{Row, SettingKey, Settings, TABLE, ValueKind, nearest},
 };
 use gitseal_evidence::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};
+use gitseal_policy::toml_position::position;
 
 /// The largest profile, in bytes; it may contain a trusted root.
 pub const MAX_PROFILE: usize = MAX_TRUSTED_ROOT + (64 << 10);
@@ -123,12 +124,11 @@ impl Profile {
     /// Returns the first mistake with its position.
     pub fn parse(text: &str, name: &str) -> Result<Self, ProfileError> {
         let located = |(at, reason): Mistake| {
-            let before = text.get(..at.start).unwrap_or_default();
-            let line = before.rsplit('\n').next().unwrap_or_default();
+            let (line, column) = position(text, at.start);
             ProfileError {
                 name: name.to_owned(),
-                line: before.matches('\n').count().saturating_add(1),
-                column: line.chars().count().saturating_add(1),
+                line,
+                column,
                 reason,
             }
         };

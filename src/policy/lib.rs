@@ -39,3 +39,6 @@ pub use facts::{
 };
 pub use model::Policy;
 pub use parse::{PolicyError, PolicyErrors};
+
+#[cfg(test)]
+mod tests;

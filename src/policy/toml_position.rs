@@ -13,49 +13,26 @@ pub fn position(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// Returns the known word closest to this one, if they differ in at most a third of
-/// its characters, or in one.
+/// its characters, or in one. Case is ignored, and so is the difference between `_`
+/// and `-`.
 #[must_use]
 pub fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     const LONGEST: usize = 64;
-    let length = word.chars().count();
+    let fold = |word: &str| word.to_ascii_lowercase().replace('_', "-");
+    let (folded, length) = (fold(word), word.chars().count());
     if length > LONGEST {
         return None;
     }
     known
         .into_iter()
         .filter(|other| other.len() <= LONGEST)
-        .map(|other| (distance(word, other), other.len(), other))
+        .map(|other| {
+            let distance = strsim::levenshtein(&folded, &fold(other));
+            (distance, other.len(), other)
+        })
         .min()
         .filter(|(distance, ..)| *distance <= (length / 3).max(1))
         .map(|(.., other)| other)
-}
-
-/// Returns the number of insertions, deletions and replacements between two words,
-/// ignoring case and the difference between `_` and `-`.
-fn distance(one: &str, other: &str) -> usize {
-    let fold = |c: char| match c {
-        '_' => '-',
-        c => c.to_ascii_lowercase(),
-    };
-    let other: Vec<char> = other.chars().map(fold).collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().map(fold).enumerate() {
-        let mut diagonal = i;
-        let mut left = i.saturating_add(1);
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (b, cell) in other.iter().zip(row.iter_mut().skip(1)) {
-            let above = *cell;
-            let replaced = diagonal.saturating_add(usize::from(a != *b));
-            left = replaced
-                .min(above.saturating_add(1))
-                .min(left.saturating_add(1));
-            *cell = left;
-            diagonal = above;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
