@@ -257,9 +257,6 @@ pub fn login<'a>(settings: &'a Settings, http: &'a Client) -> Result<Login<'a>, 
             Some(Zeroizing::new(text.trim().to_owned()))
         }
     };
-    // As in gitsign: the page closes itself only where the provider was chosen
-    // beforehand, so that nobody has to read it.
-    let autoclose = settings.autoclose.value && settings.connector_id.value.is_some();
     Ok(Login {
         provider: Provider::named(settings.token_provider.value.as_deref().unwrap_or_default())?,
         surroundings: AmbientContext {
@@ -269,23 +266,9 @@ pub fn login<'a>(settings: &'a Settings, http: &'a Client) -> Result<Login<'a>, 
             http,
             token_file: settings.token_file.value.as_deref(),
         },
-        issuer: settings.issuer.value.as_str().to_owned(),
-        client_id: settings.client_id.value.clone(),
+        settings,
         client_secret,
-        redirect_url: settings
-            .redirect_url
-            .value
-            .as_ref()
-            .map(|url| url.as_str().to_owned()),
-        connector_id: settings.connector_id.value.clone(),
-        user: settings.login_hint.value.clone(),
         committer: None,
-        match_committer: settings.match_committer.value,
-        refresh: settings.refresh.value,
-        autoclose: autoclose
-            .then(|| u64::try_from(settings.autoclose_timeout.value).unwrap_or_default())
-            .map(Duration::from_secs),
-        confirm: settings.confirm_identity.value,
         opener: Opener::new(settings.url_opener.value.as_deref()).map_err(SignError::Opener)?,
     })
 }
@@ -450,7 +433,7 @@ fn signed_by(
     services: &Services,
     wish: &Wish<'_>,
 ) -> Result<Finished, SignError> {
-    if wish.login.match_committer {
+    if wish.login.settings.match_committer.value {
         let kind = what
             .kind
             .ok_or(SignError::Committer(IdentityRefusal::NoCommitter))?;

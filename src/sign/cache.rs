@@ -44,9 +44,14 @@ pub(super) fn scope(
     trust: &TrustedRoot,
 ) -> Scope {
     Scope {
-        issuer: login.issuer.clone(),
-        client_id: login.client_id.clone(),
-        connector: login.connector_id.clone().unwrap_or_default(),
+        issuer: login.settings.issuer.value.as_str().to_owned(),
+        client_id: login.settings.client_id.value.clone(),
+        connector: login
+            .settings
+            .connector_id
+            .value
+            .clone()
+            .unwrap_or_default(),
         authority: authority.to_owned(),
         trusted_root: hex(&Sha256::digest(trust.to_json().as_bytes())),
         subject: source.binding(login),

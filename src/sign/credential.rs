@@ -130,7 +130,10 @@ impl Wish<'_> {
 
     /// Which login this is, in words.
     fn whose(&self) -> String {
-        let mut words = format!("at {}", escape(&self.login.issuer, Escape::Prose));
+        let mut words = format!(
+            "at {}",
+            escape(&self.login.settings.issuer.value.as_str(), Escape::Prose)
+        );
         let whom = self.source.binding(self.login);
         if self.source.is_personal() && !whom.is_empty() {
             words.push_str(&format!(" for {}", escape(&whom, Escape::Prose)));

@@ -9,7 +9,7 @@ use super::{SignError, credential::Wish, person::Person};
 use crate::host::{
     known_identities::{self, KnownIdentity},
     opener::{self, Opener},
-    settings::ConfirmIdentity,
+    settings::{ConfirmIdentity, ServiceUrl, Settings},
 };
 use gitseal_services::{
     http::client::Client,
@@ -75,28 +75,12 @@ pub struct Login<'a> {
     pub provider: Provider,
     /// What a token that nobody is asked for is found in.
     pub surroundings: AmbientContext<'a>,
-    /// The OIDC issuer, for logins.
-    pub issuer: String,
-    /// Our name at the issuer.
-    pub client_id: String,
-    /// Our secret at the issuer.
+    /// The settings of the login: the issuer, the client at it, and the user.
+    pub settings: &'a Settings,
+    /// The content of `clientSecretFile`.
     pub client_secret: Option<Zeroizing<String>>,
-    /// The redirect address that is registered at the issuer.
-    pub redirect_url: Option<String>,
-    /// The provider behind a broker.
-    pub connector_id: Option<String>,
-    /// Who logs in, as `loginHint` says.
-    pub user: Option<String>,
-    /// The committer or tagger: name and address.
+    /// The name and email address of the committer or tagger.
     pub committer: Option<(String, String)>,
-    /// Whether the certificate must name them.
-    pub match_committer: bool,
-    /// Whether to ask for a refresh token.
-    pub refresh: bool,
-    /// After how long the last page closes itself, if it does.
-    pub autoclose: Option<Duration>,
-    /// Whether to show a new identity first.
-    pub confirm: ConfirmIdentity,
     /// The program that opens addresses.
     pub opener: Opener,
 }
@@ -144,9 +128,9 @@ impl Source {
         match self {
             Self::Ambient(ambient) => ambient::job_fingerprint(ambient, &login.surroundings),
             Self::Headless => login.headless_user().to_owned(),
-            Self::Person(_) => match (&login.user, &login.committer) {
+            Self::Person(_) => match (&login.settings.login_hint.value, &login.committer) {
                 (Some(user), _) => user.clone(),
-                (None, Some((name, email))) if login.match_committer => {
+                (None, Some((name, email))) if login.settings.match_committer.value => {
                     format!("committer {name} <{email}>")
                 }
                 _ => String::new(),
@@ -178,20 +162,33 @@ impl Login<'_> {
     }
 
     fn headless_user(&self) -> &str {
-        self.user
-            .as_deref()
+        let hint = &self.settings.login_hint.value;
+        hint.as_deref()
             .or(self.committer.as_ref().map(|(_, email)| email.as_str()))
             .unwrap_or_default()
+    }
+
+    fn redirect_url(&self) -> Option<&str> {
+        let url = self.settings.redirect_url.value.as_ref();
+        url.map(ServiceUrl::as_str)
+    }
+
+    /// Returns the time after which the final page closes itself, if it does. As
+    /// in gitsign, it stays open unless the upstream provider is set.
+    fn autoclose(&self) -> Option<Duration> {
+        let seconds = u64::try_from(self.settings.autoclose_timeout.value).unwrap_or_default();
+        let closes = self.settings.autoclose.value && self.settings.connector_id.value.is_some();
+        closes.then(|| Duration::from_secs(seconds))
     }
 
     fn issuer<'a>(&'a self, http: &'a Client, offline_access: bool) -> LoginConfig<'a> {
         LoginConfig {
             http,
-            issuer: &self.issuer,
-            client_id: &self.client_id,
+            issuer: self.settings.issuer.value.as_str(),
+            client_id: &self.settings.client_id.value,
             client_secret: self.client_secret.as_deref().map(String::as_str),
-            connector_id: self.connector_id.as_deref(),
-            login_hint: self.user.as_deref(),
+            connector_id: self.settings.connector_id.value.as_deref(),
+            login_hint: self.settings.login_hint.value.as_deref(),
             offline_access,
         }
     }
@@ -205,17 +202,18 @@ impl Login<'_> {
     /// No token; or the person, or nobody to ask, said no.
     pub(super) fn log_in(&self, wish: &Wish<'_>, cached: bool) -> Result<LoginTokens, SignError> {
         let mut person = Person::new(&self.opener);
-        let issuer = self.issuer(wish.http, self.refresh && cached);
+        let issuer = self.issuer(wish.http, self.settings.refresh.value && cached);
         let granted = match wish.source {
             Source::Ambient(source) => {
-                let token = ambient::obtain(source, &self.client_id, &self.surroundings)?;
+                let token =
+                    ambient::obtain(source, &self.settings.client_id.value, &self.surroundings)?;
                 LoginTokens {
                     token,
                     refresh: None,
                 }
             }
             Source::Headless => {
-                headless::log_in(&issuer, self.headless_user(), self.redirect_url.as_deref())?
+                headless::log_in(&issuer, self.headless_user(), self.redirect_url())?
             }
             Source::Person(way) => self.ask(*way, &issuer, &mut person)?,
         };
@@ -223,7 +221,7 @@ impl Login<'_> {
         // knows which it takes. One that we fetched is for us.
         let client_id = match wish.source {
             Source::Ambient(_) => None,
-            Source::Headless | Source::Person(_) => Some(self.client_id.as_str()),
+            Source::Headless | Source::Person(_) => Some(self.settings.client_id.value.as_str()),
         };
         granted.token.check((wish.clock)(), client_id)?;
         self.confirm(&granted.token, wish, &mut person)?;
@@ -242,7 +240,7 @@ impl Login<'_> {
         let granted = refresh::renew(&self.issuer(wish.http, true), refresh_token)?;
         granted
             .token
-            .check((wish.clock)(), Some(self.client_id.as_str()))?;
+            .check((wish.clock)(), Some(self.settings.client_id.value.as_str()))?;
         Ok(granted)
     }
 
@@ -267,8 +265,8 @@ impl Login<'_> {
                 Way::Browser => browser::log_in(
                     issuer,
                     &browser::BrowserLoginOptions {
-                        redirect_url: self.redirect_url.as_deref(),
-                        autoclose: self.autoclose,
+                        redirect_url: self.redirect_url(),
+                        autoclose: self.autoclose(),
                         timeout: LOGIN_TIMEOUT,
                     },
                     person,
@@ -302,7 +300,7 @@ impl Login<'_> {
         wish: &Wish<'_>,
         person: &mut Person<'_>,
     ) -> Result<(), SignError> {
-        if self.confirm == ConfirmIdentity::Never {
+        if self.settings.confirm_identity.value == ConfirmIdentity::Never {
             return Ok(());
         }
         let claims = token.claims();
@@ -326,7 +324,7 @@ impl Login<'_> {
             escape(issuer, Escape::Ascii)
         );
         if !person.can_be_asked() {
-            return match self.confirm {
+            return match self.settings.confirm_identity.value {
                 ConfirmIdentity::Always => Err(SignError::Unconfirmed {
                     identity: shown,
                     reason: "there is no terminal to ask on".to_owned(),

@@ -107,17 +107,18 @@ impl<'a> Session<'a> {
     /// Where the next token comes from, in words.
     #[must_use]
     pub fn source_words(&self) -> String {
+        let issuer = self.login.settings.issuer.value.as_str();
         match &self.source {
             Source::Ambient(ambient) => ambient.to_string(),
-            Source::Headless => format!("{} (a login without a person)", self.login.issuer),
+            Source::Headless => format!("{issuer} (a login without a person)"),
             Source::Person(Way::Browser) => {
-                format!("a login in the browser at {}", self.login.issuer)
+                format!("a login in the browser at {issuer}")
             }
             Source::Person(Way::Device) => {
-                format!("a login at {} on another device", self.login.issuer)
+                format!("a login at {issuer} on another device")
             }
             Source::Person(Way::OutOfBand) => {
-                format!("a login at {}, with a code to paste", self.login.issuer)
+                format!("a login at {issuer}, with a code to paste")
             }
         }
     }

@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::host::{
+    git::{ConfigScope, ConfigValue},
     opener::Opener,
-    settings::{ConfirmIdentity, Origin},
+    settings::Origin,
 };
 use crate::stub::{CannedResponse, Stub};
 use gitseal_evidence::refusal::Step;
@@ -115,6 +116,23 @@ fn token(change: impl FnOnce(&mut Value)) -> Zeroizing<String> {
     ))
 }
 
+/// Settings that live as long as the test.
+fn settings(values: &[(&str, &str)]) -> &'static Settings {
+    let config: Vec<ConfigValue> = [("issuer", ISSUER), ("confirmidentity", "false")]
+        .iter()
+        .chain(values)
+        .map(|(name, value)| ConfigValue {
+            key: format!("gitseal.{name}"),
+            value: Some(value.as_bytes().to_vec()),
+            scope: ConfigScope::Global,
+            file: None,
+        })
+        .collect();
+    Box::leak(Box::new(
+        Settings::resolve(&config, &|_| None, None).unwrap(),
+    ))
+}
+
 /// A login whose token is the environment's, and everything else is not there.
 fn login<'a>(variable: &'a dyn Fn(&str) -> Option<OsString>, http: &'a Client) -> Login<'a> {
     Login {
@@ -126,17 +144,9 @@ fn login<'a>(variable: &'a dyn Fn(&str) -> Option<OsString>, http: &'a Client) -
             http,
             token_file: None,
         },
-        issuer: ISSUER.into(),
-        client_id: "sigstore".into(),
+        settings: settings(&[]),
         client_secret: None,
-        redirect_url: None,
-        connector_id: None,
-        user: None,
         committer: None,
-        match_committer: false,
-        refresh: false,
-        autoclose: None,
-        confirm: ConfirmIdentity::Never,
         opener: Opener::new(None).unwrap(),
     }
 }
@@ -180,7 +190,7 @@ impl Try<'_> {
                 timestamp: None,
             },
             Login {
-                match_committer: self.match_committer,
+                settings: settings(&[("matchcommitter", &self.match_committer.to_string())]),
                 ..login(&variable, &http)
             },
             &NO_CACHE,
@@ -675,24 +685,24 @@ fn a_credential_is_of_a_wish() {
     );
     for other in [
         Login {
-            issuer: "https://other.example".into(),
+            settings: settings(&[("issuer", "https://other.example")]),
             ..plain()
         },
         Login {
-            client_id: "other".into(),
+            settings: settings(&[("clientid", "other")]),
             ..plain()
         },
         Login {
-            connector_id: Some("https://accounts.google.com".into()),
+            settings: settings(&[("connectorid", "https://accounts.google.com")]),
             ..plain()
         },
         Login {
-            user: Some(IDENTITY.into()),
+            settings: settings(&[("loginhint", IDENTITY)]),
             ..plain()
         },
         Login {
             committer,
-            match_committer: true,
+            settings: settings(&[("matchcommitter", "true")]),
             ..plain()
         },
     ] {
