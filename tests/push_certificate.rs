@@ -150,10 +150,7 @@ fn a_signed_push_of_somebody_else() {
     yard.refused(
         "--signed",
         "one",
-        &[
-            "whoever signed the push may not delete",
-            "[pusher-not-allowed]",
-        ],
+        &["the push's signer may not delete", "[pusher-not-allowed]"],
     );
     // An account does not help somebody who says that they are another.
     yard.hook("export GL_USERNAME=bob");

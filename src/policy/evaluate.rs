@@ -775,4 +775,4 @@ pub(super) fn time(at: UnixTime) -> String {
 
 #[cfg(test)]
 #[path = "evaluate/tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -115,8 +115,8 @@ impl Display for NameEmail<'_> {
 pub struct ChangedPath {
     /// The path from the root of the tree, without a leading `/`.
     pub path: Vec<u8>,
-    /// Whether the commit itself changes it: always, but for a merge only if
-    /// the path differs from *every* parent.
+    /// Whether the commit itself changes it: always, but for a merge only if the
+    /// path differs from *every* parent and not from the first one only.
     pub changed: bool,
 }
 
@@ -127,16 +127,6 @@ impl ChangedPath {
         Self {
             path: path.to_vec(),
             changed: true,
-        }
-    }
-
-    /// Returns a path in which a merge differs from its first parent only, because
-    /// it has the content of another parent.
-    #[must_use]
-    pub fn inherited(path: &[u8]) -> Self {
-        Self {
-            path: path.to_vec(),
-            changed: false,
         }
     }
 }
@@ -282,41 +272,32 @@ impl Action {
     /// Returns the key in rules.
     #[must_use]
     pub fn key(self) -> &'static str {
-        match self {
-            Self::Commit => "commit",
-            Self::Merge => "merge",
-            Self::Adopt => "adopt",
-            Self::Policy => "policy",
-            Self::Tag => "tag",
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Rewrite => "rewrite",
-            Self::Delete => "delete",
-        }
+        self.row().0
     }
 
     /// Returns a verb phrase that continues "may".
     #[must_use]
     pub fn phrase(self) -> &'static str {
-        match self {
-            Self::Commit => "add commits",
-            Self::Merge => "merge",
-            Self::Adopt => "merge unauthenticated history",
-            Self::Policy => "change the policy",
-            Self::Tag => "sign tags",
-            Self::Create => "create refs",
-            Self::Update => "move refs forward",
-            Self::Rewrite => "rewrite refs",
-            Self::Delete => "delete refs",
-        }
+        self.row().1
     }
 
     /// Returns whether the pusher performs it; otherwise the signer does.
     #[must_use]
     pub fn is_by_pusher(self) -> bool {
+        self.row().2
+    }
+
+    fn row(self) -> (&'static str, &'static str, bool) {
         match self {
-            Self::Create | Self::Update | Self::Rewrite | Self::Delete => true,
-            Self::Commit | Self::Merge | Self::Adopt | Self::Policy | Self::Tag => false,
+            Self::Commit => ("commit", "add commits", false),
+            Self::Merge => ("merge", "merge", false),
+            Self::Adopt => ("adopt", "merge unauthenticated history", false),
+            Self::Policy => ("policy", "change the policy", false),
+            Self::Tag => ("tag", "sign tags", false),
+            Self::Create => ("create", "create refs", true),
+            Self::Update => ("update", "move refs forward", true),
+            Self::Rewrite => ("rewrite", "rewrite refs", true),
+            Self::Delete => ("delete", "delete refs", true),
         }
     }
 }

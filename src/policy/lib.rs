@@ -39,6 +39,3 @@ pub use facts::{
 };
 pub use model::Policy;
 pub use parse::{PolicyError, PolicyErrors};
-
-#[cfg(test)]
-mod tests;

@@ -134,7 +134,7 @@ fn h2_tags_of_other_things() {
     yard.tag_of(ALICE, "of-blob", "of-blob", blob.line(), "blob");
     yard.refused(
         &["refs/tags/of-blob"],
-        &["a tag is one of a blob", "[tag-target]"].map(|w| w.trim_start_matches("a ")),
+        &["a tag points to a blob", "[tag-target]"].map(|w| w.trim_start_matches("a ")),
     );
     yard.tag_of(ALICE, "of-tree", "of-tree", tree.line(), "tree");
     yard.refused(&["refs/tags/of-tree"], &["[tag-target]"]);
@@ -142,7 +142,7 @@ fn h2_tags_of_other_things() {
     yard.tag_of(ALICE, "outer", "outer", &inner, "tag");
     yard.refused(
         &["refs/tags/outer"],
-        &["the tag is one of a tag", "[tag-target]"],
+        &["the tag points to a tag", "[tag-target]"],
     );
     // A blob or tree under a branch or as a bare tag.
     yard.refused(
@@ -363,7 +363,7 @@ fn h5_whatever_is_missing_refuses() {
     let root = yard.stage.home("trusted_root.json");
     let trusted = fs::read(&root).unwrap();
     fs::remove_file(&root).unwrap();
-    yard.refused(&[main], &["trusted_root.json cannot be read", over]);
+    yard.refused(&[main], &["cannot read ", "trusted_root.json", over]);
     fs::write(&root, "{").unwrap();
     yard.refused(&[main], &["trusted_root.json", over]);
     fs::write(&root, trusted).unwrap();

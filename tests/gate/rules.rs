@@ -174,7 +174,10 @@ fn bots_other_kinds_and_warnings() {
     ));
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["the signature is an SSH one", "[signature-other]"],
+        &[
+            "signed with SSH; this repository requires a Sigstore signature",
+            "[signature-other]",
+        ],
     );
 
     yard.policy(&rules("mode = \"warn\""));

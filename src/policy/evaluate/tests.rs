@@ -29,23 +29,23 @@ author = "Web Editor <web@example.com>"
 committer = "Forge <noreply@forge.example>"
 "#;
 
-fn policy(rules: &str) -> Policy {
+pub(crate) fn policy(rules: &str) -> Policy {
     Policy::parse(&format!("{PEOPLE}\n{rules}"), "test.toml").unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A signer, a commit and its changes, held together.
-struct Scene {
+pub(crate) struct Scene {
     identity: Identity,
-    claims: FulcioExtensions,
+    pub(crate) claims: FulcioExtensions,
     at: UnixTime,
     parents: Vec<String>,
     paths: Vec<ChangedPath>,
-    email: String,
+    pub(crate) email: String,
     direct: bool,
 }
 
 impl Scene {
-    fn by(email: &str) -> Self {
+    pub(crate) fn by(email: &str) -> Self {
         Self {
             identity: Identity {
                 san: San::Email(email.to_owned()),
@@ -60,7 +60,7 @@ impl Scene {
         }
     }
 
-    fn paths(mut self, paths: &[&str]) -> Self {
+    pub(crate) fn paths(mut self, paths: &[&str]) -> Self {
         self.paths = paths
             .iter()
             .map(|p| ChangedPath::changed(p.as_bytes()))
@@ -70,15 +70,18 @@ impl Scene {
 
     fn merge(mut self, brought: &[&str], own: &[&str]) -> Self {
         self.parents.push("22".repeat(20));
-        self.paths = brought
-            .iter()
-            .map(|p| ChangedPath::inherited(p.as_bytes()))
-            .chain(own.iter().map(|p| ChangedPath::changed(p.as_bytes())))
+        let brought = brought.iter().map(|path| (path, false));
+        let all = brought.chain(own.iter().map(|path| (path, true)));
+        self.paths = all
+            .map(|(path, changed)| ChangedPath {
+                path: path.as_bytes().to_vec(),
+                changed,
+            })
             .collect();
         self
     }
 
-    fn good(&self) -> &'static SignatureResult {
+    pub(crate) fn good(&self) -> &'static SignatureResult {
         Box::leak(Box::new(SignatureResult::Good {
             identity: self.identity.clone(),
             claims: self.claims.clone(),
@@ -86,7 +89,7 @@ impl Scene {
         }))
     }
 
-    fn commit(&self, signature: &SignatureResult) -> CommitFacts<String> {
+    pub(crate) fn commit(&self, signature: &SignatureResult) -> CommitFacts<String> {
         let person = format!("Somebody <{}> 1 +0000", self.email).into_bytes();
         CommitFacts {
             id: "3333333333333333333333333333333333333333".to_owned(),
@@ -526,7 +529,7 @@ fn modes_of_the_whole_and_of_a_rule() {
 
 // ------------------------------------------------------------------ refs and tags
 
-fn update<'a>(name: &'a [u8], kind: UpdateKind, tag: Option<Tag<'a>>) -> RefUpdate<'a> {
+pub(crate) fn update<'a>(name: &'a [u8], kind: UpdateKind, tag: Option<Tag<'a>>) -> RefUpdate<'a> {
     RefUpdate {
         name,
         kind,
@@ -634,7 +637,7 @@ tag = ["anyone"]
 create = ["anyone"]
 "#;
 
-fn tag<'a>(name: &'a [u8], signature: &'a SignatureResult) -> Tag<'a> {
+pub(crate) fn tag<'a>(name: &'a [u8], signature: &'a SignatureResult) -> Tag<'a> {
     Tag {
         id: "55",
         name,

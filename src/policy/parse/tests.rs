@@ -3,6 +3,7 @@
 use super::*;
 
 const HEAD: &str = "version = 1\n[signers]\na = { issuer = \"https://i.example\", identity = \"a@example.com\" }\nb = { issuer = \"https://i.example\", identity = \"b@example.com\" }\n";
+const RULE: &str = "[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n";
 
 fn errors(text: &str) -> Vec<PolicyError> {
     match Policy::parse(text, "p.toml") {
@@ -25,15 +26,21 @@ fn whole(text: &str) -> Vec<&'static str> {
 
 /// A policy that is good but for one more line of its only signer.
 fn signer(line: &str) -> Vec<&'static str> {
-    whole(&format!(
-        "version = 1\n[signers.a]\nissuer = \"https://i.example\"\nidentity = \"a\"\n{line}\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
-    ))
+    let head = "version = 1\n[signers.a]\nissuer = \"https://i.example\"\nidentity = \"a\"\n";
+    whole(&format!("{head}{line}\n{RULE}"))
 }
 
 #[test]
 fn the_smallest_policy() {
     assert!(rule("commit = [\"a\"]").is_empty());
     assert!(signer("").is_empty());
+}
+
+/// Checks the codes of the errors in rules beside two good signers.
+fn rules(expected: &[(&str, &[&str])]) {
+    for (text, codes) in expected {
+        assert_eq!(rule(text), *codes, "{text}");
+    }
 }
 
 /// I6: nothing that is empty or half means anybody.
@@ -45,40 +52,38 @@ fn nothing_empty_means_anybody() {
     assert_eq!(whole("version = \"1\""), ["kind", "version-unknown"]);
     assert_eq!(whole(HEAD), ["policy-empty"]);
     assert_eq!(whole(&format!("rules = []\n{HEAD}")), ["policy-empty"]);
-    let signers = |body: &str| {
-        whole(&format!(
-            "version = 1\n[signers.a]\n{body}\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
-        ))
-    };
-    assert_eq!(signers("identity = \"a\""), ["identity-without-issuer"]);
-    assert_eq!(signers("issuer = \"i\""), ["issuer-without-identity"]);
-    assert_eq!(signers("issuer = \"i\"\nidentity = \"\""), ["empty-text"]);
-    assert_eq!(signers("issuer = \"\"\nidentity = \"a\""), ["empty-text"]);
-    assert_eq!(
-        signers("issuer = \"i\"\nidentity = { pattern = \"\" }"),
-        ["empty-text"]
-    );
-    assert_eq!(signers("issuer = \"i\"\nidentity = {}"), ["kind"]);
-    assert_eq!(signers("issuer = \"i\"\nidentity = [\"a\"]"), ["kind"]);
-    assert_eq!(signer("claims = {}"), ["empty-list"]);
-    assert_eq!(signer("claims = { subject = \"\" }"), ["empty-text"]);
-    assert_eq!(signer("emails = []"), ["empty-list"]);
-    assert_eq!(rule("commit = []"), ["empty-list"]);
-    assert_eq!(rule("refs = []\ncommit = [\"a\"]"), ["empty-list"]);
-    assert_eq!(rule("paths = [\"\"]\ncommit = [\"a\"]"), ["empty-text"]);
-    assert_eq!(rule(""), ["rule-empty"]);
-    assert_eq!(
-        whole(&format!(
-            "{HEAD}[groups]\ng = []\n[[rules]]\nname = \"r\"\ncommit = [\"g\"]\n"
-        )),
-        ["empty-list"]
-    );
-    assert_eq!(
-        whole(&format!(
-            "{HEAD}[bots.w]\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\nunsigned = [\"w\"]\n"
-        )),
-        ["bot-anybody"]
-    );
+    for (body, code) in [
+        ("identity = \"a\"", "identity-without-issuer"),
+        ("issuer = \"i\"", "issuer-without-identity"),
+        ("issuer = \"i\"\nidentity = \"\"", "empty-text"),
+        ("issuer = \"\"\nidentity = \"a\"", "empty-text"),
+        (
+            "issuer = \"i\"\nidentity = { pattern = \"\" }",
+            "empty-text",
+        ),
+        ("issuer = \"i\"\nidentity = {}", "kind"),
+        ("issuer = \"i\"\nidentity = [\"a\"]", "kind"),
+    ] {
+        let text = format!("version = 1\n[signers.a]\n{body}\n{RULE}");
+        assert_eq!(whole(&text), [code], "{body}");
+    }
+    for (line, code) in [
+        ("claims = {}", "empty-list"),
+        ("claims = { subject = \"\" }", "empty-text"),
+        ("emails = []", "empty-list"),
+    ] {
+        assert_eq!(signer(line), [code], "{line}");
+    }
+    rules(&[
+        ("commit = []", &["empty-list"]),
+        ("refs = []\ncommit = [\"a\"]", &["empty-list"]),
+        ("paths = [\"\"]\ncommit = [\"a\"]", &["empty-text"]),
+        ("", &["rule-empty"]),
+    ]);
+    let group = "[groups]\ng = []\n[[rules]]\nname = \"r\"\ncommit = [\"g\"]\n";
+    assert_eq!(whole(&format!("{HEAD}{group}")), ["empty-list"]);
+    let bot = format!("{HEAD}[bots.w]\n{RULE}unsigned = [\"w\"]\n");
+    assert_eq!(whole(&bot), ["bot-anybody"]);
 }
 
 #[test]
@@ -89,116 +94,84 @@ fn anyone_is_for_pushers_and_bare_tags() {
     for key in ["create", "update", "rewrite", "delete", "tag"] {
         assert!(rule(&format!("{key} = [\"anyone\"]")).is_empty(), "{key}");
     }
-    assert_eq!(rule("create = [\"anyone\", \"a\"]"), ["word-alone"]);
-    assert_eq!(rule("create = [\"a\", \"nobody\"]"), ["word-alone"]);
-    assert_eq!(rule("commit = [\"a\"]\ndirect = [\"anyone\"]"), ["anyone"]);
-    assert_eq!(
-        whole(&format!(
-            "{HEAD}[groups]\ng = [\"anyone\"]\n[[rules]]\nname = \"r\"\ncreate = [\"g\"]\n"
-        )),
-        ["anyone"]
-    );
+    rules(&[
+        ("create = [\"anyone\", \"a\"]", &["word-alone"]),
+        ("create = [\"a\", \"nobody\"]", &["word-alone"]),
+        ("commit = [\"a\"]\ndirect = [\"anyone\"]", &["anyone"]),
+    ]);
+    let group = "[groups]\ng = [\"anyone\"]\n[[rules]]\nname = \"r\"\ncreate = [\"g\"]\n";
+    assert_eq!(whole(&format!("{HEAD}{group}")), ["anyone"]);
 }
 
 /// I6: a rule that nobody can satisfy.
 #[test]
 fn rules_that_nobody_can_satisfy() {
-    assert_eq!(rule("commit = [\"c\"]"), ["name-unknown"]);
+    let threshold = |of: &str| format!("commit = [\"a\"]\nthreshold = {{ {of} }}");
+    rules(&[
+        ("commit = [\"c\"]", &["name-unknown"]),
+        (
+            "commit = [\"a\", \"b\"]\nthreshold = { count = 3, of = [\"a\", \"b\"] }",
+            &["nobody-can", "nobody-can"],
+        ),
+        (
+            &threshold("count = 2, of = [\"a\", \"b\"]"),
+            &["nobody-can"],
+        ),
+        (
+            "commit = [\"a\", \"b\"]\nthreshold = { count = 2, of = [\"a\", \"b\"] }",
+            &[],
+        ),
+        (&threshold("count = 0, of = [\"a\"]"), &["threshold"]),
+        (&threshold("count = 65, of = [\"a\"]"), &["threshold"]),
+        (&threshold("count = 1"), &["threshold"]),
+        ("refs = [\"main\"]\ncommit = [\"a\"]", &["nobody-can"]),
+        ("paths = [\"/src/**\"]\ncommit = [\"a\"]", &["nobody-can"]),
+        ("paths = [\"docs/\"]\ncommit = [\"a\"]", &["nobody-can"]),
+        ("paths = [\"!docs/**\"]\ncommit = [\"a\"]", &["glob"]),
+    ]);
+    let valid = |until: &str| {
+        signer(&format!(
+            "valid-from = 2026-01-02T00:00:00Z\nvalid-until = 2026-01-02T00:00:0{until}Z"
+        ))
+    };
+    assert_eq!(valid("0"), ["nobody-can"]);
+    assert!(valid("1").is_empty());
     assert_eq!(
-        rule("commit = [\"a\", \"b\"]\nthreshold = { count = 3, of = [\"a\", \"b\"] }"),
-        ["nobody-can", "nobody-can"]
-    );
-    assert_eq!(
-        rule("commit = [\"a\"]\nthreshold = { count = 2, of = [\"a\", \"b\"] }"),
-        ["nobody-can"]
-    );
-    assert!(
-        rule("commit = [\"a\", \"b\"]\nthreshold = { count = 2, of = [\"a\", \"b\"] }").is_empty()
-    );
-    assert_eq!(
-        rule("commit = [\"a\"]\nthreshold = { count = 0, of = [\"a\"] }"),
-        ["threshold"]
-    );
-    assert_eq!(
-        rule("commit = [\"a\"]\nthreshold = { count = 65, of = [\"a\"] }"),
-        ["threshold"]
-    );
-    assert_eq!(
-        rule("commit = [\"a\"]\nthreshold = { count = 1 }"),
-        ["threshold"]
-    );
-    assert_eq!(rule("refs = [\"main\"]\ncommit = [\"a\"]"), ["nobody-can"]);
-    assert_eq!(
-        rule("paths = [\"/src/**\"]\ncommit = [\"a\"]"),
-        ["nobody-can"]
-    );
-    assert_eq!(
-        rule("paths = [\"docs/\"]\ncommit = [\"a\"]"),
-        ["nobody-can"]
-    );
-    assert_eq!(rule("paths = [\"!docs/**\"]\ncommit = [\"a\"]"), ["glob"]);
-    assert_eq!(
-        signer("valid-from = 2026-01-02T00:00:00Z\nvalid-until = 2026-01-02T00:00:00Z"),
-        ["nobody-can"]
-    );
-    assert!(
-        signer("valid-from = 2026-01-02T00:00:00Z\nvalid-until = 2026-01-02T00:00:01Z").is_empty()
-    );
-    assert_eq!(
-        whole(&format!(
-            "{HEAD}[groups]\ng = [\"h\"]\nh = [\"g\"]\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
-        )),
+        whole(&format!("{HEAD}[groups]\ng = [\"h\"]\nh = [\"g\"]\n{RULE}")),
         ["group-cycle", "group-cycle"]
     );
 }
 
 #[test]
 fn keys_that_would_do_nothing() {
-    assert_eq!(
-        rule("create = [\"a\"]\npaths = [\"a\"]"),
-        ["paths-misplaced"]
-    );
-    assert_eq!(
-        rule("policy = [\"a\"]\npaths = [\"a\"]"),
-        ["paths-misplaced"]
-    );
-    assert_eq!(rule("tag = [\"a\"]\npaths = [\"a\"]"), ["paths-misplaced"]);
+    for action in ["create", "policy", "tag"] {
+        let text = format!("{action} = [\"a\"]\npaths = [\"a\"]");
+        assert_eq!(rule(&text), ["paths-misplaced"], "{action}");
+    }
     for key in [
         "direct = [\"a\"]",
         "match-committer = true",
         "match-author = true",
         "claims = { subject = \"x\" }",
         "threshold = { count = 1, of = [\"a\"] }",
+        "unverified = [\"ssh\"]",
     ] {
-        assert_eq!(
-            rule(&format!("create = [\"a\"]\n{key}")),
-            ["no-effect"],
-            "{key}"
-        );
+        let text = format!("create = [\"a\"]\n{key}");
+        assert_eq!(rule(&text), ["no-effect"], "{key}");
     }
-    assert_eq!(
-        rule("create = [\"a\"]\nunverified = [\"ssh\"]"),
-        ["no-effect"]
-    );
-    assert_eq!(
-        rule("commit = [\"a\"]\nunverified = [\"x509\"]"),
-        ["kind-unknown"]
-    );
-    assert_eq!(
-        rule(
-            "commit = [\"a\"]\nthreshold = { count = 1, of = [\"a\"], approvals = [\"refs/tags/**\"] }"
+    let approvals = "threshold = { count = 1, of = [\"a\"], approvals = [\"refs/tags/**\"] }";
+    rules(&[
+        (
+            "commit = [\"a\"]\nunverified = [\"x509\"]",
+            &["kind-unknown"],
         ),
-        ["no-effect"]
-    );
+        (&format!("commit = [\"a\"]\n{approvals}"), &["no-effect"]),
+    ]);
 }
 
 #[test]
 fn help_is_one_short_line() {
-    let help = |value: &str| {
-        whole(&format!(
-            "help = {value}\n{HEAD}[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
-        ))
-    };
+    let help = |value: &str| whole(&format!("help = {value}\n{HEAD}{RULE}"));
     assert!(help("\"https://wiki.example/signing\"").is_empty());
     assert!(help(&format!("\"{}\"", "ä".repeat(MAX_HELP))).is_empty());
     assert_eq!(help(&format!("\"{}\"", "a".repeat(MAX_HELP + 1))), ["help"]);
@@ -210,11 +183,7 @@ fn help_is_one_short_line() {
 
 #[test]
 fn a_cut_off_is_a_whole_id_and_no_date() {
-    let cut = |value: &str| {
-        whole(&format!(
-            "cut-off = [{value}]\n{HEAD}[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
-        ))
-    };
+    let cut = |value: &str| whole(&format!("cut-off = [{value}]\n{HEAD}{RULE}"));
     assert!(cut("\"0123456789abcdef0123456789abcdef01234567\"").is_empty());
     assert_eq!(cut("\"0123456789abcdef\""), ["cut-off"]);
     assert_eq!(
@@ -245,9 +214,7 @@ fn every_mistake_with_line_and_column_and_a_near_key() {
     assert_eq!(found[0].3.as_deref(), Some("did you mean mode?"));
     assert_eq!(found[3].3.as_deref(), Some("did you mean identity?"));
     assert_eq!(found[5].3.as_deref(), Some("did you mean commit?"));
-    let far = errors(&format!(
-        "{HEAD}zzzzzz = 1\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
-    ));
+    let far = errors(&format!("{HEAD}zzzzzz = 1\n{RULE}"));
     assert!(
         far[0].message.contains("signer") || far[0].message.contains("signers"),
         "{far:?}"
@@ -303,14 +270,12 @@ fn every_claim_of_fulcio_and_no_other() {
 #[test]
 fn names_are_plain_and_one_of_a_kind() {
     assert_eq!(
-        whole(&format!(
-            "{HEAD}[groups]\na = [\"b\"]\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
-        )),
+        whole(&format!("{HEAD}[groups]\na = [\"b\"]\n{RULE}")),
         ["name-twice"]
     );
     assert_eq!(
         whole(&format!(
-            "{HEAD}[signers.anyone]\nissuer = \"i\"\nidentity = \"x\"\n[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
+            "{HEAD}[signers.anyone]\nissuer = \"i\"\nidentity = \"x\"\n{RULE}"
         )),
         ["name"]
     );
@@ -325,12 +290,7 @@ fn names_are_plain_and_one_of_a_kind() {
         ["rule-without-name"]
     );
     let twice = HEAD.replace(" }", ", accounts = [\"x\"] }");
-    assert_eq!(
-        whole(&format!(
-            "{twice}[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n"
-        )),
-        ["account-twice"]
-    );
+    assert_eq!(whole(&format!("{twice}{RULE}")), ["account-twice"]);
 }
 
 #[test]
@@ -360,7 +320,7 @@ fn limits_have_names() {
             "[signers.s{number}]\nissuer = \"i\"\nidentity = {{ pattern = \"x{number}\" }}\n"
         ));
     }
-    text.push_str("[[rules]]\nname = \"r\"\ncommit = [\"a\"]\n");
+    text.push_str(RULE);
     assert_eq!(whole(&text), ["too-many"]);
     // A pattern that would grow huge is refused before it does.
     assert_eq!(

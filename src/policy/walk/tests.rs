@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use super::*;
-use crate::facts::SignatureResult;
+use crate::{
+    evaluate::tests::{Scene, policy, tag, update},
+    facts::{OtherKind, Pusher, SignatureResult, Tag, UpdateKind},
+};
 use gitseal_evidence::{
     UnixTime,
     certificate::{FulcioExtensions, Identity, San},
@@ -117,8 +120,7 @@ impl Making<'_> {
     /// With the policy of that commit in its tree, as a merge brings it.
     fn policy_of(mut self, commit: &str) -> Self {
         self.policy = self.repository.commits[commit].1;
-        self.facts.paths = vec![ChangedPath::inherited(POLICY_PATH.as_bytes())];
-        self
+        self.paths(&[(POLICY_PATH, false)])
     }
 
     fn paths(mut self, paths: &[(&str, bool)]) -> Self {
@@ -597,4 +599,132 @@ fn a_long_history() {
     }
     drop(r.commit("join", "bob", &[&last, "t49999"]));
     assert!(r.ask("0", "join").is_authenticated());
+}
+
+fn rule(text: &str) -> Policy {
+    policy(&format!("[[rules]]\nname = \"r\"\n{text}\n"))
+}
+
+fn create(name: &[u8], tag: Option<Tag<'_>>, text: &str) -> Vec<Finding> {
+    let update = update(name, UpdateKind::Create, tag);
+    rule(text).evaluate_update(&update, &Pusher::default())
+}
+
+/// Each code of a finding is brought about by a small policy and a small input.
+#[test]
+fn every_code_is_brought_about() {
+    let alice = Scene::by("alice@example.com");
+    let signed = |signature: &SignatureResult, text: &str| {
+        rule(text).evaluate_commit(&alice.commit(signature), true, MAIN)
+    };
+    let by = |who: &str, text: &str| signed(Scene::by(&format!("{who}@example.com")).good(), text);
+    let tagged = |name: &[u8], target_type| {
+        let tag = Some(Tag {
+            target_type,
+            ..tag(name, alice.good())
+        });
+        create(
+            b"refs/tags/v1",
+            tag,
+            "tag = [\"alice\"]\ncreate = [\"anyone\"]",
+        )
+    };
+    let walked = |r: &mut Repository, tip: &str| r.ask("r", tip).refused.unwrap().1;
+    let bad = SignatureResult::Bad {
+        code: "digest-mismatch".to_owned(),
+        message: "other bytes".to_owned(),
+    };
+    let ssh = SignatureResult::Other(OtherKind::Ssh);
+    let alone = "commit = [\"alice\"]";
+    let with = |line: &str| format!("{alone}\n{line}");
+    let mut bot = alice.commit(&SignatureResult::Unsigned);
+    bot.author = b"Web Editor <web@example.com> 1 +0000".to_vec();
+    bot.committer = b"Forge <noreply@forge.example> 1 +0000".to_vec();
+    let two = "commit = [\"team\"]\nthreshold = { count = 2, of = [\"team\"] }";
+    let below = rule(two).evaluate_thresholds(&[alice.commit(alice.good())], MAIN);
+    let mut other = Scene::by("alice@example.com");
+    other.email = "other@example.com".to_owned();
+    let other =
+        |line: &str| rule(&with(line)).evaluate_commit(&other.commit(alice.good()), true, MAIN);
+    let paths = Scene::by("alice@example.com").paths(&["docs/a", "src/a"]);
+    let mut claimed = Scene::by("alice@example.com");
+    claimed.claims = FulcioExtensions::from_pairs(&[("subject", "s")]);
+    let mut r = project();
+    drop(r.commit("none", "alice", &["r"]).without_policy());
+    drop(r.commit("broken", "alice", &["r"]).policy("version = 2"));
+    drop(r.commit("o", "alice", &[]));
+    drop(r.commit("side", "carol", &["r"]));
+    drop(r.commit("join", "bob", &["r", "side"]));
+    let rows = [
+        (codes::UNSIGNED, signed(&SignatureResult::Unsigned, alone)),
+        (
+            codes::UNSIGNED_BOT,
+            rule(&with("unsigned = [\"web\"]")).evaluate_commit(&bot, true, MAIN),
+        ),
+        (codes::SIGNATURE_BAD, signed(&bad, alone)),
+        (codes::SIGNATURE_OTHER, signed(&ssh, alone)),
+        (
+            codes::SIGNATURE_UNVERIFIED,
+            signed(&ssh, &with("unverified = [\"ssh\"]")),
+        ),
+        (codes::SIGNER_UNKNOWN, by("mallory", alone)),
+        (codes::SIGNER_NOT_ALLOWED, by("bob", alone)),
+        (codes::SIGNER_TOO_EARLY, by("new", "commit = [\"new\"]")),
+        (codes::SIGNER_EXPIRED, by("old", "commit = [\"old\"]")),
+        (
+            codes::CLAIM_ABSENT,
+            by("alice", &with("claims = { subject = \"t\" }")),
+        ),
+        (
+            codes::CLAIM_MISMATCH,
+            signed(claimed.good(), &with("claims = { subject = \"t\" }")),
+        ),
+        (codes::COMMITTER_MISMATCH, other("match-committer = true")),
+        (codes::AUTHOR_MISMATCH, other("match-author = true")),
+        (codes::NO_RULE, by("alice", "merge = [\"alice\"]")),
+        (
+            codes::PATH_NO_RULE,
+            rule(&with("paths = [\"docs/**\"]")).evaluate_commit(
+                &paths.commit(alice.good()),
+                true,
+                MAIN,
+            ),
+        ),
+        (
+            codes::NOT_DIRECT,
+            by("alice", &with("direct = [\"nobody\"]")),
+        ),
+        (
+            codes::THRESHOLD,
+            below.into_iter().map(|(_, finding)| finding).collect(),
+        ),
+        (
+            codes::PUSHER_UNKNOWN,
+            create(MAIN, None, "create = [\"alice\"]"),
+        ),
+        (
+            codes::PUSHER_NOT_ALLOWED,
+            create(MAIN, None, "create = [\"nobody\"]"),
+        ),
+        (
+            codes::TAG_LIGHTWEIGHT,
+            create(
+                b"refs/tags/v1",
+                None,
+                "tag = [\"alice\"]\ncreate = [\"anyone\"]",
+            ),
+        ),
+        (codes::TAG_NAME, tagged(b"v2", "commit")),
+        (codes::TAG_TARGET, tagged(b"v1", "blob")),
+        (codes::POLICY_MISSING, walked(&mut r, "none")),
+        (codes::POLICY_UNREADABLE, walked(&mut r, "broken")),
+        (codes::NOT_DESCENDED, walked(&mut r, "o")),
+        (codes::PARENT, walked(&mut r, "join")),
+    ];
+    for (code, findings) in &rows {
+        let found = findings.iter().any(|finding| finding.code == *code);
+        assert!(found, "{code}: {findings:?}");
+    }
+    let rows: HashSet<&str> = rows.iter().map(|(code, _)| *code).collect();
+    assert_eq!(rows, codes::ALL.iter().copied().collect());
 }
