@@ -18,7 +18,7 @@ use crate::{
     cli::{CacheAction, CacheArgs, LoginArgs, LogoutArgs, WhoamiArgs},
     context::{http_client, open_context},
     exit::{EXIT_OK, EXIT_REFUSED, written},
-    sign::{self, Session, SignError, Standing},
+    sign::{self, LoginStatus, Session, SignError},
 };
 use gitseal_evidence::verify::rfc3339;
 use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint, table};
@@ -118,7 +118,7 @@ fn who(arguments: &WhoamiArgs) -> Result<u8, SignError> {
     login.committer = git_program::committer(Path::new("."));
     let session = Session::new(&settings, login, &trust.root, &http);
     if let Some(mut cache) = running(&settings)?
-        && let Some(standing) = session.standing(&mut cache)?
+        && let Some(standing) = session.status(&mut cache)?
     {
         return Ok(show(&standing, arguments.json));
     }
@@ -137,7 +137,7 @@ fn who(arguments: &WhoamiArgs) -> Result<u8, SignError> {
 }
 
 /// Prints who signs here now.
-fn show(standing: &Standing, as_json: bool) -> u8 {
+fn show(standing: &LoginStatus, as_json: bool) -> u8 {
     if as_json {
         return written(terminal::print_json(&json!({
             "loggedIn": true,

@@ -3,11 +3,11 @@
 //!
 //! ```text
 //! payload → token → key → certificate (checked before anything is signed)
-//!   → Signed → [timestamp] → Stamped → the log → Logged → our own verifier → Finished
+//!   → Signed → [timestamp] → Stamped → the log → Logged → our own verifier → CompletedSignature
 //! ```
 //!
 //! Each arrow is a type whose maker is private to this file, and only
-//! [`Finished`] can be shown: a signature that no log recorded, or that our own
+//! [`CompletedSignature`] can be shown: a signature that no log recorded, or that our own
 //! verifier would refuse, cannot reach git by accident.
 
 use std::{
@@ -58,17 +58,18 @@ mod certificate;
 mod credential;
 mod error;
 mod login;
-mod person;
+mod prompt;
 mod session;
 mod signer;
 
 pub use cache::{
-    NoCache, gitsigns as cache_is_gitsigns, program as cache_program, socket as cache_socket,
+    CacheUnavailableError, gitsign_socket_variable as cache_is_gitsigns, program as cache_program,
+    socket as cache_socket,
 };
-use credential::{Credential, Wish};
+use credential::{CredentialRequest, SigningCredential};
 pub use error::SignError;
-pub use login::{Login, Provider, Source};
-pub use session::{Session, Standing};
+pub use login::{LoginOptions, Provider, TokenSource};
+pub use session::{LoginStatus, Session};
 
 /// The largest payload that is signed, in bytes.
 pub const MAX_PAYLOAD: usize = object::MAX_OBJECT;
@@ -96,7 +97,7 @@ pub type Clock = fn() -> UnixTime;
 
 /// What is to be signed, and how.
 #[derive(Debug, Clone, Copy)]
-pub struct Order<'a> {
+pub struct SignRequest<'a> {
     /// What git pipes.
     pub payload: &'a [u8],
     /// Whether the content stays outside the signature, as git wants it.
@@ -144,7 +145,7 @@ fn answer(request: &gnupg::SignOptions) -> Result<(), SignError> {
     let login = login(&settings, &http)?;
     check_services(&settings, &login)?;
     let finished = sign(
-        &Order {
+        &SignRequest {
             payload: &payload,
             detached: request.detached,
             clock: system_time,
@@ -195,9 +196,9 @@ fn services(settings: &Settings) -> Services {
 /// # Errors
 /// The token is one that nobody is asked for, and the repository says who gets
 /// it, or for whom it is.
-pub fn check_services(settings: &Settings, login: &Login<'_>) -> Result<(), SignError> {
+pub fn check_services(settings: &Settings, login: &LoginOptions<'_>) -> Result<(), SignError> {
     let source = login.source();
-    if let Some(provider) = source.unasked() {
+    if let Some(provider) = source.noninteractive_provider() {
         // A token of the job, or of the machine, may open more than signing.
         for origin in [
             &settings.fulcio.origin,
@@ -213,7 +214,7 @@ pub fn check_services(settings: &Settings, login: &Login<'_>) -> Result<(), Sign
         }
     }
     let mut told = vec![("certificate authority", &settings.fulcio)];
-    if !matches!(source, Source::Ambient(_)) {
+    if !matches!(source, TokenSource::Ambient(_)) {
         told.push(("issuer", &settings.issuer));
     }
     for (who, setting) in told {
@@ -240,7 +241,7 @@ pub fn check_services(settings: &Settings, login: &Login<'_>) -> Result<(), Sign
 /// # Errors
 /// A provider that does not exist, or a client secret that cannot be read or
 /// would go to somebody the user did not choose.
-pub fn login<'a>(settings: &'a Settings, http: &'a Client) -> Result<Login<'a>, SignError> {
+pub fn login<'a>(settings: &'a Settings, http: &'a Client) -> Result<LoginOptions<'a>, SignError> {
     let client_secret = match &settings.client_secret_file.value {
         None => None,
         // The secret is the user's, and goes to whom the user chose.
@@ -257,7 +258,7 @@ pub fn login<'a>(settings: &'a Settings, http: &'a Client) -> Result<Login<'a>, 
             Some(Zeroizing::new(text.trim().to_owned()))
         }
     };
-    Ok(Login {
+    Ok(LoginOptions {
         provider: Provider::named(settings.token_provider.value.as_deref().unwrap_or_default())?,
         surroundings: AmbientContext {
             variable: &process_environment,
@@ -325,14 +326,14 @@ fn is_private(url: &Url) -> bool {
 
 /// A signature that is in the log and passes our own verifier.
 #[derive(Debug, Clone)]
-pub struct Finished {
+pub struct CompletedSignature {
     der: Vec<u8>,
     verified: Verified,
     signed_at: UnixTime,
     log_index: Option<u64>,
 }
 
-impl Finished {
+impl CompletedSignature {
     /// The signature as one PEM block `SIGNED MESSAGE`, with its final newline.
     #[must_use]
     pub fn armoured(&self) -> String {
@@ -371,13 +372,13 @@ impl Finished {
 ///
 /// At the first thing that does not hold; nothing is handed out then.
 pub fn sign(
-    order: &Order<'_>,
+    order: &SignRequest<'_>,
     services: &Services,
-    mut login: Login<'_>,
+    mut login: LoginOptions<'_>,
     cache: &Setting<CacheMode>,
     trust: &TrustedRoot,
     http: &Client,
-) -> Result<Finished, SignError> {
+) -> Result<CompletedSignature, SignError> {
     if services.rekor_version == RekorVersion::V2 {
         if services.rekor_mode == RekorMode::Online {
             return Err(SignError::Settings(
@@ -401,7 +402,7 @@ pub fn sign(
         .as_ref()
         .map(|person| (person.name.clone(), person.email.clone()));
     let source = login.source();
-    let wish = Wish {
+    let wish = CredentialRequest {
         authority: &services.fulcio,
         login: &login,
         source: &source,
@@ -414,12 +415,12 @@ pub fn sign(
     let found = credential.found;
     match make(credential) {
         // The daemon went away, or what it kept ran out in these moments.
-        Err(error) if error.is_the_caches(found) => {
+        Err(error) if error.is_cache_failure(found) => {
             terminal::warn(&format!(
                 "signing again without the credential cache: {}",
                 escape(&error.to_string(), Escape::Prose)
             ));
-            make(wish.fresh()?)
+            make(wish.create_uncached()?)
         }
         result => result,
     }
@@ -427,12 +428,12 @@ pub fn sign(
 
 /// The part that begins with a credential.
 fn signed_by(
-    credential: Credential,
-    order: &Order<'_>,
+    credential: SigningCredential,
+    order: &SignRequest<'_>,
     what: &What,
     services: &Services,
-    wish: &Wish<'_>,
-) -> Result<Finished, SignError> {
+    wish: &CredentialRequest<'_>,
+) -> Result<CompletedSignature, SignError> {
     if wish.login.settings.match_committer.value {
         let kind = what
             .kind
@@ -496,13 +497,13 @@ fn read_payload(payload: &[u8]) -> Result<What, SignError> {
 
 /// Signed, and known to nobody yet.
 struct Signed {
-    credential: Credential,
+    credential: SigningCredential,
     attributes: Vec<u8>,
     signature: Vec<u8>,
     signed_at: UnixTime,
 }
 
-impl Credential {
+impl SigningCredential {
     /// Signs the payload (RFC 5652 §5.4: its digest, through the attributes).
     fn sign(self, payload: &[u8], now: UnixTime) -> Result<Signed, SignError> {
         let digest: [u8; 32] = Sha256::digest(payload).into();
@@ -625,7 +626,11 @@ impl Stamped {
 
 impl Logged {
     /// Has our own verifier judge the signature, as git will hand it back.
-    fn finish(self, order: &Order<'_>, trust: &TrustedRoot) -> Result<Finished, SignError> {
+    fn finish(
+        self,
+        order: &SignRequest<'_>,
+        trust: &TrustedRoot,
+    ) -> Result<CompletedSignature, SignError> {
         let der = if order.detached {
             self.der
         } else {
@@ -651,7 +656,7 @@ impl Logged {
             &mut verify::NoopObserver,
         )
         .map_err(SignError::Unverifiable)?;
-        Ok(Finished {
+        Ok(CompletedSignature {
             der,
             verified,
             signed_at: self.signed_at,

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     error::no_cache_hint,
-    login::{Login, Source},
+    login::{LoginOptions, TokenSource},
 };
 use crate::host::settings::{CacheMode, Origin, Setting};
 use gitseal_evidence::{asn1::hex, trusted_root::TrustedRoot};
@@ -39,8 +39,8 @@ const PROGRAM: &str = "gitseal-credential-cache";
 /// share one: every member must be equal.
 pub(super) fn scope(
     authority: &str,
-    login: &Login<'_>,
-    source: &Source,
+    login: &LoginOptions<'_>,
+    source: &TokenSource,
     trust: &TrustedRoot,
 ) -> Scope {
     Scope {
@@ -74,7 +74,7 @@ pub fn socket(mode: &CacheMode) -> Result<Option<PathBuf>, ClientError> {
 
 /// Why there is no cache to use.
 #[derive(Debug, thiserror::Error)]
-pub enum NoCache {
+pub enum CacheUnavailableError {
     /// Nobody wants one.
     #[error("gitseal.credentialCache is off")]
     Off,
@@ -102,7 +102,7 @@ pub enum NoCache {
     Client(#[from] ClientError),
 }
 
-impl NoCache {
+impl CacheUnavailableError {
     /// Whether the person needs to know: not if they wanted none, or never had
     /// one.
     fn is_news(&self) -> bool {
@@ -113,21 +113,21 @@ impl NoCache {
 /// Connects to the daemon, and starts it if there is none.
 ///
 /// # Errors
-/// [`NoCache`].
-pub(super) fn connect(setting: &Setting<CacheMode>) -> Result<Connection, NoCache> {
-    let socket = socket(&setting.value)?.ok_or(NoCache::Off)?;
+/// [`CacheUnavailableError`].
+pub(super) fn connect(setting: &Setting<CacheMode>) -> Result<Connection, CacheUnavailableError> {
+    let socket = socket(&setting.value)?.ok_or(CacheUnavailableError::Off)?;
     match Connection::open(&socket, ClientTimeouts::default()) {
         Err(ClientError::Absent(_)) => {}
         other => return Ok(other?),
     }
-    if let Some(variable) = gitsigns(setting) {
-        return Err(NoCache::Gitsigns {
+    if let Some(variable) = gitsign_socket_variable(setting) {
+        return Err(CacheUnavailableError::Gitsigns {
             socket,
             variable: variable.to_owned(),
         });
     }
     let Some(program) = program() else {
-        return Err(NoCache::NotInstalled {
+        return Err(CacheUnavailableError::NotInstalled {
             socket,
             wanted: setting.value != CacheMode::Auto,
         });
@@ -138,7 +138,7 @@ pub(super) fn connect(setting: &Setting<CacheMode>) -> Result<Connection, NoCach
 
 /// The variable of gitsign's that names the socket, if nothing of gitseal's
 /// does.
-pub fn gitsigns(setting: &Setting<CacheMode>) -> Option<&str> {
+pub fn gitsign_socket_variable(setting: &Setting<CacheMode>) -> Option<&str> {
     match (&setting.value, &setting.origin) {
         (CacheMode::At(_), Origin::Environment { name }) if name.starts_with("GITSIGN_") => {
             Some(name)
@@ -175,7 +175,7 @@ pub fn program() -> Option<PathBuf> {
 }
 
 /// Tells that this signature is made without the cache, and why.
-pub(super) fn without(why: &NoCache) {
+pub(super) fn warn_without_cache(why: &CacheUnavailableError) {
     if why.is_news() {
         let hint = no_cache_hint(why);
         terminal::warn(&format!(

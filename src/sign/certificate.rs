@@ -1,7 +1,7 @@
 //! A certificate for a key of ours, held against what was asked for before
 //! anything is signed.
 
-use super::{CLOCK_TOLERANCE, Clock, SignError, signer::Signer};
+use super::{CLOCK_TOLERANCE, Clock, SignError, signer::KeyHandle};
 use gitseal_evidence::{
     UnixTime,
     certificate::{Certificate, Identity, San},
@@ -14,7 +14,7 @@ use gitseal_services::{
 };
 
 /// A certificate for a key of ours, checked.
-pub(super) struct Certified {
+pub(super) struct IssuedCertificate {
     /// The certificate.
     pub(super) leaf: Certificate,
     /// Whom it names.
@@ -25,25 +25,25 @@ pub(super) struct Certified {
 
 /// Has a key certified. Nothing is signed with it, but the proof that we have
 /// it, until the certificate is known to be right.
-pub(super) fn certify<A>(
+pub(super) fn request_certificate<A>(
     authority: &A,
     name: &str,
-    signer: &Signer,
+    signer: &KeyHandle,
     token: &IdentityToken,
     trust: &TrustedRoot,
     clock: Clock,
-) -> Result<Certified, SignError>
+) -> Result<IssuedCertificate, SignError>
 where
     A: Authority,
     SignError: From<A::Error>,
 {
     let spki = signer.public()?;
-    let request_pem = encode_csr(&spki, |bytes| signer.prove(bytes))?;
+    let request_pem = encode_csr(&spki, |bytes| signer.prove_possession(bytes))?;
     let chain = authority.certify(&IssueRequest {
         token: token.secret(),
         spki: &spki,
         request_pem: &request_pem,
-        proof: &signer.prove(token.challenge().as_bytes())?,
+        proof: &signer.prove_possession(token.challenge().as_bytes())?,
     })?;
     // What the authority sends along with the leaf is not needed: the chain is
     // the one of the trusted root.
@@ -67,7 +67,7 @@ where
             expected,
         }
     })?;
-    Ok(Certified {
+    Ok(IssuedCertificate {
         leaf,
         identity,
         chain: chain.iter().map(|one| one.der().to_vec()).collect(),

@@ -2,10 +2,10 @@
 //! logged in for and certified.
 //!
 //! ```text
-//! cache: found ──────────────────────────────► certificate checked ─► Credential
-//!        lead  ─► kept token ─► certified ──────────────┬─► stored ─► Credential
+//! cache: found ──────────────────────────────► certificate checked ─► SigningCredential
+//!        lead  ─► kept token ─► certified ──────────────┬─► stored ─► SigningCredential
 //!               none, or not taken ─► refresh | login ─► certified ─┘
-//!        none, slow, broken ─► login ─► certified with a key of this process ─► Credential
+//!        none, slow, broken ─► login ─► certified with a key of this process ─► SigningCredential
 //! ```
 
 use gitseal_credential_cache::{
@@ -17,10 +17,10 @@ use zeroize::Zeroizing;
 
 use super::{
     Clock, SignError, cache,
-    certificate::{Certified, certify, check},
-    login::{Login, Source},
-    person::Person,
-    signer::Signer,
+    certificate::{IssuedCertificate, check, request_certificate},
+    login::{LoginOptions, TokenSource},
+    prompt::TerminalPrompt,
+    signer::KeyHandle,
 };
 use crate::host::settings::{CacheMode, Setting};
 use gitseal_evidence::{
@@ -38,8 +38,8 @@ use gitseal_services::{
 use gitseal_terminal::{self as terminal, Escape, escape};
 
 /// A key that may sign, and as whom.
-pub(super) struct Credential {
-    pub(super) signer: Signer,
+pub(super) struct SigningCredential {
+    pub(super) signer: KeyHandle,
     pub(super) leaf: Certificate,
     pub(super) identity: Identity,
     /// Whether the cache had it, certificate and all.
@@ -47,13 +47,13 @@ pub(super) struct Credential {
 }
 
 /// Whose certificate, of whom, and the means to get it.
-pub(super) struct Wish<'a> {
+pub(super) struct CredentialRequest<'a> {
     /// The certificate authority.
     pub(super) authority: &'a Url,
     /// How to get a token.
-    pub(super) login: &'a Login<'a>,
+    pub(super) login: &'a LoginOptions<'a>,
     /// Where from, as that was decided.
-    pub(super) source: &'a Source,
+    pub(super) source: &'a TokenSource,
     /// Who is believed.
     pub(super) trust: &'a TrustedRoot,
     /// The HTTP client.
@@ -62,7 +62,7 @@ pub(super) struct Wish<'a> {
     pub(super) clock: Clock,
 }
 
-impl Wish<'_> {
+impl CredentialRequest<'_> {
     /// Whose credential this is, for the cache.
     pub(super) fn scope(&self) -> Scope {
         cache::scope(self.authority.as_str(), self.login, self.source, self.trust)
@@ -73,21 +73,27 @@ impl Wish<'_> {
     /// # Errors
     /// No token, no certificate, or not the right one; or the login that another
     /// process made for this one as well failed.
-    pub(super) fn obtain(&self, setting: &Setting<CacheMode>) -> Result<Credential, SignError> {
+    pub(super) fn obtain(
+        &self,
+        setting: &Setting<CacheMode>,
+    ) -> Result<SigningCredential, SignError> {
         match cache::connect(setting) {
             Ok(connection) => self.obtain_from(connection),
             Err(why) => {
-                cache::without(&why);
-                self.fresh()
+                cache::warn_without_cache(&why);
+                self.create_uncached()
             }
         }
     }
 
     /// The same, from a cache that is there.
-    pub(super) fn obtain_from(&self, mut connection: Connection) -> Result<Credential, SignError> {
+    pub(super) fn obtain_from(
+        &self,
+        mut connection: Connection,
+    ) -> Result<SigningCredential, SignError> {
         let scope = self.scope();
         let tell = || {
-            Person::new(&self.login.opener).tell(&format!(
+            TerminalPrompt::new(&self.login.opener).tell(&format!(
                 "gitseal: another gitseal is logging in {}, in the browser or terminal that it was started with: this one waits for it, at most {} s",
                 self.whose(),
                 cache::WAIT_FOR_LOGIN.as_secs()
@@ -95,8 +101,8 @@ impl Wish<'_> {
         };
         match cache::acquire(&mut connection, &scope, tell) {
             Ok(AcquireOutcome::Found { key, chain }) => match self.leaf(&chain) {
-                Ok((leaf, identity)) => Ok(Credential {
-                    signer: Signer::cached(connection, key, Vec::new()),
+                Ok((leaf, identity)) => Ok(SigningCredential {
+                    signer: KeyHandle::cached(connection, key, Vec::new()),
                     leaf,
                     identity,
                     found: true,
@@ -106,7 +112,7 @@ impl Wish<'_> {
                         "signing without the credential cache: the certificate it keeps is not to be used: {}",
                         escape(&error.to_string(), Escape::Prose)
                     ));
-                    self.fresh()
+                    self.create_uncached()
                 }
             },
             Ok(AcquireOutcome::MustLogIn { key, public }) => {
@@ -119,11 +125,11 @@ impl Wish<'_> {
                     self.whose(),
                     cache::WAIT_FOR_LOGIN.as_secs()
                 ));
-                self.fresh()
+                self.create_uncached()
             }
             Err(error) => {
-                cache::without(&error.into());
-                self.fresh()
+                cache::warn_without_cache(&error.into());
+                self.create_uncached()
             }
         }
     }
@@ -135,23 +141,23 @@ impl Wish<'_> {
             escape(&self.login.settings.issuer.value.as_str(), Escape::Prose)
         );
         let whom = self.source.binding(self.login);
-        if self.source.is_personal() && !whom.is_empty() {
+        if self.source.is_login() && !whom.is_empty() {
             words.push_str(&format!(" for {}", escape(&whom, Escape::Prose)));
         }
         words
     }
 
     /// A key of this process, for one signature.
-    pub(super) fn fresh(&self) -> Result<Credential, SignError> {
+    pub(super) fn create_uncached(&self) -> Result<SigningCredential, SignError> {
         let granted = self.login.log_in(self, false)?;
         self.own(&granted.token)
     }
 
     /// The same, with a token that is there.
-    fn own(&self, token: &IdentityToken) -> Result<Credential, SignError> {
-        let signer = Signer::generate();
-        let Certified { leaf, identity, .. } = self.certified(&signer, token)?;
-        Ok(Credential {
+    fn own(&self, token: &IdentityToken) -> Result<SigningCredential, SignError> {
+        let signer = KeyHandle::generate();
+        let IssuedCertificate { leaf, identity, .. } = self.certified(&signer, token)?;
+        Ok(SigningCredential {
             signer,
             leaf,
             identity,
@@ -167,8 +173,8 @@ impl Wish<'_> {
         scope: &Scope,
         key: KeyId,
         public: Vec<u8>,
-    ) -> Result<Credential, SignError> {
-        let signer = Signer::cached(connection, key, public);
+    ) -> Result<SigningCredential, SignError> {
+        let signer = KeyHandle::cached(connection, key, public);
         // Who waits is told; if that fails, they find out by our leaving.
         let fail = |error: &SignError| {
             let _ = signer.with_cache(|cache| cache.fail(key, &failure(error)));
@@ -181,7 +187,7 @@ impl Wish<'_> {
                 (token, certified)
             }
         };
-        let Certified {
+        let IssuedCertificate {
             leaf,
             identity,
             chain,
@@ -189,7 +195,7 @@ impl Wish<'_> {
             Ok(certified) => certified,
             // The cache went away in the middle: the token is still good.
             Err(SignError::Cache(error)) => {
-                cache::without(&error.into());
+                cache::warn_without_cache(&error.into());
                 return self.own(&token);
             }
             Err(error) => {
@@ -199,7 +205,7 @@ impl Wish<'_> {
         };
         let kept = signer.with_cache(|cache| {
             cache.store(key, &chain)?;
-            if !self.source.is_personal() {
+            if !self.source.is_login() {
                 return Ok(());
             }
             let expires = u64::try_from(token.claims().expires).unwrap_or(0);
@@ -213,7 +219,7 @@ impl Wish<'_> {
             ));
             return self.own(&token);
         }
-        Ok(Credential {
+        Ok(SigningCredential {
             signer,
             leaf,
             identity,
@@ -226,14 +232,14 @@ impl Wish<'_> {
     /// that it is not presented with each signature until it expires.
     fn by_kept_token(
         &self,
-        signer: &Signer,
+        signer: &KeyHandle,
         scope: &Scope,
-    ) -> Option<(IdentityToken, Result<Certified, SignError>)> {
+    ) -> Option<(IdentityToken, Result<IssuedCertificate, SignError>)> {
         let kept = self.kept(signer, scope, TokenKind::Identity)?;
         let token = IdentityToken::parse(kept).ok()?;
         token.check((self.clock)(), None).ok()?;
         match self.certified(signer, &token) {
-            Err(error) if error.is_about_the_token() => {
+            Err(error) if error.is_token_rejected() => {
                 terminal::tell(&format!(
                     "the identity token that was kept is not taken, so another is got: {}",
                     escape(&error.to_string(), Escape::Prose)
@@ -247,7 +253,11 @@ impl Wish<'_> {
 
     /// A token by the refresh token, without asking anybody, if the cache has
     /// one that the issuer takes; or by a login.
-    fn renewed_or_new(&self, signer: &Signer, scope: &Scope) -> Result<IdentityToken, SignError> {
+    fn renewed_or_new(
+        &self,
+        signer: &KeyHandle,
+        scope: &Scope,
+    ) -> Result<IdentityToken, SignError> {
         let renewed = match self.kept(signer, scope, TokenKind::Refresh) {
             None => None,
             Some(refresh) => match self.login.renew(self, &refresh) {
@@ -271,7 +281,7 @@ impl Wish<'_> {
         // The issuer may have ended the one before: if this is lost when the
         // authority fails, so is the login.
         if let Some(refresh) = granted.refresh
-            && self.source.is_personal()
+            && self.source.is_login()
         {
             let _ =
                 signer.with_cache(|cache| cache.keep_token(scope, TokenKind::Refresh, &refresh, 0));
@@ -280,9 +290,14 @@ impl Wish<'_> {
     }
 
     /// A token that the cache keeps for logins of this kind.
-    fn kept(&self, signer: &Signer, scope: &Scope, kind: TokenKind) -> Option<Zeroizing<String>> {
+    fn kept(
+        &self,
+        signer: &KeyHandle,
+        scope: &Scope,
+        kind: TokenKind,
+    ) -> Option<Zeroizing<String>> {
         let mut kept = None;
-        if self.source.is_personal() {
+        if self.source.is_login() {
             let _ = signer.with_cache(|cache| {
                 kept = cache.token(scope, kind)?;
                 Ok(())
@@ -291,13 +306,17 @@ impl Wish<'_> {
         kept
     }
 
-    fn forget(&self, signer: &Signer, scope: &Scope, kind: TokenKind) {
+    fn forget(&self, signer: &KeyHandle, scope: &Scope, kind: TokenKind) {
         // If it stays, it is tried in vain once more.
         let _ = signer.with_cache(|cache| cache.forget_token(scope, kind));
     }
 
-    fn certified(&self, signer: &Signer, token: &IdentityToken) -> Result<Certified, SignError> {
-        certify(
+    fn certified(
+        &self,
+        signer: &KeyHandle,
+        token: &IdentityToken,
+    ) -> Result<IssuedCertificate, SignError> {
+        request_certificate(
             &FulcioClient::new(self.http, self.authority),
             self.authority.as_str(),
             signer,

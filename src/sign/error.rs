@@ -4,7 +4,7 @@ use std::{borrow::Cow, io};
 
 use gitseal_credential_cache::{client::ClientError, socket_path::SocketPathError};
 
-use super::{MAX_PAYLOAD, NoCache};
+use super::{CacheUnavailableError, MAX_PAYLOAD};
 use crate::{
     context::ContextError,
     exit::{EXIT_REFUSED, EXIT_USAGE},
@@ -121,7 +121,7 @@ pub enum SignError {
     Denied,
     /// Nowhere to keep a login.
     #[error("the login is not kept: {0}")]
-    NoCache(NoCache),
+    CacheUnavailable(CacheUnavailableError),
     /// The credential cache did not take the login.
     #[error("the login is not kept: the credential cache did not take it")]
     NotKept,
@@ -231,7 +231,7 @@ impl SignError {
     /// Whether the credential cache is to blame, and another try without it is
     /// due. `found`: the credential was kept there, and not made just now. A
     /// person's no ([`SignError::Denied`]) is not the cache's, and final.
-    pub(super) fn is_the_caches(&self, found: bool) -> bool {
+    pub(super) fn is_cache_failure(&self, found: bool) -> bool {
         match self {
             Self::Cache(_) => true,
             Self::Unverifiable(refusal) => {
@@ -247,7 +247,7 @@ impl SignError {
 
     /// Whether the authority does not take the token. Every fault of a token has
     /// the status 400 in Fulcio, and 401 or 403 in what stands before one.
-    pub(super) fn is_about_the_token(&self) -> bool {
+    pub(super) fn is_token_rejected(&self) -> bool {
         match self {
             Self::Fulcio(FulcioError::Refused { status, .. }) => {
                 matches!(status, 400 | 401 | 403)
@@ -290,7 +290,7 @@ impl SignError {
                 "sign again, and say yes where the daemon asks: on the terminal that it was started on (in the foreground there), or in its askpass program"
             }
             Self::OtherLogin { .. } => "sign again",
-            Self::NoCache(why) => return no_cache_hint(why),
+            Self::CacheUnavailable(why) => return no_cache_hint(why),
             Self::Cache(error) => return cache_hint(error),
             Self::Fulcio(FulcioError::Refused {
                 status: 400 | 401 | 403,
@@ -322,16 +322,16 @@ impl SignError {
 }
 
 /// What to do where there is no credential cache.
-pub(super) fn no_cache_hint(why: &NoCache) -> Option<&'static str> {
+pub(super) fn no_cache_hint(why: &CacheUnavailableError) -> Option<&'static str> {
     match why {
-        NoCache::Off => None,
-        NoCache::NotInstalled { .. } => {
+        CacheUnavailableError::Off => None,
+        CacheUnavailableError::NotInstalled { .. } => {
             Some("the program gitseal-credential-cache belongs beside gitseal")
         }
-        NoCache::Gitsigns { .. } => {
+        CacheUnavailableError::Gitsigns { .. } => {
             Some("set GITSEAL_CREDENTIAL_CACHE=auto: gitseal has a cache of its own")
         }
-        NoCache::Client(error) => cache_hint(error),
+        CacheUnavailableError::Client(error) => cache_hint(error),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{SignError, credential::Wish, person::Person};
+use super::{SignError, credential::CredentialRequest, prompt::TerminalPrompt};
 use crate::host::{
     known_identities::{self, KnownIdentity},
     opener::{self, Opener},
@@ -70,7 +70,7 @@ impl Provider {
 }
 
 /// How to get an identity token.
-pub struct Login<'a> {
+pub struct LoginOptions<'a> {
     /// Where from.
     pub provider: Provider,
     /// What a token that nobody is asked for is found in.
@@ -87,18 +87,18 @@ pub struct Login<'a> {
 
 /// Where the token will come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum TokenSource {
     /// Nobody is asked.
     Ambient(&'static TokenProvider),
     /// Nobody is asked, by a login all the same.
     Headless,
     /// Somebody is asked.
-    Person(Way),
+    Person(LoginMethod),
 }
 
 /// How a person logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum LoginMethod {
     /// In the browser, and if that cannot be, by device, then by pasted code.
     Browser,
     /// As the first, without trying a browser.
@@ -107,15 +107,15 @@ pub enum Way {
     OutOfBand,
 }
 
-impl Source {
+impl TokenSource {
     /// Whether it is a login whose token may be kept for the next certificate.
     /// What the surroundings give is asked for anew: it may have changed.
-    pub(super) fn is_personal(&self) -> bool {
+    pub(super) fn is_login(&self) -> bool {
         !matches!(self, Self::Ambient(_))
     }
 
     /// The provider's name, where a token comes without asking anybody.
-    pub(super) fn unasked(&self) -> Option<&'static str> {
+    pub(super) fn noninteractive_provider(&self) -> Option<&'static str> {
         match self {
             Self::Ambient(ambient) => Some(ambient.name),
             Self::Headless => Some("headless"),
@@ -124,7 +124,7 @@ impl Source {
     }
 
     /// What of the login decides whose credential it is.
-    pub(super) fn binding(&self, login: &Login<'_>) -> String {
+    pub(super) fn binding(&self, login: &LoginOptions<'_>) -> String {
         match self {
             Self::Ambient(ambient) => ambient::job_fingerprint(ambient, &login.surroundings),
             Self::Headless => login.headless_user().to_owned(),
@@ -139,20 +139,20 @@ impl Source {
     }
 }
 
-impl Login<'_> {
+impl LoginOptions<'_> {
     /// Decides where the token comes from. Asks nobody and no server.
     #[must_use]
-    pub fn source(&self) -> Source {
+    pub fn source(&self) -> TokenSource {
         match &self.provider {
-            Provider::Ambient(ambient) => Source::Ambient(*ambient),
-            Provider::Headless => Source::Headless,
-            Provider::Interactive => Source::Person(Way::Browser),
-            Provider::Device => Source::Person(Way::Device),
-            Provider::OutOfBand => Source::Person(Way::OutOfBand),
+            Provider::Ambient(ambient) => TokenSource::Ambient(*ambient),
+            Provider::Headless => TokenSource::Headless,
+            Provider::Interactive => TokenSource::Person(LoginMethod::Browser),
+            Provider::Device => TokenSource::Person(LoginMethod::Device),
+            Provider::OutOfBand => TokenSource::Person(LoginMethod::OutOfBand),
             Provider::Automatic => match ambient::detect(&self.surroundings) {
-                Some(ambient) => Source::Ambient(ambient),
-                None if self.can_open() => Source::Person(Way::Browser),
-                None => Source::Person(Way::Device),
+                Some(ambient) => TokenSource::Ambient(ambient),
+                None if self.can_open() => TokenSource::Person(LoginMethod::Browser),
+                None => TokenSource::Person(LoginMethod::Device),
             },
         }
     }
@@ -194,17 +194,21 @@ impl Login<'_> {
     }
 }
 
-impl Login<'_> {
+impl LoginOptions<'_> {
     /// Logs in, and asks whether the identity may be published if it is new.
     /// `cached`: whether there is a place for a refresh token.
     ///
     /// # Errors
     /// No token; or the person, or nobody to ask, said no.
-    pub(super) fn log_in(&self, wish: &Wish<'_>, cached: bool) -> Result<LoginTokens, SignError> {
-        let mut person = Person::new(&self.opener);
+    pub(super) fn log_in(
+        &self,
+        wish: &CredentialRequest<'_>,
+        cached: bool,
+    ) -> Result<LoginTokens, SignError> {
+        let mut person = TerminalPrompt::new(&self.opener);
         let issuer = self.issuer(wish.http, self.settings.refresh.value && cached);
         let granted = match wish.source {
-            Source::Ambient(source) => {
+            TokenSource::Ambient(source) => {
                 let token =
                     ambient::obtain(source, &self.settings.client_id.value, &self.surroundings)?;
                 LoginTokens {
@@ -212,16 +216,18 @@ impl Login<'_> {
                     refresh: None,
                 }
             }
-            Source::Headless => {
+            TokenSource::Headless => {
                 headless::log_in(&issuer, self.headless_user(), self.redirect_url())?
             }
-            Source::Person(way) => self.ask(*way, &issuer, &mut person)?,
+            TokenSource::Person(way) => self.ask(*way, &issuer, &mut person)?,
         };
         // A token that someone else fetched may be for any client: the authority
         // knows which it takes. One that we fetched is for us.
         let client_id = match wish.source {
-            Source::Ambient(_) => None,
-            Source::Headless | Source::Person(_) => Some(self.settings.client_id.value.as_str()),
+            TokenSource::Ambient(_) => None,
+            TokenSource::Headless | TokenSource::Person(_) => {
+                Some(self.settings.client_id.value.as_str())
+            }
         };
         granted.token.check((wish.clock)(), client_id)?;
         self.confirm(&granted.token, wish, &mut person)?;
@@ -234,7 +240,7 @@ impl Login<'_> {
     /// The issuer does not renew it.
     pub(super) fn renew(
         &self,
-        wish: &Wish<'_>,
+        wish: &CredentialRequest<'_>,
         refresh_token: &str,
     ) -> Result<LoginTokens, SignError> {
         let granted = refresh::renew(&self.issuer(wish.http, true), refresh_token)?;
@@ -248,21 +254,21 @@ impl Login<'_> {
     /// A refusal is an answer, and ends it.
     fn ask(
         &self,
-        way: Way,
+        way: LoginMethod,
         issuer: &LoginConfig<'_>,
-        person: &mut Person<'_>,
+        person: &mut TerminalPrompt<'_>,
     ) -> Result<LoginTokens, SignError> {
         let only = self.provider == Provider::Device;
         // A code that nobody sees would be waited for in vain. Who wants that way
         // by name has another means to see it.
         let seen = only || person.can_be_told();
-        if way == Way::Device && !seen {
+        if way == LoginMethod::Device && !seen {
             return Err(LoginError::Unseen.into());
         }
         let mut way = way;
         loop {
             let result = match way {
-                Way::Browser => browser::log_in(
+                LoginMethod::Browser => browser::log_in(
                     issuer,
                     &browser::BrowserLoginOptions {
                         redirect_url: self.redirect_url(),
@@ -271,13 +277,15 @@ impl Login<'_> {
                     },
                     person,
                 ),
-                Way::Device => device::log_in(issuer, person),
-                Way::OutOfBand => out_of_band::log_in(issuer, person),
+                LoginMethod::Device => device::log_in(issuer, person),
+                LoginMethod::OutOfBand => out_of_band::log_in(issuer, person),
             };
             let next = match (&result, way) {
-                (Err(error), Way::Browser) if error.is_method_unavailable() && seen => Way::Device,
-                (Err(error), Way::Device) if error.is_method_unavailable() && !only => {
-                    Way::OutOfBand
+                (Err(error), LoginMethod::Browser) if error.is_method_unavailable() && seen => {
+                    LoginMethod::Device
+                }
+                (Err(error), LoginMethod::Device) if error.is_method_unavailable() && !only => {
+                    LoginMethod::OutOfBand
                 }
                 _ => return Ok(result?),
             };
@@ -297,8 +305,8 @@ impl Login<'_> {
     fn confirm(
         &self,
         token: &IdentityToken,
-        wish: &Wish<'_>,
-        person: &mut Person<'_>,
+        wish: &CredentialRequest<'_>,
+        person: &mut TerminalPrompt<'_>,
     ) -> Result<(), SignError> {
         if self.settings.confirm_identity.value == ConfirmIdentity::Never {
             return Ok(());
@@ -362,7 +370,7 @@ impl Login<'_> {
     }
 }
 
-impl Way {
+impl LoginMethod {
     fn words(self) -> &'static str {
         match self {
             Self::Browser => "the browser",

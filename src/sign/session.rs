@@ -5,8 +5,8 @@ use url::Url;
 
 use super::{
     SignError, cache,
-    credential::Wish,
-    login::{Login, Source, Way},
+    credential::CredentialRequest,
+    login::{LoginMethod, LoginOptions, TokenSource},
     system_time,
 };
 use crate::host::settings::{CacheMode, Setting, Settings};
@@ -15,7 +15,7 @@ use gitseal_services::http::client::Client;
 
 /// Who signs, until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct LoginStatus {
     /// As the certificate names them.
     pub identity: Identity,
     /// The certificate's end.
@@ -28,8 +28,8 @@ pub struct Standing {
 pub struct Session<'a> {
     authority: Url,
     cache: Setting<CacheMode>,
-    login: Login<'a>,
-    source: Source,
+    login: LoginOptions<'a>,
+    source: TokenSource,
     trust: &'a TrustedRoot,
     http: &'a Client,
 }
@@ -39,7 +39,7 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn new(
         settings: &Settings,
-        login: Login<'a>,
+        login: LoginOptions<'a>,
         trust: &'a TrustedRoot,
         http: &'a Client,
     ) -> Self {
@@ -53,8 +53,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn wish(&self) -> Wish<'_> {
-        Wish {
+    fn wish(&self) -> CredentialRequest<'_> {
+        CredentialRequest {
             authority: &self.authority,
             login: &self.login,
             source: &self.source,
@@ -74,9 +74,9 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// No login, no certificate, or no cache to keep it.
-    pub fn log_in(&self, again: bool) -> Result<Standing, SignError> {
+    pub fn log_in(&self, again: bool) -> Result<LoginStatus, SignError> {
         let wish = self.wish();
-        let mut cache = cache::connect(&self.cache).map_err(SignError::NoCache)?;
+        let mut cache = cache::connect(&self.cache).map_err(SignError::CacheUnavailable)?;
         if again {
             cache.forget(&wish.scope()).map_err(SignError::Cache)?;
         }
@@ -94,7 +94,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// The cache does not answer, or with a certificate that is not to be used.
-    pub fn standing(&self, cache: &mut Connection) -> Result<Option<Standing>, SignError> {
+    pub fn status(&self, cache: &mut Connection) -> Result<Option<LoginStatus>, SignError> {
         let wish = self.wish();
         let found = cache.find(&wish.scope(), 0).map_err(SignError::Cache)?;
         let Some((_, chain)) = found else {
@@ -109,24 +109,24 @@ impl<'a> Session<'a> {
     pub fn source_words(&self) -> String {
         let issuer = self.login.settings.issuer.value.as_str();
         match &self.source {
-            Source::Ambient(ambient) => ambient.to_string(),
-            Source::Headless => format!("{issuer} (a login without a person)"),
-            Source::Person(Way::Browser) => {
+            TokenSource::Ambient(ambient) => ambient.to_string(),
+            TokenSource::Headless => format!("{issuer} (a login without a person)"),
+            TokenSource::Person(LoginMethod::Browser) => {
                 format!("a login in the browser at {issuer}")
             }
-            Source::Person(Way::Device) => {
+            TokenSource::Person(LoginMethod::Device) => {
                 format!("a login at {issuer} on another device")
             }
-            Source::Person(Way::OutOfBand) => {
+            TokenSource::Person(LoginMethod::OutOfBand) => {
                 format!("a login at {issuer}, with a code to paste")
             }
         }
     }
 }
 
-fn standing(identity: Identity, not_after: UnixTime) -> Standing {
+fn standing(identity: Identity, not_after: UnixTime) -> LoginStatus {
     let left = not_after.saturating_sub(system_time());
-    Standing {
+    LoginStatus {
         identity,
         not_after,
         seconds_left: u64::try_from(left).unwrap_or(0),

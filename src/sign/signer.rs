@@ -18,7 +18,7 @@ use super::SignError;
 use gitseal_services::fulcio::wire::CsrError;
 
 /// A P-256 key that can be asked for signatures. Has no `Debug`.
-pub(super) enum Signer {
+pub(super) enum KeyHandle {
     /// Made for one signature; wiped when dropped.
     Own(SigningKey),
     /// In the credential cache.
@@ -34,7 +34,7 @@ pub(super) enum Signer {
     },
 }
 
-impl Signer {
+impl KeyHandle {
     /// A new key of this process.
     pub(super) fn generate() -> Self {
         Self::Own(SigningKey::generate())
@@ -91,13 +91,13 @@ impl Signer {
     /// daemon that was ended instead of an answer.
     ///
     /// # Errors
-    /// [`SignError::Denied`]; else as [`Signer::prove`].
+    /// [`SignError::Denied`]; else as [`KeyHandle::prove_possession`].
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let asks = match self {
             Self::Own(_) => false,
             Self::Cached { cache, .. } => cache.borrow().daemon().confirms,
         };
-        self.prove(message).map_err(|error| match error {
+        self.prove_possession(message).map_err(|error| match error {
             SignError::Cache(ClientError::Refused(RequestError::Denied)) => SignError::Denied,
             SignError::Cache(ClientError::Timeout | ClientError::Io(_)) if asks => {
                 SignError::Denied
@@ -111,7 +111,7 @@ impl Signer {
     ///
     /// # Errors
     /// The cache is gone, slow, or does not know the key (any more).
-    pub(super) fn prove(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+    pub(super) fn prove_possession(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match self {
             Self::Own(key) => {
                 let signature: DerSignature = key.sign(message);

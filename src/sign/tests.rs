@@ -134,8 +134,8 @@ fn settings(values: &[(&str, &str)]) -> &'static Settings {
 }
 
 /// A login whose token is the environment's, and everything else is not there.
-fn login<'a>(variable: &'a dyn Fn(&str) -> Option<OsString>, http: &'a Client) -> Login<'a> {
-    Login {
+fn login<'a>(variable: &'a dyn Fn(&str) -> Option<OsString>, http: &'a Client) -> LoginOptions<'a> {
+    LoginOptions {
         provider: Provider::Automatic,
         surroundings: AmbientContext {
             variable,
@@ -172,12 +172,12 @@ impl Default for Try<'_> {
 }
 
 impl Try<'_> {
-    fn sign(self, authority: &Stub, log: &Stub) -> Result<Finished, SignError> {
+    fn sign(self, authority: &Stub, log: &Stub) -> Result<CompletedSignature, SignError> {
         let http = Client::new(Timeouts::default(), || 0);
         let variable =
             |name: &str| (name == "SIGSTORE_ID_TOKEN").then(|| OsString::from(&**self.token));
         sign(
-            &Order {
+            &SignRequest {
                 payload: self.payload,
                 detached: !self.attached,
                 clock: || NOW + 1,
@@ -189,7 +189,7 @@ impl Try<'_> {
                 rekor_mode: self.mode,
                 timestamp: None,
             },
-            Login {
+            LoginOptions {
                 settings: settings(&[("matchcommitter", &self.match_committer.to_string())]),
                 ..login(&variable, &http)
             },
@@ -439,7 +439,7 @@ fn a_kept_certificate_has_the_same_tolerance() {
     let login = login(&nothing, &http);
     let (source, trust) = (login.source(), trust());
     let wish = |clock: Clock| {
-        Wish {
+        CredentialRequest {
             authority: &Url::parse("https://fulcio.example").unwrap(),
             login: &login,
             source: &source,
@@ -611,7 +611,7 @@ fn without_a_token_it_says_how_to_get_one() {
     let http = Client::new(Timeouts::default(), || 0);
     let nothing = |_: &str| None;
     let error = sign(
-        &Order {
+        &SignRequest {
             payload: PAYLOAD,
             detached: true,
             clock: || NOW,
@@ -623,7 +623,7 @@ fn without_a_token_it_says_how_to_get_one() {
             rekor_mode: RekorMode::Offline,
             timestamp: None,
         },
-        Login {
+        LoginOptions {
             provider: Provider::named("envvar").unwrap(),
             ..login(&nothing, &http)
         },
@@ -664,11 +664,11 @@ fn providers_have_names() {
 fn a_credential_is_of_a_wish() {
     let http = Client::new(Timeouts::default(), || 0);
     let nothing = |_: &str| None;
-    let plain = || Login {
+    let plain = || LoginOptions {
         provider: Provider::Interactive,
         ..login(&nothing, &http)
     };
-    let of = |login: Login<'_>| {
+    let of = |login: LoginOptions<'_>| {
         let source = login.source();
         cache::scope("https://fulcio.example", &login, &source, &trust())
     };
@@ -677,30 +677,30 @@ fn a_credential_is_of_a_wish() {
     let committer = Some(("Alice".to_owned(), IDENTITY.to_owned()));
     assert_eq!(
         usual,
-        of(Login {
+        of(LoginOptions {
             committer: committer.clone(),
             ..plain()
         }),
         "whoever logs in signs, whoever commits"
     );
     for other in [
-        Login {
+        LoginOptions {
             settings: settings(&[("issuer", "https://other.example")]),
             ..plain()
         },
-        Login {
+        LoginOptions {
             settings: settings(&[("clientid", "other")]),
             ..plain()
         },
-        Login {
+        LoginOptions {
             settings: settings(&[("connectorid", "https://accounts.google.com")]),
             ..plain()
         },
-        Login {
+        LoginOptions {
             settings: settings(&[("loginhint", IDENTITY)]),
             ..plain()
         },
-        Login {
+        LoginOptions {
             committer,
             settings: settings(&[("matchcommitter", "true")]),
             ..plain()

@@ -17,13 +17,13 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Who is told and asked. Standard output is git's, and standard input the
 /// payload: neither is ever used here.
-pub(super) struct Person<'a> {
+pub(super) struct TerminalPrompt<'a> {
     opener: &'a Opener,
     terminal: Tty,
     parent: Parent,
 }
 
-impl<'a> Person<'a> {
+impl<'a> TerminalPrompt<'a> {
     /// The person at this process's terminal, if there is one.
     pub(super) fn new(opener: &'a Opener) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl<'a> Person<'a> {
     }
 }
 
-impl login::LoginPrompt for Person<'_> {
+impl login::LoginPrompt for TerminalPrompt<'_> {
     fn tell(&mut self, line: &str) {
         self.terminal.tell(line);
     }
