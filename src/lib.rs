@@ -48,6 +48,6 @@ pub mod verify;
 pub mod version;
 
 #[cfg(test)]
-#[path = "services/http/client/stub.rs"]
+#[path = "../tests/support/stub.rs"]
 #[allow(dead_code, reason = "each test uses a part of it")]
 mod stub;

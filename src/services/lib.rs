@@ -13,6 +13,10 @@ pub mod oidc;
 pub mod rekor;
 pub mod tsa;
 
+#[cfg(test)]
+#[path = "../../tests/support/stub.rs"]
+mod stub;
+
 use gitseal_evidence::UnixTime;
 
 /// Returns the current time.

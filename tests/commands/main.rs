@@ -24,4 +24,4 @@ mod places;
 mod ranges;
 #[path = "../support/mod.rs"]
 mod support;
-use support::{forge, stage};
+use support::{forge, stage, stub};

@@ -1,94 +1,32 @@
 //! Signatures without an embedded entry, and a log that answers with what the
 //! real one answered.
 
-use std::{
-    fs,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{fs, net::TcpListener, path::Path};
 
 use serde_json::Value;
 
-use crate::stage::Stage;
+use crate::{
+    stage::Stage,
+    stub::{CannedResponse, Stub},
+};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/gitsign");
 const COMMIT: &str = "7658c11d3819fbba93a116a4fb71374bf13cefe4";
 
-/// A log on loopback that knows some recorded answers. The thread ends with the
-/// process.
-struct Log {
-    url: String,
-    asked: Arc<AtomicUsize>,
-}
-
-fn log(search: Value, entries: Value) -> Log {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&asked);
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            counter.fetch_add(1, Ordering::SeqCst);
-            answer(stream, &search, &entries);
+/// A log on loopback that knows some recorded answers.
+fn log(search: Value, entries: Value) -> Stub {
+    Stub::start(move |asked| match asked.target.as_str() {
+        "/api/v1/index/retrieve" => CannedResponse::json(200, &search),
+        "/api/v1/log/entries/retrieve" => {
+            let body: Value = serde_json::from_slice(&asked.body).unwrap();
+            let ids = body["entryUUIDs"].as_array().unwrap();
+            let found = ids
+                .iter()
+                .filter_map(|id| entries.get(id.as_str().unwrap()).cloned());
+            CannedResponse::json(200, &found.collect())
         }
-    });
-    Log { url, asked }
-}
-
-fn answer(mut stream: TcpStream, search: &Value, entries: &Value) {
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
-    let mut request = Vec::new();
-    let mut buffer = [0_u8; 4096];
-    loop {
-        let text = String::from_utf8_lossy(&request).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| {
-                    let (name, value) = line.split_once(':')?;
-                    name.eq_ignore_ascii_case("content-length")
-                        .then(|| value.trim().parse::<usize>().unwrap())
-                })
-                .unwrap_or(0);
-            if body.len() >= length {
-                break;
-            }
-        }
-        match stream.read(&mut buffer) {
-            Ok(0) | Err(_) => return,
-            Ok(count) => request.extend_from_slice(&buffer[..count]),
-        }
-    }
-    let text = String::from_utf8_lossy(&request).into_owned();
-    let path = text.split(' ').nth(1).unwrap_or_default();
-    let (status, body) = if path == "/api/v1/index/retrieve" {
-        ("200 OK", search.clone())
-    } else if path == "/api/v1/log/entries/retrieve" {
-        let (_, body) = text.split_once("\r\n\r\n").unwrap();
-        let body: Value = serde_json::from_str(body).unwrap();
-        let ids = body["entryUUIDs"].as_array().unwrap();
-        let found = ids
-            .iter()
-            .filter_map(|id| entries.get(id.as_str().unwrap()).cloned());
-        ("200 OK", found.collect())
-    } else {
-        ("404 Not Found", Value::Null)
-    };
-    let body = body.to_string();
-    let _ = write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
+        _ => CannedResponse::json(404, &Value::Null),
+    })
 }
 
 fn recorded(name: &str) -> (Value, Value) {
@@ -118,7 +56,7 @@ fn recorded_answers_through_both_doors() {
             let (search, entries) = recorded(&format!("{name}.{kind}"));
             let log = log(search, entries);
             let (stage, id) = stage(name, kind);
-            stage.config("gitsign.rekor", &log.url);
+            stage.config("gitsign.rekor", log.url.as_str());
             let ours = if kind == "commit" {
                 "verify"
             } else {
@@ -135,9 +73,9 @@ fn recorded_answers_through_both_doors() {
                 .fails(1)
                 .says("no embedded log entry");
             stage.gitseal([ours, "--offline", &id]).fails(3);
-            assert_eq!(log.asked.load(Ordering::SeqCst), 0);
+            assert_eq!(log.asked().len(), 0);
             stage.gitseal([ours, &id]).ok().says("signed by ");
-            assert!(log.asked.load(Ordering::SeqCst) >= 2);
+            assert!(log.asked().len() >= 2);
             stage.config("gitsign.rekorMode", "online");
             stage
                 .git([gits, "--raw", &id])
@@ -162,7 +100,7 @@ fn entries_of_something_else_do_not_help() {
     let (search, entries) = recorded("online.tag");
     let log = log(search, entries);
     let (stage, id) = stage("online", "commit");
-    stage.config("gitsign.rekor", &log.url);
+    stage.config("gitsign.rekor", log.url.as_str());
     stage
         .gitseal(["verify", &id])
         .fails(3)
@@ -174,7 +112,7 @@ fn a_log_that_knows_nothing_or_is_not_there() {
     let empty = log(serde_json::json!([]), serde_json::json!({}));
     let (stage, id) = stage("online", "commit");
     assert_eq!(id, COMMIT);
-    stage.config("gitsign.rekor", &empty.url);
+    stage.config("gitsign.rekor", empty.url.as_str());
     stage
         .gitseal(["verify", &id])
         .fails(3)
@@ -201,11 +139,11 @@ fn e1_a_repository_cannot_send_look_ups_elsewhere() {
     let mine = log(search, entries);
     let theirs = log(serde_json::json!([]), serde_json::json!({}));
     let (stage, id) = stage("online", "commit");
-    stage.config("gitsign.rekor", &mine.url);
+    stage.config("gitsign.rekor", mine.url.as_str());
     stage.config("gitsign.rekorMode", "online");
-    stage.local("gitsign.rekor", &theirs.url);
+    stage.local("gitsign.rekor", theirs.url.as_str());
     stage.git(["log", "-1", "--show-signature", &id]).ok();
     stage.gitseal(["verify", &id]).ok();
-    assert_eq!(theirs.asked.load(Ordering::SeqCst), 0);
-    assert!(mine.asked.load(Ordering::SeqCst) >= 4);
+    assert_eq!(theirs.asked().len(), 0);
+    assert!(mine.asked().len() >= 4);
 }

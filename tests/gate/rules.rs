@@ -250,7 +250,7 @@ fn a_server_names_the_account() {
     yard.refused(&[":refs/heads/gone"], &["[pusher-unknown]"]);
     // Over HTTP the server authenticated an account (the tests' one "pusher").
     let http = crate::servers::http(&yard.base(), yard.prepare());
-    let url = format!("http://127.0.0.1:{}/server.git", http.port);
+    let url = format!("http://127.0.0.1:{}/server.git", http.address.port());
     let said = yard.push_to(&url, &[":refs/heads/gone"]).fails(1);
     assert!(said.err.contains("[pusher-not-allowed]"), "{said:?}");
     yard.policy(&until("2090-01-01T00:00:00Z"));

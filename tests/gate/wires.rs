@@ -14,7 +14,7 @@ fn every_way_is_guarded() {
     let ways = [
         format!("file://{}", yard.server().display()),
         format!("git://127.0.0.1:{}/server.git", daemon.port),
-        format!("http://127.0.0.1:{}/server.git", http.port),
+        format!("http://127.0.0.1:{}/server.git", http.address.port()),
     ];
     for way in &ways {
         yard.file("file", way);

@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::stage::{ALICE, GITSEAL, Servers, Stage, answer, answers, mode, set_mode};
+use crate::stage::{ALICE, GITSEAL, Servers, Stage, mode, set_mode};
+use crate::support::stub::{CannedResponse, Stub};
 
 /// A home in which nothing is wrong.
 fn healthy() -> Stage {
@@ -469,8 +470,8 @@ fn services_are_asked_and_the_clock_compared() {
     );
 
     // Somebody else listens there.
-    let other = answers(|_| answer("404 Not Found", "", "no"));
-    stage.config("gitseal.fulcio", &other);
+    let other = Stub::start(|_| CannedResponse::new(404, "text/plain", "no"));
+    stage.config("gitseal.fulcio", other.url.as_str());
     let report = stage.gitseal(["doctor", "--json"]).json();
     assert_eq!(
         found(&report, "network-other", "problem").len(),
@@ -482,10 +483,11 @@ fn services_are_asked_and_the_clock_compared() {
 #[test]
 fn a_clock_that_is_off_is_found() {
     let stage = healthy();
-    let old = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
-    let url = answers(move |_| answer("200 OK", old, "{}"));
+    let old = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let stub =
+        Stub::start(move |_| CannedResponse::json(200, &serde_json::json!({})).with("Date", old));
     for key in ["fulcio", "rekor", "issuer"] {
-        stage.config(&format!("gitseal.{key}"), &url);
+        stage.config(&format!("gitseal.{key}"), stub.url.as_str());
     }
     let report = stage.gitseal(["doctor", "--json"]).json();
     let fixes = found(&report, "clock", "problem");

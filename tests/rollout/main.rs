@@ -14,3 +14,5 @@ mod doctor;
 mod profiles;
 mod setup;
 mod stage;
+#[path = "../support/mod.rs"]
+mod support;

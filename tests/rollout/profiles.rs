@@ -2,7 +2,8 @@
 
 use std::{fs, path::PathBuf};
 
-use crate::stage::{ALICE, GITSEAL, Servers, Stage, answer, answers, mode};
+use crate::stage::{ALICE, GITSEAL, Servers, Stage, mode};
+use crate::support::stub::{CannedResponse, Stub};
 
 const PROFILE: &str = "version = 1\norganization = \"Example\"\ncontact = \"it@example.test\"\n\
     [settings]\nfulcio = \"https://fulcio.example\"\nmatchCommitter = true\n";
@@ -151,14 +152,16 @@ fn addresses_are_https_or_loopback_and_nobody_sends_us_elsewhere() {
     let signed = signed();
     let stage = &signed.stage;
     let directory = stage.at("");
-    let url = answers(move |path| match path {
-        "/moved.toml" => answer("302 Found", "Location: /profile.toml\r\n", ""),
-        "/large.toml" => answer("200 OK", "", &"#".repeat(20 << 20)),
-        path => match fs::read_to_string(directory.join(path.trim_start_matches('/'))) {
-            Ok(text) => answer("200 OK", "", &text),
-            Err(_) => answer("404 Not Found", "", ""),
+    let toml = |status, text| CannedResponse::new(status, "application/toml", text);
+    let stub = Stub::start(move |asked| match asked.target.as_str() {
+        "/moved.toml" => toml(302, Vec::new()).with("Location", "/profile.toml"),
+        "/large.toml" => toml(200, vec![b'#'; 20 << 20]),
+        path => match fs::read(directory.join(path.trim_start_matches('/'))) {
+            Ok(text) => toml(200, text),
+            Err(_) => toml(404, Vec::new()),
         },
     });
+    let url = format!("http://{}", stub.address);
     signed.setup(&format!("{url}/profile.toml"), ALICE).ok();
     assert_eq!(stage.value("gitseal.fulcio"), "https://fulcio.example");
     stage.gitseal(["setup", "--undo", "--yes"]).ok();

@@ -4,7 +4,6 @@ use std::{
     ffi::OsStr,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -257,34 +256,6 @@ impl Drop for Servers {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-/// A server that gives each path its answer, whole: status line, headers, body.
-pub fn answers(give: impl Fn(&str) -> String + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            drop(stream.set_read_timeout(Some(Duration::from_secs(5))));
-            let mut head = Vec::new();
-            let mut byte = [0_u8; 1];
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
-                head.push(byte[0]);
-            }
-            let text = String::from_utf8_lossy(&head).into_owned();
-            let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
-            drop(stream.write_all(give(&path).as_bytes()));
-        }
-    });
-    url
-}
-
-pub fn answer(status: &str, headers: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",
-        body.len()
-    )
 }
 
 pub fn mode(path: &Path) -> u32 {

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::stub::{CannedResponse, Stub};
 use crate::support::lab::{ALICE, GITSEAL, Lab, finish, text};
 use gitseal_credential_cache::client::{AcquireOutcome, ClientTimeouts, Connection, TokenKind};
 
@@ -628,20 +629,10 @@ fn a_renewed_login_outlives_the_authority() {
     let mut scope = daemon.status().unwrap().remove(0).scope;
     let renewal = daemon.token(&scope, TokenKind::Refresh).unwrap().unwrap();
     // An authority that says no.
-    let authority = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}/", authority.local_addr().unwrap());
-    thread::spawn(move || {
-        use std::io::{Read as _, Write as _};
-        for mut stream in authority.incoming().flatten() {
-            drop(stream.read(&mut [0; 65536]));
-            let body = r#"{"code":3,"message":"not you"}"#;
-            drop(write!(
-                stream,
-                "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            ));
-        }
+    let authority = Stub::start(|_| {
+        CannedResponse::json(400, &serde_json::json!({"code": 3, "message": "not you"}))
     });
+    let address = authority.url.to_string();
     scope.authority = address.clone();
     daemon
         .keep_token(&scope, TokenKind::Refresh, &renewal, 0)

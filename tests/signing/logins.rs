@@ -8,7 +8,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Shutdown, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::stub::{CannedResponse, Stub};
 use crate::support::lab::{ALICE, GITSEAL, Lab, finish, text};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -660,38 +661,24 @@ fn git_commit_logs_in_by_a_pasted_code() {
     lab.good(&repository, "HEAD");
 }
 
-/// An issuer that describes itself, and has no login on another device.
-fn issuer_without_devices() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let issuer = format!("http://{}", listener.local_addr().unwrap());
-    let description = json!({
-        "issuer": issuer,
-        "authorization_endpoint": format!("{issuer}/auth"),
-        "token_endpoint": format!("{issuer}/token"),
-        "jwks_uri": format!("{issuer}/keys"),
-        "response_types_supported": ["code"],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["ES256"],
-    });
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let mut answers = stream.try_clone().unwrap();
-            let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-            let first = lines.next().unwrap_or_default();
-            while lines.next().is_some_and(|line| !line.is_empty()) {}
-            let body = match first.split(' ').nth(1) {
-                Some("/keys") => json!({"keys": []}).to_string(),
-                _ => description.to_string(),
-            };
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-                 Connection: close\r\n\r\n{body}",
-                body.len()
-            );
-            drop(answers.write_all(answer.as_bytes()));
-        }
-    });
-    issuer
+/// An issuer without a login on another device.
+fn issuer_without_devices() -> Stub {
+    Stub::start(|asked| {
+        let issuer = format!("http://{}", asked.header("host").unwrap());
+        let body = match asked.target.as_str() {
+            "/keys" => json!({"keys": []}),
+            _ => json!({
+                "issuer": issuer,
+                "authorization_endpoint": format!("{issuer}/auth"),
+                "token_endpoint": format!("{issuer}/token"),
+                "jwks_uri": format!("{issuer}/keys"),
+                "response_types_supported": ["code"],
+                "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": ["ES256"],
+            }),
+        };
+        CannedResponse::json(200, &body)
+    })
 }
 
 /// `interactive` is the browser, and where that cannot be, whatever else a
@@ -699,10 +686,14 @@ fn issuer_without_devices() -> String {
 #[test]
 fn an_interactive_login_ends_at_a_pasted_code() {
     let mut lab = Lab::start_with(&["--ask"]);
+    let issuer = issuer_without_devices();
     lab.environment = vec![
         ("GITSEAL_TOKEN_PROVIDER".into(), "interactive".into()),
         ("GITSEAL_URL_OPENER".into(), "false {{.URL}}".into()),
-        ("GITSEAL_OIDC_ISSUER".into(), issuer_without_devices()),
+        (
+            "GITSEAL_OIDC_ISSUER".into(),
+            format!("http://{}", issuer.address),
+        ),
     ];
     let repository = lab.repository("interactive", &[]);
     let Some(mut terminal) = Terminal::start(&lab, &repository, COMMIT) else {

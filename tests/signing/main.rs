@@ -17,8 +17,6 @@ mod cache;
 #[cfg(target_os = "linux")]
 mod logins;
 mod sign_verify;
-#[allow(dead_code, reason = "only a part is used here")]
-#[path = "../../src/services/http/client/stub.rs"]
-mod stub;
 #[path = "../support/mod.rs"]
 mod support;
+use support::stub;

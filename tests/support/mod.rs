@@ -9,3 +9,4 @@ pub mod lab;
 pub mod log;
 pub mod peers;
 pub mod stage;
+pub mod stub;

@@ -660,7 +660,4 @@ fn reason(error: ureq::Error, timeouts: Timeouts, limit: usize) -> HttpReason {
 }
 
 #[cfg(test)]
-pub(crate) mod stub;
-
-#[cfg(test)]
 mod tests;

@@ -1,12 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use crate::stub::{CannedResponse, RecordedRequest, Stub};
 use serde_json::json;
 
 use super::*;
-use crate::http::client::{
-    HttpReason, Timeouts,
-    stub::{CannedResponse, RecordedRequest, Stub},
-};
+use crate::http::client::{HttpReason, Timeouts};
 
 /// The certificate that a real Fulcio gave out in a laboratory, valid for ten
 /// minutes of 2026-11-21.

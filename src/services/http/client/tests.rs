@@ -1,9 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::{
-    stub::{CannedResponse, Stub},
-    *,
-};
+use super::*;
+use crate::stub::{CannedResponse, Stub};
 
 fn quick() -> Client {
     Client::new(
@@ -56,16 +54,12 @@ fn a_request_carries_what_it_should() {
 
 #[test]
 fn busy_servers_are_asked_again_and_others_are_not() {
-    let stub = Stub::start(|asked| match asked.number {
+    let stub = Stub::hanging_up(1, |asked| match asked.number {
         0 => CannedResponse::new(503, "text/plain", "later").with("Retry-After", "0"),
-        1 => CannedResponse {
-            hang_up: true,
-            ..CannedResponse::new(200, "", "")
-        },
         _ => CannedResponse::new(200, "text/plain", "here"),
     });
     assert_eq!(get(&quick(), &stub.url).unwrap().body, b"here");
-    assert_eq!(stub.asked().len(), 3);
+    assert_eq!(stub.asked().len(), 2);
 
     let stub = Stub::start(|_| CannedResponse::new(404, "text/html", "<html>\n\x1b[31mno\x07"));
     let answer = get(&quick(), &stub.url).unwrap();

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use crate::stub::{CannedResponse, RecordedRequest, Stub};
 use std::sync::{Arc, Mutex};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -11,10 +12,7 @@ use url::Url;
 
 use super::*;
 use crate::{
-    http::client::{
-        Client, Timeouts,
-        stub::{CannedResponse, RecordedRequest, Stub},
-    },
+    http::client::{Client, Timeouts},
     oidc::token::IdentityToken,
 };
 

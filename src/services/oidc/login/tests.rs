@@ -1,6 +1,7 @@
 //! The flows against an issuer on loopback that does one thing differently.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use crate::stub::{CannedResponse, RecordedRequest, Stub};
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
@@ -16,10 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::{
-    http::client::{
-        Timeouts,
-        stub::{CannedResponse, RecordedRequest, Stub},
-    },
+    http::client::Timeouts,
     oidc::{browser, device, headless, refresh, token::IdentityTokenError},
 };
 

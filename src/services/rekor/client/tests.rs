@@ -1,14 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use crate::stub::{CannedResponse, RecordedRequest, Stub};
 use p256::elliptic_curve::Generate as _;
 use serde_json::{Value, json};
 use spki::EncodePublicKey as _;
 
 use super::*;
-use crate::http::client::{
-    HttpReason, Timeouts,
-    stub::{CannedResponse, RecordedRequest, Stub},
-};
+use crate::http::client::{HttpReason, Timeouts};
 
 const DIGEST: [u8; 32] = [1; 32];
 const TREE: &str = "11fb2d42ce3a4620";
@@ -44,7 +42,10 @@ fn rest(id: &str, body: &[u8]) -> Value {
 fn upload(
     answer: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
 ) -> Result<LogEntry, RekorClientError> {
-    let stub = Stub::start(answer);
+    upload_to(&Stub::start(answer))
+}
+
+fn upload_to(stub: &Stub) -> Result<LogEntry, RekorClientError> {
     RekorClient::new(&http(), &stub.url).upload_v1(&DIGEST, b"sig", b"cert")
 }
 
@@ -78,12 +79,8 @@ fn a_log_below_a_path_is_reached() {
 
 #[test]
 fn an_answer_lost_is_met_again_as_a_conflict() {
-    let entry = upload(|asked| match (asked.number, asked.method.as_str()) {
-        (0, "POST") => CannedResponse {
-            hang_up: true,
-            ..CannedResponse::new(201, "", "")
-        },
-        (1, "POST") => CannedResponse::json(409, &json!({"code": 409, "message": "there"})).with(
+    let stub = Stub::hanging_up(1, |asked| match asked.method.as_str() {
+        "POST" => CannedResponse::json(409, &json!({"code": 409, "message": "there"})).with(
             "Location",
             format!("/api/v1/log/entries/{}", id(&asked.body)),
         ),
@@ -92,9 +89,8 @@ fn an_answer_lost_is_met_again_as_a_conflict() {
             assert_eq!(asked.target, format!("/api/v1/log/entries/{}", id(&body)));
             CannedResponse::json(200, &rest(&id(&body), &body))
         }
-    })
-    .unwrap();
-    assert_eq!(entry.log_index, 7);
+    });
+    assert_eq!(upload_to(&stub).unwrap().log_index, 7);
 }
 
 #[test]

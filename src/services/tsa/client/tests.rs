@@ -5,13 +5,11 @@
     clippy::print_stderr
 )]
 
+use crate::stub::{CannedResponse, RecordedRequest, Stub};
 use std::{fs, path::Path, process::Command};
 
 use super::*;
-use crate::http::client::{
-    HttpReason, Timeouts,
-    stub::{CannedResponse, RecordedRequest, Stub},
-};
+use crate::http::client::{HttpReason, Timeouts};
 
 fn ask(
     answer: impl Fn(&RecordedRequest) -> CannedResponse + Send + Sync + 'static,
