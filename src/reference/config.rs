@@ -1,28 +1,19 @@
 //! What clients need to know of the servers, in the forms that they read.
 
 use gitseal_evidence::{keys::PublicKey, trusted_root::TrustedRoot};
-use gitseal_reference::tsa::TIMESTAMP;
 use serde_json::{Value, json};
 
-use super::{
-    CLIENT, CommandError,
-    serve::{FULCIO, OIDC, REKOR, ServeArgs, TSA, service_url},
-    store::{ServerDirectory, State},
+use crate::{
+    error::CommandError,
+    oidc::CLIENT,
+    store::{FULCIO, OIDC, REKOR, ServerDirectory, State},
 };
 
 /// Who runs these services, in `signing_config.json`.
 const OPERATOR: &str = "gitseal-reference";
 
-/// Where timestamps are made.
-///
-/// # Errors
-///
-/// The service does not run.
-pub fn timestamp_url(state: &State) -> Result<String, CommandError> {
-    Ok(format!("{}{TIMESTAMP}", service_url(state, TSA)?))
-}
-
-/// Writes all files for clients into DIR.
+/// Writes all files for clients into DIR. `headless` is the user whom logins
+/// without a prompt name, if the issuer allows such logins.
 ///
 /// # Errors
 ///
@@ -31,15 +22,14 @@ pub fn write(
     store: &ServerDirectory,
     state: &State,
     trust: &TrustedRoot,
-    arguments: &ServeArgs,
+    headless: Option<&str>,
 ) -> Result<(), CommandError> {
-    let problem = |what: String| CommandError::new(what, "");
     let trusted_root = trust.to_json();
     store.write("trusted_root.json", trusted_root.as_bytes())?;
     let signing = signing_config(state)?;
     store.write("signing_config.json", pretty(&signing).as_bytes())?;
     let trust_value: Value =
-        serde_json::from_str(&trusted_root).map_err(|error| problem(error.to_string()))?;
+        serde_json::from_str(&trusted_root).map_err(|error| error.to_string())?;
     let client = json!({
         "mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
         "trustedRoot": trust_value,
@@ -52,7 +42,7 @@ pub fn write(
     let ct = pem(trust.ct_logs.first().map(|log| &log.key));
     store.write("ctfe.pub", ct.as_bytes())?;
     store.write("env", environment(store, state)?.as_bytes())?;
-    store.write("gitconfig", gitconfig(store, state, arguments)?.as_bytes())
+    store.write("gitconfig", gitconfig(store, state, headless)?.as_bytes())
 }
 
 fn pretty(value: &Value) -> String {
@@ -63,7 +53,7 @@ fn pretty(value: &Value) -> String {
 /// paths say: clients know no other.
 fn signing_config(state: &State) -> Result<Value, CommandError> {
     let start = jiff::Timestamp::from_second(state.since)
-        .map_err(|error| CommandError::new(error.to_string(), ""))?
+        .map_err(|error| error.to_string())?
         .to_string();
     let service = |url: String| {
         json!([{
@@ -75,13 +65,13 @@ fn signing_config(state: &State) -> Result<Value, CommandError> {
     };
     let mut config = json!({
         "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
-        "caUrls": service(service_url(state, FULCIO)?),
-        "rekorTlogUrls": service(service_url(state, REKOR)?),
+        "caUrls": service(state.service_url(FULCIO)?),
+        "rekorTlogUrls": service(state.service_url(REKOR)?),
         "rekorTlogConfig": { "selector": "ANY" },
-        "tsaUrls": service(timestamp_url(state)?),
+        "tsaUrls": service(state.timestamp_url()?),
         "tsaConfig": { "selector": "ANY" },
     });
-    if let (Ok(url), Some(members)) = (service_url(state, OIDC), config.as_object_mut()) {
+    if let (Ok(url), Some(members)) = (state.service_url(OIDC), config.as_object_mut()) {
         members.insert("oidcUrls".into(), service(url));
     }
     Ok(config)
@@ -95,13 +85,13 @@ fn environment(store: &ServerDirectory, state: &State) -> Result<String, Command
         ("SIGSTORE_CT_LOG_PUBLIC_KEY_FILE", file("ctfe.pub")),
         ("SIGSTORE_REKOR_PUBLIC_KEY", file("rekor.pub")),
         ("SIGSTORE_TSA_CERTIFICATE_FILE", file("tsa.pem")),
-        ("SIGSTORE_FULCIO_URL", service_url(state, FULCIO)?),
-        ("SIGSTORE_REKOR_URL", service_url(state, REKOR)?),
-        ("SIGSTORE_TIMESTAMP_SERVER_URL", timestamp_url(state)?),
+        ("SIGSTORE_FULCIO_URL", state.service_url(FULCIO)?),
+        ("SIGSTORE_REKOR_URL", state.service_url(REKOR)?),
+        ("SIGSTORE_TIMESTAMP_SERVER_URL", state.timestamp_url()?),
         ("GITSIGN_FULCIO_ROOT", file("fulcio.pem")),
         ("GITSIGN_TIMESTAMP_CERT_CHAIN", file("tsa.pem")),
     ];
-    if let Ok(issuer) = service_url(state, OIDC) {
+    if let Ok(issuer) = state.service_url(OIDC) {
         variables.push(("SIGSTORE_OIDC_ISSUER", issuer));
         variables.push(("SIGSTORE_OIDC_CLIENT_ID", CLIENT.into()));
     }
@@ -116,22 +106,20 @@ fn environment(store: &ServerDirectory, state: &State) -> Result<String, Command
 fn gitconfig(
     store: &ServerDirectory,
     state: &State,
-    arguments: &ServeArgs,
+    headless: Option<&str>,
 ) -> Result<String, CommandError> {
     let trusted_root = store.path.join("trusted_root.json").display().to_string();
     let mut rows = vec![
-        ("fulcio", service_url(state, FULCIO)?),
-        ("rekor", service_url(state, REKOR)?),
+        ("fulcio", state.service_url(FULCIO)?),
+        ("rekor", state.service_url(REKOR)?),
         ("trustedRoot", trusted_root),
     ];
-    if let Ok(issuer) = service_url(state, OIDC) {
+    if let Ok(issuer) = state.service_url(OIDC) {
         rows.push(("issuer", issuer));
         rows.push(("clientID", CLIENT.into()));
-        if !arguments.ask {
+        if let Some(user) = headless {
             rows.push(("tokenProvider", "headless".into()));
-            if let Some(user) = arguments.user.first() {
-                rows.push(("loginHint", user.clone()));
-            }
+            rows.push(("loginHint", user.to_owned()));
         }
     }
     let mut text = String::from(

@@ -20,7 +20,8 @@ use gitseal_services::ct::wire::{
     AddChain, AddChainResponse, LeafEntry, MAX_CHAIN, MAX_ENTRIES, SignedTreeHead,
 };
 use gitseal_services::http::{
-    message::{Method, ServerRequest, ServerResponse},
+    endpoint::{Endpoint, NoEndpoint, dispatch, get, post},
+    message::{ServerRequest, ServerResponse},
     server::Handler,
 };
 
@@ -318,36 +319,35 @@ fn issued_by(certificate: &Certificate, issuer: &Certificate) -> Result<(), Stri
         .map_err(|why| why.to_string())
 }
 
+type Reply = Result<Value, CtServerError>;
+
+const ENDPOINTS: [Endpoint<CtServer, Reply>; 9] = [
+    post("/ct/v1/add-chain", |ct, request| {
+        ct.submit(request, CtServer::add_chain)
+    }),
+    post("/ct/v1/add-pre-chain", |ct, request| {
+        ct.submit(request, CtServer::add_pre_chain)
+    }),
+    get("/ct/v1/get-sth", |ct, _| Ok(json!(ct.tree_head()?))),
+    get("/ct/v1/get-sth-consistency", CtServer::consistency),
+    get("/ct/v1/get-proof-by-hash", CtServer::proof_by_hash),
+    get("/ct/v1/get-entries", CtServer::entries),
+    get("/ct/v1/get-entry-and-proof", CtServer::entry_and_proof),
+    get("/ct/v1/get-roots", |ct, _| Ok(ct.roots())),
+    get("/healthz", |_, _| Ok(json!({ "status": "SERVING" }))),
+];
+
 impl Handler for CtServer {
     fn handle(&self, request: &ServerRequest) -> ServerResponse {
-        let answer = match (request.method, request.path.as_str()) {
-            (Method::Post, "/ct/v1/add-chain") => self.submit(request, Self::add_chain),
-            (Method::Post, "/ct/v1/add-pre-chain") => self.submit(request, Self::add_pre_chain),
-            (Method::Get, "/ct/v1/get-sth") => self
-                .tree_head()
-                .map(|head| json!(head))
-                .map_err(CtServerError::from),
-            (Method::Get, "/ct/v1/get-sth-consistency") => self.consistency(request),
-            (Method::Get, "/ct/v1/get-proof-by-hash") => self.proof_by_hash(request),
-            (Method::Get, "/ct/v1/get-entries") => self.entries(request),
-            (Method::Get, "/ct/v1/get-entry-and-proof") => self.entry_and_proof(request),
-            (Method::Get, "/ct/v1/get-roots") => Ok(self.roots()),
-            (Method::Get, "/healthz") => Ok(json!({ "status": "SERVING" })),
-            (_, "/ct/v1/add-chain" | "/ct/v1/add-pre-chain") => {
-                return ServerResponse::text(405, "chains are sent with POST")
-                    .with("Allow", "POST");
+        match dispatch(&ENDPOINTS, self, request) {
+            Ok(Ok(value)) => ServerResponse::json(200, &value),
+            Ok(Err(CtServerError::Submission(reason))) => ServerResponse::text(400, reason),
+            Ok(Err(CtServerError::Log(error))) => {
+                ServerResponse::text(503, error.to_string()).with("Retry-After", "1")
             }
-            (Method::Get, _) => return ServerResponse::text(404, "not a path of this CT log"),
-            _ => {
-                return ServerResponse::text(405, "everything but chains is asked for with GET")
-                    .with("Allow", "GET");
-            }
-        };
-        match answer {
-            Ok(value) => ServerResponse::json(200, &value),
-            Err(CtServerError::Submission(why)) => ServerResponse::text(400, why),
-            Err(CtServerError::Log(why)) => {
-                ServerResponse::text(503, why.to_string()).with("Retry-After", "1")
+            Err(NoEndpoint::Path) => ServerResponse::text(404, "path not found"),
+            Err(NoEndpoint::Method(allowed)) => {
+                ServerResponse::text(405, "method not allowed").with("Allow", allowed)
             }
         }
     }

@@ -1,9 +1,15 @@
 //! The reference servers: OIDC issuer, certificate authority, CT log, Rekor and
-//! timestamp authority, over one append-only log.
+//! timestamp authority, over one append-only log, and what starts them.
 
+pub mod config;
 pub mod ct;
+pub mod error;
 pub mod fulcio;
 pub mod log;
 pub mod oidc;
+pub mod quickstart;
 pub mod rekor;
+pub mod serve;
+pub mod store;
+pub mod system;
 pub mod tsa;

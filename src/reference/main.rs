@@ -1,27 +1,15 @@
 //! `gitseal-reference`: the services that keyless signing needs, in one process
 //! on one machine, for development, tests, air-gapped networks and small teams.
 
-mod config;
-mod quickstart;
-mod serve;
-mod store;
-
-use std::{
-    io,
-    path::PathBuf,
-    process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use gitseal_evidence::UnixTime;
-use gitseal_reference::oidc::{Config as IssuerConfig, ReferenceIssuer, User};
+use gitseal_reference::{
+    error::CommandError,
+    oidc::{CLIENT, Config, ReferenceIssuer, TOKEN_LIFETIME, User},
+    quickstart, serve, store, system,
+};
 use gitseal_terminal as terminal;
-
-/// The client that tokens are for, by default: the one every Sigstore client is.
-pub const CLIENT: &str = "sigstore";
-/// Seconds that a token is good for.
-pub const TOKEN_LIFETIME: i64 = 600;
 
 /// Reference servers for keyless signing, in one process: OpenID Connect
 /// issuer, Fulcio, CT log, Rekor and timestamp authority.
@@ -75,47 +63,6 @@ struct TokenArgs {
     lifetime: i64,
 }
 
-/// What failed, and what to do about it (may be empty).
-#[derive(Debug)]
-pub struct CommandError {
-    what: String,
-    hint: String,
-}
-
-impl CommandError {
-    /// A failure in words.
-    pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            hint: hint.into(),
-        }
-    }
-}
-
-impl From<io::Error> for CommandError {
-    fn from(error: io::Error) -> Self {
-        Self::new(error.to_string(), "")
-    }
-}
-
-/// The time, in Unix seconds.
-pub fn now() -> UnixTime {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| i64::try_from(since.as_secs()).ok())
-        .unwrap_or(0)
-}
-
-/// Bytes of the operating system's entropy.
-///
-/// # Errors
-///
-/// It has none.
-pub fn entropy(bytes: &mut [u8]) -> io::Result<()> {
-    getrandom::fill(bytes).map_err(io::Error::other)
-}
-
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(arguments) => serve::serve(&arguments),
@@ -126,7 +73,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let hint = Some(failure.hint.as_str()).filter(|hint| !hint.is_empty());
-            terminal::error(&failure.what, hint);
+            terminal::error(&failure.message, hint);
             ExitCode::FAILURE
         }
     }
@@ -135,22 +82,19 @@ fn main() -> ExitCode {
 fn token(arguments: &TokenArgs) -> Result<(), CommandError> {
     let state = store::read_state(&arguments.dir)?;
     let key = store::token_key(&arguments.dir)?;
-    let user = User::new(&arguments.user).map_err(|what| CommandError::new(what, ""))?;
+    let user = User::new(&arguments.user)?;
     let issuer = ReferenceIssuer::new(
-        IssuerConfig {
-            issuer: serve::service_url(&state, serve::OIDC)?,
+        Config {
+            issuer: state.service_url(store::OIDC)?,
             clients: Vec::new(),
             users: Vec::new(),
             headless: false,
             lifetime: arguments.lifetime,
         },
         key,
-        Box::new(now),
-        Box::new(entropy),
-    )
-    .map_err(|what| CommandError::new(what, ""))?;
-    let token = issuer
-        .mint(&user, &arguments.audience, None, None)
-        .map_err(|what| CommandError::new(what, ""))?;
+        Box::new(system::now),
+        Box::new(system::entropy),
+    )?;
+    let token = issuer.mint(&user, &arguments.audience, None, None)?;
     Ok(terminal::print(&format!("{token}\n"))?)
 }

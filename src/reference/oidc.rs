@@ -29,8 +29,9 @@ use url::Url;
 
 use gitseal_evidence::UnixTime;
 use gitseal_services::http::{
-    message::decode_form,
-    server::{Handler, Method, ServerRequest, ServerResponse},
+    endpoint::{Endpoint, NoEndpoint, dispatch, get, post},
+    message::{ServerRequest, ServerResponse, decode_form},
+    server::Handler,
 };
 use gitseal_services::oidc::page::{self, PageOutcome, content_security_policy, escape_html};
 use gitseal_services::oidc::wire::{
@@ -57,6 +58,11 @@ pub const MAX_GUESSES: u32 = 30;
 
 /// How long a refresh token is good for, in seconds.
 pub const REFRESH_LIFETIME: i64 = 12 * 3600;
+
+/// The client ID that tokens are for by default: the one of all Sigstore clients.
+pub const CLIENT: &str = "sigstore";
+/// The validity of a token, in seconds.
+pub const TOKEN_LIFETIME: i64 = 600;
 
 const LOG_IN: &str = "Log in";
 const LOG_DEVICE_IN: &str = "Log a device in";
@@ -911,35 +917,45 @@ impl ReferenceIssuer {
     }
 }
 
+type Reply = Result<ServerResponse, Refused>;
+
+const ENDPOINTS: [Endpoint<ReferenceIssuer, Reply>; 9] = [
+    get(DISCOVERY, |issuer, _| {
+        json(200, &Discovery::of(&issuer.config.issuer))
+    }),
+    get(KEYS, |issuer, _| {
+        let keys = vec![issuer.jwk.clone()];
+        json(200, &KeySet { keys })
+    }),
+    get(AUTHORIZE, |issuer, request| {
+        Ok(issuer.authorize(&request.query, false))
+    }),
+    post(AUTHORIZE, |issuer, request| {
+        Ok(issuer.authorize(&form(request)?, true))
+    }),
+    post(TOKEN, ReferenceIssuer::token),
+    post(DEVICE_CODE, ReferenceIssuer::begin_device),
+    get(DEVICE_PAGE, |issuer, request| {
+        Ok(issuer.device_page(request))
+    }),
+    post(DEVICE_PAGE, |issuer, request| {
+        Ok(issuer.decide_device(request))
+    }),
+    get("/healthz", |_, _| {
+        Ok(ServerResponse::json(
+            200,
+            &serde_json::json!({ "status": "SERVING" }),
+        ))
+    }),
+];
+
 impl Handler for ReferenceIssuer {
     fn handle(&self, request: &ServerRequest) -> ServerResponse {
-        let outcome = match (request.method, request.path.as_str()) {
-            (Method::Get, DISCOVERY) => json(200, &Discovery::of(&self.config.issuer)),
-            (Method::Get, KEYS) => json(
-                200,
-                &KeySet {
-                    keys: vec![self.jwk.clone()],
-                },
-            ),
-            (Method::Get, AUTHORIZE) => Ok(self.authorize(&request.query, false)),
-            (Method::Post, AUTHORIZE) => match form(request) {
-                Ok(pairs) => Ok(self.authorize(&pairs, true)),
-                Err(refused) => Err(refused),
-            },
-            (Method::Post, TOKEN) => self.token(request),
-            (Method::Post, DEVICE_CODE) => self.begin_device(request),
-            (Method::Get, DEVICE_PAGE) => Ok(self.device_page(request)),
-            (Method::Post, DEVICE_PAGE) => Ok(self.decide_device(request)),
-            (Method::Get, "/healthz") => Ok(ServerResponse::json(
-                200,
-                &serde_json::json!({ "status": "SERVING" }),
-            )),
-            (_, DISCOVERY | KEYS | AUTHORIZE | TOKEN | DEVICE_CODE | DEVICE_PAGE | "/healthz") => {
-                Ok(ServerResponse::text(405, "another method is meant\n"))
-            }
-            _ => Ok(ServerResponse::text(404, "nothing is here\n")),
-        };
-        outcome.unwrap_or_else(|refused| refused.response())
+        match dispatch(&ENDPOINTS, self, request) {
+            Ok(outcome) => outcome.unwrap_or_else(Refused::response),
+            Err(NoEndpoint::Path) => ServerResponse::text(404, "path not found\n"),
+            Err(NoEndpoint::Method(_)) => ServerResponse::text(405, "method not allowed\n"),
+        }
     }
 }
 

@@ -12,9 +12,11 @@ use std::{
 
 use gitseal_terminal::{self as terminal, Tone};
 
-use super::{
-    CommandError, config,
-    serve::{self, RunningServers},
+use crate::{
+    config,
+    error::CommandError,
+    serve::{RunningServers, ServeArgs},
+    store::OIDC,
 };
 
 /// Who signs.
@@ -66,7 +68,7 @@ pub fn run(arguments: &QuickstartArgs) -> Result<(), CommandError> {
         .tempdir()?;
     let stage = Sandbox::new(folder.path(), &program)?;
     say("Servers: an identity provider, Fulcio, a CT log, Rekor and a timestamp authority");
-    let servers = RunningServers::start(&serve::ServeArgs {
+    let servers = RunningServers::start(&ServeArgs {
         dir: stage.folder.join("sigstore"),
         listen: None,
         host: None,
@@ -75,7 +77,7 @@ pub fn run(arguments: &QuickstartArgs) -> Result<(), CommandError> {
         issuers: None,
         json: false,
     })?;
-    let issuer = serve::service_url(&servers.state, serve::OIDC)?;
+    let issuer = servers.state.service_url(OIDC)?;
     terminal::print(&format!(
         "  {issuer} knows {USER}; the others are beside it, and only on this machine\n"
     ))?;

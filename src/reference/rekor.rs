@@ -31,6 +31,7 @@ use gitseal_evidence::{
     refusal::{hex, unhex},
 };
 use gitseal_services::http::{
+    endpoint::{Endpoint, NoEndpoint, dispatch, get, post},
     message::{Method, ServerRequest, ServerResponse},
     server::Handler,
 };
@@ -77,8 +78,8 @@ pub enum RekorServerError {
     Method {
         /// The method asked for.
         method: Method,
-        /// The one that is served.
-        allowed: &'static str,
+        /// The allowed ones.
+        allowed: String,
     },
     /// Not JSON by its content type: 415.
     #[error("unsupported media type {0:?}, only \"application/json\" is taken")]
@@ -108,7 +109,7 @@ impl RekorServerError {
             Self::NoPath(_) => (404, 404),
             Self::Method { allowed, .. } => {
                 return ServerResponse::json(405, &wire::error(405, &self.to_string()))
-                    .with("Allow", *allowed);
+                    .with("Allow", allowed);
             }
             Self::MediaType(_) => (415, 415),
             // The entry is what is wrong: no second try will help.
@@ -485,54 +486,59 @@ impl RekorServer {
             .with("ETag", id))
     }
 
-    fn answer(&self, request: &ServerRequest) -> Result<ServerResponse, RekorServerError> {
-        let ok = |value: Value| ServerResponse::json(200, &value);
-        Ok(match (request.method, request.path.as_str()) {
-            (Method::Post, "/api/v1/log/entries") => self.post_entry(request)?,
-            (Method::Get, "/api/v1/log/entries") => ok(self.by_index(request)?),
-            (Method::Post, "/api/v1/log/entries/retrieve") => ok(self.retrieve(request)?),
-            (Method::Post, "/api/v1/index/retrieve") => ok(self.search(request)?),
-            (Method::Get, "/api/v1/log") => ok(self.log_info()?),
-            (Method::Get, "/api/v1/log/proof") => ok(self.proof(request)?),
-            (Method::Get, "/api/v1/log/publicKey") => {
-                self.only_tree(request)?;
-                ServerResponse::new(
-                    200,
-                    "application/x-pem-file",
-                    self.public_key_pem.clone().into_bytes(),
-                )
-            }
-            (Method::Get, "/ping") => ServerResponse::text(200, "."),
-            (Method::Get, "/healthz") => ok(json!({ "status": "SERVING" })),
-            (Method::Get, path) => match path.strip_prefix("/api/v1/log/entries/") {
-                Some(id) => ok(self.entry(self.index_of(id)?)?),
-                None => return Err(unserved(request)),
-            },
-            _ => return Err(unserved(request)),
-        })
+    fn public_key(&self, request: &ServerRequest) -> Reply {
+        self.only_tree(request)?;
+        let pem = self.public_key_pem.clone();
+        Ok(ServerResponse::new(200, "application/x-pem-file", pem))
     }
 }
 
-/// What is said about a path that is not served, or not with this method.
-fn unserved(request: &ServerRequest) -> RekorServerError {
-    let allowed = match request.path.as_str() {
-        "/api/v1/log/entries" => "GET,POST",
-        "/api/v1/log/entries/retrieve" | "/api/v1/index/retrieve" => "POST",
-        "/api/v1/log" | "/api/v1/log/proof" | "/api/v1/log/publicKey" | "/ping" | "/healthz" => {
-            "GET"
-        }
-        path if path.starts_with("/api/v1/log/entries/") => "GET",
-        path => return RekorServerError::NoPath(path.chars().take(200).collect()),
-    };
-    RekorServerError::Method {
-        method: request.method,
-        allowed,
-    }
+const ENTRIES: &str = "/api/v1/log/entries";
+/// The path of an entry, without its id.
+const ENTRY: &str = "/api/v1/log/entries/";
+
+type Reply = Result<ServerResponse, RekorServerError>;
+
+const ENDPOINTS: [Endpoint<RekorServer, Reply>; 10] = [
+    get(ENTRIES, |rekor, request| ok(rekor.by_index(request)?)),
+    post(ENTRIES, RekorServer::post_entry),
+    post("/api/v1/log/entries/retrieve", |rekor, request| {
+        ok(rekor.retrieve(request)?)
+    }),
+    post("/api/v1/index/retrieve", |rekor, request| {
+        ok(rekor.search(request)?)
+    }),
+    get("/api/v1/log", |rekor, _| ok(rekor.log_info()?)),
+    get("/api/v1/log/proof", |rekor, request| {
+        ok(rekor.proof(request)?)
+    }),
+    get("/api/v1/log/publicKey", RekorServer::public_key),
+    get("/ping", |_, _| Ok(ServerResponse::text(200, "."))),
+    get("/healthz", |_, _| ok(json!({ "status": "SERVING" }))),
+    get(ENTRY, |rekor, request| {
+        let id = request.path.get(ENTRY.len()..).unwrap_or_default();
+        ok(rekor.entry(rekor.index_of(id)?)?)
+    }),
+];
+
+fn ok(value: Value) -> Reply {
+    Ok(ServerResponse::json(200, &value))
 }
 
 impl Handler for RekorServer {
     fn handle(&self, request: &ServerRequest) -> ServerResponse {
-        self.answer(request)
+        dispatch(&ENDPOINTS, self, request)
+            .unwrap_or_else(|no_endpoint| {
+                Err(match no_endpoint {
+                    NoEndpoint::Path => {
+                        RekorServerError::NoPath(request.path.chars().take(200).collect())
+                    }
+                    NoEndpoint::Method(allowed) => RekorServerError::Method {
+                        method: request.method,
+                        allowed,
+                    },
+                })
+            })
             .unwrap_or_else(|error| error.response())
             .with(
                 "Cache-Control",

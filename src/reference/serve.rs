@@ -20,8 +20,20 @@ use gitseal_evidence::{
         TrustedRoot, ValidityPeriod,
     },
 };
-use gitseal_reference::{
+use gitseal_services::http::{
+    client::{Client, HttpRequest, Retry, Timeouts},
+    message::{Headers, Method, ServerRequest},
+    server::{self as http, Handler, Limits, ServerHandle},
+};
+use gitseal_terminal::{self as terminal, Escape};
+use p256::ecdsa::signature::Signer as _;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use crate::{
+    config,
     ct::{CtServer, CtServerError},
+    error::CommandError,
     fulcio::{
         issue::IssuedBy,
         principal::Issuers,
@@ -29,36 +41,12 @@ use gitseal_reference::{
         tokens::{Fetch, MAX_DOCUMENT, TokenVerifier},
     },
     log::{Directory, Log, LogIdentity},
-    oidc::{Config as IssuerConfig, ReferenceIssuer, users},
-    rekor::{self as rekor, RekorServer},
+    oidc::{CLIENT, Config as IssuerConfig, ReferenceIssuer, TOKEN_LIFETIME, users},
+    rekor::{self, RekorServer},
+    store::{self, CT, FULCIO, OIDC, REKOR, SERVICES, ServerDirectory, State},
+    system,
     tsa::TsaServer,
 };
-use gitseal_services::http::{
-    client::{Client, HttpRequest, Retry, Timeouts},
-    server::{self as http, Handler, Limits, Method, ServerHandle, ServerRequest},
-};
-use gitseal_terminal::{self as terminal, Escape};
-use p256::ecdsa::signature::Signer as _;
-use sha2::{Digest as _, Sha256};
-use url::Url;
-
-use super::{
-    CLIENT, CommandError, TOKEN_LIFETIME, config,
-    store::{self, ServerDirectory, State},
-};
-
-/// The services in the order of their ports.
-pub const SERVICES: [&str; 5] = ["oidc", "fulcio", "ct", "rekor", "tsa"];
-/// The place of the issuer among them.
-pub const OIDC: usize = 0;
-/// The place of Fulcio.
-pub const FULCIO: usize = 1;
-/// The place of the CT log.
-pub const CT: usize = 2;
-/// The place of Rekor.
-pub const REKOR: usize = 3;
-/// The place of the timestamp authority.
-pub const TSA: usize = 4;
 
 /// How long requests that have begun may take once the end is asked for.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -109,25 +97,6 @@ pub struct RunningServers {
     logs: Vec<Arc<Log>>,
 }
 
-/// The URL of a service: `http://HOST:PORT`.
-///
-/// # Errors
-///
-/// It does not run.
-pub fn service_url(state: &State, service: usize) -> Result<String, CommandError> {
-    let port = state.ports.get(service).copied().filter(|port| *port > 0);
-    let port = port.ok_or_else(|| {
-        CommandError::new(
-            format!(
-                "the {} service does not run here",
-                SERVICES.get(service).unwrap_or(&"unknown")
-            ),
-            "",
-        )
-    })?;
-    Ok(format!("http://{}:{port}", state.host))
-}
-
 /// Starts, waits for the end, ends.
 ///
 /// # Errors
@@ -162,7 +131,7 @@ impl RunningServers {
     ///
     /// DIR or an address is not to be had.
     pub fn start(arguments: &ServeArgs) -> Result<Self, CommandError> {
-        let store = ServerDirectory::open(&arguments.dir, super::now())?;
+        let store = ServerDirectory::open(&arguments.dir, system::now())?;
         let issuers = arguments.issuers.as_deref().map(read_issuers).transpose()?;
         let place = Place::choose(arguments, store.state.as_ref(), issuers.is_none())?;
         let listeners = place.bind(issuers.is_none())?;
@@ -183,7 +152,8 @@ impl RunningServers {
         let mut logs = Vec::new();
         let handlers = handlers(arguments, &store, &state, issuers, &mut logs)?;
         let trust = trusted_root(&store, &state)?;
-        config::write(&store, &state, &trust, arguments)?;
+        let headless = arguments.user.first().filter(|_| !arguments.ask);
+        config::write(&store, &state, &trust, headless.map(String::as_str))?;
         store.save_state(&state)?;
         let mut running = Vec::new();
         for (listener, handler) in listeners.into_iter().zip(handlers) {
@@ -208,7 +178,7 @@ impl RunningServers {
         let dir = self.store.path.display().to_string();
         let mut addresses = Vec::new();
         for (index, name) in SERVICES.iter().enumerate() {
-            if let Ok(url) = service_url(&self.state, index) {
+            if let Ok(url) = self.state.service_url(index) {
                 addresses.push((*name, url));
             }
         }
@@ -384,24 +354,22 @@ fn handlers(
     issuers: Option<Issuers>,
     logs: &mut Vec<Arc<Log>>,
 ) -> Result<Handlers, CommandError> {
-    let words = |what: String| CommandError::new(what, "");
     let (issuer, issuers) = match issuers {
         Some(issuers) => (None, issuers),
         None => {
-            let url = service_url(state, OIDC)?;
+            let url = state.service_url(OIDC)?;
             let issuer = ReferenceIssuer::new(
                 IssuerConfig {
                     issuer: url.clone(),
                     clients: vec![CLIENT.into()],
-                    users: users(arguments.user.iter().map(String::as_str)).map_err(words)?,
+                    users: users(arguments.user.iter().map(String::as_str))?,
                     headless: !arguments.ask,
                     lifetime: TOKEN_LIFETIME,
                 },
                 store.keys.oidc.clone(),
-                Box::new(super::now),
-                Box::new(super::entropy),
-            )
-            .map_err(words)?
+                Box::new(system::now),
+                Box::new(system::entropy),
+            )?
             .with_log(Box::new(|line| {
                 terminal::tell(&terminal::escape(line, Escape::Prose));
             }));
@@ -411,7 +379,12 @@ fn handlers(
     let ct = Arc::new(ct_log(store, state, logs)?);
     let (issuing, root) = match store.fulcio.as_slice() {
         [issuing, root] => (issuing, root),
-        _ => return Err(words("fulcio.pem holds not two certificates".into())),
+        _ => {
+            return Err(CommandError::new(
+                "fulcio.pem must contain two certificates",
+                "",
+            ));
+        }
     };
     let fulcio_key = store.keys.fulcio.clone();
     let submit_to = Arc::clone(&ct);
@@ -425,10 +398,7 @@ fn handlers(
             let signature: p384::ecdsa::DerSignature = fulcio_key.sign(tbs);
             signature.as_bytes().to_vec()
         }),
-        tokens: TokenVerifier::new(
-            issuers,
-            fetch(issuer.clone(), service_url(state, OIDC).ok()),
-        ),
+        tokens: TokenVerifier::new(issuers, fetch(issuer.clone(), state.service_url(OIDC).ok())),
         submit: Box::new(move |chain| {
             submit_to
                 .add_pre_chain(chain)
@@ -438,8 +408,8 @@ fn handlers(
                     CtServerError::Log(error) => SubmitError::Unavailable(error.to_string()),
                 })
         }),
-        clock: Box::new(super::now),
-        entropy: Box::new(super::entropy),
+        clock: Box::new(system::now),
+        entropy: Box::new(system::entropy),
         log: Box::new(|line| terminal::tell(&terminal::escape(line, Escape::Prose))),
     };
     let tsa_key = store.keys.tsa.clone();
@@ -450,8 +420,8 @@ fn handlers(
             let signature: p256::ecdsa::DerSignature = tsa_key.sign(bytes);
             signature.as_bytes().to_vec()
         }),
-        clock: Box::new(super::now),
-        entropy: Box::new(super::entropy),
+        clock: Box::new(system::now),
+        entropy: Box::new(system::entropy),
     };
     Ok(vec![
         issuer.map(|issuer| issuer as Arc<dyn Handler>),
@@ -479,7 +449,7 @@ fn ct_log(
 ) -> Result<CtServer, CommandError> {
     let public = key_of(&store.keys.ct)?;
     // The submission prefix without its scheme (C2SP static-ct-api).
-    let origin = service_url(state, CT)?.replacen("http://", "", 1);
+    let origin = state.service_url(CT)?.replacen("http://", "", 1);
     let log_id = public.sha256();
     let mut named = origin.clone().into_bytes();
     named.extend(*b"\n\x05");
@@ -489,7 +459,7 @@ fn ct_log(
     let name = origin.clone();
     let sign = move |checkpoint: &Checkpoint| {
         // RFC6962NoteSignature: the time, and a TreeHeadSignature over it.
-        let time = milliseconds().to_be_bytes();
+        let time = system::milliseconds().to_be_bytes();
         let mut signed = vec![0, 1];
         signed.extend(time);
         signed.extend(checkpoint.size.to_be_bytes());
@@ -515,7 +485,7 @@ fn ct_log(
         store.keys.ct.clone(),
         public.spki(),
         roots,
-        Box::new(milliseconds),
+        Box::new(system::milliseconds),
     ))
 }
 
@@ -552,7 +522,7 @@ fn open_log(
         LogIdentity { origin, key_id },
         Arc::new(storage),
         sign,
-        Box::new(super::now),
+        Box::new(system::now),
     )
     .map_err(|error| problem(error.to_string()))?;
     Ok(Arc::new(log))
@@ -578,14 +548,6 @@ fn publish(logs: &[Arc<Log>]) -> Result<(Arc<AtomicBool>, thread::JoinHandle<()>
     Ok((ending, thread))
 }
 
-fn milliseconds() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .ok()
-        .and_then(|since| u64::try_from(since.as_millis()).ok())
-        .unwrap_or(0)
-}
-
 /// Documents of issuers: of our own without a socket, of others over HTTP.
 fn fetch(own: Option<Arc<ReferenceIssuer>>, own_url: Option<String>) -> Fetch {
     let client = Client::new(
@@ -605,7 +567,7 @@ fn fetch(own: Option<Arc<ReferenceIssuer>>, own_url: Option<String>) -> Fetch {
                 head_only: false,
                 path: url.path().to_owned(),
                 query: Vec::new(),
-                headers: http::Headers::default(),
+                headers: Headers::default(),
                 body: Vec::new(),
                 peer: (Ipv4Addr::LOCALHOST, 0).into(),
             });
@@ -637,24 +599,24 @@ fn trusted_root(store: &ServerDirectory, state: &State) -> Result<TrustedRoot, C
     let ct = key_of(&store.keys.ct)?;
     Ok(TrustedRoot {
         logs: vec![TransparencyLog {
-            base_url: service_url(state, REKOR)?,
+            base_url: state.service_url(REKOR)?,
             log_id: rekor.sha256().to_vec(),
             key: rekor,
             window,
         }],
         ct_logs: vec![TrustedCtLog {
-            base_url: service_url(state, CT)?,
+            base_url: state.service_url(CT)?,
             log_id: ct.sha256(),
             key: ct,
             window,
         }],
         authorities: vec![CertificateAuthority {
-            uri: service_url(state, FULCIO)?,
+            uri: state.service_url(FULCIO)?,
             chain: store.fulcio.clone(),
             window,
         }],
         timestamp_authorities: vec![TimestampAuthority {
-            uri: config::timestamp_url(state)?,
+            uri: state.timestamp_url()?,
             chain: store.tsa.clone(),
             window,
         }],

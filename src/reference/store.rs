@@ -18,8 +18,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{
+    error::CommandError,
+    fulcio::issue::{self, CaCertificate, CaRole, IssuedBy},
+    tsa::TIMESTAMP,
+};
 use gitseal_evidence::{UnixTime, certificate::Certificate, keys::PublicKey};
-use gitseal_reference::fulcio::issue::{self, CaCertificate, CaRole, IssuedBy};
 use p256::{
     elliptic_curve::Generate as _,
     pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding},
@@ -27,9 +31,20 @@ use p256::{
 use p384::ecdsa::signature::Signer as _;
 use serde::{Deserialize, Serialize};
 
-use super::CommandError;
+/// The services in the order of their ports.
+pub const SERVICES: [&str; 5] = ["oidc", "fulcio", "ct", "rekor", "tsa"];
+/// The index of the issuer in [`SERVICES`].
+pub const OIDC: usize = 0;
+/// The index of Fulcio in [`SERVICES`].
+pub const FULCIO: usize = 1;
+/// The index of the CT log in [`SERVICES`].
+pub const CT: usize = 2;
+/// The index of Rekor in [`SERVICES`].
+pub const REKOR: usize = 3;
+/// The index of the timestamp authority in [`SERVICES`].
+pub const TSA: usize = 4;
 
-/// How long authorities are good for: ten years.
+/// The validity of the authorities' certificates: ten years.
 const AUTHORITY_LIFETIME: i64 = 10 * 365 * 86_400;
 /// The names of all things in DIR, by which an own one is told from another.
 const NAMES: [&str; 14] = [
@@ -60,11 +75,37 @@ pub struct State {
     pub address: std::net::IpAddr,
     /// The name in the URLs.
     pub host: String,
-    /// The ports, in the order of [`super::serve::SERVICES`].
+    /// The ports, in the order of [`SERVICES`].
     pub ports: Vec<u16>,
 }
 
-/// The keys that serve.
+impl State {
+    /// Returns the URL of a service: `http://HOST:PORT`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the service does not run.
+    pub fn service_url(&self, service: usize) -> Result<String, CommandError> {
+        match self.ports.get(service) {
+            Some(port) if *port > 0 => Ok(format!("http://{}:{port}", self.host)),
+            _ => {
+                let name = SERVICES.get(service).unwrap_or(&"unknown");
+                Err(format!("the {name} service does not run here").into())
+            }
+        }
+    }
+
+    /// Returns the URL for timestamp requests.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the service does not run.
+    pub fn timestamp_url(&self) -> Result<String, CommandError> {
+        Ok(format!("{}{TIMESTAMP}", self.service_url(TSA)?))
+    }
+}
+
+/// The keys of the services.
 pub struct Keys {
     /// Signs certificates.
     pub fulcio: p384::ecdsa::SigningKey,
@@ -210,7 +251,7 @@ fn parse_state(path: &Path, bytes: &[u8]) -> Result<State, CommandError> {
         )
     };
     let state: State = serde_json::from_slice(bytes).map_err(|error| problem(error.to_string()))?;
-    if state.version != 1 || state.ports.len() != super::serve::SERVICES.len() {
+    if state.version != 1 || state.ports.len() != SERVICES.len() {
         return Err(problem("it is of another version of this program".into()));
     }
     Ok(state)

@@ -16,7 +16,11 @@ use gitseal_evidence::{
     signed_data::Digest,
     timestamp::{self, TimestampRequest, TokenFields},
 };
-use gitseal_services::http::server::{Handler, Method, ServerRequest, ServerResponse};
+use gitseal_services::http::{
+    endpoint::{Endpoint, NoEndpoint, dispatch, get, post},
+    message::{ServerRequest, ServerResponse},
+    server::Handler,
+};
 use gitseal_services::{Clock, Entropy, SignKey};
 
 /// Where requests go.
@@ -187,20 +191,24 @@ impl TsaServer {
     }
 }
 
+const ENDPOINTS: [Endpoint<TsaServer, ServerResponse>; 3] = [
+    post(TIMESTAMP, |tsa, request| {
+        tsa.answer(request)
+            .unwrap_or_else(|refusal| error(refusal.status(), &refusal.to_string()))
+    }),
+    get(CERTIFICATE_CHAIN, |tsa, _| {
+        let pem: Vec<String> = tsa.chain.iter().map(Certificate::to_pem).collect();
+        ServerResponse::new(200, "application/pem-certificate-chain", pem.concat())
+    }),
+    get("/ping", |_, _| ServerResponse::text(200, "pong\n")),
+];
+
 impl Handler for TsaServer {
     fn handle(&self, request: &ServerRequest) -> ServerResponse {
-        match (request.method, request.path.as_str()) {
-            (Method::Post, TIMESTAMP) => self
-                .answer(request)
-                .unwrap_or_else(|refusal| error(refusal.status(), &refusal.to_string())),
-            (Method::Get, CERTIFICATE_CHAIN) => {
-                let pem: Vec<String> = self.chain.iter().map(Certificate::to_pem).collect();
-                ServerResponse::new(200, "application/pem-certificate-chain", pem.concat())
-            }
-            (Method::Get, "/ping") => ServerResponse::text(200, "pong\n"),
-            (_, TIMESTAMP | CERTIFICATE_CHAIN | "/ping") => error(405, "another method is meant"),
-            _ => error(404, "nothing is here"),
-        }
+        dispatch(&ENDPOINTS, self, request).unwrap_or_else(|no_endpoint| match no_endpoint {
+            NoEndpoint::Path => error(404, "path not found"),
+            NoEndpoint::Method(_) => error(405, "method not allowed"),
+        })
     }
 }
 

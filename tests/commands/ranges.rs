@@ -26,7 +26,10 @@ use gitseal_evidence::{
     trusted_root::TrustedRoot,
     verify::{self, NoopObserver, SignatureInput},
 };
-use gitseal_services::http::server::{Limits, ServerHandle, ServerRequest, ServerResponse, serve};
+use gitseal_services::http::{
+    message::{ServerRequest, ServerResponse},
+    server::{Limits, ServerHandle, serve},
+};
 use serde_json::{Value, json};
 
 // ------------------------------------------------------------- what is meant

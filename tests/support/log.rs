@@ -16,7 +16,10 @@ use gitseal_evidence::{
     refusal::hex,
     signed_data,
 };
-use gitseal_services::http::server::{Limits, ServerHandle, ServerRequest, ServerResponse, serve};
+use gitseal_services::http::{
+    message::{ServerRequest, ServerResponse},
+    server::{Limits, ServerHandle, serve},
+};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 

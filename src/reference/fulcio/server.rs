@@ -27,7 +27,11 @@ use gitseal_services::fulcio::wire::{
     ROOT_CERT_V1, SIGNING_CERT_V1, SIGNING_CERT_V2, SigningCertRequest, SigningCertRequestV1,
     SigningCertificate, TRUST_BUNDLE_V2, TrustBundle, parse_csr,
 };
-use gitseal_services::http::server::{Handler, Method, ServerRequest, ServerResponse};
+use gitseal_services::http::{
+    endpoint::{Endpoint, NoEndpoint, dispatch, get, post},
+    message::{ServerRequest, ServerResponse},
+    server::Handler,
+};
 use gitseal_services::{Clock, Entropy, SignKey};
 
 /// Hands a chain (precertificate first, root last, DER) to a CT log and gives
@@ -283,45 +287,45 @@ impl FulcioState {
     fn bundle(&self) -> Vec<String> {
         self.chain.iter().map(|der| pem(der)).collect()
     }
+
+    fn signing_cert(&self, request: &ServerRequest) -> ServerResponse {
+        self.answer(request).unwrap_or_else(|refusal| {
+            (self.log)(&format!(
+                "fulcio: request rejected reason={:?}",
+                refusal.detail()
+            ));
+            let (status, code) = refusal.codes();
+            json(status, &ErrorAnswer::new(code, refusal.to_string()))
+        })
+    }
 }
+
+const ENDPOINTS: [Endpoint<FulcioState, ServerResponse>; 6] = [
+    post(SIGNING_CERT_V1, FulcioState::signing_cert),
+    post(SIGNING_CERT_V2, FulcioState::signing_cert),
+    get(TRUST_BUNDLE_V2, |fulcio, _| {
+        let certificates = fulcio.bundle();
+        let chains = vec![PemChain { certificates }];
+        json(200, &TrustBundle { chains })
+    }),
+    get(CONFIGURATION_V2, |fulcio, _| {
+        let issuers = fulcio.tokens.issuers().public();
+        json(200, &Configuration { issuers })
+    }),
+    get(ROOT_CERT_V1, |fulcio, _| {
+        ServerResponse::new(200, PEM_CHAIN_TYPE, fulcio.bundle().join("\n"))
+    }),
+    get(HEALTH, |_, _| {
+        ServerResponse::json(200, &serde_json::json!({ "status": "SERVING" }))
+    }),
+];
 
 impl Handler for FulcioState {
     fn handle(&self, request: &ServerRequest) -> ServerResponse {
-        match (request.method, request.path.as_str()) {
-            (Method::Post, SIGNING_CERT_V1 | SIGNING_CERT_V2) => {
-                self.answer(request).unwrap_or_else(|refusal| {
-                    (self.log)(&format!("fulcio: refused: {}", refusal.detail()));
-                    let (status, code) = refusal.codes();
-                    json(status, &ErrorAnswer::new(code, refusal.to_string()))
-                })
-            }
-            (Method::Get, TRUST_BUNDLE_V2) => json(
-                200,
-                &TrustBundle {
-                    chains: vec![PemChain {
-                        certificates: self.bundle(),
-                    }],
-                },
-            ),
-            (Method::Get, CONFIGURATION_V2) => json(
-                200,
-                &Configuration {
-                    issuers: self.tokens.issuers().public(),
-                },
-            ),
-            (Method::Get, ROOT_CERT_V1) => {
-                ServerResponse::new(200, PEM_CHAIN_TYPE, self.bundle().join("\n"))
-            }
-            (Method::Get, HEALTH) => {
-                ServerResponse::json(200, &serde_json::json!({ "status": "SERVING" }))
-            }
-            (
-                _,
-                SIGNING_CERT_V1 | SIGNING_CERT_V2 | TRUST_BUNDLE_V2 | CONFIGURATION_V2
-                | ROOT_CERT_V1 | HEALTH,
-            ) => json(501, &ErrorAnswer::new(12, "Method Not Allowed")),
-            _ => json(404, &ErrorAnswer::new(5, "Not Found")),
-        }
+        dispatch(&ENDPOINTS, self, request).unwrap_or_else(|no_endpoint| match no_endpoint {
+            NoEndpoint::Path => json(404, &ErrorAnswer::new(5, "Not Found")),
+            NoEndpoint::Method(_) => json(501, &ErrorAnswer::new(12, "Method Not Allowed")),
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{
 use p256::elliptic_curve::Generate as _;
 
 use super::*;
-use gitseal_services::http::server::Headers;
+use gitseal_services::http::message::{Headers, Method};
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CALLBACK: &str = "http://localhost:4711/auth/callback";

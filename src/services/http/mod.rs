@@ -2,5 +2,6 @@
 //! bounded server for every service that is offered.
 
 pub mod client;
+pub mod endpoint;
 pub mod message;
 pub mod server;

@@ -18,10 +18,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-pub use super::message::{
-    Framing, Head, Headers, HttpParseError, Method, ServerRequest, ServerResponse,
+use super::message::{
+    Framing, Head, HttpParseError, Method, ServerRequest, ServerResponse, head_end,
+    is_own_authority, parse_head,
 };
-use super::message::{head_end, is_own_authority, parse_head};
 
 /// What one peer, and all together, may take.
 #[derive(Debug, Clone)]

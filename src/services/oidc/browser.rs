@@ -36,7 +36,8 @@ use super::{
 };
 use crate::http::{
     client::excerpt,
-    server::{Limits, Method, ServerHandle, ServerRequest, ServerResponse, serve},
+    message::{Method, ServerRequest, ServerResponse},
+    server::{Limits, ServerHandle, serve},
 };
 
 /// Where the answer goes, behind the listener's address. gitsign's too, so that
