@@ -1,8 +1,7 @@
-//! The terminal itself, whatever standard input and output are: git gives the
-//! helper a pipe for both, and what is written there becomes the signature.
+//! The terminal itself, regardless of standard input and output: Git connects the
+//! helper to pipes, and its output becomes the signature.
 //!
-//! The terminal's modes are never changed, so that there is nothing to put back
-//! when somebody presses Ctrl-C.
+//! The terminal's modes are never changed, so nothing has to be restored after Ctrl-C.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,12 +11,12 @@ use std::{
     time::Duration,
 };
 
-use crate::escape_lines;
+use crate::escape::escape_lines;
 
-/// The longest line that is read, in bytes.
+/// The maximum length of a line that is read, in bytes.
 pub const MAX_LINE: usize = 8 << 10;
-/// How long an answer is waited for. A code to paste takes a login elsewhere.
-pub const ANSWER_TIME: Duration = Duration::from_secs(5 * 60);
+/// The time limit of a prompt. A code to paste needs a login on another device.
+pub const PROMPT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 #[cfg(unix)]
 const READ: &str = "/dev/tty";
@@ -28,14 +27,14 @@ const READ: &str = "CONIN$";
 #[cfg(windows)]
 const WRITE: &str = "CONOUT$";
 
-/// The terminal of this process, if there is one.
+/// The terminal of this process, if it has one.
 #[derive(Debug)]
 pub struct Tty {
     ends: Option<(File, File)>,
 }
 
 impl Tty {
-    /// Opens it. Without one, telling goes to standard error and asking fails.
+    /// Opens the terminal. Without one, lines go to standard error and prompts fail.
     #[must_use]
     pub fn open() -> Self {
         let ends = OpenOptions::new()
@@ -56,15 +55,14 @@ impl Tty {
         Self { ends }
     }
 
-    /// Whether there is one.
+    /// Returns whether the process has a terminal.
     #[must_use]
-    pub fn is_there(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.ends.is_some()
     }
 
-    /// Shows a line; what could move the cursor is escaped. What cannot be shown
-    /// is lost: nobody is there to see it.
-    pub fn tell(&mut self, line: &str) {
+    /// Prints a line, escaped. Write errors are ignored.
+    pub fn print_line(&mut self, line: &str) {
         let mut text = escape_lines(line);
         text.push('\n');
         let shown = match &mut self.ends {
@@ -76,29 +74,27 @@ impl Tty {
         }
     }
 
-    /// Whether somebody can be asked: there is a terminal, this process is in the
-    /// foreground of it (another that reads is stopped by the system), and it
-    /// gives lines. A program with a screen of its own that runs git leaves it in
-    /// a mode where Enter ends no line and Ctrl-C is a byte.
+    /// Returns whether the user can be prompted: there is a terminal, this process is in
+    /// its foreground (the system stops any other that reads), and it is in line mode. A
+    /// full-screen program that runs Git leaves it in a mode where Enter does not end a
+    /// line and Ctrl-C is a byte.
     #[must_use]
-    pub fn can_be_asked(&self) -> bool {
+    pub fn can_prompt(&self) -> bool {
         self.ends
             .as_ref()
-            .is_some_and(|(from, _)| in_foreground(from) && gives_lines(from))
+            .is_some_and(|(from, _)| in_foreground(from) && is_in_line_mode(from))
     }
 
-    /// Asks for a line. What is typed is seen; what was typed before the question
-    /// is no answer to it.
+    /// Prompts for a line. Input is echoed; input from before the prompt is discarded.
     ///
     /// # Errors
-    ///
-    /// When nobody can be asked, nobody answers within [`ANSWER_TIME`], the
-    /// terminal ends, or the line is too long.
-    pub fn ask(&mut self, prompt: &str) -> io::Result<String> {
-        if !self.can_be_asked() {
+    /// Returns an error if the user cannot be prompted, the time is over, the terminal
+    /// is closed, or the line is too long.
+    pub fn prompt_line(&mut self, prompt: &str) -> io::Result<String> {
+        if !self.can_prompt() {
             return Err(io::Error::new(
                 io::ErrorKind::NotConnected,
-                "there is no terminal that gives lines, or this runs in its background",
+                "no terminal in line mode, or the process is in the background",
             ));
         }
         let Some((from, to)) = &mut self.ends else {
@@ -107,12 +103,12 @@ impl Tty {
         drop_input(from);
         to.write_all(escape_lines(prompt).as_bytes())?;
         to.flush()?;
-        read_line_within(from, ANSWER_TIME)
+        read_line_within(from, PROMPT_TIMEOUT)
     }
 }
 
-/// The same in a thread of its own, which is left behind when the time is over:
-/// not every system can wait for a terminal and a clock at once.
+/// Reads a line in a thread of its own, which is abandoned when the time is over: not
+/// every system can wait for a terminal and a clock at once.
 fn read_line_within(from: &File, time: Duration) -> io::Result<String> {
     let mut from = from.try_clone()?;
     let (send, line) = mpsc::sync_channel(1);
@@ -120,12 +116,12 @@ fn read_line_within(from: &File, time: Duration) -> io::Result<String> {
     line.recv_timeout(time).unwrap_or_else(|_| {
         Err(io::Error::new(
             io::ErrorKind::TimedOut,
-            format!("nobody answered within {} s", time.as_secs()),
+            format!("no input within {} s", time.as_secs()),
         ))
     })
 }
 
-/// One byte at a time: what follows the line belongs to whoever reads next.
+/// Reads one byte at a time: the bytes after the line are for the next reader.
 fn read_line(from: &mut impl io::Read) -> io::Result<String> {
     let mut line = Vec::new();
     loop {
@@ -165,17 +161,17 @@ fn in_foreground(_: &File) -> bool {
 }
 
 #[cfg(unix)]
-fn gives_lines(terminal: &File) -> bool {
+fn is_in_line_mode(terminal: &File) -> bool {
     use rustix::termios::{LocalModes, tcgetattr};
     tcgetattr(terminal).is_ok_and(|modes| modes.local_modes.contains(LocalModes::ICANON))
 }
 
 #[cfg(not(unix))]
-fn gives_lines(_: &File) -> bool {
+fn is_in_line_mode(_: &File) -> bool {
     true
 }
 
-/// Forgets what was typed and not yet read. If that fails, it is read.
+/// Discards unread input. If that fails, it is read.
 #[cfg(unix)]
 fn drop_input(terminal: &File) {
     use rustix::termios::{QueueSelector, tcflush};
@@ -203,18 +199,18 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn an_answer_is_not_waited_for_without_end() {
+    fn a_prompt_has_a_time_limit() {
         let (from, _to) = io::pipe().unwrap();
         let from = File::from(std::os::fd::OwnedFd::from(from));
         let error = read_line_within(&from, Duration::from_millis(50)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(error.to_string(), "nobody answered within 0 s");
+        assert_eq!(error.to_string(), "no input within 0 s");
     }
 
     #[test]
-    fn without_a_terminal_nobody_is_asked() {
+    fn without_a_terminal_there_is_no_prompt() {
         let mut tty = Tty { ends: None };
-        assert!(!tty.can_be_asked());
-        assert!(tty.ask("? ").is_err());
+        assert!(!tty.can_prompt());
+        assert!(tty.prompt_line("? ").is_err());
     }
 }
