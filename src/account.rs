@@ -21,7 +21,7 @@ use crate::{
     sign::{self, LoginStatus, Session, SignError},
 };
 use gitseal_evidence::verify::rfc3339;
-use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint, table};
+use gitseal_terminal::{self as terminal, Escape, Style, Styled, escape, style, styled, table};
 
 /// `gitseal login`.
 pub fn login(arguments: &LoginArgs) -> u8 {
@@ -58,10 +58,7 @@ pub fn cache(arguments: &CacheArgs) -> u8 {
 
 fn finish(result: Result<u8, SignError>) -> u8 {
     result.unwrap_or_else(|error| {
-        terminal::error(
-            &escape(&error.to_string(), Escape::Prose),
-            error.hint().as_deref(),
-        );
+        terminal::error(&error.to_string(), error.hint().as_deref());
         error.exit_code()
     })
 }
@@ -86,7 +83,7 @@ fn log_in(arguments: &LoginArgs) -> Result<u8, SignError> {
 fn log_out(arguments: &LogoutArgs) -> Result<u8, SignError> {
     let (_, settings) = open_context()?;
     let Some(mut cache) = running(&settings)? else {
-        terminal::tell("nobody is logged in: the credential cache is not running");
+        terminal::info("nobody is logged in: the credential cache is not running");
         return Ok(EXIT_OK);
     };
     let said = if arguments.here {
@@ -106,7 +103,7 @@ fn log_out(arguments: &LogoutArgs) -> Result<u8, SignError> {
             _ => "logged out",
         }
     };
-    terminal::tell(said);
+    terminal::info(said);
     Ok(EXIT_OK)
 }
 
@@ -130,7 +127,7 @@ fn who(arguments: &WhoamiArgs) -> Result<u8, SignError> {
             other => other,
         });
     }
-    terminal::tell(&format!(
+    terminal::info(&format!(
         "nobody is logged in; the next signature takes its identity from {next}"
     ));
     Ok(EXIT_REFUSED)
@@ -147,13 +144,10 @@ fn show(standing: &LoginStatus, as_json: bool) -> u8 {
             "secondsLeft": standing.seconds_left,
         })));
     }
-    written(terminal::print(&format!(
+    written(terminal::print(&styled!(
         "{} ({})\nthe certificate is good for {}, until {}\n",
-        paint(
-            Tone::Strong,
-            &escape(standing.identity.san.value(), Escape::Ascii)
-        ),
-        escape(&standing.identity.issuer, Escape::Ascii),
+        style(Style::Strong, &Styled::name(standing.identity.san.value())),
+        Styled::name(&standing.identity.issuer),
         words(standing.seconds_left),
         rfc3339(standing.not_after)
     )))
@@ -193,17 +187,16 @@ fn status(as_json: bool) -> Result<u8, SignError> {
     }
     let text = match entries {
         None if settings.credential_cache.value == CacheMode::Off => {
-            "the credential cache is off (gitseal.credentialCache)\n".to_owned()
+            styled!("the credential cache is off (gitseal.credentialCache)\n")
         }
-        None => format!(
+        None => styled!(
             "the credential cache is not running ({}); {}\n",
-            escape(&place, Escape::Prose),
+            place,
             next_start(&settings, socket.as_deref())
         ),
-        Some(entries) if entries.is_empty() => format!(
-            "the credential cache keeps nothing ({})\n",
-            escape(&place, Escape::Prose)
-        ),
+        Some(entries) if entries.is_empty() => {
+            styled!("the credential cache keeps nothing ({})\n", place)
+        }
         Some(entries) => {
             let heading = ["FOR", "ISSUER", "AUTHORITY", "LEFT", "SIGNATURES"];
             let mut rows = vec![heading.map(str::to_owned).to_vec()];
@@ -263,7 +256,7 @@ fn ask(
     if as_json {
         return Ok(written(terminal::print_json(&json!({ name: value }))));
     }
-    terminal::tell(&text);
+    terminal::info(&text);
     Ok(EXIT_OK)
 }
 

@@ -21,7 +21,7 @@ use crate::{
     verdict::Failure,
 };
 use gitseal_evidence::identity::ExpectedIdentity;
-use gitseal_terminal::{self as terminal, Escape, escape};
+use gitseal_terminal::{self as terminal, Styled, styled};
 
 pub mod checkpoints;
 
@@ -161,10 +161,11 @@ impl TagNames {
                 continue;
             };
             if self.mismatched.len() < MAX_TOLD {
-                terminal::warn(&format!(
-                    "tag {} points to tag object {id}, which is named \"{}\" [tag-name]",
-                    escape(name, Escape::Ascii),
-                    escape(inside, Escape::Ascii)
+                terminal::warn(&styled!(
+                    "tag {} points to tag object {}, which is named \"{}\" [tag-name]",
+                    Styled::name(name),
+                    id,
+                    Styled::name(inside)
                 ));
             }
             let source = FailureSource {

@@ -26,8 +26,8 @@ pub fn man(arguments: &ManArgs) -> u8 {
         Err(error) => {
             terminal::error(
                 &format!(
-                    "the manual pages cannot be written to {}: {error}",
-                    terminal::escape(&directory.to_string_lossy(), terminal::Escape::Prose)
+                    "cannot write the manual pages to {}: {error}",
+                    directory.display()
                 ),
                 None,
             );

@@ -14,7 +14,7 @@ use crate::{
 };
 use gitseal_evidence::identity::{ExpectedIdentity, IdentityMatcher, Pattern, PatternError};
 use gitseal_services::http::client::{Client, Timeouts};
-use gitseal_terminal::{self as terminal, Escape, escape};
+use gitseal_terminal as terminal;
 
 /// Errors that prevent a command from starting.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,7 @@ impl ContextError {
 
     /// Prints the error and its hint, and returns the exit code.
     pub fn report(&self) -> u8 {
-        terminal::error(&escape(&self.to_string(), Escape::Prose), self.hint());
+        terminal::error(&self.to_string(), self.hint());
         EXIT_USAGE
     }
 }
@@ -112,11 +112,11 @@ fn report_warnings(workspace: &Workspace, settings: &Settings) {
     {
         terminal::warn(&format!(
             "cannot write log file {}: {error}",
-            escape(&path.to_string_lossy(), Escape::Prose)
+            path.display()
         ));
     }
     for warning in settings.warnings() {
-        terminal::warn(&escape(&warning, Escape::Prose));
+        terminal::warn(&warning);
     }
     if let Ok(repository) = workspace.repository()
         && !repository.is_owned_by_user()

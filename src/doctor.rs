@@ -29,7 +29,7 @@ use crate::{
     setup,
 };
 use gitseal_evidence::UnixTime;
-use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
+use gitseal_terminal::{self as terminal, Style, Styled, style, styled};
 
 mod configuration;
 mod machine;
@@ -81,12 +81,12 @@ impl Level {
         }
     }
 
-    fn tone(self) -> Tone {
+    fn style(self) -> Style {
         match self {
-            Self::Ok => Tone::Good,
-            Self::Note => Tone::Quiet,
-            Self::Warning => Tone::Warning,
-            Self::Problem => Tone::Bad,
+            Self::Ok => Style::Good,
+            Self::Note => Style::Quiet,
+            Self::Warning => Style::Warning,
+            Self::Problem => Style::Bad,
         }
     }
 }
@@ -262,33 +262,29 @@ fn apply_fixes(findings: &[Finding]) -> Vec<String> {
     for repair in repairs {
         match apply(repair) {
             Ok(description) => done.push(description),
-            Err(error) => terminal::warn(&escape(&error, Escape::Prose)),
+            Err(error) => terminal::warn(&error),
         }
     }
     done
 }
 
-fn as_text(findings: &[Finding], fixed: &[String]) -> String {
-    let mut out = String::new();
+fn as_text(findings: &[Finding], fixed: &[String]) -> Styled {
+    let mut out = Styled::default();
     for done in fixed {
-        out.push_str(&format!(
-            "{}    {}\n",
-            paint(Tone::Good, "fixed"),
-            escape(done, Escape::Prose)
-        ));
+        out.push(&styled!("{}    {}\n", style(Style::Good, "fixed"), done));
     }
     for finding in findings {
         let level = format!("{:<8}", finding.level.name());
-        out.push_str(&format!(
+        out.push(&styled!(
             "{} {}\n",
-            paint(finding.level.tone(), &level),
-            escape(&finding.message, Escape::Prose)
+            style(finding.level.style(), &level),
+            finding.message
         ));
         if let Some(fix) = &finding.fix {
-            out.push_str(&format!(
+            out.push(&styled!(
                 "         {} {}{}\n",
-                paint(Tone::Strong, "fix:"),
-                escape(fix, Escape::Prose),
+                style(Style::Strong, "fix:"),
+                fix,
                 if finding.repair.is_some() {
                     "  (--fix does it)"
                 } else {
@@ -297,7 +293,7 @@ fn as_text(findings: &[Finding], fixed: &[String]) -> String {
             ));
         }
     }
-    out.push_str(&format!(
+    out.push(&styled!(
         "\n{}, {}\n",
         counted(count(findings, Level::Problem), "problem"),
         counted(count(findings, Level::Warning), "warning")

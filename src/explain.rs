@@ -1,8 +1,6 @@
 //! `gitseal explain`: the nine steps for one signature, what was compared in each,
 //! and what a signature does not prove.
 
-use std::fmt::Write as _;
-
 use serde_json::{Value, json};
 
 use crate::{
@@ -18,7 +16,7 @@ use gitseal_evidence::{
     refusal::Step,
     verify,
 };
-use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
+use gitseal_terminal::{self as terminal, Style, Styled, style, styled};
 
 /// Returns each step, whether it passes (`None`: not reached), and what was compared
 /// or why it fails.
@@ -152,74 +150,67 @@ fn explain(arguments: &ExplainArgs) -> Result<u8, ContextError> {
     Ok(verdict.exit().max(written(result)))
 }
 
-fn text(recorder: &StepRecorder, verdict: &Verdict, object: &Object, trust: &str) -> String {
-    let mut out = format!(
+fn text(recorder: &StepRecorder, verdict: &Verdict, object: &Object, trust: &str) -> Styled {
+    let mut out = styled!(
         "{} {}\n{} {}\n\n",
-        paint(Tone::Strong, object.kind.name()),
+        style(Style::Strong, object.kind.name()),
         object.id,
-        paint(Tone::Strong, "trusted root"),
-        escape(trust, Escape::Prose)
+        style(Style::Strong, "trusted root"),
+        trust
     );
     for (step, passes, detail) in steps(recorder, verdict) {
         let (mark, tone) = match passes {
-            Some(true) if is_assumed(recorder, verdict, step) => ("ok?", Tone::Warning),
-            Some(true) => ("ok", Tone::Good),
-            Some(false) => ("NO", Tone::Bad),
-            None => ("--", Tone::Quiet),
+            Some(true) if is_assumed(recorder, verdict, step) => ("ok?", Style::Warning),
+            Some(true) => ("ok", Style::Good),
+            Some(false) => ("NO", Style::Bad),
+            None => ("--", Style::Quiet),
         };
-        let _ = writeln!(
-            out,
-            "{} {}  {}\n       {}",
+        out.push(&styled!(
+            "{} {}  {}\n       {}\n",
             step.number(),
-            paint(tone, mark),
+            style(tone, mark),
             description(step),
-            paint(Tone::Quiet, &escape(&detail, Escape::Prose))
-        );
+            style(Style::Quiet, &detail)
+        ));
     }
-    out.push('\n');
-    if let Some(verified) = verdict.verified()
-        && verdict.refusal().is_none()
-    {
-        let _ = writeln!(
-            out,
-            "{}: signed by {} (issuer {}) at {}",
-            paint(Tone::Good, "verified"),
-            escape(verified.identity.san.value(), Escape::Ascii),
-            escape(&verified.identity.issuer, Escape::Ascii),
+    if let Verdict::Verified(verified) = verdict {
+        out.push(&styled!(
+            "\n{}: signed by {} (issuer {}) at {}\n",
+            style(Style::Good, "verified"),
+            Styled::name(verified.identity.san.value()),
+            Styled::name(&verified.identity.issuer),
             verify::rfc3339(verified.time)
-        );
+        ));
         if !verified.named {
-            out.push_str(
-                "no expected identity set: signatures by anyone are counted as verified\n",
-            );
+            out.push(&styled!(
+                "no expected identity set: signatures by anyone are counted as verified\n"
+            ));
         }
     }
-    let (word, tone) = match verdict {
-        Verdict::Undecided { .. } => ("undecided", Tone::Warning),
-        _ => ("verification failed", Tone::Bad),
-    };
     if let Some(refusal) = verdict.refusal() {
-        let _ = writeln!(
-            out,
-            "{} at {}: {} [{}]",
-            paint(tone, word),
-            refusal.step,
-            escape(&refusal.reason.to_string(), Escape::Prose),
+        let word = match verdict {
+            Verdict::Undecided { .. } => style(Style::Warning, "undecided"),
+            _ => style(Style::Bad, "verification failed"),
+        };
+        out.push(&styled!(
+            "\n{} at {}: {} [{}]\n",
+            word,
+            refusal.step.to_string(),
+            refusal.reason.to_string(),
             refusal.code()
-        );
+        ));
     }
     if let Verdict::Undecided { lookup, .. } = verdict {
         if let Some(error) = lookup {
-            let error = escape(&error.to_string(), Escape::Prose);
-            let _ = writeln!(out, "cannot query the log: {error}");
+            out.push(&styled!("cannot query the log: {}\n", error.to_string()));
         }
-        out.push_str("steps 7 to 9 assume that the signature was made at the start of the certificate's validity; only the log can confirm it\n");
+        out.push(&styled!("steps 7 to 9 assume that the signature was made at the start of the certificate's validity; only the log can confirm it\n"));
     }
     if !matches!(verdict, Verdict::Unsigned(_)) {
-        let title = paint(Tone::Strong, "A valid signature does not prove that");
-        let _ = writeln!(out, "\n{title}");
+        let title = style(Style::Strong, "A valid signature does not prove that");
+        out.push(&styled!("\n{}\n", title));
         for line in NOT_PROVED {
-            let _ = writeln!(out, "- {line}");
+            out.push(&styled!("- {}\n", line));
         }
     }
     out

@@ -35,7 +35,7 @@ use crate::{
         settings::Settings,
     },
 };
-use gitseal_terminal::{self as terminal, Escape, escape, escape_lines};
+use gitseal_terminal::{self as terminal, Styled};
 
 mod certificate;
 mod ci;
@@ -113,12 +113,14 @@ impl GateError {
     }
 
     fn show(&self) {
-        let message = match self {
+        let message = self.to_string();
+        match self {
             // One line for each mistake.
-            Self::Verify(PushVerifyError::Policy(_)) => escape_lines(&self.to_string()),
-            _ => escape(&self.to_string(), Escape::Prose),
-        };
-        terminal::error(&message, self.hint());
+            Self::Verify(PushVerifyError::Policy(_)) => {
+                terminal::error(&Styled::lines(&message), self.hint());
+            }
+            _ => terminal::error(&message, self.hint()),
+        }
     }
 }
 
@@ -211,7 +213,7 @@ fn check(
         )?;
         let text = report.text();
         if !text.is_empty() {
-            terminal::tell(text.trim_end());
+            terminal::info(&Styled::trusted(text.trim_end()));
         }
         let written = if options.json {
             terminal::print_json(&report.json())
@@ -283,13 +285,11 @@ fn watched(
             PushSide::Server | PushSide::Client => "push rejected",
             PushSide::Service => "check failed",
         };
-        terminal::tell(&format!(
+        terminal::info(&format!(
             "gitseal: {rejected}: verification did not complete"
         ));
         if side == PushSide::Server && error.hint().is_none() {
-            terminal::tell(
-                "hint: this is a server problem; contact the repository's administrators",
-            );
+            terminal::hint("this is a server problem; contact the repository's administrators");
         }
         error.exit()
     })

@@ -40,7 +40,7 @@ fn helper(arguments: &[OsString]) -> u8 {
         Ok(HelperRequest::Version) => version::line(),
         Ok(HelperRequest::Help) => person_with(&["gitseal", "--help"]),
         Ok(HelperRequest::ListKeys) => {
-            terminal::tell("gitseal: there are no keys to list: one is made for each signature");
+            terminal::info("gitseal: no keys to list: each signature has a key of its own");
             EXIT_OK
         }
         Err(error) => {

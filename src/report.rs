@@ -16,7 +16,9 @@ use gitseal_evidence::{
     object::ObjectKind,
     verify::{self, Verified},
 };
-use gitseal_terminal::{self as terminal, Escape, Lines, Progress, Tone, escape, paint};
+use gitseal_terminal::{
+    self as terminal, Escape, Lines, Progress, Style, Styled, escape, style, styled,
+};
 
 pub mod junit;
 pub mod sarif;
@@ -82,11 +84,11 @@ impl Impact {
         }
     }
 
-    fn tone(self) -> Tone {
+    fn style(self) -> Style {
         match self {
-            Self::None => Tone::Good,
-            Self::Refused => Tone::Bad,
-            Self::Undecided => Tone::Warning,
+            Self::None => Style::Good,
+            Self::Refused => Style::Bad,
+            Self::Undecided => Style::Warning,
         }
     }
 }
@@ -104,18 +106,18 @@ pub struct ResultLine<'a> {
 }
 
 impl ResultLine<'_> {
-    fn text(&self) -> String {
+    fn text(&self) -> Styled {
         let Some(failure) = self.failure else {
-            return String::new();
+            return Styled::default();
         };
         let step = failure.step.map(|step| format!(" at {step}"));
-        format!(
+        styled!(
             "{} {} {}{}: {} [{}]\n",
             self.kind,
             self.name,
-            paint(self.impact.tone(), self.verdict),
-            step.unwrap_or_default(),
-            escape(&failure.message, Escape::Prose),
+            style(self.impact.style(), self.verdict),
+            step,
+            failure.message,
             failure.code
         )
     }
@@ -302,8 +304,8 @@ impl Summary {
         json!({ "summary": summary })
     }
 
-    fn text(&self) -> String {
-        let mut parts = Vec::new();
+    fn text(&self) -> Styled {
+        let mut out = Styled::default();
         let mut rows = vec![
             ["signer", "identity provider", "signed", "first", "last"]
                 .map(str::to_owned)
@@ -330,13 +332,16 @@ impl Summary {
                 day(signer.last),
             ]);
         }
+        if rows.len() > 1 {
+            out.push(&terminal::table(&rows));
+        }
         let unlisted = signers.iter().skip(MAX_ROWS).map(|(_, one)| one.objects);
         let unlisted = unlisted.fold(self.by_unlisted_signers, u64::saturating_add);
-        if rows.len() > 1 {
-            parts.push(terminal::table(&rows));
-        }
         if unlisted > 0 {
-            parts.push(format!("and {unlisted} by others\n"));
+            out.push(&styled!("and {} by others\n", unlisted));
+        }
+        if !out.is_empty() {
+            out.push(&styled!("\n"));
         }
         let reasons: Vec<Vec<String>> = self
             .reasons
@@ -349,18 +354,15 @@ impl Summary {
                 ]
             })
             .collect();
-        if !parts.is_empty() {
-            parts.push("\n".to_owned());
-        }
         if !reasons.is_empty() {
-            parts.push(format!("{}\n", terminal::table(&reasons)));
+            out.push(&styled!("{}\n", terminal::table(&reasons)));
         }
-        parts.push(self.last_line());
-        parts.concat()
+        out.push(&self.last_line());
+        out
     }
 
     /// Returns the counts in one line.
-    fn last_line(&self) -> String {
+    fn last_line(&self) -> Styled {
         let plural = |count: u64, one: &str| match count {
             1 => format!("1 {one}"),
             _ => format!("{count} {one}s"),
@@ -391,26 +393,27 @@ impl Summary {
             }
         }
         let (tone, word) = match self.exit() {
-            EXIT_OK => (Tone::Good, "verified"),
-            EXIT_REFUSED => (Tone::Bad, "refused"),
-            _ => (Tone::Warning, "undecided"),
+            EXIT_OK => (Style::Good, "verified"),
+            EXIT_REFUSED => (Style::Bad, "refused"),
+            _ => (Style::Warning, "undecided"),
         };
-        let mut line = format!(
-            "gitseal: {}: {}: {}{kinds}\n",
-            paint(tone, word),
+        let mut line = styled!(
+            "gitseal: {}: {}: {}{}\n",
+            style(tone, word),
             what.join(", "),
-            results.join(", ")
+            results.join(", "),
+            kinds
         );
         if self.is_stopped {
-            line.push_str(&format!(
+            line.push(&styled!(
                 "gitseal: stopped after {} (--max-failures); remaining objects not checked\n",
                 plural(self.failures(), "failure")
             ));
         }
         if self.unmatched > 0 {
-            line.push_str(
-                "gitseal: no expected identity set: signatures by anyone are counted as verified\n",
-            );
+            line.push(&styled!(
+                "gitseal: no expected identity set: signatures by anyone are counted as verified\n"
+            ));
         }
         line
     }
@@ -493,7 +496,7 @@ impl RangeReport {
         } else if impact != Impact::None {
             count(&mut self.printed);
             if self.printed <= MAX_TOLD {
-                written = progress.aside(|| terminal::print(&line.text()));
+                written = progress.suspend(|| terminal::print(&line.text()));
             }
         }
         self.write_files(&line, written);
@@ -518,7 +521,7 @@ impl RangeReport {
     /// Reports a ref that leads to no object.
     pub fn add_broken_ref(&mut self, name: &str, reason: &str) {
         let message = format!("cannot resolve ref {name}: {reason}");
-        terminal::warn(&escape(&message, Escape::Prose));
+        terminal::warn(&message);
         count(&mut self.summary.broken_refs);
         let source = FailureSource {
             kind: "reference",
@@ -577,15 +580,15 @@ impl RangeReport {
                 lines.finish()?;
             }
             None => {
-                let mut text = String::new();
+                let mut text = Styled::default();
                 if self.printed > MAX_TOLD {
                     let left = self.printed.saturating_sub(MAX_TOLD);
-                    text.push_str(&format!("and {left} more failures; --json lists all\n"));
+                    text.push(&styled!("and {} more failures; --json lists all\n", left));
                 }
                 if self.printed > 0 {
-                    text.push('\n');
+                    text.push(&styled!("\n"));
                 }
-                text.push_str(&self.summary.text());
+                text.push(&self.summary.text());
                 terminal::print(&text)?;
             }
         }

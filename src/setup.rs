@@ -32,7 +32,7 @@ use crate::{
 };
 use gitseal_evidence::identity::PatternError;
 use gitseal_services::http::client::HttpError;
-use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint, tty::Tty};
+use gitseal_terminal::{self as terminal, Escape, Style, escape, style, styled, tty::Tty};
 
 mod source;
 mod target;
@@ -243,10 +243,7 @@ pub fn run(arguments: &SetupArgs) -> u8 {
         Ok(code) => code,
         Err(error) => {
             let hint = error.hint(arguments);
-            terminal::error(
-                &escape(&error.to_string(), Escape::Prose),
-                hint.map(|hint| escape(&hint, Escape::Prose)).as_deref(),
-            );
+            terminal::error(&error.to_string(), hint.as_deref());
             error.exit()
         }
     }
@@ -289,14 +286,17 @@ fn set_up(arguments: &SetupArgs) -> Result<u8, SetupError> {
         return Ok(EXIT_OK);
     }
     if arguments.dry_run {
-        terminal::tell("nothing was written (--dry-run)");
+        terminal::info("nothing was written (--dry-run)");
         return Ok(EXIT_OK);
     }
     plan.target.check_writable()?;
-    let file = escape(&plan.target.config.to_string_lossy(), Escape::Prose);
+    let file = plan.target.config.to_string_lossy();
     if !arguments.yes {
         let answer = Tty::open()
-            .ask(&format!("Write these settings to {file}? [y/N] "))
+            .prompt_line(&format!(
+                "Write these settings to {}? [y/N] ",
+                escape(&file, Escape::Prose)
+            ))
             .map_err(|_| SetupError::NoTerminal)?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
             return Err(SetupError::Declined);
@@ -304,7 +304,7 @@ fn set_up(arguments: &SetupArgs) -> Result<u8, SetupError> {
     }
     plan.carry_out()?;
     if arguments.undo {
-        terminal::tell(&format!("restored {file}"));
+        terminal::info(&format!("restored {file}"));
     } else {
         plan.conclude(&file);
     }
@@ -625,50 +625,44 @@ fn rows(
 
 impl Plan {
     fn show(&self) {
-        let prose = |text: &str| escape(text, Escape::Prose);
-        let file = prose(&self.target.config.to_string_lossy());
+        let file = self.target.config.to_string_lossy();
         if let Some(profile) = &self.profile {
-            terminal::tell(&format!("profile: {}", prose(profile)));
+            terminal::info(&format!("profile: {profile}"));
         }
         if self.rows.is_empty() {
-            terminal::tell(&format!("{file}: nothing to change"));
+            terminal::info(&format!("{file}: nothing to change"));
         } else {
-            terminal::tell(&format!(
+            terminal::info(&styled!(
                 "{} ({}){}",
-                paint(Tone::Strong, &file),
+                style(Style::Strong, &*file),
                 self.target.scope.name(),
                 if self.is_new_file { ", a new file" } else { "" }
             ));
-            let value = |value: &Option<String>| match value {
-                None => "(not set)".to_owned(),
-                Some(value) => prose(value),
-            };
+            let value = |value: &Option<String>| value.clone().unwrap_or("(not set)".to_owned());
             let rows: Vec<Vec<String>> = self
                 .rows
                 .iter()
                 .map(|row| {
                     vec![
-                        format!("  {}", prose(&row.key)),
+                        format!("  {}", row.key),
                         value(&row.old),
                         format!("-> {}", value(&row.new)),
                     ]
                 })
                 .collect();
-            terminal::tell(terminal::table(&rows).trim_end());
+            terminal::info(&terminal::table(&rows).trim_end());
         }
         for installed in &self.installed {
-            terminal::tell(&format!(
+            terminal::info(&format!(
                 "  {}  trusted root, {} bytes, SHA-256 {}",
-                prose(&installed.path.to_string_lossy()),
+                installed.path.display(),
                 installed.content.len(),
                 installed.sha256
             ));
         }
         for (key, value) in &self.not_reverted {
-            terminal::tell(&format!(
-                "  {} not restored: changed since setup (now \"{}\")",
-                prose(key),
-                prose(value)
+            terminal::info(&format!(
+                "  {key} not restored: changed since setup (now \"{value}\")"
             ));
         }
     }
@@ -706,10 +700,9 @@ impl Plan {
 
     /// Reports the result, and values that win over those of setup.
     fn conclude(&self, file: &str) {
-        terminal::tell(&format!("updated {file}"));
-        terminal::tell(&format!(
-            "{} 'gitseal setup --undo{}' reverts it; run 'gitseal doctor' to check",
-            paint(Tone::Strong, "hint:"),
+        terminal::info(&format!("updated {file}"));
+        terminal::hint(&format!(
+            "'gitseal setup --undo{}' reverts it; run 'gitseal doctor' to check",
             match self.target.scope {
                 ConfigScope::Local => " --local",
                 ConfigScope::System => " --system",
@@ -724,15 +717,12 @@ impl Plan {
                 continue;
             };
             if text(found) != entry.value {
-                terminal::warn(&escape(
-                    &format!(
-                        "{} is still \"{}\": overridden in {} ({})",
-                        entry.key,
-                        text(found),
-                        found.origin,
-                        found.scope
-                    ),
-                    Escape::Prose,
+                terminal::warn(&format!(
+                    "{} is still \"{}\": overridden in {} ({})",
+                    entry.key,
+                    text(found),
+                    found.origin,
+                    found.scope
                 ));
             }
         }

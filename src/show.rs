@@ -19,7 +19,7 @@ use gitseal_evidence::{
     signed_data,
     verify::rfc3339,
 };
-use gitseal_terminal::{self as terminal, Escape, escape};
+use gitseal_terminal as terminal;
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const COMMIT: &str = "https://gitsign.sigstore.dev/predicate/git/v0.1";
@@ -30,7 +30,7 @@ pub fn run(arguments: &cli::ShowArgs) -> u8 {
     match show(arguments) {
         Ok(Ok(statement)) => crate::exit::written(terminal::print_json(&statement)),
         Ok(Err(refusal)) => {
-            terminal::error(&escape(&refusal.to_string(), Escape::Prose), None);
+            terminal::error(&refusal.to_string(), None);
             crate::exit::EXIT_REFUSED
         }
         Err(error) => error.report(),

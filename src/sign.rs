@@ -110,17 +110,14 @@ pub struct SignRequest<'a> {
 /// on standard output, and standard error says what to do next.
 #[must_use]
 pub fn run(request: &gnupg::SignOptions) -> u8 {
-    terminal::reach_the_person();
+    terminal::mirror_errors_to_tty();
     match answer(request) {
         Ok(()) => EXIT_OK,
         Err(error) => {
             if git_program::version().is_ok_and(|(version, _)| version >= (2, 40)) {
-                terminal::git_shows_errors();
+                terminal::disable_tty_mirror();
             }
-            terminal::error(
-                &escape(&error.to_string(), Escape::Prose),
-                error.hint().as_deref(),
-            );
+            terminal::error(&error.to_string(), error.hint().as_deref());
             error.exit_code()
         }
     }
@@ -157,7 +154,7 @@ fn answer(request: &gnupg::SignOptions) -> Result<(), SignError> {
         &http,
     )?;
     if let Some(index) = finished.log_index() {
-        terminal::tell(&format!("tlog entry created with index: {index}"));
+        terminal::info(&format!("tlog entry created with index: {index}"));
     }
     // git takes a signature only behind a status line that it could read, so the
     // status goes first: if it cannot be written, there is no signature.
@@ -222,14 +219,13 @@ pub fn check_services(settings: &Settings, login: &LoginOptions<'_>) -> Result<(
         if settings.is_untrusted(&setting.origin) {
             terminal::warn(&format!(
                 "the {who} {} is this repository's choice, not yours ({}): whoever runs it can be you wherever the identity token is good. If you know it, set it with git config --global, or name the repository in gitseal.trustedRepository",
-                escape(url.as_str(), Escape::Prose),
-                escape(&setting.origin.to_string(), Escape::Prose)
+                url, setting.origin
             ));
         }
         if !is_private(url) {
             terminal::warn(&format!(
                 "the {who} has an address without TLS ({}): whoever can read the network can use the identity token",
-                escape(url.as_str(), Escape::Prose)
+                url
             ));
         }
     }
@@ -418,7 +414,7 @@ pub fn sign(
         Err(error) if error.is_cache_failure(found) => {
             terminal::warn(&format!(
                 "signing again without the credential cache: {}",
-                escape(&error.to_string(), Escape::Prose)
+                error
             ));
             make(wish.create_uncached()?)
         }

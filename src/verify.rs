@@ -28,7 +28,7 @@ use gitseal_evidence::{
     object::HashKind,
     verify::{self, CrossCheckRefusal, NoopObserver, Reason, Refusal, SignatureInput, Verified},
 };
-use gitseal_terminal::{self as terminal, Escape, Tone, escape, paint};
+use gitseal_terminal::{self as terminal, Style, Styled, style, styled};
 
 /// Runs `gitseal --verify FILE -`, as Git starts it.
 pub fn verify_for_git(request: &gnupg::VerifyOptions) -> u8 {
@@ -188,37 +188,37 @@ fn verify_one(
 
 /// Names the object that was verified: the requested name may name another object
 /// by now, and a tag object may be stored under a name that is not its own.
-fn verified_object(object: &Object, verified: &Verified) -> String {
-    let name = explain::tag_name(object);
-    format!(
+fn verified_object(object: &Object, verified: &Verified) -> Styled {
+    let name = explain::tag_name(object)
+        .map(|name| styled!(" (tag object is named {})", Styled::name(&name)));
+    styled!(
         "gitseal: {} {} {}{}: signed by {} (issuer {}) at {}\n",
-        paint(Tone::Good, "verified"),
-        object.kind,
+        style(Style::Good, "verified"),
+        object.kind.name(),
         object.id,
-        name.map(|name| format!(" (tag object is named {})", escape(&name, Escape::Ascii)))
-            .unwrap_or_default(),
-        escape(verified.identity.san.value(), Escape::Ascii),
-        escape(&verified.identity.issuer, Escape::Ascii),
+        name,
+        Styled::name(verified.identity.san.value()),
+        Styled::name(&verified.identity.issuer),
         verify::rfc3339(verified.time)
     )
 }
 
 /// Prints the verdict, and what to do next, on standard error.
 fn report_for_people(verdict: &Verdict, log_queried: bool) {
-    terminal::tell(&summary(verdict));
+    terminal::info(&summary(verdict));
     if let Some(hint) = hint(verdict, log_queried) {
-        terminal::tell(&format!("{} {hint}", paint(Tone::Strong, "hint:")));
+        terminal::hint(hint);
     }
 }
 
 /// Returns the lines that gitsign's users know, and the reason of a failure.
-fn summary(verdict: &Verdict) -> String {
+fn summary(verdict: &Verdict) -> Styled {
     let failed = |word: &str, refusal: &Refusal| {
-        format!(
+        styled!(
             "gitseal: {} at {}: {} [{}]",
-            paint(Tone::Bad, word),
-            refusal.step,
-            escape(&refusal.reason.to_string(), Escape::Prose),
+            style(Style::Bad, word),
+            refusal.step.to_string(),
+            refusal.reason.to_string(),
             refusal.code()
         )
     };
@@ -226,14 +226,14 @@ fn summary(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Verified(verified) => valid_lines(verified),
         Verdict::UnexpectedIdentity { verified, refusal } => {
-            format!("{}\n{}", valid_lines(verified), failed(FAILED, refusal))
+            styled!("{}\n{}", valid_lines(verified), failed(FAILED, refusal))
         }
         Verdict::Refused(refusal)
         | Verdict::Unsigned(refusal)
-        | Verdict::OtherFormat { refusal, .. } => format!(
+        | Verdict::OtherFormat { refusal, .. } => styled!(
             "{}\nValidated Git signature: {}",
             failed(FAILED, refusal),
-            paint(Tone::Bad, "false")
+            style(Style::Bad, "false")
         ),
         Verdict::Undecided {
             refusal,
@@ -242,34 +242,32 @@ fn summary(verdict: &Verdict) -> String {
         Verdict::Undecided {
             refusal,
             lookup: Some(error),
-        } => format!(
+        } => styled!(
             "{}\ngitseal: cannot query the log: {}",
             failed("undecided", refusal),
-            escape(&error.to_string(), Escape::Prose)
+            error.to_string()
         ),
-        Verdict::Unreadable { error, .. } => {
-            format!("gitseal: {}", escape(&error.to_string(), Escape::Prose))
-        }
+        Verdict::Unreadable { error, .. } => styled!("gitseal: {}", error.to_string()),
     }
 }
 
-fn valid_lines(verified: &Verified) -> String {
+fn valid_lines(verified: &Verified) -> Styled {
     let index = verified
         .log_index
-        .map(|index| format!("tlog index: {index}\n"));
-    format!(
+        .map(|index| styled!("tlog index: {}\n", index));
+    styled!(
         "{}gitseal: Signature made using certificate ID 0x{} | {}\n\
          gitseal: {} from [{}]({})\n\
          gitseal: signed at {} ({})\n\
          Validated Git signature: true\n\
          Validated Rekor entry: true\n\
          Validated Certificate claims: {}",
-        index.unwrap_or_default(),
+        index,
         verified.certificate.sha1_hex(),
-        escape(&verified.certificate.issuer_text(), Escape::Prose),
-        paint(Tone::Good, "Good signature"),
-        escape(verified.identity.san.value(), Escape::Ascii),
-        escape(&verified.identity.issuer, Escape::Ascii),
+        verified.certificate.issuer_text(),
+        style(Style::Good, "Good signature"),
+        Styled::name(verified.identity.san.value()),
+        Styled::name(&verified.identity.issuer),
         verify::rfc3339(verified.time),
         verified.time_source.words(),
         verified.named

@@ -1,27 +1,27 @@
-//! `gitseal version`: the version, and the settings in effect with where each
-//! comes from. Never a token or a secret: those are in variables and files that
-//! are no settings, and of a file only its name is shown.
+//! `gitseal version`: the version, and the settings in effect with their origins. It
+//! never prints a token or a secret: those are in variables and files that are not
+//! settings, and of a file only the name is printed.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
-use crate::{cli, context::open_context};
-use gitseal_terminal::{self as terminal, Escape, escape};
+use crate::{cli::VersionArgs, context::open_context, exit::written};
+use gitseal_terminal::{self as terminal, styled};
 
-/// The one line: name and version.
+/// The line with name and version.
 pub const LINE: &str = concat!("gitseal version ", env!("CARGO_PKG_VERSION"));
 
-/// `gitseal --version`, as git's helpers are asked.
+/// Runs `gitseal --version`, an option that Git's helpers have.
 pub fn line() -> u8 {
-    crate::exit::written(terminal::print_bytes(format!("{LINE}\n").as_bytes()))
+    written(terminal::print_bytes(format!("{LINE}\n").as_bytes()))
 }
 
-/// `gitseal version`.
-pub fn run(arguments: &cli::VersionArgs) -> u8 {
+/// Runs `gitseal version`.
+pub fn run(arguments: &VersionArgs) -> u8 {
     let settings = match open_context() {
         Ok((_, settings)) => settings,
         Err(error) => {
-            // The version is told in any case.
-            let _ = terminal::print(&format!("{LINE}\n"));
+            // The version is printed in any case.
+            let _ = terminal::print(&styled!("{}\n", LINE));
             return error.report();
         }
     };
@@ -40,30 +40,27 @@ pub fn run(arguments: &cli::VersionArgs) -> u8 {
             "warnings": settings.warnings().collect::<Vec<_>>(),
             "notices": settings.notices,
         });
-        let report: Value = report;
-        return crate::exit::written(terminal::print_json(&report));
+        return written(terminal::print_json(&report));
     }
     let mut rows: Vec<Vec<String>> = settings
         .rows()
         .map(|(row, text, origin)| {
             vec![
                 row.name.to_owned(),
-                text.map_or_else(|| "-".to_owned(), |text| escape(text, Escape::Prose)),
-                format!("({})", escape(&origin.to_string(), Escape::Prose)),
+                text.unwrap_or("-").to_owned(),
+                format!("({origin})"),
             ]
         })
         .collect();
     for path in &settings.trusted_repositories.value {
-        rows.push(vec![
-            "trustedRepository".to_owned(),
-            escape(path, Escape::Prose),
-        ]);
+        rows.push(vec!["trustedRepository".to_owned(), path.clone()]);
     }
     for notice in &settings.notices {
-        terminal::warn(&escape(notice, Escape::Prose));
+        terminal::warn(notice);
     }
-    crate::exit::written(terminal::print(&format!(
-        "{LINE}\n\nsettings:\n{}",
+    written(terminal::print(&styled!(
+        "{}\n\nsettings:\n{}",
+        LINE,
         terminal::table(&rows)
     )))
 }

@@ -34,7 +34,7 @@ use gitseal_services::{
         tiles::TileReader,
     },
 };
-use gitseal_terminal::{Escape, Progress, Tone, escape, paint};
+use gitseal_terminal::{Progress, Style, Styled, style, styled};
 
 /// The maximum number of checkpoints that are kept, at some 150 bytes each.
 pub const MAX_KEPT: usize = 500_000;
@@ -266,27 +266,27 @@ impl ConsistencyReport {
 
     /// Returns the report as text.
     #[must_use]
-    pub fn text(&self) -> String {
-        let mut out = String::new();
+    pub fn text(&self) -> Styled {
+        let mut out = Styled::default();
         if self.found == 0 {
             return out;
         }
         for finding in self.findings.iter().take(MAX_TOLD) {
             let tone = if finding.is_proven() {
-                Tone::Bad
+                Style::Bad
             } else {
-                Tone::Warning
+                Style::Warning
             };
-            out.push_str(&format!(
+            out.push(&styled!(
                 "{} {} [{}]\n",
-                paint(tone, "log"),
-                escape(&finding.to_string(), Escape::Prose),
+                style(tone, "log"),
+                finding.to_string(),
                 finding.code()
             ));
         }
         if self.findings.len() > MAX_TOLD {
             let left = self.findings.len().saturating_sub(MAX_TOLD);
-            out.push_str(&format!("and {left} more findings about logs\n"));
+            out.push(&styled!("and {} more findings about logs\n", left));
         }
         let plural = |count: u64, one: &str| match count {
             1 => format!("1 {one}"),
@@ -302,11 +302,12 @@ impl ConsistencyReport {
             "the log was not queried for proofs between them".to_owned()
         };
         let logs = u64::try_from(self.logs.len()).unwrap_or(u64::MAX);
-        out.push_str(&format!(
-            "checkpoints: {} found ({} distinct) from {}; {proofs}\n\n",
+        out.push(&styled!(
+            "checkpoints: {} found ({} distinct) from {}; {}\n\n",
             self.found,
             self.distinct,
-            plural(logs, "log")
+            plural(logs, "log"),
+            proofs
         ));
         out
     }

@@ -114,7 +114,7 @@ pub(super) fn restrict_permissions(directory: &Path) -> io::Result<()> {
 /// Reports whether a login can prompt.
 pub(super) fn terminal(_: &DoctorContext) -> Vec<Finding> {
     const ID: &str = "terminal";
-    vec![if Tty::open().is_there() {
+    vec![if Tty::open().is_open() {
         Finding::ok(ID, "a terminal is available for prompts")
     } else {
         let message = "no terminal: login codes cannot be entered here (GPG_TTY has no effect)";

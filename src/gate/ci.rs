@@ -32,7 +32,7 @@ use crate::{
     cli::CiArgs,
     context::{ContextError, open_context},
 };
-use gitseal_terminal::{self as terminal, Escape, escape};
+use gitseal_terminal::{self as terminal, Styled, styled};
 
 /// Returns an environment variable; one that is not UTF-8 counts as unset.
 fn variable(name: &str) -> Option<String> {
@@ -139,24 +139,25 @@ fn write_reports(report: &PushReport, job: &CiJob, arguments: &CiArgs) -> Result
     let text = report.text();
     if !text.is_empty() {
         // A runner reads commands out of this as well.
-        terminal::tell(text.trim_end().replace("##[", "#\\u{23}[").as_str());
+        let text = text.trim_end().replace("##[", "#\\u{23}[");
+        terminal::info(&Styled::trusted(text));
     }
-    let line = format!(
+    let line = styled!(
         "gitseal: {}: {} commits and tags checked: {} errors, {} warnings",
-        escape(&job.what, Escape::Ascii),
+        Styled::name(&job.what),
         report.checked,
         report.refusals,
         report.warnings
     );
     let written = if arguments.options.json {
-        terminal::tell(&line);
+        terminal::info(&line);
         terminal::print_json(&report.json())
     } else {
         let annotations = match job.platform {
             Platform::GitHub => report.annotations(),
             Platform::GitLab | Platform::Plain => String::new(),
         };
-        terminal::print(&format!("{annotations}{line}\n"))
+        terminal::print(&styled!("{}{}\n", Styled::trusted(annotations), line))
     };
     Ok(exit_of(report).max(crate::exit::written(written)))
 }

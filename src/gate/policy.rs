@@ -39,7 +39,7 @@ use gitseal_policy::{
     parse::MAX_POLICY,
     walk::{self, AuthenticationRequest, CommitSource as _, WalkError},
 };
-use gitseal_terminal::{self as terminal, Escape, Tone, escape, escape_lines, paint};
+use gitseal_terminal::{self as terminal, Style, Styled, style, styled};
 
 /// Number of commits that are checked at a time.
 const AT_ONCE: usize = 1024;
@@ -108,7 +108,7 @@ pub fn run(arguments: &PolicyArgs) -> u8 {
         PolicyCommand::Init(arguments) => init(arguments),
     };
     result.unwrap_or_else(|stop| {
-        terminal::error(&escape_lines(&stop.to_string()), stop.hint());
+        terminal::error(&Styled::lines(&stop.to_string()), stop.hint());
         stop.exit()
     })
 }
@@ -188,32 +188,37 @@ fn check(arguments: &PolicyCheckArgs) -> Result<u8, PolicyCommandError> {
         });
         return Ok(exit.max(crate::exit::written(terminal::print_json(&report))));
     }
-    let mut out = String::new();
-    let name = escape(&arguments.policy, Escape::Prose);
+    let name = &arguments.policy;
+    let mut out = Styled::default();
     for error in &errors {
-        out.push_str(&format!(
-            "{name}:{}:{}: {} [{}]\n",
+        out.push(&styled!(
+            "{}:{}:{}: {} [{}]\n",
+            name,
             error.line,
             error.column,
-            escape(&error.message, Escape::Ascii),
+            Styled::name(&error.message),
             error.code
         ));
         if let Some(hint) = &error.hint {
-            out.push_str(&format!("  hint: {}\n", escape(hint, Escape::Prose)));
+            out.push(&styled!("  hint: {}\n", hint));
         }
     }
     for lint in &lints {
-        out.push_str(&format!(
-            "{name}: {}: {} [{}]\n",
-            escape(&lint.place, Escape::Ascii),
-            escape(&lint.message, Escape::Ascii),
+        out.push(&styled!(
+            "{}: {}: {} [{}]\n",
+            name,
+            Styled::name(&lint.place),
+            Styled::name(&lint.message),
             lint.code
         ));
     }
-    out.push_str(&match (errors.len(), lints.len()) {
-        (0, 0) => format!("{name}: {}\n", paint(Tone::Good, "valid")),
-        (0, lints) => format!("{name}: valid, {lints} warnings\n"),
-        (errors, _) => format!("{name}: {}: {errors} errors\n", paint(Tone::Bad, "invalid")),
+    out.push(&match (errors.len(), lints.len()) {
+        (0, 0) => styled!("{}: {}\n", name, style(Style::Good, "valid")),
+        (0, lints) => styled!("{}: valid, {} warnings\n", name, lints),
+        (errors, _) => {
+            let word = style(Style::Bad, "invalid");
+            styled!("{}: {}: {} errors\n", name, word, errors)
+        }
     });
     Ok(exit.max(crate::exit::written(terminal::print(&out))))
 }
@@ -224,7 +229,7 @@ fn describe(arguments: &PolicyDescribeArgs) -> Result<u8, PolicyCommandError> {
         let lines: Vec<&str> = words.lines().collect();
         terminal::print_json(&json!({ "policy": arguments.policy, "lines": lines }))
     } else {
-        terminal::print(&format!("{}\n", escape_lines(words.trim_end())))
+        terminal::print(&styled!("{}\n", Styled::lines(words.trim_end())))
     };
     Ok(crate::exit::written(written))
 }
@@ -242,19 +247,17 @@ fn compare(arguments: &PolicyDiffArgs) -> Result<u8, PolicyCommandError> {
             "old": arguments.old, "new": arguments.new, "changes": changes,
         }))
     } else if changes.is_empty() {
-        terminal::print("no permission changes\n")
+        terminal::print(&styled!("no permission changes\n"))
     } else {
-        let lines: String = changes
-            .iter()
-            .map(|change| {
-                format!(
-                    "{:7} {}: {}\n",
-                    change.kind.as_str(),
-                    escape(&change.subject, Escape::Ascii),
-                    escape(&change.message, Escape::Ascii)
-                )
-            })
-            .collect();
+        let mut lines = Styled::default();
+        for change in &changes {
+            lines.push(&styled!(
+                "{:7} {}: {}\n",
+                change.kind.as_str(),
+                Styled::name(&change.subject),
+                Styled::name(&change.message)
+            ));
+        }
         terminal::print(&lines)
     };
     Ok(crate::exit::written(written))
@@ -339,10 +342,10 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
             "refusals": report.refusals, "warnings": report.warnings, "findings": report.json,
         }))
     } else {
-        terminal::print(&format!(
+        terminal::print(&styled!(
             "{}gitseal: policy {}: {} commits checked: {} errors, {} warnings\n",
             report.text,
-            escape(&by, Escape::Prose),
+            by,
             report.checked,
             report.refusals,
             report.warnings
@@ -439,7 +442,7 @@ struct TestReport {
     checked: usize,
     refusals: usize,
     warnings: usize,
-    text: String,
+    text: Styled,
     json: Vec<Value>,
 }
 
@@ -448,24 +451,26 @@ impl TestReport {
         for finding in findings {
             let word = if finding.refuses() {
                 self.refusals = self.refusals.saturating_add(1);
-                paint(Tone::Bad, "error")
+                style(Style::Bad, "error")
             } else {
                 self.warnings = self.warnings.saturating_add(1);
-                paint(Tone::Strong, "warning")
+                style(Style::Strong, "warning")
             };
             let rule = match finding.rule.as_str() {
                 "" => String::new(),
-                rule => format!(" by rule {}", escape(rule, Escape::Prose)),
+                rule => format!(" by rule {rule}"),
             };
-            self.text.push_str(&format!(
-                "{commit} {word}{rule}: {} [{}]\n",
-                escape(&finding.message, Escape::Ascii),
+            self.text.push(&styled!(
+                "{} {}{}: {} [{}]\n",
+                commit.to_string(),
+                word,
+                rule,
+                Styled::name(&finding.message),
                 finding.code
             ));
             let hint = finding.policy_hint.as_ref().or(finding.hint.as_ref());
             if let Some(hint) = hint {
-                self.text
-                    .push_str(&format!("  hint: {}\n", escape(hint, Escape::Prose)));
+                self.text.push(&styled!("  hint: {}\n", hint));
             }
             self.json.push(json!({
                 "commit": commit.to_string(), "rule": finding.rule, "mode": finding.mode.as_str(),
@@ -484,7 +489,7 @@ fn init(arguments: &PolicyInitArgs) -> Result<u8, PolicyCommandError> {
     // An odd identity is reported here, not when the policy is used.
     Policy::parse(&text, "the new policy")?;
     match &arguments.output {
-        None => Ok(crate::exit::written(terminal::print(&text))),
+        None => Ok(crate::exit::written(terminal::print(&Styled::lines(&text)))),
         Some(path) => {
             let failed = |error| PolicyCommandError::Write {
                 path: path.clone(),
@@ -499,10 +504,10 @@ fn init(arguments: &PolicyInitArgs) -> Result<u8, PolicyCommandError> {
                 .open(path)
                 .and_then(|mut file| file.write_all(text.as_bytes()))
                 .map_err(failed)?;
-            terminal::tell(&format!(
-                "gitseal: wrote {}\nhint: commit it with 'git commit -S', then set gitseal.policyRoot to that commit",
-                escape(&path.to_string_lossy(), Escape::Prose)
-            ));
+            terminal::info(&format!("gitseal: wrote {}", path.display()));
+            terminal::hint(
+                "commit it with 'git commit -S', then set gitseal.policyRoot to that commit",
+            );
             Ok(EXIT_OK)
         }
     }

@@ -9,7 +9,7 @@ use gitseal_reference::{
     oidc::{CLIENT, Config, ReferenceIssuer, TOKEN_LIFETIME, User},
     quickstart, serve, store, system,
 };
-use gitseal_terminal as terminal;
+use gitseal_terminal::{self as terminal, Styled};
 
 /// Reference servers for keyless signing, in one process: OpenID Connect
 /// issuer, Fulcio, CT log, Rekor and timestamp authority.
@@ -96,5 +96,5 @@ fn token(arguments: &TokenArgs) -> Result<(), CommandError> {
         Box::new(system::entropy),
     )?;
     let token = issuer.mint(&user, &arguments.audience, None, None)?;
-    Ok(terminal::print(&format!("{token}\n"))?)
+    Ok(terminal::print(&Styled::trusted(format!("{token}\n")))?)
 }

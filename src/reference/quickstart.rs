@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use gitseal_terminal::{self as terminal, Tone};
+use gitseal_terminal::{self as terminal, Style, Styled, styled};
 
 use crate::{
     config,
@@ -78,30 +78,32 @@ pub fn run(arguments: &QuickstartArgs) -> Result<(), CommandError> {
         json: false,
     })?;
     let issuer = servers.state.service_url(OIDC)?;
-    terminal::print(&format!(
-        "  {issuer} knows {USER}; the others are beside it, and only on this machine\n"
+    terminal::print(&styled!(
+        "  {} knows {}; the others are beside it, and only on this machine\n",
+        issuer,
+        USER
     ))?;
     let told = stage.tell_story(&issuer);
     // Also after a failure: the servers end and the directory goes.
     let stopped = servers.stop();
     if arguments.keep || told.is_err() && env::var_os("GITSEAL_KEEP").is_some() {
-        terminal::print(&format!("kept: {}\n", folder.keep().display()))?;
+        terminal::print(&styled!("kept: {}\n", folder.keep().display().to_string()))?;
     } else {
         folder.close()?;
     }
     told?;
     stopped?;
     say("Everything was as it must be, and nothing is left behind.");
-    terminal::print(
-        "Next: `gitseal-reference serve --dir DIR` keeps such servers; docs/operations.md shows\nhow to use your own, or the public Sigstore.\n",
-    )?;
+    terminal::print(&styled!(
+        "Next: `gitseal-reference serve --dir DIR` keeps such servers; docs/operations.md shows\nhow to use your own, or the public Sigstore.\n"
+    ))?;
     Ok(())
 }
 
 /// A heading.
 fn say(text: &str) {
     // A closed pipe ends the story at the next command, which checks it.
-    let _ = terminal::print(&format!("\n{}\n", terminal::paint(Tone::Strong, text)));
+    let _ = terminal::print(&styled!("\n{}\n", terminal::style(Style::Strong, text)));
 }
 
 /// A program of the same installation.
@@ -280,7 +282,7 @@ impl Sandbox {
             .map(|word| config::shell_quote(word))
             .collect();
         let line = line.join(" ");
-        terminal::print(&format!("$ {line}\n"))?;
+        terminal::print(&Styled::lines(&format!("$ {line}\n")))?;
         let output = self
             .command(program)
             .args(arguments)
@@ -295,7 +297,7 @@ impl Sandbox {
         if arguments.first() != Some(&"cat-file") {
             for said in [&stdout, &stderr] {
                 for one in said.lines() {
-                    terminal::print(&format!("  {}\n", terminal::escape_lines(one)))?;
+                    terminal::print(&Styled::lines(&format!("  {one}\n")))?;
                 }
             }
         }
@@ -315,10 +317,10 @@ impl Sandbox {
             ));
         }
         if let Expect::Refusal(code) = expect {
-            terminal::print(&format!(
+            terminal::print(&styled!(
                 "  {}\n",
-                terminal::paint(
-                    Tone::Quiet,
+                terminal::style(
+                    Style::Quiet,
                     &format!("refused, exit code {code}, as it must be")
                 )
             ))?;

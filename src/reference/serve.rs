@@ -25,7 +25,7 @@ use gitseal_services::http::{
     message::{Headers, Method, ServerRequest},
     server::{self as http, Handler, Limits, ServerHandle},
 };
-use gitseal_terminal::{self as terminal, Escape};
+use gitseal_terminal::{self as terminal, Styled, styled};
 use p256::ecdsa::signature::Signer as _;
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -119,7 +119,7 @@ pub fn serve(arguments: &ServeArgs) -> Result<(), CommandError> {
     }
     #[cfg(unix)]
     {
-        terminal::tell("gitseal-reference: stopping");
+        terminal::info("gitseal-reference: stopping");
         servers.stop()
     }
 }
@@ -189,13 +189,13 @@ impl RunningServers {
             }
             object.insert("dir".into(), dir.into());
             let line = serde_json::Value::Object(object);
-            return Ok(terminal::print(&format!("{line}\n"))?);
+            return Ok(terminal::print(&Styled::lines(&format!("{line}\n")))?);
         }
         let rows: Vec<Vec<String>> = addresses
             .into_iter()
             .map(|(name, url)| vec![name.to_owned(), url])
             .collect();
-        Ok(terminal::print(&format!(
+        Ok(terminal::print(&styled!(
             "{}\nSign and verify with git against these servers:\n  git config --global include.path {}\nStop with Ctrl-C or SIGTERM.\n",
             terminal::table(&rows),
             config::shell_quote(&self.store.path.join("gitconfig").display().to_string())
@@ -371,7 +371,7 @@ fn handlers(
                 Box::new(system::entropy),
             )?
             .with_log(Box::new(|line| {
-                terminal::tell(&terminal::escape(line, Escape::Prose));
+                terminal::info(line);
             }));
             (Some(Arc::new(issuer)), Issuers::email(&url, CLIENT))
         }
@@ -410,7 +410,7 @@ fn handlers(
         }),
         clock: Box::new(system::now),
         entropy: Box::new(system::entropy),
-        log: Box::new(|line| terminal::tell(&terminal::escape(line, Escape::Prose))),
+        log: Box::new(|line| terminal::info(line)),
     };
     let tsa_key = store.keys.tsa.clone();
     let tsa = TsaServer {

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::host::settings::{CacheMode, Origin, Setting};
 use gitseal_evidence::{asn1::hex, trusted_root::TrustedRoot};
-use gitseal_terminal::{self as terminal, Escape, escape};
+use gitseal_terminal as terminal;
 
 /// How long a certificate must still be good for, in seconds, to sign with it:
 /// what the log and a timestamp authority may take, and some difference of
@@ -180,7 +180,7 @@ pub(super) fn warn_without_cache(why: &CacheUnavailableError) {
         let hint = no_cache_hint(why);
         terminal::warn(&format!(
             "signing without the credential cache: {}{}{}",
-            escape(&why.to_string(), Escape::Prose),
+            why,
             if hint.is_some() { "; " } else { "" },
             hint.unwrap_or_default()
         ));

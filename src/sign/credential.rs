@@ -110,7 +110,7 @@ impl CredentialRequest<'_> {
                 Err(error) => {
                     terminal::warn(&format!(
                         "signing without the credential cache: the certificate it keeps is not to be used: {}",
-                        escape(&error.to_string(), Escape::Prose)
+                        error
                     ));
                     self.create_uncached()
                 }
@@ -215,7 +215,7 @@ impl CredentialRequest<'_> {
             // A key without its certificate is good for nothing but this process.
             terminal::warn(&format!(
                 "the credential cache did not keep the login: {}",
-                escape(&error.to_string(), Escape::Prose)
+                error
             ));
             return self.own(&token);
         }
@@ -240,9 +240,9 @@ impl CredentialRequest<'_> {
         token.check((self.clock)(), None).ok()?;
         match self.certified(signer, &token) {
             Err(error) if error.is_token_rejected() => {
-                terminal::tell(&format!(
+                terminal::info(&format!(
                     "the identity token that was kept is not taken, so another is got: {}",
-                    escape(&error.to_string(), Escape::Prose)
+                    error
                 ));
                 self.forget(signer, scope, TokenKind::Identity);
                 None
@@ -263,9 +263,9 @@ impl CredentialRequest<'_> {
             Some(refresh) => match self.login.renew(self, &refresh) {
                 Ok(granted) => Some(granted),
                 Err(error) => {
-                    terminal::tell(&format!(
+                    terminal::info(&format!(
                         "the login could not be renewed, so it is made anew: {}",
-                        escape(&error.to_string(), Escape::Prose)
+                        error
                     ));
                     if matches!(error, SignError::Login(LoginError::Refused { .. })) {
                         self.forget(signer, scope, TokenKind::Refresh);

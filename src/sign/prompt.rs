@@ -36,7 +36,7 @@ impl<'a> TerminalPrompt<'a> {
 
 impl login::LoginPrompt for TerminalPrompt<'_> {
     fn tell(&mut self, line: &str) {
-        self.terminal.tell(line);
+        self.terminal.print_line(line);
     }
 
     fn open(&mut self, url: &Url) -> Result<(), String> {
@@ -44,15 +44,17 @@ impl login::LoginPrompt for TerminalPrompt<'_> {
     }
 
     fn ask(&mut self, prompt: &str) -> Result<String, String> {
-        self.terminal.ask(prompt).map_err(|error| error.to_string())
+        self.terminal
+            .prompt_line(prompt)
+            .map_err(|error| error.to_string())
     }
 
     fn can_be_asked(&self) -> bool {
-        self.terminal.can_be_asked()
+        self.terminal.can_prompt()
     }
 
     fn can_be_told(&self) -> bool {
-        self.terminal.is_there() || io::stderr().is_terminal()
+        self.terminal.is_open() || io::stderr().is_terminal()
     }
 
     fn pause(&mut self, how_long: Duration) -> bool {
