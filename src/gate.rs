@@ -19,7 +19,7 @@ use std::{
     panic,
     path::PathBuf,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
@@ -49,7 +49,7 @@ mod verifier;
 pub use ci::run as ci;
 use plan::{PlanError, PushSide, RefSnapshot};
 use report::PushReport;
-use verifier::{PushVerifier, PushVerifyError};
+use verifier::{Deadline, PushVerifier, PushVerifyError};
 
 /// Seconds between the timeout and the end of the process, whatever it is doing.
 const GRACE: u64 = 5;
@@ -121,36 +121,6 @@ impl GateError {
             }
             _ => terminal::error(&message, self.hint()),
         }
-    }
-}
-
-/// The time after which a push that is not checked is rejected.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline {
-    end: Instant,
-    seconds: u64,
-}
-
-impl Deadline {
-    fn within(seconds: u64) -> Self {
-        let now = Instant::now();
-        Self {
-            end: now.checked_add(Duration::from_secs(seconds)).unwrap_or(now),
-            seconds,
-        }
-    }
-
-    /// Returns an error if the time is over.
-    ///
-    /// # Errors
-    /// Returns [`PushVerifyError::Time`].
-    pub fn check(&self) -> Result<(), PushVerifyError> {
-        if Instant::now() >= self.end {
-            return Err(PushVerifyError::Time {
-                seconds: self.seconds,
-            });
-        }
-        Ok(())
     }
 }
 
@@ -248,7 +218,7 @@ fn verify(
     };
     let before = before.map_err(ContextError::from)?;
     let tip = before.protected.as_ref().map(|(_, commit)| *commit);
-    let mut verifier = PushVerifier::open(repository, settings, options, tip)?;
+    let mut verifier = PushVerifier::open(repository, settings, options, tip, None)?;
     if side == PushSide::Server
         && let Some(signed) = certificate::PushCertificateEnv::read()
     {

@@ -90,7 +90,7 @@ pub fn run(arguments: &CiArgs) -> u8 {
             job.reference.as_bytes(),
             update.old,
         );
-        let verifier = PushVerifier::open_for_ci(repository, &settings, options, update.old)?;
+        let verifier = PushVerifier::open(repository, &settings, options, update.old, update.old)?;
         let plan = plan::plan(
             vec![update],
             repository,

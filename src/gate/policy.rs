@@ -4,14 +4,15 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use gix::ObjectId;
 use serde_json::{Value, json};
 
+use super::rules::{text_at, text_of};
 use crate::host::{
     git::{
         GitError, Repository,
@@ -36,7 +37,6 @@ use gitseal_policy::{
     Finding, POLICY_PATH, Policy, PolicyErrors, SignatureResult,
     diff::diff,
     lint::lint,
-    parse::MAX_POLICY,
     walk::{self, AuthenticationRequest, CommitSource as _, WalkError},
 };
 use gitseal_terminal::{self as terminal, Style, Styled, style, styled};
@@ -122,8 +122,7 @@ fn text(name: &str) -> Result<String, PolicyCommandError> {
         why,
     };
     let path = Path::new(name);
-    let most = u64::try_from(MAX_POLICY).unwrap_or(u64::MAX);
-    let bytes = match name.split_once(':') {
+    match name.split_once(':') {
         Some((revision, inside)) if !path.exists() && !revision.is_empty() => {
             let inside = if inside.is_empty() {
                 POLICY_PATH
@@ -133,22 +132,10 @@ fn text(name: &str) -> Result<String, PolicyCommandError> {
             let (workspace, _) = open_context()?;
             let repository = workspace.repository()?;
             let commit = repository.commit_id(revision)?;
-            let names: Vec<&[u8]> = inside.split('/').map(str::as_bytes).collect();
-            let blob = repository
-                .file_at(commit, &names)
-                .map_err(|error| unreadable(error.to_string()))?
-                .ok_or_else(|| unreadable(format!("{inside} not found in commit {commit}")))?;
-            repository.objects().blob(blob, most)?
+            text_at(repository, commit, inside).map_err(unreadable)
         }
-        _ => {
-            let mut bytes = Vec::new();
-            File::open(path)
-                .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes))
-                .map_err(|error| unreadable(error.to_string()))?;
-            bytes
-        }
-    };
-    String::from_utf8(bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))
+        _ => text_of(path).map_err(|error| unreadable(error.to_string())),
+    }
 }
 
 fn read(name: &str) -> Result<Policy, PolicyCommandError> {

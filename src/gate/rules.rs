@@ -116,7 +116,11 @@ impl LoadedPolicy {
     ) -> Result<Self, PolicyLoadError> {
         let file = |path: &PathBuf| -> Result<Self, PolicyLoadError> {
             let name = path.display().to_string();
-            Ok(Self::of(Policy::parse(&text(path)?, &name)?, name, None))
+            let text = text_of(path).map_err(|error| PolicyLoadError::Unreadable {
+                path: path.clone(),
+                error,
+            })?;
+            Ok(Self::of(Policy::parse(&text, &name)?, name, None))
         };
         let own = |root: &String| Self::in_tree(root, repository, tip);
         match (
@@ -167,16 +171,7 @@ impl LoadedPolicy {
             commit: commit.to_string(),
             why,
         };
-        let path: Vec<&[u8]> = POLICY_PATH.split('/').map(str::as_bytes).collect();
-        let blob = repository
-            .file_at(commit, &path)
-            .map_err(|error| failed(error.to_string()))?
-            .ok_or_else(|| failed(format!("{POLICY_PATH} not found in its tree")))?;
-        let bytes = repository
-            .objects()
-            .blob(blob, u64::try_from(MAX_POLICY).unwrap_or(u64::MAX))
-            .map_err(|error| failed(error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?;
+        let text = text_at(repository, commit, POLICY_PATH).map_err(failed)?;
         let id = commit.to_string();
         let name = format!("{POLICY_PATH} of {}", id.get(..12).unwrap_or(&id));
         Ok(Self::of(Policy::parse(&text, &name)?, name, Some(root)))
@@ -345,24 +340,31 @@ fn view_of(judged: &ObjectResult) -> Option<&ParsedTag> {
     }
 }
 
-fn text(path: &Path) -> Result<String, PolicyLoadError> {
-    let unreadable = |error| PolicyLoadError::Unreadable {
-        path: path.to_owned(),
-        error,
-    };
+/// Returns the text of a policy file; the parser rejects one that is too large.
+pub(super) fn text_of(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| {
-            let most = u64::try_from(MAX_POLICY).unwrap_or(u64::MAX);
-            file.take(most.saturating_add(1)).read_to_end(&mut bytes)
-        })
-        .map_err(unreadable)?;
-    if bytes.len() > MAX_POLICY {
-        return Err(unreadable(io::Error::other(format!(
-            "more than {MAX_POLICY} bytes"
-        ))));
-    }
-    String::from_utf8(bytes).map_err(|_| unreadable(io::Error::other("it is not UTF-8")))
+    let most = u64::try_from(MAX_POLICY).unwrap_or(u64::MAX);
+    File::open(path)?
+        .take(most.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
+}
+
+/// Returns the text of a policy in the tree of a commit.
+pub(super) fn text_at(
+    repository: &Repository,
+    commit: ObjectId,
+    path: &str,
+) -> Result<String, String> {
+    let names: Vec<&[u8]> = path.split('/').map(str::as_bytes).collect();
+    let blob = repository
+        .file_at(commit, &names)
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| format!("{path} not found in its tree"))?;
+    let most = u64::try_from(MAX_POLICY).unwrap_or(u64::MAX);
+    let bytes = repository.objects().blob(blob, most);
+    String::from_utf8(bytes.map_err(|error| error.to_string())?)
+        .map_err(|_| "it is not UTF-8".to_owned())
 }
 
 impl RuleScope for LoadedPolicy {

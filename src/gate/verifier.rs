@@ -8,12 +8,12 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ops::ControlFlow,
     rc::Rc,
+    time::{Duration, Instant},
 };
 
 use gix::{ObjectId, bstr::BString};
 
 use super::{
-    Deadline,
     certificate::{self, PushCertificateEnv},
     plan::{self, NewCommit, Plan, RefChange, RefSnapshot, RuleScope},
     report::{ItemSubject, MAX_KEPT, PushReport, ReportItem},
@@ -26,12 +26,11 @@ use crate::host::{
         push::RefCommand,
     },
     settings::Settings,
-    trusted_root_files::{self, LoadedTrustedRoot},
+    trusted_root_files::{self, LoadedTrustedRoot, TrustedRootLoadError},
 };
 use crate::{
     batch::{self, BatchVerifier, ObjectHeaders, ObjectResult},
     cli::GateArgs,
-    context::ContextError,
     exit::{EXIT_UNDECIDED, EXIT_USAGE},
     history::{CommitReadError, GitHistory, HistoryError, commit_facts},
     verdict::Verdict,
@@ -48,6 +47,8 @@ pub const INSIDE: &str = "this file is part of the change being checked, so its 
 pub enum PushVerifyError {
     #[error(transparent)]
     Policy(#[from] PolicyLoadError),
+    #[error(transparent)]
+    Trust(#[from] TrustedRootLoadError),
     #[error("cannot check {id}: {error}")]
     Object { id: String, error: GitError },
     #[error("cannot compute the changes of commit {id}: {error}")]
@@ -70,7 +71,7 @@ pub enum PushVerifyError {
 impl PushVerifyError {
     pub(super) fn exit(&self) -> u8 {
         match self {
-            Self::Policy(_) => EXIT_USAGE,
+            Self::Policy(_) | Self::Trust(_) => EXIT_USAGE,
             _ => EXIT_UNDECIDED,
         }
     }
@@ -100,6 +101,36 @@ const MAX_LINES: usize = 16;
 /// Maximum number of other tags that count for one.
 const MAX_OTHERS: usize = 256;
 
+/// The time after which a push that is not checked is rejected.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    end: Instant,
+    seconds: u64,
+}
+
+impl Deadline {
+    pub(super) fn within(seconds: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            end: now.checked_add(Duration::from_secs(seconds)).unwrap_or(now),
+            seconds,
+        }
+    }
+
+    /// Returns an error if the time is over.
+    ///
+    /// # Errors
+    /// Returns [`PushVerifyError::Time`].
+    pub fn check(&self) -> Result<(), PushVerifyError> {
+        if Instant::now() >= self.end {
+            return Err(PushVerifyError::Time {
+                seconds: self.seconds,
+            });
+        }
+        Ok(())
+    }
+}
+
 /// Trusted root and policy, loaded once per push.
 pub struct PushVerifier<'r> {
     repository: &'r Repository,
@@ -109,57 +140,24 @@ pub struct PushVerifier<'r> {
 
 impl<'r> PushVerifier<'r> {
     /// Loads trusted root and policy; `tip` is the commit of the protected branch
-    /// before the push.
+    /// before the push. If no policy is set, that in the tree of `base` is used.
     ///
     /// # Errors
-    /// Returns [`super::GateError`] if one of them is missing or malformed.
+    /// Returns [`PushVerifyError`] if one of them is missing or malformed.
     pub fn open(
         repository: &'r Repository,
         settings: &Settings,
         options: &GateArgs,
         tip: Option<ObjectId>,
-    ) -> Result<Self, super::GateError> {
-        let rules = LoadedPolicy::read(settings, options, repository, tip)
-            .map_err(PushVerifyError::from)?;
-        Self::with(repository, settings, options, rules)
-    }
-
-    /// Loads them for a CI job: without a named policy, that in the tree of the base.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
-    pub fn open_for_ci(
-        repository: &'r Repository,
-        settings: &Settings,
-        options: &GateArgs,
         base: Option<ObjectId>,
-    ) -> Result<Self, super::GateError> {
-        let rules = match (
-            LoadedPolicy::read(settings, options, repository, base),
-            base,
-        ) {
+    ) -> Result<Self, PushVerifyError> {
+        let rules = match (LoadedPolicy::read(settings, options, repository, tip), base) {
             (Err(PolicyLoadError::None), Some(base)) => LoadedPolicy::of_base(repository, base),
             (rules, _) => rules,
-        };
-        Self::with(
-            repository,
-            settings,
-            options,
-            rules.map_err(PushVerifyError::from)?,
-        )
-    }
-
-    fn with(
-        repository: &'r Repository,
-        settings: &Settings,
-        options: &GateArgs,
-        rules: LoadedPolicy,
-    ) -> Result<Self, super::GateError> {
-        let trust = trusted_root_files::load(options.trusted_root.as_deref(), settings)
-            .map_err(ContextError::from)?;
+        }?;
         Ok(Self {
             repository,
-            trust,
+            trust: trusted_root_files::load(options.trusted_root.as_deref(), settings)?,
             rules,
         })
     }

@@ -20,61 +20,24 @@ use std::{
 
 use gix::bstr::{BString, ByteSlice as _};
 
+use error::words;
 use gitseal_evidence::object::{HashKind, ObjectKind};
 use objects::{Objects, Target};
 
 pub mod changes;
 mod delta_bases;
+mod error;
 pub mod graph;
 pub mod objects;
 pub mod push;
 pub mod push_certificate;
 pub mod walk;
+pub use error::GitError;
 pub use gix::ObjectId;
+pub use objects::Object;
 
-/// The longest chain of tags of tags that is followed.
-pub const MAX_TAG_DEPTH: usize = 16;
 /// The most object directories that the environment may name.
 pub const MAX_OBJECT_DIRECTORIES: usize = 64;
-
-/// Errors while reading a repository, a name or an object.
-#[derive(Debug, thiserror::Error)]
-pub enum GitError {
-    #[error("no Git repository in {} or above it", .directory.display())]
-    NoRepository { directory: PathBuf },
-    #[error("cannot open the Git repository: {why}")]
-    Open { why: String },
-    #[error("cannot read Git's configuration: {why}")]
-    Config { why: String },
-    #[error("GIT_CONFIG_PARAMETERS is malformed at byte {at}")]
-    Parameters { at: usize },
-    #[error("cannot use the object directories of the environment: {why}")]
-    ObjectDirectories { why: String },
-    #[error("cannot list the refs: {why}")]
-    References { why: String },
-    #[error("{revision:?} is not a revision of this repository: {why}")]
-    Revision { revision: String, why: String },
-    #[error("object {id} is not in this repository")]
-    Missing { id: String },
-    #[error("cannot read object {id}: {why}")]
-    Unreadable { id: String, why: String },
-    #[error("object {id} is {bytes} bytes; the limit is {most}")]
-    TooLarge { id: String, bytes: u64, most: u64 },
-    #[error("object {id} is damaged: its bytes hash to {found}")]
-    Damaged { id: String, found: String },
-    #[error("{name} is a {found}, not a {wanted}")]
-    Kind {
-        name: String,
-        found: String,
-        wanted: &'static str,
-    },
-    #[error(
-        "{name} is a lightweight tag: a name for {target}, with nothing in it that could be signed"
-    )]
-    LightweightTag { name: String, target: String },
-    #[error("{name} is a chain of more than {MAX_TAG_DEPTH} tags")]
-    TagDepth { name: String },
-}
 
 /// The scope of a value of Git's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,15 +81,6 @@ pub struct ConfigValue {
     pub value: Option<Vec<u8>>,
     pub scope: ConfigScope,
     pub file: Option<PathBuf>,
-}
-
-/// An object as it is stored.
-#[derive(Debug, Clone)]
-pub struct Object {
-    pub id: String,
-    pub kind: ObjectKind,
-    /// The bytes that git hashes, without the `commit 123\0` in front.
-    pub raw: Vec<u8>,
 }
 
 /// This directory: its repository, if there is one, and git's configuration.
@@ -741,18 +695,6 @@ fn parse_parameters(text: &str) -> Result<Vec<Parameter>, GitError> {
         }
         parameters.push(parameter);
     }
-}
-
-/// The library's error as one line: what failed, and why.
-fn words(error: &gix::Error) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for part in error.iter_errors() {
-        let text = part.to_string();
-        if !text.is_empty() && !parts.iter().any(|known| known.contains(&text)) {
-            parts.push(text);
-        }
-    }
-    parts.join(": ").replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]

@@ -29,7 +29,10 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use gix::bstr::{BString, ByteSlice as _};
 
-use super::{GitError, Repository, words};
+use super::{
+    Repository,
+    error::{GitError, words},
+};
 
 /// The most paths that one commit may change.
 pub const MAX_CHANGES: usize = 500_000;

@@ -29,7 +29,8 @@ use std::{
 use gix::ObjectId;
 
 use super::{
-    GitError, Repository,
+    Repository,
+    error::GitError,
     objects::{Objects, UncheckedObject},
 };
 use gitseal_evidence::object::ObjectKind;

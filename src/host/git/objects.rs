@@ -14,11 +14,22 @@ use gix::{
     prelude::{FindExt as _, HeaderExt as _},
 };
 
-use super::{GitError, MAX_TAG_DEPTH, Object, words};
+use super::error::{GitError, words};
 use gitseal_evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
 
+/// The longest chain of tags of tags that is followed.
+pub const MAX_TAG_DEPTH: usize = 16;
 /// Maximum size of a tree, in bytes.
 const MAX_TREE: u64 = 64 * 1024 * 1024;
+
+/// An object as it is stored.
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub id: String,
+    pub kind: ObjectKind,
+    /// The bytes that git hashes, without the `commit 123\0` in front.
+    pub raw: Vec<u8>,
+}
 
 /// The objects of a repository, for one thread. Clones share mapped files.
 #[derive(Clone)]
@@ -232,6 +243,7 @@ impl Objects {
         }
         Err(GitError::TagDepth {
             name: id.to_string(),
+            most: MAX_TAG_DEPTH,
         })
     }
 }

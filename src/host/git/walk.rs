@@ -20,10 +20,10 @@ use gix::{
 };
 
 use super::{
-    GitError, Repository,
+    Repository,
+    error::{GitError, words},
     graph::{CommitHeaders, Graph},
     objects::{Objects, Peeled, Target, UncheckedObject},
-    words,
 };
 
 /// Maximum size of the commits that wait, in bytes; others are read again.

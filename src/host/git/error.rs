@@ -1,0 +1,54 @@
+//! Errors while reading a repository.
+
+use std::path::PathBuf;
+
+/// Errors while reading a repository, a name or an object.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    #[error("no Git repository in {} or above it", .directory.display())]
+    NoRepository { directory: PathBuf },
+    #[error("cannot open the Git repository: {why}")]
+    Open { why: String },
+    #[error("cannot read Git's configuration: {why}")]
+    Config { why: String },
+    #[error("GIT_CONFIG_PARAMETERS is malformed at byte {at}")]
+    Parameters { at: usize },
+    #[error("cannot use the object directories of the environment: {why}")]
+    ObjectDirectories { why: String },
+    #[error("cannot list the refs: {why}")]
+    References { why: String },
+    #[error("{revision:?} is not a revision of this repository: {why}")]
+    Revision { revision: String, why: String },
+    #[error("object {id} is not in this repository")]
+    Missing { id: String },
+    #[error("cannot read object {id}: {why}")]
+    Unreadable { id: String, why: String },
+    #[error("object {id} is {bytes} bytes; the limit is {most}")]
+    TooLarge { id: String, bytes: u64, most: u64 },
+    #[error("object {id} is damaged: its bytes hash to {found}")]
+    Damaged { id: String, found: String },
+    #[error("{name} is a {found}, not a {wanted}")]
+    Kind {
+        name: String,
+        found: String,
+        wanted: &'static str,
+    },
+    #[error(
+        "{name} is a lightweight tag: a name for {target}, with nothing in it that could be signed"
+    )]
+    LightweightTag { name: String, target: String },
+    #[error("{name} is a chain of more than {most} tags")]
+    TagDepth { name: String, most: usize },
+}
+
+/// The library's error as one line: what failed, and why.
+pub(super) fn words(error: &gix::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for part in error.iter_errors() {
+        let text = part.to_string();
+        if !text.is_empty() && !parts.iter().any(|known| known.contains(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ").replace(['\n', '\r'], " ")
+}
