@@ -62,7 +62,7 @@ fn audit(arguments: &AuditArgs) -> Result<u8, ContextError> {
     let verifier = run.verifier().with_checkpoints().with_tag_headers();
     let mut report = run.verify(&verifier, items, &selection.broken, &mut |result| {
         if let Some(checkpoint) = &result.checkpoint {
-            archive.add(checkpoint, &result.id);
+            archive.add(checkpoint, &result.id.to_string());
         }
         names.add(result);
     })?;
@@ -124,9 +124,9 @@ fn everything(tips: &[RefTip]) -> (Selection, Vec<ObjectId>) {
 #[derive(Default)]
 struct TagNames {
     /// Names under `refs/tags/`, each with its tag object.
-    expected: Vec<(String, String)>,
+    expected: Vec<(String, ObjectId)>,
     /// The names inside tag objects.
-    inside: HashMap<String, String>,
+    inside: HashMap<ObjectId, String>,
     mismatched: Vec<Value>,
     of_other_objects: u64,
 }
@@ -140,7 +140,7 @@ impl TagNames {
                 && let Some(name) = tip.name.strip_prefix(b"refs/tags/")
             {
                 let name = String::from_utf8_lossy(name).into_owned();
-                names.expected.push((name, tag.to_string()));
+                names.expected.push((name, *tag));
             }
             if matches!(peeled.target, Target::Other(_)) {
                 names.of_other_objects = names.of_other_objects.saturating_add(1);
@@ -151,7 +151,7 @@ impl TagNames {
 
     fn add(&mut self, result: &ObjectResult) {
         if let Some(ObjectHeaders::Tag(tag)) = &result.headers {
-            self.inside.insert(result.id.clone(), tag.tag.clone());
+            self.inside.insert(result.id, tag.tag.clone());
         }
     }
 
@@ -171,12 +171,12 @@ impl TagNames {
             let source = FailureSource {
                 kind: "tag name",
                 name,
-                example: id,
+                example: &id.to_string(),
             };
             let message = format!("points to tag object {id}, which is named {inside:?}");
             report.add_failure(source, Impact::Refused, &Failure::new("tag-name", message));
             self.mismatched.push(
-                json!({"reference": format!("refs/tags/{name}"), "tag_name": inside, "object": id}),
+                json!({"reference": format!("refs/tags/{name}"), "tag_name": inside, "object": id.to_string()}),
             );
         }
     }

@@ -200,7 +200,7 @@ impl<'a> BatchVerifier<'a> {
 /// The result for one object.
 #[derive(Debug)]
 pub struct ObjectResult {
-    pub id: String,
+    pub id: ObjectId,
     pub kind: ObjectKind,
     /// The headers, if requested and readable.
     pub headers: Option<ObjectHeaders>,
@@ -289,7 +289,7 @@ impl Item {
 
 fn unreadable(id: ObjectId, error: GitError, boundary: Option<String>) -> ObjectResult {
     ObjectResult {
-        id: id.to_string(),
+        id,
         kind: ObjectKind::Commit,
         headers: None,
         verdict: Verdict::Unreadable { error, boundary },

@@ -69,7 +69,7 @@ pub fn json(recorder: &StepRecorder, verdict: &Verdict, object: &Object) -> Valu
         _ => verdict.failure(),
     };
     let mut report = verdict.json(json!({
-        "object": object.id,
+        "object": object.id.to_string(),
         "type": object.kind.name(),
         "tag": tag_name(object),
         "steps": steps,

@@ -152,7 +152,7 @@ pub fn commit_facts(
     let held = Held::of(view, repository)?;
     let changed = repository.changes(&held.trees)?;
     Ok(CommitFacts {
-        id: id(&judged.id).map_err(DiffError::from)?,
+        id: judged.id,
         parents: held.parents,
         signature: signature(&judged.verdict),
         author: view.author.raw.clone(),

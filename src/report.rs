@@ -202,7 +202,7 @@ impl Summary {
             Verdict::Refused(_) | Verdict::Undecided { .. } | Verdict::Unreadable { .. } => {}
         }
         if let Some(failure) = result.verdict.failure() {
-            self.add_failure(impact, failure.code, &result.id);
+            self.add_failure(impact, failure.code, &result.id.to_string());
         }
         impact
     }
@@ -477,9 +477,10 @@ impl RangeReport {
     pub fn add(&mut self, result: &ObjectResult, progress: &Progress) -> bool {
         let impact = self.summary.add(result);
         let failure = result.verdict.failure();
+        let id = result.id.to_string();
         let line = ResultLine {
             kind: result.kind.name(),
-            name: &result.id,
+            name: &id,
             verdict: result.verdict.name(),
             impact,
             failure: failure.as_ref(),
@@ -487,7 +488,7 @@ impl RangeReport {
         let mut written = Ok(());
         if let Some(lines) = &mut self.lines {
             written = lines.json(&result.verdict.json(json!({
-                "object": result.id,
+                "object": id,
                 "type": result.kind.name(),
                 "verdict": line.verdict,
                 "failure": impact != Impact::None,

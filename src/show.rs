@@ -76,13 +76,13 @@ fn statement(
     };
     let mut digest = Map::new();
     if hash == HashKind::Sha1 {
-        digest.insert("sha1".to_owned(), json!(object.id));
+        digest.insert("sha1".to_owned(), json!(object.id.to_string()));
     }
     let key = match object.kind {
         ObjectKind::Commit => "gitCommit",
         ObjectKind::Tag => "gitTag",
     };
-    digest.insert(key.to_owned(), json!(object.id));
+    digest.insert(key.to_owned(), json!(object.id.to_string()));
     let mut subject = Map::new();
     if let Some(name) = remote {
         subject.insert("name".to_owned(), json!(name));

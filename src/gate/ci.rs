@@ -82,7 +82,7 @@ pub fn run(arguments: &CiArgs) -> u8 {
         let mut graph = Graph::new(repository);
         let update = RefCommand {
             old: base(&job, &before, repository, &mut graph)?,
-            new: commit(Some(&job.head), "the head", &job, repository)?,
+            new: commit(Some(job.head), "the head", &job, repository)?,
             name: job.reference.as_str().into(),
         };
         before.restrict_to(
@@ -183,13 +183,13 @@ fn by_hand(
         Some((base, head)) => (Some(base), head),
         None => (None, range),
     };
-    let resolve = |revision: &str| -> Result<String, GateError> {
+    let resolve = |revision: &str| -> Result<ObjectId, GateError> {
         let name = if revision.is_empty() {
             "HEAD"
         } else {
             revision
         };
-        Ok(repository.commit(name).map_err(ContextError::from)?.id)
+        Ok(repository.commit_id(name).map_err(ContextError::from)?)
     };
     Ok(CiJob {
         platform,
@@ -211,7 +211,7 @@ fn base(
     repository: &Repository,
     graph: &mut Graph,
 ) -> Result<Option<ObjectId>, GateError> {
-    let named = commit(job.base.as_deref(), "the base", job, repository)?;
+    let named = commit(job.base, "the base", job, repository)?;
     let Some(target) = &job.target else {
         return Ok(named);
     };
@@ -241,18 +241,17 @@ fn base(
 
 /// Returns the commit that the service names, which a shallow clone may lack.
 fn commit(
-    id: Option<&str>,
+    id: Option<ObjectId>,
     what: &'static str,
     job: &CiJob,
     repository: &Repository,
 ) -> Result<Option<ObjectId>, GateError> {
-    let Some(text) = id else { return Ok(None) };
+    let Some(id) = id else { return Ok(None) };
     let missing = || GateError::Shallow {
         what,
-        id: text.to_owned(),
+        id: id.to_string(),
         hint: deeper(job.platform),
     };
-    let id = ObjectId::from_hex(text.as_bytes()).map_err(|_| missing())?;
     match repository.objects().peel(id) {
         Ok(peeled) if matches!(peeled.target, Target::Commit(_)) => Ok(Some(id)),
         Ok(_) | Err(GitError::Missing { .. }) => Err(missing()),

@@ -10,7 +10,7 @@
 
 use serde_json::Value;
 
-use crate::host::git::push::check_name;
+use crate::host::git::{ObjectId, push::check_name};
 
 /// Maximum size of an event file, in bytes. GitHub's limit for a payload is 25 MB.
 pub const MAX_EVENT: u64 = 32 * 1024 * 1024;
@@ -35,11 +35,11 @@ pub struct CiJob {
     pub reference: String,
     /// ID of the commit before the first; `None` for a new branch, and where the
     /// service does not name it.
-    pub base: Option<String>,
+    pub base: Option<ObjectId>,
     /// The target branch of a request; its tip as fetched replaces an older `base`.
     pub target: Option<String>,
     /// ID of the last commit.
-    pub head: String,
+    pub head: ObjectId,
     /// The default branch, whose history a new branch does not repeat.
     pub default_branch: Option<String>,
     /// Whether users without write access can have made the commits.
@@ -107,24 +107,17 @@ fn required(variable: Variables<'_>, name: &'static str) -> Result<String, CiJob
 }
 
 /// Parses an object ID; `None` for all zeros.
-fn id(what: &'static str, text: &str) -> Result<Option<String>, CiJobError> {
-    let is_id = matches!(text.len(), 40 | 64)
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if !is_id {
-        return Err(CiJobError::Id {
+fn id(what: &'static str, text: &str) -> Result<Option<ObjectId>, CiJobError> {
+    match ObjectId::from_hex(text.as_bytes()) {
+        Ok(id) if id.to_string() == text => Ok((!id.is_null()).then_some(id)),
+        _ => Err(CiJobError::Id {
             what,
             found: text.chars().take(80).collect(),
-        });
+        }),
     }
-    Ok(text
-        .bytes()
-        .any(|byte| byte != b'0')
-        .then(|| text.to_owned()))
 }
 
-fn some_id(what: &'static str, text: &str) -> Result<String, CiJobError> {
+fn some_id(what: &'static str, text: &str) -> Result<ObjectId, CiJobError> {
     id(what, text)?.ok_or_else(|| CiJobError::Id {
         what,
         found: text.to_owned(),
@@ -284,6 +277,10 @@ mod tests {
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
     const ZERO: &str = "0000000000000000000000000000000000000000";
 
+    fn hex(id: &str) -> ObjectId {
+        ObjectId::from_hex(id.as_bytes()).unwrap()
+    }
+
     fn job(variables: &[(&str, &str)], event: &str) -> Result<CiJob, CiJobError> {
         detect(
             &|name| {
@@ -317,13 +314,13 @@ mod tests {
         );
         let found = on_github("pull_request", &event).unwrap();
         assert_eq!(found.reference, "refs/heads/main");
-        assert_eq!((found.base.as_deref(), found.head.as_str()), (Some(A), B));
+        assert_eq!((found.base, found.head), (Some(hex(A)), hex(B)));
         assert!(found.is_request);
         assert_eq!(found.what, "pull request 7");
         let group = format!(
             r#"{{"merge_group":{{"base_sha":"{A}","base_ref":"refs/heads/main","head_sha":"{B}"}}}}"#
         );
-        assert_eq!(on_github("merge_group", &group).unwrap().head, B);
+        assert_eq!(on_github("merge_group", &group).unwrap().head, hex(B));
     }
 
     #[test]
@@ -334,7 +331,7 @@ mod tests {
             )
         };
         let found = on_github("push", &event(A, B)).unwrap();
-        assert_eq!((found.base.as_deref(), found.is_request), (Some(A), false));
+        assert_eq!((found.base, found.is_request), (Some(hex(A)), false));
         let new = on_github("push", &event(ZERO, B)).unwrap();
         assert_eq!(
             (new.base, new.default_branch.as_deref()),
@@ -394,18 +391,18 @@ mod tests {
         // The merge base is its author's choice: the target branch says where to
         // begin, by the service's word or as it was fetched.
         let found = job(&base, "").unwrap();
-        assert_eq!((found.base, found.head.as_str()), (None, B));
+        assert_eq!((found.base, found.head), (None, hex(B)));
         assert_eq!(found.target.as_deref(), Some("main"));
         assert_eq!(found.what, "merge request 12");
         let tip = "d".repeat(40);
         let mut named = base.to_vec();
         named.push(("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", &tip));
-        assert_eq!(job(&named, "").unwrap().base, Some(tip.clone()));
+        assert_eq!(job(&named, "").unwrap().base, Some(hex(&tip)));
         // Merged results: the merge itself is GitLab's.
         let source = "c".repeat(40);
         let mut merged = base.to_vec();
         merged.push(("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA", &source));
-        assert_eq!(job(&merged, "").unwrap().head, source);
+        assert_eq!(job(&merged, "").unwrap().head, hex(&source));
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::{fmt::Write as _, io, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::report::junit::{CaseResult, JUnit};
+use crate::{
+    host::git::ObjectId,
+    report::junit::{CaseResult, JUnit},
+};
 use gitseal_evidence::object::ObjectKind;
 use gitseal_policy::{Finding, codes};
 use gitseal_terminal::{Escape, escape};
@@ -28,8 +31,7 @@ pub enum ItemSubject {
     Object {
         /// Commit or tag.
         kind: ObjectKind,
-        /// The object's ID in hex.
-        id: String,
+        id: ObjectId,
         /// A commit's subject or the name in a tag, unescaped.
         title: String,
     },
@@ -74,7 +76,12 @@ impl ReportItem {
         let mut heading = escape(&self.reference, Escape::Ascii);
         if let ItemSubject::Object { kind, id, title } = &self.about {
             let title = escape(&shorten(title), Escape::Prose);
-            let _ = write!(heading, ": {} {} \"{title}\"", kind.name(), short(id));
+            let _ = write!(
+                heading,
+                ": {} {} \"{title}\"",
+                kind.name(),
+                id.to_hex_with_len(12)
+            );
             if let Some(signer) = &self.signer {
                 let _ = write!(heading, " signed by {}", escape(signer, Escape::Ascii));
             }
@@ -102,6 +109,8 @@ pub struct PushReport {
     pub refusals: usize,
     /// Number of findings that are warnings.
     pub warnings: usize,
+    /// The policy's line of help for pushers, unescaped.
+    pub help: Option<String>,
 }
 
 impl PushReport {
@@ -187,6 +196,9 @@ impl PushReport {
             let _ = writeln!(out, "hint: help: {}", escape(help, Escape::Prose));
         }
         if self.refuses() {
+            if let Some(help) = &self.help {
+                let _ = writeln!(out, "hint: help: {}", escape(help, Escape::Prose));
+            }
             let end = match (self.command, self.items.first()) {
                 ("update", Some(item)) => {
                     format!("{} was not updated", escape(&item.reference, Escape::Ascii))
@@ -208,7 +220,9 @@ impl PushReport {
             .map(|item| {
                 let (kind, id, text) = match &item.about {
                     ItemSubject::Reference => ("reference", None, None),
-                    ItemSubject::Object { kind, id, title } => (kind.name(), Some(id), Some(title)),
+                    ItemSubject::Object { kind, id, title } => {
+                        (kind.name(), Some(id.to_string()), Some(title))
+                    }
                 };
                 let finding = &item.finding;
                 json!({
@@ -222,6 +236,7 @@ impl PushReport {
                     "code": finding.code,
                     "message": finding.message,
                     "hint": finding.hint,
+                    "policy_hint": finding.policy_hint,
                 })
             })
             .collect();
@@ -246,7 +261,7 @@ impl PushReport {
             let title = match &item.about {
                 ItemSubject::Reference => "gitseal".to_owned(),
                 ItemSubject::Object { kind, id, .. } => {
-                    format!("gitseal: {} {}", kind.name(), short(id))
+                    format!("gitseal: {} {}", kind.name(), id.to_hex_with_len(12))
                 }
             };
             let mut text = format!("{}: {}", item.heading(), item.line());
@@ -286,7 +301,7 @@ impl PushReport {
             let object = match &item.about {
                 ItemSubject::Reference => item.reference.clone(),
                 ItemSubject::Object { kind, id, title } => {
-                    format!("{} {} {title}", kind.name(), short(id))
+                    format!("{} {} {title}", kind.name(), id.to_hex_with_len(12))
                 }
             };
             let finding = &item.finding;
@@ -361,10 +376,6 @@ impl PushReport {
     }
 }
 
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
-}
-
 fn shorten(text: &str) -> String {
     const MOST: usize = 72;
     let mut characters = text.chars();
@@ -417,7 +428,7 @@ mod tests {
             reference: "refs/heads/main".to_owned(),
             about: ItemSubject::Object {
                 kind: ObjectKind::Commit,
-                id: "a".repeat(40),
+                id: ObjectId::from_hex(&[b'a'; 40]).unwrap(),
                 title: HOSTILE.to_owned(),
             },
             signer: Some(HOSTILE.to_owned()),
@@ -453,7 +464,13 @@ mod tests {
 
     #[test]
     fn the_pusher_sees_findings_and_hints() {
-        let text = report(vec![item(true), item(false)]).text();
+        let mut both = report(vec![item(true), item(false)]);
+        both.help = Some("https://help.example".to_owned());
+        let text = both.text();
+        assert!(
+            text.contains("hint: help: https://help.example\n"),
+            "{text}"
+        );
         assert!(
             text.starts_with(
                 "gitseal: push rejected: it does not meet this repository's signing policy\n"

@@ -50,9 +50,12 @@ pub enum PushVerifyError {
     #[error(transparent)]
     Trust(#[from] TrustedRootLoadError),
     #[error("cannot check {id}: {error}")]
-    Object { id: String, error: GitError },
+    Object { id: ObjectId, error: GitError },
     #[error("cannot compute the changes of commit {id}: {error}")]
-    Facts { id: String, error: CommitReadError },
+    Facts {
+        id: ObjectId,
+        error: CommitReadError,
+    },
     #[error(transparent)]
     Graph(#[from] GraphError),
     #[error("{reference}: {error}")]
@@ -358,7 +361,7 @@ impl<'r> PushVerifier<'r> {
             let about = match change.new.tags.first().filter(|_| is_of_tag) {
                 Some(tag) => ItemSubject::Object {
                     kind: ObjectKind::Tag,
-                    id: tag.id.to_string(),
+                    id: tag.id,
                     title: tag.name.clone().unwrap_or_default(),
                 },
                 None => ItemSubject::Reference,
@@ -419,7 +422,7 @@ impl<'r> PushVerifier<'r> {
                         continue;
                     }
                     kept = kept.saturating_add(1);
-                    let about = commit(judged.id.clone(), subject(&judged));
+                    let about = commit(judged.id, subject(&judged));
                     items.entry(*at).or_default().push(item(
                         change,
                         about,
@@ -446,7 +449,7 @@ impl<'r> PushVerifier<'r> {
             };
             let name: &[u8] = &change.update.name;
             for (id, finding) in self.rules.policy.evaluate_thresholds(&set, name) {
-                let about = commit(id.to_string(), String::new());
+                let about = commit(id, String::new());
                 items
                     .entry(at)
                     .or_default()
@@ -478,12 +481,12 @@ impl<'r> PushVerifier<'r> {
             .filter(|id| seen.insert(*id))
             .collect();
         let mut history = GitHistory::new(self.repository, engine, graph);
-        let mut subjects: HashMap<String, (String, Option<String>)> = HashMap::new();
+        let mut subjects: HashMap<ObjectId, (String, Option<String>)> = HashMap::new();
         let mut next = ids.iter();
         self.run(ids.clone(), engine, deadline, &mut |judged| {
             if let Some(id) = next.next() {
                 history.insert_result(*id, self.facts(&judged)?);
-                subjects.insert(judged.id.clone(), (subject(&judged), signer(&judged)));
+                subjects.insert(judged.id, (subject(&judged), signer(&judged)));
             }
             Ok(())
         })?;
@@ -536,7 +539,6 @@ impl<'r> PushVerifier<'r> {
                 .into_iter()
                 .flat_map(|(id, findings)| findings.into_iter().map(move |one| (id, one)));
             for (id, finding) in refused.chain(walked.warnings) {
-                let id = id.to_string();
                 let (subject, signer) = subjects.get(&id).cloned().unwrap_or_default();
                 let about = commit(id, subject);
                 items
@@ -550,7 +552,7 @@ impl<'r> PushVerifier<'r> {
 
     fn facts(&self, judged: &ObjectResult) -> Result<CommitFacts<ObjectId>, PushVerifyError> {
         commit_facts(judged, self.repository).map_err(|error| PushVerifyError::Facts {
-            id: judged.id.clone(),
+            id: judged.id,
             error,
         })
     }
@@ -619,9 +621,7 @@ fn add(
         None
     };
     let is_new = |item: &ReportItem| match (&item.about, &exact) {
-        (ItemSubject::Object { id, .. }, Some(exact)) => {
-            ObjectId::from_hex(id.as_bytes()).is_ok_and(|id| exact.contains(&id))
-        }
+        (ItemSubject::Object { id, .. }, Some(exact)) => exact.contains(id),
         _ => true,
     };
     let mut command: Option<String> = None;
@@ -633,7 +633,7 @@ fn add(
         {
             let again = match command.take() {
                 Some(again) => again,
-                None => sign_again(id, change, graph)?,
+                None => sign_again(*id, change, graph)?,
             };
             hint.replace_range(at.., &again);
             command = Some(again);
@@ -644,19 +644,17 @@ fn add(
 }
 
 /// Returns the command that signs a commit and all after it again.
-fn sign_again(id: &str, change: &RefChange, graph: &mut Graph) -> Result<String, GraphError> {
+fn sign_again(
+    commit: ObjectId,
+    change: &RefChange,
+    graph: &mut Graph,
+) -> Result<String, GraphError> {
     const COMMAND: &str = "git rebase --rebase-merges --exec 'git commit --amend --no-edit -S'";
-    let Ok(commit) = ObjectId::from_hex(id.as_bytes()) else {
-        return Ok(COMMAND.to_owned());
-    };
     if change.new.commit == Some(commit) {
         return Ok("git commit --amend --no-edit -S".to_owned());
     }
     Ok(match graph.parents(commit)?.first() {
-        Some(parent) => {
-            let parent = parent.to_string();
-            format!("{COMMAND} {}", parent.get(..12).unwrap_or(&parent))
-        }
+        Some(parent) => format!("{COMMAND} {}", parent.to_hex_with_len(12)),
         None => format!("{COMMAND} --root"),
     })
 }
@@ -675,7 +673,7 @@ fn item(
     }
 }
 
-fn commit(id: String, title: String) -> ItemSubject {
+fn commit(id: ObjectId, title: String) -> ItemSubject {
     ItemSubject::Object {
         kind: ObjectKind::Commit,
         id,

@@ -25,7 +25,7 @@ const MAX_TREE: u64 = 64 * 1024 * 1024;
 /// An object as it is stored.
 #[derive(Debug, Clone)]
 pub struct Object {
-    pub id: String,
+    pub id: ObjectId,
     pub kind: ObjectKind,
     /// The bytes that git hashes, without the `commit 123\0` in front.
     pub raw: Vec<u8>,
@@ -74,7 +74,7 @@ impl UncheckedObject {
         };
         verify(self.id, kind, &self.raw)?;
         Ok(Object {
-            id: self.id.to_string(),
+            id: self.id,
             kind: self.kind,
             raw: self.raw,
         })
