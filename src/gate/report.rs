@@ -109,8 +109,6 @@ pub struct PushReport {
     pub refusals: usize,
     /// Number of findings that are warnings.
     pub warnings: usize,
-    /// The policy's line of help for pushers, unescaped.
-    pub help: Option<String>,
 }
 
 impl PushReport {
@@ -196,9 +194,6 @@ impl PushReport {
             let _ = writeln!(out, "hint: help: {}", escape(help, Escape::Prose));
         }
         if self.refuses() {
-            if let Some(help) = &self.help {
-                let _ = writeln!(out, "hint: help: {}", escape(help, Escape::Prose));
-            }
             let end = match (self.command, self.items.first()) {
                 ("update", Some(item)) => {
                     format!("{} was not updated", escape(&item.reference, Escape::Ascii))
@@ -464,13 +459,7 @@ mod tests {
 
     #[test]
     fn the_pusher_sees_findings_and_hints() {
-        let mut both = report(vec![item(true), item(false)]);
-        both.help = Some("https://help.example".to_owned());
-        let text = both.text();
-        assert!(
-            text.contains("hint: help: https://help.example\n"),
-            "{text}"
-        );
+        let text = report(vec![item(true), item(false)]).text();
         assert!(
             text.starts_with(
                 "gitseal: push rejected: it does not meet this repository's signing policy\n"
