@@ -138,7 +138,7 @@ impl CredentialRequest<'_> {
     fn whose(&self) -> String {
         let mut words = format!(
             "at {}",
-            escape(&self.login.settings.issuer.value.as_str(), Escape::Prose)
+            escape(self.login.settings.issuer.value.as_str(), Escape::Prose)
         );
         let whom = self.source.binding(self.login);
         if self.source.is_login() && !whom.is_empty() {
