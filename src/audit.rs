@@ -164,7 +164,7 @@ impl TagNames {
                 terminal::warn(&styled!(
                     "tag {} points to tag object {}, which is named \"{}\" [tag-name]",
                     Styled::name(name),
-                    id,
+                    id.to_string(),
                     Styled::name(inside)
                 ));
             }

@@ -154,7 +154,7 @@ fn text(recorder: &StepRecorder, verdict: &Verdict, object: &Object, trust: &str
     let mut out = styled!(
         "{} {}\n{} {}\n\n",
         style(Style::Strong, object.kind.name()),
-        object.id,
+        object.id.to_string(),
         style(Style::Strong, "trusted root"),
         trust
     );

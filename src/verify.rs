@@ -195,7 +195,7 @@ fn verified_object(object: &Object, verified: &Verified) -> Styled {
         "gitseal: {} {} {}{}: signed by {} (issuer {}) at {}\n",
         style(Style::Good, "verified"),
         object.kind.name(),
-        object.id,
+        object.id.to_string(),
         name,
         Styled::name(verified.identity.san.value()),
         Styled::name(&verified.identity.issuer),
