@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use support::lab::{ALICE, GITSEAL, Lab, text};
+use support::{ALICE, GITSEAL, servers::Lab};
 
 /// A server that asks for certificates, and whose policy lets one person delete.
 struct Yard {
@@ -83,9 +83,9 @@ impl Yard {
         let spec = format!(":refs/heads/{branch}");
         let said = self
             .lab
-            .run(&self.clone, &["push", "-q", signed, "origin", &spec]);
-        let err = text(&said.stderr);
-        assert!(!said.status.success(), "{err}");
+            .git_at(&self.clone, &["push", "-q", signed, "origin", &spec]);
+        let err = said.err;
+        assert_ne!(said.code, 0, "{err}");
         for words in words {
             assert!(err.contains(words), "{words:?} is not in:\n{err}");
         }
@@ -95,7 +95,7 @@ impl Yard {
     fn has(&self, branch: &str) -> bool {
         let name = format!("refs/heads/{branch}");
         let arguments: &[&str] = &["show-ref", "--verify", "-q", &name];
-        self.lab.run(&self.server, arguments).status.success()
+        self.lab.git_at(&self.server, arguments).code == 0
     }
 
     /// The blobs of the server that are certificates.

@@ -411,7 +411,7 @@ fn version_never_shows_a_token() {
     let report = stage.gitseal(["version", "--json"]).ok().json();
     assert_eq!(report["settings"]["rekorMode"]["value"], "online");
     // Outside of any repository, too.
-    stage.gitseal_at(&stage.at("home"), ["version"]).ok();
+    stage.gitseal_at(&stage.path("home"), ["version"]).ok();
 }
 
 #[test]
@@ -435,7 +435,7 @@ fn help_completions_and_manual_pages() {
         let script = stage.gitseal(["completions", shell]).ok();
         assert!(script.out.contains("verify-tag"), "{shell}");
     }
-    let pages = stage.at("man");
+    let pages = stage.path("man");
     stage.gitseal(["man", pages.to_str().unwrap()]).ok();
     for page in ["gitseal.1", "gitseal-verify.1", "gitseal-explain.1"] {
         let text = std::fs::read_to_string(pages.join(page)).unwrap();
@@ -466,7 +466,7 @@ fn what_other_callers_of_gpgsm_ask() {
 fn under_gitsigns_name() {
     let stage = Stage::new();
     stage.commit("one");
-    let link = stage.at("gitsign");
+    let link = stage.path("gitsign");
     std::os::unix::fs::symlink(crate::stage::GITSEAL, &link).unwrap();
     stage.config("gpg.x509.program", link.to_str().unwrap());
     stage.git(["verify-commit", "HEAD"]).ok();

@@ -41,7 +41,7 @@ fn e1_not_through_an_include_or_a_worktree_either() {
     stage
         .git(["config", "--global", "--unset", "gitseal.trustedRoot"])
         .ok();
-    let included = stage.at("included");
+    let included = stage.path("included");
     fs::write(
         &included,
         format!("[gitseal]\n\ttrustedRoot = {}\n", root.display()),
@@ -79,9 +79,9 @@ fn e1_a_repository_cannot_pose_as_a_trusted_one() {
     stage
         .git(["config", "--global", "--unset", "gitseal.trustedRoot"])
         .ok();
-    let trusted = stage.at("trusted");
+    let trusted = stage.path("trusted");
     stage
-        .git_at(&stage.at(""), ["init", "-q", trusted.to_str().unwrap()])
+        .git_at(&stage.path(""), ["init", "-q", trusted.to_str().unwrap()])
         .ok();
     stage
         .git_at(&trusted, ["config", "extensions.worktreeConfig", "true"])
@@ -122,7 +122,7 @@ fn e1_a_repository_cannot_pose_as_a_trusted_one() {
             ],
         )
         .ok();
-    let linked = stage.at("linked");
+    let linked = stage.path("linked");
     stage
         .git_at(
             &trusted,
@@ -138,7 +138,7 @@ fn e1_a_repository_cannot_pose_as_a_trusted_one() {
     stage.local("core.worktree", trusted.to_str().unwrap());
     assert_eq!(trusted_root(&stage.repo()), serde_json::Value::Null);
 
-    let posing = stage.at("posing");
+    let posing = stage.path("posing");
     let directory = posing.join(".git");
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("HEAD"), "ref: refs/heads/main\n").unwrap();
@@ -291,7 +291,7 @@ fn e2_a_repository_cannot_name_a_log_file() {
 fn e3_a_repository_cannot_name_a_program() {
     let stage = Stage::new();
     stage.commit("one");
-    let marker = stage.at("marker");
+    let marker = stage.path("marker");
     for key in ["gitsign.urlOpener", "gitseal.urlOpener"] {
         stage.local(key, &format!("touch {} {{{{.URL}}}}", marker.display()));
     }
@@ -308,7 +308,7 @@ fn e3_a_repository_cannot_name_a_program() {
 fn e4_nothing_of_the_repository_is_run() {
     let stage = Stage::new();
     stage.commit("one");
-    let marker = stage.at("marker");
+    let marker = stage.path("marker");
     let touch = format!("touch {}", marker.display());
     for key in [
         "core.fsmonitor",

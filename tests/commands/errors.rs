@@ -2,14 +2,13 @@
 //! take: statuses, codes and words are those that clients were written for.
 
 use std::{
-    fs,
     io::{Read as _, Write as _},
     net::TcpStream,
     process::Command,
     time::Duration,
 };
 
-use crate::support::lab::{ALICE, Lab, REFERENCE, text};
+use crate::support::{ALICE, peers, servers::Lab};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p256::{
     ecdsa::{Signature, SigningKey, signature::Signer as _},
@@ -18,6 +17,10 @@ use p256::{
 };
 use serde_json::{Value, json};
 use url::Url;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
 
 struct Answer {
     status: u16,
@@ -64,31 +67,6 @@ fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer
     }
 }
 
-fn token(lab: &Lab, more: &[&str]) -> String {
-    let said = Command::new(REFERENCE)
-        .args(["token", "--user", ALICE, "--dir"])
-        .arg(lab.state())
-        .args(more)
-        .output()
-        .unwrap();
-    assert!(said.status.success(), "{}", text(&said.stderr));
-    text(&said.stdout).trim().to_owned()
-}
-
-/// `openssl` with this input; `None`, and says so, where it is not installed.
-fn openssl(arguments: &[&str]) -> Option<Vec<u8>> {
-    match Command::new("openssl").args(arguments).output() {
-        Ok(said) => {
-            assert!(said.status.success(), "{}", text(&said.stderr));
-            Some(said.stdout)
-        }
-        Err(_) => {
-            eprintln!("skipped: openssl is not installed");
-            None
-        }
-    }
-}
-
 const TOKEN: &str = "There was an error processing the identity token";
 const KEY: &str = "The public key supplied in the request could not be parsed";
 const WEAK: &str = "The public key supplied in the request is insecure";
@@ -111,9 +89,9 @@ fn proven(key: &SigningKey, over: &str) -> Value {
 #[test]
 fn what_fulcio_refuses() {
     let lab = Lab::start();
-    let v2 = format!("{}/api/v2/signingCert", lab.setting("gitseal.fulcio"));
-    let v1 = format!("{}/api/v1/signingCert", lab.setting("gitseal.fulcio"));
-    let good = token(&lab, &[]);
+    let v2 = format!("{}/api/v2/signingCert", lab.servers.fulcio());
+    let v1 = format!("{}/api/v1/signingCert", lab.servers.fulcio());
+    let good = lab.servers.token(&[]);
     let key = SigningKey::generate();
     let proven = |over: &str| proven(&key, over);
     let refused = |url: &str, token: &str, body: &[u8]| {
@@ -142,7 +120,7 @@ fn what_fulcio_refuses() {
         String::new(),
         "no token".to_owned(),
         format!("{head}.{claims}.AAAA"),
-        token(&lab, &["--audience", "another"]),
+        lab.servers.token(&["--audience", "another"]),
         ".".repeat(4000),
     ] {
         is(refused(&v2, &bad, with_proof.as_bytes()), TOKEN);
@@ -209,9 +187,17 @@ fn what_fulcio_refuses() {
 
 #[test]
 fn which_keys_fulcio_refuses() {
+    let Some(program) = peers::openssl() else {
+        return;
+    };
+    let openssl = |arguments: &[&str]| {
+        let said = Command::new(&program).args(arguments).output().unwrap();
+        assert!(said.status.success(), "{}", text(&said.stderr));
+        said.stdout
+    };
     let lab = Lab::start();
-    let url = format!("{}/api/v2/signingCert", lab.setting("gitseal.fulcio"));
-    let good = token(&lab, &[]);
+    let url = format!("{}/api/v2/signingCert", lab.servers.fulcio());
+    let good = lab.servers.token(&[]);
     let refused = |body: Value| {
         let bearer = format!("Bearer {good}");
         let headers = [("Authorization", bearer.as_str())];
@@ -241,10 +227,8 @@ fn which_keys_fulcio_refuses() {
     ] {
         let mut make = vec!["genpkey", "-out", file, "-algorithm"];
         make.extend_from_slice(kind);
-        if openssl(&make).is_none() {
-            return;
-        }
-        let pem = openssl(&["pkey", "-in", file, "-pubout"]).unwrap();
+        openssl(&make);
+        let pem = openssl(&["pkey", "-in", file, "-pubout"]);
         let body = json!({"publicKeyRequest": {
             "publicKey": {"content": text(&pem)}, "proofOfPossession": "AAAA",
         }});
@@ -254,12 +238,11 @@ fn which_keys_fulcio_refuses() {
     let curve = ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
     let mut make = vec!["genpkey", "-out", file, "-algorithm"];
     make.extend_from_slice(&curve);
-    openssl(&make).unwrap();
+    openssl(&make);
     let request = |digest: &str, form: &str| {
         openssl(&[
             "req", "-new", "-key", file, "-subj", "/CN=x", digest, "-outform", form,
         ])
-        .unwrap()
     };
     let body = |bytes: &[u8]| json!({"certificateSigningRequest": STANDARD.encode(bytes)});
     let (status, words) = refused(body(&request("-sha384", "PEM")));
@@ -278,7 +261,7 @@ fn which_keys_fulcio_refuses() {
 #[test]
 fn doors_that_fulcio_does_not_have() {
     let lab = Lab::start();
-    let fulcio = lab.setting("gitseal.fulcio");
+    let fulcio = lab.servers.fulcio();
     for (method, path, status, code, words) in [
         ("GET", "/api/v2/signingCert", 501, 12, "Method Not Allowed"),
         ("PUT", "/api/v1/signingCert", 501, 12, "Method Not Allowed"),
@@ -303,12 +286,7 @@ fn doors_that_fulcio_does_not_have() {
 #[test]
 fn what_the_timestamp_authority_refuses() {
     let lab = Lab::start();
-    let environment = fs::read_to_string(lab.state().join("env")).unwrap();
-    let url = environment
-        .lines()
-        .find_map(|line| line.split_once("SIGSTORE_TIMESTAMP_SERVER_URL="))
-        .map(|(_, url)| url.trim_matches(['\'', '"']).to_owned())
-        .unwrap();
+    let url = lab.servers.tsa();
     let base = Url::parse(&url).unwrap();
     let other = |path: &str| base.join(path).unwrap().to_string();
     const QUERY: &str = "application/timestamp-query";

@@ -20,7 +20,7 @@ fn from_a_subdirectory() {
 fn in_a_linked_worktree() {
     let stage = Stage::new();
     stage.commit("one");
-    let tree = stage.at("tree");
+    let tree = stage.path("tree");
     stage
         .git([
             "worktree",
@@ -42,7 +42,7 @@ fn in_a_bare_repository() {
     let stage = Stage::new();
     stage.commit("one");
     stage.tag("v1");
-    let bare = stage.at("bare.git");
+    let bare = stage.path("bare.git");
     stage
         .git(["clone", "-q", "--bare", ".", bare.to_str().unwrap()])
         .ok();
@@ -68,25 +68,19 @@ fn in_a_bare_repository() {
 fn with_git_dir_from_elsewhere() {
     let mut stage = Stage::new();
     stage.commit("one");
-    let elsewhere = stage.at("elsewhere");
+    let elsewhere = stage.path("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     stage
         .verify_at(&elsewhere, "HEAD")
         .fails(2)
         .says("no Git repository in");
     let git_dir = stage.repo().join(".git");
-    stage
-        .environment
-        .push(("GIT_DIR".into(), git_dir.to_str().unwrap().into()));
+    stage.set("GIT_DIR", git_dir.to_str().unwrap());
     stage.verify_at(&elsewhere, "HEAD").ok();
-    stage.environment.push((
-        "GIT_WORK_TREE".into(),
-        stage.repo().to_str().unwrap().into(),
-    ));
+    let repo = stage.repo();
+    stage.set("GIT_WORK_TREE", repo.to_str().unwrap());
     stage.verify_at(&elsewhere, "HEAD").ok();
-    stage
-        .environment
-        .push(("GIT_DIR".into(), "/nowhere/at/all".into()));
+    stage.set("GIT_DIR", "/nowhere/at/all");
     stage.verify_at(&elsewhere, "HEAD").fails(2);
 }
 
@@ -94,7 +88,7 @@ fn with_git_dir_from_elsewhere() {
 fn with_git_common_dir() {
     let mut stage = Stage::new();
     stage.commit("one");
-    let tree = stage.at("tree");
+    let tree = stage.path("tree");
     stage
         .git([
             "worktree",
@@ -108,9 +102,7 @@ fn with_git_common_dir() {
     let private = stage.repo().join(".git/worktrees/tree");
     let common = stage.repo().join(".git");
     for (name, path) in [("GIT_DIR", private), ("GIT_COMMON_DIR", common)] {
-        stage
-            .environment
-            .push((name.into(), path.to_str().unwrap().into()));
+        stage.set(name, path.to_str().unwrap());
     }
     stage.git(["rev-parse", "main"]).ok();
     stage.verify("main").ok();
@@ -121,7 +113,7 @@ fn with_git_common_dir() {
 fn objects_through_alternates() {
     let stage = Stage::new();
     stage.commit("one");
-    let borrower = stage.at("borrower");
+    let borrower = stage.path("borrower");
     stage
         .git(["clone", "-q", "-s", ".", borrower.to_str().unwrap()])
         .ok();
@@ -133,9 +125,9 @@ fn objects_through_the_environment() {
     let mut stage = Stage::new();
     let first = stage.commit("one");
     // A repository that has the reference, but none of the objects.
-    let hollow = stage.at("hollow");
+    let hollow = stage.path("hollow");
     stage
-        .git_at(&stage.at(""), ["init", "-q", hollow.to_str().unwrap()])
+        .git_at(&stage.path(""), ["init", "-q", hollow.to_str().unwrap()])
         .ok();
     let objects = stage.repo().join(".git/objects");
     let objects = objects.to_str().unwrap();
@@ -144,9 +136,7 @@ fn objects_through_the_environment() {
         .verify_at(&hollow, "x")
         .fails(2)
         .says("is not in this repository");
-    stage
-        .environment
-        .push(("GIT_ALTERNATE_OBJECT_DIRECTORIES".into(), objects.into()));
+    stage.set("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects);
     stage.verify_at(&hollow, "x").ok();
     stage.verify_at(&hollow, &first[..10]).ok();
     stage.environment[0] = (
@@ -166,7 +156,7 @@ fn objects_through_the_environment() {
 fn h1_in_the_quarantine_of_a_push() {
     use std::os::unix::fs::PermissionsExt as _;
     let stage = Stage::new();
-    let server = stage.at("server.git");
+    let server = stage.path("server.git");
     stage
         .git(["init", "-q", "--bare", server.to_str().unwrap()])
         .ok();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::support::forge::{self, IDENTITY, ISSUER, NOW};
-use crate::support::stage::{self, Ended, GITSEAL, Stage};
+use crate::support::stage::{Ended, GITSEAL, Stage, run};
 use gitseal::{
     batch::{self, BatchVerifier},
     host::git::{
@@ -96,7 +96,7 @@ fn tangled(stage: &Stage, commits: u64, skew: i64) {
     }
     let mut import = stage.command("git", &stage.repo());
     import.args(["fast-import", "--quiet", "--force"]);
-    stage::run(&mut import, stream.as_bytes()).ok();
+    run(&mut import, stream.as_bytes()).ok();
     stage.git(["symbolic-ref", "HEAD", "refs/heads/line0"]).ok();
 }
 
@@ -186,7 +186,7 @@ fn signed(stage: &Stage, message: &str) -> String {
 fn the_quarantine_of_a_push_is_walked() {
     for stage in [Stage::new(), Stage::sha256()] {
         let before = signed(&stage, "before");
-        let bare = stage.at("bare.git");
+        let bare = stage.path("bare.git");
         stage
             .git(["clone", "-q", "--bare", ".", bare.to_str().unwrap()])
             .ok();
@@ -411,17 +411,15 @@ fn names_alone_are_those_commits_and_ranges_their_ancestors() {
     // From standard input, one on a line.
     let mut command = stage.command(GITSEAL, &stage.repo());
     command.args(["verify", "--offline", "--json", "--stdin"]);
-    let (each, _) = lines(&stage::run(&mut command, b"HEAD~1\n\nHEAD\n").ok());
+    let (each, _) = lines(&run(&mut command, b"HEAD~1\n\nHEAD\n").ok());
     assert_eq!(each.len(), 2);
     let mut command = stage.command(GITSEAL, &stage.repo());
     command.args(["verify", "--offline", "--json", "--stdin"]);
-    let (each, _) = lines(&stage::run(&mut command, b"").ok());
+    let (each, _) = lines(&run(&mut command, b"").ok());
     assert_eq!(each.len(), 0);
     let mut command = stage.command(GITSEAL, &stage.repo());
     command.args(["verify", "--offline", "--stdin"]);
-    stage::run(&mut command, &[b'a'; 5000])
-        .fails(2)
-        .says("4096 bytes");
+    run(&mut command, &[b'a'; 5000]).fails(2).says("4096 bytes");
 }
 
 #[test]
@@ -504,7 +502,7 @@ fn a_merge_of_ten_thousand_is_walked_and_refused() {
     }
     let mut import = stage.command("git", &stage.repo());
     import.args(["fast-import", "--quiet", "--force", "--export-marks=marks"]);
-    stage::run(&mut import, stream.as_bytes()).ok();
+    run(&mut import, stream.as_bytes()).ok();
     let marks = fs::read_to_string(stage.repo().join("marks")).unwrap();
     let mut octopus = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n".to_owned();
     for line in marks.lines() {
@@ -621,7 +619,7 @@ fn a_shallow_clone_is_undecided_unless_that_is_allowed() {
     stage.commit("one");
     let two = stage.commit("two");
     stage.commit("three");
-    let clone = stage.at("clone");
+    let clone = stage.path("clone");
     let url = format!("file://{}", stage.repo().display());
     stage
         .git(["clone", "-q", "--depth", "2", &url, clone.to_str().unwrap()])

@@ -38,7 +38,7 @@ fn h1_quarantine_in_a_bare_repository() {
         yard.on_server(["config", "receive.unpackLimit", "1"]).ok();
         yard.commit(ALICE, "two");
         yard.allowed(&["HEAD:refs/heads/main"]);
-        let other = yard.stage.at("other.git");
+        let other = yard.stage.path("other.git");
         yard.stage
             .git([
                 "clone",
@@ -308,7 +308,7 @@ fn h3_shallow_pushes_and_missing_parents() {
     let yard = Yard::new(&policy(BRANCHES));
     yard.unsigned("hidden behind the cut");
     yard.commit(ALICE, "second");
-    let shallow = yard.stage.at("shallow");
+    let shallow = yard.stage.path("shallow");
     yard.stage
         .git([
             "clone",

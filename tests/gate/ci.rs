@@ -111,7 +111,7 @@ fn a_shallow_checkout_is_named() {
     yard.commit(ALICE, "one");
     let head = yard.commit(ALICE, "two");
     yard.allowed(&["HEAD:refs/heads/topic"]);
-    let shallow = yard.stage.at("shallow");
+    let shallow = yard.stage.path("shallow");
     yard.stage
         .git([
             "clone",

@@ -81,7 +81,7 @@ impl Yard {
     }
 
     pub fn server(&self) -> PathBuf {
-        self.stage.at("server.git")
+        self.stage.path("server.git")
     }
 
     pub fn policy_file(&self) -> PathBuf {

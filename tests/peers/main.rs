@@ -21,22 +21,27 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use support::peers::{ALICE, Lab, Server, fail, free_port, listens, peer, program, run, succeed};
+use support::{
+    ALICE,
+    peers::{Repository, command, fail, openssl, peer, program, source, succeed},
+    process::{Server, free_port, listens, run},
+    servers::Lab,
+};
 
 /// OpenSSL reads our CMS, finds the digest right, the signature right, and the
 /// certificate chain of the signer right.
 #[test]
 fn openssl_verifies_our_signature() {
-    let Some(openssl) = program("openssl", "version") else {
+    let Some(openssl) = openssl() else {
         return;
     };
-    let lab = Lab::start();
-    let repository = lab.repository(&[]);
+    let lab = Lab::without_login();
+    let repository = Repository::new(&lab, &[]);
     let commit = repository.commit("for openssl");
     let (payload, der) = repository.signed_parts(&commit);
-    let payload_file = lab.write("payload", &payload);
-    let signature = lab.write("signature.der", &der);
-    let trust = lab.trusted_root();
+    let payload_file = lab.file("payload", &payload);
+    let signature = lab.file("signature.der", &der);
+    let trust = lab.servers.trusted_root();
     let chain = trust["certificateAuthorities"][0]["certChain"]["certificates"]
         .as_array()
         .unwrap();
@@ -53,9 +58,9 @@ fn openssl_verifies_our_signature() {
         )
     };
     let authorities: String = chain.iter().map(pem).collect();
-    let authorities = lab.write("authorities.pem", authorities);
+    let authorities = lab.file("authorities.pem", authorities);
     let verify = |content: &std::path::Path| {
-        let mut command = lab.command(&openssl);
+        let mut command = command(&lab, &openssl);
         command
             .args(["cms", "-verify", "-binary", "-inform", "DER", "-in"])
             .arg(&signature)
@@ -69,7 +74,7 @@ fn openssl_verifies_our_signature() {
     };
     succeed(&mut verify(&payload_file));
     assert_eq!(fs::read_to_string(lab.path("verified")).unwrap(), payload);
-    let tampered = lab.write("tampered", payload.replace("for openssl", "for 0penssl"));
+    let tampered = lab.file("tampered", payload.replace("for openssl", "for 0penssl"));
     let said = fail(&mut verify(&tampered));
     assert!(said.contains("content verify error"), "{said}");
 }
@@ -85,23 +90,26 @@ fn the_npm_mock_of_fulcio_issues_to_our_client() {
     ) else {
         return;
     };
-    let lab = Lab::start();
+    let lab = Lab::without_login();
     let out = lab.path("mock.json");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/mock-fulcio.mjs");
+    let script = source("mock-fulcio.mjs");
     let mut server = Server::start(
-        lab.command(node).arg(script).arg(modules).arg(&out),
+        command(&lab, node).arg(script).arg(modules).arg(&out),
         lab.path("mock.log"),
     );
     let mock: Value = server.wait(|| serde_json::from_slice(&fs::read(&out).ok()?).ok());
 
-    let mut trust = lab.trusted_root();
+    let mut trust = lab.servers.trusted_root();
     trust["certificateAuthorities"] = mock["certificateAuthorities"].clone();
     trust["ctlogs"] = mock["ctlogs"].clone();
-    let trust = lab.write("mock_trusted_root.json", trust.to_string());
-    let mut repository = lab.repository(&[
-        ("gitseal.fulcio", mock["url"].as_str().unwrap()),
-        ("gitseal.trustedRoot", &trust.to_string_lossy()),
-    ]);
+    let trust = lab.file("mock_trusted_root.json", trust.to_string());
+    let mut repository = Repository::new(
+        &lab,
+        &[
+            ("gitseal.fulcio", mock["url"].as_str().unwrap()),
+            ("gitseal.trustedRoot", &trust.to_string_lossy()),
+        ],
+    );
     repository.token = mock["token"].as_str().unwrap().to_owned();
     let commit = repository.commit("certified by another make");
     repository.verify(
@@ -118,19 +126,19 @@ fn real_fulcio_issues_to_our_client() {
     let Some(fulcio) = peer("bin/fulcio") else {
         return;
     };
-    let lab = Lab::start();
-    let config = lab.write(
+    let lab = Lab::without_login();
+    let config = lab.file(
         "fulcio.yaml",
         format!(
             "oidc-issuers:\n  {0}:\n    issuer-url: {0}\n    client-id: sigstore\n    type: email\n",
             lab.issuer()
         ),
     );
-    let trust = lab.trusted_root();
+    let trust = lab.servers.trusted_root();
     let ct_log = trust["ctlogs"][0]["baseUrl"].as_str().unwrap();
     let (http, grpc, metrics) = (free_port(), free_port(), free_port());
     let mut server = Server::start(
-        lab.command(fulcio)
+        command(&lab, fulcio)
             .args(["serve", "--host", "127.0.0.1", "--port", &http.to_string()])
             .args(["--grpc-host", "127.0.0.1", "--grpc-port", &grpc.to_string()])
             .args(["--metrics-port", &metrics.to_string()])
@@ -138,20 +146,20 @@ fn real_fulcio_issues_to_our_client() {
             .arg(format!("@gitseal-peers-{}-{http}", std::process::id()))
             .args(["--ca", "fileca", "--fileca-watch=false"])
             .arg("--fileca-cert")
-            .arg(lab.file(CA_CHAIN))
+            .arg(lab.servers.file(CA_CHAIN))
             .arg("--fileca-key")
-            .arg(lab.file(CA_KEY))
+            .arg(lab.servers.file(CA_KEY))
             .args(["--fileca-key-passwd", "unused"])
             .args(["--ct-log-url", ct_log])
             .arg("--ct-log-public-key-path")
-            .arg(lab.file(CT_KEY))
+            .arg(lab.servers.file(CT_KEY))
             .arg("--config-path")
             .arg(config),
         lab.path("fulcio.log"),
     );
     let url = format!("http://127.0.0.1:{http}");
     server.wait(|| listens(&url));
-    let repository = lab.repository(&[("gitseal.fulcio", &url)]);
+    let repository = Repository::new(&lab, &[("gitseal.fulcio", &url)]);
     let commit = repository.commit("certified by the real one");
     assert!(
         server.log().contains("/api/v") || server.log().contains("CreateSigningCertificate"),
@@ -173,22 +181,22 @@ fn cosign_signs_and_verifies_with_our_servers() {
     let Some(cosign) = peer("bin/cosign") else {
         return;
     };
-    let lab = Lab::start();
-    let artifact = lab.write("artifact", "signed by cosign\n");
+    let lab = Lab::without_login();
+    let artifact = lab.file("artifact", "signed by cosign\n");
     let bundle = lab.path("cosign.bundle");
     let cosign = || {
-        let mut command = lab.command(&cosign);
+        let mut command = command(&lab, &cosign);
         command.env("TUF_ROOT", lab.path("tuf"));
         command
     };
     succeed(
         cosign()
             .args(["sign-blob", "--yes", "--signing-config"])
-            .arg(lab.file("signing_config.json"))
+            .arg(lab.servers.file("signing_config.json"))
             .arg("--trusted-root")
-            .arg(lab.file("trusted_root.json"))
+            .arg(lab.servers.file("trusted_root.json"))
             .arg("--identity-token")
-            .arg(lab.token_file())
+            .arg(lab.file("token", lab.servers.token(&[])))
             .arg("--bundle")
             .arg(&bundle)
             .arg(&artifact),
@@ -199,7 +207,7 @@ fn cosign_signs_and_verifies_with_our_servers() {
         let mut command = cosign();
         command
             .args(["verify-blob", "--trusted-root"])
-            .arg(lab.file("trusted_root.json"))
+            .arg(lab.servers.file("trusted_root.json"))
             .arg("--bundle")
             .arg(&bundle)
             .args(["--certificate-identity", identity])
@@ -209,7 +217,7 @@ fn cosign_signs_and_verifies_with_our_servers() {
     };
     succeed(&mut verify(&artifact, ALICE));
     fail(&mut verify(&artifact, "mallory@example.test"));
-    fail(&mut verify(&lab.write("other", "not signed\n"), ALICE));
+    fail(&mut verify(&lab.file("other", "not signed\n"), ALICE));
 }
 
 /// The Python client signs and verifies with our servers: a CSR at Fulcio, the
@@ -219,19 +227,24 @@ fn the_python_client_signs_and_verifies_with_our_servers() {
     let Some(sigstore) = peer("python/bin/sigstore") else {
         return;
     };
-    let lab = Lab::start();
-    let artifact = lab.write("artifact", "signed by the Python client\n");
+    let lab = Lab::without_login();
+    let artifact = lab.file("artifact", "signed by the Python client\n");
     let bundle = lab.path("python.sigstore.json");
     let sigstore = || {
-        let mut command = lab.command(&sigstore);
+        let mut command = command(&lab, &sigstore);
         command
             .arg("--trust-config")
-            .arg(lab.file("client_trust_config.json"));
+            .arg(lab.servers.file("client_trust_config.json"));
         command
     };
     succeed(
         sigstore()
-            .args(["sign", "--identity-token", &lab.token(), "--bundle"])
+            .args([
+                "sign",
+                "--identity-token",
+                &lab.servers.token(&[]),
+                "--bundle",
+            ])
             .arg(&bundle)
             .arg(&artifact),
     );
@@ -247,7 +260,7 @@ fn the_python_client_signs_and_verifies_with_our_servers() {
     };
     succeed(&mut verify(&artifact, ALICE));
     fail(&mut verify(&artifact, "mallory@example.test"));
-    fail(&mut verify(&lab.write("other", "not signed\n"), ALICE));
+    fail(&mut verify(&lab.file("other", "not signed\n"), ALICE));
 }
 
 /// The JavaScript client signs with our servers and verifies the bundle.
@@ -259,18 +272,18 @@ fn the_npm_client_signs_and_verifies_with_our_servers() {
     ) else {
         return;
     };
-    let lab = Lab::start();
-    let artifact = lab.write("artifact", "signed by the npm client\n");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/sigstore-js.mjs");
-    let tsa = lab.tsa();
+    let lab = Lab::without_login();
+    let artifact = lab.file("artifact", "signed by the npm client\n");
+    let script = source("sigstore-js.mjs");
+    let tsa = lab.servers.tsa();
     let tsa = tsa.strip_suffix("/api/v1/timestamp").unwrap_or(&tsa);
     let said = succeed(
-        lab.command(node)
+        command(&lab, node)
             .arg(script)
             .arg(modules)
-            .arg(lab.token_file())
-            .arg(lab.file("trusted_root.json"))
-            .args([&lab.fulcio(), &lab.rekor(), tsa])
+            .arg(lab.file("token", lab.servers.token(&[])))
+            .arg(lab.servers.file("trusted_root.json"))
+            .args([&lab.servers.fulcio(), &lab.servers.rekor(), tsa])
             .arg(artifact),
     );
     assert_eq!(said.trim(), ALICE);
@@ -280,27 +293,26 @@ fn the_npm_client_signs_and_verifies_with_our_servers() {
 /// with the log's key given and not fetched.
 #[test]
 fn rekor_cli_works_with_our_log() {
-    let (Some(rekor), Some(openssl)) = (peer("bin/rekor-cli"), program("openssl", "version"))
-    else {
+    let (Some(rekor), Some(openssl)) = (peer("bin/rekor-cli"), openssl()) else {
         return;
     };
-    let lab = Lab::start();
+    let lab = Lab::without_login();
     // Entries of ours: two signed commits.
-    let repository = lab.repository(&[]);
+    let repository = Repository::new(&lab, &[]);
     let commit = repository.commit("in the log");
     repository.commit("in the log too");
     let (_, der) = repository.signed_parts(&commit);
     drop(der);
 
     // An entry of theirs: a file signed with a plain key.
-    let artifact = lab.write("artifact", "uploaded by rekor-cli\n");
+    let artifact = lab.file("artifact", "uploaded by rekor-cli\n");
     let (key, public, signature) = (
         lab.path("key.pem"),
         lab.path("key.pub"),
         lab.path("artifact.sig"),
     );
     succeed(
-        lab.command(&openssl)
+        command(&lab, &openssl)
             .args([
                 "ecparam",
                 "-name",
@@ -312,14 +324,14 @@ fn rekor_cli_works_with_our_log() {
             .arg(&key),
     );
     succeed(
-        lab.command(&openssl)
+        command(&lab, &openssl)
             .args(["ec", "-pubout", "-in"])
             .arg(&key)
             .arg("-out")
             .arg(&public),
     );
     succeed(
-        lab.command(&openssl)
+        command(&lab, &openssl)
             .args(["dgst", "-sha256", "-sign"])
             .arg(&key)
             .arg("-out")
@@ -327,15 +339,15 @@ fn rekor_cli_works_with_our_log() {
             .arg(&artifact),
     );
 
-    let log_key = fs::read_to_string(lab.file(REKOR_KEY)).unwrap();
+    let log_key = fs::read_to_string(lab.servers.file(REKOR_KEY)).unwrap();
     let rekor = |arguments: &[&str]| {
-        let mut command = lab.command(&rekor);
+        let mut command = command(&lab, &rekor);
         command
             .env("REKOR_REKOR_SERVER_PUBLIC_KEY", &log_key)
             .args(arguments)
             .args([
                 "--rekor_server",
-                &lab.rekor(),
+                &lab.servers.rekor(),
                 "--retry",
                 "0",
                 "--timeout",
@@ -406,13 +418,7 @@ fn rekor_cli_works_with_our_log() {
     // The second loginfo proves consistency with the first one's state.
     let after = json(&["loginfo"]);
     assert_eq!(after["ActiveTreeSize"], json!(3), "{after}");
-    let said = run(&mut rekor(&["loginfo"]));
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&said.stdout),
-        String::from_utf8_lossy(&said.stderr)
-    );
-    assert!(said.contains("Verification Successful!"), "{said}");
+    run(&mut rekor(&["loginfo"]), b"").says("Verification Successful!");
     let proof = json(&["logproof", "--first-size", "1", "--last-size", "3"]);
     assert_eq!(proof["RootHash"], after["RootHash"], "{proof}");
     assert!(!proof["Hashes"].as_array().unwrap().is_empty());
@@ -432,15 +438,13 @@ const REKOR_KEY: &str = "rekor.pub";
 /// under a trust root with its chain holds.
 #[test]
 fn the_timestamp_server_stamps_our_signatures() {
-    let (Some(server), Some(openssl)) =
-        (peer("bin/timestamp-server"), program("openssl", "version"))
-    else {
+    let (Some(server), Some(openssl)) = (peer("bin/timestamp-server"), openssl()) else {
         return;
     };
-    let lab = Lab::start();
+    let lab = Lab::without_login();
     let port = free_port();
     let mut server = Server::start(
-        lab.command(server)
+        command(&lab, server)
             .args(["serve", "--host", "127.0.0.1", "--port", &port.to_string()])
             .args(["--timestamp-signer", "memory", "--disable-ntp-monitoring"]),
         lab.path("timestamp-server.log"),
@@ -461,23 +465,26 @@ fn the_timestamp_server_stamps_our_signatures() {
         .collect();
     assert!(certificates.len() >= 2, "{chain}");
     let url = format!("{base}/api/v1/timestamp");
-    let mut trust = lab.trusted_root();
+    let mut trust = lab.servers.trusted_root();
     trust["timestampAuthorities"] = json!([{
         "subject": { "organization": "local", "commonName": "Test TSA Timestamping" },
         "uri": url,
         "certChain": { "certificates": certificates },
         "validFor": { "start": "2020-01-01T00:00:00Z" },
     }]);
-    let trust = lab.write("tsa_trusted_root.json", trust.to_string());
-    let repository = lab.repository(&[
-        ("gitseal.timestampServerURL", &url),
-        ("gitseal.trustedRoot", &trust.to_string_lossy()),
-    ]);
+    let trust = lab.file("tsa_trusted_root.json", trust.to_string());
+    let repository = Repository::new(
+        &lab,
+        &[
+            ("gitseal.timestampServerURL", &url),
+            ("gitseal.trustedRoot", &trust.to_string_lossy()),
+        ],
+    );
     let commit = repository.commit("stamped");
     let (_, der) = repository.signed_parts(&commit);
-    let signature = lab.write("stamped.der", der);
+    let signature = lab.file("stamped.der", der);
     let structure = succeed(
-        lab.command(&openssl)
+        command(&lab, &openssl)
             .args([
                 "cms", "-cmsout", "-print", "-noout", "-inform", "DER", "-in",
             ])
@@ -490,14 +497,11 @@ fn the_timestamp_server_stamps_our_signatures() {
     repository.verify(&commit, ALICE, &lab.issuer());
     // Under a trust root that does not know this authority it is refused, not
     // ignored.
-    let unknown = lab.file("trusted_root.json");
-    fail(
-        repository
-            .git()
-            .arg("-c")
-            .arg(format!("gitseal.trustedRoot={}", unknown.display()))
-            .args(["verify-commit", &commit]),
-    );
+    let unknown = lab.servers.file("trusted_root.json");
+    let setting = format!("gitseal.trustedRoot={}", unknown.display());
+    repository
+        .git(["-c", &setting, "verify-commit", &commit])
+        .fails(1);
 }
 
 /// One GET over a plain socket.
@@ -528,18 +532,18 @@ fn rekor_tiles_records_our_signatures() {
     use base64::engine::general_purpose::STANDARD;
     use sha2::{Digest as _, Sha256};
 
-    let (Some(server), Some(openssl)) = (peer("bin/posix"), program("openssl", "version")) else {
+    let (Some(server), Some(openssl)) = (peer("bin/posix"), openssl()) else {
         return;
     };
-    let lab = Lab::start();
+    let mut lab = Lab::without_login();
     let (key, public) = (lab.path("tiles.pem"), lab.path("tiles.der"));
     succeed(
-        lab.command(&openssl)
+        command(&lab, &openssl)
             .args(["genpkey", "-algorithm", "ed25519", "-out"])
             .arg(&key),
     );
     succeed(
-        lab.command(&openssl)
+        command(&lab, &openssl)
             .args(["pkey", "-pubout", "-outform", "DER", "-in"])
             .arg(&key)
             .arg("-out")
@@ -547,7 +551,7 @@ fn rekor_tiles_records_our_signatures() {
     );
     let (http, grpc, metrics) = (free_port(), free_port(), free_port());
     let mut server = Server::start(
-        lab.command(server)
+        command(&lab, server)
             .args([
                 "serve",
                 "--http-address",
@@ -571,7 +575,7 @@ fn rekor_tiles_records_our_signatures() {
     // C2SP signed-note: the key id of an Ed25519 key; Rekor v2 takes all of it.
     let mut named = b"127.0.0.1\n\x01".to_vec();
     named.extend_from_slice(&spki[spki.len() - 32..]);
-    let mut trust = lab.trusted_root();
+    let mut trust = lab.servers.trusted_root();
     trust["tlogs"] = json!([{
         "baseUrl": url,
         "hashAlgorithm": "SHA2_256",
@@ -582,16 +586,23 @@ fn rekor_tiles_records_our_signatures() {
         },
         "logId": { "keyId": STANDARD.encode(Sha256::digest(&named)) },
     }]);
-    let trust = lab.write("tiles_trusted_root.json", trust.to_string());
-    let repository = lab.repository(&[
-        ("gitseal.rekor", &url),
-        ("gitseal.rekorVersion", "2"),
-        ("gitseal.timestampServerURL", &lab.tsa()),
-        ("gitseal.trustedRoot", &trust.to_string_lossy()),
-    ]);
+    let trust = lab.file("tiles_trusted_root.json", trust.to_string());
+    let repository = Repository::new(
+        &lab,
+        &[
+            ("gitseal.rekor", &url),
+            ("gitseal.rekorVersion", "2"),
+            ("gitseal.timestampServerURL", &lab.servers.tsa()),
+            ("gitseal.trustedRoot", &trust.to_string_lossy()),
+        ],
+    );
     // The first entry has index 0, which the message leaves out.
     for message in ["the first entry of a log", "the second"] {
         let commit = repository.commit(message);
         repository.verify(&commit, ALICE, &lab.issuer());
     }
+    repository.git(["tag", "-s", "-m", "t", "v1"]).ok();
+    let path = repository.path.clone();
+    lab.stop();
+    lab.git(&path, &["verify-tag", "v1"]);
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::stub::{CannedResponse, RecordedRequest, Stub};
-use crate::support::peers;
+use crate::support::{ALICE, GITSEAL, PAYLOAD, peers::Repository, process::run, servers::Lab};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use gitseal_services::http::client::{Client, Timeouts};
 use gitseal_services::oidc::ambient::{
@@ -890,61 +890,45 @@ fn two_jobs_have_two_bindings() {
 /// names whom the CI's token names.
 #[test]
 fn a_job_commits_as_itself() {
-    let lab = peers::Lab::start();
-    let mut repository = lab.repository(&[]);
+    let lab = Lab::without_login();
+    let mut repository = Repository::new(&lab, &[]);
     let token = std::mem::take(&mut repository.token);
     let stub = GITHUB.endpoint(move |_| (GITHUB.good)(&token));
     let job = (GITHUB.machine)(&stub);
 
     let sign = |machine: &Machine| {
-        let mut git = repository.git();
+        let mut git = repository.command("git");
         git.env_remove(TOKEN_VARIABLE)
             .envs(&machine.variables)
             .args(["commit", "-S", "--allow-empty", "-m", "by a job"]);
-        peers::run(&mut git)
+        run(&mut git, b"")
     };
     let done = sign(&job);
-    assert!(
-        done.status.success(),
-        "{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    assert_eq!(done.code, 0, "{}", done.err);
     assert_eq!(stub.asked().len(), 1, "one signature, one token");
-    let head = peers::succeed(repository.git().args(["rev-parse", "HEAD"]));
-    repository.verify(head.trim(), peers::ALICE, &lab.issuer());
+    let head = repository.git(["rev-parse", "HEAD"]).ok();
+    repository.verify(head.line(), ALICE, &lab.issuer());
 
     // Another job on this machine has its own credential and its own token.
     let other = job
         .clone()
         .with("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-another-job");
     let refused = sign(&other);
-    assert!(!refused.status.success(), "signed with the first job's");
+    assert_ne!(refused.code, 0, "signed with the first job's");
     assert_eq!(stub.asked().len(), 2);
 
     // Without the permission nothing else is tried, and the helper says why.
     let without = Machine::default().with("GITHUB_ACTIONS", "true");
-    assert!(!sign(&without).status.success());
-    let payload = lab.write("payload", "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@b> 0 +0000\ncommitter A <a@b> 0 +0000\n\nx\n");
-    let mut helper = lab.command("sh");
-    for (name, value) in repository.git().get_envs() {
-        if let Some(value) = value {
-            helper.env(name, value);
-        }
-    }
+    assert!(sign(&without).code != 0);
+
+    let mut helper = repository.command(GITSEAL);
     helper
         .env_remove(TOKEN_VARIABLE)
         .envs(&without.variables)
-        .current_dir(&repository.path)
-        .arg("-c")
-        .arg(format!(
-            "'{}' --status-fd=2 -bsau {} <'{}'",
-            env!("CARGO_BIN_EXE_gitseal"),
-            peers::ALICE,
-            payload.display()
-        ));
-    let said = peers::run(&mut helper);
-    let words = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(!said.status.success(), "{words}");
-    says(&words, &["ACTIONS_ID_TOKEN_REQUEST_URL", "id-token: write"]);
-    assert!(said.stdout.is_empty());
+        .args(["--status-fd=2", "-bsau", ALICE]);
+    let said = run(&mut helper, PAYLOAD);
+    let words = &said.err;
+    assert_ne!(said.code, 0, "{words}");
+    says(words, &["ACTIONS_ID_TOKEN_REQUEST_URL", "id-token: write"]);
+    assert!(said.out.is_empty());
 }

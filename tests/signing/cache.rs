@@ -5,18 +5,18 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, net::UnixListener},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use crate::stub::{CannedResponse, Stub};
-use crate::support::lab::{ALICE, GITSEAL, Lab, finish, text};
+use crate::support::{
+    ALICE, GITSEAL, PAYLOAD, daemon,
+    process::{Ended, Server, run, until},
+    servers::Lab,
+};
 use gitseal_credential_cache::client::{AcquireOutcome, ClientTimeouts, Connection, TokenKind};
-
-const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
-author Alice <alice@example.test> 1795176000 +0000\n\
-committer Alice <alice@example.test> 1795176000 +0000\n\nmessage\n";
 
 /// A lab whose signatures go through a credential cache of its own.
 struct Cached {
@@ -26,15 +26,9 @@ struct Cached {
 impl Cached {
     /// `None`, and says so, where the daemon was not built.
     fn start() -> Option<Self> {
-        let daemon = Path::new(GITSEAL).with_file_name("gitseal-credential-cache");
-        if !daemon.is_file() {
-            eprintln!(
-                "skipped: the daemon is not built (cargo build --workspace, or cargo test --workspace)"
-            );
-            return None;
-        }
+        daemon()?;
         let mut lab = Lab::start();
-        lab.environment = vec![("GITSEAL_CREDENTIAL_CACHE".into(), "auto".into())];
+        lab.set("GITSEAL_CREDENTIAL_CACHE", "auto");
         Some(Self { lab })
     }
 
@@ -46,17 +40,13 @@ impl Cached {
         self.home().join(".cache/gitseal/cache.sock")
     }
 
-    fn gitseal(&self, arguments: &[&str]) -> Output {
-        let mut command = self.lab.command(GITSEAL, self.lab.directory.path());
-        command.args(arguments);
-        finish(command, b"")
+    fn gitseal(&self, arguments: &[&str]) -> Ended {
+        self.lab.gitseal_at(self.lab.root(), arguments)
     }
 
     /// Has gitseal sign as git does; git itself may keep what it says.
-    fn sign(&self) -> Output {
-        let mut command = self.lab.command(GITSEAL, self.lab.directory.path());
-        command.args(["--status-fd=2", "-bsau", "somebody"]);
-        finish(command, PAYLOAD)
+    fn sign(&self) -> Ended {
+        self.lab.sign_at(self.lab.root(), PAYLOAD)
     }
 
     fn connect(&self) -> Connection {
@@ -65,27 +55,18 @@ impl Cached {
 
     #[track_caller]
     fn json(&self, arguments: &[&str]) -> serde_json::Value {
-        let said = self.gitseal(arguments);
-        serde_json::from_slice(&said.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}{}", text(&said.stdout), text(&said.stderr)))
+        self.gitseal(arguments).json()
     }
 
     /// How many tokens the issuer has given.
     fn logins(&self) -> usize {
-        fs::read_to_string(self.lab.path("servers.log"))
-            .unwrap()
-            .lines()
-            .filter(|line| line.contains("issuer: token for "))
-            .count()
+        self.lab.servers.log().matches("issuer: token for ").count()
     }
 
     /// How many certificates the authority has given.
     fn certificates(&self) -> usize {
-        fs::read_to_string(self.lab.path("servers.log"))
-            .unwrap()
-            .lines()
-            .filter(|line| line.contains("fulcio: certificate for "))
-            .count()
+        let log = self.lab.servers.log();
+        log.matches("fulcio: certificate for ").count()
     }
 
     /// The daemon's process id, as the system knows the socket's owner: found by
@@ -159,20 +140,19 @@ fn a_hundred_signers_at_once_make_one_login() {
     thread::scope(|scope| {
         let signers: Vec<_> = (0..100)
             .map(|number| {
-                let mut command = cached.lab.command(GITSEAL, cached.lab.directory.path());
-                command.args(["--status-fd=2", "-bsau", "somebody"]);
                 let payload = format!("{payload}{number}\n");
-                scope.spawn(move || finish(command, payload.as_bytes()))
+                let lab = &cached.lab;
+                scope.spawn(move || lab.sign_at(lab.root(), payload.as_bytes()))
             })
             .collect();
         for signer in signers {
             let said = signer.join().unwrap();
-            assert!(said.status.success(), "{}", text(&said.stderr));
-            assert!(said.stdout.starts_with(b"-----BEGIN SIGNED MESSAGE-----"));
+            assert_eq!(said.code, 0, "{}", said.err);
+            assert!(said.out.starts_with("-----BEGIN SIGNED MESSAGE-----"));
             assert!(
-                !text(&said.stderr).contains("without the credential cache"),
+                !said.err.contains("without the credential cache"),
                 "{}",
-                text(&said.stderr)
+                said.err
             );
         }
     });
@@ -185,18 +165,18 @@ fn a_login_is_made_shown_and_taken_back() {
         return;
     };
     let who = cached.gitseal(&["whoami"]);
-    assert_eq!(who.status.code(), Some(1), "{}", text(&who.stderr));
-    assert!(text(&who.stderr).contains("nobody is logged in"));
+    assert_eq!(who.code, 1, "{}", who.err);
+    assert!(who.err.contains("nobody is logged in"));
     assert!(!cached.socket().exists(), "whoami starts no daemon");
 
     let said = cached.gitseal(&["login"]);
-    assert!(said.status.success(), "{}", text(&said.stderr));
-    assert!(text(&said.stdout).contains(ALICE), "{}", text(&said.stdout));
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.contains(ALICE), "{}", said.out);
     assert_eq!(cached.logins(), 1);
     // Twice is once, unless it is asked for.
-    assert!(cached.gitseal(&["login"]).status.success());
+    cached.gitseal(&["login"]).ok();
     assert_eq!(cached.logins(), 1);
-    assert!(cached.gitseal(&["login", "--again"]).status.success());
+    cached.gitseal(&["login", "--again"]).ok();
     assert_eq!(cached.logins(), 2);
 
     let who = cached.json(&["whoami", "--json"]);
@@ -211,18 +191,18 @@ fn a_login_is_made_shown_and_taken_back() {
     assert_eq!(cached.logins(), 2, "the commit used the login");
 
     let said = cached.gitseal(&["logout"]);
-    assert!(said.status.success());
-    assert!(text(&said.stderr).contains("logged out"));
-    assert_eq!(cached.gitseal(&["whoami"]).status.code(), Some(1));
+    assert_eq!(said.code, 0);
+    assert!(said.err.contains("logged out"));
+    assert_eq!(cached.gitseal(&["whoami"]).code, 1);
     let status = cached.json(&["cache", "status", "--json"]);
     assert_eq!(status["running"], true);
     assert_eq!(status["credentials"].as_array().unwrap().len(), 0);
 
-    assert!(cached.gitseal(&["cache", "stop"]).status.success());
+    cached.gitseal(&["cache", "stop"]).ok();
     let status = cached.json(&["cache", "status", "--json"]);
     assert_eq!(status["running"], false);
     // What is not running is not started to be stopped.
-    assert!(cached.gitseal(&["cache", "stop"]).status.success());
+    cached.gitseal(&["cache", "stop"]).ok();
     assert_eq!(cached.daemon(), None);
 }
 
@@ -234,11 +214,11 @@ fn a_login_ahead_is_for_gits_committer() {
         return;
     };
     let repository = cached.lab.repository("ahead", &[]);
-    let config = cached.lab.path("gitconfig");
+    let config = cached.lab.home(".gitconfig");
     let plain = fs::read_to_string(&config).unwrap();
-    let mut usual = cached.lab.environment.clone();
     // Then the committer is who logs in.
-    usual.push(("GITSEAL_LOGIN_HINT".into(), String::new()));
+    cached.lab.set("GITSEAL_LOGIN_HINT", "");
+    let usual = cached.lab.environment.clone();
     let mallory = plain.replace(&format!("email = {ALICE}"), "email = mallory@example.test");
     let committer = format!("{mallory}[committer]\n\temail = {ALICE}\n\tname = Al\n");
     let nobody = plain.replace(&format!("email = {ALICE}"), "useConfigOnly = false");
@@ -256,11 +236,7 @@ fn a_login_ahead_is_for_gits_committer() {
         drop(cached.gitseal(&["logout"]));
         let before = cached.certificates();
         let said = cached.gitseal(&["login"]);
-        assert!(
-            said.status.success(),
-            "{variable:?}: {}",
-            text(&said.stderr)
-        );
+        assert_eq!(said.code, 0, "{variable:?}: {}", said.err);
         cached.commits(&repository, 1, true);
         cached.lab.good(&repository, "HEAD");
         assert_eq!(cached.certificates(), before + 1, "{variable:?}");
@@ -287,7 +263,7 @@ fn another_wish_is_another_credential() {
     assert_eq!(cached.certificates(), 2);
     // Another person is another wish; the reference issuer does not
     // know them, and Alice's credential is not taken instead.
-    let said = cached.lab.run(
+    let said = cached.lab.git_at(
         &repository,
         &[
             "-c",
@@ -300,7 +276,7 @@ fn another_wish_is_another_credential() {
             "not hers",
         ],
     );
-    assert!(!said.status.success(), "{}", text(&said.stderr));
+    assert_ne!(said.code, 0, "{}", said.err);
     assert_eq!(cached.certificates(), 2);
 }
 
@@ -320,9 +296,9 @@ fn a_daemon_that_is_killed_costs_one_login_and_no_commit() {
             .status()
             .unwrap();
         assert!(killed.success());
-        while cached.daemon() == Some(daemon) {
-            thread::sleep(Duration::from_millis(5));
-        }
+        until("the daemon's end", || {
+            (cached.daemon() != Some(daemon)).then_some(())
+        });
         assert!(cached.socket().exists(), "a stale socket is left");
     }
     // Killed at any moment while commits are made: each of them is signed.
@@ -353,9 +329,6 @@ fn what_is_at_the_socket_never_blocks_a_commit() {
     fs::create_dir(&place).unwrap();
     fs::set_permissions(&place, fs::Permissions::from_mode(0o700)).unwrap();
     // git itself keeps what a helper says to itself when all went well.
-    let payload = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
-         author Alice <alice@example.test> 1795176000 +0000\n\
-         committer Alice <alice@example.test> 1795176000 +0000\n\nsaid\n";
     let commit = |path: &Path, says: &str| {
         let setting = format!("gitseal.credentialCache={}", path.display());
         let mut git = cached.lab.command("git", &repository);
@@ -370,9 +343,9 @@ fn what_is_at_the_socket_never_blocks_a_commit() {
             "still signed",
         ]);
         let began = Instant::now();
-        let said = finish(git, b"");
+        let said = run(&mut git, b"");
         let took = began.elapsed();
-        assert!(said.status.success(), "{says}: {}", text(&said.stderr));
+        assert_eq!(said.code, 0, "{says}: {}", said.err);
         assert!(took < Duration::from_secs(10), "{says}: {took:?}");
         cached.lab.good(&repository, "HEAD");
 
@@ -380,9 +353,9 @@ fn what_is_at_the_socket_never_blocks_a_commit() {
         helper
             .env("GITSEAL_CREDENTIAL_CACHE", path)
             .args(["--status-fd=2", "-bsau", "x"]);
-        let said = finish(helper, payload.as_bytes());
-        assert!(said.status.success(), "{says}: {}", text(&said.stderr));
-        let said = text(&said.stderr);
+        let said = run(&mut helper, PAYLOAD);
+        assert_eq!(said.code, 0, "{says}: {}", said.err);
+        let said = said.err;
         assert!(
             said.contains("without the credential cache"),
             "{says}: {said}"
@@ -449,18 +422,18 @@ fn a_place_that_cannot_be_used_has_its_own_hint() {
         ),
     ] {
         let said = |arguments: &[&str], input: &[u8]| {
-            let mut command = cached.lab.command(GITSEAL, cached.lab.directory.path());
+            let mut command = cached.lab.command(GITSEAL, cached.lab.root());
             command
                 .env("GITSEAL_CREDENTIAL_CACHE", &socket)
                 .args(arguments);
-            finish(command, input)
+            run(&mut command, input)
         };
         let login = said(&["login"], b"");
-        assert_eq!(login.status.code(), Some(1));
+        assert_eq!(login.code, 1);
         let sign = said(&["--status-fd=2", "-bsau", "somebody"], PAYLOAD);
-        assert!(sign.status.success());
+        assert_eq!(sign.code, 0);
         for said in [login, sign] {
-            let said = text(&said.stderr);
+            let said = said.err;
             for part in [what, hint] {
                 assert!(said.contains(part), "{socket}: {part}: {said}");
             }
@@ -481,18 +454,17 @@ fn no_daemon_is_started_in_gitsigns_place() {
     let socket = place.join("cache.sock");
     // As gitsign's daemon leaves it that was killed.
     drop(UnixListener::bind(&socket).unwrap());
-    cached.lab.environment.clear();
+    cached.lab.unset("GITSEAL_CREDENTIAL_CACHE");
     let ask = |program: &[&str], input: &[u8]| {
-        let mut command = cached.lab.command(GITSEAL, cached.lab.directory.path());
+        let mut command = cached.lab.command(GITSEAL, cached.lab.root());
         command
-            .env_remove("GITSEAL_CREDENTIAL_CACHE")
             .env("GITSIGN_CREDENTIAL_CACHE", &socket)
             .args(program);
-        finish(command, input)
+        run(&mut command, input)
     };
     let said = ask(&["--status-fd=2", "-bsau", "somebody"], PAYLOAD);
-    assert!(said.status.success(), "{}", text(&said.stderr));
-    let said = text(&said.stderr);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let said = said.err;
     assert_eq!(
         said.matches("GITSIGN_CREDENTIAL_CACHE names gitsign's")
             .count(),
@@ -500,10 +472,10 @@ fn no_daemon_is_started_in_gitsigns_place() {
         "{said}"
     );
     let said = ask(&["login"], b"");
-    assert_eq!(said.status.code(), Some(1));
-    let said = text(&said.stderr);
+    assert_eq!(said.code, 1);
+    let said = said.err;
     assert!(said.contains("GITSEAL_CREDENTIAL_CACHE=auto"), "{said}");
-    let said = text(&ask(&["cache", "status"], b"").stdout);
+    let said = ask(&["cache", "status"], b"").out;
     assert!(said.contains("gitseal starts none there"), "{said}");
     assert!(std::os::unix::net::UnixStream::connect(&socket).is_err());
     assert_eq!(
@@ -512,15 +484,15 @@ fn no_daemon_is_started_in_gitsigns_place() {
         "nothing was added"
     );
     // With a name of gitseal's it is whoever set it that wants one there.
-    let mut command = cached.lab.command(GITSEAL, cached.lab.directory.path());
+    let mut command = cached.lab.command(GITSEAL, cached.lab.root());
     command
         .env("GITSEAL_CREDENTIAL_CACHE", &socket)
         .arg("login");
-    assert!(finish(command, b"").status.success());
-    let mut stop = cached.lab.command(GITSEAL, cached.lab.directory.path());
+    run(&mut command, b"").ok();
+    let mut stop = cached.lab.command(GITSEAL, cached.lab.root());
     stop.env("GITSEAL_CREDENTIAL_CACHE", &socket)
         .args(["cache", "stop"]);
-    assert!(finish(stop, b"").status.success());
+    run(&mut stop, b"").ok();
 }
 
 #[test]
@@ -528,7 +500,7 @@ fn who_waits_for_a_login_says_so() {
     let Some(cached) = Cached::start() else {
         return;
     };
-    assert!(cached.gitseal(&["login"]).status.success());
+    cached.gitseal(&["login"]).ok();
     let mut leader = cached.connect();
     let scope = leader.status().unwrap().remove(0).scope;
     assert!(leader.forget(&scope).unwrap());
@@ -539,16 +511,14 @@ fn who_waits_for_a_login_says_so() {
     thread::scope(|threads| {
         let waiting = threads.spawn(|| cached.sign());
         let mut watcher = cached.connect();
-        let began = Instant::now();
-        while watcher.status().unwrap()[0].waiting == 0 {
-            assert!(began.elapsed() < Duration::from_secs(20));
-            thread::sleep(Duration::from_millis(5));
-        }
+        until("a waiting signer", || {
+            (watcher.status().unwrap()[0].waiting > 0).then_some(())
+        });
         thread::sleep(Duration::from_millis(1500));
         leader.fail(key, "the window was closed").unwrap();
         let said = waiting.join().unwrap();
-        assert_eq!(said.status.code(), Some(1));
-        let said = text(&said.stderr);
+        assert_eq!(said.code, 1);
+        let said = said.err;
         for part in [
             "another gitseal is logging in at http://127.0.0.1:",
             "for alice@example.test",
@@ -567,11 +537,11 @@ fn a_kept_token_that_is_not_taken_is_given_up() {
         return;
     };
     for refresh in [false, true] {
-        let mut login = cached.lab.command(GITSEAL, cached.lab.directory.path());
+        let mut login = cached.lab.command(GITSEAL, cached.lab.root());
         login
             .env("GITSEAL_REFRESH", refresh.to_string())
             .args(["login", "--again"]);
-        assert!(finish(login, b"").status.success());
+        run(&mut login, b"").ok();
         let (logins, certificates) = (cached.logins(), cached.certificates());
         let mut daemon = cached.connect();
         let scope = daemon.status().unwrap().remove(0).scope;
@@ -592,15 +562,15 @@ fn a_kept_token_that_is_not_taken_is_given_up() {
                 .unwrap();
         }
         let said = cached.sign();
-        assert!(said.status.success(), "{}", text(&said.stderr));
+        assert_eq!(said.code, 0, "{}", said.err);
         assert!(
-            text(&said.stderr).contains("that was kept is not taken"),
+            said.err.contains("that was kept is not taken"),
             "{}",
-            text(&said.stderr)
+            said.err
         );
         assert_eq!(cached.certificates(), certificates + 1);
         assert_eq!(cached.logins(), logins + 1);
-        let log = fs::read_to_string(cached.lab.path("servers.log")).unwrap();
+        let log = cached.lab.servers.log();
         let last = log
             .lines()
             .rfind(|line| line.contains("issuer: token for "))
@@ -622,9 +592,9 @@ fn a_renewed_login_outlives_the_authority() {
     let Some(cached) = Cached::start() else {
         return;
     };
-    let mut login = cached.lab.command(GITSEAL, cached.lab.directory.path());
+    let mut login = cached.lab.command(GITSEAL, cached.lab.root());
     login.env("GITSEAL_REFRESH", "true").arg("login");
-    assert!(finish(login, b"").status.success());
+    run(&mut login, b"").ok();
     let mut daemon = cached.connect();
     let mut scope = daemon.status().unwrap().remove(0).scope;
     let renewal = daemon.token(&scope, TokenKind::Refresh).unwrap().unwrap();
@@ -637,13 +607,13 @@ fn a_renewed_login_outlives_the_authority() {
     daemon
         .keep_token(&scope, TokenKind::Refresh, &renewal, 0)
         .unwrap();
-    let mut sign = cached.lab.command(GITSEAL, cached.lab.directory.path());
+    let mut sign = cached.lab.command(GITSEAL, cached.lab.root());
     sign.env("GITSEAL_FULCIO_URL", &address)
         .env("GITSEAL_REFRESH", "true")
         .args(["--status-fd=2", "-bsau", "somebody"]);
-    let said = finish(sign, PAYLOAD);
-    assert_eq!(said.status.code(), Some(1));
-    let said = text(&said.stderr);
+    let said = run(&mut sign, PAYLOAD);
+    assert_eq!(said.code, 1);
+    let said = said.err;
     assert!(said.contains("not you"), "{said}");
     assert!(said.contains("gitseal login --again"), "{said}");
     let next = daemon.token(&scope, TokenKind::Refresh).unwrap().unwrap();
@@ -651,38 +621,23 @@ fn a_renewed_login_outlives_the_authority() {
     assert_eq!(cached.logins(), 2);
 }
 
-/// A daemon that was started by hand, and is ended with the test.
-struct Started(std::process::Child);
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 impl Cached {
     /// A daemon on the default socket that asks this script.
-    fn asking(&self, script: &str) -> Started {
+    fn asking(&self, script: &str) -> Server {
         let askpass = self.lab.path("askpass");
         fs::write(&askpass, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
-        let program = Path::new(GITSEAL).with_file_name("gitseal-credential-cache");
-        let started = Started(
-            Command::new(program)
-                .args(["--confirm", "--askpass"])
-                .arg(askpass)
-                .arg("--socket")
-                .arg(self.socket())
-                .stderr(std::process::Stdio::null())
-                .spawn()
-                .unwrap(),
-        );
-        let began = Instant::now();
-        while self.json(&["cache", "status", "--json"])["running"] != true {
-            assert!(began.elapsed() < Duration::from_secs(10));
-            thread::sleep(Duration::from_millis(5));
-        }
+        let mut command = Command::new(daemon().unwrap());
+        command
+            .args(["--confirm", "--askpass"])
+            .arg(askpass)
+            .arg("--socket")
+            .arg(self.socket());
+        let mut started = Server::start(&mut command, self.lab.path("daemon.log"));
+        started.wait(|| {
+            let status = self.json(&["cache", "status", "--json"]);
+            (status["running"] == true).then_some(())
+        });
         started
     }
 }
@@ -697,30 +652,23 @@ fn what_a_person_refuses_is_not_signed() {
     let refused = || {
         let began = Instant::now();
         let said = cached.sign();
-        assert_eq!(said.status.code(), Some(1), "{}", text(&said.stderr));
-        assert!(said.stdout.is_empty());
+        assert_eq!(said.code, 1, "{}", said.err);
+        assert!(said.out.is_empty());
         assert!(began.elapsed() < Duration::from_secs(20));
-        let said = text(&said.stderr).to_owned();
+        let said = said.err.to_owned();
         assert!(said.contains("was refused there"), "{said}");
         assert!(!said.contains("without the credential cache"), "{said}");
     };
     let daemon = cached.asking("exit 1");
-    assert!(cached.gitseal(&["login"]).status.success());
+    cached.gitseal(&["login"]).ok();
     refused();
-    let said = cached.lab.run(
-        &repository,
-        &["commit", "-q", "--allow-empty", "-S", "-m", "refused"],
-    );
-    assert!(!said.status.success());
+    assert_ne!(cached.lab.commit(&repository, "refused").code, 0);
     drop(daemon);
     // The daemon is ended while it asks: that is no yes.
     let daemon = cached.asking("touch \"$0.asked\"; exec sleep 60");
     let asked = cached.lab.path("askpass.asked");
     let ended = thread::spawn(move || {
-        let began = Instant::now();
-        while !asked.exists() && began.elapsed() < Duration::from_secs(20) {
-            thread::sleep(Duration::from_millis(5));
-        }
+        until("the question", || asked.exists().then_some(()));
         drop(daemon);
     });
     refused();
@@ -728,7 +676,7 @@ fn what_a_person_refuses_is_not_signed() {
     assert_eq!(cached.certificates(), 2, "one for each daemon");
     // And none takes its place.
     let said = cached.gitseal(&["login"]);
-    assert!(!said.status.success());
+    assert_ne!(said.code, 0);
     assert_eq!(cached.daemon(), None);
     // A yes signs.
     let _daemon = cached.asking("exit 0");
@@ -748,7 +696,7 @@ fn d10_the_daemon_is_told_no_secret() {
         .env("SECRET_OF_THE_TEST", "s3cr3t-of-the-test")
         .env("SIGSTORE_ID_TOKEN", "")
         .args(["commit", "-q", "--allow-empty", "-S", "-m", "one"]);
-    assert!(finish(command, b"").status.success());
+    run(&mut command, b"").ok();
     let daemon = cached.daemon().expect("the daemon runs");
     let read = |name: &str| fs::read(format!("/proc/{daemon}/{name}"));
     let line = String::from_utf8_lossy(&read("cmdline").unwrap()).into_owned();

@@ -11,14 +11,18 @@ use std::{
     net::{Shutdown, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Output, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
 use crate::stub::{CannedResponse, Stub};
-use crate::support::lab::{ALICE, GITSEAL, Lab, finish, text};
+use crate::support::{
+    ALICE, GITSEAL, PAYLOAD,
+    process::{Ended, run, until},
+    servers::Lab,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use url::Url;
@@ -64,7 +68,7 @@ fn answer(stream: &mut TcpStream) -> String {
             Ok(0) | Err(_) => break,
             Ok(count) => bytes.extend_from_slice(&some[..count]),
         }
-        let so_far = text(&bytes);
+        let so_far = String::from_utf8_lossy(&bytes);
         if let Some((head, _)) = so_far.split_once("\r\n\r\n") {
             let length = head.lines().find_map(|line| {
                 let (name, value) = line.split_once(':')?;
@@ -76,7 +80,7 @@ fn answer(stream: &mut TcpStream) -> String {
             }
         }
     }
-    text(&bytes)
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Headless Chromium, driven by WebDriver (W3C).
@@ -242,13 +246,11 @@ fn asking() -> Lab {
     )
     .unwrap();
     fs::set_permissions(&opener, fs::Permissions::from_mode(0o755)).unwrap();
-    lab.environment = vec![
-        ("GITSEAL_TOKEN_PROVIDER".into(), "interactive".into()),
-        (
-            "GITSEAL_URL_OPENER".into(),
-            format!("{} {{{{.URL}}}}", opener.display()),
-        ),
-    ];
+    lab.set("GITSEAL_TOKEN_PROVIDER", "interactive");
+    lab.set(
+        "GITSEAL_URL_OPENER",
+        format!("{} {{{{.URL}}}}", opener.display()),
+    );
     lab
 }
 
@@ -256,32 +258,24 @@ fn asking() -> Lab {
 #[track_caller]
 fn address(lab: &Lab) -> Url {
     let file = lab.path("address");
-    let deadline = Instant::now() + PATIENCE;
-    while !file.exists() {
-        assert!(Instant::now() < deadline, "no address was opened");
-        thread::sleep(Duration::from_millis(20));
-    }
+    until("an address to open", || file.exists().then_some(()));
     let url = Url::parse(&fs::read_to_string(&file).unwrap()).unwrap();
     fs::remove_file(&file).unwrap();
     url
 }
 
-fn commit_in(lab: &Lab, repository: &Path) -> thread::JoinHandle<Output> {
+fn commit_in(lab: &Lab, repository: &Path) -> thread::JoinHandle<Ended> {
     let mut command = lab.command("git", repository);
     command.args(["commit", "-q", "--allow-empty", "-S", "-m", "logged in"]);
-    thread::spawn(move || finish(command, b""))
+    thread::spawn(move || run(&mut command, b""))
 }
-
-const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
-    author Alice <alice@example.test> 1795176000 +0000\n\
-    committer Alice <alice@example.test> 1795176000 +0000\n\nsigned\n";
 
 /// Runs the helper as git does, with no controlling terminal even where the
 /// tests have one. (git 2.39 keeps to itself why a helper failed.)
-fn away_from_terminal(lab: &Lab, repository: &Path) -> Output {
+fn away_from_terminal(lab: &Lab, repository: &Path) -> Ended {
     let mut command = lab.command("setsid", repository);
     command.args(["-w", GITSEAL, "--status-fd=2", "-bsau", "x"]);
-    finish(command, PAYLOAD)
+    run(&mut command, PAYLOAD)
 }
 
 fn parameter(url: &Url, name: &str) -> String {
@@ -312,7 +306,7 @@ fn git_commit_logs_in_with_a_real_browser() {
     assert!(page.contains(ALICE), "{page}");
     assert!(page.contains("You may close this page"), "{page}");
     let said = committing.join().unwrap();
-    assert!(said.status.success(), "{}", text(&said.stderr));
+    assert_eq!(said.code, 0, "{}", said.err);
     lab.good(&repository, "HEAD");
     // The listener is gone: the answer cannot be sent again. (Another test's
     // server may have been given the port since; it takes no such answer.)
@@ -333,9 +327,9 @@ fn a_login_that_is_refused_in_the_browser_ends_the_commit() {
     let Some(browser) = Browser::start(&lab.path("profile")) else {
         return;
     };
-    let mut command = lab.command(GITSEAL, lab.directory.path());
+    let mut command = lab.command(GITSEAL, lab.root());
     command.args(["--status-fd=2", "-bsau", "x"]);
-    let committing = thread::spawn(move || finish(command, PAYLOAD));
+    let committing = thread::spawn(move || run(&mut command, PAYLOAD));
     browser.go(address(&lab).as_str());
     browser.wait_for("Log in");
     browser.click("button[name=deny]");
@@ -343,8 +337,8 @@ fn a_login_that_is_refused_in_the_browser_ends_the_commit() {
     let page = browser.wait_for("access_denied");
     browser.picture("3-refused");
     assert!(!page.contains(ALICE), "{page}");
-    assert!(!said.status.success());
-    let said = text(&said.stderr);
+    assert_ne!(said.code, 0);
+    let said = said.err;
     assert!(said.contains("access_denied"), "{said}");
 }
 
@@ -398,7 +392,7 @@ fn stray_requests_do_not_end_a_login() {
     assert_eq!(status, 200, "{page}");
     assert!(page.contains(ALICE), "{page}");
     let said = committing.join().unwrap();
-    assert!(said.status.success(), "{}", text(&said.stderr));
+    assert_eq!(said.code, 0, "{}", said.err);
     lab.good(&repository, "HEAD");
     drop((half.shutdown(Shutdown::Both), silent));
 }
@@ -424,7 +418,7 @@ fn hostile_requests_do_not_stop_a_login() {
         assert_eq!(status, 200, "{what}: {page}");
         assert!(page.contains(ALICE), "{what}: {page}");
         let said = committing.join().unwrap();
-        assert!(said.status.success(), "{what}: {}", text(&said.stderr));
+        assert_eq!(said.code, 0, "{what}: {}", said.err);
         assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
         lab.good(&repository, "HEAD");
         drop(held);
@@ -559,7 +553,8 @@ impl Terminal {
     }
 
     fn screen(&self) -> String {
-        text(&fs::read(&self.shown).unwrap_or_default())
+        let bytes = fs::read(&self.shown).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     #[track_caller]
@@ -618,7 +613,7 @@ const COMMIT: &str = "git commit -q --allow-empty -S -m 'on a terminal'";
 #[test]
 fn git_commit_logs_in_on_another_device() {
     let mut lab = Lab::start_with(&["--ask"]);
-    lab.environment = vec![("GITSEAL_TOKEN_PROVIDER".into(), "device".into())];
+    lab.set("GITSEAL_TOKEN_PROVIDER", "device");
     let repository = lab.repository("device", &[]);
     let Some(terminal) = Terminal::start(&lab, &repository, COMMIT) else {
         return;
@@ -647,7 +642,7 @@ fn git_commit_logs_in_on_another_device() {
 #[test]
 fn git_commit_logs_in_by_a_pasted_code() {
     let mut lab = Lab::start_with(&["--ask"]);
-    lab.environment = vec![("GITSEAL_TOKEN_PROVIDER".into(), "oob".into())];
+    lab.set("GITSEAL_TOKEN_PROVIDER", "oob");
     let repository = lab.repository("pasted", &[]);
     let Some(mut terminal) = Terminal::start(&lab, &repository, COMMIT) else {
         return;
@@ -687,14 +682,9 @@ fn issuer_without_devices() -> Stub {
 fn an_interactive_login_ends_at_a_pasted_code() {
     let mut lab = Lab::start_with(&["--ask"]);
     let issuer = issuer_without_devices();
-    lab.environment = vec![
-        ("GITSEAL_TOKEN_PROVIDER".into(), "interactive".into()),
-        ("GITSEAL_URL_OPENER".into(), "false {{.URL}}".into()),
-        (
-            "GITSEAL_OIDC_ISSUER".into(),
-            format!("http://{}", issuer.address),
-        ),
-    ];
+    lab.set("GITSEAL_TOKEN_PROVIDER", "interactive");
+    lab.set("GITSEAL_URL_OPENER", "false {{.URL}}");
+    lab.set("GITSEAL_OIDC_ISSUER", format!("http://{}", issuer.address));
     let repository = lab.repository("interactive", &[]);
     let Some(mut terminal) = Terminal::start(&lab, &repository, COMMIT) else {
         return;
@@ -731,11 +721,11 @@ fn pasted_code(url: &Url) -> String {
 #[test]
 fn without_a_terminal_a_pasted_code_is_an_error_and_never_the_payload() {
     let mut lab = Lab::start_with(&["--ask"]);
-    lab.environment = vec![("GITSEAL_TOKEN_PROVIDER".into(), "oob".into())];
+    lab.set("GITSEAL_TOKEN_PROVIDER", "oob");
     let repository = lab.repository("nobody", &[]);
     let said = away_from_terminal(&lab, &repository);
-    assert!(!said.status.success());
-    let said = text(&said.stderr);
+    assert_ne!(said.code, 0);
+    let said = said.err;
     assert!(said.contains("terminal"), "{said}");
 }
 
@@ -753,15 +743,13 @@ fn without_a_terminal_no_code_is_waited_for() {
             "no browser could be opened",
         ),
     ] {
-        lab.environment = vec![
-            ("GITSEAL_TOKEN_PROVIDER".into(), provider.into()),
-            ("GITSEAL_URL_OPENER".into(), opener.into()),
-        ];
+        lab.set("GITSEAL_TOKEN_PROVIDER", provider);
+        lab.set("GITSEAL_URL_OPENER", opener);
         let begun = Instant::now();
         let said = away_from_terminal(&lab, &repository);
-        assert!(!said.status.success());
+        assert_ne!(said.code, 0);
         assert!(begun.elapsed() < Duration::from_secs(10));
-        let said = text(&said.stderr);
+        let said = said.err;
         assert!(said.contains(says), "{said}");
         assert!(!said.contains("another device;"), "{said}");
     }
@@ -771,7 +759,7 @@ fn without_a_terminal_no_code_is_waited_for() {
 #[test]
 fn a_login_that_nobody_waits_for_ends() {
     let mut lab = Lab::start_with(&["--ask"]);
-    lab.environment = vec![("GITSEAL_TOKEN_PROVIDER".into(), "device".into())];
+    lab.set("GITSEAL_TOKEN_PROVIDER", "device");
     let repository = lab.repository("abandoned", &[]);
     fs::write(lab.path("payload"), PAYLOAD).unwrap();
     let gitseal = format!(
@@ -820,11 +808,7 @@ fn a_login_that_nobody_waits_for_ends() {
             drop(lines);
             None
         };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while is_running(helper) {
-            assert!(Instant::now() < deadline, "killed {killed}: it waits on");
-            thread::sleep(Duration::from_millis(50));
-        }
+        until("the helper's end", || (!is_running(helper)).then_some(()));
         drop((parent.wait(), pipe));
     }
 }
@@ -837,7 +821,7 @@ fn is_running(process: u32) -> bool {
 #[test]
 fn a_new_identity_is_shown_first_and_can_be_refused() {
     let mut lab = Lab::start();
-    lab.environment = vec![("GITSEAL_CONFIRM_IDENTITY".into(), "auto".into())];
+    lab.set("GITSEAL_CONFIRM_IDENTITY", "auto");
     let repository = lab.repository("shown", &[]);
     let Some(mut terminal) = Terminal::start(&lab, &repository, COMMIT) else {
         return;
@@ -847,7 +831,7 @@ fn a_new_identity_is_shown_first_and_can_be_refused() {
     terminal.types("n\r");
     let (good, screen) = terminal.ends();
     assert!(!good, "{screen}");
-    let log = fs::read_to_string(lab.path("servers.log")).unwrap();
+    let log = lab.servers.log();
     assert!(
         !log.contains("fulcio: certificate for"),
         "no certificate was asked for: {log}"
@@ -866,24 +850,19 @@ fn a_new_identity_is_shown_first_and_can_be_refused() {
     assert!(!screen.contains("Sign with this identity?"), "{screen}");
 
     // `true` where nobody can be asked: not signed.
-    lab.environment = vec![
-        ("GITSEAL_CONFIRM_IDENTITY".into(), "true".into()),
-        ("HOME".into(), lab.path("elsewhere").display().to_string()),
-    ];
+    lab.set("GITSEAL_CONFIRM_IDENTITY", "true");
+    let elsewhere = lab.path("elsewhere").display().to_string();
+    lab.set("HOME", elsewhere);
     let said = away_from_terminal(&lab, &repository);
-    assert!(!said.status.success());
-    assert!(
-        text(&said.stderr).contains("no terminal to ask on"),
-        "{}",
-        text(&said.stderr)
-    );
+    assert_ne!(said.code, 0);
+    assert!(said.err.contains("no terminal to ask on"), "{}", said.err);
 }
 
 /// An Enter that was meant for something else agrees to nothing.
 #[test]
 fn what_was_typed_before_the_question_is_no_answer() {
     let mut lab = Lab::start();
-    lab.environment = vec![("GITSEAL_CONFIRM_IDENTITY".into(), "auto".into())];
+    lab.set("GITSEAL_CONFIRM_IDENTITY", "auto");
     let repository = lab.repository("ahead", &[]);
     let command = format!("sh -c 'echo begun; sleep 1; {COMMIT_PLAIN}'");
     let Some(mut terminal) = Terminal::start(&lab, &repository, &command) else {
@@ -896,7 +875,7 @@ fn what_was_typed_before_the_question_is_no_answer() {
     terminal.types("n\r");
     let (good, screen) = terminal.ends();
     assert!(!good, "{screen}");
-    let log = fs::read_to_string(lab.path("servers.log")).unwrap();
+    let log = lab.servers.log();
     assert!(!log.contains("fulcio: certificate for"), "{screen}: {log}");
 }
 
@@ -907,7 +886,7 @@ fn a_terminal_without_lines_is_none_to_ask_on() {
     let mut lab = Lab::start_with(&["--ask"]);
     let repository = lab.repository("raw", &[]);
     let command = format!("sh -c 'stty -icanon -isig -icrnl; {COMMIT_PLAIN}'");
-    lab.environment = vec![("GITSEAL_TOKEN_PROVIDER".into(), "oob".into())];
+    lab.set("GITSEAL_TOKEN_PROVIDER", "oob");
     let Some(terminal) = Terminal::start(&lab, &repository, &command) else {
         return;
     };
@@ -918,7 +897,7 @@ fn a_terminal_without_lines_is_none_to_ask_on() {
     let mut lab = Lab::start();
     let repository = lab.repository("raw", &[]);
     for (confirm, signs) in [("true", false), ("auto", true)] {
-        lab.environment = vec![("GITSEAL_CONFIRM_IDENTITY".into(), confirm.into())];
+        lab.set("GITSEAL_CONFIRM_IDENTITY", confirm);
         let terminal = Terminal::start(&lab, &repository, &command).unwrap();
         let (good, screen) = terminal.ends();
         assert_eq!(good, signs, "{screen}");
@@ -930,11 +909,11 @@ fn a_terminal_without_lines_is_none_to_ask_on() {
 #[test]
 fn ctrl_c_leaves_the_terminal_as_it_was() {
     let mut lab = Lab::start_with(&["--ask"]);
-    lab.environment = vec![("GITSEAL_TOKEN_PROVIDER".into(), "oob".into())];
+    lab.set("GITSEAL_TOKEN_PROVIDER", "oob");
     let repository = lab.repository("interrupted", &[]);
     let command = format!(
         "sh -c 'stty -g > {0}/before; trap : INT; {COMMIT_PLAIN}; stty -g > {0}/after; git log --oneline | wc -l'",
-        lab.directory.path().display()
+        lab.root().display()
     );
     let Some(mut terminal) = Terminal::start(&lab, &repository, &command) else {
         return;

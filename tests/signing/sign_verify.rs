@@ -1,16 +1,14 @@
 //! Signing and verifying with git itself, against the reference servers of this
 //! package: everything on loopback, every wait bounded.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, process::Command, thread};
 
-use crate::support::lab::{ALICE, GITSEAL, Lab, REFERENCE, finish, text};
+use crate::support::{
+    ALICE, GITSEAL, PAYLOAD,
+    home::Home,
+    process::{Ended, Server, free_port, listens, run},
+    servers::Lab,
+};
 
 #[test]
 fn commits_and_tags_are_signed_and_verify_with_the_servers_gone() {
@@ -52,15 +50,14 @@ fn commits_and_tags_are_signed_and_verify_with_the_servers_gone() {
     assert!(object.contains("\nfirst\n"));
     let mut command = lab.command("git", &repository);
     command.args(["hash-object", "-t", "commit", "-w", "--stdin"]);
-    let changed = finish(command, object.replace("\nfirst\n", "\nfirsT\n").as_bytes());
-    let changed = text(&changed.stdout).trim().to_owned();
-    let said = lab.run(&repository, &["verify-commit", "--raw", &changed]);
-    assert!(!said.status.success());
-    assert!(
-        text(&said.stderr).contains("BADSIG"),
-        "{}",
-        text(&said.stderr)
+    let changed = run(
+        &mut command,
+        object.replace("\nfirst\n", "\nfirsT\n").as_bytes(),
     );
+    let changed = changed.out.trim().to_owned();
+    let said = lab.git_at(&repository, ["verify-commit", "--raw", &changed]);
+    assert_ne!(said.code, 0);
+    assert!(said.err.contains("BADSIG"), "{}", said.err);
 }
 
 #[test]
@@ -70,7 +67,7 @@ fn unusual_messages_survive() {
     let tree = {
         let mut command = lab.command("git", &repository);
         command.args(["hash-object", "-t", "tree", "-w", "--stdin"]);
-        text(&finish(command, b"").stdout).trim().to_owned()
+        run(&mut command, b"").ok().line().to_owned()
     };
     let long = vec![b'x'; 70_000];
     let messages: [&[u8]; 7] = [
@@ -86,9 +83,9 @@ fn unusual_messages_survive() {
     for message in messages {
         let mut command = lab.command("git", &repository);
         command.args(["commit-tree", "-S", &tree]);
-        let output = finish(command, message);
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        commits.push(text(&output.stdout).trim().to_owned());
+        let output = run(&mut command, message);
+        assert_eq!(output.code, 0, "{}", output.err);
+        commits.push(output.out.trim().to_owned());
     }
     lab.stop();
     for commit in commits {
@@ -110,12 +107,12 @@ fn sha256_repositories_worktrees_and_bare_ones_verify() {
         lab.git(
             &repository,
             &[
-                OsStr::new("worktree"),
-                "add".as_ref(),
-                "-q".as_ref(),
-                "-b".as_ref(),
-                "other".as_ref(),
-                worktree.as_ref(),
+                "worktree",
+                "add",
+                "-q",
+                "-b",
+                "other",
+                worktree.to_str().unwrap(),
             ],
         );
         fs::create_dir(worktree.join("sub")).unwrap();
@@ -124,10 +121,7 @@ fn sha256_repositories_worktrees_and_bare_ones_verify() {
             &["commit", "-q", "-S", "--allow-empty", "-m", "second"],
         );
         let bare = format!("{name}.git");
-        lab.git(
-            lab.directory.path(),
-            &["clone", "-q", "--bare", name, &bare],
-        );
+        lab.git(lab.root(), &["clone", "-q", "--bare", name, &bare]);
     }
     lab.stop();
     for name in ["one", "two"] {
@@ -167,11 +161,7 @@ fn a_rebase_signs_each_commit_anew() {
     for revision in ["HEAD", "HEAD~1", "HEAD~2"] {
         lab.good(&repository, revision);
     }
-    assert!(
-        !lab.run(&repository, &["verify-commit", "HEAD~3"])
-            .status
-            .success()
-    );
+    assert_ne!(lab.git_at(&repository, ["verify-commit", "HEAD~3"]).code, 0);
 }
 
 /// Sixteen commits at once, each its own login, key and certificate.
@@ -205,13 +195,7 @@ fn parallel_signing_works() {
 fn the_token_of_the_environment_is_used() {
     let lab = Lab::start();
     let repository = lab.repository("r", &[]);
-    let mut command = Command::new(REFERENCE);
-    command
-        .args(["token", "--user", ALICE, "--dir"])
-        .arg(lab.state());
-    let output = finish(command, b"");
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let token = text(&output.stdout).trim().to_owned();
+    let token = lab.servers.token(&[]);
     let commit = |token: &str| {
         let mut command = lab.command("git", &repository);
         command.env("SIGSTORE_ID_TOKEN", token).args([
@@ -224,19 +208,19 @@ fn the_token_of_the_environment_is_used() {
             "-m",
             "x",
         ]);
-        finish(command, b"")
+        run(&mut command, b"")
     };
     let output = commit(&token);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(!text(&output.stderr).contains(&token));
+    assert_eq!(output.code, 0, "{}", output.err);
+    assert!(!output.err.contains(&token));
     lab.good(&repository, "HEAD");
 
     // A token whose signature is another's.
     let (head, _) = token.rsplit_once('.').unwrap();
     let forged = format!("{head}.{}", "A".repeat(86));
     let output = commit(&forged);
-    assert!(!output.status.success());
-    assert!(!text(&output.stderr).contains(&forged));
+    assert_ne!(output.code, 0);
+    assert!(!output.err.contains(&forged));
 }
 
 #[test]
@@ -257,21 +241,20 @@ fn the_committer_must_match_where_that_is_wanted() {
             "-m",
             "x",
         ]);
-        finish(command, b"")
+        run(&mut command, b"")
     };
     let output = commit("eve@example.test");
-    assert!(!output.status.success());
-    assert!(
-        !lab.run(&repository, &["rev-parse", "HEAD^{commit}"])
-            .status
-            .success()
+    assert_ne!(output.code, 0);
+    assert_ne!(
+        lab.git_at(&repository, ["rev-parse", "HEAD^{commit}"]).code,
+        0
     );
-    assert!(commit(ALICE).status.success());
+    commit(ALICE).ok();
     lab.good(&repository, "HEAD");
 }
 
 /// The helper as git calls it, for what git itself would hide.
-fn helper(lab: &Lab, repository: &Path, settings: &[&str], payload: &[u8]) -> Output {
+fn helper(lab: &Lab, repository: &Path, settings: &[&str], payload: &[u8]) -> Ended {
     let mut command = lab.command(GITSEAL, repository);
     command.args(["--status-fd=2", "-bsau", "Alice <alice@example.test>"]);
     command.env("GIT_CONFIG_COUNT", settings.len().to_string());
@@ -280,20 +263,16 @@ fn helper(lab: &Lab, repository: &Path, settings: &[&str], payload: &[u8]) -> Ou
         command.env(format!("GIT_CONFIG_KEY_{number}"), key);
         command.env(format!("GIT_CONFIG_VALUE_{number}"), value);
     }
-    finish(command, payload)
+    run(&mut command, payload)
 }
-
-const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
-author Alice <alice@example.test> 1795176000 +0000\n\
-committer Alice <alice@example.test> 1795176000 +0000\n\nmessage\n";
 
 #[test]
 fn the_helper_answers_as_git_wants_it() {
     let lab = Lab::start();
     let repository = lab.repository("r", &[]);
     let output = helper(&lab, &repository, &[], PAYLOAD);
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{err}");
+    let (out, err) = (output.out, output.err);
+    assert_eq!(output.code, 0, "{err}");
     assert!(out.starts_with("-----BEGIN SIGNED MESSAGE-----\n"), "{out}");
     assert!(out.ends_with("-----END SIGNED MESSAGE-----\n"), "{out}");
     let status: Vec<&str> = err
@@ -312,9 +291,9 @@ fn failures_leave_nothing_behind_and_say_what_to_do() {
     let repository = lab.repository("r", &[]);
     let fails = |settings: &[&str], payload: &[u8], code: i32, words: &[&str]| {
         let output = helper(&lab, &repository, settings, payload);
-        let err = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{settings:?}: {err}");
-        assert_eq!(text(&output.stdout), "", "{settings:?}");
+        let err = output.err;
+        assert_eq!(output.code, code, "{settings:?}: {err}");
+        assert_eq!(output.out, "", "{settings:?}");
         assert!(!err.contains("SIG_CREATED"), "{settings:?}: {err}");
         for word in words {
             assert!(err.contains(word), "{settings:?}: {word}: {err}");
@@ -379,7 +358,10 @@ fn failures_leave_nothing_behind_and_say_what_to_do() {
         .map(|key| {
             format!(
                 "gitseal.{key}={}",
-                elsewhere.setting(&format!("gitseal.{key}"))
+                elsewhere.git(
+                    elsewhere.root(),
+                    &["config", "--get", &format!("gitseal.{key}")]
+                )
             )
         })
         .collect();
@@ -398,8 +380,8 @@ fn failures_leave_nothing_behind_and_say_what_to_do() {
     );
     lab.stop();
     let output = helper(&lab, &repository, &[], PAYLOAD);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(output.stdout.is_empty());
+    assert_eq!(output.code, 1);
+    assert!(output.out.is_empty());
 }
 
 #[test]
@@ -411,17 +393,17 @@ fn a_signature_that_cannot_be_written_is_a_failure() {
     command
         .arg("-c")
         .arg(format!("'{GITSEAL}' --status-fd=2 -bsa > /dev/full"));
-    let output = finish(command, PAYLOAD);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("the signature: "));
+    let output = run(&mut command, PAYLOAD);
+    assert_eq!(output.code, 1);
+    assert!(output.err.contains("the signature: "));
     let mut command = lab.command("sh", &repository);
     command
         .arg("-c")
         .arg(format!("'{GITSEAL}' --status-fd=3 -bsa 3>/dev/full"));
-    let output = finish(command, PAYLOAD);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("the status descriptor: "));
-    assert!(output.stdout.is_empty());
+    let output = run(&mut command, PAYLOAD);
+    assert_eq!(output.code, 1);
+    assert!(output.err.contains("the status descriptor: "));
+    assert!(output.out.is_empty());
 }
 
 #[test]
@@ -429,32 +411,24 @@ fn online_mode_is_found_again_in_the_log() {
     let mut lab = Lab::start();
     let repository = lab.repository("r", &[]);
     let online = ["-c", "gitseal.rekorMode=online"];
-    let git = |arguments: &[&str]| lab.run(&repository, &[&online[..], arguments].concat());
-    assert!(
-        git(&["commit", "-q", "-S", "--allow-empty", "-m", "x"])
-            .status
-            .success()
-    );
-    assert!(git(&["tag", "-s", "-m", "t", "v1"]).status.success());
+    let git = |arguments: &[&str]| lab.git_at(&repository, [&online[..], arguments].concat());
+    git(&["commit", "-q", "-S", "--allow-empty", "-m", "x"]).ok();
+    git(&["tag", "-s", "-m", "t", "v1"]).ok();
     let output = git(&["verify-commit", "HEAD"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(output.code, 0, "{}", output.err);
     let output = git(&["verify-tag", "v1"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(output.code, 0, "{}", output.err);
     lab.stop();
-    let output = lab.run(&repository, &["verify-commit", "--raw", "HEAD"]);
-    assert!(!output.status.success());
-    assert!(
-        text(&output.stderr).contains("ERRSIG"),
-        "{}",
-        text(&output.stderr)
-    );
+    let output = lab.git_at(&repository, ["verify-commit", "--raw", "HEAD"]);
+    assert_ne!(output.code, 0);
+    assert!(output.err.contains("ERRSIG"), "{}", output.err);
 }
 
 #[test]
 fn a_timestamp_is_embedded_and_verified() {
     let mut lab = Lab::start();
     let repository = lab.repository("r", &[]);
-    let url = fs::read_to_string(lab.state().join("signing_config.json")).unwrap();
+    let url = fs::read_to_string(lab.servers.file("signing_config.json")).unwrap();
     let url: serde_json::Value = serde_json::from_str(&url).unwrap();
     let url = url["tsaUrls"][0]["url"].as_str().unwrap();
     let setting = format!("gitseal.timestampServerURL={url}");
@@ -518,10 +492,7 @@ fn tls_servers_need_a_certificate_that_this_system_trusts() {
         eprintln!("skipped: openssl is not here or cannot make certificates");
         return;
     }
-    let port = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    let port = free_port();
     // It serves the files below its directory. The issuer's description names
     // another issuer: what complains about that has spoken TLS before.
     let known = directory.path().join(".well-known");
@@ -531,159 +502,34 @@ fn tls_servers_need_a_certificate_that_this_system_trusts() {
         r#"{"issuer":"https://other.test","authorization_endpoint":"https://other.test/a","token_endpoint":"https://other.test/t","jwks_uri":"https://other.test/k","response_types_supported":["code"],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["ES256"]}"#,
     )
     .unwrap();
-    let mut server = Command::new("openssl")
-        .args([
-            "s_server", "-quiet", "-WWW", "-cert", "leaf.pem", "-key", "leaf.key", "-accept",
-        ])
-        .arg(format!("127.0.0.1:{port}"))
-        .current_dir(directory.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(
-            Instant::now() < deadline,
-            "openssl s_server does not listen"
-        );
-        thread::sleep(Duration::from_millis(20));
-    }
+    let mut server = Server::start(
+        Command::new("openssl")
+            .args([
+                "s_server", "-quiet", "-WWW", "-cert", "leaf.pem", "-key", "leaf.key", "-accept",
+            ])
+            .arg(format!("127.0.0.1:{port}"))
+            .current_dir(directory.path()),
+        directory.path().join("log"),
+    );
+    server.wait(|| listens(&format!("https://127.0.0.1:{port}")));
+    let mut home = Home::new();
+    home.set("GITSEAL_TOKEN_PROVIDER", "headless");
+    home.set("GITSEAL_OIDC_ISSUER", format!("https://localhost:{port}"));
     let ask = |trusted: Option<&str>| {
-        let mut command = Command::new(GITSEAL);
-        command
-            .args(["--status-fd=2", "-bsa"])
-            .current_dir(directory.path())
-            .env_clear()
-            .env("HOME", directory.path())
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GITSEAL_CREDENTIAL_CACHE", "off")
-            .env("GITSEAL_CONFIRM_IDENTITY", "false")
-            .env("GITSEAL_TOKEN_PROVIDER", "headless")
-            .env("GITSEAL_OIDC_ISSUER", format!("https://localhost:{port}"));
+        let mut command = home.command(GITSEAL, directory.path());
+        command.args(["--status-fd=2", "-bsa"]);
         if let Some(file) = trusted {
             command.env("SSL_CERT_FILE", directory.path().join(file));
         }
-        let output = finish(command, PAYLOAD);
-        assert_eq!(output.status.code(), Some(1));
-        assert!(output.stdout.is_empty());
-        text(&output.stderr)
+        let output = run(&mut command, PAYLOAD);
+        assert_eq!(output.code, 1);
+        assert!(output.out.is_empty());
+        output.err
     };
     let trusted = ask(Some("ca.pem"));
     let untrusted = ask(None);
-    drop(server.kill());
-    drop(server.wait());
+    drop(server);
     assert!(trusted.contains("does not describe itself"), "{trusted}");
     assert!(untrusted.contains("TLS"), "{untrusted}");
     assert!(untrusted.contains("SSL_CERT_FILE"), "{untrusted}");
-}
-
-/// Where `.ci/peers` installs other implementations.
-fn peer(name: &str) -> Option<PathBuf> {
-    let directory = std::env::var_os("GITSEAL_PEERS")
-        .map(PathBuf::from)
-        .or_else(|| {
-            let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-            let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-            Some(cache.or_else(home)?.join("gitseal-peers"))
-        })?;
-    let path = directory.join("bin").join(name);
-    path.exists().then_some(path)
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-#[test]
-fn a_rekor_v2_of_others_records_and_a_timestamp_dates() {
-    use ed25519_dalek::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _};
-
-    let Some(rekor_tiles) = peer("posix") else {
-        eprintln!("skipped: the POSIX server of rekor-tiles is not here (install with .ci/peers)");
-        return;
-    };
-    let mut lab = Lab::start();
-    let key = ed25519_dalek::SigningKey::from_bytes(&[42; 32]);
-    let pem = key.to_pkcs8_pem(Default::default()).unwrap();
-    fs::write(lab.path("log.pem"), pem.as_bytes()).unwrap();
-    fs::create_dir(lab.path("tiles")).unwrap();
-    let port = free_port();
-    let log = Command::new(rekor_tiles)
-        .args([
-            "serve",
-            "--hostname=127.0.0.1",
-            "--checkpoint-interval=200ms",
-        ])
-        .arg(format!("--http-port={port}"))
-        .arg(format!("--grpc-port={}", free_port()))
-        .arg(format!("--http-metrics-port={}", free_port()))
-        .args(["--storage-dir=tiles", "--signer-filepath=log.pem"])
-        .current_dir(lab.directory.path())
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(lab.path("tiles.log")).unwrap())
-        .spawn()
-        .unwrap();
-    let log = Running(log);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(
-            Instant::now() < deadline,
-            "rekor-tiles does not listen: {}",
-            fs::read_to_string(lab.path("tiles.log")).unwrap()
-        );
-        thread::sleep(Duration::from_millis(20));
-    }
-
-    // The trusted root with this log in it; its id is the C2SP key id.
-    let read = |name: &str| -> serde_json::Value {
-        serde_json::from_slice(&fs::read(lab.state().join(name)).unwrap()).unwrap()
-    };
-    let b64 = |bytes: &[u8]| base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes);
-    let public = key.verifying_key();
-    let preimage = [&b"127.0.0.1\n\x01"[..], public.as_bytes()].concat();
-    let mut trust = read("trusted_root.json");
-    trust["tlogs"]
-        .as_array_mut()
-        .unwrap()
-        .push(serde_json::json!({
-            "baseUrl": format!("http://127.0.0.1:{port}"), "hashAlgorithm": "SHA2_256",
-            "publicKey": {
-                "rawBytes": b64(public.to_public_key_der().unwrap().as_bytes()),
-                "keyDetails": "PKIX_ED25519", "validFor": {"start": "2026-01-01T00:00:00Z"},
-            },
-            "logId": {"keyId": b64(&<sha2::Sha256 as sha2::Digest>::digest(preimage))},
-        }));
-    fs::write(lab.path("trust.json"), trust.to_string()).unwrap();
-    let timestamps = read("signing_config.json");
-    let settings = format!(
-        "[gitseal]\n\trekor = http://127.0.0.1:{port}\n\trekorVersion = 2\n\
-         \ttimestampServerURL = {}\n\ttrustedRoot = {}\n",
-        timestamps["tsaUrls"][0]["url"].as_str().unwrap(),
-        lab.path("trust.json").display()
-    );
-    let config = fs::read_to_string(lab.path("gitconfig")).unwrap();
-    fs::write(lab.path("gitconfig"), config + &settings).unwrap();
-
-    let repository = lab.repository("r", &[]);
-    lab.git(
-        &repository,
-        &["commit", "-q", "-S", "--allow-empty", "-m", "x"],
-    );
-    lab.git(&repository, &["tag", "-s", "-m", "t", "v1"]);
-    drop(log);
-    lab.stop();
-    lab.good(&repository, "HEAD");
-    lab.git(&repository, &["verify-tag", "v1"]);
 }

@@ -1,102 +1,81 @@
-//! The stage: a home, a repository, and processes that cannot hang.
+//! A repository with a trusted root of its own, and commits that the forge
+//! signs.
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
-    io::Write as _,
+    fs,
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
-use super::forge::{self, IDENTITY, ISSUER, Lab, Spec};
+#[allow(unused_imports, reason = "each test program uses a part")]
+pub use super::{
+    GITSEAL,
+    process::{Ended, run, wait},
+};
+use super::{
+    forge::{self, IDENTITY, ISSUER, Lab, Spec},
+    home::Home,
+};
 
-pub const GITSEAL: &str = env!("CARGO_BIN_EXE_gitseal");
-const DEADLINE: Duration = Duration::from_secs(60);
-
-/// What a process left behind.
-#[derive(Debug, Clone)]
-pub struct Ended {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
-}
-
-impl Ended {
-    #[track_caller]
-    pub fn ok(self) -> Self {
-        assert_eq!(self.code, 0, "{self:?}");
-        self
-    }
-
-    #[track_caller]
-    pub fn fails(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{self:?}");
-        self
-    }
-
-    #[track_caller]
-    pub fn line(&self) -> &str {
-        self.out.trim_end_matches('\n')
-    }
-
-    #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    #[track_caller]
-    pub fn says(self, what: &str) -> Self {
-        assert!(
-            self.err.contains(what) || self.out.contains(what),
-            "{what:?} is not in {self:?}"
-        );
-        self
-    }
-}
-
+/// A home, and a repository `repo` beside it.
 pub struct Stage {
+    home: Home,
     pub lab: Lab,
-    root: tempfile::TempDir,
-    /// Variables for every process.
-    pub environment: Vec<(String, String)>,
+}
+
+impl Deref for Stage {
+    type Target = Home;
+
+    fn deref(&self) -> &Home {
+        &self.home
+    }
+}
+
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut Home {
+        &mut self.home
+    }
 }
 
 impl Stage {
-    /// A home with a trusted root, and an empty repository `repo` there.
+    /// A home that trusts the forge, and an empty repository.
     pub fn new() -> Self {
-        let stage = Self::empty();
-        stage.git(["init", "-q", "-b", "main", "."]).ok();
-        stage
+        Self::with(&[])
     }
 
     /// The same with SHA-256.
     pub fn sha256() -> Self {
-        let stage = Self::empty();
-        stage
-            .git(["init", "-q", "-b", "main", "--object-format=sha256", "."])
-            .ok();
+        Self::with(&["--object-format=sha256"])
+    }
+
+    fn with(more: &[&str]) -> Self {
+        let mut stage = Self::bare(more);
+        stage.home.fixed_dates = true;
+        let trusted_root = stage.home("trusted_root.json");
+        fs::write(&trusted_root, stage.lab.trusted_root()).unwrap();
+        for (key, value) in [
+            ("gpg.x509.program", GITSEAL),
+            ("gpg.format", "x509"),
+            ("user.name", "Alice"),
+            ("user.email", IDENTITY),
+            ("gitseal.trustedRoot", trusted_root.to_str().unwrap()),
+        ] {
+            stage.config(key, value);
+        }
         stage
     }
 
-    fn empty() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("home")).unwrap();
-        fs::create_dir(root.path().join("repo")).unwrap();
+    /// A home without any configuration, and an empty repository.
+    pub fn bare(more: &[&str]) -> Self {
         let stage = Self {
+            home: Home::new(),
             lab: Lab::new(),
-            root,
-            environment: Vec::new(),
         };
-        fs::write(stage.home("trusted_root.json"), stage.lab.trusted_root()).unwrap();
-        stage.config("gpg.x509.program", GITSEAL);
-        stage.config("gpg.format", "x509");
-        stage.config("user.name", "Alice");
-        stage.config("user.email", IDENTITY);
-        stage.config(
-            "gitseal.trustedRoot",
-            stage.home("trusted_root.json").to_str().unwrap(),
-        );
+        fs::create_dir(stage.repo()).unwrap();
+        stage
+            .git([&["init", "-q", "-b", "main", "."], more].concat())
+            .ok();
         stage
     }
 
@@ -106,22 +85,8 @@ impl Stage {
         self.config("gitseal.certificateOidcIssuer", ISSUER);
     }
 
-    pub fn home(&self, name: &str) -> PathBuf {
-        self.root.path().join("home").join(name)
-    }
-
     pub fn repo(&self) -> PathBuf {
-        self.root.path().join("repo")
-    }
-
-    pub fn at(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
-    }
-
-    /// A value of the user's configuration.
-    pub fn config(&self, key: &str, value: &str) {
-        self.git_at(self.root.path(), ["config", "--global", key, value])
-            .ok();
+        self.path("repo")
     }
 
     /// A value of the repository's configuration.
@@ -129,45 +94,12 @@ impl Stage {
         self.git(["config", "--local", key, value]).ok();
     }
 
-    pub fn command(&self, program: &str, directory: &Path) -> Command {
-        let mut command = Command::new(program);
-        command
-            .current_dir(directory)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .env("HOME", self.root.path().join("home"))
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GITSEAL_CREDENTIAL_CACHE", "off")
-            .env("GITSEAL_CONFIRM_IDENTITY", "false")
-            .env("GIT_CEILING_DIRECTORIES", self.root.path())
-            .env("GIT_AUTHOR_DATE", "1795176000 +0000")
-            .env("GIT_COMMITTER_DATE", "1795176000 +0000")
-            .envs(self.environment.iter().cloned());
-        command
-    }
-
     pub fn git<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ended {
         self.git_at(&self.repo(), arguments)
     }
 
-    pub fn git_at<S: AsRef<OsStr>>(
-        &self,
-        directory: &Path,
-        arguments: impl IntoIterator<Item = S>,
-    ) -> Ended {
-        run(self.command("git", directory).args(arguments), b"")
-    }
-
     pub fn gitseal<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Ended {
         self.gitseal_at(&self.repo(), arguments)
-    }
-
-    pub fn gitseal_at<S: AsRef<OsStr>>(
-        &self,
-        directory: &Path,
-        arguments: impl IntoIterator<Item = S>,
-    ) -> Ended {
-        run(self.command(GITSEAL, directory).args(arguments), b"")
     }
 
     /// `gitseal verify REV` with the signer named.
@@ -279,42 +211,5 @@ impl Stage {
         .ok()
         .line()
         .to_owned()
-    }
-}
-
-/// Runs a process to its end, which comes in time.
-pub fn run(command: &mut Command, input: &[u8]) -> Ended {
-    let out = tempfile::NamedTempFile::new().unwrap();
-    let err = tempfile::NamedTempFile::new().unwrap();
-    let mut fed = tempfile::tempfile().unwrap();
-    fed.write_all(input).unwrap();
-    std::io::Seek::rewind(&mut fed).unwrap();
-    command
-        .stdin(Stdio::from(fed))
-        .stdout(File::create(out.path()).unwrap())
-        .stderr(File::create(err.path()).unwrap());
-    let code = wait(command);
-    Ended {
-        code,
-        out: String::from_utf8_lossy(&fs::read(out.path()).unwrap()).into_owned(),
-        err: String::from_utf8_lossy(&fs::read(err.path()).unwrap()).into_owned(),
-    }
-}
-
-/// Starts a process whose streams are set, and waits, no longer than the
-/// deadline.
-pub fn wait(command: &mut Command) -> i32 {
-    let mut child = command.spawn().unwrap();
-    let begin = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code().unwrap_or(-1);
-        }
-        if begin.elapsed() > DEADLINE {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("{command:?} did not end in time");
-        }
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
