@@ -20,7 +20,7 @@ use crate::{
     exit::{EXIT_OK, EXIT_REFUSED, written},
     sign::{self, LoginStatus, Session, SignError},
 };
-use gitseal_evidence::verify::rfc3339;
+use gitseal_evidence::rfc3339;
 use gitseal_terminal::{self as terminal, Escape, Style, Styled, escape, style, styled, table};
 
 /// `gitseal login`.

@@ -36,7 +36,7 @@ use gitseal_evidence::{
     object::{self, HashKind, ObjectKind, ParsedCommit, ParsedTag},
     refusal::Step,
     trusted_root::TrustedRoot,
-    verify::{self, SignatureInput},
+    verify::{self, SignatureInput, VerifyInputs},
 };
 
 /// The most objects of one parcel for a worker.
@@ -151,14 +151,12 @@ impl<'a> BatchVerifier<'a> {
     /// Verifies a signature over any content.
     #[must_use]
     pub fn verify(&self, input: &SignatureInput<'_>, lookup: EntryLookup<'_>) -> Verdict {
-        verify_signature(
-            input,
-            self.trust,
-            self.expected,
-            lookup,
-            &self.memo,
-            &mut StepRecorder::disabled(),
-        )
+        let inputs = VerifyInputs {
+            expected: self.expected,
+            memo: &self.memo,
+            ..VerifyInputs::new(self.trust)
+        };
+        verify_signature(input, &inputs, lookup, &mut StepRecorder::disabled())
     }
 
     fn headers(&self, kind: ObjectKind, payload: &[u8]) -> Option<ObjectHeaders> {
@@ -188,7 +186,7 @@ impl<'a> BatchVerifier<'a> {
                 Some((verified.log_id.clone(), verified.checkpoint.clone()))
             }
             // A refused signature can still contain what its log signed.
-            Verdict::Refused(refusal) if refusal.step > Step::Read => {
+            Verdict::Refused(refusal) if refusal.step() > Step::Read => {
                 verify::embedded_checkpoint(input, self.trust, &self.memo)
             }
             _ => None,

@@ -196,7 +196,7 @@ impl VerifyRequest {
 /// with a CI variable that was never filled, it must not mean "anyone".
 ///
 /// # Errors
-/// Returns [`PatternRefusal`] for a malformed pattern, for half a rule, and if
+/// Returns [`PatternError`] for a malformed pattern, for half a rule, and if
 /// all values are empty.
 pub fn expected_identity_from_settings(
     settings: &Settings,

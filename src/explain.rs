@@ -14,7 +14,7 @@ use crate::{
 use gitseal_evidence::{
     object::{self, ObjectKind},
     refusal::Step,
-    verify,
+    rfc3339,
 };
 use gitseal_terminal::{self as terminal, Style, Styled, style, styled};
 
@@ -29,10 +29,10 @@ fn steps(recorder: &StepRecorder, verdict: &Verdict) -> Vec<(Step, Option<bool>,
             }
             let is_undecided = matches!(verdict, Verdict::Undecided { .. });
             if let Some(refusal) = verdict.refusal()
-                && refusal.step == step
+                && refusal.step() == step
             {
                 let passes = (!is_undecided).then_some(false);
-                return (step, passes, refusal.reason.to_string());
+                return (step, passes, refusal.message().to_owned());
             }
             let mut assumed = recorder.claims().into_iter().flat_map(|one| &one.assumed);
             match assumed.find(|(assumed, _)| is_undecided && *assumed == step) {
@@ -179,9 +179,9 @@ fn text(recorder: &StepRecorder, verdict: &Verdict, object: &Object, trust: &str
             style(Style::Good, "verified"),
             Styled::name(verified.identity.san.value()),
             Styled::name(&verified.identity.issuer),
-            verify::rfc3339(verified.time)
+            rfc3339(verified.time)
         ));
-        if !verified.named {
+        if !verified.identity_matched {
             out.push(&styled!(
                 "no expected identity set: signatures by anyone are counted as verified\n"
             ));
@@ -195,8 +195,8 @@ fn text(recorder: &StepRecorder, verdict: &Verdict, object: &Object, trust: &str
         out.push(&styled!(
             "\n{} at {}: {} [{}]\n",
             word,
-            refusal.step.to_string(),
-            refusal.reason.to_string(),
+            refusal.step().to_string(),
+            refusal.message().to_owned(),
             refusal.code()
         ));
     }

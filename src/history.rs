@@ -18,7 +18,8 @@ use crate::host::git::{
     changes::{DiffError, MAX_PARENTS, ParentTree, Trees},
     graph::{Graph, GraphError, Traversal},
 };
-use crate::verdict::{SignatureFormat, Verdict};
+use crate::verdict::Verdict;
+use gitseal_evidence::armor::SignatureFormat;
 use gitseal_evidence::object::ParsedCommit;
 use gitseal_policy::{
     ChangedPath, CommitFacts, OtherKind, POLICY_PATH, SignatureResult, parse::MAX_POLICY,

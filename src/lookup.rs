@@ -12,15 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use gitseal_evidence::{
     entry::LogEntry,
-    object,
-    refusal::hex,
-    signed_data::Digest,
-    verify::{self, MAX_FOUND_ENTRIES, Refusal, SignatureInput},
+    refusal::Refusal,
+    verify::{self, MAX_FOUND_ENTRIES, SignatureInput, logged_digest},
 };
 use gitseal_services::{
     http::client::Client,
@@ -80,14 +78,14 @@ struct CertificateEntries {
     /// The number of entries that were fetched.
     seen: usize,
     /// Entries by the digest that they contain.
-    entries: HashMap<String, LogEntry>,
+    entries: HashMap<Vec<u8>, LogEntry>,
     error: Option<LookupError>,
 }
 
 /// The search keys of one signature.
 struct SearchKeys {
     certificate: [u8; 32],
-    digests: HashSet<String>,
+    digests: Vec<Vec<u8>>,
 }
 
 impl EntrySearcher {
@@ -113,12 +111,12 @@ impl EntrySearcher {
             .iter()
             .map(|input| {
                 let parsed = verify::read(input, &mut verify::NoopObserver)?;
-                let message = parsed.message();
-                let certificate = Sha256::digest(message.leaf.der()).into();
-                leaves.insert(certificate, message.leaf.der().to_vec());
+                let leaf = parsed.message().leaf.der();
+                let certificate = Sha256::digest(leaf).into();
+                leaves.insert(certificate, leaf.to_vec());
                 Ok(SearchKeys {
                     certificate,
-                    digests: digests(input, message.digest, &message.attributes),
+                    digests: parsed.loggable_digests(),
                 })
             })
             .collect();
@@ -219,7 +217,7 @@ impl EntrySearcher {
                 .collect();
             if let Some(Ok(entries)) = response {
                 for (id, entry) in entries {
-                    let digest = entry.body.as_deref().and_then(logged_digest);
+                    let digest = logged_digest(&entry);
                     let certificate = by_leaf.get(leaf_of(&id));
                     if let (Some(certificate), Some(digest)) = (certificate, digest)
                         && let Some(known) = self.certificates.get_mut(certificate)
@@ -250,31 +248,6 @@ impl EntrySearcher {
 /// Returns the part of an entry's ID that is its leaf hash.
 fn leaf_of(id: &str) -> &str {
     id.get(id.len().saturating_sub(64)..).unwrap_or(id)
-}
-
-/// Returns the digests, in hex, that an entry for this object can contain: of the
-/// signed attributes, or of one of the object's IDs as text.
-fn digests(input: &SignatureInput<'_>, digest: Digest, attributes: &[u8]) -> HashSet<String> {
-    let of_attributes = match digest {
-        Digest::Sha256 => hex(&Sha256::digest(attributes)),
-        Digest::Sha384 => hex(&Sha384::digest(attributes)),
-        Digest::Sha512 => hex(&Sha512::digest(attributes)),
-    };
-    let mut digests = HashSet::from([of_attributes]);
-    if let Some(payload) = input.payload
-        && let Ok(kind) = object::check_payload(payload)
-    {
-        let ids = object::gitsign_online_ids(kind, input.hash, payload, input.signature);
-        digests.extend(ids.iter().map(|id| hex(&Sha256::digest(id))));
-    }
-    digests
-}
-
-/// Returns the digest in a `hashedrekord` 0.0.1 body, in lower case.
-fn logged_digest(body: &[u8]) -> Option<String> {
-    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let value = body.pointer("/spec/data/hash/value")?.as_str()?;
-    Some(value.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use gitseal_evidence::{
     identity::{self, ExpectedIdentity},
     refusal::Step,
+    rfc3339,
     trusted_root::TrustedRoot,
     verify::{self, NoopObserver, SignatureInput, StepObserver},
 };
@@ -89,14 +90,13 @@ impl StepRecorder {
         };
         let message = parsed.message();
         let trial = verify::verify_at_assumed_time(message, trust);
-        let at = verify::rfc3339(trial.at);
+        let at = rfc3339(trial.at);
         let chain = trial
             .chain
             .map(|issuer| format!("issued by {issuer}, assuming it was used at {at}"));
         let mut assumed = vec![(Step::Chain, chain.map_err(|refusal| refusal.to_string()))];
         if let Some(sct) = trial.sct {
-            let sct =
-                sct.map(|time| format!("SCT of {} by a trusted CT log", verify::rfc3339(time)));
+            let sct = sct.map(|time| format!("SCT of {} by a trusted CT log", rfc3339(time)));
             assumed.push((Step::Sct, sct.map_err(|refusal| refusal.to_string())));
         }
         let identity = message.leaf.identity();

@@ -10,12 +10,9 @@ use crate::{
     cli::ReportArgs,
     context::ContextError,
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED},
-    verdict::{Failure, SignatureFormat, Verdict, exit_name},
+    verdict::{Failure, Verdict, exit_name},
 };
-use gitseal_evidence::{
-    object::ObjectKind,
-    verify::{self, Verified},
-};
+use gitseal_evidence::{armor::SignatureFormat, object::ObjectKind, rfc3339, verify::Verified};
 use gitseal_terminal::{
     self as terminal, Escape, Lines, Progress, Style, Styled, escape, style, styled,
 };
@@ -191,7 +188,7 @@ impl Summary {
         match &result.verdict {
             Verdict::Verified(verified) => {
                 count(&mut self.good);
-                if !verified.named {
+                if !verified.identity_matched {
                     count(&mut self.unmatched);
                 }
                 self.add_signer(verified, false);
@@ -270,8 +267,8 @@ impl Summary {
                 "issuer": issuer,
                 "objects": signer.objects,
                 "refused": signer.refused,
-                "first": verify::rfc3339(signer.first),
-                "last": verify::rfc3339(signer.last),
+                "first": rfc3339(signer.first),
+                "last": rfc3339(signer.last),
             })
         });
         let reasons = self.reasons.iter().map(|(code, reason)| {
@@ -313,12 +310,7 @@ impl Summary {
         ];
         let mut signers: Vec<_> = self.signers.iter().collect();
         signers.sort_by_key(|(_, signer)| std::cmp::Reverse(signer.objects));
-        let day = |at: i64| {
-            verify::rfc3339(at)
-                .chars()
-                .take_while(|c| *c != 'T')
-                .collect()
-        };
+        let day = |at: i64| rfc3339(at).chars().take_while(|c| *c != 'T').collect();
         for ((identity, issuer), signer) in signers.iter().take(MAX_ROWS) {
             let objects = match signer.refused {
                 0 => signer.objects.to_string(),

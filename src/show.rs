@@ -15,9 +15,9 @@ use crate::{
 };
 use gitseal_evidence::{
     armor,
-    object::{self, HashKind, Ident, ObjectKind, ObjectRefusal},
-    signed_data,
-    verify::rfc3339,
+    object::{self, HashKind, Ident, ObjectKind},
+    refusal::Reason,
+    rfc3339, signed_data,
 };
 use gitseal_terminal as terminal;
 
@@ -37,7 +37,7 @@ pub fn run(arguments: &cli::ShowArgs) -> u8 {
     }
 }
 
-fn show(arguments: &cli::ShowArgs) -> Result<Result<Value, ObjectRefusal>, ContextError> {
+fn show(arguments: &cli::ShowArgs) -> Result<Result<Value, Reason>, ContextError> {
     let (workspace, _) = open_context()?;
     let repository = workspace.repository()?;
     let object = repository.commit_or_tag(&arguments.revision)?;
@@ -64,11 +64,7 @@ fn remote(repository: &Repository, name: &str) -> Option<String> {
 ///
 /// # Errors
 /// The object is malformed or not signed.
-fn statement(
-    object: &Object,
-    hash: HashKind,
-    remote: Option<String>,
-) -> Result<Value, ObjectRefusal> {
+fn statement(object: &Object, hash: HashKind, remote: Option<String>) -> Result<Value, Reason> {
     let signed = object::split_signature(object.kind, hash, &object.raw)?;
     let (predicate_type, source) = match object.kind {
         ObjectKind::Commit => (COMMIT, commit_source(&signed.payload)?),
@@ -114,7 +110,7 @@ fn signer_info(signature: &[u8]) -> Option<Value> {
     }))
 }
 
-fn commit_source(payload: &[u8]) -> Result<Value, ObjectRefusal> {
+fn commit_source(payload: &[u8]) -> Result<Value, Reason> {
     let commit = object::commit_view(payload)?;
     let mut source = Map::new();
     source.insert("tree".to_owned(), json!(commit.tree));
@@ -130,7 +126,7 @@ fn commit_source(payload: &[u8]) -> Result<Value, ObjectRefusal> {
     Ok(Value::Object(source))
 }
 
-fn tag_source(payload: &[u8]) -> Result<Value, ObjectRefusal> {
+fn tag_source(payload: &[u8]) -> Result<Value, Reason> {
     let tag = object::tag_view(payload)?;
     let mut source = Map::new();
     source.insert("object".to_owned(), json!(tag.object));

@@ -38,10 +38,9 @@ use gitseal_evidence::{
     UnixTime, armor,
     certificate::Identity,
     entry::LogEntry,
-    identity::{self, ExpectedIdentity, IdentityMatcher, IdentityRefusal},
+    identity::{self, ExpectedIdentity, IdentityMatcher},
     keys::SignatureAlgorithm,
     object::{self, HashKind, Ident, ObjectKind},
-    signed_data,
     trusted_root::TrustedRoot,
     verify::{self, SignatureInput, Verified, VerifyInputs},
 };
@@ -49,6 +48,7 @@ use gitseal_services::{
     http::client::{Client, Timeouts},
     oidc::ambient::AmbientContext,
     rekor::client::RekorClient,
+    signed_data,
     tsa::client::TsaClient,
 };
 use gitseal_terminal::{self as terminal, Escape, escape};
@@ -433,7 +433,7 @@ fn signed_by(
     if wish.login.settings.match_committer.value {
         let kind = what
             .kind
-            .ok_or(SignError::Committer(IdentityRefusal::NoCommitter))?;
+            .ok_or_else(|| SignError::Committer(identity::no_committer()))?;
         identity::check_committer(&credential.identity, kind, what.person.as_ref())
             .map_err(SignError::Committer)?;
     }
@@ -645,9 +645,9 @@ impl Logged {
                 hash: HashKind::Sha1,
             },
             &VerifyInputs {
-                trust,
-                wanted: &ExpectedIdentity::OneOf(vec![IdentityMatcher::exact(&self.identity)]),
+                expected: &ExpectedIdentity::OneOf(vec![IdentityMatcher::exact(&self.identity)]),
                 found,
+                ..VerifyInputs::new(trust)
             },
             &mut verify::NoopObserver,
         )

@@ -16,23 +16,19 @@ use crate::{
     recorder::StepRecorder,
 };
 use gitseal_evidence::{
-    armor::ArmorRefusal,
+    armor::SignatureFormat,
     entry::LogEntry,
-    identity::{self, ExpectedIdentity},
-    memo::Memo,
-    object::{self, HashKind, ObjectKind, ObjectRefusal, SignedObject},
-    refusal::Step,
-    trusted_root::TrustedRoot,
-    verify::{
-        self, CrossCheckRefusal, NoopObserver, Reason, Refusal, SignatureInput, StepObserver,
-        Verified, VerifyInputs,
-    },
+    identity::ExpectedIdentity,
+    object::{self, HashKind, SignedObject},
+    refusal::{Refusal, Step, codes},
+    rfc3339,
+    verify::{self, NoopObserver, SignatureInput, StepObserver, Verified, VerifyInputs},
 };
 
 /// The result of verifying one signature.
 #[derive(Debug)]
 pub enum Verdict {
-    /// Verified; `named` is false if no expected identity was given.
+    /// Verified; `identity_matched` is false if no expected identity was given.
     Verified(Box<Verified>),
     /// Verified, but the signer is not the expected identity.
     UnexpectedIdentity {
@@ -72,34 +68,6 @@ pub fn exit_name(exit: u8) -> &'static str {
     }
 }
 
-/// Signature formats that are recognized but not verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SignatureFormat {
-    /// `gpg.format openpgp`.
-    OpenPgp,
-    /// `gpg.format ssh`.
-    Ssh,
-}
-
-impl SignatureFormat {
-    /// Returns the display name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OpenPgp => "OpenPGP",
-            Self::Ssh => "SSH",
-        }
-    }
-
-    fn of_label(label: &str) -> Option<Self> {
-        match label {
-            "PGP SIGNATURE" | "PGP MESSAGE" => Some(Self::OpenPgp),
-            "SSH SIGNATURE" => Some(Self::Ssh),
-            _ => None,
-        }
-    }
-}
-
 /// Where to find a log entry that is not embedded in the signature.
 #[derive(Debug, Clone, Copy)]
 pub enum EntryLookup<'a> {
@@ -111,35 +79,23 @@ pub enum EntryLookup<'a> {
     Provided(&'a [LogEntry]),
 }
 
-/// Verifies one signature. `memo` shares results between signatures.
+/// Verifies one signature. The log entries of `inputs` are those of `lookup`.
 pub fn verify_signature(
     input: &SignatureInput<'_>,
-    trust: &TrustedRoot,
-    expected: &ExpectedIdentity,
+    inputs: &VerifyInputs<'_>,
     lookup: EntryLookup<'_>,
-    memo: &Memo,
     recorder: &mut StepRecorder,
 ) -> Verdict {
-    let verify = |expected, found: &[LogEntry], observer: &mut dyn StepObserver| {
-        let inputs = VerifyInputs {
-            trust,
-            wanted: expected,
-            found,
-        };
-        verify::verify_memoized(input, &inputs, memo, observer)
+    let verify = |found: &[LogEntry], observer: &mut dyn StepObserver| {
+        verify::verify(input, &VerifyInputs { found, ..*inputs }, observer)
     };
-    let no_entry = |result: &Result<Verified, Refusal>| matches!(result, Err(refusal) if refusal.reason == CrossCheckRefusal::NoEntry.into());
-    let not_found = || {
-        Err(Refusal {
-            step: Step::Entry,
-            reason: CrossCheckRefusal::NotFound { candidates: 0 }.into(),
-        })
-    };
+    let no_entry = |result: &Result<Verified, Refusal>| matches!(result, Err(refusal) if refusal.code() == codes::NO_LOG_ENTRY);
+    let not_found = || Err(Refusal::entry_not_found(0));
     let mut found: Vec<LogEntry> = match lookup {
         EntryLookup::Provided(entries) => entries.to_vec(),
         EntryLookup::Disabled | EntryLookup::Online(_) => Vec::new(),
     };
-    let mut result = verify(expected, &found, recorder);
+    let mut result = verify(&found, recorder);
     let mut failed_lookup = None;
     if no_entry(&result) {
         match lookup {
@@ -151,7 +107,7 @@ pub fn verify_signature(
                     Some(Ok(entries)) if !entries.is_empty() => {
                         found = entries;
                         recorder.restart();
-                        result = verify(expected, &found, recorder);
+                        result = verify(&found, recorder);
                     }
                     Some(Err(error)) => failed_lookup = Some(error),
                     _ => result = not_found(),
@@ -161,9 +117,15 @@ pub fn verify_signature(
     }
     match result {
         Ok(verified) => Verdict::Verified(Box::new(verified)),
-        Err(refusal) if refusal.step == Step::Identity => {
+        Err(refusal) if refusal.step() == Step::Identity => {
             // The signature is valid if it is without an expected identity.
-            match verify(&ExpectedIdentity::Any, &found, &mut NoopObserver) {
+            let inputs = VerifyInputs {
+                expected: &ExpectedIdentity::Any,
+                match_committer: false,
+                found: &found,
+                ..*inputs
+            };
+            match verify::verify(input, &inputs, &mut NoopObserver) {
                 Ok(verified) => Verdict::UnexpectedIdentity {
                     verified: Box::new(verified),
                     refusal,
@@ -171,7 +133,7 @@ pub fn verify_signature(
                 Err(_) => Verdict::Refused(refusal),
             }
         }
-        Err(refusal) => match Verdict::from(refusal) {
+        Err(refusal) => match Verdict::of(refusal, input.signature) {
             Verdict::Undecided { refusal, .. } => Verdict::Undecided {
                 refusal,
                 lookup: failed_lookup,
@@ -186,12 +148,8 @@ pub fn verify_signature(
 /// # Errors
 /// Returns the verdict if the object is not signed or malformed.
 pub fn split_object(object: &Object, hash: HashKind) -> Result<SignedObject, Box<Verdict>> {
-    object::split_signature(object.kind, hash, &object.raw).map_err(|reason| {
-        Box::new(Verdict::from(Refusal {
-            step: Step::Read,
-            reason: Reason::Object(reason),
-        }))
-    })
+    object::split_signature(object.kind, hash, &object.raw)
+        .map_err(|reason| Box::new(Verdict::of(reason.at(Step::Read), &[])))
 }
 
 /// Verifies one object of the repository as a user requested it.
@@ -218,50 +176,12 @@ pub fn verify_object(
     };
     let trust = &request.trust.root;
     recorder.record_unverified(&input, trust, &request.expected);
-    let memo = Memo::disabled();
-    match verify_signature(&input, trust, &request.expected, lookup, memo, recorder) {
-        Verdict::Verified(verified) if request.match_committer => {
-            match_committer(verified, object.kind, &signed.payload)
-        }
-        verdict => verdict,
-    }
-}
-
-/// Step 9, where the committer or tagger must be the signer.
-fn match_committer(verified: Box<Verified>, kind: ObjectKind, payload: &[u8]) -> Verdict {
-    let person = match kind {
-        ObjectKind::Commit => object::commit_view(payload).ok().map(|view| view.committer),
-        ObjectKind::Tag => object::tag_view(payload).ok().and_then(|view| view.tagger),
+    let inputs = VerifyInputs {
+        expected: &request.expected,
+        match_committer: request.match_committer,
+        ..VerifyInputs::new(trust)
     };
-    match identity::check_committer(&verified.identity, kind, person.as_ref()) {
-        Ok(()) => Verdict::Verified(verified),
-        Err(reason) => Verdict::UnexpectedIdentity {
-            verified,
-            refusal: Refusal {
-                step: Step::Identity,
-                reason: Reason::Identity(reason),
-            },
-        },
-    }
-}
-
-impl From<Refusal> for Verdict {
-    fn from(refusal: Refusal) -> Self {
-        match &refusal.reason {
-            Reason::Object(ObjectRefusal::Unsigned { .. }) => Self::Unsigned(refusal),
-            Reason::Armor(ArmorRefusal::Label { found }) => {
-                match SignatureFormat::of_label(found) {
-                    Some(format) => Self::OtherFormat { format, refusal },
-                    None => Self::Refused(refusal),
-                }
-            }
-            _ if refusal.is_undecided() => Self::Undecided {
-                refusal,
-                lookup: None,
-            },
-            _ => Self::Refused(refusal),
-        }
-    }
+    verify_signature(&input, &inputs, lookup, recorder)
 }
 
 /// The reason that an object is not verified, as reports print it.
@@ -299,8 +219,8 @@ impl From<&Refusal> for Failure {
     fn from(refusal: &Refusal) -> Self {
         Self {
             code: refusal.code(),
-            message: refusal.reason.to_string(),
-            step: Some(refusal.step),
+            message: refusal.message().to_owned(),
+            step: Some(refusal.step()),
         }
     }
 }
@@ -315,6 +235,21 @@ impl From<&LookupError> for Failure {
 }
 
 impl Verdict {
+    fn of(refusal: Refusal, signature: &[u8]) -> Self {
+        match refusal.code() {
+            codes::OBJECT_UNSIGNED => Self::Unsigned(refusal),
+            codes::ARMOR_LABEL => match SignatureFormat::of(signature) {
+                Some(format) => Self::OtherFormat { format, refusal },
+                None => Self::Refused(refusal),
+            },
+            _ if refusal.is_undecided() => Self::Undecided {
+                refusal,
+                lookup: None,
+            },
+            _ => Self::Refused(refusal),
+        }
+    }
+
     /// Returns the exit code.
     #[must_use]
     pub fn exit(&self) -> u8 {
@@ -409,11 +344,11 @@ impl Verdict {
     pub fn json(&self, more: Value) -> Value {
         let verified = self.verified();
         let mut report = json!({
-            "identity_matched": verified.is_some_and(|verified| verified.named),
+            "identity_matched": verified.is_some_and(|verified| verified.identity_matched),
             "identity": verified.map(|verified| verified.identity.san.value()),
             "issuer": verified.map(|verified| &verified.identity.issuer),
-            "time": verified.map(|verified| verify::rfc3339(verified.time)),
-            "time_source": verified.map(|verified| verified.time_source.words()),
+            "time": verified.map(|verified| rfc3339(verified.time)),
+            "time_source": verified.map(|verified| verified.time_source.description()),
             "log_index": verified.and_then(|verified| verified.log_index),
             "certificate_sha1": verified.map(|verified| verified.certificate.sha1_hex()),
         });

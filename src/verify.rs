@@ -23,10 +23,10 @@ use crate::{
     verdict::{EntryLookup, Verdict, verify_object, verify_signature},
 };
 use gitseal_evidence::{
-    keys::SignatureAlgorithm,
-    memo::Memo,
     object::HashKind,
-    verify::{self, CrossCheckRefusal, NoopObserver, Reason, Refusal, SignatureInput, Verified},
+    refusal::{Refusal, codes},
+    rfc3339,
+    verify::{self, NoopObserver, SignatureInput, Verified, VerifyInputs},
 };
 use gitseal_terminal::{self as terminal, Style, Styled, style, styled};
 
@@ -83,10 +83,11 @@ fn verify_input(request: &gnupg::VerifyOptions) -> Result<(String, u8), ContextE
     };
     let verdict = verify_signature(
         &input,
-        &trust.root,
-        &expected,
+        &VerifyInputs {
+            expected: &expected,
+            ..VerifyInputs::new(&trust.root)
+        },
         lookup,
-        Memo::disabled(),
         &mut StepRecorder::disabled(),
     );
     report_for_people(&verdict, matches!(lookup, EntryLookup::Online(_)));
@@ -96,20 +97,17 @@ fn verify_input(request: &gnupg::VerifyOptions) -> Result<(String, u8), ContextE
 /// Returns the lines that Git reads.
 fn status_lines(verdict: &Verdict, input: &SignatureInput<'_>) -> String {
     let valid = |verified: &Verified, trust| {
-        // The signature was read to get here.
-        let algorithm = verify::read(input, &mut NoopObserver)
-            .map_or(SignatureAlgorithm::EcdsaSha256, |parsed| {
-                parsed.message().signature_algorithm
-            });
         let signer = StatusSigner {
             fingerprint: verified.certificate.sha1_hex(),
             name: verified.identity.san.value().to_owned(),
-            algorithm,
+            algorithm: verified.signature_algorithm,
         };
         gnupg::valid_signature(&signer, verified.time, trust)
     };
     match verdict {
-        Verdict::Verified(verified) if verified.named => valid(verified, StatusTrust::Fully),
+        Verdict::Verified(verified) if verified.identity_matched => {
+            valid(verified, StatusTrust::Fully)
+        }
         Verdict::Verified(verified) => valid(verified, StatusTrust::Undefined),
         Verdict::UnexpectedIdentity { verified, .. } => valid(verified, StatusTrust::Never),
         Verdict::Refused(_) | Verdict::Unsigned(_) | Verdict::OtherFormat { .. } => {
@@ -199,7 +197,7 @@ fn verified_object(object: &Object, verified: &Verified) -> Styled {
         name,
         Styled::name(verified.identity.san.value()),
         Styled::name(&verified.identity.issuer),
-        verify::rfc3339(verified.time)
+        rfc3339(verified.time)
     )
 }
 
@@ -217,8 +215,8 @@ fn summary(verdict: &Verdict) -> Styled {
         styled!(
             "gitseal: {} at {}: {} [{}]",
             style(Style::Bad, word),
-            refusal.step.to_string(),
-            refusal.reason.to_string(),
+            refusal.step().to_string(),
+            refusal.message().to_owned(),
             refusal.code()
         )
     };
@@ -268,16 +266,16 @@ fn valid_lines(verified: &Verified) -> Styled {
         style(Style::Good, "Good signature"),
         Styled::name(verified.identity.san.value()),
         Styled::name(&verified.identity.issuer),
-        verify::rfc3339(verified.time),
-        verified.time_source.words(),
-        verified.named
+        rfc3339(verified.time),
+        verified.time_source.description(),
+        verified.identity_matched
     )
 }
 
 /// Returns the suggested next step.
 fn hint(verdict: &Verdict, log_queried: bool) -> Option<&'static str> {
     match verdict {
-        Verdict::Verified(verified) if !verified.named => Some(
+        Verdict::Verified(verified) if !verified.identity_matched => Some(
             "the signature is valid, but no expected identity is set; set gitseal.certificateIdentity and gitseal.certificateOidcIssuer to the signer you expect",
         ),
         Verdict::Undecided {
@@ -285,11 +283,7 @@ fn hint(verdict: &Verdict, log_queried: bool) -> Option<&'static str> {
             ..
         } => error.hint(),
         Verdict::Undecided { refusal, .. }
-            if !log_queried
-                && matches!(
-                    refusal.reason,
-                    Reason::CrossCheck(CrossCheckRefusal::NoEntry)
-                ) =>
+            if !log_queried && refusal.code() == codes::NO_LOG_ENTRY =>
         {
             Some(
                 "the signature has no embedded log entry; run without --offline, or set gitseal.rekorMode to online, to query the log",

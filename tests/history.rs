@@ -21,6 +21,7 @@
 
 mod support;
 
+use gitseal_services::merkle_tree::MemoryTree;
 use std::{
     fs,
     io::Write as _,
@@ -29,9 +30,8 @@ use std::{
 };
 
 use gitseal_evidence::{
-    merkle::{self, MemoryTree},
+    hex, merkle,
     object::{self, HashKind, ObjectKind},
-    refusal::hex,
 };
 use sha1::{Digest as _, Sha1};
 use sha2::Sha256;

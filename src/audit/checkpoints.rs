@@ -22,13 +22,15 @@ use url::Url;
 use crate::{batch::ObservedCheckpoint, context::http_client};
 use gitseal_evidence::{
     checkpoint::{self, Checkpoint, RekorVersion, split_v1_origin},
+    hex,
+    memo::Memo,
     merkle::{self, Hash},
-    refusal::hex,
     trusted_root::{TransparencyLog, TrustedRoot},
     verify::log_verifier,
 };
 use gitseal_services::{
     http::client::Client,
+    merkle_tree,
     rekor::{
         client::{RekorClient, RekorClientError},
         tiles::TileReader,
@@ -391,7 +393,7 @@ impl ProofSource<'_> {
     fn proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, RekorClientError> {
         match self {
             Self::V1(client, tree) => client.consistency(*tree, old, new),
-            Self::V2(tiles) => merkle::consistency_proof(tiles, old, new),
+            Self::V2(tiles) => merkle_tree::consistency_proof(tiles, old, new),
         }
     }
 
@@ -448,7 +450,7 @@ impl LogCheck<'_> {
     /// Opens the log's current checkpoint and verifies its signature.
     fn open(&self, note: &str) -> Result<Checkpoint, String> {
         let version = RekorVersion::of_origin(self.origin);
-        let now = checkpoint::open(note, &log_verifier(self.log, version))
+        let now = checkpoint::open(note, &log_verifier(self.log, version), Memo::disabled())
             .map_err(|refusal| format!("the log's current checkpoint is refused: {refusal}"))?;
         if now.origin == self.origin {
             Ok(now)

@@ -6,9 +6,8 @@ use crate::host::{
     trusted_root_files,
 };
 use gitseal_evidence::{
-    UnixTime,
+    UnixTime, rfc3339,
     trusted_root::{TrustedRoot, ValidityPeriod, host_of},
-    verify::rfc3339,
 };
 
 /// The remaining validity below which a trusted root expires soon, in seconds.

@@ -13,7 +13,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::refusal::reasons;
+use crate::refusal::{Reason, codes, reason};
 
 /// The label of a signature in CMS form, as gitsign writes it.
 pub const LABEL: &str = "SIGNED MESSAGE";
@@ -27,98 +27,40 @@ const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
-reasons! {
-    /// Why an armoured signature is not read.
-    pub enum ArmorRefusal {
-        /// There is nothing.
-        #[code = "armor-empty"]
-        #[error("the signature is empty")]
-        Empty,
-        /// Longer than any signature that is accepted.
-        #[code = "armor-too-long"]
-        #[error("the armoured signature takes {bytes} bytes, at most {max} are read")]
-        TooLong {
-            /// How many bytes.
-            bytes: usize,
-            /// How many are read.
-            max: usize,
-        },
-        /// Something stands before the BEGIN line.
-        #[code = "armor-text-before"]
-        #[error("the signature does not begin with a line \"-----BEGIN …-----\"")]
-        TextBefore,
-        /// Another kind of block: an OpenPGP or SSH signature, a certificate.
-        #[code = "armor-label"]
-        #[error("the signature is a \"{found}\" block, not a \"{LABEL}\" block")]
-        Label {
-            /// Its label.
-            found: String,
-        },
-        /// No END line, or one of another label.
-        #[code = "armor-no-end"]
-        #[error("the signature has no line \"-----END {LABEL}-----\"")]
-        NoEnd,
-        /// Something stands after the END line.
-        #[code = "armor-text-after"]
-        #[error("{bytes} bytes stand after the signature's END line")]
-        TextAfter {
-            /// How many bytes, without the END line's own line feed.
-            bytes: usize,
-        },
-        /// RFC 1421 headers, which nothing signs.
-        #[code = "armor-headers"]
-        #[error("the armoured signature carries headers (line {line})")]
-        Headers {
-            /// The line, counted from 1.
-            line: usize,
-        },
-        /// Lines that end in CR LF.
-        #[code = "armor-carriage-return"]
-        #[error("the armoured signature holds a carriage return")]
-        CarriageReturn,
-        /// A line that is empty, too long, or short before the last.
-        #[code = "armor-line"]
-        #[error("line {line} of the armoured signature has {bytes} bytes; each but the last has {COLUMNS}")]
-        Line {
-            /// The line, counted from 1.
-            line: usize,
-            /// Its length.
-            bytes: usize,
-        },
-        /// Not canonical base64 (RFC 4648 §3.5, §4).
-        #[code = "armor-base64"]
-        #[error("the armoured signature is not canonical base64: {reason}")]
-        Base64 {
-            /// What the decoder found.
-            reason: String,
-        },
-    }
-}
-
 /// Reads exactly one strict PEM block "SIGNED MESSAGE": nothing before or
 /// after it, no headers, lines that end in LF, [`COLUMNS`] characters in each
 /// but the last, canonical base64. The final LF may be missing.
 ///
 /// # Errors
-/// [`ArmorRefusal`] names what is wrong.
-pub fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorRefusal> {
+/// The text is not such a block.
+pub fn decode(text: &[u8]) -> Result<Vec<u8>, Reason> {
     if text.is_empty() {
-        return Err(ArmorRefusal::Empty);
+        return Err(empty());
     }
     if text.len() > MAX_ARMOR {
-        return Err(ArmorRefusal::TooLong {
-            bytes: text.len(),
-            max: MAX_ARMOR,
-        });
+        return Err(reason!(
+            "armor-too-long",
+            "the armoured signature takes {bytes} bytes, at most {MAX_ARMOR} are read",
+            bytes = text.len()
+        ));
     }
     if text.contains(&b'\r') {
-        return Err(ArmorRefusal::CarriageReturn);
+        return Err(reason!(
+            "armor-carriage-return",
+            "the armoured signature holds a carriage return"
+        ));
     }
-    let found = label(text).ok_or(ArmorRefusal::TextBefore)?;
+    let found = label(text).ok_or_else(|| {
+        reason!(
+            "armor-text-before",
+            "the signature does not begin with a line \"-----BEGIN …-----\""
+        )
+    })?;
     if found != LABEL {
-        return Err(ArmorRefusal::Label {
-            found: found.into(),
-        });
+        return Err(reason!(
+            codes::ARMOR_LABEL,
+            "the signature is a \"{found}\" block, not a \"{LABEL}\" block"
+        ));
     }
     let mut base64 = Vec::with_capacity(text.len());
     let mut short = false;
@@ -130,40 +72,63 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, ArmorRefusal> {
         }
         if line.starts_with(DASHES.as_bytes()) {
             if line != b"-----END SIGNED MESSAGE-----" {
-                return Err(ArmorRefusal::NoEnd);
+                return Err(no_end());
             }
             let rest = text.len().saturating_sub(consumed);
             if rest > 0 {
-                return Err(ArmorRefusal::TextAfter { bytes: rest });
+                return Err(reason!(
+                    "armor-text-after",
+                    "{bytes} bytes stand after the signature's END line",
+                    bytes = rest
+                ));
             }
             if base64.is_empty() {
-                return Err(ArmorRefusal::Empty);
+                return Err(empty());
             }
-            return STANDARD
-                .decode(&base64)
-                .map_err(|error| ArmorRefusal::Base64 {
-                    reason: error.to_string(),
-                });
+            return STANDARD.decode(&base64).map_err(|error| {
+                reason!(
+                    "armor-base64",
+                    "the armoured signature is not canonical base64: {reason}",
+                    reason = error.to_string()
+                )
+            });
         }
         let number = index.saturating_add(1);
         if line.contains(&b':') {
-            return Err(ArmorRefusal::Headers { line: number });
+            return Err(reason!(
+                "armor-headers",
+                "the armoured signature carries headers (line {line})",
+                line = number
+            ));
         }
         let last = consumed > text.len();
         if line.is_empty() || short || line.len() > COLUMNS || last {
             return Err(if last {
-                ArmorRefusal::NoEnd
+                no_end()
             } else {
-                ArmorRefusal::Line {
-                    line: number,
-                    bytes: line.len(),
-                }
+                reason!(
+                    "armor-line",
+                    "line {line} of the armoured signature has {bytes} bytes; each but the last has {COLUMNS}",
+                    line = number,
+                    bytes = line.len()
+                )
             });
         }
         short = line.len() < COLUMNS;
         base64.extend_from_slice(line);
     }
-    Err(ArmorRefusal::NoEnd)
+    Err(no_end())
+}
+
+fn empty() -> Reason {
+    reason!("armor-empty", "the signature is empty")
+}
+
+fn no_end() -> Reason {
+    reason!(
+        "armor-no-end",
+        "the signature has no line \"-----END {LABEL}-----\""
+    )
 }
 
 /// Armours a signature: label "SIGNED MESSAGE", 64 columns, LF, final LF.
@@ -213,6 +178,37 @@ pub fn label(text: &[u8]) -> Option<&str> {
     let printable = label.iter().all(|byte| matches!(byte, 0x20..=0x7e));
     (label.len() <= 64 && printable).then_some(())?;
     std::str::from_utf8(label).ok()
+}
+
+/// Signature formats that are recognized but not verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SignatureFormat {
+    /// `gpg.format openpgp`.
+    OpenPgp,
+    /// `gpg.format ssh`.
+    Ssh,
+}
+
+impl SignatureFormat {
+    /// Returns the display name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenPgp => "OpenPGP",
+            Self::Ssh => "SSH",
+        }
+    }
+
+    /// Returns the format of an armored signature; `None` for any other text, and
+    /// for the format that is verified here.
+    #[must_use]
+    pub fn of(signature: &[u8]) -> Option<Self> {
+        match label(signature)? {
+            "PGP SIGNATURE" | "PGP MESSAGE" => Some(Self::OpenPgp),
+            "SSH SIGNATURE" => Some(Self::Ssh),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

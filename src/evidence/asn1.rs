@@ -1,4 +1,4 @@
-//! DER, read without copying and without re-encoding, and written.
+//! A reader of DER that neither copies nor re-encodes.
 //!
 //! Signatures are over bytes, so everything that is signed is kept as the
 //! slice that came in. The reader takes definite, minimal lengths and
@@ -20,9 +20,12 @@
 )]
 
 use const_oid::ObjectIdentifier;
-use der::DateTime;
 
-use super::{UnixTime, refusal::reasons};
+use crate::{
+    UnixTime, hex,
+    refusal::{Reason, reason},
+    time,
+};
 
 /// BOOLEAN
 pub const BOOLEAN: u8 = 0x01;
@@ -51,111 +54,55 @@ pub const GENERALIZED_TIME: u8 = 0x18;
 /// and a timestamp nest 20 deep.
 pub const MAX_DEPTH: usize = 48;
 
-reasons! {
-    /// Why bytes are not the DER that was expected.
-    pub enum DerError {
-        /// The bytes end inside a value.
-        #[code = "der-truncated"]
-        #[error("a value of {needed} bytes at offset {at} ends after {available}")]
-        Truncated {
-            /// Offset of the value's tag.
-            at: usize,
-            /// Bytes the length octets announce.
-            needed: usize,
-            /// Bytes there are.
-            available: usize,
-        },
-        /// BER's indefinite length.
-        #[code = "der-indefinite-length"]
-        #[error("indefinite length (BER) at offset {at}")]
-        IndefiniteLength {
-            /// Offset of the value's tag.
-            at: usize,
-        },
-        /// A length in more octets than needed.
-        #[code = "der-length-not-minimal"]
-        #[error("length in more octets than needed at offset {at}")]
-        LengthNotMinimal {
-            /// Offset of the value's tag.
-            at: usize,
-        },
-        /// A length of more than four octets.
-        #[code = "der-length-too-long"]
-        #[error("length of {octets} octets at offset {at}")]
-        LengthTooLong {
-            /// Offset of the value's tag.
-            at: usize,
-            /// Octets of the length.
-            octets: usize,
-        },
-        /// A tag number above 30.
-        #[code = "der-high-tag"]
-        #[error("multi-byte tag at offset {at}")]
-        HighTag {
-            /// Offset of the tag.
-            at: usize,
-        },
-        /// The reserved tag zero, BER's end-of-contents.
-        #[code = "der-reserved-tag"]
-        #[error("reserved tag 0 at offset {at}")]
-        ReservedTag {
-            /// Offset of the tag.
-            at: usize,
-        },
-        /// A string in pieces, or a SEQUENCE or SET in none.
-        #[code = "der-construction"]
-        #[error("tag {tag:#04x} at offset {at}: the constructed bit is wrong for this type")]
-        Construction {
-            /// Offset of the tag.
-            at: usize,
-            /// The tag.
-            tag: u8,
-        },
-        /// Values nest too deeply.
-        #[code = "der-depth"]
-        #[error("values nest deeper than {limit} at offset {at}")]
-        Depth {
-            /// Offset of the tag.
-            at: usize,
-            /// The limit.
-            limit: usize,
-        },
-        /// Bytes after the value.
-        #[code = "der-trailing"]
-        #[error("{bytes} bytes after {what}")]
-        Trailing {
-            /// After what.
-            what: &'static str,
-            /// How many.
-            bytes: usize,
-        },
-        /// Another type.
-        #[code = "der-tag"]
-        #[error("{what}: expected tag {expected:#04x}, found {found:#04x}")]
-        Tag {
-            /// Of what.
-            what: &'static str,
-            /// The expected tag.
-            expected: u8,
-            /// The tag that is there.
-            found: u8,
-        },
-        /// Nothing where a value was expected.
-        #[code = "der-missing"]
-        #[error("{what}: missing")]
-        Missing {
-            /// What.
-            what: &'static str,
-        },
-        /// A value that is not in the one DER spelling, or out of range.
-        #[code = "der-value"]
-        #[error("{what}: {problem}")]
-        Value {
-            /// Of what.
-            what: &'static str,
-            /// What is wrong with it.
-            problem: &'static str,
-        },
+macro_rules! der_error {
+    ($($reason:tt)+) => { DerError(reason!($($reason)+)) };
+}
+
+/// Why bytes are not the DER that was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct DerError(Reason);
+
+impl DerError {
+    /// The stable, kebab-case name of the error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.0.code()
+    }
+
+    /// A value that is not in its one DER form, or out of range.
+    #[must_use]
+    pub fn value(what: &'static str, problem: &'static str) -> Self {
+        der_error!("der-value", "{what}: {problem}")
+    }
+
+    fn truncated(at: usize, needed: usize, available: usize) -> Self {
+        der_error!(
+            "der-truncated",
+            "a value of {needed} bytes at offset {at} ends after {available}"
+        )
+    }
+
+    pub(crate) fn tag(what: &'static str, expected: u8, found: u8) -> Self {
+        der_error!(
+            "der-tag",
+            "{what}: expected tag {expected:#04x}, found {found:#04x}"
+        )
+    }
+
+    fn missing(what: &'static str) -> Self {
+        der_error!("der-missing", "{what}: missing")
+    }
+
+    fn trailing(what: &'static str, bytes: usize) -> Self {
+        der_error!("der-trailing", "{bytes} bytes after {what}")
+    }
+
+    fn length_too_long(at: usize, octets: usize) -> Self {
+        der_error!(
+            "der-length-too-long",
+            "length of {octets} octets at offset {at}"
+        )
     }
 }
 
@@ -202,16 +149,12 @@ impl<'a> DerReader<'a> {
     /// No value is left, or its header is not DER.
     pub fn any(&mut self, what: &'static str) -> Result<Tlv<'a>, DerError> {
         if self.rest.is_empty() {
-            return Err(DerError::Missing { what });
+            return Err(DerError::missing(what));
         }
         let (tag, header, length) = header(self.rest, self.at)?;
         let total = header.saturating_add(length);
         let (Some(raw), Some(rest)) = (self.rest.get(..total), self.rest.get(total..)) else {
-            return Err(DerError::Truncated {
-                at: self.at,
-                needed: total,
-                available: self.rest.len(),
-            });
+            return Err(DerError::truncated(self.at, total, self.rest.len()));
         };
         self.rest = rest;
         self.at = self.at.saturating_add(total);
@@ -228,11 +171,7 @@ impl<'a> DerReader<'a> {
     /// Another tag, no value, or a header that is not DER.
     pub fn expect(&mut self, tag: u8, what: &'static str) -> Result<Tlv<'a>, DerError> {
         match self.peek() {
-            Some(found) if found != tag => Err(DerError::Tag {
-                what,
-                expected: tag,
-                found,
-            }),
+            Some(found) if found != tag => Err(DerError::tag(what, tag, found)),
             _ => self.any(what),
         }
     }
@@ -282,10 +221,7 @@ impl<'a> DerReader<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(DerError::Trailing {
-                what,
-                bytes: self.rest.len(),
-            })
+            Err(DerError::trailing(what, self.rest.len()))
         }
     }
 }
@@ -303,28 +239,30 @@ pub fn read_single<'a>(bytes: &'a [u8], tag: u8, what: &'static str) -> Result<T
 
 /// Tag, octets of tag and length, and octets of content (X.690 §8.1, §10.1).
 fn header(bytes: &[u8], at: usize) -> Result<(u8, usize, usize), DerError> {
-    let truncated = |needed| DerError::Truncated {
-        at,
-        needed,
-        available: bytes.len(),
-    };
+    let truncated = |needed| DerError::truncated(at, needed, bytes.len());
     let tag = *bytes.first().ok_or_else(|| truncated(2))?;
     if tag & 0x1f == 0x1f {
-        return Err(DerError::HighTag { at });
+        return Err(der_error!("der-high-tag", "multi-byte tag at offset {at}"));
     }
     if tag == 0 {
-        return Err(DerError::ReservedTag { at });
+        return Err(der_error!(
+            "der-reserved-tag",
+            "reserved tag 0 at offset {at}"
+        ));
     }
     let first = *bytes.get(1).ok_or_else(|| truncated(2))?;
     if first < 0x80 {
         return Ok((tag, 2, usize::from(first)));
     }
     if first == 0x80 {
-        return Err(DerError::IndefiniteLength { at });
+        return Err(der_error!(
+            "der-indefinite-length",
+            "indefinite length (BER) at offset {at}"
+        ));
     }
     let octets = usize::from(first & 0x7f);
     if octets > 4 {
-        return Err(DerError::LengthTooLong { at, octets });
+        return Err(DerError::length_too_long(at, octets));
     }
     let header = octets.saturating_add(2);
     let digits = bytes.get(2..header).ok_or_else(|| truncated(header))?;
@@ -333,9 +271,12 @@ fn header(bytes: &[u8], at: usize) -> Result<(u8, usize, usize), DerError> {
         length = (length << 8) | u32::from(*digit);
     }
     if length < 0x80 || digits.first() == Some(&0) {
-        return Err(DerError::LengthNotMinimal { at });
+        return Err(der_error!(
+            "der-length-not-minimal",
+            "length in more octets than needed at offset {at}"
+        ));
     }
-    let length = usize::try_from(length).map_err(|_| DerError::LengthTooLong { at, octets })?;
+    let length = usize::try_from(length).map_err(|_| DerError::length_too_long(at, octets))?;
     Ok((tag, header, length))
 }
 
@@ -355,36 +296,36 @@ pub fn check_der(bytes: &[u8], what: &'static str) -> Result<(), DerError> {
         while at == end {
             match open.pop() {
                 Some(outer) => end = outer,
-                None if first => return Err(DerError::Missing { what }),
+                None if first => return Err(DerError::missing(what)),
                 None => return Ok(()),
             }
         }
         if !first && open.is_empty() {
             let bytes = end.saturating_sub(at);
-            return Err(DerError::Trailing { what, bytes });
+            return Err(DerError::trailing(what, bytes));
         }
         first = false;
         let inner = bytes.get(at..end).unwrap_or_default();
         let (tag, header, length) = header(inner, at)?;
         let total = header.saturating_add(length);
         if total > inner.len() {
-            return Err(DerError::Truncated {
-                at,
-                needed: total,
-                available: inner.len(),
-            });
+            return Err(DerError::truncated(at, total, inner.len()));
         }
         let constructed = tag & 0x20 != 0;
         if tag & 0xc0 == 0 && constructed != matches!(tag & 0x1f, 0x08 | 0x0b | 0x10 | 0x11) {
-            return Err(DerError::Construction { at, tag });
+            return Err(der_error!(
+                "der-construction",
+                "tag {tag:#04x} at offset {at}: the constructed bit is wrong for this type"
+            ));
         }
         let content = at.saturating_add(header);
         if constructed {
             if open.len() >= MAX_DEPTH {
-                return Err(DerError::Depth {
-                    at,
-                    limit: MAX_DEPTH,
-                });
+                return Err(der_error!(
+                    "der-depth",
+                    "values nest deeper than {limit} at offset {at}",
+                    limit = MAX_DEPTH
+                ));
             }
             open.push(end);
             end = at.saturating_add(total);
@@ -408,10 +349,7 @@ fn primitive(tag: u8, value: &[u8]) -> Result<(), DerError> {
         BOOLEAN => boolean(value, "BOOLEAN").map(|_| ()),
         INTEGER => integer(value, "INTEGER").map(|_| ()),
         BIT_STRING => bit_string(value, "BIT STRING").map(|_| ()),
-        NULL if !value.is_empty() => Err(DerError::Value {
-            what: "NULL",
-            problem: "has content",
-        }),
+        NULL if !value.is_empty() => Err(DerError::value("NULL", "has content")),
         OID => oid(value, "OBJECT IDENTIFIER").map(|_| ()),
         _ => Ok(()),
     }
@@ -425,10 +363,7 @@ pub fn boolean(value: &[u8], what: &'static str) -> Result<bool, DerError> {
     match value {
         [0x00] => Ok(false),
         [0xff] => Ok(true),
-        _ => Err(DerError::Value {
-            what,
-            problem: "neither FALSE nor TRUE",
-        }),
+        _ => Err(DerError::value(what, "neither FALSE nor TRUE")),
     }
 }
 
@@ -443,7 +378,7 @@ pub fn integer<'a>(value: &'a [u8], what: &'static str) -> Result<&'a [u8], DerE
         [0xff, second, ..] if *second >= 0x80 => "an INTEGER with a redundant leading FF",
         _ => return Ok(value),
     };
-    Err(DerError::Value { what, problem })
+    Err(DerError::value(what, problem))
 }
 
 /// The content octets of an INTEGER as a number.
@@ -451,18 +386,12 @@ fn read_u32(value: &[u8], what: &'static str) -> Result<u32, DerError> {
     let digits = match value {
         [0x00, rest @ ..] => rest,
         [first, ..] if *first >= 0x80 => {
-            return Err(DerError::Value {
-                what,
-                problem: "negative",
-            });
+            return Err(DerError::value(what, "negative"));
         }
         all => all,
     };
     if digits.len() > 4 {
-        return Err(DerError::Value {
-            what,
-            problem: "too large",
-        });
+        return Err(DerError::value(what, "too large"));
     }
     Ok(digits
         .iter()
@@ -474,7 +403,7 @@ fn read_u32(value: &[u8], what: &'static str) -> Result<u32, DerError> {
 /// # Errors
 /// No count of unused bits, one above seven, or unused bits that are set.
 pub fn bit_string<'a>(value: &'a [u8], what: &'static str) -> Result<(u8, &'a [u8]), DerError> {
-    let refuse = |problem| Err(DerError::Value { what, problem });
+    let refuse = |problem| Err(DerError::value(what, problem));
     match value {
         [] => refuse("an empty BIT STRING"),
         [unused, ..] if *unused > 7 => refuse("more than seven unused bits"),
@@ -502,10 +431,7 @@ pub fn byte_aligned_bit_string<'a>(
 ) -> Result<&'a [u8], DerError> {
     match bit_string(value, what)? {
         (0, octets) => Ok(octets),
-        _ => Err(DerError::Value {
-            what,
-            problem: "not whole octets",
-        }),
+        _ => Err(DerError::value(what, "not whole octets")),
     }
 }
 
@@ -517,18 +443,15 @@ pub fn oid<'a>(value: &'a [u8], what: &'static str) -> Result<&'a [u8], DerError
     let mut start = true;
     for octet in value {
         if start && *octet == 0x80 {
-            return Err(DerError::Value {
+            return Err(DerError::value(
                 what,
-                problem: "an object identifier's arc has a redundant octet",
-            });
+                "an object identifier's arc has a redundant octet",
+            ));
         }
         start = *octet < 0x80;
     }
     if value.is_empty() || !start {
-        return Err(DerError::Value {
-            what,
-            problem: "an object identifier is cut off",
-        });
+        return Err(DerError::value(what, "an object identifier is cut off"));
     }
     Ok(value)
 }
@@ -540,45 +463,26 @@ pub fn dotted(oid: &[u8]) -> String {
     ObjectIdentifier::<64>::from_bytes_sized(oid).map_or_else(|_| hex(oid), |oid| oid.to_string())
 }
 
-/// Lowercase hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 0x0f] {
-            text.push(char::from(
-                DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'?'),
-            ));
-        }
-    }
-    text
-}
-
 /// The Time CHOICE: UTCTime `YYMMDDHHMMSSZ` through 2049, GeneralizedTime
 /// `YYYYMMDDHHMMSSZ` (RFC 5280 §4.1.2.5).
 ///
 /// # Errors
 /// Another type, another form (no `Z`, no seconds, a fraction), no such date.
 pub fn time(tlv: Tlv<'_>, what: &'static str) -> Result<UnixTime, DerError> {
-    let refuse = |problem| DerError::Value { what, problem };
+    let refuse = |problem| DerError::value(what, problem);
     let (year, rest) = match tlv.tag {
         UTC_TIME => {
-            let short = number(tlv.value.get(..2)).ok_or(refuse("not a UTCTime"))?;
+            let short = number(tlv.value.get(..2)).ok_or_else(|| refuse("not a UTCTime"))?;
             // RFC 5280 §4.1.2.5.1: 50..=99 are 19YY.
             let century = if short < 50 { 2000 } else { 1900 };
             (short.saturating_add(century), tlv.value.get(2..))
         }
         GENERALIZED_TIME => (
-            number(tlv.value.get(..4)).ok_or(refuse("not a GeneralizedTime"))?,
+            number(tlv.value.get(..4)).ok_or_else(|| refuse("not a GeneralizedTime"))?,
             tlv.value.get(4..),
         ),
         found => {
-            return Err(DerError::Tag {
-                what,
-                expected: UTC_TIME,
-                found,
-            });
+            return Err(DerError::tag(what, UTC_TIME, found));
         }
     };
     let rest = rest.unwrap_or_default();
@@ -593,13 +497,11 @@ pub fn time(tlv: Tlv<'_>, what: &'static str) -> Result<UnixTime, DerError> {
         parts
             .next()
             .flatten()
-            .and_then(|n| u8::try_from(n).ok())
-            .ok_or(refuse("a time with something else than digits"))
+            .ok_or_else(|| refuse("a time with something else than digits"))
     };
     let (month, day, hour, minute, second) = (next()?, next()?, next()?, next()?, next()?);
-    let date = DateTime::new(year, month, day, hour, minute, second)
-        .map_err(|_| refuse("no such date between 1970 and 9999"))?;
-    i64::try_from(date.unix_duration().as_secs()).map_err(|_| refuse("a time out of range"))
+    time::from_civil([year, month, day, hour, minute, second].map(i64::from))
+        .ok_or_else(|| refuse("no such date between 1970 and 9999"))
 }
 
 /// A run of ASCII digits.
@@ -622,8 +524,6 @@ pub fn is_sorted_set(values: &[&[u8]]) -> bool {
     values.is_sorted_by(|a, b| a < b)
 }
 
-// Writing.
-
 /// One value out of its tag and the pieces of its content.
 #[must_use]
 pub fn tlv(tag: u8, pieces: &[&[u8]]) -> Vec<u8> {
@@ -643,74 +543,6 @@ pub fn tlv(tag: u8, pieces: &[&[u8]]) -> Vec<u8> {
         out.extend_from_slice(piece);
     }
     out
-}
-
-/// A SET OF, its values put in DER's order.
-#[must_use]
-pub fn set_of(mut values: Vec<Vec<u8>>) -> Vec<u8> {
-    values.sort();
-    let pieces: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
-    tlv(SET, &pieces)
-}
-
-/// A non-negative INTEGER out of its big-endian octets.
-#[must_use]
-pub fn unsigned(octets: &[u8]) -> Vec<u8> {
-    let start = octets.iter().take_while(|octet| **octet == 0).count();
-    let digits = octets.get(start..).unwrap_or_default();
-    match digits.first() {
-        None => tlv(INTEGER, &[&[0]]),
-        Some(first) if *first >= 0x80 => tlv(INTEGER, &[&[0], digits]),
-        Some(_) => tlv(INTEGER, &[digits]),
-    }
-}
-
-/// An OBJECT IDENTIFIER out of its content octets.
-#[must_use]
-pub fn object_identifier(oid: &[u8]) -> Vec<u8> {
-    tlv(OID, &[oid])
-}
-
-/// The Time CHOICE as certificates and signing times write it: UTCTime for
-/// 1950 to 2049, GeneralizedTime otherwise (RFC 5280 §4.1.2.5, RFC 5652
-/// §11.3).
-///
-/// # Errors
-/// Before 1970 or after 9999.
-pub fn encode_time(at: UnixTime) -> Result<Vec<u8>, DerError> {
-    let text = calendar(at)?;
-    match text.get(2..) {
-        Some(short) if text.as_str() < "2050" => Ok(tlv(UTC_TIME, &[short.as_bytes()])),
-        _ => Ok(tlv(GENERALIZED_TIME, &[text.as_bytes()])),
-    }
-}
-
-/// A GeneralizedTime in whole seconds.
-///
-/// # Errors
-/// Before 1970 or after 9999.
-pub fn encode_generalized_time(at: UnixTime) -> Result<Vec<u8>, DerError> {
-    Ok(tlv(GENERALIZED_TIME, &[calendar(at)?.as_bytes()]))
-}
-
-/// `YYYYMMDDHHMMSSZ`
-fn calendar(at: UnixTime) -> Result<String, DerError> {
-    let refuse = DerError::Value {
-        what: "time",
-        problem: "not between 1970 and 9999",
-    };
-    let seconds = u64::try_from(at).map_err(|_| refuse.clone())?;
-    let date = DateTime::from_unix_duration(std::time::Duration::from_secs(seconds))
-        .map_err(|_| refuse)?;
-    Ok(format!(
-        "{:04}{:02}{:02}{:02}{:02}{:02}Z",
-        date.year(),
-        date.month(),
-        date.day(),
-        date.hour(),
-        date.minutes(),
-        date.seconds()
-    ))
 }
 
 #[cfg(test)]
@@ -806,15 +638,6 @@ mod tests {
         ] {
             assert!(utc(bad).is_err(), "{bad}");
         }
-        assert_eq!(
-            encode_time(2_524_607_999).unwrap(),
-            [&[UTC_TIME, 13][..], b"491231235959Z"].concat()
-        );
-        assert_eq!(
-            encode_time(2_524_608_000).unwrap(),
-            [&[GENERALIZED_TIME, 15][..], b"20500101000000Z"].concat()
-        );
-        assert!(encode_time(-1).is_err());
     }
 
     #[test]
@@ -827,8 +650,5 @@ mod tests {
             );
             assert_eq!(code(&der), "accepted");
         }
-        assert_eq!(unsigned(&[0, 0x80]), [INTEGER, 2, 0, 0x80]);
-        assert_eq!(unsigned(&[0, 0x7f]), [INTEGER, 1, 0x7f]);
-        assert_eq!(unsigned(&[]), [INTEGER, 1, 0]);
     }
 }

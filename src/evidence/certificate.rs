@@ -22,12 +22,13 @@ use std::sync::{Arc, OnceLock};
 use const_oid::ObjectIdentifier;
 use sha1::{Digest as _, Sha1};
 
-use super::{
+use crate::{
     UnixTime, armor,
     asn1::{self, DerError, DerReader, Tlv},
-    keys::{KeyRefusal, PublicKey, SignatureAlgorithm},
+    hex,
+    keys::{PublicKey, SignatureAlgorithm, unknown_algorithm},
     memo::Memo,
-    refusal::reasons,
+    refusal::{ParseError, Reason, reason},
 };
 
 mod claims;
@@ -55,123 +56,6 @@ const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.2
 pub const SCT_LIST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.2");
 /// The poison of a precertificate (RFC 6962 §3.1).
 pub const CT_POISON: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.3");
-
-reasons! {
-    /// Why a certificate is not read, or names nobody.
-    pub enum CertificateRefusal {
-        /// More than [`MAX_CERTIFICATE`] bytes.
-        #[code = "certificate-too-large"]
-        #[error("the certificate has {bytes} bytes, more than {MAX_CERTIFICATE}")]
-        TooLarge {
-            /// Bytes found.
-            bytes: usize,
-        },
-        /// Not DER, or not the structure of RFC 5280 §4.1.
-        #[code = "certificate-unreadable"]
-        #[error("the certificate is not readable: {why}")]
-        Unreadable {
-            /// What is wrong.
-            why: DerError,
-        },
-        /// Not PEM.
-        #[code = "certificate-pem"]
-        #[error("not a PEM certificate: {why}")]
-        Pem {
-            /// What is wrong.
-            why: &'static str,
-        },
-        /// Another version than 3: no extensions, so no identity.
-        #[code = "certificate-version"]
-        #[error("the certificate is of version {found}, not 3")]
-        Version {
-            /// As people count: 1, 2, 3.
-            found: u32,
-        },
-        /// A negative or overlong serial number.
-        #[code = "certificate-serial"]
-        #[error("the serial number of {bytes} octets is negative or longer than {MAX_SERIAL}")]
-        Serial {
-            /// Octets found.
-            bytes: usize,
-        },
-        /// A time that RFC 5280 §4.1.2.5 would have written otherwise.
-        #[code = "certificate-time"]
-        #[error("the validity is written as GeneralizedTime before 2050")]
-        Time,
-        /// Signed with one algorithm, said to be with another.
-        #[code = "certificate-algorithm-mismatch"]
-        #[error("the certificate names two signature algorithms, inside and outside")]
-        AlgorithmMismatch,
-        /// The same extension twice.
-        #[code = "certificate-duplicate-extension"]
-        #[error("the extension {oid} is there twice")]
-        DuplicateExtension {
-            /// Dotted.
-            oid: String,
-        },
-        /// More than [`MAX_EXTENSIONS`].
-        #[code = "certificate-too-many-extensions"]
-        #[error("more than {MAX_EXTENSIONS} extensions")]
-        TooManyExtensions,
-        /// An extension whose value is not what its type says.
-        #[code = "certificate-extension"]
-        #[error("the extension {name} is not readable: {why}")]
-        Extension {
-            /// Which.
-            name: &'static str,
-            /// What is wrong.
-            why: DerError,
-        },
-        /// Text that is not UTF-8.
-        #[code = "certificate-text"]
-        #[error("the extension {name} is not UTF-8 text")]
-        Text {
-            /// Which.
-            name: &'static str,
-        },
-        /// Fulcio's two issuer extensions contradict each other.
-        #[code = "certificate-issuers-differ"]
-        #[error("the issuer is {v1:?} in one extension and {v2:?} in the other")]
-        IssuersDiffer {
-            /// 1.3.6.1.4.1.57264.1.1.
-            v1: String,
-            /// 1.3.6.1.4.1.57264.1.8.
-            v2: String,
-        },
-        /// No issuer extension: no identity provider vouched.
-        #[code = "certificate-no-issuer"]
-        #[error("the certificate says nothing about who vouches for the identity")]
-        NoIssuer,
-        /// Not exactly one name: which one would be meant?
-        #[code = "certificate-sans"]
-        #[error("the certificate has {found} subject alternative names, not exactly one")]
-        Sans {
-            /// How many.
-            found: usize,
-        },
-        /// A name of a kind that Fulcio does not issue.
-        #[code = "certificate-san-kind"]
-        #[error("the subject alternative name is neither e-mail, URI nor Fulcio's otherName")]
-        SanKind,
-        /// Control characters, or not of the type's alphabet.
-        #[code = "certificate-san-characters"]
-        #[error("the subject alternative name holds characters that no identity has")]
-        SanCharacters,
-        /// Longer than [`MAX_IDENTITY`].
-        #[code = "certificate-san-too-long"]
-        #[error("the subject alternative name has {bytes} bytes, more than {MAX_IDENTITY}")]
-        SanTooLong {
-            /// Bytes found.
-            bytes: usize,
-        },
-    }
-}
-
-impl From<DerError> for CertificateRefusal {
-    fn from(why: DerError) -> Self {
-        Self::Unreadable { why }
-    }
-}
 
 /// One extension: the value is the content of the OCTET STRING.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,9 +91,7 @@ struct Parsed {
     not_before: UnixTime,
     not_after: UnixTime,
     spki: Vec<u8>,
-    key: OnceLock<Result<PublicKey, KeyRefusal>>,
-    /// SubjectPublicKeyInfo of the key that the signature verified with.
-    signed_by: OnceLock<Vec<u8>>,
+    key: OnceLock<Result<PublicKey, Reason>>,
     signature_oid: Vec<u8>,
     signature: Vec<u8>,
     extensions: Vec<Extension>,
@@ -235,26 +117,34 @@ impl Certificate {
     /// Reads one certificate in DER, with nothing after it.
     ///
     /// # Errors
-    /// See [`CertificateRefusal`].
-    pub fn from_der(der: &[u8]) -> Result<Self, CertificateRefusal> {
+    /// See [`Reason`].
+    pub fn from_der(der: &[u8]) -> Result<Self, Reason> {
         if der.len() > MAX_CERTIFICATE {
-            return Err(CertificateRefusal::TooLarge { bytes: der.len() });
+            return Err(reason!(
+                "certificate-too-large",
+                "the certificate has {bytes} bytes, more than {MAX_CERTIFICATE}",
+                bytes = der.len()
+            ));
         }
-        asn1::check_der(der, "certificate")?;
-        parse(der).map(|parsed| Self(Arc::new(parsed)))
+        asn1::check_der(der, "certificate").map_err(unreadable)?;
+        parse(der)
+            .map(|parsed| Self(Arc::new(parsed)))
+            .map_err(|error| error.reason(unreadable))
     }
 
     /// Reads the one certificate of a PEM text.
     ///
     /// # Errors
     /// Not exactly one certificate, or one that cannot be read.
-    pub fn from_pem(pem: &str) -> Result<Self, CertificateRefusal> {
+    pub fn from_pem(pem: &str) -> Result<Self, Reason> {
         let mut chain = Self::pem_chain(pem)?;
         match (chain.pop(), chain.is_empty()) {
             (Some(one), true) => Ok(one),
-            _ => Err(CertificateRefusal::Pem {
-                why: "not exactly one certificate",
-            }),
+            _ => Err(reason!(
+                "certificate-pem",
+                "not a PEM certificate: {why}",
+                why = "not exactly one certificate"
+            )),
         }
     }
 
@@ -263,10 +153,10 @@ impl Certificate {
     ///
     /// # Errors
     /// Broken PEM, or a certificate that cannot be read.
-    pub fn pem_chain(pem: &str) -> Result<Vec<Self>, CertificateRefusal> {
+    pub fn pem_chain(pem: &str) -> Result<Vec<Self>, Reason> {
         const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
         const END: &str = "-----END CERTIFICATE-----";
-        let refuse = |why| CertificateRefusal::Pem { why };
+        let refuse = |why| reason!("certificate-pem", "not a PEM certificate: {why}");
         let mut certificates = Vec::new();
         let mut rest = pem;
         while let Some((before, after)) = rest.split_once("-----BEGIN ") {
@@ -383,7 +273,7 @@ impl Certificate {
     ///
     /// # Errors
     /// A key that is damaged or of an unknown kind.
-    pub fn public_key(&self) -> Result<&PublicKey, KeyRefusal> {
+    pub fn public_key(&self) -> Result<&PublicKey, Reason> {
         self.0
             .key
             .get_or_init(|| PublicKey::from_spki(&self.0.spki))
@@ -395,10 +285,8 @@ impl Certificate {
     ///
     /// # Errors
     /// An algorithm that is not known here.
-    pub fn signature_algorithm(&self) -> Result<SignatureAlgorithm, KeyRefusal> {
-        let unknown = || KeyRefusal::UnknownAlgorithm {
-            oid: asn1::dotted(&self.0.signature_oid),
-        };
+    pub fn signature_algorithm(&self) -> Result<SignatureAlgorithm, Reason> {
+        let unknown = || unknown_algorithm(&asn1::dotted(&self.0.signature_oid));
         let oid = ObjectIdentifier::from_bytes(&self.0.signature_oid).map_err(|_| unknown())?;
         SignatureAlgorithm::from_oid(&oid).ok_or_else(unknown)
     }
@@ -409,33 +297,11 @@ impl Certificate {
         &self.0.signature
     }
 
-    /// Whether `issuer`'s key signed this certificate.
-    ///
-    /// That it did is remembered with the key, in this certificate and its
-    /// clones: a signature does not stop verifying, so that judging thousands of
-    /// leaves costs the upper links of their chain once.
+    /// Verifies that `issuer`'s key signed this certificate.
     ///
     /// # Errors
-    /// It did not, or its key is unusable.
-    pub fn verify_signed_by(&self, issuer: &Self) -> Result<(), KeyRefusal> {
-        let remembered = self.0.signed_by.get();
-        if remembered.is_some_and(|spki| spki == issuer.spki()) {
-            return Ok(());
-        }
-        issuer
-            .public_key()?
-            .verify(self.signature_algorithm()?, self.tbs(), self.signature())?;
-        // If another key is remembered already, that one stays.
-        let _ = self.0.signed_by.set(issuer.spki().to_vec());
-        Ok(())
-    }
-
-    /// As [`verify_signed_by`](Self::verify_signed_by), for a certificate that comes
-    /// with each signature anew: that its issuer signed it is remembered in `memo`.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn verify_signed_by_memoized(&self, issuer: &Self, memo: &Memo) -> Result<(), KeyRefusal> {
+    /// It did not, or its key or the algorithm is unusable.
+    pub fn verify_signed_by(&self, issuer: &Self, memo: &Memo) -> Result<(), Reason> {
         memo.verify(
             issuer.public_key()?,
             self.signature_algorithm()?,
@@ -454,7 +320,7 @@ impl Certificate {
     /// [`Self::sha1`] in lowercase hex.
     #[must_use]
     pub fn sha1_hex(&self) -> String {
-        asn1::hex(&self.sha1())
+        hex(&self.sha1())
     }
 
     /// BasicConstraints, where they are.
@@ -544,21 +410,35 @@ impl Certificate {
     /// # Errors
     /// No name, more than one, a kind that Fulcio does not issue, characters
     /// that none has, or no issuer.
-    pub fn identity(&self) -> Result<Identity, CertificateRefusal> {
+    pub fn identity(&self) -> Result<Identity, Reason> {
         let [name] = self.0.sans.as_slice() else {
-            return Err(CertificateRefusal::Sans {
-                found: self.0.sans.len(),
-            });
+            return Err(reason!(
+                "certificate-sans",
+                "the certificate has {found} subject alternative names, not exactly one",
+                found = self.0.sans.len()
+            ));
         };
         let san = San::read(name)?;
         let issuer = self
             .0
             .fulcio
             .issuer()
-            .ok_or(CertificateRefusal::NoIssuer)?
+            .ok_or_else(|| {
+                reason!(
+                    "certificate-no-issuer",
+                    "the certificate says nothing about who vouches for the identity"
+                )
+            })?
             .to_owned();
         Ok(Identity { san, issuer })
     }
+}
+
+fn unreadable(error: DerError) -> Reason {
+    reason!(
+        "certificate-unreadable",
+        "cannot parse certificate: {error}"
+    )
 }
 
 /// ```text
@@ -567,7 +447,7 @@ impl Certificate {
 ///   issuer, validity, subject, subjectPublicKeyInfo, extensions [3] EXPLICIT }
 /// ```
 /// Unique identifiers (context tags 1 and 2) are refused: RFC 5280 §4.1.2.8 has none.
-fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
+fn parse(der: &[u8]) -> Result<Parsed, ParseError> {
     let mut outer = DerReader::new(asn1::read_single(der, asn1::SEQUENCE, "certificate")?.value);
     let tbs = outer.expect(asn1::SEQUENCE, "tbsCertificate")?;
     let algorithm = outer.expect(asn1::SEQUENCE, "signatureAlgorithm")?;
@@ -590,9 +470,12 @@ fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
         }
     };
     if version != 2 {
-        return Err(CertificateRefusal::Version {
-            found: version.saturating_add(1),
-        });
+        return Err(reason!(
+            "certificate-version",
+            "the certificate is of version {found}, not 3",
+            found = version.saturating_add(1)
+        )
+        .into());
     }
     let serial = asn1::integer(
         reader.expect(asn1::INTEGER, "serialNumber")?.value,
@@ -604,13 +487,20 @@ fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
         all => all,
     };
     if serial.first().is_some_and(|first| *first >= 0x80) || magnitude.len() > MAX_SERIAL {
-        return Err(CertificateRefusal::Serial {
-            bytes: serial.len(),
-        });
+        return Err(reason!(
+            "certificate-serial",
+            "the serial number of {bytes} octets is negative or longer than {MAX_SERIAL}",
+            bytes = serial.len()
+        )
+        .into());
     }
     let inner_algorithm = reader.expect(asn1::SEQUENCE, "signature")?;
     if inner_algorithm.raw != algorithm.raw {
-        return Err(CertificateRefusal::AlgorithmMismatch);
+        return Err(reason!(
+            "certificate-algorithm-mismatch",
+            "the certificate names two signature algorithms, inside and outside"
+        )
+        .into());
     }
     let signature_oid = DerReader::new(algorithm.value)
         .oid("signatureAlgorithm")?
@@ -641,7 +531,6 @@ fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
         not_after,
         spki,
         key: OnceLock::new(),
-        signed_by: OnceLock::new(),
         signature_oid,
         signature,
         extensions,
@@ -659,18 +548,22 @@ fn parse(der: &[u8]) -> Result<Parsed, CertificateRefusal> {
 }
 
 /// RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050.
-fn validity_time(tlv: Tlv<'_>) -> Result<UnixTime, CertificateRefusal> {
+fn validity_time(tlv: Tlv<'_>) -> Result<UnixTime, ParseError> {
     // 2050-01-01T00:00:00Z
     const FIRST_GENERALIZED: UnixTime = 2_524_608_000;
     let at = asn1::time(tlv, "validity")?;
     if tlv.tag == asn1::GENERALIZED_TIME && at < FIRST_GENERALIZED {
-        return Err(CertificateRefusal::Time);
+        return Err(reason!(
+            "certificate-time",
+            "the validity is written as GeneralizedTime before 2050"
+        )
+        .into());
     }
     Ok(at)
 }
 
 /// `Extension ::= SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue }`
-fn extensions(explicit: &[u8]) -> Result<Vec<Extension>, CertificateRefusal> {
+fn extensions(explicit: &[u8]) -> Result<Vec<Extension>, ParseError> {
     let mut list = DerReader::new(asn1::read_single(explicit, asn1::SEQUENCE, "extensions")?.value);
     let mut extensions: Vec<Extension> = Vec::new();
     while !list.is_empty() {
@@ -682,11 +575,7 @@ fn extensions(explicit: &[u8]) -> Result<Vec<Extension>, CertificateRefusal> {
                 let critical = asn1::boolean(flag.value, "critical")?;
                 if !critical {
                     // X.690 §11.5: a default value is not written.
-                    return Err(DerError::Value {
-                        what: "critical",
-                        problem: "a default that is written out",
-                    }
-                    .into());
+                    return Err(DerError::value("critical", "a default that is written out").into());
                 }
                 critical
             }
@@ -694,12 +583,19 @@ fn extensions(explicit: &[u8]) -> Result<Vec<Extension>, CertificateRefusal> {
         let value = one.expect(asn1::OCTET_STRING, "extnValue")?.value.to_vec();
         one.finish("extension")?;
         if extensions.iter().any(|known| known.oid == oid) {
-            return Err(CertificateRefusal::DuplicateExtension {
-                oid: asn1::dotted(&oid),
-            });
+            return Err(reason!(
+                "certificate-duplicate-extension",
+                "the extension {oid} is there twice",
+                oid = asn1::dotted(&oid)
+            )
+            .into());
         }
         if extensions.len() >= MAX_EXTENSIONS {
-            return Err(CertificateRefusal::TooManyExtensions);
+            return Err(reason!(
+                "certificate-too-many-extensions",
+                "more than {MAX_EXTENSIONS} extensions"
+            )
+            .into());
         }
         extensions.push(Extension {
             oid,
@@ -718,17 +614,22 @@ impl Parsed {
             .map(|one| one.value.as_slice())
     }
 
-    fn read_extensions(&mut self) -> Result<(), CertificateRefusal> {
+    fn read_extensions(&mut self) -> Result<(), Reason> {
         fn of<T>(
             name: &'static str,
             value: Option<&[u8]>,
             read: impl Fn(&[u8]) -> Result<T, DerError>,
-        ) -> Result<Option<T>, CertificateRefusal> {
+        ) -> Result<Option<T>, Reason> {
             value
                 .map(|value| {
                     asn1::check_der(value, name)
                         .and_then(|()| read(value))
-                        .map_err(|why| CertificateRefusal::Extension { name, why })
+                        .map_err(|why| {
+                            reason!(
+                                "certificate-extension",
+                                "the extension {name} is not readable: {why}"
+                            )
+                        })
                 })
                 .transpose()
         }

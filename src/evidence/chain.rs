@@ -18,184 +18,20 @@
     )
 )]
 
-use super::{
-    UnixTime, asn1,
-    certificate::{Certificate, CertificateRefusal, GeneralName},
-    keys::{KeyAlgorithm, KeyRefusal},
+use crate::{
+    UnixTime,
+    certificate::{Certificate, GeneralName},
+    hex,
+    keys::KeyAlgorithm,
     memo::Memo,
-    refusal::reasons,
+    refusal::{Reason, codes, reason},
+    time::rfc3339,
     trusted_root::CertificateAuthority,
 };
 
 /// KeyUsage bits as [`Certificate::key_usage`] numbers them.
 const DIGITAL_SIGNATURE: u16 = 1 << 0;
 const KEY_CERT_SIGN: u16 = 1 << 5;
-
-reasons! {
-    /// Why a certificate is not believed.
-    pub enum ChainRefusal {
-        /// The certificate lacks what every Fulcio certificate has.
-        #[code = "chain-not-sigstore"]
-        #[error("not a Sigstore certificate: no identity provider is named in it (issued by {issuer:?})")]
-        NotSigstore {
-            /// The issuer's name.
-            issuer: String,
-        },
-        /// The trusted root has no authority of the issuer's name.
-        #[code = "chain-no-authority"]
-        #[error("no trusted certificate authority issued it")]
-        NoAuthority,
-        /// The authority was not trusted then.
-        #[code = "chain-authority-window"]
-        #[error("signed at {at}, outside the time in which the authority {authority:?} is trusted")]
-        AuthorityWindow {
-            /// The issuing certificate's name.
-            authority: String,
-            /// Unix seconds.
-            at: UnixTime,
-        },
-        /// A certificate of the chain was not valid then.
-        #[code = "chain-expired"]
-        #[error("{subject:?} is valid from {not_before} to {not_after}, not at {at}")]
-        Expired {
-            /// Whose certificate.
-            subject: String,
-            /// Unix seconds.
-            at: UnixTime,
-            /// Unix seconds.
-            not_before: UnixTime,
-            /// Unix seconds.
-            not_after: UnixTime,
-        },
-        /// A link is not signed by the next certificate's key.
-        #[code = "chain-signature"]
-        #[error("{subject:?} is not signed by {issuer:?}: {why}")]
-        Signature {
-            /// Whose certificate.
-            subject: String,
-            /// Who should have signed it.
-            issuer: String,
-            /// What the key said.
-            why: KeyRefusal,
-        },
-        /// A name does not lead to the next certificate.
-        #[code = "chain-names"]
-        #[error("{subject:?} names {issuer:?} as its issuer, not {next:?}")]
-        Names {
-            /// Whose certificate.
-            subject: String,
-            /// Its issuer.
-            issuer: String,
-            /// The next certificate of the chain.
-            next: String,
-        },
-        /// AuthorityKeyIdentifier and SubjectKeyIdentifier disagree.
-        #[code = "chain-key-ids"]
-        #[error("{subject:?} names issuer key {wanted}, the issuer's is {found}")]
-        KeyIds {
-            /// Whose certificate.
-            subject: String,
-            /// Hex.
-            wanted: String,
-            /// Hex.
-            found: String,
-        },
-        /// An issuer that may not issue.
-        #[code = "chain-not-a-ca"]
-        #[error("{subject:?} is not a certificate authority")]
-        NotACa {
-            /// Whose certificate.
-            subject: String,
-        },
-        /// More intermediates than an authority allows.
-        #[code = "chain-path-length"]
-        #[error("{subject:?} allows {allowed} intermediates below it, there are {found}")]
-        PathLength {
-            /// Whose certificate.
-            subject: String,
-            /// pathLenConstraint.
-            allowed: u32,
-            /// Intermediates below.
-            found: usize,
-        },
-        /// An issuer whose key may not sign certificates.
-        #[code = "chain-ca-key-usage"]
-        #[error("the key of {subject:?} may not sign certificates")]
-        CaKeyUsage {
-            /// Whose certificate.
-            subject: String,
-        },
-        /// An issuer for another purpose.
-        #[code = "chain-ca-extended-key-usage"]
-        #[error("{subject:?} is not for {purpose}")]
-        CaExtendedKeyUsage {
-            /// Whose certificate.
-            subject: String,
-            /// code signing, timestamping.
-            purpose: &'static str,
-        },
-        /// A critical extension that is not understood here.
-        #[code = "chain-critical-extension"]
-        #[error("{subject:?} has the critical extension {oid}, whose meaning is unknown here")]
-        CriticalExtension {
-            /// Whose certificate.
-            subject: String,
-            /// Dotted.
-            oid: String,
-        },
-        /// The name lies outside what an authority may certify.
-        #[code = "chain-name-constraints"]
-        #[error("{subject:?} may not certify the name {name:?}")]
-        NameConstraints {
-            /// Whose certificate.
-            subject: String,
-            /// The leaf's name.
-            name: String,
-        },
-        /// A kind of name constraint that is not understood here.
-        #[code = "chain-name-constraints-kind"]
-        #[error("{subject:?} constrains names of kind {tag} in a way that is not understood here")]
-        NameConstraintsKind {
-            /// Whose certificate.
-            subject: String,
-            /// The context tag of the GeneralName.
-            tag: u8,
-        },
-        /// A CA certificate as leaf.
-        #[code = "chain-leaf-is-ca"]
-        #[error("the leaf is a certificate authority")]
-        LeafIsCa,
-        /// A leaf whose key may not make signatures.
-        #[code = "chain-leaf-key-usage"]
-        #[error("the leaf's key usage is not digitalSignature")]
-        LeafKeyUsage,
-        /// A leaf for another purpose.
-        #[code = "chain-leaf-extended-key-usage"]
-        #[error("the leaf is not for code signing")]
-        LeafExtendedKeyUsage,
-        /// A kind of key that Fulcio does not certify.
-        #[code = "chain-leaf-key"]
-        #[error("the leaf's key is not usable: {why}")]
-        LeafKey {
-            /// What is wrong.
-            why: KeyRefusal,
-        },
-        /// The name or the issuer is not one identity.
-        #[code = "chain-leaf-identity"]
-        #[error("{why}")]
-        LeafIdentity {
-            /// What is wrong.
-            why: CertificateRefusal,
-        },
-        /// The CMS brings a certificate that has no business there.
-        #[code = "chain-foreign-certificate"]
-        #[error("the signature brings the certificate of {subject:?}, which is not of its own chain")]
-        ForeignCertificate {
-            /// Whose certificate.
-            subject: String,
-        },
-    }
-}
 
 /// A leaf that a trusted authority issued.
 #[derive(Debug, Clone, Copy)]
@@ -210,43 +46,33 @@ pub struct VerifiedChain<'a> {
 /// identity provider is named in it.
 ///
 /// # Errors
-/// [`ChainRefusal::NotSigstore`].
-pub fn check_sigstore_leaf(leaf: &Certificate) -> Result<(), ChainRefusal> {
+/// It has no issuer extension.
+pub fn check_sigstore_leaf(leaf: &Certificate) -> Result<(), Reason> {
     if leaf.fulcio().issuer().is_some() {
         Ok(())
     } else {
-        Err(ChainRefusal::NotSigstore {
-            issuer: leaf.issuer_text(),
-        })
+        Err(reason!(
+            "chain-not-sigstore",
+            "not a Sigstore certificate: no identity provider is named in it (issued by {issuer:?})",
+            issuer = leaf.issuer_text()
+        ))
     }
 }
 
-/// Step 7: the profile of the leaf, and its chain to one of the authorities at
-/// this time.
+/// Verifies step 7: the profile of the leaf, and its chain to one of the
+/// authorities at this time. Only that a key signed a certificate is taken from
+/// `memo`; names, times and purposes are compared each time.
 ///
 /// # Errors
-/// The refusal of the authority that came nearest to having issued the leaf.
+/// The reason of the authority that came nearest to having issued the leaf.
 pub fn verify<'a>(
     leaf: &Certificate,
     at: UnixTime,
     authorities: &'a [CertificateAuthority],
-) -> Result<VerifiedChain<'a>, ChainRefusal> {
-    verify_memoized(leaf, at, authorities, Memo::disabled())
-}
-
-/// As [`verify`]; that an authority's key signed the leaf is remembered in `memo`.
-/// Names, times and purposes are compared each time.
-///
-/// # Errors
-/// As [`verify`].
-pub fn verify_memoized<'a>(
-    leaf: &Certificate,
-    at: UnixTime,
-    authorities: &'a [CertificateAuthority],
     memo: &Memo,
-) -> Result<VerifiedChain<'a>, ChainRefusal> {
+) -> Result<VerifiedChain<'a>, Reason> {
     check_sigstore_leaf(leaf)?;
-    let mut telling = ChainRefusal::NoAuthority;
+    let mut telling = no_authority();
     for authority in authorities {
         match issued_by(leaf, at, authority, memo) {
             Ok(issuer) => {
@@ -260,13 +86,20 @@ pub fn verify_memoized<'a>(
     Err(telling)
 }
 
+pub(crate) fn no_authority() -> Reason {
+    reason!(
+        codes::CHAIN_NO_AUTHORITY,
+        "no trusted certificate authority issued it"
+    )
+}
+
 /// How far a chain got: the further, the more its refusal tells.
-fn nearness(refusal: &ChainRefusal) -> u8 {
-    match refusal {
-        ChainRefusal::NoAuthority => 0,
-        ChainRefusal::KeyIds { .. } => 1,
-        ChainRefusal::Signature { .. } => 2,
-        ChainRefusal::AuthorityWindow { .. } => 3,
+fn nearness(refusal: &Reason) -> u8 {
+    match refusal.code() {
+        codes::CHAIN_NO_AUTHORITY => 0,
+        codes::CHAIN_KEY_IDS => 1,
+        codes::CHAIN_SIGNATURE => 2,
+        codes::CHAIN_AUTHORITY_WINDOW => 3,
         _ => 4,
     }
 }
@@ -274,49 +107,57 @@ fn nearness(refusal: &ChainRefusal) -> u8 {
 /// Every other certificate that the CMS brings must be one of the chain.
 ///
 /// # Errors
-/// [`ChainRefusal::ForeignCertificate`].
+/// The first certificate that is not of the chain.
 pub fn check_extra_certificates(
     others: &[Certificate],
     authority: &CertificateAuthority,
-) -> Result<(), ChainRefusal> {
+) -> Result<(), Reason> {
     match others.iter().find(|one| !authority.chain.contains(one)) {
         None => Ok(()),
-        Some(foreign) => Err(ChainRefusal::ForeignCertificate {
-            subject: foreign.subject_text(),
-        }),
+        Some(foreign) => Err(reason!(
+            "chain-foreign-certificate",
+            "the signature brings the certificate of {subject:?}, which is not of its own chain",
+            subject = foreign.subject_text()
+        )),
     }
 }
 
 /// Fulcio's certificate profile (`docs/certificate-specification.md` of Fulcio).
-fn leaf_profile(leaf: &Certificate) -> Result<(), ChainRefusal> {
+fn leaf_profile(leaf: &Certificate) -> Result<(), Reason> {
     if let Some(oid) = leaf.unknown_critical_extension() {
-        return Err(ChainRefusal::CriticalExtension {
-            subject: leaf.subject_text(),
-            oid,
-        });
+        return Err(critical_extension(leaf, &oid));
     }
     if leaf
         .basic_constraints()
         .is_some_and(|constraints| constraints.ca)
     {
-        return Err(ChainRefusal::LeafIsCa);
+        return Err(reason!(
+            "chain-leaf-is-ca",
+            "the leaf is a certificate authority"
+        ));
     }
     if leaf
         .key_usage()
         .is_none_or(|usage| usage & DIGITAL_SIGNATURE == 0)
     {
-        return Err(ChainRefusal::LeafKeyUsage);
+        return Err(reason!(
+            "chain-leaf-key-usage",
+            "the leaf's key usage is not digitalSignature"
+        ));
     }
     let for_code = leaf.extended_key_usage().is_some_and(|uses| {
         uses.iter()
             .any(|one| one == ChainPurpose::CodeSigning.oid())
     });
     if !for_code {
-        return Err(ChainRefusal::LeafExtendedKeyUsage);
+        return Err(reason!(
+            "chain-leaf-extended-key-usage",
+            "the leaf is not for code signing"
+        ));
     }
     let key = leaf
         .public_key()
-        .map_err(|why| ChainRefusal::LeafKey { why })?;
+        .map_err(|why| reason!("chain-leaf-key", "the leaf's key is not usable: {why}"))?;
     // Every kind that Fulcio certifies; smaller RSA keys are not even read.
     match key.algorithm() {
         KeyAlgorithm::P256
@@ -325,9 +166,7 @@ fn leaf_profile(leaf: &Certificate) -> Result<(), ChainRefusal> {
         | KeyAlgorithm::Rsa { .. }
         | KeyAlgorithm::Ed25519 => {}
     }
-    leaf.identity()
-        .map(drop)
-        .map_err(|why| ChainRefusal::LeafIdentity { why })
+    leaf.identity().map(drop)
 }
 
 /// Whether this authority issued the leaf, with every link good at `at`. Its
@@ -338,8 +177,8 @@ fn issued_by<'a>(
     at: UnixTime,
     authority: &'a CertificateAuthority,
     memo: &Memo,
-) -> Result<&'a Certificate, ChainRefusal> {
-    let mut telling = ChainRefusal::NoAuthority;
+) -> Result<&'a Certificate, Reason> {
+    let mut telling = no_authority();
     for (nth, issuer) in authority.chain.iter().enumerate() {
         let chain = authority.chain.get(nth..).unwrap_or_default();
         match issued_through(leaf, at, authority, chain, memo) {
@@ -359,22 +198,24 @@ fn issued_through(
     authority: &CertificateAuthority,
     chain: &[Certificate],
     memo: &Memo,
-) -> Result<(), ChainRefusal> {
-    let issuer = chain.first().ok_or(ChainRefusal::NoAuthority)?;
+) -> Result<(), Reason> {
+    let issuer = chain.first().ok_or_else(no_authority)?;
     if leaf.issuer_der() != issuer.subject_der() {
-        return Err(ChainRefusal::NoAuthority);
+        return Err(no_authority());
     }
     names_lead(leaf, issuer)?;
-    leaf.verify_signed_by_memoized(issuer, memo)
+    leaf.verify_signed_by(issuer, memo)
         .map_err(|why| unsigned(leaf, issuer, why))?;
     if !authority.window.contains(at) {
-        return Err(ChainRefusal::AuthorityWindow {
-            authority: issuer.subject_text(),
-            at,
-        });
+        return Err(reason!(
+            codes::CHAIN_AUTHORITY_WINDOW,
+            "signed at {at}, outside the time in which the authority {authority:?} is trusted",
+            at = rfc3339(at),
+            authority = issuer.subject_text()
+        ));
     }
     valid_at(leaf, at)?;
-    build_path(leaf, chain, at, ChainPurpose::CodeSigning)
+    build_path(leaf, chain, at, ChainPurpose::CodeSigning, memo)
 }
 
 /// What a chain of authorities is for.
@@ -413,7 +254,8 @@ pub(super) fn build_path(
     chain: &[Certificate],
     at: UnixTime,
     purpose: ChainPurpose,
-) -> Result<(), ChainRefusal> {
+    memo: &Memo,
+) -> Result<(), Reason> {
     for (below, ca) in chain.iter().enumerate() {
         valid_at(ca, at)?;
         may_issue(ca, below, purpose)?;
@@ -421,96 +263,123 @@ pub(super) fn build_path(
         // The last one is believed because the trusted root names it: a trust
         // anchor's own signature proves nothing (RFC 5280 §6.1).
         if let Some(next) = chain.get(below.saturating_add(1)) {
-            check_issued_by(ca, next)?;
+            check_issued_by(ca, next, memo)?;
         }
     }
     Ok(())
 }
 
 /// `one` names `next` as its issuer, and `next`'s key signed it.
-pub(super) fn check_issued_by(one: &Certificate, next: &Certificate) -> Result<(), ChainRefusal> {
+pub(super) fn check_issued_by(
+    one: &Certificate,
+    next: &Certificate,
+    memo: &Memo,
+) -> Result<(), Reason> {
     names_lead(one, next)?;
-    one.verify_signed_by(next)
+    one.verify_signed_by(next, memo)
         .map_err(|why| unsigned(one, next, why))
 }
 
-fn unsigned(one: &Certificate, next: &Certificate, why: KeyRefusal) -> ChainRefusal {
-    ChainRefusal::Signature {
-        subject: one.subject_text(),
-        issuer: next.subject_text(),
-        why,
-    }
+fn critical_extension(certificate: &Certificate, oid: &str) -> Reason {
+    reason!(
+        "chain-critical-extension",
+        "{:?} has the unknown critical extension {oid}",
+        certificate.subject_text()
+    )
+}
+
+fn unsigned(one: &Certificate, next: &Certificate, why: Reason) -> Reason {
+    reason!(
+        codes::CHAIN_SIGNATURE,
+        "{subject:?} is not signed by {issuer:?}: {why}",
+        subject = one.subject_text(),
+        issuer = next.subject_text()
+    )
 }
 
 /// The names and key identifiers of `one` lead to `next`.
-fn names_lead(one: &Certificate, next: &Certificate) -> Result<(), ChainRefusal> {
+fn names_lead(one: &Certificate, next: &Certificate) -> Result<(), Reason> {
     if one.issuer_der() != next.subject_der() {
-        return Err(ChainRefusal::Names {
-            subject: one.subject_text(),
-            issuer: one.issuer_text(),
-            next: next.subject_text(),
-        });
+        return Err(reason!(
+            "chain-names",
+            "{subject:?} names {issuer:?} as its issuer, not {next:?}",
+            subject = one.subject_text(),
+            issuer = one.issuer_text(),
+            next = next.subject_text()
+        ));
     }
     if let (Some(wanted), Some(found)) = (one.authority_key_id(), next.subject_key_id())
         && wanted != found
     {
-        return Err(ChainRefusal::KeyIds {
-            subject: one.subject_text(),
-            wanted: asn1::hex(wanted),
-            found: asn1::hex(found),
-        });
+        return Err(reason!(
+            codes::CHAIN_KEY_IDS,
+            "{subject:?} names issuer key {wanted}, the issuer's is {found}",
+            subject = one.subject_text(),
+            wanted = hex(wanted),
+            found = hex(found)
+        ));
     }
     Ok(())
 }
 
-fn valid_at(one: &Certificate, at: UnixTime) -> Result<(), ChainRefusal> {
+fn valid_at(one: &Certificate, at: UnixTime) -> Result<(), Reason> {
     if one.is_valid_at(at) {
         return Ok(());
     }
-    Err(ChainRefusal::Expired {
-        subject: one.subject_text(),
-        at,
-        not_before: one.not_before(),
-        not_after: one.not_after(),
-    })
+    Err(reason!(
+        "chain-expired",
+        "{subject:?} is valid from {not_before} to {not_after}, not at {at}",
+        subject = one.subject_text(),
+        not_before = rfc3339(one.not_before()),
+        not_after = rfc3339(one.not_after()),
+        at = rfc3339(at)
+    ))
 }
 
 /// RFC 5280 §6.1.4 (k)–(n), with `below` intermediates under this one.
-fn may_issue(ca: &Certificate, below: usize, purpose: ChainPurpose) -> Result<(), ChainRefusal> {
+fn may_issue(ca: &Certificate, below: usize, purpose: ChainPurpose) -> Result<(), Reason> {
     let subject = || ca.subject_text();
     if let Some(oid) = ca.unknown_critical_extension() {
-        return Err(ChainRefusal::CriticalExtension {
-            subject: subject(),
-            oid,
-        });
+        return Err(critical_extension(ca, &oid));
     }
     let constraints = ca.basic_constraints().filter(|constraints| constraints.ca);
     let Some(constraints) = constraints else {
-        return Err(ChainRefusal::NotACa { subject: subject() });
+        return Err(reason!(
+            "chain-not-a-ca",
+            "{subject:?} is not a certificate authority",
+            subject = subject()
+        ));
     };
     if let Some(allowed) = constraints.path_len
         && usize::try_from(allowed).is_ok_and(|allowed| below > allowed)
     {
-        return Err(ChainRefusal::PathLength {
-            subject: subject(),
-            allowed,
-            found: below,
-        });
+        return Err(reason!(
+            "chain-path-length",
+            "{subject:?} allows {allowed} intermediates below it, there are {found}",
+            subject = subject(),
+            found = below
+        ));
     }
     if ca
         .key_usage()
         .is_some_and(|usage| usage & KEY_CERT_SIGN == 0)
     {
-        return Err(ChainRefusal::CaKeyUsage { subject: subject() });
+        return Err(reason!(
+            "chain-ca-key-usage",
+            "the key of {subject:?} may not sign certificates",
+            subject = subject()
+        ));
     }
     let for_this = ca
         .extended_key_usage()
         .is_none_or(|uses| uses.iter().any(|one| one == purpose.oid()));
     if !for_this {
-        return Err(ChainRefusal::CaExtendedKeyUsage {
-            subject: subject(),
-            purpose: purpose.name(),
-        });
+        return Err(reason!(
+            "chain-ca-extended-key-usage",
+            "{subject:?} is not for {purpose}",
+            subject = subject(),
+            purpose = purpose.name()
+        ));
     }
     Ok(())
 }
@@ -520,19 +389,16 @@ fn may_issue(ca: &Certificate, below: usize, purpose: ChainPurpose) -> Result<()
 /// such a name; otherwise it constrains nothing that is there. A constraint or a
 /// name that has no plain host name (an address, a trailing dot, nothing) cannot
 /// be compared and is refused, lest an excluded name pass in another spelling.
-fn name_constraints(ca: &Certificate, names: &[GeneralName]) -> Result<(), ChainRefusal> {
+fn name_constraints(ca: &Certificate, names: &[GeneralName]) -> Result<(), Reason> {
     let Some(constraints) = ca.name_constraints() else {
         return Ok(());
     };
     for name in names {
-        let bases = |list: &[GeneralName]| -> Result<Vec<Base>, ChainRefusal> {
+        let bases = |list: &[GeneralName]| -> Result<Vec<Base>, Reason> {
             list.iter()
                 .filter(|base| base.tag == name.tag)
                 .map(|base| {
-                    Base::read(base).ok_or_else(|| ChainRefusal::NameConstraintsKind {
-                        subject: ca.subject_text(),
-                        tag: base.tag,
-                    })
+                    Base::read(base).ok_or_else(|| reason!("chain-name-constraints-kind", "{subject:?} constrains names of kind {tag} in a way that is not understood here", subject = ca.subject_text(), tag = base.tag))
                 })
                 .collect()
         };
@@ -546,10 +412,12 @@ fn name_constraints(ca: &Certificate, names: &[GeneralName]) -> Result<(), Chain
                 && !excluded.iter().any(|base| base.covers(&place))
         });
         if !within {
-            return Err(ChainRefusal::NameConstraints {
-                subject: ca.subject_text(),
-                name: String::from_utf8_lossy(&name.value).into_owned(),
-            });
+            return Err(reason!(
+                "chain-name-constraints",
+                "{subject:?} may not certify the name {name:?}",
+                subject = ca.subject_text(),
+                name = String::from_utf8_lossy(&name.value).into_owned()
+            ));
         }
     }
     Ok(())

@@ -21,11 +21,12 @@ use std::fmt;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
-use super::{
-    keys::{KeyAlgorithm, KeyRefusal, PublicKey},
+use crate::{
+    hex,
+    keys::{KeyAlgorithm, PublicKey},
     memo::Memo,
     merkle::Hash,
-    refusal::{hex, reasons},
+    refusal::{Reason, reason},
 };
 
 #[cfg(test)]
@@ -40,135 +41,6 @@ pub const MAX_SIZE: u64 = i64::MAX.unsigned_abs();
 
 /// U+2014 and a space begin each signature line.
 const SIGNATURE_PREFIX: &str = "\u{2014} ";
-
-reasons! {
-    /// Why a note or checkpoint is not believed.
-    pub enum CheckpointRefusal {
-        /// Longer than any note that is accepted.
-        #[code = "note-too-long"]
-        #[error("the note takes {bytes} bytes, at most {max} are read")]
-        TooLong {
-            /// How many bytes.
-            bytes: usize,
-            /// How many are read.
-            max: usize,
-        },
-        /// A control character other than LF.
-        #[code = "note-control-character"]
-        #[error("the note holds the control character {code:#04x} at byte {at}")]
-        ControlCharacter {
-            /// The character.
-            code: u8,
-            /// Its place in the note, from 0.
-            at: usize,
-        },
-        /// No final LF.
-        #[code = "note-unterminated"]
-        #[error("the note does not end with a line feed")]
-        Unterminated,
-        /// No blank line, or nothing before or after it.
-        #[code = "note-no-signatures"]
-        #[error("the note has no text, blank line and signature lines")]
-        NoSignatures,
-        /// More signature lines than are read.
-        #[code = "note-too-many-signatures"]
-        #[error("the note has more than {max} signature lines")]
-        TooManySignatures {
-            /// How many are read.
-            max: usize,
-        },
-        /// A line after the blank line that is no signature line.
-        #[code = "note-signature-line"]
-        #[error("signature line {line} of the note is malformed: {reason}")]
-        SignatureLine {
-            /// Counted from 1, after the blank line.
-            line: usize,
-            /// What is wrong.
-            reason: &'static str,
-        },
-        /// Origin, size or root are missing.
-        #[code = "checkpoint-missing-line"]
-        #[error("the checkpoint has no line for its {what}")]
-        MissingLine {
-            /// Which one.
-            what: &'static str,
-        },
-        /// A size that is no decimal number in range without leading zeros.
-        #[code = "checkpoint-size"]
-        #[error("the checkpoint's size {found:?} is no decimal number from 0 to {MAX_SIZE}")]
-        Size {
-            /// The line.
-            found: String,
-        },
-        /// A root that is not 32 bytes in canonical base64.
-        #[code = "checkpoint-root"]
-        #[error("the checkpoint's root {found:?} is not 32 bytes in base64")]
-        Root {
-            /// The line.
-            found: String,
-        },
-        /// An empty line among the extension lines.
-        #[code = "checkpoint-blank-line"]
-        #[error("the checkpoint has a blank line within its text")]
-        BlankLine,
-        /// A Rekor v1 origin that is not `NAME - TREE ID`.
-        #[code = "checkpoint-origin-form"]
-        #[error("the checkpoint's origin {found:?} is not \"NAME - TREE ID\"")]
-        OriginForm {
-            /// The origin.
-            found: String,
-        },
-        /// A checkpoint of another log.
-        #[code = "checkpoint-origin"]
-        #[error("the checkpoint is of {found:?}, not of {expected:?}")]
-        Origin {
-            /// Which log it is of.
-            found: String,
-            /// Which log it should be of.
-            expected: String,
-        },
-        /// Signature lines, but none of the log's.
-        #[code = "checkpoint-not-signed-by-log"]
-        #[error("none of {lines} signature lines is of the log {name:?} with the key id {hint}")]
-        NotSignedByLog {
-            /// How many lines there are.
-            lines: usize,
-            /// The log's name.
-            name: String,
-            /// First four bytes of its key id, hex.
-            hint: String,
-        },
-        /// The log's key id, but another name.
-        #[code = "checkpoint-signer-name"]
-        #[error("the log's key signed as {found:?}, not as {expected:?}")]
-        SignerName {
-            /// The name on the signature line.
-            found: String,
-            /// The name that the origin calls for.
-            expected: String,
-        },
-        /// The log's name, but another key id.
-        #[code = "checkpoint-signer-key"]
-        #[error("{name:?} signed with the key id {found}, not with the trusted {expected}")]
-        SignerKey {
-            /// The log's name.
-            name: String,
-            /// First four bytes of the key id on the signature line, hex.
-            found: String,
-            /// First four bytes of the trusted one, hex.
-            expected: String,
-        },
-        /// The log's signature line does not verify.
-        #[code = "checkpoint-signature-invalid"]
-        #[error("the checkpoint's signature by {name:?} does not verify: {reason}")]
-        SignatureInvalid {
-            /// The log's name.
-            name: String,
-            /// What the key says.
-            reason: KeyRefusal,
-        },
-    }
-}
 
 /// One signature line of a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,45 +68,48 @@ impl SignedNote {
     ///
     /// # Errors
     /// [`NoteRefusal`] names what is malformed. Signatures are not verified.
-    pub fn parse(note: &str) -> Result<Self, CheckpointRefusal> {
+    pub fn parse(note: &str) -> Result<Self, Reason> {
         if note.len() > MAX_NOTE {
-            return Err(CheckpointRefusal::TooLong {
-                bytes: note.len(),
-                max: MAX_NOTE,
-            });
+            return Err(reason!(
+                "note-too-long",
+                "the note takes {bytes} bytes, at most {MAX_NOTE} are read",
+                bytes = note.len()
+            ));
         }
         let control = |byte: &u8| *byte < 0x20 && *byte != b'\n';
         if let Some(at) = note.as_bytes().iter().position(control) {
-            return Err(CheckpointRefusal::ControlCharacter {
-                code: note.as_bytes().get(at).copied().unwrap_or_default(),
-                at,
-            });
+            return Err(reason!(
+                "note-control-character",
+                "the note holds the control character {code:#04x} at byte {at}",
+                code = note.as_bytes().get(at).copied().unwrap_or_default()
+            ));
         }
         if !note.ends_with('\n') {
-            return Err(CheckpointRefusal::Unterminated);
+            return Err(unterminated());
         }
-        let (before, lines) = note
-            .rsplit_once("\n\n")
-            .ok_or(CheckpointRefusal::NoSignatures)?;
+        let (before, lines) = note.rsplit_once("\n\n").ok_or_else(no_signatures)?;
         if lines.is_empty() || before.is_empty() {
-            return Err(CheckpointRefusal::NoSignatures);
+            return Err(no_signatures());
         }
         // One byte past `before` is the text's own LF.
         let text = note
             .get(..before.len().saturating_add(1))
-            .ok_or(CheckpointRefusal::NoSignatures)?;
+            .ok_or_else(no_signatures)?;
         let mut signatures = Vec::new();
         for (index, line) in lines.split_terminator('\n').enumerate() {
             if index >= MAX_SIGNATURES {
-                return Err(CheckpointRefusal::TooManySignatures {
-                    max: MAX_SIGNATURES,
-                });
+                return Err(reason!(
+                    "note-too-many-signatures",
+                    "the note has more than {MAX_SIGNATURES} signature lines"
+                ));
             }
-            let signature =
-                signature_line(line).map_err(|reason| CheckpointRefusal::SignatureLine {
-                    line: index.saturating_add(1),
-                    reason,
-                })?;
+            let signature = signature_line(line).map_err(|reason| {
+                reason!(
+                    "note-signature-line",
+                    "signature line {line} of the note is malformed: {reason}",
+                    line = index.saturating_add(1)
+                )
+            })?;
             signatures.push(signature);
         }
         Ok(Self {
@@ -252,6 +127,20 @@ impl fmt::Display for SignedNote {
         }
         Ok(())
     }
+}
+
+fn no_signatures() -> Reason {
+    reason!(
+        "note-no-signatures",
+        "the note has no text, blank line and signature lines"
+    )
+}
+
+fn unterminated() -> Reason {
+    reason!(
+        "note-unterminated",
+        "the note does not end with a line feed"
+    )
 }
 
 /// `— NAME BASE64(KEY HINT[4] || SIGNATURE)`.
@@ -307,23 +196,26 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`NoteRefusal`] names the line that is missing or malformed.
-    pub fn parse(text: &str) -> Result<Self, CheckpointRefusal> {
-        let text = text
-            .strip_suffix('\n')
-            .ok_or(CheckpointRefusal::Unterminated)?;
+    pub fn parse(text: &str) -> Result<Self, Reason> {
+        let text = text.strip_suffix('\n').ok_or_else(unterminated)?;
         let mut lines = text.split('\n');
         let mut line = |what| {
-            lines
-                .next()
-                .filter(|line| !line.is_empty())
-                .ok_or(CheckpointRefusal::MissingLine { what })
+            lines.next().filter(|line| !line.is_empty()).ok_or_else(|| {
+                reason!(
+                    "checkpoint-missing-line",
+                    "the checkpoint has no line for its {what}"
+                )
+            })
         };
         let origin = line("origin")?.to_owned();
         let size = size(line("size")?)?;
         let root = root(line("root")?)?;
         let extensions: Vec<String> = lines.map(str::to_owned).collect();
         if extensions.iter().any(String::is_empty) {
-            return Err(CheckpointRefusal::BlankLine);
+            return Err(reason!(
+                "checkpoint-blank-line",
+                "the checkpoint has a blank line within its text"
+            ));
         }
         Ok(Self {
             origin,
@@ -351,24 +243,32 @@ impl Checkpoint {
 }
 
 /// Decimal, no sign, no leading zeros, at most [`MAX_SIZE`].
-fn size(line: &str) -> Result<u64, CheckpointRefusal> {
+fn size(line: &str) -> Result<u64, Reason> {
     let canonical = line == "0" || !line.starts_with('0');
     let digits = line.bytes().all(|byte| byte.is_ascii_digit());
     line.parse()
         .ok()
         .filter(|size| digits && canonical && *size <= MAX_SIZE)
-        .ok_or_else(|| CheckpointRefusal::Size {
-            found: excerpt(line),
+        .ok_or_else(|| {
+            reason!(
+                "checkpoint-size",
+                "the checkpoint's size {found:?} is no decimal number from 0 to {MAX_SIZE}",
+                found = excerpt(line)
+            )
         })
 }
 
-fn root(line: &str) -> Result<Hash, CheckpointRefusal> {
+fn root(line: &str) -> Result<Hash, Reason> {
     STANDARD
         .decode(line)
         .ok()
         .and_then(|bytes| Hash::try_from(bytes).ok())
-        .ok_or_else(|| CheckpointRefusal::Root {
-            found: excerpt(line),
+        .ok_or_else(|| {
+            reason!(
+                "checkpoint-root",
+                "the checkpoint's root {found:?} is not 32 bytes in base64",
+                found = excerpt(line)
+            )
         })
 }
 
@@ -459,54 +359,49 @@ pub struct LogVerifier<'a> {
     pub origin: Option<&'a str>,
 }
 
-/// Reads a checkpoint and checks that this log signed it.
+/// Parses a checkpoint and verifies that this log signed it.
 ///
 /// A v1 log signs under the NAME of its origin `NAME - TREE ID`, a v2 log
 /// under its origin. Every line of that name and key id must verify, and
-/// there must be one; lines of others (witnesses) are left aside.
+/// there must be one; lines of others (witnesses) are ignored. That the log
+/// signed it may be taken from `memo`.
 ///
 /// # Errors
-/// [`NoteRefusal`]: malformed, of another log, or not signed by this one.
-pub fn open(note: &str, log: &LogVerifier<'_>) -> Result<Checkpoint, CheckpointRefusal> {
-    open_memoized(note, log, Memo::disabled())
-}
-
-/// As [`open`]; that the log signed it is remembered in `memo`.
-///
-/// # Errors
-/// As [`open`].
-pub fn open_memoized(
-    note: &str,
-    log: &LogVerifier<'_>,
-    memo: &Memo,
-) -> Result<Checkpoint, CheckpointRefusal> {
+/// The note is malformed, of another log, or not signed by this one.
+pub fn open(note: &str, log: &LogVerifier<'_>, memo: &Memo) -> Result<Checkpoint, Reason> {
     let note = SignedNote::parse(note)?;
     let checkpoint = Checkpoint::parse(&note.text)?;
     let name = match log.kind {
         RekorVersion::V2 => checkpoint.origin.as_str(),
         RekorVersion::V1 => {
             let (name, _) = split_v1_origin(&checkpoint.origin).ok_or_else(|| {
-                CheckpointRefusal::OriginForm {
-                    found: excerpt(&checkpoint.origin),
-                }
+                reason!(
+                    "checkpoint-origin-form",
+                    "the checkpoint's origin {found:?} is not \"NAME - TREE ID\"",
+                    found = excerpt(&checkpoint.origin)
+                )
             })?;
             name
         }
     };
     if let Some(expected) = log.origin.filter(|expected| *expected != name) {
-        return Err(CheckpointRefusal::Origin {
-            found: excerpt(name),
-            expected: expected.to_owned(),
-        });
+        return Err(reason!(
+            "checkpoint-origin",
+            "the checkpoint is of {found:?}, not of {expected:?}",
+            found = excerpt(name)
+        ));
     }
     let mut verified = false;
     for line in &note.signatures {
         if line.name == name && line.key_hint == log.key_hint {
             let algorithm = log.key.default_algorithm();
             memo.verify(log.key, algorithm, note.text.as_bytes(), &line.signature)
-                .map_err(|reason| CheckpointRefusal::SignatureInvalid {
-                    name: excerpt(name),
-                    reason,
+                .map_err(|reason| {
+                    reason!(
+                        "checkpoint-signature-invalid",
+                        "the checkpoint's signature by {name:?} does not verify: {reason}",
+                        name = excerpt(name)
+                    )
                 })?;
             verified = true;
         }
@@ -518,24 +413,30 @@ pub fn open_memoized(
 }
 
 /// The most telling reason why no line is the log's.
-fn not_signed(note: &SignedNote, name: &str, key_hint: [u8; 4]) -> CheckpointRefusal {
+fn not_signed(note: &SignedNote, name: &str, key_hint: [u8; 4]) -> Reason {
     let lines = &note.signatures;
     if let Some(line) = lines.iter().find(|line| line.key_hint == key_hint) {
-        return CheckpointRefusal::SignerName {
-            found: excerpt(&line.name),
-            expected: excerpt(name),
-        };
+        return reason!(
+            "checkpoint-signer-name",
+            "the log's key signed as {found:?}, not as {expected:?}",
+            found = excerpt(&line.name),
+            expected = excerpt(name)
+        );
     }
     if let Some(line) = lines.iter().find(|line| line.name == name) {
-        return CheckpointRefusal::SignerKey {
-            name: excerpt(name),
-            found: hex(&line.key_hint),
-            expected: hex(&key_hint),
-        };
+        return reason!(
+            "checkpoint-signer-key",
+            "{name:?} signed with the key id {found}, not with the trusted {expected}",
+            name = excerpt(name),
+            found = hex(&line.key_hint),
+            expected = hex(&key_hint)
+        );
     }
-    CheckpointRefusal::NotSignedByLog {
-        lines: lines.len(),
-        name: excerpt(name),
-        hint: hex(&key_hint),
-    }
+    reason!(
+        "checkpoint-not-signed-by-log",
+        "none of {lines} signature lines is of the log {name:?} with the key id {hint}",
+        lines = lines.len(),
+        name = excerpt(name),
+        hint = hex(&key_hint)
+    )
 }

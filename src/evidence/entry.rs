@@ -21,14 +21,12 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use prost::Message as _;
-use serde::Deserialize;
 
-use super::{
-    UnixTime, armor,
-    checkpoint::split_v1_origin,
+use crate::{
+    UnixTime, armor, hex,
     keys::{KeyAlgorithm, PublicKey},
-    merkle::{MAX_PROOF_HASHES, leaf_hash},
-    refusal::{self, hex, reasons},
+    merkle::{Hash, MAX_PROOF_HASHES},
+    refusal::{Reason, reason},
 };
 
 #[cfg(test)]
@@ -36,133 +34,6 @@ mod tests;
 
 /// Longest log entry message that is read, in bytes.
 pub const MAX_ENTRY: usize = 256 * 1024;
-/// Longest REST answer that is read, in bytes.
-pub const MAX_JSON: usize = 10 * 1024 * 1024;
-
-reasons! {
-    /// Why a log entry is not read.
-    pub enum EntryRefusal {
-        /// Longer than any entry that is accepted.
-        #[code = "entry-too-long"]
-        #[error("the log entry takes {bytes} bytes, at most {max} are read")]
-        TooLong {
-            /// How many bytes.
-            bytes: usize,
-            /// How many are read.
-            max: usize,
-        },
-        /// No protobuf message of this type.
-        #[code = "entry-unreadable"]
-        #[error("the log entry is no TransparencyLogEntry: {reason}")]
-        Unreadable {
-            /// What the decoder found.
-            reason: String,
-        },
-        /// Unknown, repeated or reordered fields, or padded numbers: it does
-        /// not encode back to the same bytes.
-        #[code = "entry-not-canonical"]
-        #[error("the log entry has unknown, repeated or reordered fields ({bytes} bytes that encode back to {canonical} others)")]
-        NotCanonical {
-            /// How many bytes it takes.
-            bytes: usize,
-            /// How many its canonical form takes.
-            canonical: usize,
-        },
-        /// A part without which an entry says nothing.
-        #[code = "entry-incomplete"]
-        #[error("the log entry has no {what}")]
-        Incomplete {
-            /// What is missing.
-            what: &'static str,
-        },
-        /// A hash, root or log id that is not 32 bytes.
-        #[code = "entry-hash-length"]
-        #[error("the log entry's {what} has {bytes} bytes, not 32")]
-        HashLength {
-            /// Which one.
-            what: &'static str,
-            /// How many bytes.
-            bytes: usize,
-        },
-        /// A number that cannot be.
-        #[code = "entry-number"]
-        #[error("the log entry's {what} cannot be {value}")]
-        Number {
-            /// Which one.
-            what: &'static str,
-            /// The number.
-            value: i64,
-        },
-        /// A longer proof than any tree has.
-        #[code = "entry-proof-too-long"]
-        #[error("the inclusion proof has {hashes} hashes, at most {max} are read")]
-        ProofTooLong {
-            /// How many hashes.
-            hashes: usize,
-            /// How many are read.
-            max: usize,
-        },
-        /// No answer of the REST API.
-        #[code = "entry-json"]
-        #[error("the log's answer is no log entry in JSON: {reason}")]
-        Json {
-            /// What the parser found.
-            reason: String,
-        },
-        /// Text that is not what its field holds.
-        #[code = "entry-encoding"]
-        #[error("the {what} in the log's answer is not valid {encoding}")]
-        Encoding {
-            /// Which field.
-            what: &'static str,
-            /// The encoding it should be in.
-            encoding: &'static str,
-        },
-        /// An entry id that is not 64 or 80 lowercase hex digits.
-        #[code = "entry-id"]
-        #[error("{found:?} is no entry id (64 or 80 lowercase hex digits)")]
-        Id {
-            /// What was found.
-            found: String,
-        },
-        /// An entry id that does not belong to the body.
-        #[code = "entry-id-mismatch"]
-        #[error("the entry id ends with {id}, but the body's leaf hash is {leaf}")]
-        IdMismatch {
-            /// Its last 64 digits.
-            id: String,
-            /// The leaf hash, hex.
-            leaf: String,
-        },
-        /// An entry id of another tree than the checkpoint's.
-        #[code = "entry-tree-mismatch"]
-        #[error("the entry id is of tree {id}, the checkpoint of tree {checkpoint}")]
-        TreeMismatch {
-            /// The tree in the entry id.
-            id: u64,
-            /// The tree in the checkpoint's origin.
-            checkpoint: u64,
-        },
-        /// A key that a v2 log has no name for.
-        #[code = "entry-key-unsupported"]
-        #[error("a {key} key has no place in a Rekor v2 entry")]
-        KeyUnsupported {
-            /// The key's algorithm.
-            key: KeyAlgorithm,
-        },
-        /// A digest that is not as wide as the key calls for.
-        #[code = "entry-digest-length"]
-        #[error("the digest has {bytes} bytes, the entry of a {key} key takes {wanted}")]
-        DigestLength {
-            /// How many bytes.
-            bytes: usize,
-            /// How many there should be.
-            wanted: usize,
-            /// The key's algorithm.
-            key: KeyAlgorithm,
-        },
-    }
-}
 
 /// One entry of a transparency log, with what proves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,7 +70,7 @@ pub struct InclusionProof {
     /// Leaves of the tree.
     pub tree_size: i64,
     /// 32 bytes each, leaf side first.
-    pub hashes: Vec<Vec<u8>>,
+    pub hashes: Vec<Hash>,
     /// The signed note.
     pub checkpoint: String,
 }
@@ -273,33 +144,33 @@ impl LogEntry {
     /// promise may be empty or absent.)
     ///
     /// # Errors
-    /// [`EntryRefusal`] names what is wrong.
-    pub fn from_protobuf(bytes: &[u8]) -> Result<Self, EntryRefusal> {
+    /// The message is not such an entry, in its one form.
+    pub fn from_protobuf(bytes: &[u8]) -> Result<Self, Reason> {
         if bytes.len() > MAX_ENTRY {
-            return Err(EntryRefusal::TooLong {
-                bytes: bytes.len(),
-                max: MAX_ENTRY,
-            });
+            return Err(reason!(
+                "entry-too-long",
+                "the log entry takes {bytes} bytes, at most {MAX_ENTRY} are read",
+                bytes = bytes.len()
+            ));
         }
         let message = wire::TransparencyLogEntry::decode(bytes).map_err(|error| {
-            EntryRefusal::Unreadable {
-                reason: error.to_string(),
-            }
+            reason!(
+                "entry-unreadable",
+                "the log entry is no TransparencyLogEntry: {reason}",
+                reason = error.to_string()
+            )
         })?;
-        let kind_version = message.kind_version.ok_or(EntryRefusal::Incomplete {
-            what: "kind and version",
-        })?;
-        let log_id = message
-            .log_id
-            .ok_or(EntryRefusal::Incomplete { what: "log id" })?
-            .key_id;
+        let kind_version = message
+            .kind_version
+            .ok_or_else(|| incomplete("kind and version"))?;
+        let log_id = message.log_id.ok_or_else(|| incomplete("log id"))?.key_id;
         let proof = match message.inclusion_proof {
             None => None,
             Some(proof) => Some(InclusionProof {
                 log_index: proof.log_index,
                 root_hash: proof.root_hash,
                 tree_size: proof.tree_size,
-                hashes: proof.hashes,
+                hashes: proof_hashes(&proof.hashes)?,
                 checkpoint: proof
                     .checkpoint
                     .map(|checkpoint| checkpoint.envelope)
@@ -330,10 +201,12 @@ impl LogEntry {
                 bytes == message.encode_to_vec()
             };
         if !spelled {
-            return Err(EntryRefusal::NotCanonical {
-                bytes: bytes.len(),
-                canonical: canonical.len(),
-            });
+            return Err(reason!(
+                "entry-not-canonical",
+                "the log entry has unknown, repeated or reordered fields ({bytes} bytes that encode back to {canonical} others)",
+                bytes = bytes.len(),
+                canonical = canonical.len()
+            ));
         }
         Ok(entry)
     }
@@ -367,7 +240,7 @@ impl LogEntry {
                 log_index: proof.log_index,
                 root_hash: proof.root_hash.clone(),
                 tree_size: proof.tree_size,
-                hashes: proof.hashes.clone(),
+                hashes: proof.hashes.iter().map(|hash| hash.to_vec()).collect(),
                 checkpoint: Some(wire::CheckpointProto {
                     envelope: proof.checkpoint.clone(),
                 }),
@@ -380,30 +253,13 @@ impl LogEntry {
     /// Whoever fills a `LogEntry` from another form calls this too.
     ///
     /// # Errors
-    /// [`EntryRefusal`] names what cannot be.
-    pub fn check(&self) -> Result<(), EntryRefusal> {
-        let number = |what, value: i64, least: i64| {
-            if value < least {
-                return Err(EntryRefusal::Number { what, value });
-            }
-            Ok(())
-        };
-        let hash = |what, bytes: &[u8]| {
-            if bytes.len() != 32 {
-                return Err(EntryRefusal::HashLength {
-                    what,
-                    bytes: bytes.len(),
-                });
-            }
-            Ok(())
-        };
+    /// A value is out of range.
+    pub fn check(&self) -> Result<(), Reason> {
         number("log index", self.log_index, 0)?;
         number("integrated time", self.integrated_time, 0)?;
-        hash("log id", &self.log_id)?;
+        hash_length("log id", &self.log_id)?;
         if self.kind.is_empty() || self.version.is_empty() {
-            return Err(EntryRefusal::Incomplete {
-                what: "kind and version",
-            });
+            return Err(incomplete("kind and version"));
         }
         let Some(proof) = &self.proof else {
             return Ok(());
@@ -411,26 +267,63 @@ impl LogEntry {
         number("tree size", proof.tree_size, 1)?;
         number("index in the tree", proof.log_index, 0)?;
         if proof.log_index >= proof.tree_size {
-            return Err(EntryRefusal::Number {
-                what: "index in the tree",
-                value: proof.log_index,
-            });
+            return Err(out_of_range("index in the tree", proof.log_index));
         }
-        hash("root", &proof.root_hash)?;
+        hash_length("root", &proof.root_hash)?;
         if proof.hashes.len() > MAX_PROOF_HASHES {
-            return Err(EntryRefusal::ProofTooLong {
-                hashes: proof.hashes.len(),
-                max: MAX_PROOF_HASHES,
-            });
-        }
-        for sibling in &proof.hashes {
-            hash("proof hash", sibling)?;
+            return Err(proof_too_long(proof.hashes.len()));
         }
         if proof.checkpoint.is_empty() {
-            return Err(EntryRefusal::Incomplete { what: "checkpoint" });
+            return Err(incomplete("checkpoint"));
         }
         Ok(())
     }
+}
+
+/// The hashes of an inclusion proof, each of 32 bytes.
+///
+/// # Errors
+/// There are more than any proof has, or one has another length.
+pub fn proof_hashes<B: AsRef<[u8]>>(hashes: &[B]) -> Result<Vec<Hash>, Reason> {
+    if hashes.len() > MAX_PROOF_HASHES {
+        return Err(proof_too_long(hashes.len()));
+    }
+    hashes
+        .iter()
+        .map(|hash| hash_length("proof hash", hash.as_ref()))
+        .collect()
+}
+
+fn hash_length(what: &str, bytes: &[u8]) -> Result<Hash, Reason> {
+    bytes.try_into().map_err(|_| {
+        reason!(
+            "entry-hash-length",
+            "the log entry's {what} has {} bytes, not 32",
+            bytes.len()
+        )
+    })
+}
+
+fn number(what: &str, value: i64, least: i64) -> Result<(), Reason> {
+    if value < least {
+        return Err(out_of_range(what, value));
+    }
+    Ok(())
+}
+
+fn out_of_range(what: &str, value: i64) -> Reason {
+    reason!("entry-number", "the log entry's {what} cannot be {value}")
+}
+
+fn proof_too_long(hashes: usize) -> Reason {
+    reason!(
+        "entry-proof-too-long",
+        "the inclusion proof has {hashes} hashes; the limit is {MAX_PROOF_HASHES}"
+    )
+}
+
+fn incomplete(what: &str) -> Reason {
+    reason!("entry-incomplete", "the log entry has no {what}")
 }
 
 /// The canonical body of a `hashedrekord` 0.0.1 entry over a SHA-256 digest
@@ -478,7 +371,7 @@ pub fn hashedrekord_v2(
     signature: &[u8],
     cert_der: &[u8],
     key: &PublicKey,
-) -> Result<Vec<u8>, EntryRefusal> {
+) -> Result<Vec<u8>, Reason> {
     hashedrekord_v2_body(digest, signature, "x509Certificate", cert_der, key)
 }
 
@@ -490,7 +383,7 @@ pub fn hashedrekord_v2_with_key(
     digest: &[u8],
     signature: &[u8],
     key: &PublicKey,
-) -> Result<Vec<u8>, EntryRefusal> {
+) -> Result<Vec<u8>, Reason> {
     hashedrekord_v2_body(digest, signature, "publicKey", key.spki(), key)
 }
 
@@ -500,14 +393,16 @@ fn hashedrekord_v2_body(
     verifier: &str,
     raw: &[u8],
     key: &PublicKey,
-) -> Result<Vec<u8>, EntryRefusal> {
+) -> Result<Vec<u8>, Reason> {
     let details = KeyDetails::of(key)?;
     if digest.len() != details.digest_length {
-        return Err(EntryRefusal::DigestLength {
-            bytes: digest.len(),
-            wanted: details.digest_length,
-            key: key.algorithm(),
-        });
+        return Err(reason!(
+            "entry-digest-length",
+            "the digest has {bytes} bytes, the entry of a {key} key takes {wanted}",
+            bytes = digest.len(),
+            wanted = details.digest_length,
+            key = key.algorithm()
+        ));
     }
     let details_member = format!(r#""keyDetails":"{}""#, details.name);
     let verifier_member = format!(r#""{verifier}":{{"rawBytes":"{}"}}"#, STANDARD.encode(raw));
@@ -546,7 +441,7 @@ impl KeyDetails {
     ///
     /// # Errors
     /// If a v2 log takes no such key.
-    pub fn of(key: &PublicKey) -> Result<Self, EntryRefusal> {
+    pub fn of(key: &PublicKey) -> Result<Self, Reason> {
         let (name, digest, digest_length) = match key.algorithm() {
             KeyAlgorithm::P256 => ("PKIX_ECDSA_P256_SHA_256", "SHA2_256", 32),
             KeyAlgorithm::P384 => ("PKIX_ECDSA_P384_SHA_384", "SHA2_384", 48),
@@ -555,7 +450,10 @@ impl KeyDetails {
             KeyAlgorithm::Rsa { bits: 3072 } => ("PKIX_RSA_PKCS1V15_3072_SHA256", "SHA2_256", 32),
             KeyAlgorithm::Rsa { bits: 4096 } => ("PKIX_RSA_PKCS1V15_4096_SHA256", "SHA2_256", 32),
             key @ (KeyAlgorithm::Rsa { .. } | KeyAlgorithm::Ed25519) => {
-                return Err(EntryRefusal::KeyUnsupported { key });
+                return Err(reason!(
+                    "entry-key-unsupported",
+                    "a {key} key has no place in a Rekor v2 entry"
+                ));
             }
         };
         Ok(Self {
@@ -579,193 +477,4 @@ pub fn set_payload(
         r#"{{"body":"{body_base64}","integratedTime":{integrated_time},"logID":"{log_id_hex}","logIndex":{log_index}}}"#
     )
     .into_bytes()
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RestEntry {
-    body: String,
-    integrated_time: i64,
-    #[serde(rename = "logID")]
-    log_id: String,
-    log_index: i64,
-    verification: Option<RestVerification>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RestVerification {
-    inclusion_proof: Option<RestProof>,
-    signed_entry_timestamp: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RestProof {
-    checkpoint: Option<String>,
-    hashes: Vec<String>,
-    log_index: i64,
-    root_hash: String,
-    tree_size: i64,
-}
-
-#[derive(Deserialize)]
-struct RestBody {
-    #[serde(rename = "apiVersion")]
-    api_version: String,
-    kind: String,
-}
-
-/// Exactly one member; a map type would let a second one, or a second of the
-/// same name, go unnoticed.
-struct OneEntry(String, RestEntry);
-
-impl<'de> Deserialize<'de> for OneEntry {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = OneEntry;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a map of exactly one entry id to its entry")
-            }
-
-            fn visit_map<M: serde::de::MapAccess<'de>>(
-                self,
-                mut map: M,
-            ) -> Result<OneEntry, M::Error> {
-                use serde::de::Error as _;
-                let (id, entry) = map
-                    .next_entry()?
-                    .ok_or_else(|| M::Error::custom("the map has no entry"))?;
-                match map.next_key::<String>()? {
-                    None => Ok(OneEntry(id, entry)),
-                    Some(_) => Err(M::Error::custom("the map has more than one entry")),
-                }
-            }
-        }
-        deserializer.deserialize_map(Visitor)
-    }
-}
-
-/// Reads one entry of Rekor v1's REST API (a map of one entry id to its
-/// entry) and gives the entry id, 64 or 80 lowercase hex digits, with the
-/// entry, body included. The id must belong to the body, and its tree to the
-/// checkpoint.
-///
-/// # Errors
-/// [`EntryRefusal`] names what is malformed or contradicts itself.
-pub fn from_rekor_v1_json(json: &[u8]) -> Result<(String, LogEntry), EntryRefusal> {
-    if json.len() > MAX_JSON {
-        return Err(EntryRefusal::TooLong {
-            bytes: json.len(),
-            max: MAX_JSON,
-        });
-    }
-    let OneEntry(id, rest) = serde_json::from_slice(json).map_err(|error| EntryRefusal::Json {
-        reason: error.to_string(),
-    })?;
-    let body = base64("body", &rest.body)?;
-    check_id(&id, &body)?;
-    let kind: RestBody = serde_json::from_slice(&body).map_err(|error| EntryRefusal::Json {
-        reason: format!("its body: {error}"),
-    })?;
-    let (proof, set) = match rest.verification {
-        None => (None, None),
-        Some(verification) => (
-            verification.inclusion_proof,
-            verification.signed_entry_timestamp,
-        ),
-    };
-    let proof = proof.map(rest_proof).transpose()?;
-    if let Some(proof) = &proof {
-        check_tree(&id, &proof.checkpoint)?;
-    }
-    let entry = LogEntry {
-        log_index: rest.log_index,
-        log_id: unhex("log id", &rest.log_id)?,
-        kind: kind.kind,
-        version: kind.api_version,
-        integrated_time: rest.integrated_time,
-        set: set
-            .filter(|set| !set.is_empty())
-            .map(|set| base64("signed entry timestamp", &set))
-            .transpose()?,
-        proof,
-        body: Some(body),
-    };
-    entry.check()?;
-    Ok((id, entry))
-}
-
-fn rest_proof(proof: RestProof) -> Result<InclusionProof, EntryRefusal> {
-    if proof.hashes.len() > MAX_PROOF_HASHES {
-        return Err(EntryRefusal::ProofTooLong {
-            hashes: proof.hashes.len(),
-            max: MAX_PROOF_HASHES,
-        });
-    }
-    Ok(InclusionProof {
-        log_index: proof.log_index,
-        root_hash: unhex("root", &proof.root_hash)?,
-        tree_size: proof.tree_size,
-        hashes: proof
-            .hashes
-            .iter()
-            .map(|hash| unhex("proof hash", hash))
-            .collect::<Result<_, _>>()?,
-        checkpoint: proof.checkpoint.unwrap_or_default(),
-    })
-}
-
-/// The last 64 digits of an entry id are the leaf hash of its body.
-fn check_id(id: &str, body: &[u8]) -> Result<(), EntryRefusal> {
-    let lower = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let hash = match id.len() {
-        64 => Some(id),
-        80 => id.get(16..),
-        _ => None,
-    }
-    .filter(|_| id.bytes().all(lower))
-    .ok_or_else(|| EntryRefusal::Id {
-        found: id.chars().take(100).collect(),
-    })?;
-    let leaf = hex(&leaf_hash(body));
-    if hash != leaf {
-        return Err(EntryRefusal::IdMismatch {
-            id: hash.to_owned(),
-            leaf,
-        });
-    }
-    Ok(())
-}
-
-/// The first 16 digits of an entry id of 80 are the tree id.
-fn check_tree(id: &str, checkpoint: &str) -> Result<(), EntryRefusal> {
-    let tree = id
-        .get(..16)
-        .filter(|_| id.len() == 80)
-        .and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    let origin = checkpoint.lines().next().and_then(split_v1_origin);
-    match (tree, origin) {
-        (Some(id), Some((_, checkpoint))) if id != checkpoint => {
-            Err(EntryRefusal::TreeMismatch { id, checkpoint })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn base64(what: &'static str, text: &str) -> Result<Vec<u8>, EntryRefusal> {
-    STANDARD.decode(text).map_err(|_| EntryRefusal::Encoding {
-        what,
-        encoding: "base64",
-    })
-}
-
-/// Lowercase hex only.
-fn unhex(what: &'static str, text: &str) -> Result<Vec<u8>, EntryRefusal> {
-    refusal::unhex(text).ok_or(EntryRefusal::Encoding {
-        what,
-        encoding: "lowercase hex",
-    })
 }

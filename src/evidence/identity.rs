@@ -10,52 +10,52 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::certificate::{Certificate, Identity, San};
-use super::object::{Ident, ObjectKind};
-use super::refusal::reasons;
+use crate::{
+    certificate::{Certificate, Identity, San},
+    object::{Ident, ObjectKind},
+    refusal::{Reason, codes, reason},
+};
 
 /// The longest pattern that is compiled, in bytes.
 pub const MAX_PATTERN: usize = 4096;
 
-reasons! {
-    /// Why a wanted identity is not usable. A mistake of whoever asks, not of
-    /// the signature.
-    pub enum PatternError {
-        /// An empty string would match nothing, or everything: neither is meant.
-        #[code = "pattern-empty"]
-        #[error("an empty {what} names nobody")]
-        Empty {
-            /// Which setting or flag.
-            what: &'static str,
-        },
-        /// The pattern is longer than [`MAX_PATTERN`].
-        #[code = "pattern-too-long"]
-        #[error("the {what} pattern has {length} bytes, more than {MAX_PATTERN}")]
-        TooLong {
-            /// Which setting or flag.
-            what: &'static str,
-            /// Bytes found.
-            length: usize,
-        },
-        /// The pattern does not compile.
-        #[code = "pattern-syntax"]
-        #[error("the {what} pattern {pattern:?} is not a regular expression: {why}")]
-        Syntax {
-            /// Which setting or flag.
-            what: &'static str,
-            /// The pattern as written.
-            pattern: String,
-            /// What the compiler said, on one line.
-            why: String,
-        },
-        /// An identity is only meaningful together with who vouches for it.
-        #[code = "identity-without-issuer"]
-        #[error("an identity was given without an issuer")]
-        WithoutIssuer,
-        /// An issuer alone would let everybody who has an account there pass.
-        #[code = "issuer-without-identity"]
-        #[error("an issuer was given without an identity")]
-        WithoutIdentity,
+/// Why an expected identity is not usable: a mistake of the caller, not of the
+/// signature.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
+pub enum PatternError {
+    /// An empty string would match nothing, or everything: neither is meant.
+    #[error("an empty {what} matches nothing")]
+    Empty { what: &'static str },
+    /// The pattern is longer than [`MAX_PATTERN`].
+    #[error("the {what} pattern is {length} bytes; the limit is {MAX_PATTERN}")]
+    TooLong { what: &'static str, length: usize },
+    /// The pattern does not compile.
+    #[error("the {what} pattern {pattern:?} is not a regular expression: {reason}")]
+    Syntax {
+        what: &'static str,
+        pattern: String,
+        reason: String,
+    },
+    /// An identity means nothing without the issuer that authenticated it.
+    #[error("an identity was set without an issuer")]
+    WithoutIssuer,
+    /// An issuer alone would accept every account there.
+    #[error("an issuer was set without an identity")]
+    WithoutIdentity,
+}
+
+impl PatternError {
+    /// The stable, kebab-case name of the error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty { .. } => "pattern-empty",
+            Self::TooLong { .. } => "pattern-too-long",
+            Self::Syntax { .. } => "pattern-syntax",
+            Self::WithoutIssuer => "identity-without-issuer",
+            Self::WithoutIdentity => "issuer-without-identity",
+        }
     }
 }
 
@@ -116,7 +116,7 @@ impl Pattern {
         let syntax = |error: regex::Error| PatternError::Syntax {
             what,
             pattern: pattern.to_owned(),
-            why: error.to_string().replace('\n', " "),
+            reason: error.to_string().replace('\n', " "),
         };
         // First alone, so that `a)(b` cannot climb out of the group below.
         RegexBuilder::new(pattern)
@@ -196,35 +196,44 @@ impl IdentityMatcher {
         }
     }
 
-    fn mismatch(&self, certificate: &Certificate, identity: &Identity) -> Option<IdentityRefusal> {
+    fn mismatch(&self, certificate: &Certificate, identity: &Identity) -> Option<Reason> {
         let san = identity.san.value();
-        if let Some(wanted) = self.identity.iter().find(|wanted| !wanted.matches(san)) {
-            return Some(IdentityRefusal::OtherIdentity {
-                found: san.to_owned(),
-                wanted: wanted.as_str().to_owned(),
-            });
+        if let Some(expected) = self.identity.iter().find(|expected| !expected.matches(san)) {
+            return Some(reason!(
+                codes::IDENTITY_MISMATCH,
+                "signed by {found:?}, expected {expected:?}",
+                found = san,
+                expected = expected.as_str()
+            ));
         }
         let issuer = &identity.issuer;
-        if let Some(wanted) = self.issuer.iter().find(|wanted| !wanted.matches(issuer)) {
-            return Some(IdentityRefusal::OtherIssuer {
-                found: issuer.clone(),
-                wanted: wanted.as_str().to_owned(),
-            });
+        if let Some(expected) = self
+            .issuer
+            .iter()
+            .find(|expected| !expected.matches(issuer))
+        {
+            return Some(reason!(
+                codes::ISSUER_MISMATCH,
+                "issuer is {found:?}, expected {expected:?}",
+                found = issuer,
+                expected = expected.as_str()
+            ));
         }
-        for (claim, wanted) in &self.claims {
+        for (claim, expected) in &self.claims {
             match certificate.fulcio().by_name(claim) {
                 None => {
-                    return Some(IdentityRefusal::ClaimAbsent {
-                        claim: claim.clone(),
-                        wanted: wanted.as_str().to_owned(),
-                    });
+                    return Some(reason!(
+                        "claim-absent",
+                        "the certificate has no {claim}, expected {expected:?}",
+                        expected = expected.as_str()
+                    ));
                 }
-                Some(found) if !wanted.matches(found) => {
-                    return Some(IdentityRefusal::OtherClaim {
-                        claim: claim.clone(),
-                        found: found.to_owned(),
-                        wanted: wanted.as_str().to_owned(),
-                    });
+                Some(found) if !expected.matches(found) => {
+                    return Some(reason!(
+                        "claim-mismatch",
+                        "the certificate's {claim} is {found:?}, expected {expected:?}",
+                        expected = expected.as_str()
+                    ));
                 }
                 Some(_) => {}
             }
@@ -243,69 +252,10 @@ pub enum ExpectedIdentity {
     OneOf(Vec<IdentityMatcher>),
 }
 
-reasons! {
-    /// Why the identity is not the one that was asked for.
-    pub enum IdentityRefusal {
-        /// The SAN is another.
-        #[code = "identity-mismatch"]
-        #[error("signed by {found:?}, wanted {wanted:?}")]
-        OtherIdentity {
-            /// The SAN of the certificate.
-            found: String,
-            /// What was asked for.
-            wanted: String,
-        },
-        /// The issuer is another.
-        #[code = "issuer-mismatch"]
-        #[error("the identity is vouched for by {found:?}, wanted {wanted:?}")]
-        OtherIssuer {
-            /// The issuer of the certificate.
-            found: String,
-            /// What was asked for.
-            wanted: String,
-        },
-        /// A claim that was asked for is not in the certificate.
-        #[code = "claim-absent"]
-        #[error("the certificate has no {claim}, wanted {wanted:?}")]
-        ClaimAbsent {
-            /// The Fulcio extension's name.
-            claim: String,
-            /// What was asked for.
-            wanted: String,
-        },
-        /// A claim has another value.
-        #[code = "claim-mismatch"]
-        #[error("the certificate's {claim} is {found:?}, wanted {wanted:?}")]
-        OtherClaim {
-            /// The Fulcio extension's name.
-            claim: String,
-            /// The value in the certificate.
-            found: String,
-            /// What was asked for.
-            wanted: String,
-        },
-        /// The committer or tagger is somebody else.
-        #[code = "committer-mismatch"]
-        #[error("signed by {found:?}, and the {role} is {name} <{email}>")]
-        OtherCommitter {
-            /// The SAN of the certificate.
-            found: String,
-            /// committer or tagger.
-            role: &'static str,
-            /// The name in the object.
-            name: String,
-            /// The address in the object.
-            email: String,
-        },
-        /// A tag without a tagger, where the tagger was to be compared.
-        #[code = "committer-absent"]
-        #[error("what is signed names no tagger")]
-        NoCommitter,
-        /// No rule is in the list.
-        #[code = "identity-no-rule"]
-        #[error("nobody may sign: the list of wanted identities is empty")]
-        NoRule,
-    }
+/// The reason for an object without the committer or tagger that is expected.
+#[must_use]
+pub fn no_committer() -> Reason {
+    reason!("committer-absent", "the tag has no tagger")
 }
 
 /// Holds a certificate's identity against the committer (tagger) that the
@@ -318,8 +268,8 @@ pub fn check_committer(
     identity: &Identity,
     kind: ObjectKind,
     person: Option<&Ident>,
-) -> Result<(), IdentityRefusal> {
-    let person = person.ok_or(IdentityRefusal::NoCommitter)?;
+) -> Result<(), Reason> {
+    let person = person.ok_or_else(no_committer)?;
     let found = identity.san.value();
     let same = match &identity.san {
         San::Email(email) => *email == person.email,
@@ -328,15 +278,16 @@ pub fn check_committer(
     if same {
         return Ok(());
     }
-    Err(IdentityRefusal::OtherCommitter {
-        found: found.to_owned(),
-        role: match kind {
+    Err(reason!(
+        "committer-mismatch",
+        "signed by {found:?}, and the {role} is {name} <{email}>",
+        role = match kind {
             ObjectKind::Commit => "committer",
             ObjectKind::Tag => "tagger",
         },
-        name: person.name.clone(),
-        email: person.email.clone(),
-    })
+        name = person.name,
+        email = person.email
+    ))
 }
 
 /// Holds a certificate's identity against what was asked for. `Ok(true)`: a
@@ -349,12 +300,15 @@ pub fn check(
     certificate: &Certificate,
     identity: &Identity,
     wanted: &ExpectedIdentity,
-) -> Result<bool, IdentityRefusal> {
+) -> Result<bool, Reason> {
     let rules = match wanted {
         ExpectedIdentity::Any => return Ok(false),
         ExpectedIdentity::OneOf(rules) => rules,
     };
-    let mut telling = IdentityRefusal::NoRule;
+    let mut telling = reason!(
+        codes::IDENTITY_NO_RULE,
+        "the list of expected identities is empty"
+    );
     for rule in rules {
         match rule.mismatch(certificate, identity) {
             None => return Ok(true),
@@ -365,14 +319,12 @@ pub fn check(
     Err(telling)
 }
 
-fn rank(refusal: &IdentityRefusal) -> u8 {
-    match refusal {
-        IdentityRefusal::NoRule => 0,
-        IdentityRefusal::OtherIdentity { .. } => 1,
-        IdentityRefusal::OtherIssuer { .. } => 2,
-        IdentityRefusal::ClaimAbsent { .. } | IdentityRefusal::OtherClaim { .. } => 3,
-        // Asked by itself, after a rule matched.
-        IdentityRefusal::OtherCommitter { .. } | IdentityRefusal::NoCommitter => 4,
+fn rank(refusal: &Reason) -> u8 {
+    match refusal.code() {
+        codes::IDENTITY_NO_RULE => 0,
+        codes::IDENTITY_MISMATCH => 1,
+        codes::ISSUER_MISMATCH => 2,
+        _ => 3,
     }
 }
 
@@ -401,10 +353,10 @@ mod tests {
         let pattern = Pattern::matching("identity", "alice|bob").unwrap();
         assert!(pattern.matches("alice") && pattern.matches("bob"));
         assert!(!pattern.matches("alicex") && !pattern.matches("xbob"));
-        assert_eq!(
-            Pattern::matching("identity", "a)|(?:b").unwrap_err().code(),
-            "pattern-syntax"
-        );
+        assert!(matches!(
+            Pattern::matching("identity", "a)|(?:b").unwrap_err(),
+            PatternError::Syntax { .. }
+        ));
         // An inline flag inside cannot turn `\z` into a line end.
         let pattern = Pattern::matching("identity", "(?m)alice").unwrap();
         assert!(!pattern.matches("alice\nmallory"));
@@ -412,26 +364,22 @@ mod tests {
 
     #[test]
     fn empty_and_huge_patterns_are_refused() {
-        assert_eq!(
-            Pattern::exact("identity", "").unwrap_err().code(),
-            "pattern-empty"
-        );
-        assert_eq!(
-            Pattern::matching("identity", "").unwrap_err().code(),
-            "pattern-empty"
-        );
-        assert_eq!(
-            Pattern::matching("identity", &"a".repeat(MAX_PATTERN + 1))
-                .unwrap_err()
-                .code(),
-            "pattern-too-long"
-        );
-        assert_eq!(
-            Pattern::matching("identity", "(a{1000}){1000}")
-                .unwrap_err()
-                .code(),
-            "pattern-syntax"
-        );
+        assert!(matches!(
+            Pattern::exact("identity", "").unwrap_err(),
+            PatternError::Empty { .. }
+        ));
+        assert!(matches!(
+            Pattern::matching("identity", "").unwrap_err(),
+            PatternError::Empty { .. }
+        ));
+        assert!(matches!(
+            Pattern::matching("identity", &"a".repeat(MAX_PATTERN + 1)).unwrap_err(),
+            PatternError::TooLong { .. }
+        ));
+        assert!(matches!(
+            Pattern::matching("identity", "(a{1000}){1000}").unwrap_err(),
+            PatternError::Syntax { .. }
+        ));
     }
 
     #[test]
@@ -450,18 +398,14 @@ mod tests {
     #[test]
     fn a_rule_needs_both_halves() {
         let alice = || vec![Pattern::exact("identity", "alice").unwrap()];
-        assert_eq!(
-            IdentityMatcher::new(alice(), vec![], vec![])
-                .unwrap_err()
-                .code(),
-            "identity-without-issuer"
-        );
-        assert_eq!(
-            IdentityMatcher::new(vec![], alice(), vec![])
-                .unwrap_err()
-                .code(),
-            "issuer-without-identity"
-        );
+        assert!(matches!(
+            IdentityMatcher::new(alice(), vec![], vec![]).unwrap_err(),
+            PatternError::WithoutIssuer
+        ));
+        assert!(matches!(
+            IdentityMatcher::new(vec![], alice(), vec![]).unwrap_err(),
+            PatternError::WithoutIdentity
+        ));
     }
 
     #[test]
@@ -492,10 +436,8 @@ mod tests {
             Some(&person("x", "https://ci.example/job")),
         )
         .unwrap_err();
-        assert!(matches!(
-            refusal,
-            IdentityRefusal::OtherCommitter { role: "tagger", .. }
-        ));
+        assert_eq!(refusal.code(), "committer-mismatch");
+        assert!(refusal.message().contains("the tagger is"), "{refusal}");
         let refusal = check_committer(&alice, ObjectKind::Tag, None).unwrap_err();
         assert_eq!(refusal.code(), "committer-absent");
     }

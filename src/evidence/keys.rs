@@ -22,14 +22,14 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use der::{
-    Decode, Tagged as _,
-    asn1::{ObjectIdentifier, UintRef},
-};
+use const_oid::ObjectIdentifier;
 use sha2::{Digest, Sha256};
-use spki::SubjectPublicKeyInfoRef;
 
-use super::refusal::reasons;
+use crate::{
+    asn1::{self, DerError, DerReader},
+    hex,
+    refusal::{ParseError, Reason, codes, reason},
+};
 
 #[cfg(feature = "verify-aws-lc")]
 mod aws_lc;
@@ -70,127 +70,6 @@ const ECDSA_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.100
 const RSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
 const RSA_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
 const RSA_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
-
-reasons! {
-    /// Why a public key is not used, or a signature not believed.
-    pub enum KeyRefusal {
-        /// The bytes are no SubjectPublicKeyInfo in DER.
-        #[code = "key-unreadable"]
-        #[error("the public key is no SubjectPublicKeyInfo in DER: {reason}")]
-        Unreadable {
-            /// What the decoder found.
-            reason: String,
-        },
-        /// The text is no PEM block of a public key.
-        #[code = "key-not-pem"]
-        #[error("the public key is no PEM block \"PUBLIC KEY\": {reason}")]
-        NotPem {
-            /// What was found instead.
-            reason: String,
-        },
-        /// Longer than any key that is accepted.
-        #[code = "key-too-long"]
-        #[error("the public key takes {bytes} bytes, at most {max} are read")]
-        TooLong {
-            /// How many bytes.
-            bytes: usize,
-            /// How many are read.
-            max: usize,
-        },
-        /// An algorithm that is not known here.
-        #[code = "key-algorithm-unknown"]
-        #[error("the public key's algorithm {oid} is not supported")]
-        UnknownAlgorithm {
-            /// The algorithm's object identifier.
-            oid: String,
-        },
-        /// A curve that is not known here.
-        #[code = "key-curve-unknown"]
-        #[error("the public key's curve {oid} is not supported")]
-        UnknownCurve {
-            /// The curve's object identifier.
-            oid: String,
-        },
-        /// Curve parameters spelled out instead of a named curve (RFC 5480
-        /// §2.1.1 forbids them).
-        #[code = "key-curve-explicit"]
-        #[error("the public key spells out its curve's parameters instead of naming the curve")]
-        ExplicitCurve,
-        /// Parameters that the algorithm does not have.
-        #[code = "key-parameters"]
-        #[error("the {algorithm} public key carries wrong algorithm parameters")]
-        Parameters {
-            /// Which algorithm.
-            algorithm: &'static str,
-        },
-        /// A compressed, hybrid or infinite point, or one of a wrong length.
-        #[code = "key-point-form"]
-        #[error("the public key's point is not in uncompressed form: {bytes} bytes that begin with {first:#04x}, wanted {wanted} that begin with 0x04")]
-        PointForm {
-            /// How many bytes.
-            bytes: usize,
-            /// The first of them (0 if there is none).
-            first: u8,
-            /// How many there should be.
-            wanted: usize,
-        },
-        /// The numbers are no valid key (a point off its curve, an even RSA
-        /// exponent).
-        #[code = "key-invalid"]
-        #[error("the {algorithm} public key is not valid (its point or its numbers are out of range)")]
-        Invalid {
-            /// Which algorithm.
-            algorithm: KeyAlgorithm,
-        },
-        /// An RSA modulus of a size that is not accepted.
-        #[code = "key-rsa-size"]
-        #[error("the RSA modulus has {bits} bits, accepted are {min} to {max}")]
-        RsaSize {
-            /// How many bits.
-            bits: u32,
-            /// The fewest.
-            min: u32,
-            /// The most.
-            max: u32,
-        },
-        /// This build cannot verify with such a key.
-        #[code = "key-not-in-this-build"]
-        #[error("this build cannot verify {algorithm} signatures (it was built without the feature verify-aws-lc)")]
-        NotInThisBuild {
-            /// Which algorithm.
-            algorithm: KeyAlgorithm,
-        },
-        /// The signature's algorithm is not one of the key's.
-        #[code = "signature-algorithm-mismatch"]
-        #[error("a {key} key makes no {signature} signature")]
-        AlgorithmMismatch {
-            /// The key's algorithm.
-            key: KeyAlgorithm,
-            /// The signature's algorithm.
-            signature: SignatureAlgorithm,
-        },
-        /// A digest of a length that the algorithm does not have.
-        #[code = "digest-length"]
-        #[error("the digest has {bytes} bytes, {signature} takes {wanted}")]
-        DigestLength {
-            /// How many bytes.
-            bytes: usize,
-            /// How many there should be.
-            wanted: usize,
-            /// The signature's algorithm.
-            signature: SignatureAlgorithm,
-        },
-        /// The signature does not verify.
-        #[code = "signature-invalid"]
-        #[error("the {signature} signature does not verify with the {key} key")]
-        SignatureInvalid {
-            /// The key's algorithm.
-            key: KeyAlgorithm,
-            /// The signature's algorithm.
-            signature: SignatureAlgorithm,
-        },
-    }
-}
 
 /// What kind of key it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -343,15 +222,16 @@ impl PublicKey {
     /// [`MAX_RSA_BITS`] bits; Ed25519 keys of small order are refused.
     ///
     /// # Errors
-    /// [`KeyRefusal`] names what is wrong with the key.
-    pub fn from_spki(der: &[u8]) -> Result<Self, KeyRefusal> {
+    /// The key is malformed, of an unknown kind or out of range.
+    pub fn from_spki(der: &[u8]) -> Result<Self, Reason> {
         if der.len() > MAX_SPKI {
-            return Err(KeyRefusal::TooLong {
-                bytes: der.len(),
-                max: MAX_SPKI,
-            });
+            return Err(reason!(
+                "key-too-long",
+                "the public key takes {bytes} bytes, at most {MAX_SPKI} are read",
+                bytes = der.len()
+            ));
         }
-        let (algorithm, material) = read_spki(der)?;
+        let (algorithm, material) = read_spki(der).map_err(|error| error.reason(unreadable))?;
         let backend = backend::Key::new(algorithm, material)?;
         Ok(Self(Arc::new(Inner {
             spki: der.into(),
@@ -365,22 +245,18 @@ impl PublicKey {
     /// Reads a PEM block `PUBLIC KEY` (RFC 7468 §13).
     ///
     /// # Errors
-    /// [`KeyRefusal`] names what is wrong with the text or with the key.
-    pub fn from_pem(pem: &str) -> Result<Self, KeyRefusal> {
+    /// The text is not such a block, or the key is not accepted.
+    pub fn from_pem(pem: &str) -> Result<Self, Reason> {
         if pem.len() > MAX_PEM {
-            return Err(KeyRefusal::TooLong {
-                bytes: pem.len(),
-                max: MAX_PEM,
-            });
+            return Err(reason!(
+                "key-too-long",
+                "the public key takes {bytes} bytes, at most {MAX_PEM} are read",
+                bytes = pem.len()
+            ));
         }
-        let (label, der) =
-            der::pem::decode_vec(pem.trim().as_bytes()).map_err(|error| KeyRefusal::NotPem {
-                reason: error.to_string(),
-            })?;
+        let (label, der) = pem_rfc7468::decode_vec(pem.trim().as_bytes()).map_err(not_pem)?;
         if label != "PUBLIC KEY" {
-            return Err(KeyRefusal::NotPem {
-                reason: format!("its label is {label:?}"),
-            });
+            return Err(not_pem(format_args!("its label is {label:?}")));
         }
         Self::from_spki(&der)
     }
@@ -429,14 +305,13 @@ impl PublicKey {
     /// a high s is accepted (half of all signatures have one).
     ///
     /// # Errors
-    /// [`KeyRefusal::AlgorithmMismatch`] if such a key makes no such
-    /// signatures, [`KeyRefusal::SignatureInvalid`] if it does not verify.
+    /// Keys of this kind do not make such signatures, or it does not verify.
     pub fn verify(
         &self,
         algorithm: SignatureAlgorithm,
         message: &[u8],
         signature: &[u8],
-    ) -> Result<(), KeyRefusal> {
+    ) -> Result<(), Reason> {
         self.fits(algorithm, signature)?;
         self.outcome(
             algorithm,
@@ -454,15 +329,16 @@ impl PublicKey {
         algorithm: SignatureAlgorithm,
         digest: &[u8],
         signature: &[u8],
-    ) -> Result<(), KeyRefusal> {
+    ) -> Result<(), Reason> {
         self.fits(algorithm, signature)?;
         let wanted = algorithm.digest_length().unwrap_or(0);
         if wanted == 0 || digest.len() != wanted {
-            return Err(KeyRefusal::DigestLength {
-                bytes: digest.len(),
-                wanted,
-                signature: algorithm,
-            });
+            return Err(reason!(
+                "digest-length",
+                "the digest has {bytes} bytes, {signature} takes {wanted}",
+                bytes = digest.len(),
+                signature = algorithm
+            ));
         }
         self.outcome(
             algorithm,
@@ -470,12 +346,14 @@ impl PublicKey {
         )
     }
 
-    fn fits(&self, algorithm: SignatureAlgorithm, signature: &[u8]) -> Result<(), KeyRefusal> {
+    fn fits(&self, algorithm: SignatureAlgorithm, signature: &[u8]) -> Result<(), Reason> {
         if !algorithm.is_compatible_with(self.0.algorithm) {
-            return Err(KeyRefusal::AlgorithmMismatch {
-                key: self.0.algorithm,
-                signature: algorithm,
-            });
+            return Err(reason!(
+                "signature-algorithm-mismatch",
+                "a {key} key makes no {signature} signature",
+                key = self.0.algorithm,
+                signature = algorithm
+            ));
         }
         if signature.len() > MAX_SIGNATURE {
             return self.outcome(algorithm, Err(Invalid));
@@ -487,10 +365,14 @@ impl PublicKey {
         &self,
         algorithm: SignatureAlgorithm,
         result: Result<(), Invalid>,
-    ) -> Result<(), KeyRefusal> {
-        result.map_err(|Invalid| KeyRefusal::SignatureInvalid {
-            key: self.0.algorithm,
-            signature: algorithm,
+    ) -> Result<(), Reason> {
+        result.map_err(|Invalid| {
+            reason!(
+                "signature-invalid",
+                "the {signature} signature does not verify with the {key} key",
+                key = self.0.algorithm,
+                signature = algorithm
+            )
         })
     }
 }
@@ -506,10 +388,7 @@ impl Eq for PublicKey {}
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey({} ", self.0.algorithm)?;
-        for byte in self.sha256() {
-            write!(f, "{byte:02x}")?;
-        }
-        f.write_str(")")
+        write!(f, "{})", hex(&self.sha256()))
     }
 }
 
@@ -527,110 +406,160 @@ fn default_algorithm(key: KeyAlgorithm) -> SignatureAlgorithm {
     }
 }
 
-/// Reads the kind of key and its material, and judges all that does not need
+/// Parses the kind of key and the bare key, and checks all that needs no
 /// arithmetic.
-fn read_spki(der: &[u8]) -> Result<(KeyAlgorithm, &[u8]), KeyRefusal> {
-    let info = SubjectPublicKeyInfoRef::from_der(der).map_err(unreadable)?;
-    let material = info
-        .subject_public_key
-        .as_bytes()
-        .ok_or_else(|| KeyRefusal::Unreadable {
-            reason: "the key's bit string is no whole number of bytes".into(),
-        })?;
-    let parameters = info.algorithm.parameters;
-    let oid = info.algorithm.oid;
-    if oid == ID_EC_PUBLIC_KEY {
-        let parameters = parameters.ok_or(KeyRefusal::Parameters { algorithm: "EC" })?;
-        if parameters.tag() == der::Tag::Sequence {
-            return Err(KeyRefusal::ExplicitCurve);
-        }
-        let curve = parameters
-            .decode_as::<ObjectIdentifier>()
-            .map_err(|_| KeyRefusal::Parameters { algorithm: "EC" })?;
-        let (algorithm, wanted) = match curve {
-            ID_P256 => (KeyAlgorithm::P256, 65),
-            ID_P384 => (KeyAlgorithm::P384, 97),
-            ID_P521 => (KeyAlgorithm::P521, 133),
-            other => {
-                return Err(KeyRefusal::UnknownCurve {
-                    oid: other.to_string(),
-                });
+///
+/// ```text
+/// SubjectPublicKeyInfo ::= SEQUENCE {
+///   algorithm SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL },
+///   subjectPublicKey BIT STRING }
+/// ```
+fn read_spki(der: &[u8]) -> Result<(KeyAlgorithm, &[u8]), ParseError> {
+    const WHAT: &str = "SubjectPublicKeyInfo";
+    let mut info = DerReader::new(asn1::read_single(der, asn1::SEQUENCE, WHAT)?.value);
+    let mut identifier = info.enter(asn1::SEQUENCE, "algorithm")?;
+    let oid = object_identifier(identifier.oid("algorithm")?)?;
+    let parameters = match identifier.peek() {
+        None => None,
+        Some(_) => Some(identifier.any("parameters")?),
+    };
+    identifier.finish("algorithm")?;
+    let bits = info.expect(asn1::BIT_STRING, "subjectPublicKey")?;
+    info.finish(WHAT)?;
+    let raw = asn1::byte_aligned_bit_string(bits.value, "subjectPublicKey")?;
+    let bad_parameters = |algorithm: &str| {
+        reason!(
+            "key-parameters",
+            "the {algorithm} public key has wrong algorithm parameters"
+        )
+    };
+    match oid {
+        ID_EC_PUBLIC_KEY => {
+            let parameters = parameters.ok_or_else(|| bad_parameters("EC"))?;
+            if parameters.tag == asn1::SEQUENCE {
+                return Err(reason!(
+                    "key-curve-explicit",
+                    "the public key contains its curve's parameters instead of the curve's name"
+                )
+                .into());
             }
-        };
-        let first = material.first().copied().unwrap_or(0);
-        if first != 4 || material.len() != wanted {
-            return Err(KeyRefusal::PointForm {
-                bytes: material.len(),
-                first,
-                wanted,
-            });
+            let curve = asn1::read_single(parameters.raw, asn1::OID, "curve")
+                .and_then(|curve| asn1::oid(curve.value, "curve"))
+                .and_then(object_identifier)
+                .map_err(|_| bad_parameters("EC"))?;
+            let (algorithm, expected) = match curve {
+                ID_P256 => (KeyAlgorithm::P256, 65),
+                ID_P384 => (KeyAlgorithm::P384, 97),
+                ID_P521 => (KeyAlgorithm::P521, 133),
+                other => {
+                    return Err(reason!(
+                        codes::KEY_CURVE_UNKNOWN,
+                        "the public key's curve {other} is not supported"
+                    )
+                    .into());
+                }
+            };
+            // SEC 1 §2.3.3: 04, then both coordinates.
+            let first = raw.first().copied().unwrap_or(0);
+            if first != 4 || raw.len() != expected {
+                return Err(reason!(
+                    "key-point-form",
+                    "the public key's point is not in uncompressed form: {} bytes that start \
+                     with {first:#04x}, expected {expected} that start with 0x04",
+                    raw.len()
+                )
+                .into());
+            }
+            Ok((algorithm, raw))
         }
-        Ok((algorithm, material))
-    } else if oid == ID_RSA {
-        if !parameters.is_some_and(|any| any.is_null()) {
-            return Err(KeyRefusal::Parameters { algorithm: "RSA" });
+        ID_RSA => {
+            if !parameters.is_some_and(|one| one.tag == asn1::NULL && one.value.is_empty()) {
+                return Err(bad_parameters("RSA").into());
+            }
+            let bits = rsa_bits(raw)?;
+            if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
+                return Err(reason!(
+                    codes::KEY_RSA_SIZE,
+                    "the RSA modulus has {bits} bits, not {MIN_RSA_BITS} to {MAX_RSA_BITS}"
+                )
+                .into());
+            }
+            Ok((KeyAlgorithm::Rsa { bits }, raw))
         }
-        let bits = rsa_bits(material)?;
-        if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
-            return Err(KeyRefusal::RsaSize {
-                bits,
-                min: MIN_RSA_BITS,
-                max: MAX_RSA_BITS,
-            });
+        ID_ED25519 if parameters.is_some() => Err(bad_parameters("Ed25519").into()),
+        ID_ED25519 => {
+            check_ed25519(raw)?;
+            Ok((KeyAlgorithm::Ed25519, raw))
         }
-        Ok((KeyAlgorithm::Rsa { bits }, material))
-    } else if oid == ID_ED25519 {
-        if parameters.is_some() {
-            return Err(KeyRefusal::Parameters {
-                algorithm: "Ed25519",
-            });
-        }
-        check_ed25519(material)?;
-        Ok((KeyAlgorithm::Ed25519, material))
-    } else {
-        Err(KeyRefusal::UnknownAlgorithm {
-            oid: oid.to_string(),
-        })
+        other => Err(unknown_algorithm(&other).into()),
     }
 }
 
-fn unreadable(error: der::Error) -> KeyRefusal {
-    KeyRefusal::Unreadable {
-        reason: error.to_string(),
-    }
+fn object_identifier(octets: &[u8]) -> Result<ObjectIdentifier, DerError> {
+    ObjectIdentifier::from_bytes(octets)
+        .map_err(|_| DerError::value("OBJECT IDENTIFIER", "not one of this length"))
+}
+
+fn unreadable(error: DerError) -> Reason {
+    reason!("key-unreadable", "cannot parse public key: {error}")
+}
+
+/// The reason for a key or signature algorithm that is not supported.
+pub(crate) fn unknown_algorithm(oid: &dyn fmt::Display) -> Reason {
+    reason!(
+        codes::KEY_ALGORITHM_UNKNOWN,
+        "the public key's algorithm {oid} is not supported"
+    )
+}
+
+fn not_pem(problem: impl fmt::Display) -> Reason {
+    reason!(
+        "key-not-pem",
+        "the public key is not a PEM block \"PUBLIC KEY\": {problem}"
+    )
+}
+
+fn invalid(algorithm: KeyAlgorithm) -> Reason {
+    reason!(
+        "key-invalid",
+        "the {algorithm} public key is not valid (its point or its numbers are out of range)"
+    )
 }
 
 /// `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }`
-/// (RFC 8017 A.1.1).
-#[derive(der::Sequence)]
-struct RsaPublicKey<'a> {
-    modulus: UintRef<'a>,
-    #[allow(dead_code)] // judged by the backend
-    public_exponent: UintRef<'a>,
-}
-
-fn rsa_bits(der: &[u8]) -> Result<u32, KeyRefusal> {
-    let key = RsaPublicKey::from_der(der).map_err(unreadable)?;
-    let bytes = key.modulus.as_bytes();
-    let leading = bytes.first().map_or(8, |first| first.leading_zeros());
-    let bits = u32::try_from(bytes.len())
+/// (RFC 8017 A.1.1). The backend checks the exponent.
+fn rsa_bits(der: &[u8]) -> Result<u32, DerError> {
+    const WHAT: &str = "RSAPublicKey";
+    let mut key = DerReader::new(asn1::read_single(der, asn1::SEQUENCE, WHAT)?.value);
+    let modulus = natural(&mut key, "modulus")?;
+    natural(&mut key, "publicExponent")?;
+    key.finish(WHAT)?;
+    let leading = modulus.first().map_or(8, |first| first.leading_zeros());
+    let bits = u32::try_from(modulus.len())
         .ok()
         .and_then(|bytes| bytes.checked_mul(8))
         .and_then(|bits| bits.checked_sub(leading));
     Ok(bits.unwrap_or(0))
 }
 
+/// The octets of a non-negative INTEGER, without the leading zero that keeps it so.
+fn natural<'a>(reader: &mut DerReader<'a>, what: &'static str) -> Result<&'a [u8], DerError> {
+    match asn1::integer(reader.expect(asn1::INTEGER, what)?.value, what)? {
+        [first, ..] if *first >= 0x80 => Err(DerError::value(what, "negative")),
+        [0, rest @ ..] if !rest.is_empty() => Ok(rest),
+        all => Ok(all),
+    }
+}
+
 /// A point of small order verifies signatures that nobody made (RFC 8032
 /// §5.1.7 leaves it open; both backends would accept some).
-fn check_ed25519(material: &[u8]) -> Result<(), KeyRefusal> {
-    let invalid = KeyRefusal::Invalid {
-        algorithm: KeyAlgorithm::Ed25519,
-    };
-    let Ok(bytes) = <&[u8; 32]>::try_from(material) else {
-        return Err(invalid);
+fn check_ed25519(raw: &[u8]) -> Result<(), Reason> {
+    let invalid = || invalid(KeyAlgorithm::Ed25519);
+    let Ok(bytes) = <&[u8; 32]>::try_from(raw) else {
+        return Err(invalid());
     };
     match ed25519_dalek::VerifyingKey::from_bytes(bytes) {
         Ok(key) if !key.is_weak() => Ok(()),
-        _ => Err(invalid),
+        _ => Err(invalid()),
     }
 }

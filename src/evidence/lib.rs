@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod chain;
 pub mod checkpoint;
 pub mod entry;
+mod hex;
 pub mod identity;
 pub mod keys;
 pub mod memo;
@@ -20,9 +21,13 @@ pub mod object;
 pub mod refusal;
 pub mod sct;
 pub mod signed_data;
+mod time;
 pub mod timestamp;
 pub mod trusted_root;
 pub mod verify;
+
+pub use hex::{hex, unhex};
+pub use time::rfc3339;
 
 /// Seconds since 1970-01-01T00:00:00Z, without leap seconds.
 pub type UnixTime = i64;

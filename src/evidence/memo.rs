@@ -42,7 +42,10 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::keys::{KeyRefusal, PublicKey, SignatureAlgorithm};
+use crate::{
+    keys::{PublicKey, SignatureAlgorithm},
+    refusal::Reason,
+};
 
 /// How many facts are kept if nothing else is said: those of some thousand
 /// certificates. 32 bytes each, and the tree around them.
@@ -108,7 +111,7 @@ impl Memo {
         algorithm: SignatureAlgorithm,
         message: &[u8],
         signature: &[u8],
-    ) -> Result<(), KeyRefusal> {
+    ) -> Result<(), Reason> {
         if self.capacity == 0 {
             return key.verify(algorithm, message, signature);
         }

@@ -24,7 +24,10 @@ use std::fmt;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::refusal::{hex, reasons};
+use crate::{
+    hex,
+    refusal::{Reason, codes, reason},
+};
 
 #[cfg(test)]
 mod tests;
@@ -42,174 +45,6 @@ const SIGNATURE_MARKS: [&[u8]; 4] = [
     b"-----BEGIN PGP MESSAGE-----",
     b"-----BEGIN SSH SIGNATURE-----",
 ];
-
-reasons! {
-    /// Why an object is not read, or nothing of it is signed.
-    pub enum ObjectRefusal {
-        /// Larger than any object that is accepted.
-        #[code = "object-too-large"]
-        #[error("the object takes {bytes} bytes, at most {max} are read")]
-        TooLarge {
-            /// How many bytes.
-            bytes: usize,
-            /// How many are read.
-            max: usize,
-        },
-        /// No signature.
-        #[code = "object-unsigned"]
-        #[error("the {kind} is not signed")]
-        Unsigned {
-            /// What it is.
-            kind: ObjectKind,
-        },
-        /// Neither a commit nor a tag.
-        #[code = "object-kind"]
-        #[error("this is neither a commit nor a tag: it begins with {found:?}")]
-        Kind {
-            /// How it begins.
-            found: String,
-        },
-        /// No blank line after the headers.
-        #[code = "object-no-blank-line"]
-        #[error("no blank line ends the headers")]
-        NoBlankLine,
-        /// A line that is neither a header nor the continuation of one.
-        #[code = "object-header-malformed"]
-        #[error("header line {line} is neither a header nor a continuation: {found:?}")]
-        HeaderMalformed {
-            /// Counted from 1.
-            line: usize,
-            /// How it begins.
-            found: String,
-        },
-        /// A continuation line where none may be.
-        #[code = "object-continuation"]
-        #[error("header line {line} continues {header}, which has one line")]
-        Continuation {
-            /// Counted from 1.
-            line: usize,
-            /// What it continues.
-            header: String,
-        },
-        /// A header that may be there once is there twice.
-        #[code = "object-header-duplicate"]
-        #[error("the header {header} is there twice (line {line})")]
-        HeaderDuplicate {
-            /// Counted from 1, of the second one.
-            line: usize,
-            /// Its name.
-            header: &'static str,
-        },
-        /// Headers in another order than Git writes them, or one is missing.
-        #[code = "object-header-order"]
-        #[error("header line {line} is {found:?} where {expected} must be")]
-        HeaderOrder {
-            /// Counted from 1.
-            line: usize,
-            /// The header that is there (empty: none).
-            found: String,
-            /// The header that must be there.
-            expected: &'static str,
-        },
-        /// A value that is no object id of the repository's hash.
-        #[code = "object-id"]
-        #[error("the header {header} names no object id: {found:?}")]
-        ObjectId {
-            /// Which header.
-            header: &'static str,
-            /// Its value.
-            found: String,
-        },
-        /// More parents than are read.
-        #[code = "object-too-many-parents"]
-        #[error("the commit has more than {max} parents")]
-        TooManyParents {
-            /// How many are read.
-            max: usize,
-        },
-        /// An author, committer or tagger that is not `NAME <EMAIL> TIME ZONE`.
-        #[code = "object-person"]
-        #[error("the {header} is not \"name <email> time zone\": {reason}")]
-        Person {
-            /// Which header.
-            header: &'static str,
-            /// What is wrong.
-            reason: &'static str,
-        },
-        /// A tag of something that is no object.
-        #[code = "object-tag-type"]
-        #[error("a tag cannot name a {found:?}")]
-        TagType {
-            /// The type it gives.
-            found: String,
-        },
-        /// A tag without name.
-        #[code = "object-tag-name"]
-        #[error("the tag has no name")]
-        TagName,
-        /// A signature header before the committer.
-        #[code = "signature-position"]
-        #[error("the signature stands in line {line}, before {expected}")]
-        SignaturePosition {
-            /// Counted from 1.
-            line: usize,
-            /// What must come first.
-            expected: &'static str,
-        },
-        /// A header after the signature.
-        #[code = "signature-not-last"]
-        #[error("the header {header:?} (line {line}) stands after the signature")]
-        SignatureNotLast {
-            /// Counted from 1.
-            line: usize,
-            /// Its name.
-            header: String,
-        },
-        /// A signature header of the other hash.
-        #[code = "signature-header-hash"]
-        #[error("the header {header} has no place in a {hash} repository")]
-        SignatureHeaderHash {
-            /// Which header.
-            header: &'static str,
-            /// The repository's hash.
-            hash: HashKind,
-        },
-        /// A signature header in a tag, whose signature is at its end.
-        #[code = "signature-in-tag-header"]
-        #[error("the tag carries a signature header {header}")]
-        SignatureInTagHeader {
-            /// Which header.
-            header: &'static str,
-        },
-        /// A signature header in what Git says is signed.
-        #[code = "signature-in-payload"]
-        #[error("what is signed carries a signature header {header} itself")]
-        SignatureInPayload {
-            /// Which header.
-            header: &'static str,
-        },
-        /// A tag that ends within a line.
-        #[code = "signature-unterminated"]
-        #[error("the tag's signature does not end with a line feed")]
-        SignatureUnterminated,
-        /// Unsigned text behind a tag's signature.
-        #[code = "text-after-signature"]
-        #[error("{bytes} bytes stand after the tag's signature, signed by nobody")]
-        TextAfterSignature {
-            /// How many bytes.
-            bytes: usize,
-        },
-        /// A NUL, at which Git stops reading.
-        #[code = "object-nul"]
-        #[error("the {kind} holds a NUL at byte {at}; Git shows only what stands before it")]
-        Nul {
-            /// What it is.
-            kind: ObjectKind,
-            /// Where, from 0.
-            at: usize,
-        },
-    }
-}
 
 /// What can be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -307,12 +142,12 @@ pub struct SignedObject {
 /// nothing may follow it.
 ///
 /// # Errors
-/// [`ObjectRefusal`]: unsigned, malformed, or readable in two ways.
+/// The object is unsigned, malformed, or ambiguous.
 pub fn split_signature(
     kind: ObjectKind,
     hash: HashKind,
     raw: &[u8],
-) -> Result<SignedObject, ObjectRefusal> {
+) -> Result<SignedObject, Reason> {
     check_size(raw)?;
     let (payload, signature) = match kind {
         ObjectKind::Commit => split_commit(hash, raw)?,
@@ -361,9 +196,9 @@ pub fn id_hex(kind: ObjectKind, hash: HashKind, raw: &[u8]) -> String {
 /// no longer be seen, and tells what it is.
 ///
 /// # Errors
-/// [`ObjectRefusal::Kind`] if it is neither commit nor tag (a push
+/// It is neither a commit nor a tag (a push
 /// certificate, say); otherwise what [`split`] refuses too.
-pub fn check_payload(payload: &[u8]) -> Result<ObjectKind, ObjectRefusal> {
+pub fn check_payload(payload: &[u8]) -> Result<ObjectKind, Reason> {
     check_size(payload)?;
     let kind = if payload.starts_with(b"tree ") {
         scan_commit(payload, None)?;
@@ -372,14 +207,16 @@ pub fn check_payload(payload: &[u8]) -> Result<ObjectKind, ObjectRefusal> {
         scan_tag(payload, None)?;
         ObjectKind::Tag
     } else {
-        return Err(ObjectRefusal::Kind {
-            found: excerpt(
+        return Err(reason!(
+            "object-kind",
+            "this is neither a commit nor a tag: it begins with {found:?}",
+            found = excerpt(
                 payload
                     .split(|&byte| byte == b'\n')
                     .next()
                     .unwrap_or(payload),
-            ),
-        });
+            )
+        ));
     };
     check_nul(kind, payload)?;
     Ok(kind)
@@ -437,7 +274,7 @@ pub struct ParsedTag {
 ///
 /// # Errors
 /// As [`check_payload`].
-pub fn commit_view(payload: &[u8]) -> Result<ParsedCommit, ObjectRefusal> {
+pub fn commit_view(payload: &[u8]) -> Result<ParsedCommit, Reason> {
     check_size(payload)?;
     let scan = scan_commit(payload, None)?;
     Ok(ParsedCommit {
@@ -454,7 +291,7 @@ pub fn commit_view(payload: &[u8]) -> Result<ParsedCommit, ObjectRefusal> {
 ///
 /// # Errors
 /// As [`check_payload`].
-pub fn tag_view(payload: &[u8]) -> Result<ParsedTag, ObjectRefusal> {
+pub fn tag_view(payload: &[u8]) -> Result<ParsedTag, Reason> {
     check_size(payload)?;
     let scan = scan_tag(payload, None)?;
     Ok(ParsedTag {
@@ -467,6 +304,15 @@ pub fn tag_view(payload: &[u8]) -> Result<ParsedTag, ObjectRefusal> {
             .transpose()?,
         message: payload.get(scan.body..).unwrap_or_default().to_vec(),
     })
+}
+
+/// Returns the committer of a commit, or the tagger of a tag that has one.
+#[must_use]
+pub fn committer(kind: ObjectKind, payload: &[u8]) -> Option<Ident> {
+    match kind {
+        ObjectKind::Commit => commit_view(payload).ok().map(|commit| commit.committer),
+        ObjectKind::Tag => tag_view(payload).ok().and_then(|tag| tag.tagger),
+    }
 }
 
 /// The object ids under which releases of gitsign logged a signature in their
@@ -552,12 +398,10 @@ fn with_header(name: &str, payload: &[u8], signature: &[u8]) -> Vec<u8> {
     raw
 }
 
-fn split_commit(hash: HashKind, raw: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ObjectRefusal> {
+fn split_commit(hash: HashKind, raw: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Reason> {
     let scan = scan_commit(raw, Some(hash))?;
     let Some(header) = scan.signature else {
-        return Err(ObjectRefusal::Unsigned {
-            kind: ObjectKind::Commit,
-        });
+        return Err(unsigned(ObjectKind::Commit));
     };
     let before = raw.get(..header.start).unwrap_or_default();
     let after = raw.get(header.end..).unwrap_or_default();
@@ -578,18 +422,19 @@ fn split_commit(hash: HashKind, raw: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Object
     Ok(([before, after].concat(), signature))
 }
 
-fn split_tag(hash: HashKind, raw: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ObjectRefusal> {
+fn split_tag(hash: HashKind, raw: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Reason> {
     let scan = scan_tag(raw, Some(hash))?;
     let body = raw.get(scan.body..).unwrap_or_default();
     let Some(at) = last_signature(body) else {
-        return Err(ObjectRefusal::Unsigned {
-            kind: ObjectKind::Tag,
-        });
+        return Err(unsigned(ObjectKind::Tag));
     };
     let at = scan.body.saturating_add(at);
     let (payload, signature) = raw.split_at_checked(at).unwrap_or((raw, &[]));
     if !signature.ends_with(b"\n") {
-        return Err(ObjectRefusal::SignatureUnterminated);
+        return Err(reason!(
+            "signature-unterminated",
+            "the tag's signature does not end with a line feed"
+        ));
     }
     let mut end = 0_usize;
     for line in signature.split_inclusive(|&byte| byte == b'\n') {
@@ -597,7 +442,10 @@ fn split_tag(hash: HashKind, raw: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ObjectRef
         if line.starts_with(b"-----END ") {
             let bytes = signature.len().saturating_sub(end);
             if bytes > 0 {
-                return Err(ObjectRefusal::TextAfterSignature { bytes });
+                return Err(reason!(
+                    "text-after-signature",
+                    "{bytes} unsigned bytes follow the tag's signature"
+                ));
             }
         }
     }
@@ -619,22 +467,78 @@ fn last_signature(body: &[u8]) -> Option<usize> {
     last
 }
 
-fn check_size(raw: &[u8]) -> Result<(), ObjectRefusal> {
+fn check_size(raw: &[u8]) -> Result<(), Reason> {
     if raw.len() > MAX_OBJECT {
-        return Err(ObjectRefusal::TooLarge {
-            bytes: raw.len(),
-            max: MAX_OBJECT,
-        });
+        return Err(reason!(
+            "object-too-large",
+            "the object takes {bytes} bytes, at most {MAX_OBJECT} are read",
+            bytes = raw.len()
+        ));
     }
     Ok(())
 }
 
-fn check_nul(kind: ObjectKind, raw: &[u8]) -> Result<(), ObjectRefusal> {
+fn check_nul(kind: ObjectKind, raw: &[u8]) -> Result<(), Reason> {
     if !raw.contains(&0) {
         return Ok(());
     }
     let at = raw.iter().position(|&byte| byte == 0).unwrap_or_default();
-    Err(ObjectRefusal::Nul { kind, at })
+    Err(reason!(
+        "object-nul",
+        "the {kind} contains a NUL byte at offset {at}; Git displays only what precedes it"
+    ))
+}
+
+fn unsigned(kind: ObjectKind) -> Reason {
+    reason!(codes::OBJECT_UNSIGNED, "the {kind} is not signed")
+}
+
+fn no_blank_line() -> Reason {
+    reason!("object-no-blank-line", "no blank line ends the headers")
+}
+
+fn malformed(line: usize, found: &[u8]) -> Reason {
+    reason!(
+        "object-header-malformed",
+        "header line {line} is neither a header nor a continuation: {:?}",
+        excerpt(found)
+    )
+}
+
+fn duplicate(line: usize, header: &str) -> Reason {
+    reason!(
+        "object-header-duplicate",
+        "duplicate header {header} (line {line})"
+    )
+}
+
+fn order(line: usize, found: &str, expected: &str) -> Reason {
+    reason!(
+        "object-header-order",
+        "header line {line} is {found:?}, expected {expected}"
+    )
+}
+
+fn not_an_id(header: &str, value: &[u8]) -> Reason {
+    reason!(
+        "object-id",
+        "the value of header {header} is not an object id: {:?}",
+        excerpt(value)
+    )
+}
+
+fn in_payload(header: &str) -> Reason {
+    reason!(
+        "signature-in-payload",
+        "the signed payload contains a signature header {header}"
+    )
+}
+
+fn not_an_ident(header: &str, problem: &str) -> Reason {
+    reason!(
+        "object-person",
+        "the {header} is not \"name <email> time zone\": {problem}"
+    )
 }
 
 /// One header with its continuation lines.
@@ -668,12 +572,14 @@ impl Header<'_> {
     }
 
     /// Refuses continuation lines: Git reads these headers as one line.
-    fn one_line(&self) -> Result<(), ObjectRefusal> {
+    fn one_line(&self) -> Result<(), Reason> {
         if self.continued > 0 {
-            return Err(ObjectRefusal::Continuation {
-                line: self.continued,
-                header: excerpt(self.name),
-            });
+            return Err(reason!(
+                "object-continuation",
+                "header line {line} continues {header}, which has one line",
+                line = self.continued,
+                header = excerpt(self.name)
+            ));
         }
         Ok(())
     }
@@ -696,13 +602,13 @@ impl<'a> Headers<'a> {
     }
 
     /// The line that begins at `at`, without its LF.
-    fn peek(&self) -> Result<&'a [u8], ObjectRefusal> {
+    fn peek(&self) -> Result<&'a [u8], Reason> {
         let rest = self.raw.get(self.at..).unwrap_or_default();
         let end = rest
             .iter()
             .position(|&byte| byte == b'\n')
-            .ok_or(ObjectRefusal::NoBlankLine)?;
-        rest.get(..end).ok_or(ObjectRefusal::NoBlankLine)
+            .ok_or_else(no_blank_line)?;
+        rest.get(..end).ok_or_else(no_blank_line)
     }
 
     fn advance(&mut self, line: &[u8]) {
@@ -712,7 +618,7 @@ impl<'a> Headers<'a> {
 
     /// The next header; `None` at the blank line, and then `at` is where the
     /// body begins.
-    fn next(&mut self) -> Result<Option<Header<'a>>, ObjectRefusal> {
+    fn next(&mut self) -> Result<Option<Header<'a>>, Reason> {
         let first = self.peek()?;
         let (line, start) = (self.line, self.at);
         self.advance(first);
@@ -723,18 +629,12 @@ impl<'a> Headers<'a> {
             .split(|&byte| byte == b' ')
             .next()
             .filter(|name| is_header_name(name))
-            .ok_or_else(|| ObjectRefusal::HeaderMalformed {
-                line,
-                found: excerpt(first),
-            })?;
+            .ok_or_else(|| malformed(line, first))?;
         // Git knows a signature by the name and a space; without the space it
         // would be another spelling of an empty first line.
         let signature = [GPGSIG, GPGSIG_SHA256].map(str::as_bytes).contains(&name);
         if signature && name.len() == first.len() {
-            return Err(ObjectRefusal::HeaderMalformed {
-                line,
-                found: excerpt(first),
-            });
+            return Err(malformed(line, first));
         }
         let text = first
             .get(name.len().saturating_add(1)..)
@@ -782,7 +682,7 @@ struct CommitScan<'a> {
 
 /// Reads a commit's headers: `tree`, `parent`*, `author`, `committer`, others,
 /// and the signature last. Without `hash` it is a payload, which has none.
-fn scan_commit(raw: &[u8], hash: Option<HashKind>) -> Result<CommitScan<'_>, ObjectRefusal> {
+fn scan_commit(raw: &[u8], hash: Option<HashKind>) -> Result<CommitScan<'_>, Reason> {
     let mut headers = Headers::new(raw);
     let first = expect(&mut headers, "tree", hash)?;
     let tree = object_id("tree", first.text, hash)?;
@@ -791,14 +691,14 @@ fn scan_commit(raw: &[u8], hash: Option<HashKind>) -> Result<CommitScan<'_>, Obj
     while next.is("parent") {
         next.one_line()?;
         if parents.len() >= MAX_PARENTS {
-            return Err(ObjectRefusal::TooManyParents { max: MAX_PARENTS });
+            return Err(reason!(
+                "object-too-many-parents",
+                "the commit has more than {MAX_PARENTS} parents"
+            ));
         }
         let parent = object_id("parent", next.text, hash)?;
         if parent.len() != tree.len() {
-            return Err(ObjectRefusal::ObjectId {
-                header: "parent",
-                found: excerpt(parent),
-            });
+            return Err(not_an_id("parent", parent));
         }
         parents.push(parent);
         next = expect_any(&mut headers, "author", hash)?;
@@ -813,50 +713,47 @@ fn scan_commit(raw: &[u8], hash: Option<HashKind>) -> Result<CommitScan<'_>, Obj
     while let Some(header) = headers.next()? {
         if let Some(name) = header.signature() {
             let Some(hash) = hash else {
-                return Err(ObjectRefusal::SignatureInPayload { header: name });
+                return Err(in_payload(name));
             };
             if name != hash.signature_header() {
-                return Err(ObjectRefusal::SignatureHeaderHash { header: name, hash });
+                return Err(reason!(
+                    "signature-header-hash",
+                    "the header {header} has no place in a {hash} repository",
+                    header = name
+                ));
             }
             if signature.is_some() {
-                return Err(ObjectRefusal::HeaderDuplicate {
-                    line: header.line,
-                    header: name,
-                });
+                return Err(duplicate(header.line, name));
             }
             if header.value >= header.end {
                 // A name without a space is a header too, but no signature.
-                return Err(ObjectRefusal::HeaderMalformed {
-                    line: header.line,
-                    found: excerpt(header.name),
-                });
+                return Err(malformed(header.line, header.name));
             }
             signature = Some(header);
             continue;
         }
         once(&header, &["tree", "author", "committer"])?;
         if header.is("parent") {
-            return Err(ObjectRefusal::HeaderOrder {
-                line: header.line,
-                found: "parent".into(),
-                expected: "a header that may follow the committer",
-            });
+            return Err(order(
+                header.line,
+                "parent",
+                "a header that may follow the committer",
+            ));
         }
         if header.is("encoding") {
             header.one_line()?;
             if encoding.is_some() {
-                return Err(ObjectRefusal::HeaderDuplicate {
-                    line: header.line,
-                    header: "encoding",
-                });
+                return Err(duplicate(header.line, "encoding"));
             }
             encoding = Some(header.text);
         }
         if signature.is_some() {
-            return Err(ObjectRefusal::SignatureNotLast {
-                line: header.line,
-                header: excerpt(header.name),
-            });
+            return Err(reason!(
+                "signature-not-last",
+                "the header {header:?} (line {line}) stands after the signature",
+                line = header.line,
+                header = excerpt(header.name)
+            ));
         }
     }
     Ok(CommitScan {
@@ -880,39 +777,42 @@ struct TagScan<'a> {
 }
 
 /// Reads a tag's headers: `object`, `type`, `tag`, `tagger`?, others.
-fn scan_tag(raw: &[u8], hash: Option<HashKind>) -> Result<TagScan<'_>, ObjectRefusal> {
+fn scan_tag(raw: &[u8], hash: Option<HashKind>) -> Result<TagScan<'_>, Reason> {
     let mut headers = Headers::new(raw);
     let object = object_id("object", expect(&mut headers, "object", hash)?.text, hash)?;
     let object_type = expect(&mut headers, "type", hash)?.text;
     if !matches!(object_type, b"commit" | b"tree" | b"blob" | b"tag") {
-        return Err(ObjectRefusal::TagType {
-            found: excerpt(object_type),
-        });
+        return Err(reason!(
+            "object-tag-type",
+            "a tag cannot name a {found:?}",
+            found = excerpt(object_type)
+        ));
     }
     let tag = expect(&mut headers, "tag", hash)?.text;
     if tag.is_empty() {
-        return Err(ObjectRefusal::TagName);
+        return Err(reason!("object-tag-name", "the tag has no name"));
     }
     let tag_line = headers.line;
     let mut tagger = None;
     while let Some(header) = headers.next()? {
         if let Some(name) = header.signature() {
-            return Err(ObjectRefusal::SignatureInTagHeader { header: name });
+            return Err(reason!(
+                "signature-in-tag-header",
+                "the tag carries a signature header {header}",
+                header = name
+            ));
         }
         once(&header, &["object", "type", "tag"])?;
         if header.is("tagger") {
             if tagger.is_some() {
-                return Err(ObjectRefusal::HeaderDuplicate {
-                    line: header.line,
-                    header: "tagger",
-                });
+                return Err(duplicate(header.line, "tagger"));
             }
             if header.line != tag_line {
-                return Err(ObjectRefusal::HeaderOrder {
-                    line: header.line,
-                    found: "tagger".into(),
-                    expected: "a header that may follow the tagger",
-                });
+                return Err(order(
+                    header.line,
+                    "tagger",
+                    "a header that may follow the tagger",
+                ));
             }
             header.one_line()?;
             check_person("tagger", header.text)?;
@@ -933,20 +833,17 @@ fn expect_any<'a>(
     headers: &mut Headers<'a>,
     wanted: &'static str,
     hash: Option<HashKind>,
-) -> Result<Header<'a>, ObjectRefusal> {
+) -> Result<Header<'a>, Reason> {
     let line = headers.line;
-    let header = headers.next()?.ok_or_else(|| ObjectRefusal::HeaderOrder {
-        line,
-        found: String::new(),
-        expected: wanted,
-    })?;
+    let header = headers.next()?.ok_or_else(|| order(line, "", wanted))?;
     match (header.signature(), hash) {
         (None, _) => Ok(header),
-        (Some(header), None) => Err(ObjectRefusal::SignatureInPayload { header }),
-        (Some(_), Some(_)) => Err(ObjectRefusal::SignaturePosition {
-            line,
-            expected: wanted,
-        }),
+        (Some(header), None) => Err(in_payload(header)),
+        (Some(_), Some(_)) => Err(reason!(
+            "signature-position",
+            "the signature stands in line {line}, before {expected}",
+            expected = wanted
+        )),
     }
 }
 
@@ -955,11 +852,11 @@ fn expect<'a>(
     headers: &mut Headers<'a>,
     wanted: &'static str,
     hash: Option<HashKind>,
-) -> Result<Header<'a>, ObjectRefusal> {
+) -> Result<Header<'a>, Reason> {
     named(expect_any(headers, wanted, hash)?, wanted)
 }
 
-fn named<'a>(header: Header<'a>, wanted: &'static str) -> Result<Header<'a>, ObjectRefusal> {
+fn named<'a>(header: Header<'a>, wanted: &'static str) -> Result<Header<'a>, Reason> {
     if header.is(wanted) {
         header.one_line()?;
         return Ok(header);
@@ -972,20 +869,13 @@ fn named<'a>(header: Header<'a>, wanted: &'static str) -> Result<Header<'a>, Obj
         _ => &[],
     };
     once(&header, before)?;
-    Err(ObjectRefusal::HeaderOrder {
-        line: header.line,
-        found: excerpt(header.name),
-        expected: wanted,
-    })
+    Err(order(header.line, &excerpt(header.name), wanted))
 }
 
 /// Refuses a header that was there already.
-fn once(header: &Header<'_>, seen: &[&'static str]) -> Result<(), ObjectRefusal> {
+fn once(header: &Header<'_>, seen: &[&'static str]) -> Result<(), Reason> {
     match seen.iter().find(|name| header.is(name)) {
-        Some(name) => Err(ObjectRefusal::HeaderDuplicate {
-            line: header.line,
-            header: name,
-        }),
+        Some(name) => Err(duplicate(header.line, name)),
         None => Ok(()),
     }
 }
@@ -994,7 +884,7 @@ fn object_id<'a>(
     header: &'static str,
     value: &'a [u8],
     hash: Option<HashKind>,
-) -> Result<&'a [u8], ObjectRefusal> {
+) -> Result<&'a [u8], Reason> {
     let length = match hash {
         Some(hash) => value.len() == hash.hex_length(),
         None => matches!(value.len(), 40 | 64),
@@ -1003,10 +893,7 @@ fn object_id<'a>(
     if length && value.iter().all(lower) {
         return Ok(value);
     }
-    Err(ObjectRefusal::ObjectId {
-        header,
-        found: excerpt(value),
-    })
+    Err(not_an_id(header, value))
 }
 
 /// The parts of `NAME <EMAIL> TIME ZONE`.
@@ -1017,14 +904,14 @@ struct PersonParts<'a> {
     offset_minutes: i32,
 }
 
-fn check_person(header: &'static str, value: &[u8]) -> Result<(), ObjectRefusal> {
+fn check_person(header: &'static str, value: &[u8]) -> Result<(), Reason> {
     person_parts(value)
         .map(|_| ())
-        .map_err(|reason| ObjectRefusal::Person { header, reason })
+        .map_err(|problem| not_an_ident(header, problem))
 }
 
-fn person(header: &'static str, value: &[u8]) -> Result<Ident, ObjectRefusal> {
-    let parts = person_parts(value).map_err(|reason| ObjectRefusal::Person { header, reason })?;
+fn person(header: &'static str, value: &[u8]) -> Result<Ident, Reason> {
+    let parts = person_parts(value).map_err(|problem| not_an_ident(header, problem))?;
     Ok(Ident {
         name: lossy(parts.name),
         email: lossy(parts.email),

@@ -1,61 +1,200 @@
-//! How the core says no: every reason is one variant, with a stable code, the
-//! values that disagreed, and the step of the verification it belongs to.
+//! How the verifier rejects: a reason with a stable code and a message that
+//! holds the values that disagreed, and the step of the verification it
+//! belongs to.
 //!
-//! Not here: what to do next. Hints are the commands' business.
+//! A reason is made where the check fails, by [`reason!`]. [`codes`] names those
+//! that a caller distinguishes.
+//!
+//! *Not here:* what to do next. Hints are the program's business.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-/// Defines an enum of reasons. Each variant has a stable, kebab-case code
-/// (asserted by tests, shown by `--json`) and words that carry its values.
-///
-/// ```ignore
-/// reasons! {
-///     /// Why an armoured signature is not read.
-///     pub enum ArmorRefusal {
-///         /// Something stands before the BEGIN line.
-///         #[code = "armor-text-before"]
-///         #[error("{bytes} bytes stand before the BEGIN line")]
-///         TextBefore {
-///             /// How many bytes.
-///             bytes: usize,
-///         },
-///     }
-/// }
-/// ```
-macro_rules! reasons {
-    (
-        $(#[$outer:meta])*
-        pub enum $name:ident {
-            $(
-                $(#[doc = $doc:literal])*
-                #[code = $code:literal]
-                #[error($($message:tt)*)]
-                $variant:ident $( { $($body:tt)* } )?
-            ),* $(,)?
-        }
-    ) => {
-        $(#[$outer])*
-        #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-        pub enum $name {
-            $(
-                $(#[doc = $doc])*
-                #[error($($message)*)]
-                $variant $( { $($body)* } )?
-            ),*
-        }
+use crate::asn1::DerError;
 
-        impl $name {
-            /// The stable, kebab-case name of this reason.
-            #[must_use]
-            pub fn code(&self) -> &'static str {
-                match self {
-                    $( Self::$variant { .. } => $code ),*
-                }
-            }
-        }
+/// Why something is rejected: a stable code and a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Reason {
+    code: &'static str,
+    message: Cow<'static, str>,
+}
+
+impl Reason {
+    /// Makes a reason. Does not allocate where the message has no values.
+    #[must_use]
+    pub fn new(code: &'static str, message: fmt::Arguments<'_>) -> Self {
+        let message = match message.as_str() {
+            Some(text) => Cow::Borrowed(text),
+            None => Cow::Owned(message.to_string()),
+        };
+        Self { code, message }
+    }
+
+    /// The stable, kebab-case name of the reason.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The message: one line, without the code and the step.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The refusal for this reason in one step of the verification.
+    #[must_use]
+    pub fn at(self, step: Step) -> Refusal {
+        Refusal { step, reason: self }
+    }
+}
+
+/// Makes a [`Reason`]: `reason!("kebab-case-code", "message with {values}")`.
+#[macro_export]
+macro_rules! reason {
+    ($code:expr, $($message:tt)+) => {
+        $crate::refusal::Reason::new($code, format_args!($($message)+))
     };
 }
-pub(crate) use reasons;
+pub use reason;
+
+/// Codes of reasons that a caller distinguishes from others.
+pub mod codes {
+    /// The signature has another format than the one that is verified here.
+    pub const ARMOR_LABEL: &str = "armor-label";
+    /// The object has no signature.
+    pub const OBJECT_UNSIGNED: &str = "object-unsigned";
+    /// The signature has no embedded log entry.
+    pub const NO_LOG_ENTRY: &str = "no-log-entry";
+    /// A search for the log entry has no result for this object.
+    pub const LOG_ENTRY_NOT_FOUND: &str = "log-entry-not-found";
+    /// The entry is from a log that the trusted root does not contain.
+    pub const LOG_UNKNOWN: &str = "log-unknown";
+    /// Signed outside the certificate's validity.
+    pub const TIME_OUTSIDE_CERTIFICATE: &str = "time-outside-certificate";
+    /// A kind of key that is not supported.
+    pub const KEY_ALGORITHM_UNKNOWN: &str = "key-algorithm-unknown";
+    /// A curve that is not supported.
+    pub const KEY_CURVE_UNKNOWN: &str = "key-curve-unknown";
+    /// A kind of key that this build does not support.
+    pub const KEY_NOT_IN_THIS_BUILD: &str = "key-not-in-this-build";
+    /// An RSA modulus that is too short or too long.
+    pub const KEY_RSA_SIZE: &str = "key-rsa-size";
+    /// No trusted authority issued the certificate.
+    pub const CHAIN_NO_AUTHORITY: &str = "chain-no-authority";
+    /// The authority has another key than the certificate names.
+    pub const CHAIN_KEY_IDS: &str = "chain-key-ids";
+    /// A certificate is not signed by its issuer.
+    pub const CHAIN_SIGNATURE: &str = "chain-signature";
+    /// The authority was not trusted at that time.
+    pub const CHAIN_AUTHORITY_WINDOW: &str = "chain-authority-window";
+    /// No trusted authority made the timestamp.
+    pub const TIMESTAMP_UNTRUSTED: &str = "timestamp-untrusted";
+    /// The certificate's identity is not an expected one.
+    pub const IDENTITY_MISMATCH: &str = "identity-mismatch";
+    /// The identity's issuer is not an expected one.
+    pub const ISSUER_MISMATCH: &str = "issuer-mismatch";
+    /// The list of expected identities is empty.
+    pub const IDENTITY_NO_RULE: &str = "identity-no-rule";
+}
+
+/// Why a signature does not verify: the step and the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{step}: {reason}")]
+pub struct Refusal {
+    step: Step,
+    reason: Reason,
+}
+
+impl Refusal {
+    /// The step that failed.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        self.step
+    }
+
+    /// The reason, without the step.
+    #[must_use]
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// The stable, kebab-case name of the reason.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.reason.code
+    }
+
+    /// The message of the reason.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.reason.message
+    }
+
+    /// Whether more evidence could still verify the signature: there was no log
+    /// entry to check. Every other refusal is final.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        matches!(
+            self.reason.code,
+            codes::NO_LOG_ENTRY | codes::LOG_ENTRY_NOT_FOUND
+        )
+    }
+
+    /// The refusal where a search for log entries had this many results, none of
+    /// them for the object.
+    #[must_use]
+    pub fn entry_not_found(candidates: usize) -> Self {
+        entry_not_found(candidates).at(Step::Entry)
+    }
+}
+
+pub(crate) fn entry_not_found(candidates: usize) -> Reason {
+    reason!(
+        codes::LOG_ENTRY_NOT_FOUND,
+        "none of the {candidates} log entries for this certificate matches this object"
+    )
+}
+
+/// Attaches the step to a reason.
+pub(crate) trait At<T> {
+    fn at(self, step: Step) -> Result<T, Refusal>;
+}
+
+impl<T> At<T> for Result<T, Reason> {
+    fn at(self, step: Step) -> Result<T, Refusal> {
+        self.map_err(|reason| reason.at(step))
+    }
+}
+
+/// Why a part is not parsed: its bytes are not DER, which the part's own code
+/// stands for, or it has a reason of its own.
+pub(crate) enum ParseError {
+    Der(DerError),
+    Reason(Reason),
+}
+
+impl ParseError {
+    /// The reason, where `not_der` makes the one for bytes that are not DER.
+    pub(crate) fn reason(self, not_der: fn(DerError) -> Reason) -> Reason {
+        match self {
+            Self::Der(error) => not_der(error),
+            Self::Reason(reason) => reason,
+        }
+    }
+}
+
+impl From<DerError> for ParseError {
+    fn from(error: DerError) -> Self {
+        Self::Der(error)
+    }
+}
+
+impl From<Reason> for ParseError {
+    fn from(reason: Reason) -> Self {
+        Self::Reason(reason)
+    }
+}
 
 /// The nine steps of a verification. The numbers are the same in the code,
 /// the documentation, the tests and what `gitseal explain` prints.
@@ -132,37 +271,4 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "step {} ({})", self.number(), self.name())
     }
-}
-
-/// Lowercase hex, as refusals and identifiers show bytes.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len().saturating_mul(2));
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from(
-                DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'?'),
-            ));
-        }
-    }
-    text
-}
-
-/// The bytes of lowercase hex; `None` for anything else, also for uppercase: two
-/// spellings of one value are one too many.
-#[must_use]
-pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte & 0x0f),
-        b'a'..=b'f' => Some((byte & 0x0f).saturating_add(9)),
-        _ => None,
-    };
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-            _ => None,
-        })
-        .collect()
 }

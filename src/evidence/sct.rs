@@ -19,13 +19,15 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{
+use crate::{
     UnixTime,
     asn1::{self, DerError, DerReader},
     certificate::{CT_POISON, Certificate, SCT_LIST},
-    keys::{KeyRefusal, SignatureAlgorithm},
+    hex,
+    keys::SignatureAlgorithm,
     memo::Memo,
-    refusal::reasons,
+    refusal::{Reason, reason},
+    time::rfc3339,
     trusted_root::CtLog,
 };
 
@@ -37,64 +39,6 @@ const HASH_SHA256: u8 = 4;
 /// RFC 5246 §7.4.1.4.1: rsa, ecdsa.
 const SIGNATURE_RSA: u8 = 1;
 const SIGNATURE_ECDSA: u8 = 3;
-
-reasons! {
-    /// Why there is no SCT to believe.
-    pub enum SctRefusal {
-        /// The certificate carries none.
-        #[code = "sct-absent"]
-        #[error("the certificate carries no signed certificate timestamp")]
-        Absent,
-        /// The list is not the TLS structure of RFC 6962 §3.3.
-        #[code = "sct-list"]
-        #[error("the list of SCTs is not readable: {why}")]
-        List {
-            /// What is wrong.
-            why: &'static str,
-        },
-        /// More than [`MAX_SCTS`].
-        #[code = "sct-too-many"]
-        #[error("more than {MAX_SCTS} SCTs")]
-        TooMany,
-        /// The TBS cannot be taken apart.
-        #[code = "sct-precertificate"]
-        #[error("the precertificate cannot be rebuilt: {why}")]
-        Precertificate {
-            /// What is wrong.
-            why: DerError,
-        },
-        /// None of the logs is trusted.
-        #[code = "sct-unknown-log"]
-        #[error("the SCT is of CT log {log_id}, which the trusted root does not name")]
-        UnknownLog {
-            /// Hex of the first unknown one.
-            log_id: String,
-        },
-        /// A hash or signature kind that no log uses.
-        #[code = "sct-algorithm"]
-        #[error("the SCT is signed with TLS algorithm {hash}/{signature}")]
-        Algorithm {
-            /// RFC 5246 HashAlgorithm.
-            hash: u8,
-            /// RFC 5246 SignatureAlgorithm.
-            signature: u8,
-        },
-        /// The log's key was not in use then.
-        #[code = "sct-log-window"]
-        #[error("the SCT is of {at}, outside the time in which the CT log's key is trusted")]
-        LogWindow {
-            /// Unix seconds.
-            at: UnixTime,
-        },
-        /// The signature is not over this certificate under this issuer.
-        #[code = "sct-signature"]
-        #[error("the SCT is not over this certificate: {why}")]
-        Signature {
-            /// What the key said.
-            why: KeyRefusal,
-        },
-    }
-}
 
 /// One SCT (RFC 6962 §3.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,16 +61,16 @@ pub struct Sct {
 struct Tls<'a>(&'a [u8]);
 
 impl<'a> Tls<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], SctRefusal> {
-        let cut = SctRefusal::List {
-            why: "it ends too early",
-        };
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(cut)?;
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Reason> {
+        let (taken, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or_else(|| bad_list("it ends too early"))?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn number<const N: usize>(&mut self) -> Result<u64, SctRefusal> {
+    fn number<const N: usize>(&mut self) -> Result<u64, Reason> {
         Ok(self
             .take(N)?
             .iter()
@@ -134,18 +78,23 @@ impl<'a> Tls<'a> {
     }
 
     /// `opaque value<0..2^16-1>`.
-    fn vector(&mut self) -> Result<&'a [u8], SctRefusal> {
+    fn vector(&mut self) -> Result<&'a [u8], Reason> {
         let length = self.number::<2>()?;
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
-    fn finish(&self, why: &'static str) -> Result<(), SctRefusal> {
+    fn finish(&self, why: &'static str) -> Result<(), Reason> {
         if self.0.is_empty() {
             Ok(())
         } else {
-            Err(SctRefusal::List { why })
+            Err(bad_list(why))
         }
     }
+}
+
+/// The reason for a list, or an SCT, that is not in the form of RFC 6962.
+pub fn bad_list(why: &str) -> Reason {
+    reason!("sct-list", "cannot parse the SCT list: {why}")
 }
 
 impl Sct {
@@ -153,12 +102,10 @@ impl Sct {
     ///
     /// # Errors
     /// Another version, cut off, or bytes after it.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SctRefusal> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Reason> {
         let mut tls = Tls(bytes);
         if tls.number::<1>()? != 0 {
-            return Err(SctRefusal::List {
-                why: "an SCT of another version than v1",
-            });
+            return Err(bad_list("an SCT of another version than v1"));
         }
         let log_id = tls.take(32)?;
         let sct = Self {
@@ -221,26 +168,22 @@ fn vector(bytes: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// The extension is there and not readable.
-pub fn embedded(certificate: &Certificate) -> Result<Vec<Sct>, SctRefusal> {
+pub fn embedded(certificate: &Certificate) -> Result<Vec<Sct>, Reason> {
     let Some(extension) = certificate.extension(&SCT_LIST) else {
         return Ok(Vec::new());
     };
-    let list =
-        asn1::read_single(&extension.value, asn1::OCTET_STRING, "SCT list").map_err(|_| {
-            SctRefusal::List {
-                why: "not an OCTET STRING",
-            }
-        })?;
+    let list = asn1::read_single(&extension.value, asn1::OCTET_STRING, "SCT list")
+        .map_err(|_| bad_list("not an OCTET STRING"))?;
     let mut outer = Tls(list.value);
     let mut scts = Tls(outer.vector()?);
     outer.finish("bytes after the list")?;
     if scts.0.is_empty() {
-        return Err(SctRefusal::List { why: "it is empty" });
+        return Err(bad_list("it is empty"));
     }
     let mut found = Vec::new();
     while !scts.0.is_empty() {
         if found.len() >= MAX_SCTS {
-            return Err(SctRefusal::TooMany);
+            return Err(reason!("sct-too-many", "more than {MAX_SCTS} SCTs"));
         }
         found.push(Sct::from_bytes(scts.vector()?)?);
     }
@@ -262,8 +205,13 @@ pub fn encode_list(scts: &[Sct]) -> Vec<u8> {
 ///
 /// # Errors
 /// The TBS cannot be taken apart (a parsed certificate always can).
-pub fn precert_tbs(certificate: &Certificate) -> Result<Vec<u8>, SctRefusal> {
-    rebuild(certificate.tbs()).map_err(|why| SctRefusal::Precertificate { why })
+pub fn precert_tbs(certificate: &Certificate) -> Result<Vec<u8>, Reason> {
+    rebuild(certificate.tbs()).map_err(|why| {
+        reason!(
+            "sct-precertificate",
+            "the precertificate cannot be rebuilt: {why}"
+        )
+    })
 }
 
 fn rebuild(tbs: &[u8]) -> Result<Vec<u8>, DerError> {
@@ -349,36 +297,28 @@ pub fn digitally_signed(timestamp_ms: u64, entry: CtEntry<'_>, extensions: &[u8]
     out
 }
 
-/// Step 8: at least one SCT of a trusted log, over this certificate under this
-/// issuer, from a time in which the log's key is trusted (both ends included).
-/// SCTs of unknown logs are left aside; one of a trusted log that does not
-/// verify is not made good by another.
+/// Verifies step 8: at least one SCT of a trusted log, over this certificate
+/// under this issuer, from a time in which the log's key is trusted (both ends
+/// included). SCTs of unknown logs are ignored; one of a trusted log that does
+/// not verify is not outweighed by another. That a log signed an SCT may be
+/// taken from `memo`.
 ///
 /// # Errors
-/// None is there, none is of a trusted log, or one is false.
+/// None exists, none is of a trusted log, or one is false.
 pub fn verify(
     certificate: &Certificate,
     issuer: &Certificate,
     logs: &[CtLog],
-) -> Result<Sct, SctRefusal> {
-    verify_memoized(certificate, issuer, logs, Memo::disabled())
-}
-
-/// As [`verify`]; that a log signed an SCT is remembered in `memo`.
-///
-/// # Errors
-/// As [`verify`].
-pub fn verify_memoized(
-    certificate: &Certificate,
-    issuer: &Certificate,
-    logs: &[CtLog],
     memo: &Memo,
-) -> Result<Sct, SctRefusal> {
+) -> Result<Sct, Reason> {
     let scts = embedded(certificate)?;
-    let first = scts.first().ok_or(SctRefusal::Absent)?;
-    let unknown = SctRefusal::UnknownLog {
-        log_id: asn1::hex(&first.log_id),
-    };
+    let first = scts.first().ok_or_else(|| {
+        reason!(
+            "sct-absent",
+            "the certificate carries no signed certificate timestamp"
+        )
+    })?;
+    let first_log_id = first.log_id;
     let tbs = precert_tbs(certificate)?;
     let issuer_key_hash: [u8; 32] = Sha256::digest(issuer.spki()).into();
     let mut good = None;
@@ -391,13 +331,22 @@ pub fn verify_memoized(
             continue;
         }
         let at = sct.time();
-        let log = known
-            .find(|log| log.window.contains(at))
-            .ok_or(SctRefusal::LogWindow { at })?;
+        let log = known.find(|log| log.window.contains(at)).ok_or_else(|| {
+            reason!(
+                "sct-log-window",
+                "the SCT time {at} is outside the validity of the CT log's key",
+                at = rfc3339(at)
+            )
+        })?;
         let algorithm = match (sct.hash, sct.signature_kind) {
             (HASH_SHA256, SIGNATURE_ECDSA) => SignatureAlgorithm::EcdsaSha256,
             (HASH_SHA256, SIGNATURE_RSA) => SignatureAlgorithm::RsaPkcs1Sha256,
-            (hash, signature) => return Err(SctRefusal::Algorithm { hash, signature }),
+            (hash, signature) => {
+                return Err(reason!(
+                    "sct-algorithm",
+                    "the SCT is signed with TLS algorithm {hash}/{signature}"
+                ));
+            }
         };
         let entry = CtEntry::Precert {
             issuer_key_hash,
@@ -405,8 +354,19 @@ pub fn verify_memoized(
         };
         let signed = digitally_signed(sct.timestamp_ms, entry, &sct.extensions);
         memo.verify(&log.key, algorithm, &signed, &sct.signature)
-            .map_err(|why| SctRefusal::Signature { why })?;
+            .map_err(|why| {
+                reason!(
+                    "sct-signature",
+                    "the SCT is not over this certificate: {why}"
+                )
+            })?;
         good.get_or_insert(sct);
     }
-    good.ok_or(unknown)
+    good.ok_or_else(|| {
+        reason!(
+            "sct-unknown-log",
+            "unknown CT log {log_id}",
+            log_id = hex(&first_log_id)
+        )
+    })
 }

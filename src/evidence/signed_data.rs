@@ -16,32 +16,18 @@
     )
 )]
 
-use cms::{
-    cert::{CertificateChoices, IssuerAndSerialNumber},
-    content_info::{CmsVersion, ContentInfo},
-    signed_data::{
-        CertificateSet, EncapsulatedContentInfo, SignedAttributes, SignedData, SignerIdentifier,
-        SignerInfo, SignerInfos,
-    },
-};
 use const_oid::{
     ObjectIdentifier,
     db::rfc5911::{ID_CONTENT_TYPE, ID_DATA, ID_MESSAGE_DIGEST, ID_SIGNED_DATA, ID_SIGNING_TIME},
 };
-use der::{
-    Any, Decode as _, Encode as _,
-    asn1::{OctetString, SetOfVec},
-};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
-use spki::AlgorithmIdentifierOwned;
-use x509_cert::attr::Attribute;
 
-use super::{
+use crate::{
     UnixTime,
     asn1::{self, DerError, DerReader, Tlv},
-    certificate::{Certificate, CertificateRefusal},
+    certificate::Certificate,
     keys::{KeyAlgorithm, SignatureAlgorithm},
-    refusal::reasons,
+    refusal::{ParseError, Reason, reason},
 };
 
 /// The largest CMS that is read, in bytes.
@@ -63,180 +49,8 @@ pub const TIMESTAMP_TOKEN: ObjectIdentifier =
 static ID_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
 static ID_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
 static ID_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.3");
-const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-
-reasons! {
-    /// Why a CMS is not read as one signature by one signer.
-    pub enum CmsRefusal {
-        /// More than [`MAX_CMS`] bytes.
-        #[code = "cms-too-large"]
-        #[error("the CMS has {bytes} bytes, more than {MAX_CMS}")]
-        TooLarge {
-            /// Bytes found.
-            bytes: usize,
-        },
-        /// Not DER, or not the structure of RFC 5652.
-        #[code = "cms-not-der"]
-        #[error("the CMS is not readable as DER: {why}")]
-        Der {
-            /// What is wrong.
-            why: DerError,
-        },
-        /// Bytes after the CMS.
-        #[code = "cms-trailing-data"]
-        #[error("{bytes} bytes follow the CMS")]
-        Trailing {
-            /// Bytes found.
-            bytes: usize,
-        },
-        /// Another kind of CMS.
-        #[code = "cms-not-signed-data"]
-        #[error("the CMS holds {oid}, not SignedData")]
-        NotSignedData {
-            /// Dotted.
-            oid: String,
-        },
-        /// A version that does not go with what is there (RFC 5652 §5.1, §5.3).
-        #[code = "cms-version"]
-        #[error("{what} has version {found}")]
-        Version {
-            /// SignedData or SignerInfo.
-            what: &'static str,
-            /// As found.
-            found: u32,
-        },
-        /// The content, or what the signer says of it, is not plain data.
-        #[code = "cms-content-type"]
-        #[error("the content type is {found}, not id-data")]
-        ContentType {
-            /// Dotted.
-            found: String,
-        },
-        /// Certificate revocation lists have no business here.
-        #[code = "cms-crls"]
-        #[error("the CMS carries revocation lists")]
-        Crls,
-        /// No certificate at all.
-        #[code = "cms-no-certificate"]
-        #[error("the CMS carries no certificate")]
-        NoCertificate,
-        /// More than [`MAX_CERTIFICATES`].
-        #[code = "cms-too-many-certificates"]
-        #[error("the CMS carries more than {MAX_CERTIFICATES} certificates")]
-        TooManyCertificates,
-        /// A certificate that cannot be read.
-        #[code = "cms-certificate"]
-        #[error("a certificate of the CMS is not readable: {why}")]
-        Certificate {
-            /// What is wrong.
-            why: CertificateRefusal,
-        },
-        /// Not exactly one signer.
-        #[code = "cms-signers"]
-        #[error("the CMS has {found} signers, not exactly one")]
-        Signers {
-            /// How many.
-            found: usize,
-        },
-        /// No certificate is the signer's.
-        #[code = "cms-no-signer-certificate"]
-        #[error("none of the certificates is the signer's")]
-        NoSignerCertificate,
-        /// Two certificates could be the signer's.
-        #[code = "cms-ambiguous-signer"]
-        #[error("more than one of the certificates could be the signer's")]
-        AmbiguousSigner,
-        /// A digest that is not SHA-2.
-        #[code = "cms-digest-algorithm"]
-        #[error("the digest algorithm {oid} is not SHA-256, SHA-384 or SHA-512")]
-        DigestAlgorithm {
-            /// Dotted.
-            oid: String,
-        },
-        /// The list of digests does not name the signer's.
-        #[code = "cms-digest-algorithms"]
-        #[error("the CMS's digest algorithms do not contain the signer's")]
-        DigestAlgorithms,
-        /// The signature hashes with another digest than the content.
-        #[code = "cms-digest-mismatch"]
-        #[error("the content is digested with {digest}, the signature with {signature}")]
-        DigestMismatch {
-            /// The signer's digest.
-            digest: &'static str,
-            /// The signature algorithm.
-            signature: SignatureAlgorithm,
-        },
-        /// A signature algorithm that is not known, or not of the leaf's key.
-        #[code = "cms-signature-algorithm"]
-        #[error("the signature algorithm {oid} is not one of the certificate's key")]
-        SignatureAlgorithm {
-            /// Dotted.
-            oid: String,
-        },
-        /// Algorithm parameters where there are none.
-        #[code = "cms-algorithm-parameters"]
-        #[error("the algorithm {oid} has parameters that it does not take")]
-        Parameters {
-            /// Dotted.
-            oid: String,
-        },
-        /// Signed attributes are what binds the content type: without them a
-        /// signature could be read in two ways.
-        #[code = "cms-no-signed-attributes"]
-        #[error("the signer signed no attributes")]
-        NoSignedAttributes,
-        /// More than [`MAX_ATTRIBUTES`].
-        #[code = "cms-too-many-attributes"]
-        #[error("more than {MAX_ATTRIBUTES} attributes")]
-        TooManyAttributes,
-        /// Not in DER's order, so that their bytes are not the only ones.
-        #[code = "cms-attributes-order"]
-        #[error("the attributes are not in the order of DER")]
-        AttributesOrder,
-        /// One of the three that must be there.
-        #[code = "cms-missing-attribute"]
-        #[error("the signed attribute {name} is missing")]
-        MissingAttribute {
-            /// Which.
-            name: &'static str,
-        },
-        /// The same attribute twice.
-        #[code = "cms-duplicate-attribute"]
-        #[error("the attribute {oid} is there twice")]
-        DuplicateAttribute {
-            /// Dotted.
-            oid: String,
-        },
-        /// Not exactly one value.
-        #[code = "cms-attribute-values"]
-        #[error("the attribute {name} has {found} values, not exactly one")]
-        AttributeValues {
-            /// Which.
-            name: &'static str,
-            /// How many.
-            found: usize,
-        },
-        /// The log entry as a draft of January 2023 wrote it.
-        #[code = "cms-draft-log-entry"]
-        #[error("the log entry is in the draft encoding of January 2023, which is not read")]
-        DraftLogEntry,
-        /// The parts do not make a CMS. A fault of the maker.
-        #[code = "cms-assembly"]
-        #[error("the CMS cannot be put together: {why}")]
-        Assembly {
-            /// What the encoder said.
-            why: String,
-        },
-    }
-}
-
-impl From<DerError> for CmsRefusal {
-    fn from(why: DerError) -> Self {
-        Self::Der { why }
-    }
-}
 
 /// The digest over the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -324,11 +138,24 @@ pub struct SignedMessage {
 /// ```
 ///
 /// # Errors
-/// See [`CmsRefusal`].
-pub fn read(der: &[u8]) -> Result<SignedMessage, CmsRefusal> {
+/// The message is not a CMS of this form: DER, one signer, within the limits.
+pub fn read(der: &[u8]) -> Result<SignedMessage, Reason> {
     if der.len() > MAX_CMS {
-        return Err(CmsRefusal::TooLarge { bytes: der.len() });
+        return Err(reason!(
+            "cms-too-large",
+            "the CMS is {} bytes; the limit is {MAX_CMS}",
+            der.len()
+        ));
     }
+    parse(der).map_err(|error| error.reason(not_der))
+}
+
+/// The reason for a CMS that is not DER.
+pub(crate) fn not_der(error: DerError) -> Reason {
+    reason!("cms-not-der", "cannot parse CMS: {error}")
+}
+
+fn parse(der: &[u8]) -> Result<SignedMessage, ParseError> {
     let mut whole = DerReader::new(der);
     let outer = whole.expect(asn1::SEQUENCE, "ContentInfo")?;
     if let Some(bytes) = der
@@ -336,15 +163,18 @@ pub fn read(der: &[u8]) -> Result<SignedMessage, CmsRefusal> {
         .checked_sub(outer.raw.len())
         .filter(|rest| *rest > 0)
     {
-        return Err(CmsRefusal::Trailing { bytes });
+        return Err(reason!("cms-trailing-data", "{bytes} bytes follow the CMS").into());
     }
     asn1::check_der(der, "CMS")?;
     let mut info = DerReader::new(outer.value);
     let kind = info.oid("contentType")?;
     if kind != ID_SIGNED_DATA.as_bytes() {
-        return Err(CmsRefusal::NotSignedData {
-            oid: asn1::dotted(kind),
-        });
+        return Err(reason!(
+            "cms-not-signed-data",
+            "the CMS holds {oid}, not SignedData",
+            oid = asn1::dotted(kind)
+        )
+        .into());
     }
     let explicit = info.expect(0xa0, "content")?;
     info.finish("ContentInfo")?;
@@ -353,10 +183,7 @@ pub fn read(der: &[u8]) -> Result<SignedMessage, CmsRefusal> {
     let version = data.read_u32("version")?;
     // RFC 5652 §5.1: 1 for data with issuer-and-serial, 3 otherwise.
     if !matches!(version, 1 | 3) {
-        return Err(CmsRefusal::Version {
-            what: "SignedData",
-            found: version,
-        });
+        return Err(unknown_version("SignedData", version).into());
     }
     let digests = values(data.expect(asn1::SET, "digestAlgorithms")?)?;
     let content = encapsulated(data.expect(asn1::SEQUENCE, "encapContentInfo")?)?;
@@ -365,28 +192,68 @@ pub fn read(der: &[u8]) -> Result<SignedMessage, CmsRefusal> {
         Some(set) => certificates(set)?,
     };
     if data.optional(0xa1, "crls")?.is_some() {
-        return Err(CmsRefusal::Crls);
+        return Err(reason!("cms-crls", "the CMS carries revocation lists").into());
     }
     let signers = values(data.expect(asn1::SET, "signerInfos")?)?;
     data.finish("SignedData")?;
     let [signer] = signers.as_slice() else {
-        return Err(CmsRefusal::Signers {
-            found: signers.len(),
-        });
+        return Err(reason!(
+            "cms-signers",
+            "the CMS has {found} signers, not exactly one",
+            found = signers.len()
+        )
+        .into());
     };
     if certificates.is_empty() {
-        return Err(CmsRefusal::NoCertificate);
+        return Err(reason!("cms-no-certificate", "the CMS carries no certificate").into());
     }
     signer_info(*signer, &digests, content, certificates)
 }
 
+fn unknown_version(what: &str, found: u32) -> Reason {
+    reason!("cms-version", "{what} has version {found}")
+}
+
+fn not_data(content_type: &[u8]) -> Reason {
+    reason!(
+        "cms-content-type",
+        "the content type is {}, not id-data",
+        asn1::dotted(content_type)
+    )
+}
+
+fn attribute_values(name: &str, found: usize) -> Reason {
+    reason!(
+        "cms-attribute-values",
+        "the attribute {name} has {found} values, not exactly one"
+    )
+}
+
+pub(crate) fn missing_attribute(name: &str) -> Reason {
+    reason!(
+        "cms-missing-attribute",
+        "the signed attribute {name} is missing"
+    )
+}
+
+fn draft() -> Reason {
+    reason!(
+        "cms-draft-log-entry",
+        "the log entry is in the draft encoding of January 2023, which is not read"
+    )
+}
+
 /// The values of a SET.
-pub(super) fn values<'a>(set: Tlv<'a>) -> Result<Vec<Tlv<'a>>, CmsRefusal> {
+pub(super) fn values<'a>(set: Tlv<'a>) -> Result<Vec<Tlv<'a>>, ParseError> {
     let mut reader = DerReader::new(set.value);
     let mut found = Vec::new();
     while !reader.is_empty() {
         if found.len() >= MAX_ATTRIBUTES {
-            return Err(CmsRefusal::TooManyAttributes);
+            return Err(reason!(
+                "cms-too-many-attributes",
+                "more than {MAX_ATTRIBUTES} attributes"
+            )
+            .into());
         }
         found.push(reader.any("value of a SET")?);
     }
@@ -395,13 +262,11 @@ pub(super) fn values<'a>(set: Tlv<'a>) -> Result<Vec<Tlv<'a>>, CmsRefusal> {
 
 /// `EncapsulatedContentInfo ::= SEQUENCE { eContentType, eContent [0] EXPLICIT
 /// OCTET STRING OPTIONAL }`
-fn encapsulated(info: Tlv<'_>) -> Result<Option<Vec<u8>>, CmsRefusal> {
+fn encapsulated(info: Tlv<'_>) -> Result<Option<Vec<u8>>, ParseError> {
     let mut reader = DerReader::new(info.value);
     let kind = reader.oid("eContentType")?;
     if kind != ID_DATA.as_bytes() {
-        return Err(CmsRefusal::ContentType {
-            found: asn1::dotted(kind),
-        });
+        return Err(not_data(kind).into());
     }
     let content = match reader.optional(0xa0, "eContent")? {
         None => None,
@@ -415,28 +280,35 @@ fn encapsulated(info: Tlv<'_>) -> Result<Option<Vec<u8>>, CmsRefusal> {
     Ok(content)
 }
 
-pub(super) fn certificates(set: Tlv<'_>) -> Result<Vec<Certificate>, CmsRefusal> {
+pub(super) fn certificates(set: Tlv<'_>) -> Result<Vec<Certificate>, ParseError> {
     let mut reader = DerReader::new(set.value);
     let mut found = Vec::new();
     while !reader.is_empty() {
         if found.len() >= MAX_CERTIFICATES {
-            return Err(CmsRefusal::TooManyCertificates);
+            return Err(reason!(
+                "cms-too-many-certificates",
+                "the CMS carries more than {MAX_CERTIFICATES} certificates"
+            )
+            .into());
         }
         let one = reader.expect(asn1::SEQUENCE, "certificate")?;
-        found.push(Certificate::from_der(one.raw).map_err(|why| CmsRefusal::Certificate { why })?);
+        found.push(Certificate::from_der(one.raw)?);
     }
     Ok(found)
 }
 
 /// An AlgorithmIdentifier; parameters must be absent or NULL.
-pub(super) fn algorithm<'a>(tlv: Tlv<'a>) -> Result<&'a [u8], CmsRefusal> {
+pub(super) fn algorithm<'a>(tlv: Tlv<'a>) -> Result<&'a [u8], ParseError> {
     let mut reader = DerReader::new(tlv.value);
     let oid = reader.oid("algorithm")?;
     let parameters = reader.optional(asn1::NULL, "parameters")?;
     if parameters.is_some_and(|null| !null.value.is_empty()) || !reader.is_empty() {
-        return Err(CmsRefusal::Parameters {
-            oid: asn1::dotted(oid),
-        });
+        return Err(reason!(
+            "cms-algorithm-parameters",
+            "the algorithm {oid} has parameters that it does not take",
+            oid = asn1::dotted(oid)
+        )
+        .into());
     }
     Ok(oid)
 }
@@ -451,15 +323,19 @@ fn signer_info(
     digests: &[Tlv<'_>],
     content: Option<Vec<u8>>,
     mut certificates: Vec<Certificate>,
-) -> Result<SignedMessage, CmsRefusal> {
+) -> Result<SignedMessage, ParseError> {
     let mut reader =
         DerReader::new(asn1::read_single(signer.raw, asn1::SEQUENCE, "SignerInfo")?.value);
     let version = reader.read_u32("version")?;
     let sid = reader.any("sid")?;
     let nth = signer_certificate(version, sid, &certificates)?;
     let digest_oid = algorithm(reader.expect(asn1::SEQUENCE, "digestAlgorithm")?)?;
-    let digest = Digest::from_oid(digest_oid).ok_or_else(|| CmsRefusal::DigestAlgorithm {
-        oid: asn1::dotted(digest_oid),
+    let digest = Digest::from_oid(digest_oid).ok_or_else(|| {
+        reason!(
+            "cms-digest-algorithm",
+            "the digest algorithm {oid} is not SHA-256, SHA-384 or SHA-512",
+            oid = asn1::dotted(digest_oid)
+        )
     })?;
     let mut listed = false;
     for one in digests {
@@ -467,11 +343,18 @@ fn signer_info(
         listed |= algorithm(one)? == digest_oid;
     }
     if !listed {
-        return Err(CmsRefusal::DigestAlgorithms);
+        return Err(reason!(
+            "cms-digest-algorithms",
+            "the CMS's digest algorithms do not contain the signer's"
+        )
+        .into());
     }
-    let signed = reader
-        .optional(0xa0, "signedAttrs")?
-        .ok_or(CmsRefusal::NoSignedAttributes)?;
+    let signed = reader.optional(0xa0, "signedAttrs")?.ok_or_else(|| {
+        reason!(
+            "cms-no-signed-attributes",
+            "the signer signed no attributes"
+        )
+    })?;
     let signature_oid = algorithm(reader.expect(asn1::SEQUENCE, "signatureAlgorithm")?)?;
     let signature = reader
         .expect(asn1::OCTET_STRING, "signature")?
@@ -482,14 +365,13 @@ fn signer_info(
 
     let signed_attributes = attributes_of(signed)?;
     let one = |oid: &ObjectIdentifier, name: &'static str| {
-        single(&signed_attributes, oid, name)?.ok_or(CmsRefusal::MissingAttribute { name })
+        single(&signed_attributes, oid, name)?
+            .ok_or_else(|| ParseError::from(missing_attribute(name)))
     };
     let content_type = one(&ID_CONTENT_TYPE, "contentType")?;
     let content_type = asn1::read_single(content_type.raw, asn1::OID, "contentType")?.value;
     if content_type != ID_DATA.as_bytes() {
-        return Err(CmsRefusal::ContentType {
-            found: asn1::dotted(content_type),
-        });
+        return Err(not_data(content_type).into());
     }
     let message_digest = one(&ID_MESSAGE_DIGEST, "messageDigest")?;
     let message_digest =
@@ -501,10 +383,7 @@ fn signer_info(
     let timestamps = match find(&unsigned_attributes, &TIMESTAMP_TOKEN) {
         None => Vec::new(),
         Some([]) => {
-            return Err(CmsRefusal::AttributeValues {
-                name: "timeStampToken",
-                found: 0,
-            });
+            return Err(attribute_values("timeStampToken", 0).into());
         }
         Some(values) => values.iter().map(|value| value.raw.to_vec()).collect(),
     };
@@ -532,7 +411,7 @@ pub(super) fn signer_certificate(
     version: u32,
     sid: Tlv<'_>,
     certificates: &[Certificate],
-) -> Result<usize, CmsRefusal> {
+) -> Result<usize, ParseError> {
     let matches: Vec<usize> = match (version, sid.tag) {
         (1, asn1::SEQUENCE) => {
             let mut reader = DerReader::new(sid.value);
@@ -546,16 +425,21 @@ pub(super) fn signer_certificate(
         }
         (3, 0x80) => positions(certificates, |one| one.subject_key_id() == Some(sid.value)),
         _ => {
-            return Err(CmsRefusal::Version {
-                what: "SignerInfo",
-                found: version,
-            });
+            return Err(unknown_version("SignerInfo", version).into());
         }
     };
     match matches.as_slice() {
-        [] => Err(CmsRefusal::NoSignerCertificate),
+        [] => Err(reason!(
+            "cms-no-signer-certificate",
+            "none of the certificates is the signer's"
+        )
+        .into()),
         [one] => Ok(*one),
-        _ => Err(CmsRefusal::AmbiguousSigner),
+        _ => Err(reason!(
+            "cms-ambiguous-signer",
+            "more than one of the certificates could be the signer's"
+        )
+        .into()),
     }
 }
 
@@ -572,7 +456,7 @@ pub(super) type AttributeValues<'a> = (&'a [u8], Vec<Tlv<'a>>);
 
 /// `Attribute ::= SEQUENCE { attrType, attrValues SET OF }`, in DER's order and
 /// each type once.
-pub(super) fn attributes_of(set: Tlv<'_>) -> Result<Vec<AttributeValues<'_>>, CmsRefusal> {
+pub(super) fn attributes_of(set: Tlv<'_>) -> Result<Vec<AttributeValues<'_>>, ParseError> {
     let all = values(set)?;
     let mut found: Vec<AttributeValues<'_>> = Vec::with_capacity(all.len());
     for one in &all {
@@ -582,9 +466,12 @@ pub(super) fn attributes_of(set: Tlv<'_>) -> Result<Vec<AttributeValues<'_>>, Cm
         let values = values(reader.expect(asn1::SET, "attrValues")?)?;
         reader.finish("attribute")?;
         if found.iter().any(|(known, _)| *known == oid) {
-            return Err(CmsRefusal::DuplicateAttribute {
-                oid: asn1::dotted(oid),
-            });
+            return Err(reason!(
+                "cms-duplicate-attribute",
+                "the attribute {oid} is there twice",
+                oid = asn1::dotted(oid)
+            )
+            .into());
         }
         found.push((oid, values));
     }
@@ -592,7 +479,11 @@ pub(super) fn attributes_of(set: Tlv<'_>) -> Result<Vec<AttributeValues<'_>>, Cm
     if asn1::is_sorted_set(&raw) {
         Ok(found)
     } else {
-        Err(CmsRefusal::AttributesOrder)
+        Err(reason!(
+            "cms-attributes-order",
+            "the attributes are not in the order of DER"
+        )
+        .into())
     }
 }
 
@@ -611,30 +502,27 @@ pub(super) fn single<'a>(
     attributes: &[AttributeValues<'a>],
     oid: &ObjectIdentifier,
     name: &'static str,
-) -> Result<Option<Tlv<'a>>, CmsRefusal> {
+) -> Result<Option<Tlv<'a>>, ParseError> {
     match find(attributes, oid) {
         None => Ok(None),
         Some([value]) => Ok(Some(*value)),
-        Some(values) => Err(CmsRefusal::AttributeValues {
-            name,
-            found: values.len(),
-        }),
+        Some(values) => Err(attribute_values(name, values.len()).into()),
     }
 }
 
 /// The embedded log entry. The draft used the same object identifier for an
 /// INTEGER, and its siblings for the rest.
-fn embedded_entry(unsigned: &[AttributeValues<'_>]) -> Result<Option<Vec<u8>>, CmsRefusal> {
+fn embedded_entry(unsigned: &[AttributeValues<'_>]) -> Result<Option<Vec<u8>>, ParseError> {
     let entry = single(unsigned, &LOG_ENTRY, "log entry")?;
     let draft_part = unsigned.iter().any(|(oid, _)| {
         oid.split_last()
             .is_some_and(|(arc, prefix)| prefix == DRAFT_ARC && *arc != 1)
     });
     match entry {
-        _ if draft_part => Err(CmsRefusal::DraftLogEntry),
+        _ if draft_part => Err(draft().into()),
         None => Ok(None),
         Some(value) if value.tag == asn1::OCTET_STRING => Ok(Some(value.value.to_vec())),
-        Some(_) => Err(CmsRefusal::DraftLogEntry),
+        Some(_) => Err(draft().into()),
     }
 }
 
@@ -645,9 +533,13 @@ fn signature_algorithm(
     oid: &[u8],
     digest: Digest,
     leaf: &Certificate,
-) -> Result<SignatureAlgorithm, CmsRefusal> {
-    let refuse = || CmsRefusal::SignatureAlgorithm {
-        oid: asn1::dotted(oid),
+) -> Result<SignatureAlgorithm, Reason> {
+    let refuse = || {
+        reason!(
+            "cms-signature-algorithm",
+            "the signature algorithm {oid} is not one of the certificate's key",
+            oid = asn1::dotted(oid)
+        )
     };
     let known = ObjectIdentifier::from_bytes(oid).map_err(|_| refuse())?;
     let found = named_algorithm(&known, digest).ok_or_else(refuse)?;
@@ -665,10 +557,12 @@ fn signature_algorithm(
         | SignatureAlgorithm::Ed25519 => Digest::Sha512,
     };
     if hashes_with != digest {
-        return Err(CmsRefusal::DigestMismatch {
-            digest: digest.name(),
-            signature: found,
-        });
+        return Err(reason!(
+            "cms-digest-mismatch",
+            "the content is digested with {digest}, the signature with {signature}",
+            digest = digest.name(),
+            signature = found
+        ));
     }
     if key.is_some_and(|key| !pairs(key, digest)) {
         return Err(refuse());
@@ -708,145 +602,4 @@ pub(super) fn named_algorithm(
         }),
         None => None,
     }
-}
-
-/// The three signed attributes of a SHA-256 signature, as a SET OF (tag 31) in
-/// DER's order: the bytes to sign.
-///
-/// # Errors
-/// The time is not between 1970 and 9999.
-pub fn attributes(
-    content_digest: &[u8; 32],
-    signing_time: UnixTime,
-) -> Result<Vec<u8>, CmsRefusal> {
-    signed_attributes(content_digest, signing_time)?
-        .to_der()
-        .map_err(assembly)
-}
-
-fn assembly(why: der::Error) -> CmsRefusal {
-    CmsRefusal::Assembly {
-        why: why.to_string(),
-    }
-}
-
-fn attribute(oid: ObjectIdentifier, value: Any) -> Result<Attribute, CmsRefusal> {
-    Ok(Attribute {
-        oid,
-        values: SetOfVec::try_from(vec![value]).map_err(assembly)?,
-    })
-}
-
-fn signed_attributes(
-    content_digest: &[u8; 32],
-    signing_time: UnixTime,
-) -> Result<SignedAttributes, CmsRefusal> {
-    let time = asn1::encode_time(signing_time)?;
-    let digest = asn1::tlv(asn1::OCTET_STRING, &[content_digest]);
-    SetOfVec::try_from(vec![
-        attribute(ID_CONTENT_TYPE, Any::from(ID_DATA))?,
-        attribute(ID_SIGNING_TIME, Any::from_der(&time).map_err(assembly)?)?,
-        attribute(ID_MESSAGE_DIGEST, Any::from_der(&digest).map_err(assembly)?)?,
-    ])
-    .map_err(assembly)
-}
-
-/// Puts a detached signature together, byte for byte as gitsign does: version
-/// 1, issuer and serial, algorithms without parameters, the leaf alone, the log
-/// entry and the timestamp as unsigned attributes.
-///
-/// `attributes` is what [`attributes`](fn@attributes) gave and what was signed.
-///
-/// # Errors
-/// A part is not DER, or the certificate would be changed by encoding it.
-pub fn encode_signed_data(
-    attributes: &[u8],
-    signature: &[u8],
-    leaf: &Certificate,
-    log_entry: Option<&[u8]>,
-    timestamp: Option<&[u8]>,
-) -> Result<Vec<u8>, CmsRefusal> {
-    let algorithm = |oid| AlgorithmIdentifierOwned {
-        oid,
-        parameters: None,
-    };
-    let certificate = x509_cert::Certificate::from_der(leaf.der()).map_err(assembly)?;
-    let mut unsigned = Vec::new();
-    if let Some(entry) = log_entry {
-        let value = asn1::tlv(asn1::OCTET_STRING, &[entry]);
-        unsigned.push(attribute(
-            LOG_ENTRY,
-            Any::from_der(&value).map_err(assembly)?,
-        )?);
-    }
-    if let Some(token) = timestamp {
-        unsigned.push(attribute(
-            TIMESTAMP_TOKEN,
-            Any::from_der(token).map_err(assembly)?,
-        )?);
-    }
-    let unsigned_attrs = if unsigned.is_empty() {
-        None
-    } else {
-        Some(SetOfVec::try_from(unsigned).map_err(assembly)?)
-    };
-    let signer = SignerInfo {
-        version: CmsVersion::V1,
-        sid: SignerIdentifier::IssuerAndSerialNumber(IssuerAndSerialNumber {
-            issuer: certificate.tbs_certificate().issuer().clone(),
-            serial_number: certificate.tbs_certificate().serial_number().clone(),
-        }),
-        digest_alg: algorithm(ID_SHA256),
-        signed_attrs: Some(SignedAttributes::from_der(attributes).map_err(assembly)?),
-        signature_algorithm: algorithm(ECDSA_WITH_SHA256),
-        signature: OctetString::new(signature).map_err(assembly)?,
-        unsigned_attrs,
-    };
-    let data = SignedData {
-        version: CmsVersion::V1,
-        digest_algorithms: SetOfVec::try_from(vec![algorithm(ID_SHA256)]).map_err(assembly)?,
-        encap_content_info: EncapsulatedContentInfo {
-            econtent_type: ID_DATA,
-            econtent: None,
-        },
-        certificates: Some(
-            CertificateSet::try_from(vec![CertificateChoices::Certificate(certificate)])
-                .map_err(assembly)?,
-        ),
-        crls: None,
-        signer_infos: SignerInfos::try_from(vec![signer]).map_err(assembly)?,
-    };
-    let whole = ContentInfo {
-        content_type: ID_SIGNED_DATA,
-        content: Any::encode_from(&data).map_err(assembly)?,
-    };
-    let der = whole.to_der().map_err(assembly)?;
-    // The certificate went through an encoder; it must have come out as it was.
-    if der.windows(leaf.der().len()).any(|part| part == leaf.der()) {
-        Ok(der)
-    } else {
-        Err(CmsRefusal::Assembly {
-            why: "the certificate is not in canonical DER".to_owned(),
-        })
-    }
-}
-
-/// Puts what was signed inside a detached signature that [`encode_signed_data`] made
-/// (RFC 5652 §5.2, eContent). The signature itself does not change: it is over
-/// the attributes, which hold the content's digest.
-///
-/// # Errors
-/// It is not such a signature, or one that has content already.
-pub fn embed_content(detached: &[u8], content: &[u8]) -> Result<Vec<u8>, CmsRefusal> {
-    let mut whole = ContentInfo::from_der(detached).map_err(assembly)?;
-    let mut data: SignedData = whole.content.decode_as().map_err(assembly)?;
-    if data.encap_content_info.econtent.is_some() {
-        return Err(CmsRefusal::Assembly {
-            why: "it has content already".to_owned(),
-        });
-    }
-    let content = asn1::tlv(asn1::OCTET_STRING, &[content]);
-    data.encap_content_info.econtent = Some(Any::from_der(&content).map_err(assembly)?);
-    whole.content = Any::encode_from(&data).map_err(assembly)?;
-    whole.to_der().map_err(assembly)
 }

@@ -12,13 +12,15 @@
 //! who says which file to believe.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{
+use crate::{
     UnixTime,
-    certificate::{Certificate, CertificateRefusal},
-    keys::{KeyAlgorithm, KeyRefusal, PublicKey},
-    refusal::reasons,
+    certificate::Certificate,
+    checkpoint,
+    keys::{KeyAlgorithm, PublicKey},
+    refusal::{Reason, codes, reason},
+    time::{self, rfc3339},
 };
 
 /// The largest trust root that is read, in bytes.
@@ -31,11 +33,9 @@ pub const MAX_CHAIN: usize = 8;
 /// The most paths that are followed between the certificates of a PEM file.
 const MAX_STEPS: usize = 4096;
 
-/// The media type that is written: the one that every client reads.
-const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.trustedroot+json;version=0.1";
 /// The media types that are read.
 const MEDIA_TYPES: [&str; 3] = [
-    MEDIA_TYPE,
+    "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
     "application/vnd.dev.sigstore.trustedroot.v0.1+json",
     "application/vnd.dev.sigstore.trustedroot.v0.2+json",
 ];
@@ -45,132 +45,16 @@ const MEDIA_TYPES: [&str; 3] = [
 pub const PUBLIC_GOOD: &str =
     include_str!(concat!(env!("OUT_DIR"), "/public_good_trusted_root.json"));
 
-reasons! {
-    /// Why a trust root is not read.
-    pub enum TrustedRootError {
-        /// More than [`MAX_TRUSTED_ROOT`] bytes.
-        #[code = "trust-too-large"]
-        #[error("the trusted root has {bytes} bytes, more than {MAX_TRUSTED_ROOT}")]
-        TooLarge {
-            /// Bytes found.
-            bytes: usize,
-        },
-        /// Not the JSON of a trusted root.
-        #[code = "trust-json"]
-        #[error("not the JSON of a trusted root: {why}")]
-        Json {
-            /// What the JSON reader said, with line and column.
-            why: String,
-        },
-        /// Another media type.
-        #[code = "trust-media-type"]
-        #[error("the media type is {found:?}, not that of a trusted root")]
-        MediaType {
-            /// The media type found.
-            found: String,
-        },
-        /// More entries than are read.
-        #[code = "trust-too-many"]
-        #[error("{what}: {found} entries, more than {limit}")]
-        TooMany {
-            /// Which list.
-            what: &'static str,
-            /// Entries found.
-            found: usize,
-            /// The limit.
-            limit: usize,
-        },
-        /// Base64 that is not strict base64.
-        #[code = "trust-base64"]
-        #[error("{place}: not base64")]
-        Base64 {
-            /// Where in the file.
-            place: String,
-        },
-        /// A time that is not RFC 3339.
-        #[code = "trust-time"]
-        #[error("{place}: {found:?} is not an RFC 3339 time")]
-        Time {
-            /// Where in the file.
-            place: String,
-            /// The text found.
-            found: String,
-        },
-        /// Without a start nobody knows since when a key is to be believed.
-        #[code = "trust-no-start"]
-        #[error("{place}: validFor has no start")]
-        NoStart {
-            /// Where in the file.
-            place: String,
-        },
-        /// A window that ends before it starts.
-        #[code = "trust-window"]
-        #[error("{place}: valid from {start} to {end}, which is before it")]
-        Window {
-            /// Where in the file.
-            place: String,
-            /// Unix seconds.
-            start: UnixTime,
-            /// Unix seconds.
-            end: UnixTime,
-        },
-        /// A key that cannot be read though its kind is known.
-        #[code = "trust-key"]
-        #[error("{place}: {why}")]
-        Key {
-            /// Where in the file.
-            place: String,
-            /// Why.
-            why: KeyRefusal,
-        },
-        /// A certificate that cannot be read.
-        #[code = "trust-certificate"]
-        #[error("{place}: {why}")]
-        Certificate {
-            /// Where in the file.
-            place: String,
-            /// Why.
-            why: CertificateRefusal,
-        },
-        /// An authority without a certificate.
-        #[code = "trust-no-certificate"]
-        #[error("{place}: no certificate")]
-        NoCertificate {
-            /// Where in the file.
-            place: String,
-        },
-        /// A log id of another length than SHA-256.
-        #[code = "trust-log-id"]
-        #[error("{place}: the log id has {bytes} bytes, not 32")]
-        LogId {
-            /// Where in the file.
-            place: String,
-            /// Bytes found.
-            bytes: usize,
-        },
-        /// Two different keys under one log id: an entry could choose.
-        #[code = "trust-duplicate-log-id"]
-        #[error("{place}: another key has the same log id")]
-        DuplicateLogId {
-            /// Where in the file.
-            place: String,
-        },
-        /// A hash that no log here uses.
-        #[code = "trust-hash"]
-        #[error("{place}: the log hashes with {found:?}, only SHA2_256 is known")]
-        HashAlgorithm {
-            /// Where in the file.
-            place: String,
-            /// The name found.
-            found: String,
-        },
-        /// PEM certificates of which none is a root.
-        #[code = "trust-no-root"]
-        #[error("none of the {certificates} certificates is self-signed: there is no root")]
-        NoRoot {
-            /// Certificates found.
-            certificates: usize,
-        },
+/// Why a trusted root is not accepted: a mistake of its author.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct TrustedRootError(#[from] Reason);
+
+impl TrustedRootError {
+    /// The stable, kebab-case name of the error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.0.code()
     }
 }
 
@@ -268,15 +152,22 @@ impl TrustedRoot {
     /// validity, a key or certificate that is damaged, one log id for two keys.
     pub fn from_json(json: &[u8]) -> Result<Self, TrustedRootError> {
         if json.len() > MAX_TRUSTED_ROOT {
-            return Err(TrustedRootError::TooLarge { bytes: json.len() });
+            return Err(too_large(json.len()).into());
         }
-        let file: File = serde_json::from_slice(json).map_err(|error| TrustedRootError::Json {
-            why: error.to_string(),
+        let file: File = serde_json::from_slice(json).map_err(|error| {
+            reason!(
+                "trust-json",
+                "not the JSON of a trusted root: {why}",
+                why = error.to_string()
+            )
         })?;
         if !MEDIA_TYPES.contains(&file.media_type.as_str()) {
-            return Err(TrustedRootError::MediaType {
-                found: file.media_type,
-            });
+            return Err(reason!(
+                "trust-media-type",
+                "the media type is {found:?}, not that of a trusted root",
+                found = file.media_type
+            )
+            .into());
         }
         let mut root = Self::default();
         for (place, log) in numbered("tlogs", file.tlogs)? {
@@ -318,62 +209,6 @@ impl TrustedRoot {
         Ok(root)
     }
 
-    /// The trust root as a `trusted_root.json` that every Sigstore client reads.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let instance =
-            |base_url: &str, key: &PublicKey, log_id: &[u8], window: &ValidityPeriod| Instance {
-                base_url: base_url.to_owned(),
-                hash_algorithm: Some("SHA2_256".to_owned()),
-                public_key: Some(Key {
-                    raw_bytes: BASE64_STANDARD.encode(key.spki()),
-                    key_details: key_details(key.algorithm()).to_owned(),
-                    valid_for: Some(window.into()),
-                }),
-                log_id: Some(LogId {
-                    key_id: BASE64_STANDARD.encode(log_id),
-                }),
-            };
-        let authority = |uri: &str, chain: &[Certificate], window: &ValidityPeriod| Authority {
-            // Nothing reads it for a decision; sigstore-python demands it.
-            subject: Some(distinguished_name(chain.last())),
-            uri: uri.to_owned(),
-            cert_chain: Some(Chain {
-                certificates: chain
-                    .iter()
-                    .map(|certificate| Raw {
-                        raw_bytes: BASE64_STANDARD.encode(certificate.der()),
-                    })
-                    .collect(),
-            }),
-            valid_for: Some(window.into()),
-        };
-        let file = File {
-            media_type: MEDIA_TYPE.to_owned(),
-            tlogs: self
-                .logs
-                .iter()
-                .map(|log| instance(&log.base_url, &log.key, &log.log_id, &log.window))
-                .collect(),
-            certificate_authorities: self
-                .authorities
-                .iter()
-                .map(|one| authority(&one.uri, &one.chain, &one.window))
-                .collect(),
-            ctlogs: self
-                .ct_logs
-                .iter()
-                .map(|log| instance(&log.base_url, &log.key, &log.log_id, &log.window))
-                .collect(),
-            timestamp_authorities: self
-                .timestamp_authorities
-                .iter()
-                .map(|one| authority(&one.uri, &one.chain, &one.window))
-                .collect(),
-        };
-        serde_json::to_string_pretty(&file).unwrap_or_default()
-    }
-
     /// Replaces the certificate authorities by those of a PEM file with roots
     /// and intermediates in any order (gitsign's `fulcioRoot`,
     /// `SIGSTORE_ROOT_FILE`). Self-issued certificates are roots; every other
@@ -401,16 +236,14 @@ impl TrustedRoot {
     /// # Errors
     /// The key is damaged or of an unknown kind.
     pub fn set_log_pem(&mut self, pem: &str, base_url: &str) -> Result<(), TrustedRootError> {
-        let key = PublicKey::from_pem(pem).map_err(|why| TrustedRootError::Key {
-            place: "Rekor public key file".to_owned(),
-            why,
-        })?;
+        let key =
+            PublicKey::from_pem(pem).map_err(|why| key_error("Rekor public key file", &why))?;
         let v1_id = key.sha256();
         let ed25519 = (key.algorithm() == KeyAlgorithm::Ed25519)
             .then(|| <[u8; 32]>::try_from(key.raw_key()).ok())
             .flatten();
         let log_id = match (ed25519, host_of(base_url)) {
-            (Some(bytes), Some(host)) => super::checkpoint::ed25519_key_id(host, &bytes),
+            (Some(bytes), Some(host)) => checkpoint::ed25519_key_id(host, &bytes),
             _ => v1_id,
         };
         self.logs = vec![TransparencyLog {
@@ -432,10 +265,7 @@ impl TrustedRoot {
             Ok(pem) if pem.contains("-----BEGIN ") => PublicKey::from_pem(pem),
             _ => PublicKey::from_spki(key),
         };
-        let key = parsed.map_err(|why| TrustedRootError::Key {
-            place: "CT log public key file".to_owned(),
-            why,
-        })?;
+        let key = parsed.map_err(|why| key_error("CT log public key file", &why))?;
         self.ct_logs = vec![CtLog {
             base_url: String::new(),
             log_id: key.sha256(),
@@ -470,10 +300,11 @@ impl TrustedRoot {
         if let Some(found) = &log.hash_algorithm
             && found != "SHA2_256"
         {
-            return Err(TrustedRootError::HashAlgorithm {
-                place: place.to_owned(),
-                found: found.clone(),
-            });
+            return Err(reason!(
+                "trust-hash",
+                "{place}: the log hashes with {found:?}, only SHA2_256 is known"
+            )
+            .into());
         }
         let Some(key) = &log.public_key else {
             self.left_out.push(format!("{place}: no public key"));
@@ -489,24 +320,20 @@ impl TrustedRoot {
                 return Ok(None);
             }
             Err(why) => {
-                return Err(TrustedRootError::Key {
-                    place: place.to_owned(),
-                    why,
-                });
+                return Err(key_error(place, &why).into());
             }
         };
         let log_id = match &log.log_id {
             Some(id) => base64(&id.key_id, place)?,
             None => public.sha256().to_vec(),
         };
-        let log_id: [u8; 32] =
-            log_id
-                .as_slice()
-                .try_into()
-                .map_err(|_| TrustedRootError::LogId {
-                    place: place.to_owned(),
-                    bytes: log_id.len(),
-                })?;
+        let log_id: [u8; 32] = log_id.as_slice().try_into().map_err(|_| {
+            reason!(
+                "trust-log-id",
+                "{place}: the log id has {bytes} bytes, not 32",
+                bytes = log_id.len()
+            )
+        })?;
         Ok(Some((log_id, public, window)))
     }
 
@@ -540,9 +367,12 @@ impl TrustedRoot {
                     .take(nth)
                     .any(|(other, other_key)| other == id && other_key.spki() != key.spki());
                 if shared {
-                    return Err(TrustedRootError::DuplicateLogId {
-                        place: format!("{name}[{nth}]"),
-                    });
+                    return Err(reason!(
+                        "trust-duplicate-log-id",
+                        "{place}: another key has the same log id",
+                        place = format!("{name}[{nth}]")
+                    )
+                    .into());
                 }
             }
         }
@@ -550,28 +380,38 @@ impl TrustedRoot {
     }
 }
 
-/// A key that may well be good, but that this build has no use for.
-fn is_unknown_kind(why: &KeyRefusal) -> bool {
-    matches!(
-        why,
-        KeyRefusal::UnknownAlgorithm { .. }
-            | KeyRefusal::UnknownCurve { .. }
-            | KeyRefusal::NotInThisBuild { .. }
+fn too_large(bytes: usize) -> Reason {
+    reason!(
+        "trust-too-large",
+        "the trusted root is {bytes} bytes; the limit is {MAX_TRUSTED_ROOT}"
     )
 }
 
-/// The name of a key's algorithm in `sigstore_common.proto`, `PublicKeyDetails`.
-#[must_use]
-pub fn key_details(algorithm: KeyAlgorithm) -> &'static str {
-    match algorithm {
-        KeyAlgorithm::P256 => "PKIX_ECDSA_P256_SHA_256",
-        KeyAlgorithm::P384 => "PKIX_ECDSA_P384_SHA_384",
-        KeyAlgorithm::P521 => "PKIX_ECDSA_P521_SHA_512",
-        KeyAlgorithm::Rsa { bits } if bits <= 2048 => "PKIX_RSA_PKCS1V15_2048_SHA256",
-        KeyAlgorithm::Rsa { bits } if bits <= 3072 => "PKIX_RSA_PKCS1V15_3072_SHA256",
-        KeyAlgorithm::Rsa { .. } => "PKIX_RSA_PKCS1V15_4096_SHA256",
-        KeyAlgorithm::Ed25519 => "PKIX_ED25519",
-    }
+fn too_many(what: &str, found: usize, limit: usize) -> Reason {
+    reason!(
+        "trust-too-many",
+        "{what}: {found} entries; the limit is {limit}"
+    )
+}
+
+fn no_certificate(place: &str) -> Reason {
+    reason!("trust-no-certificate", "{place}: no certificate")
+}
+
+fn key_error(place: &str, why: &Reason) -> Reason {
+    reason!("trust-key", "{place}: {why}")
+}
+
+fn certificate_error(place: &str, why: &Reason) -> Reason {
+    reason!("trust-certificate", "{place}: {why}")
+}
+
+/// A key that may well be good, but that this build has no use for.
+fn is_unknown_kind(why: &Reason) -> bool {
+    matches!(
+        why.code(),
+        codes::KEY_ALGORITHM_UNKNOWN | codes::KEY_CURVE_UNKNOWN | codes::KEY_NOT_IN_THIS_BUILD
+    )
 }
 
 /// The host of a URL, without user, port and path.
@@ -589,24 +429,14 @@ pub fn host_of(url: &str) -> Option<&str> {
 
 fn certificates_of_pem(place: &str, pem: &str) -> Result<Vec<Certificate>, TrustedRootError> {
     if pem.len() > MAX_TRUSTED_ROOT {
-        return Err(TrustedRootError::TooLarge { bytes: pem.len() });
+        return Err(too_large(pem.len()).into());
     }
-    let certificates =
-        Certificate::pem_chain(pem).map_err(|why| TrustedRootError::Certificate {
-            place: place.to_owned(),
-            why,
-        })?;
+    let certificates = Certificate::pem_chain(pem).map_err(|why| certificate_error(place, &why))?;
     if certificates.is_empty() {
-        return Err(TrustedRootError::NoCertificate {
-            place: place.to_owned(),
-        });
+        return Err(no_certificate(place).into());
     }
     if certificates.len() > MAX_ENTRIES {
-        return Err(TrustedRootError::TooMany {
-            what: "certificates",
-            found: certificates.len(),
-            limit: MAX_ENTRIES,
-        });
+        return Err(too_many("certificates", certificates.len(), MAX_ENTRIES).into());
     }
     Ok(certificates)
 }
@@ -617,9 +447,12 @@ fn certificates_of_pem(place: &str, pem: &str) -> Result<Vec<Certificate>, Trust
 fn chains(certificates: &[Certificate]) -> Result<Vec<Vec<Certificate>>, TrustedRootError> {
     let self_issued = |one: &Certificate| one.subject_der() == one.issuer_der();
     if !certificates.iter().any(self_issued) {
-        return Err(TrustedRootError::NoRoot {
-            certificates: certificates.len(),
-        });
+        return Err(reason!(
+            "trust-no-root",
+            "none of the {certificates} certificates is self-signed: there is no root",
+            certificates = certificates.len()
+        )
+        .into());
     }
     let mut complete = Vec::new();
     let mut open: Vec<Vec<&Certificate>> = certificates.iter().map(|one| vec![one]).collect();
@@ -628,21 +461,13 @@ fn chains(certificates: &[Certificate]) -> Result<Vec<Vec<Certificate>>, Trusted
         // Certificates that name each other in circles have no end of paths.
         steps = steps.saturating_add(1);
         if steps > MAX_STEPS {
-            return Err(TrustedRootError::TooMany {
-                what: "certificate paths",
-                found: steps,
-                limit: MAX_STEPS,
-            });
+            return Err(too_many("certificate paths", steps, MAX_STEPS).into());
         }
         let Some(last) = path.last() else { continue };
         if self_issued(last) {
             complete.push(path.into_iter().cloned().collect());
             if complete.len() > MAX_ENTRIES {
-                return Err(TrustedRootError::TooMany {
-                    what: "certificate chains",
-                    found: complete.len(),
-                    limit: MAX_ENTRIES,
-                });
+                return Err(too_many("certificate chains", complete.len(), MAX_ENTRIES).into());
             }
             continue;
         }
@@ -665,11 +490,7 @@ fn chains(certificates: &[Certificate]) -> Result<Vec<Vec<Certificate>>, Trusted
 
 fn numbered<T>(name: &'static str, list: Vec<T>) -> Result<Vec<(String, T)>, TrustedRootError> {
     if list.len() > MAX_ENTRIES {
-        return Err(TrustedRootError::TooMany {
-            what: name,
-            found: list.len(),
-            limit: MAX_ENTRIES,
-        });
+        return Err(too_many(name, list.len(), MAX_ENTRIES).into());
     }
     Ok(list
         .into_iter()
@@ -681,15 +502,11 @@ fn numbered<T>(name: &'static str, list: Vec<T>) -> Result<Vec<(String, T)>, Tru
 fn base64(text: &str, place: &str) -> Result<Vec<u8>, TrustedRootError> {
     BASE64_STANDARD
         .decode(text)
-        .map_err(|_| TrustedRootError::Base64 {
-            place: place.to_owned(),
-        })
+        .map_err(|_| reason!("trust-base64", "{place}: not base64").into())
 }
 
 fn window(place: &str, range: Option<&TimeRange>) -> Result<ValidityPeriod, TrustedRootError> {
-    let no_start = || TrustedRootError::NoStart {
-        place: place.to_owned(),
-    };
+    let no_start = || reason!("trust-no-start", "{place}: validFor has no start");
     let range = range.ok_or_else(no_start)?;
     let start = time(place, range.start.as_deref().ok_or_else(no_start)?)?;
     let end = range
@@ -698,27 +515,25 @@ fn window(place: &str, range: Option<&TimeRange>) -> Result<ValidityPeriod, Trus
         .map(|end| time(place, end))
         .transpose()?;
     match end {
-        Some(end) if end < start => Err(TrustedRootError::Window {
-            place: place.to_owned(),
-            start,
-            end,
-        }),
+        Some(end) if end < start => Err(reason!(
+            "trust-window",
+            "{place}: valid from {start} to {end}, which is before it",
+            start = rfc3339(start),
+            end = rfc3339(end)
+        )
+        .into()),
         _ => Ok(ValidityPeriod { start, end }),
     }
 }
 
 fn time(place: &str, text: &str) -> Result<UnixTime, TrustedRootError> {
-    text.parse::<jiff::Timestamp>()
-        .map(jiff::Timestamp::as_second)
-        .map_err(|_| TrustedRootError::Time {
-            place: place.to_owned(),
-            found: text.to_owned(),
-        })
+    time::parse_rfc3339(text)
+        .ok_or_else(|| reason!("trust-time", "{place}: {text:?} is not an RFC 3339 time").into())
 }
 
 // The JSON shapes: sigstore_trustroot.proto in protobuf's JSON mapping.
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct File {
     #[serde(default)]
@@ -733,7 +548,7 @@ struct File {
     timestamp_authorities: Vec<Authority>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Instance {
     #[serde(default)]
@@ -743,7 +558,7 @@ struct Instance {
     log_id: Option<LogId>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Key {
     #[serde(default)]
@@ -753,57 +568,35 @@ struct Key {
     valid_for: Option<TimeRange>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize)]
 struct TimeRange {
     start: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<String>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LogId {
     #[serde(default)]
     key_id: String,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Authority {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    subject: Option<serde_json::Value>,
     #[serde(default)]
     uri: String,
     cert_chain: Option<Chain>,
     valid_for: Option<TimeRange>,
 }
 
-/// `dev.sigstore.common.v1.DistinguishedName`.
-fn distinguished_name(certificate: Option<&Certificate>) -> serde_json::Value {
-    let mut name = serde_json::Map::new();
-    let mut insert = |key: &str, text: Option<String>| {
-        if let Some(text) = text {
-            name.insert(key.to_owned(), text.into());
-        }
-    };
-    insert(
-        "organization",
-        certificate.and_then(Certificate::subject_organization),
-    );
-    insert(
-        "commonName",
-        certificate.and_then(Certificate::subject_common_name),
-    );
-    name.into()
-}
-
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize)]
 struct Chain {
     #[serde(default)]
     certificates: Vec<Raw>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Raw {
     #[serde(default)]
@@ -822,40 +615,19 @@ impl Authority {
             .map(|chain| chain.certificates.as_slice())
             .unwrap_or_default();
         if certificates.is_empty() {
-            return Err(TrustedRootError::NoCertificate {
-                place: place.to_owned(),
-            });
+            return Err(no_certificate(place).into());
         }
         if certificates.len() > MAX_CHAIN {
-            return Err(TrustedRootError::TooMany {
-                what: "certificates of one chain",
-                found: certificates.len(),
-                limit: MAX_CHAIN,
-            });
+            return Err(
+                too_many("certificates of one chain", certificates.len(), MAX_CHAIN).into(),
+            );
         }
         certificates
             .iter()
             .map(|raw| {
                 let der = base64(&raw.raw_bytes, place)?;
-                Certificate::from_der(&der).map_err(|why| TrustedRootError::Certificate {
-                    place: place.to_owned(),
-                    why,
-                })
+                Certificate::from_der(&der).map_err(|why| certificate_error(place, &why).into())
             })
             .collect()
-    }
-}
-
-impl From<&ValidityPeriod> for TimeRange {
-    fn from(window: &ValidityPeriod) -> Self {
-        let text = |at: UnixTime| {
-            jiff::Timestamp::from_second(at)
-                .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
-                .to_string()
-        };
-        Self {
-            start: Some(text(window.start)),
-            end: window.end.map(text),
-        }
     }
 }

@@ -1,38 +1,40 @@
-//! The one verification, in nine numbered steps. Each step hands on a value
-//! that the next one needs, so none can be left out:
+//! The one verification, in nine numbered steps. Each step returns a value that
+//! the next one needs, so none can be skipped:
 //!
 //! ```text
-//! 1 read → Read → 2 content → Bound → 3 signature → Signed → 4 entry → Described
-//!   → 5 inclusion → Logged → 6 time → Timed → 7 chain → Chained → 8 SCT → Attested
-//!   → 9 identity → Verified
+//! 1 read → Parsed → 2 content → DigestMatched → 3 signature → SignatureVerified
+//!   → 4 entry → EntryMatched → 5 inclusion → InclusionVerified → 6 time → TimeVerified
+//!   → 7 chain → ChainVerified → 8 SCT → SctVerified → 9 identity → Verified
 //! ```
 //!
-//! What is compared in each step, and what a good verdict does not prove, is in
-//! `docs/verification.md` under the same numbers.
+//! What is compared in each step, and what a verified signature does not prove,
+//! is in `docs/verification.md` under the same numbers.
 //!
-//! *Not checked here:* whether the object is the one that a name means
-//! (`host/git.rs` resolves it once), what a branch or a path allows (`policy/`),
-//! and whether the log shows everybody the same tree.
+//! *Not checked here:* whether the object is the one that a name means, what a
+//! branch or a path allows, and whether the log shows everyone the same tree.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest as _, Sha256};
 
-use super::{
+use crate::{
     UnixTime, armor,
-    certificate::{Certificate, CertificateRefusal, Identity},
-    chain::{self, ChainRefusal},
-    checkpoint::{self, Checkpoint, CheckpointRefusal, LogVerifier, RekorVersion},
-    entry::{self, EntryRefusal, LogEntry},
-    identity::{self, ExpectedIdentity, IdentityRefusal},
-    keys::KeyRefusal,
+    certificate::{Certificate, Identity},
+    chain,
+    checkpoint::{self, Checkpoint, LogVerifier, RekorVersion},
+    entry::{self, LogEntry},
+    hex,
+    identity::{self, ExpectedIdentity},
+    keys::SignatureAlgorithm,
     memo::Memo,
-    merkle::{self, MerkleRefusal},
-    object::{self, HashKind, ObjectKind, ObjectRefusal},
-    refusal::{Step, hex, reasons, unhex},
-    sct::{self, SctRefusal},
-    signed_data::{self, CmsRefusal, Digest, SignedMessage},
-    timestamp::{self, TimestampRefusal},
-    trusted_root::{TransparencyLog, TrustedRoot},
+    merkle,
+    object::{self, HashKind, ObjectKind},
+    refusal::{At, Reason, Refusal, Step, codes, entry_not_found, reason},
+    sct,
+    signed_data::{self, Digest, SignedMessage},
+    time::rfc3339,
+    timestamp,
+    trusted_root::{TransparencyLog, TrustedRoot, host_of},
+    unhex,
 };
 
 /// How far the signing time that the signer wrote may lie outside the
@@ -44,290 +46,63 @@ pub const MAX_TIMESTAMPS: usize = 8;
 /// The most candidates among entries that were looked up in a log.
 pub const MAX_FOUND_ENTRIES: usize = 64;
 
-/// What is to be verified: bytes only.
+/// The signature to verify: bytes only.
 #[derive(Debug, Clone, Copy)]
 pub struct SignatureInput<'a> {
-    /// What git signed: the object without its signature. `None` for a CMS that
-    /// carries its own content.
+    /// The object without its signature, which is what Git signed; `None` for a
+    /// CMS that carries its own content.
     pub payload: Option<&'a [u8]>,
-    /// The signature: one armoured block, or DER.
+    /// The signature: one armored block, or DER.
     pub signature: &'a [u8],
-    /// The hash of the repository, which object ids in online entries need.
+    /// The hash of the repository, which object IDs in online entries need.
     pub hash: HashKind,
 }
 
-/// What the subject is held against.
+/// Inputs to verification: trusted root, expected identity, and log entries
+/// found online.
 #[derive(Debug, Clone, Copy)]
 pub struct VerifyInputs<'a> {
-    /// Who is believed.
+    /// The keys and certificates of a Sigstore instance.
     pub trust: &'a TrustedRoot,
-    /// Who is asked for.
-    pub wanted: &'a ExpectedIdentity,
-    /// Entries that a log's search answered for this certificate; believed no
-    /// more than an embedded one.
+    /// The signers that are accepted.
+    pub expected: &'a ExpectedIdentity,
+    /// Whether the committer (tagger) that the object names must be the signer.
+    pub match_committer: bool,
+    /// Entries that a log returned for this certificate. They are trusted no more
+    /// than an embedded one.
     pub found: &'a [LogEntry],
+    /// Signatures that verified before: many objects share certificates, SCTs and
+    /// checkpoints. The result does not depend on it.
+    pub memo: &'a Memo,
 }
 
-reasons! {
-    /// Reasons that no single part of the evidence can give.
-    pub enum CrossCheckRefusal {
-        /// Neither a payload nor content inside the CMS.
-        #[code = "no-content"]
-        #[error("nothing was signed: no payload was given and the CMS carries no content")]
-        NoContent,
-        /// A detached signature that carries content nevertheless.
-        #[code = "content-in-detached"]
-        #[error("the CMS carries {bytes} bytes of content beside the payload that it is to sign")]
-        ContentInDetached {
-            /// Bytes of eContent.
-            bytes: usize,
-        },
-        /// A NUL ends what git shows, but not what was signed.
-        #[code = "payload-nul"]
-        #[error("the signed message holds a NUL at byte {at}: git shows only what stands before it")]
-        Nul {
-            /// Offset in the payload.
-            at: usize,
-        },
-        /// The content was changed after it was signed.
-        #[code = "digest-mismatch"]
-        #[error("the content's digest is {content}, the signature is over {signed}")]
-        Digest {
-            /// Hex.
-            content: String,
-            /// Hex.
-            signed: String,
-        },
-        /// Nothing to show that a log has recorded the signature.
-        #[code = "no-log-entry"]
-        #[error("no embedded log entry")]
-        NoEntry,
-        /// The search answered, but with nothing that belongs to this object.
-        #[code = "log-entry-not-found"]
-        #[error("none of the {candidates} entries that the log has for this certificate is for this object")]
-        NotFound {
-            /// Entries looked at.
-            candidates: usize,
-        },
-        /// Another kind of entry.
-        #[code = "entry-kind"]
-        #[error("the log entry is of kind {found:?}, not hashedrekord")]
-        EntryKind {
-            /// The kind found.
-            found: String,
-        },
-        /// The entry came with a body, which says something else.
-        #[code = "entry-body-mismatch"]
-        #[error("the log entry is about another digest, signature or certificate")]
-        EntryBody,
-        /// A log that nobody here believes.
-        #[code = "log-unknown"]
-        #[error("the entry is from log {log_id}, which the trusted root does not name")]
-        UnknownLog {
-            /// Hex.
-            log_id: String,
-        },
-        /// A promise alone is none.
-        #[code = "no-inclusion-proof"]
-        #[error("the log entry has no inclusion proof")]
-        NoProof,
-        /// The proof says one size, the log signed another.
-        #[code = "checkpoint-size-mismatch"]
-        #[error("the inclusion proof is for {proof} entries, the checkpoint for {checkpoint}")]
-        CheckpointSize {
-            /// Size in the proof.
-            proof: u64,
-            /// Size that the log signed.
-            checkpoint: u64,
-        },
-        /// A proof hash that is no SHA-256.
-        #[code = "proof-hash-length"]
-        #[error("the inclusion proof holds a hash that is not 32 bytes long")]
-        HashLength,
-        /// The proof says one root, the log signed another.
-        #[code = "checkpoint-root-mismatch"]
-        #[error("the inclusion proof leads to root {proof}, the checkpoint has {checkpoint}")]
-        CheckpointRoot {
-            /// Hex.
-            proof: String,
-            /// Hex.
-            checkpoint: String,
-        },
-        /// An index no tree can have.
-        #[code = "log-index"]
-        #[error("the log index {index} is not one of a tree of {size}")]
-        Index {
-            /// As found.
-            index: i64,
-            /// As found.
-            size: i64,
-        },
-        /// Rekor v2 has one index; two differ.
-        #[code = "log-index-mismatch"]
-        #[error("the entry says index {entry}, its proof {proof}")]
-        IndexMismatch {
-            /// In the entry.
-            entry: i64,
-            /// In the proof.
-            proof: i64,
-        },
-        /// Signed entry timestamps are Rekor v1's.
-        #[code = "set-in-v2"]
-        #[error("a Rekor v2 entry carries a signed entry timestamp")]
-        SetInV2,
-        /// Something is dated and nothing vouches for the date.
-        #[code = "no-trusted-time"]
-        #[error("no trusted time: the log did not sign one and there is no timestamp")]
-        NoTime,
-        /// More timestamps than are read.
-        #[code = "too-many-timestamps"]
-        #[error("{found} timestamps, more than {MAX_TIMESTAMPS}")]
-        TooManyTimestamps {
-            /// As found.
-            found: usize,
-        },
-        /// The log's key was not in use then.
-        #[code = "log-key-window"]
-        #[error("the entry is of {at}, outside the time in which the log's key is trusted")]
-        LogWindow {
-            /// Unix seconds.
-            at: UnixTime,
-        },
-        /// Signed outside the certificate's minutes.
-        #[code = "time-outside-certificate"]
-        #[error("signed at {at}, the certificate is valid from {not_before} to {not_after}")]
-        TimeOutsideCertificate {
-            /// Unix seconds, from the log or the timestamp.
-            at: UnixTime,
-            /// Unix seconds.
-            not_before: UnixTime,
-            /// Unix seconds.
-            not_after: UnixTime,
-        },
-        /// The signer's own clock disagrees by more than [`SIGNING_TIME_TOLERANCE`].
-        #[code = "signing-time"]
-        #[error("the signer's clock said {signing_time}, the certificate is valid from {not_before} to {not_after}")]
-        SigningTime {
-            /// Unix seconds, from the signed attributes.
-            signing_time: UnixTime,
-            /// Unix seconds.
-            not_before: UnixTime,
-            /// Unix seconds.
-            not_after: UnixTime,
-        },
-    }
-}
-
-/// One reason, out of the part of the evidence that gave it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(transparent)]
-pub enum Reason {
-    /// The Git object's framing.
-    Object(#[from] ObjectRefusal),
-    /// The armour.
-    Armor(#[from] armor::ArmorRefusal),
-    /// The CMS.
-    Cms(#[from] CmsRefusal),
-    /// A certificate.
-    Certificate(#[from] CertificateRefusal),
-    /// A key or a signature made with it.
-    Key(#[from] KeyRefusal),
-    /// The log entry.
-    Entry(#[from] EntryRefusal),
-    /// The Merkle proof.
-    Merkle(#[from] MerkleRefusal),
-    /// The checkpoint.
-    Note(#[from] CheckpointRefusal),
-    /// The timestamp.
-    Timestamp(#[from] TimestampRefusal),
-    /// The chain.
-    Chain(#[from] ChainRefusal),
-    /// The SCT.
-    Sct(#[from] SctRefusal),
-    /// The identity.
-    Identity(#[from] IdentityRefusal),
-    /// Two parts that do not fit together.
-    CrossCheck(#[from] CrossCheckRefusal),
-}
-
-/// Why a signature is not good: the step and the reason.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{step}: {reason}")]
-pub struct Refusal {
-    /// The step that said no.
-    pub step: Step,
-    /// Why.
-    pub reason: Reason,
-}
-
-impl Refusal {
-    /// The stable name of the reason.
+impl<'a> VerifyInputs<'a> {
+    /// Inputs with this trusted root: any signer, no entries found online, no memo.
     #[must_use]
-    pub fn code(&self) -> &'static str {
-        match &self.reason {
-            Reason::Object(reason) => reason.code(),
-            Reason::Armor(reason) => reason.code(),
-            Reason::Cms(CmsRefusal::Certificate { why })
-            | Reason::Chain(ChainRefusal::LeafIdentity { why }) => why.code(),
-            Reason::Cms(reason) => reason.code(),
-            Reason::Certificate(reason) => reason.code(),
-            Reason::Key(reason) => reason.code(),
-            Reason::Entry(reason) => reason.code(),
-            Reason::Merkle(reason) => reason.code(),
-            Reason::Note(reason) => reason.code(),
-            Reason::Timestamp(reason) => reason.code(),
-            Reason::Chain(reason) => reason.code(),
-            Reason::Sct(reason) => reason.code(),
-            Reason::Identity(reason) => reason.code(),
-            Reason::CrossCheck(reason) => reason.code(),
+    pub fn new(trust: &'a TrustedRoot) -> Self {
+        Self {
+            trust,
+            expected: &ExpectedIdentity::Any,
+            match_committer: false,
+            found: &[],
+            memo: Memo::disabled(),
         }
     }
-
-    /// Whether more evidence could still make the signature good: there was no
-    /// log entry to judge. Everything else is a refusal.
-    #[must_use]
-    pub fn is_undecided(&self) -> bool {
-        matches!(
-            self.reason,
-            Reason::CrossCheck(CrossCheckRefusal::NoEntry | CrossCheckRefusal::NotFound { .. })
-        )
-    }
 }
 
-/// Attaches the step to a reason.
-trait At<T> {
-    fn at(self, step: Step) -> Result<T, Refusal>;
-}
-
-impl<T, R: Into<Reason>> At<T> for Result<T, R> {
-    fn at(self, step: Step) -> Result<T, Refusal> {
-        self.map_err(|reason| Refusal {
-            step,
-            reason: reason.into(),
-        })
-    }
-}
-
-fn refuse<T>(step: Step, reason: impl Into<Reason>) -> Result<T, Refusal> {
-    Err(Refusal {
-        step,
-        reason: reason.into(),
-    })
-}
-
-/// Where the time of a signature comes from.
+/// The source of a signature's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeSource {
-    /// Rekor v1's integrated time, signed by the log (SET).
+    /// The integrated time of Rekor v1, signed by the log (SET).
     IntegratedTime,
     /// An RFC 3161 timestamp.
     Timestamp,
 }
 
 impl TimeSource {
-    /// In words.
+    /// Describes the source as text.
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
             Self::IntegratedTime => "integrated time signed by the log",
             Self::Timestamp => "RFC 3161 timestamp",
@@ -335,118 +110,106 @@ impl TimeSource {
     }
 }
 
-/// A good signature, and what is known of it.
+/// A verified signature, and what is known of it.
 #[derive(Debug, Clone)]
 pub struct Verified {
-    /// Who signed, and who vouches for that.
+    /// The identity of the signer and its issuer.
     pub identity: Identity,
-    /// Whether the caller had asked for this identity; `false`: nobody asked.
-    pub named: bool,
-    /// When, from the log or a timestamp authority.
+    /// Whether it is an expected identity; `false` if none was expected.
+    pub identity_matched: bool,
+    /// When it was signed, from the log or a timestamp authority.
     pub time: UnixTime,
-    /// Who says so.
+    /// The source of this time.
     pub time_source: TimeSource,
     /// The log's global index, where the log's signature covers it.
     pub log_index: Option<u64>,
-    /// The origin line of the checkpoint.
-    pub log_origin: String,
-    /// The id of the key of the log that signed the checkpoint.
+    /// The ID of the key of the log that signed the checkpoint.
     pub log_id: Vec<u8>,
-    /// What the log said its tree was.
+    /// The checkpoint that the log signed.
     pub checkpoint: Checkpoint,
     /// The leaf certificate.
     pub certificate: Certificate,
+    /// The algorithm of the signature by the leaf's key.
+    pub signature_algorithm: SignatureAlgorithm,
     /// The kind of object, where the payload is one.
     pub kind: Option<ObjectKind>,
 }
 
-/// Hears of each step as it passes. Details are only put together for one that
-/// listens.
+/// Receives a callback for each step that passes. The detail is formatted only if
+/// used.
 pub trait StepObserver {
-    /// The step passed; `detail` says what was compared.
+    /// The step passed; `detail` formats what was compared.
     fn passed(&mut self, step: Step, detail: &dyn Fn() -> String);
 }
 
-/// Listens to nothing.
+/// An observer that ignores every step.
 pub struct NoopObserver;
 
 impl StepObserver for NoopObserver {
     fn passed(&mut self, _: Step, _: &dyn Fn() -> String) {}
 }
 
-/// Verifies: all nine steps, in order.
+/// Verifies a signature: all nine steps, in order.
 ///
 /// # Errors
-/// The first step that does not hold, with its reason.
+/// Returns the refusal of the first step that fails.
 pub fn verify(
-    subject: &SignatureInput<'_>,
-    against: &VerifyInputs<'_>,
+    input: &SignatureInput<'_>,
+    inputs: &VerifyInputs<'_>,
     observer: &mut dyn StepObserver,
 ) -> Result<Verified, Refusal> {
-    verify_memoized(subject, against, Memo::disabled(), observer)
-}
-
-/// As [`verify`], for one of many signatures: signatures over certificates, SCTs
-/// and checkpoints, which many commits share, are computed once (`memo.rs` says
-/// what exactly is remembered). The verdict is the same.
-///
-/// # Errors
-/// As [`verify`].
-pub fn verify_memoized(
-    subject: &SignatureInput<'_>,
-    against: &VerifyInputs<'_>,
-    memo: &Memo,
-    observer: &mut dyn StepObserver,
-) -> Result<Verified, Refusal> {
-    let signed = read(subject, observer)?
-        .with_memo(memo)
+    read(input, observer)?
         .match_digest(observer)?
-        .verify_signature(observer)?;
-    let attested = signed
-        .match_entry(against.trust, against.found, observer)?
-        .verify_inclusion(observer)?
-        .verify_time(against.trust, observer)?
-        .verify_chain(against.trust, observer)?
-        .verify_sct(against.trust, observer)?;
-    attested.match_identity(against.wanted, observer)
+        .verify_signature(observer)?
+        .match_entry(inputs, observer)?
+        .verify_inclusion(inputs, observer)?
+        .verify_time(inputs, observer)?
+        .verify_chain(inputs, observer)?
+        .verify_sct(inputs, observer)?
+        .match_identity(inputs, observer)
 }
 
-/// After step 1: read, nothing believed.
-pub struct Read<'a> {
+/// State after step 1: everything is parsed, nothing is trusted.
+pub struct Parsed<'a> {
     message: SignedMessage,
-    payload: Option<&'a [u8]>,
+    input: SignatureInput<'a>,
     kind: Option<ObjectKind>,
-    hash: HashKind,
-    armoured: &'a [u8],
-    memo: &'a Memo,
 }
 
-/// Step 1: the armour is one strict block, the CMS is DER with one signer and
+/// Step 1: the armor is one strict block, the CMS is DER with one signer and
 /// within limits, and the payload is a well-formed commit or tag, or not a Git
 /// object at all.
 ///
 /// # Errors
-/// Anything that cannot be read, or could be read in two ways.
+/// A part is malformed or ambiguous.
 pub fn read<'a>(
-    subject: &SignatureInput<'a>,
+    input: &SignatureInput<'a>,
     observer: &mut dyn StepObserver,
-) -> Result<Read<'a>, Refusal> {
+) -> Result<Parsed<'a>, Refusal> {
     const STEP: Step = Step::Read;
-    let der = if subject.signature.first() == Some(&0x30) {
-        subject.signature.to_vec()
+    let decoded;
+    let der = if input.signature.first() == Some(&0x30) {
+        input.signature
     } else {
-        armor::decode(subject.signature).at(STEP)?
+        decoded = armor::decode(input.signature).at(STEP)?;
+        decoded.as_slice()
     };
-    let message = signed_data::read(&der).at(STEP)?;
-    let kind = match (subject.payload, &message.content) {
-        (None, None) => return refuse(STEP, CrossCheckRefusal::NoContent),
+    let message = signed_data::read(der).at(STEP)?;
+    let kind = match (input.payload, &message.content) {
+        (None, None) => {
+            return Err(reason!(
+                "no-content",
+                "nothing was signed: no payload was given and the CMS carries no content"
+            )
+            .at(STEP));
+        }
         (Some(_), Some(content)) => {
-            return refuse(
-                STEP,
-                CrossCheckRefusal::ContentInDetached {
-                    bytes: content.len(),
-                },
-            );
+            return Err(reason!(
+                "content-in-detached",
+                "the CMS carries {} bytes of content beside the payload",
+                content.len()
+            )
+            .at(STEP));
         }
         (None, Some(_)) => None,
         (Some(payload), None) => payload_kind(payload).at(STEP)?,
@@ -459,34 +222,31 @@ pub fn read<'a>(
             message.digest.name()
         )
     });
-    Ok(Read {
+    Ok(Parsed {
         message,
-        payload: subject.payload,
+        input: *input,
         kind,
-        hash: subject.hash,
-        armoured: subject.signature,
-        memo: Memo::disabled(),
     })
 }
 
-/// A payload that begins like a commit or a tag must be one in full; anything
+/// A payload that starts like a commit or a tag must be one in full; anything
 /// else (a push certificate, a file) is data.
 fn payload_kind(payload: &[u8]) -> Result<Option<ObjectKind>, Reason> {
     if payload.starts_with(b"tree ") || payload.starts_with(b"object ") {
-        Ok(Some(object::check_payload(payload)?))
+        object::check_payload(payload).map(Some)
     } else {
         Ok(None)
     }
 }
 
-/// After step 2: the signed attributes are about this content.
+/// State after step 2: the signed attributes contain the digest of this content.
 pub struct DigestMatched<'a> {
-    read: Read<'a>,
+    parsed: Parsed<'a>,
 }
 
-impl<'a> Read<'a> {
+impl<'a> Parsed<'a> {
     /// Step 2: the digest of the content is the one in the signed attributes
-    /// (RFC 5652 §5.4, §11.2; the content type was compared when it was read).
+    /// (RFC 5652 §5.4, §11.2; the content type was compared in step 1).
     ///
     /// # Errors
     /// The digests differ: the content was changed.
@@ -495,18 +255,19 @@ impl<'a> Read<'a> {
         observer: &mut dyn StepObserver,
     ) -> Result<DigestMatched<'a>, Refusal> {
         let content = self
+            .input
             .payload
             .or(self.message.content.as_deref())
             .unwrap_or_default();
         let digest = self.message.digest.of(content);
         if digest != self.message.message_digest {
-            return refuse(
-                Step::Content,
-                CrossCheckRefusal::Digest {
-                    content: hex(&digest),
-                    signed: hex(&self.message.message_digest),
-                },
-            );
+            return Err(reason!(
+                "digest-mismatch",
+                "the content's digest is {}, the signature is over {}",
+                hex(&digest),
+                hex(&self.message.message_digest)
+            )
+            .at(Step::Content));
         }
         observer.passed(Step::Content, &|| {
             format!(
@@ -516,25 +277,110 @@ impl<'a> Read<'a> {
                 hex(&digest)
             )
         });
-        Ok(DigestMatched { read: self })
+        Ok(DigestMatched { parsed: self })
     }
 
-    /// The steps to come remember in `memo` which signatures verified.
-    #[must_use]
-    pub fn with_memo(self, memo: &'a Memo) -> Self {
-        Self { memo, ..self }
-    }
-
-    /// What the CMS holds. Nothing of it is believed yet.
+    /// The content of the CMS. None of it is verified yet.
     #[must_use]
     pub fn message(&self) -> &SignedMessage {
         &self.message
     }
+
+    /// The digests that a log entry of this signature can contain, most likely
+    /// first: of the signed attributes, and of the object's IDs as text.
+    #[must_use]
+    pub fn loggable_digests(&self) -> Vec<Vec<u8>> {
+        let mut digests = vec![self.recorded_attributes().digest];
+        digests.extend(self.object_ids().into_iter().map(|(_, digest)| digest));
+        digests
+    }
+
+    /// What the log received if the proof is embedded: the digest of the signed
+    /// attributes, and the CMS signature itself.
+    fn recorded_attributes(&self) -> Recorded {
+        Recorded {
+            algorithm: self.message.digest,
+            digest: self.message.digest.of(&self.message.attributes),
+            signature: self.message.signature.clone(),
+            what: "the signed attributes",
+        }
+    }
+
+    /// The object's IDs, which gitsign's online form logs, and their digests.
+    fn object_ids(&self) -> Vec<(String, Vec<u8>)> {
+        let (Some(kind), Some(payload)) = (self.kind, self.input.payload) else {
+            return Vec::new();
+        };
+        object::gitsign_online_ids(kind, self.input.hash, payload, self.input.signature)
+            .into_iter()
+            .map(|id| {
+                let digest = Sha256::digest(id.as_bytes()).to_vec();
+                (id, digest)
+            })
+            .collect()
+    }
+
+    /// The entry about this object among those that a search returned: over the
+    /// signed attributes under the CMS signature, or over an object ID under a
+    /// second signature by the same key (gitsign's online form).
+    fn choose(&self, found: &[LogEntry]) -> Result<(LogEntry, Recorded), Reason> {
+        let attributes = self.recorded_attributes();
+        let ids = self.object_ids();
+        let key = self.message.leaf.public_key()?;
+        for candidate in found.iter().take(MAX_FOUND_ENTRIES) {
+            let Some(body) = candidate.body.as_deref().and_then(HashedRekord::parse) else {
+                continue;
+            };
+            if body.digest == attributes.digest && body.signature == attributes.signature {
+                return Ok((candidate.clone(), attributes));
+            }
+            if let Some((id, _)) = ids.iter().find(|(_, digest)| *digest == body.digest)
+                && key
+                    .verify(key.default_algorithm(), id.as_bytes(), &body.signature)
+                    .is_ok()
+            {
+                let recorded = Recorded {
+                    algorithm: Digest::Sha256,
+                    digest: body.digest,
+                    signature: body.signature,
+                    what: "the object ID",
+                };
+                return Ok((candidate.clone(), recorded));
+            }
+        }
+        Err(entry_not_found(found.len()))
+    }
 }
 
-/// After step 3: whoever holds the leaf's key signed this content.
+/// Digest and signature of a logged hashedrekord 0.0.1, to find out whether it may
+/// be about an object. The body is then rebuilt, never trusted.
+struct HashedRekord {
+    digest: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl HashedRekord {
+    fn parse(body: &[u8]) -> Option<Self> {
+        let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let digest = body.pointer("/spec/data/hash/value")?.as_str()?;
+        let signature = body.pointer("/spec/signature/content")?.as_str()?;
+        Some(Self {
+            digest: unhex(digest)?,
+            signature: BASE64_STANDARD.decode(signature).ok()?,
+        })
+    }
+}
+
+/// The digest that an entry's body contains, to compare with
+/// [`Parsed::loggable_digests`]. It is not verified.
+#[must_use]
+pub fn logged_digest(entry: &LogEntry) -> Option<Vec<u8>> {
+    Some(HashedRekord::parse(entry.body.as_deref()?)?.digest)
+}
+
+/// State after step 3: the holder of the leaf's key signed this content.
 pub struct SignatureVerified<'a> {
-    read: Read<'a>,
+    parsed: Parsed<'a>,
 }
 
 impl<'a> DigestMatched<'a> {
@@ -542,34 +388,34 @@ impl<'a> DigestMatched<'a> {
     /// attributes (RFC 5652 §5.4).
     ///
     /// # Errors
-    /// The key is unusable or the signature is not its.
+    /// The key is unusable, or the signature does not verify with it.
     pub fn verify_signature(
         self,
         observer: &mut dyn StepObserver,
     ) -> Result<SignatureVerified<'a>, Refusal> {
-        let message = &self.read.message;
-        message
-            .leaf
-            .public_key()
-            .at(Step::Signature)?
-            .verify(
-                message.signature_algorithm,
-                &message.attributes,
-                &message.signature,
-            )
-            .at(Step::Signature)?;
-        observer.passed(Step::Signature, &|| {
+        const STEP: Step = Step::Signature;
+        let message = &self.parsed.message;
+        let key = message.leaf.public_key().at(STEP)?;
+        key.verify(
+            message.signature_algorithm,
+            &message.attributes,
+            &message.signature,
+        )
+        .at(STEP)?;
+        observer.passed(STEP, &|| {
             format!(
                 "{} by the key of certificate {}",
                 message.signature_algorithm,
                 message.leaf.sha1_hex()
             )
         });
-        Ok(SignatureVerified { read: self.read })
+        Ok(SignatureVerified {
+            parsed: self.parsed,
+        })
     }
 }
 
-/// What the log was given: the digest and the signature over it.
+/// What the log received: a digest and the signature over it.
 struct Recorded {
     algorithm: Digest,
     digest: Vec<u8>,
@@ -577,68 +423,68 @@ struct Recorded {
     what: &'static str,
 }
 
-/// After step 4: an entry that would be about this signature, if a log holds it.
-pub struct EntryMatched<'a, 't> {
-    read: Read<'a>,
+/// State after step 4: an entry that is about this signature, if a log has it.
+pub struct EntryMatched<'a> {
+    parsed: Parsed<'a>,
+    matched: MatchedEntry<'a>,
+}
+
+/// The entry, the log that it names, and the body that this log must have.
+struct MatchedEntry<'a> {
     entry: LogEntry,
-    log: &'t TransparencyLog,
+    log: &'a TransparencyLog,
     version: RekorVersion,
     body: Vec<u8>,
 }
 
 impl<'a> SignatureVerified<'a> {
-    /// The leaf certificate, whose key made the signature. Its chain is not
-    /// checked yet.
-    #[must_use]
-    pub fn leaf(&self) -> &Certificate {
-        &self.read.message.leaf
-    }
-
-    /// Whether the signature carries its log entry.
-    #[must_use]
-    pub fn has_entry(&self) -> bool {
-        self.read.message.log_entry.is_some()
-    }
-
     /// Step 4: the log entry is a hashedrekord of *this* digest, signature and
-    /// certificate. The body is built anew from them; what the entry brought
-    /// along may only be equal to it.
+    /// certificate. The body is rebuilt from them; one that the entry carries may
+    /// only be equal to it.
     ///
     /// # Errors
-    /// No entry, another kind, a body about something else, an unknown log.
-    pub fn match_entry<'t>(
+    /// No entry, another kind, a body about something else, or an unknown log.
+    pub fn match_entry(
         self,
-        trust: &'t TrustedRoot,
-        found: &[LogEntry],
+        inputs: &VerifyInputs<'a>,
         observer: &mut dyn StepObserver,
-    ) -> Result<EntryMatched<'a, 't>, Refusal> {
+    ) -> Result<EntryMatched<'a>, Refusal> {
         const STEP: Step = Step::Entry;
-        let message = &self.read.message;
+        let message = &self.parsed.message;
         let (entry, recorded) = match &message.log_entry {
             Some(bytes) => (
                 LogEntry::from_protobuf(bytes).at(STEP)?,
-                self.read.attributes_recorded(),
+                self.parsed.recorded_attributes(),
             ),
-            None if found.is_empty() => {
+            None if inputs.found.is_empty() => {
                 // No entry of any log could help a certificate that is not one
                 // of Sigstore's: that is a refusal, not a lack of evidence.
                 chain::check_sigstore_leaf(&message.leaf).at(Step::Chain)?;
-                return refuse(STEP, CrossCheckRefusal::NoEntry);
+                return Err(reason!(
+                    codes::NO_LOG_ENTRY,
+                    "the signature has no embedded log entry"
+                )
+                .at(STEP));
             }
-            None => self.read.choose(found).at(STEP)?,
+            None => self.parsed.choose(inputs.found).at(STEP)?,
         };
         if entry.kind != "hashedrekord" {
-            return refuse(STEP, CrossCheckRefusal::EntryKind { found: entry.kind });
+            return Err(reason!(
+                "entry-kind",
+                "the log entry is of kind {:?}, not hashedrekord",
+                entry.kind
+            )
+            .at(STEP));
         }
-        let Some(log) = trust.log(&entry.log_id, entry.integrated_time) else {
-            return refuse(
-                STEP,
-                CrossCheckRefusal::UnknownLog {
-                    log_id: hex(&entry.log_id),
-                },
-            );
+        let Some(log) = inputs.trust.log(&entry.log_id, entry.integrated_time) else {
+            return Err(reason!(
+                codes::LOG_UNKNOWN,
+                "the entry is from log {}, which is not in the trusted root",
+                hex(&entry.log_id)
+            )
+            .at(STEP));
         };
-        let version = log_kind(&entry);
+        let version = rekor_version(&entry);
         let body = match version {
             RekorVersion::V1 => entry::hashedrekord_v1_body(
                 recorded.algorithm.name(),
@@ -654,8 +500,12 @@ impl<'a> SignatureVerified<'a> {
             )
             .at(STEP)?,
         };
-        if entry.body.as_ref().is_some_and(|brought| *brought != body) {
-            return refuse(STEP, CrossCheckRefusal::EntryBody);
+        if entry.body.as_ref().is_some_and(|carried| *carried != body) {
+            return Err(reason!(
+                "entry-body-mismatch",
+                "the log entry is about another digest, signature or certificate"
+            )
+            .at(STEP));
         }
         observer.passed(STEP, &|| {
             format!(
@@ -670,18 +520,20 @@ impl<'a> SignatureVerified<'a> {
             )
         });
         Ok(EntryMatched {
-            read: self.read,
-            entry,
-            log,
-            version,
-            body,
+            parsed: self.parsed,
+            matched: MatchedEntry {
+                entry,
+                log,
+                version,
+                body,
+            },
         })
     }
 }
 
-/// Which generation of Rekor an entry is from: its checkpoint's origin tells.
-/// Without a checkpoint it does not matter, there is no proof.
-fn log_kind(entry: &LogEntry) -> RekorVersion {
+/// The version of Rekor that an entry is from, by its checkpoint's origin. Without
+/// a checkpoint it does not matter, because the entry has no proof.
+fn rekor_version(entry: &LogEntry) -> RekorVersion {
     let origin = entry
         .proof
         .as_ref()
@@ -690,7 +542,7 @@ fn log_kind(entry: &LogEntry) -> RekorVersion {
     RekorVersion::of_origin(origin)
 }
 
-/// By what the checkpoints of a trusted log are known.
+/// Returns the verifier of a trusted log's checkpoints.
 #[must_use]
 pub fn log_verifier(log: &TransparencyLog, kind: RekorVersion) -> LogVerifier<'_> {
     LogVerifier {
@@ -699,176 +551,95 @@ pub fn log_verifier(log: &TransparencyLog, kind: RekorVersion) -> LogVerifier<'_
         kind,
         origin: match kind {
             RekorVersion::V1 => None,
-            // A trusted log without an address has no origin that could be its own.
-            RekorVersion::V2 => {
-                Some(super::trusted_root::host_of(&log.base_url).unwrap_or_default())
-            }
+            // A trusted log without a URL has no origin that could be its own.
+            RekorVersion::V2 => Some(host_of(&log.base_url).unwrap_or_default()),
         },
     }
 }
 
-/// The checkpoint that a signature carries, if a trusted log signed it, and that
-/// log's id. Whether the signature itself is good does not matter: what a log
-/// signed stays said.
+/// Returns the checkpoint that a signature carries and the ID of its log, if a
+/// trusted log signed it. The signature itself need not verify: what a log signed
+/// is evidence in any case.
 #[must_use]
 pub fn embedded_checkpoint(
-    subject: &SignatureInput<'_>,
+    input: &SignatureInput<'_>,
     trust: &TrustedRoot,
     memo: &Memo,
 ) -> Option<(Vec<u8>, Checkpoint)> {
-    let read = read(subject, &mut NoopObserver).ok()?;
-    let entry = LogEntry::from_protobuf(read.message.log_entry.as_ref()?).ok()?;
+    let parsed = read(input, &mut NoopObserver).ok()?;
+    let entry = LogEntry::from_protobuf(parsed.message.log_entry.as_ref()?).ok()?;
     let log = trust.log(&entry.log_id, entry.integrated_time)?;
-    let verifier = log_verifier(log, log_kind(&entry));
+    let verifier = log_verifier(log, rekor_version(&entry));
     let proof = entry.proof.as_ref()?;
-    let checkpoint = checkpoint::open_memoized(&proof.checkpoint, &verifier, memo).ok()?;
+    let checkpoint = checkpoint::open(&proof.checkpoint, &verifier, memo).ok()?;
     Some((entry.log_id, checkpoint))
 }
 
-/// Digest and signature of a logged hashedrekord 0.0.1, to find out whether it
-/// may be about this object. What is found is then rebuilt, not believed.
-struct HashedRekord {
-    digest: Vec<u8>,
-    signature: Vec<u8>,
+/// State after step 5: a trusted log has the entry.
+pub struct InclusionVerified<'a> {
+    parsed: Parsed<'a>,
+    matched: MatchedEntry<'a>,
+    inclusion: Inclusion,
 }
 
-impl HashedRekord {
-    fn read(body: &[u8]) -> Option<Self> {
-        let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-        let digest = body.pointer("/spec/data/hash/value")?.as_str()?;
-        let signature = body.pointer("/spec/signature/content")?.as_str()?;
-        Some(Self {
-            digest: unhex(digest)?,
-            signature: BASE64_STANDARD.decode(signature).ok()?,
-        })
-    }
-}
-
-impl Read<'_> {
-    /// What the log was given if the proof is embedded: the digest of the
-    /// signed attributes, and the CMS signature itself.
-    fn attributes_recorded(&self) -> Recorded {
-        Recorded {
-            algorithm: self.message.digest,
-            digest: self.message.digest.of(&self.message.attributes),
-            signature: self.message.signature.clone(),
-            what: "the signed attributes",
-        }
-    }
-
-    /// Among entries that a search answered, the one about this object: either
-    /// the digest of the signed attributes under the CMS signature, or an object
-    /// id of this object under a second signature by the same key (gitsign's
-    /// online form).
-    fn choose(&self, found: &[LogEntry]) -> Result<(LogEntry, Recorded), Reason> {
-        let not_found = || CrossCheckRefusal::NotFound {
-            candidates: found.len(),
-        };
-        let message = &self.message;
-        let attributes = self.attributes_recorded();
-        let ids = match (self.kind, self.payload) {
-            (Some(kind), Some(payload)) => {
-                object::gitsign_online_ids(kind, self.hash, payload, self.armoured)
-            }
-            _ => Vec::new(),
-        };
-        let key = message.leaf.public_key()?;
-        for candidate in found.iter().take(MAX_FOUND_ENTRIES) {
-            let Some(body) = candidate.body.as_deref().and_then(HashedRekord::read) else {
-                continue;
-            };
-            if body.digest == attributes.digest && body.signature == attributes.signature {
-                return Ok((candidate.clone(), attributes));
-            }
-            let named = ids
-                .iter()
-                .find(|id| Sha256::digest(id.as_bytes()).as_slice() == body.digest.as_slice());
-            if let Some(id) = named
-                && key
-                    .verify(key.default_algorithm(), id.as_bytes(), &body.signature)
-                    .is_ok()
-            {
-                let recorded = Recorded {
-                    algorithm: Digest::Sha256,
-                    digest: body.digest,
-                    signature: body.signature,
-                    what: "the object id",
-                };
-                return Ok((candidate.clone(), recorded));
-            }
-        }
-        Err(not_found().into())
-    }
-}
-
-/// After step 5: a trusted log holds the entry.
-pub struct InclusionVerified<'a, 't> {
-    described: EntryMatched<'a, 't>,
+struct Inclusion {
     checkpoint: Checkpoint,
-    /// The integrated time and global index, where the log signed them.
+    /// The integrated time and global index, where the log signed them (SET).
     promised: Option<(UnixTime, u64)>,
 }
 
-impl<'a, 't> EntryMatched<'a, 't> {
+impl<'a> EntryMatched<'a> {
     /// Step 5: the rebuilt body is in the tree of a checkpoint that the log's
     /// key signed (RFC 9162 §2.1.3.2, C2SP tlog-checkpoint), and the signed
     /// entry timestamp, where there is one, is the log's (Rekor v1).
     ///
     /// # Errors
-    /// No proof, a proof of something else, a checkpoint of somebody else.
+    /// No proof, a proof of something else, or a checkpoint of another log.
     pub fn verify_inclusion(
         self,
+        inputs: &VerifyInputs<'a>,
         observer: &mut dyn StepObserver,
-    ) -> Result<InclusionVerified<'a, 't>, Refusal> {
+    ) -> Result<InclusionVerified<'a>, Refusal> {
         const STEP: Step = Step::Inclusion;
-        let Some(proof) = &self.entry.proof else {
-            return refuse(STEP, CrossCheckRefusal::NoProof);
-        };
-        let bad_index = || CrossCheckRefusal::Index {
-            index: proof.log_index,
-            size: proof.tree_size,
-        };
-        let index = u64::try_from(proof.log_index)
-            .map_err(|_| bad_index())
-            .at(STEP)?;
-        let size = u64::try_from(proof.tree_size)
-            .map_err(|_| bad_index())
-            .at(STEP)?;
-        if index >= size {
-            return refuse(STEP, bad_index());
-        }
-        let log = log_verifier(self.log, self.version);
-        let checkpoint =
-            checkpoint::open_memoized(&proof.checkpoint, &log, self.read.memo).at(STEP)?;
-        if checkpoint.size != size {
-            return refuse(
-                STEP,
-                CrossCheckRefusal::CheckpointSize {
-                    proof: size,
-                    checkpoint: checkpoint.size,
-                },
+        let MatchedEntry {
+            entry,
+            log,
+            version,
+            body,
+        } = &self.matched;
+        let Some(proof) = &entry.proof else {
+            return Err(
+                reason!("no-inclusion-proof", "the log entry has no inclusion proof").at(STEP),
             );
+        };
+        let bad_index = || log_index(proof.log_index, proof.tree_size).at(STEP);
+        let index = u64::try_from(proof.log_index).map_err(|_| bad_index())?;
+        let size = u64::try_from(proof.tree_size).map_err(|_| bad_index())?;
+        if index >= size {
+            return Err(bad_index());
+        }
+        let verifier = log_verifier(log, *version);
+        let checkpoint = checkpoint::open(&proof.checkpoint, &verifier, inputs.memo).at(STEP)?;
+        if checkpoint.size != size {
+            return Err(reason!(
+                "checkpoint-size-mismatch",
+                "the inclusion proof is for {size} entries, the checkpoint for {}",
+                checkpoint.size
+            )
+            .at(STEP));
         }
         if proof.root_hash != checkpoint.root {
-            return refuse(
-                STEP,
-                CrossCheckRefusal::CheckpointRoot {
-                    proof: hex(&proof.root_hash),
-                    checkpoint: hex(&checkpoint.root),
-                },
-            );
+            return Err(reason!(
+                "checkpoint-root-mismatch",
+                "the inclusion proof is for root {}, the checkpoint has {}",
+                hex(&proof.root_hash),
+                hex(&checkpoint.root)
+            )
+            .at(STEP));
         }
-        let leaf = merkle::leaf_hash(&self.body);
-        let hashes: Vec<merkle::Hash> = proof
-            .hashes
-            .iter()
-            .filter_map(|hash| hash.as_slice().try_into().ok())
-            .collect();
-        if hashes.len() != proof.hashes.len() {
-            return refuse(STEP, CrossCheckRefusal::HashLength);
-        }
-        merkle::verify_inclusion(index, size, &leaf, &hashes, &checkpoint.root).at(STEP)?;
-        let promised = self.promise()?;
+        let leaf = merkle::leaf_hash(body);
+        merkle::verify_inclusion(index, size, &leaf, &proof.hashes, &checkpoint.root).at(STEP)?;
+        let promised = self.matched.promise().at(STEP)?;
         observer.passed(STEP, &|| {
             format!(
                 "entry {index} of {size} under the checkpoint of {:?}{}",
@@ -880,33 +651,38 @@ impl<'a, 't> EntryMatched<'a, 't> {
             )
         });
         Ok(InclusionVerified {
-            checkpoint,
-            described: self,
-            promised,
+            parsed: self.parsed,
+            matched: self.matched,
+            inclusion: Inclusion {
+                checkpoint,
+                promised,
+            },
         })
     }
+}
 
+impl MatchedEntry<'_> {
     /// The SET of a Rekor v1 entry: it covers the integrated time and the
     /// global index, which nothing else does. Rekor v2 has one index, which the
     /// proof covers, and no time.
-    fn promise(&self) -> Result<Option<(UnixTime, u64)>, Refusal> {
-        const STEP: Step = Step::Inclusion;
+    fn promise(&self) -> Result<Option<(UnixTime, u64)>, Reason> {
         let entry = &self.entry;
+        let proof = entry.proof.as_ref();
         match (self.version, &entry.set) {
-            (RekorVersion::V2, Some(_)) => refuse(STEP, CrossCheckRefusal::SetInV2),
+            (RekorVersion::V2, Some(_)) => Err(reason!(
+                "set-in-v2",
+                "a Rekor v2 entry carries a signed entry timestamp"
+            )),
             (RekorVersion::V2, None) => {
-                let proof = entry.proof.as_ref().map_or(-1, |proof| proof.log_index);
+                let proof = proof.map_or(-1, |proof| proof.log_index);
                 if entry.log_index == proof {
-                    Ok(None)
-                } else {
-                    refuse(
-                        STEP,
-                        CrossCheckRefusal::IndexMismatch {
-                            entry: entry.log_index,
-                            proof,
-                        },
-                    )
+                    return Ok(None);
                 }
+                Err(reason!(
+                    "log-index-mismatch",
+                    "the entry's index is {}, its proof's {proof}",
+                    entry.log_index
+                ))
             }
             (RekorVersion::V1, None) => Ok(None),
             (RekorVersion::V1, Some(set)) => {
@@ -917,164 +693,200 @@ impl<'a, 't> EntryMatched<'a, 't> {
                     entry.log_index,
                 );
                 let key = &self.log.key;
-                key.verify(key.default_algorithm(), &signed, set).at(STEP)?;
-                let index = u64::try_from(entry.log_index).map_err(|_| CrossCheckRefusal::Index {
-                    index: entry.log_index,
-                    size: entry.proof.as_ref().map_or(0, |proof| proof.tree_size),
-                });
-                Ok(Some((entry.integrated_time, index.at(STEP)?)))
+                key.verify(key.default_algorithm(), &signed, set)?;
+                let index = u64::try_from(entry.log_index).map_err(|_| {
+                    log_index(entry.log_index, proof.map_or(0, |proof| proof.tree_size))
+                })?;
+                Ok(Some((entry.integrated_time, index)))
             }
         }
     }
 }
 
-/// After step 6: signed at a time that somebody trusted vouches for.
-pub struct TimeVerified<'a, 't> {
-    logged: InclusionVerified<'a, 't>,
-    time: UnixTime,
-    source: TimeSource,
-    /// Every time that is vouched for; the chain must hold at each.
-    times: Vec<UnixTime>,
+fn log_index(index: i64, size: i64) -> Reason {
+    reason!(
+        "log-index",
+        "the log index {index} is outside the tree of {size} entries"
+    )
 }
 
-impl<'a, 't> InclusionVerified<'a, 't> {
+/// State after step 6: signed at a trusted time.
+pub struct TimeVerified<'a> {
+    parsed: Parsed<'a>,
+    matched: MatchedEntry<'a>,
+    inclusion: Inclusion,
+    time: TrustedTime,
+}
+
+struct TrustedTime {
+    time: UnixTime,
+    source: TimeSource,
+    /// Every trusted time; the chain must be valid at each.
+    all: Vec<UnixTime>,
+}
+
+impl<'a> InclusionVerified<'a> {
     /// Step 6: the integrated time where a SET covers it, and every RFC 3161
-    /// timestamp that is there (over the signature's bytes). Each must lie in
-    /// the certificate's validity and in the time the log's key is trusted for.
+    /// timestamp (over the signature's bytes). Each must lie in the certificate's
+    /// validity and in the validity of the log's key.
     ///
     /// # Errors
-    /// No time source, a timestamp that does not verify, a time outside.
+    /// No time source, a timestamp that does not verify, or a time outside.
     pub fn verify_time(
         self,
-        trust: &TrustedRoot,
+        inputs: &VerifyInputs<'a>,
         observer: &mut dyn StepObserver,
-    ) -> Result<TimeVerified<'a, 't>, Refusal> {
+    ) -> Result<TimeVerified<'a>, Refusal> {
         const STEP: Step = Step::Time;
-        let message = &self.described.read.message;
-        let leaf = &message.leaf;
+        let message = &self.parsed.message;
+        let promised = self.inclusion.promised.map(|(time, _)| time);
         if message.timestamps.len() > MAX_TIMESTAMPS {
-            return refuse(
-                STEP,
-                CrossCheckRefusal::TooManyTimestamps {
-                    found: message.timestamps.len(),
-                },
-            );
+            return Err(reason!(
+                "too-many-timestamps",
+                "{} timestamps; the limit is {MAX_TIMESTAMPS}",
+                message.timestamps.len()
+            )
+            .at(STEP));
         }
-        let mut times = Vec::new();
+        let authorities = &inputs.trust.timestamp_authorities;
+        let mut all = Vec::new();
         for token in &message.timestamps {
-            let verified =
-                timestamp::verify(token, &message.signature, &trust.timestamp_authorities)
-                    .at(STEP)?;
-            times.push(verified.time);
+            let verified = timestamp::verify(token, &message.signature, authorities, inputs.memo);
+            all.push(verified.at(STEP)?.time);
         }
-        let (time, source) = match (times.first(), self.promised) {
+        let (time, source) = match (all.first(), promised) {
             (Some(time), _) => (*time, TimeSource::Timestamp),
-            (None, Some((time, _))) => (time, TimeSource::IntegratedTime),
-            (None, None) => return refuse(STEP, CrossCheckRefusal::NoTime),
+            (None, Some(time)) => (time, TimeSource::IntegratedTime),
+            (None, None) => {
+                return Err(reason!(
+                    "no-trusted-time",
+                    "no trusted time: neither an SET nor a timestamp is present"
+                )
+                .at(STEP));
+            }
         };
-        times.extend(self.promised.map(|(time, _)| time));
-        let (not_before, not_after) = (leaf.not_before(), leaf.not_after());
-        for &at in &times {
-            if !self.described.log.window.contains(at) {
-                return refuse(STEP, CrossCheckRefusal::LogWindow { at });
+        all.extend(promised);
+        let (not_before, not_after) = (message.leaf.not_before(), message.leaf.not_after());
+        let validity = || format!("{} to {}", rfc3339(not_before), rfc3339(not_after));
+        for &at in &all {
+            if !self.matched.log.window.contains(at) {
+                return Err(reason!(
+                    "log-key-window",
+                    "the log entry's time {} is outside the validity of the log's key",
+                    rfc3339(at)
+                )
+                .at(STEP));
             }
             if at < not_before || at > not_after {
-                return refuse(
-                    STEP,
-                    CrossCheckRefusal::TimeOutsideCertificate {
-                        at,
-                        not_before,
-                        not_after,
-                    },
-                );
+                return Err(reason!(
+                    codes::TIME_OUTSIDE_CERTIFICATE,
+                    "signed at {}, outside the certificate's validity ({})",
+                    rfc3339(at),
+                    validity()
+                )
+                .at(STEP));
             }
         }
         let signing_time = message.signing_time;
-        if signing_time < not_before.saturating_sub(SIGNING_TIME_TOLERANCE)
-            || signing_time > not_after.saturating_add(SIGNING_TIME_TOLERANCE)
-        {
-            return refuse(
-                STEP,
-                CrossCheckRefusal::SigningTime {
-                    signing_time,
-                    not_before,
-                    not_after,
-                },
-            );
+        let tolerated = |from: UnixTime, to: UnixTime| {
+            to.checked_sub(from)
+                .is_some_and(|difference| difference <= SIGNING_TIME_TOLERANCE)
+        };
+        if !tolerated(signing_time, not_before) || !tolerated(not_after, signing_time) {
+            return Err(reason!(
+                "signing-time",
+                "the signing-time attribute {} is outside the certificate's validity ({})",
+                rfc3339(signing_time),
+                validity()
+            )
+            .at(STEP));
         }
         observer.passed(STEP, &|| {
             format!(
                 "{} ({}), inside the certificate's validity",
                 rfc3339(time),
-                source.words()
+                source.description()
             )
         });
         Ok(TimeVerified {
-            logged: self,
-            time,
-            source,
-            times,
+            parsed: self.parsed,
+            matched: self.matched,
+            inclusion: self.inclusion,
+            time: TrustedTime { time, source, all },
         })
     }
 }
 
-/// After step 7: the certificate is a trusted authority's, for code signing.
-pub struct ChainVerified<'a, 't> {
-    timed: TimeVerified<'a, 't>,
-    issuer: &'t Certificate,
+/// State after step 7: a trusted authority issued the certificate for code signing.
+pub struct ChainVerified<'a> {
+    parsed: Parsed<'a>,
+    matched: MatchedEntry<'a>,
+    inclusion: Inclusion,
+    time: TrustedTime,
+    issuer: &'a Certificate,
 }
 
-impl<'a, 't> TimeVerified<'a, 't> {
+impl<'a> TimeVerified<'a> {
     /// Step 7: the leaf chains to a trusted authority, every link valid at
-    /// every vouched-for time, for code signing; the CMS brings no certificate
+    /// every trusted time, for code signing; the CMS contains no certificate
     /// that is not of that chain.
     ///
     /// # Errors
     /// The most telling refusal of the authorities that were tried.
     pub fn verify_chain(
         self,
-        trust: &'t TrustedRoot,
+        inputs: &VerifyInputs<'a>,
         observer: &mut dyn StepObserver,
-    ) -> Result<ChainVerified<'a, 't>, Refusal> {
-        let message = &self.logged.described.read.message;
-        let memo = self.logged.described.read.memo;
-        let issuer = chain_at(message, &self.times, trust, memo).at(Step::Chain)?;
+    ) -> Result<ChainVerified<'a>, Refusal> {
+        let issuer = chain_at(
+            &self.parsed.message,
+            &self.time.all,
+            inputs.trust,
+            inputs.memo,
+        )
+        .at(Step::Chain)?;
         observer.passed(Step::Chain, &|| {
             format!(
                 "issued by {}, valid at {}",
                 issuer.subject_text(),
-                rfc3339(self.time)
+                rfc3339(self.time.time)
             )
         });
         Ok(ChainVerified {
-            timed: self,
+            parsed: self.parsed,
+            matched: self.matched,
+            inclusion: self.inclusion,
+            time: self.time,
             issuer,
         })
     }
 }
 
-/// The chain at each of some times, and the rule on the other certificates.
+/// The chain at each of these times, and the rule on the other certificates.
 fn chain_at<'t>(
     message: &SignedMessage,
     times: &[UnixTime],
     trust: &'t TrustedRoot,
     memo: &Memo,
-) -> Result<&'t Certificate, ChainRefusal> {
+) -> Result<&'t Certificate, Reason> {
     let mut issuer = None;
     for &at in times {
-        let chained = chain::verify_memoized(&message.leaf, at, &trust.authorities, memo)?;
-        chain::check_extra_certificates(&message.others, chained.authority)?;
-        issuer = Some(chained.issuer);
+        let verified = chain::verify(&message.leaf, at, &trust.authorities, memo)?;
+        chain::check_extra_certificates(&message.others, verified.authority)?;
+        issuer = Some(verified.issuer);
     }
-    issuer.ok_or(ChainRefusal::NoAuthority)
+    issuer.ok_or_else(chain::no_authority)
 }
 
-/// After step 8: the certificate was shown to a CT log.
-pub struct SctVerified<'a, 't> {
-    chained: ChainVerified<'a, 't>,
+/// State after step 8: a CT log has seen the certificate.
+pub struct SctVerified<'a> {
+    parsed: Parsed<'a>,
+    matched: MatchedEntry<'a>,
+    inclusion: Inclusion,
+    time: TrustedTime,
 }
 
-impl<'a, 't> ChainVerified<'a, 't> {
+impl<'a> ChainVerified<'a> {
     /// Step 8: an embedded SCT of a trusted CT log over the precertificate
     /// (RFC 6962 §3.2).
     ///
@@ -1082,117 +894,110 @@ impl<'a, 't> ChainVerified<'a, 't> {
     /// No SCT, none of a trusted log, or one that is not over this certificate.
     pub fn verify_sct(
         self,
-        trust: &TrustedRoot,
+        inputs: &VerifyInputs<'a>,
         observer: &mut dyn StepObserver,
-    ) -> Result<SctVerified<'a, 't>, Refusal> {
-        let read = &self.timed.logged.described.read;
-        let sct = sct::verify_memoized(&read.message.leaf, self.issuer, &trust.ct_logs, read.memo)
-            .at(Step::Sct)?;
+    ) -> Result<SctVerified<'a>, Refusal> {
+        let leaf = &self.parsed.message.leaf;
+        let sct =
+            sct::verify(leaf, self.issuer, &inputs.trust.ct_logs, inputs.memo).at(Step::Sct)?;
         observer.passed(Step::Sct, &|| {
             format!(
                 "SCT of {} by CT log {}",
-                rfc3339(i64::try_from(sct.timestamp_ms / 1000).unwrap_or(0)),
+                rfc3339(sct.time()),
                 hex(&sct.log_id)
             )
         });
-        Ok(SctVerified { chained: self })
-    }
-}
-
-impl SctVerified<'_, '_> {
-    /// Step 9: the certificate's one identity, held against what was asked for.
-    ///
-    /// # Errors
-    /// The certificate names nobody or more than one, or another than was
-    /// asked for.
-    pub fn match_identity(
-        self,
-        wanted: &ExpectedIdentity,
-        observer: &mut dyn StepObserver,
-    ) -> Result<Verified, Refusal> {
-        const STEP: Step = Step::Identity;
-        let TimeVerified {
-            logged,
-            time,
-            source,
-            ..
-        } = self.chained.timed;
-        let EntryMatched {
-            read,
-            entry,
-            version,
-            ..
-        } = logged.described;
-        let leaf = read.message.leaf;
-        let identity = leaf.identity().at(STEP)?;
-        let named = identity::check(&leaf, &identity, wanted).at(STEP)?;
-        observer.passed(STEP, &|| {
-            let asked = if named {
-                "as asked for"
-            } else {
-                "nobody asked who may sign"
-            };
-            format!(
-                "{} vouched for by {}: {asked}",
-                identity.san.value(),
-                identity.issuer
-            )
-        });
-        let log_index = match version {
-            RekorVersion::V1 => logged.promised.map(|(_, index)| index),
-            RekorVersion::V2 => u64::try_from(entry.log_index).ok(),
-        };
-        Ok(Verified {
-            identity,
-            named,
-            time,
-            time_source: source,
-            log_index,
-            log_origin: logged.checkpoint.origin.clone(),
-            log_id: entry.log_id,
-            checkpoint: logged.checkpoint,
-            certificate: leaf,
-            kind: read.kind,
+        Ok(SctVerified {
+            parsed: self.parsed,
+            matched: self.matched,
+            inclusion: self.inclusion,
+            time: self.time,
         })
     }
 }
 
-/// What chain and SCT would say if the signature had been made at the start of
-/// its certificate's validity: shown by `explain` where no trusted time is at
-/// hand. It is no verdict.
+impl SctVerified<'_> {
+    /// Step 9: the certificate's one identity is an expected one and, if
+    /// requested, the committer (tagger) of the object.
+    ///
+    /// # Errors
+    /// The certificate has no identity or several, or another than expected.
+    pub fn match_identity(
+        self,
+        inputs: &VerifyInputs<'_>,
+        observer: &mut dyn StepObserver,
+    ) -> Result<Verified, Refusal> {
+        const STEP: Step = Step::Identity;
+        let Parsed {
+            message,
+            input,
+            kind,
+        } = self.parsed;
+        let identity = message.leaf.identity().at(STEP)?;
+        let identity_matched =
+            identity::check(&message.leaf, &identity, inputs.expected).at(STEP)?;
+        if inputs.match_committer
+            && let (Some(kind), Some(payload)) = (kind, input.payload)
+        {
+            identity::check_committer(&identity, kind, object::committer(kind, payload).as_ref())
+                .at(STEP)?;
+        }
+        observer.passed(STEP, &|| {
+            format!(
+                "{} (issuer {}): {}",
+                identity.san.value(),
+                identity.issuer,
+                if identity_matched {
+                    "matches the expected identity"
+                } else {
+                    "no expected identity set"
+                }
+            )
+        });
+        let log_index = match self.matched.version {
+            RekorVersion::V1 => self.inclusion.promised.map(|(_, index)| index),
+            RekorVersion::V2 => u64::try_from(self.matched.entry.log_index).ok(),
+        };
+        Ok(Verified {
+            identity,
+            identity_matched,
+            time: self.time.time,
+            time_source: self.time.source,
+            log_index,
+            log_id: self.matched.entry.log_id,
+            checkpoint: self.inclusion.checkpoint,
+            signature_algorithm: message.signature_algorithm,
+            certificate: message.leaf,
+            kind,
+        })
+    }
+}
+
+/// The results of steps 7 and 8 if the signature had been made at the start of its
+/// certificate's validity: an explanation where no trusted time is known, and not
+/// a verification.
 #[derive(Debug, Clone)]
 pub struct HypotheticalResult {
-    /// Step 7 at `at`: the issuer's name, or the refusal.
-    pub chain: Result<String, ChainRefusal>,
-    /// Step 8, where step 7 named an issuer.
-    pub sct: Option<Result<UnixTime, SctRefusal>>,
+    /// Step 7 at `at`: the issuer's name, or the reason.
+    pub chain: Result<String, Reason>,
+    /// Step 8, where step 7 found an issuer.
+    pub sct: Option<Result<UnixTime, Reason>>,
     /// The assumed time.
     pub at: UnixTime,
 }
 
-/// Looks at chain and SCT at an assumed time. See [`HypotheticalResult`].
+/// Verifies chain and SCT at an assumed time. See [`HypotheticalResult`].
 #[must_use]
 pub fn verify_at_assumed_time(message: &SignedMessage, trust: &TrustedRoot) -> HypotheticalResult {
     let at = message.leaf.not_before();
-    match chain_at(message, &[at], trust, Memo::disabled()) {
-        Err(refusal) => HypotheticalResult {
-            chain: Err(refusal),
-            sct: None,
-            at,
-        },
-        Ok(issuer) => HypotheticalResult {
-            chain: Ok(issuer.subject_text()),
-            sct: Some(
-                sct::verify(&message.leaf, issuer, &trust.ct_logs)
-                    .map(|sct| i64::try_from(sct.timestamp_ms / 1000).unwrap_or(0)),
-            ),
-            at,
-        },
+    let memo = Memo::disabled();
+    let issuer = chain_at(message, &[at], trust, memo);
+    let sct = issuer.as_ref().ok().map(|issuer| {
+        sct::verify(&message.leaf, issuer, &trust.ct_logs, memo).map(|sct| sct.time())
+    });
+    HypotheticalResult {
+        chain: issuer.map(Certificate::subject_text),
+        sct,
+        at,
     }
-}
-
-/// A time in RFC 3339, UTC.
-#[must_use]
-pub fn rfc3339(at: UnixTime) -> String {
-    jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |time| time.to_string())
 }

@@ -340,7 +340,7 @@ impl PushReport {
                         "description": format!("{}: {}", item.heading(), item.line()),
                         "categories": ["Security"],
                         "severity": if finding.refuses() { "blocker" } else { "minor" },
-                        "fingerprint": gitseal_evidence::refusal::hex(&digest),
+                        "fingerprint": gitseal_evidence::hex(&digest),
                         // The report must name a file; a commit is none.
                         "location": { "path": ".gitseal/policy.toml", "lines": { "begin": 1 } },
                     })

@@ -18,7 +18,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use gitseal_evidence::{entry::LogEntry, refusal::hex};
+use gitseal_evidence::{entry::LogEntry, hex};
 
 /// The number of directories.
 pub const SHARDS: usize = 256;

@@ -8,9 +8,11 @@ use super::*;
 use crate::stub::{CannedResponse, Stub};
 use gitseal_evidence::{
     identity::{ExpectedIdentity, IdentityMatcher, Pattern},
+    object,
     object::{HashKind, ObjectKind},
+    refusal::codes,
     trusted_root::TrustedRoot,
-    verify::{CrossCheckRefusal, Reason, Verified, VerifyInputs},
+    verify::{Verified, VerifyInputs},
 };
 use gitseal_services::http::client::Timeouts;
 
@@ -74,9 +76,9 @@ fn judge(recorded: &Recorded, log: &Stub) -> (usize, Result<Verified, Refusal>) 
     let verdict = verify::verify(
         &subject,
         &VerifyInputs {
-            trust: &trust(),
-            wanted: &ExpectedIdentity::OneOf(vec![rule]),
+            expected: &ExpectedIdentity::OneOf(vec![rule]),
             found: &found,
+            ..VerifyInputs::new(&trust())
         },
         &mut verify::NoopObserver,
     );
@@ -97,7 +99,7 @@ fn recorded_answers_make_gitsigns_default_form_good() {
         let log = log(recorded.answers.clone(), |_| {});
         let (found, verdict) = judge(&recorded, &log);
         assert_eq!(found, 1, "{name}");
-        assert!(verdict.unwrap().named, "{name}");
+        assert!(verdict.unwrap().identity_matched, "{name}");
     }
 }
 
@@ -152,10 +154,7 @@ fn only_another_objects_entry_leaves_it_undecided() {
     assert_eq!(found, 1);
     let refusal = verdict.unwrap_err();
     assert!(refusal.is_undecided());
-    assert_eq!(
-        refusal.reason,
-        Reason::CrossCheck(CrossCheckRefusal::NotFound { candidates: 1 })
-    );
+    assert_eq!(refusal, Refusal::entry_not_found(1));
 }
 
 #[test]
@@ -166,10 +165,7 @@ fn a_log_that_knows_nothing_leaves_it_undecided() {
     });
     let (found, verdict) = judge(&recorded, &log);
     assert_eq!(found, 0);
-    assert_eq!(
-        verdict.unwrap_err().reason,
-        Reason::CrossCheck(CrossCheckRefusal::NoEntry)
-    );
+    assert_eq!(verdict.unwrap_err().code(), codes::NO_LOG_ENTRY);
 }
 
 #[test]
@@ -186,7 +182,7 @@ fn a_log_that_lies_about_time_or_place_is_refused() {
         let refusal = verdict.unwrap_err();
         assert!(!refusal.is_undecided(), "{member}: {refusal}");
         assert_eq!(
-            refusal.step,
+            refusal.step(),
             gitseal_evidence::refusal::Step::Inclusion,
             "{member}: {refusal}"
         );

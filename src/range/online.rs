@@ -17,7 +17,8 @@ use crate::{
 use gitseal_evidence::{
     entry::LogEntry,
     object::{HashKind, SignedObject},
-    verify::{CrossCheckRefusal, Reason, SignatureInput},
+    refusal::codes,
+    verify::SignatureInput,
 };
 
 /// The maximum number of queued verdicts.
@@ -168,6 +169,6 @@ fn lacks_entry(result: &ObjectResult) -> bool {
         && matches!(
             &result.verdict,
             Verdict::Undecided { refusal, lookup: None }
-                if matches!(refusal.reason, Reason::CrossCheck(CrossCheckRefusal::NoEntry))
+                if refusal.code() == codes::NO_LOG_ENTRY
         )
 }

@@ -24,7 +24,7 @@ pub fn write(
     trust: &TrustedRoot,
     headless: Option<&str>,
 ) -> Result<(), CommandError> {
-    let trusted_root = trust.to_json();
+    let trusted_root = gitseal_services::trusted_root::to_json(trust);
     store.write("trusted_root.json", trusted_root.as_bytes())?;
     let signing = signing_config(state)?;
     store.write("signing_config.json", pretty(&signing).as_bytes())?;

@@ -13,6 +13,7 @@ use crate::log::{Log, LogError, StoredEntry};
 use gitseal_evidence::{
     asn1,
     certificate::{CT_POISON, Certificate},
+    memo::Memo,
     merkle::Hash,
     sct::{self, Sct},
 };
@@ -315,7 +316,7 @@ fn issued_by(certificate: &Certificate, issuer: &Certificate) -> Result<(), Stri
         return Err("the next one is no authority's".to_owned());
     }
     certificate
-        .verify_signed_by(issuer)
+        .verify_signed_by(issuer, Memo::disabled())
         .map_err(|why| why.to_string())
 }
 

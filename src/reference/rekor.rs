@@ -25,10 +25,9 @@ use gitseal_evidence::{
     armor,
     certificate::Certificate,
     checkpoint::{self, Checkpoint},
-    entry,
+    entry, hex,
     keys::{KeyAlgorithm, PublicKey, SignatureAlgorithm},
-    merkle,
-    refusal::{hex, unhex},
+    merkle, unhex,
 };
 use gitseal_services::http::{
     endpoint::{Endpoint, NoEndpoint, dispatch, get, post},

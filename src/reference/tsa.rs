@@ -10,18 +10,20 @@
 use const_oid::ObjectIdentifier;
 use serde::Deserialize;
 
-use gitseal_evidence::{
-    certificate::Certificate,
-    keys::SignatureAlgorithm,
-    signed_data::Digest,
-    timestamp::{self, TimestampRequest, TokenFields},
+use gitseal_evidence::{certificate::Certificate, keys::SignatureAlgorithm, signed_data::Digest};
+use gitseal_services::{
+    Clock, Entropy, SignKey,
+    der::unsigned,
+    http::{
+        endpoint::{Endpoint, NoEndpoint, dispatch, get, post},
+        message::{ServerRequest, ServerResponse},
+        server::Handler,
+    },
+    tsa::wire::{TimestampRequest, parse_request},
 };
-use gitseal_services::http::{
-    endpoint::{Endpoint, NoEndpoint, dispatch, get, post},
-    message::{ServerRequest, ServerResponse},
-    server::Handler,
-};
-use gitseal_services::{Clock, Entropy, SignKey};
+
+mod token;
+pub use token::{TokenFields, encode_response, token};
 
 /// Where requests go.
 pub const TIMESTAMP: &str = "/api/v1/timestamp";
@@ -118,7 +120,7 @@ impl JsonRequest {
         }
         // The content octets of a DER INTEGER.
         let nonce = request.nonce.map(|nonce| {
-            gitseal_evidence::asn1::unsigned(&nonce.to_be_bytes())
+            unsigned(&nonce.to_be_bytes())
                 .get(2..)
                 .unwrap_or_default()
                 .to_vec()
@@ -155,7 +157,7 @@ impl TsaServer {
         if let Some(first) = serial.first_mut() {
             *first &= 0x7f;
         }
-        timestamp::token(
+        token(
             &TokenFields {
                 request,
                 policy: &POLICY,
@@ -177,17 +179,13 @@ impl TsaServer {
             )));
         }
         let query = match request.media_type().as_deref() {
-            Some(QUERY) => timestamp::parse_request(&request.body)
+            Some(QUERY) => parse_request(&request.body)
                 .map_err(|refusal| TsaServerError::Request(refusal.to_string()))?,
             Some("application/json") => JsonRequest::read(&request.body)?,
             _ => return Err(TsaServerError::MediaType),
         };
         let token = self.issue_timestamp(&query)?;
-        Ok(ServerResponse::new(
-            200,
-            REPLY,
-            timestamp::encode_response(&token),
-        ))
+        Ok(ServerResponse::new(200, REPLY, encode_response(&token)))
     }
 }
 

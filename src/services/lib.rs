@@ -7,10 +7,14 @@
 //! and `log` (the append-only tree under CT and Rekor).
 
 pub mod ct;
+pub mod der;
 pub mod fulcio;
 pub mod http;
+pub mod merkle_tree;
 pub mod oidc;
 pub mod rekor;
+pub mod signed_data;
+pub mod trusted_root;
 pub mod tsa;
 
 #[cfg(test)]

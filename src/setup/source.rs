@@ -23,12 +23,11 @@ use crate::{
     verdict::{EntryLookup, verify_signature},
 };
 use gitseal_evidence::{
+    hex,
     identity::{ExpectedIdentity, IdentityMatcher, Pattern},
-    memo::Memo,
     object::HashKind,
-    refusal::hex,
     trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot},
-    verify::SignatureInput,
+    verify::{SignatureInput, VerifyInputs},
 };
 use gitseal_services::http::client::HttpRequest;
 
@@ -162,10 +161,11 @@ fn check_signature(
     };
     let verdict = verify_signature(
         &subject,
-        &trust.root,
-        &ExpectedIdentity::OneOf(vec![rule]),
+        &VerifyInputs {
+            expected: &ExpectedIdentity::OneOf(vec![rule]),
+            ..VerifyInputs::new(&trust.root)
+        },
         EntryLookup::Disabled,
-        Memo::disabled(),
         &mut StepRecorder::disabled(),
     );
     match verdict.refusal() {

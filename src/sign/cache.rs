@@ -18,7 +18,7 @@ use super::{
     login::{LoginOptions, TokenSource},
 };
 use crate::host::settings::{CacheMode, Origin, Setting};
-use gitseal_evidence::{asn1::hex, trusted_root::TrustedRoot};
+use gitseal_evidence::{hex, trusted_root::TrustedRoot};
 use gitseal_terminal as terminal;
 
 /// How long a certificate must still be good for, in seconds, to sign with it:
@@ -53,7 +53,9 @@ pub(super) fn scope(
             .clone()
             .unwrap_or_default(),
         authority: authority.to_owned(),
-        trusted_root: hex(&Sha256::digest(trust.to_json().as_bytes())),
+        trusted_root: hex(&Sha256::digest(
+            gitseal_services::trusted_root::to_json(trust).as_bytes(),
+        )),
         subject: source.binding(login),
     }
 }

@@ -5,7 +5,9 @@ use super::{CLOCK_TOLERANCE, Clock, SignError, signer::KeyHandle};
 use gitseal_evidence::{
     UnixTime,
     certificate::{Certificate, Identity, San},
-    chain, sct,
+    chain,
+    memo::Memo,
+    sct,
     trusted_root::TrustedRoot,
 };
 use gitseal_services::{
@@ -95,13 +97,17 @@ pub(super) fn check(
     }
     let authority = || authority.trim_end_matches('/').to_owned();
     let chained =
-        chain::verify(leaf, at, &trust.authorities).map_err(|reason| SignError::Chain {
+        chain::verify(leaf, at, &trust.authorities, Memo::disabled()).map_err(|reason| {
+            SignError::Chain {
+                authority: authority(),
+                reason,
+            }
+        })?;
+    sct::verify(leaf, chained.issuer, &trust.ct_logs, Memo::disabled()).map_err(|reason| {
+        SignError::Sct {
             authority: authority(),
             reason,
-        })?;
-    sct::verify(leaf, chained.issuer, &trust.ct_logs).map_err(|reason| SignError::Sct {
-        authority: authority(),
-        reason,
+        }
     })?;
     leaf.identity().map_err(|reason| SignError::Nobody {
         authority: authority(),

@@ -12,20 +12,14 @@ use crate::{
 };
 use gitseal_evidence::{
     UnixTime,
-    certificate::CertificateRefusal,
-    chain::ChainRefusal,
-    identity::IdentityRefusal,
-    keys::KeyRefusal,
-    object::ObjectRefusal,
-    sct::SctRefusal,
-    signed_data::CmsRefusal,
-    verify::{CrossCheckRefusal, Reason, Refusal},
+    refusal::{Reason, Refusal, codes},
 };
 use gitseal_services::{
     fulcio::{client::FulcioError, wire::CsrError},
     http::client::{HttpError, HttpReason},
     oidc::{ambient::AmbientError, login::LoginError, token::IdentityTokenError},
     rekor::client::RekorClientError,
+    signed_data::SignedDataError,
     tsa::client::TsaError,
 };
 
@@ -44,7 +38,7 @@ pub enum SignError {
         /// commit or tag.
         what: &'static str,
         /// Why.
-        reason: ObjectRefusal,
+        reason: Reason,
     },
     /// Settings that cannot work together.
     #[error("{0}")]
@@ -158,7 +152,7 @@ pub enum SignError {
         /// The authority's address.
         authority: String,
         /// Why.
-        reason: KeyRefusal,
+        reason: Reason,
     },
     /// Not of a trusted authority.
     #[error("the certificate that {authority} gave is not trusted: {reason}")]
@@ -166,7 +160,7 @@ pub enum SignError {
         /// The authority's address.
         authority: String,
         /// Why.
-        reason: ChainRefusal,
+        reason: Reason,
     },
     /// Not in a trusted CT log.
     #[error("the certificate that {authority} gave is not in a trusted CT log: {reason}")]
@@ -174,7 +168,7 @@ pub enum SignError {
         /// The authority's address.
         authority: String,
         /// Why.
-        reason: SctRefusal,
+        reason: Reason,
     },
     /// Names nobody.
     #[error("the certificate that {authority} gave names nobody: {reason}")]
@@ -182,7 +176,7 @@ pub enum SignError {
         /// The authority's address.
         authority: String,
         /// Why.
-        reason: CertificateRefusal,
+        reason: Reason,
     },
     /// Names someone else.
     #[error("the certificate that {authority} gave has {what} {found:?}, the token {expected:?}")]
@@ -198,10 +192,10 @@ pub enum SignError {
     },
     /// `matchCommitter` is set, and it is someone else, or nobody.
     #[error("not signed: the certificate would not fit: {0}")]
-    Committer(IdentityRefusal),
+    Committer(Reason),
     /// The CMS cannot be put together.
     #[error("the signature cannot be put together: {0}")]
-    Cms(#[from] CmsRefusal),
+    Cms(#[from] SignedDataError),
     /// No timestamp.
     #[error(transparent)]
     Timestamp(#[from] TsaError),
@@ -235,11 +229,7 @@ impl SignError {
         match self {
             Self::Cache(_) => true,
             Self::Unverifiable(refusal) => {
-                found
-                    && matches!(
-                        refusal.reason,
-                        Reason::CrossCheck(CrossCheckRefusal::TimeOutsideCertificate { .. })
-                    )
+                found && refusal.code() == codes::TIME_OUTSIDE_CERTIFICATE
             }
             _ => false,
         }
@@ -412,14 +402,14 @@ fn http_hint(error: &HttpError) -> Option<&'static str> {
 }
 
 fn unverifiable_hint(refusal: &Refusal) -> Option<&'static str> {
-    Some(match &refusal.reason {
-        Reason::CrossCheck(CrossCheckRefusal::UnknownLog { .. }) => {
+    Some(match refusal.code() {
+        codes::LOG_UNKNOWN => {
             "the log at gitseal.rekor is not in the trusted root: let gitseal.trustedRoot name the one it belongs to"
         }
-        Reason::CrossCheck(CrossCheckRefusal::TimeOutsideCertificate { .. }) => {
+        codes::TIME_OUTSIDE_CERTIFICATE => {
             "the clocks of the certificate authority and of the log or timestamp authority differ: sign again, and if it stays, have their clocks set"
         }
-        Reason::Timestamp(_) => {
+        code if code.starts_with("timestamp-") => {
             "the timestamp authority at gitseal.timestampServerURL must be in the trusted root"
         }
         _ => return None,

@@ -1,5 +1,6 @@
 //! The whole repository, and the logs that signed what it carries.
 
+use gitseal_services::merkle_tree::MemoryTree;
 use std::{fs, path::Path};
 
 use crate::support::forge::{self, IDENTITY, ISSUER, LOG_HOST_V2, LOG_NAME, Lab, NOW, TREE_ID};
@@ -11,7 +12,7 @@ use gitseal::{
 };
 use gitseal_evidence::{
     checkpoint::Checkpoint,
-    merkle::{self, MemoryTree},
+    merkle,
     object::{self, HashKind, ObjectKind},
     trusted_root::TrustedRoot,
 };

@@ -771,7 +771,9 @@ fn the_memory_changes_no_verdict() {
             .collect();
         batch::verify_all(ids, repository, engine, jobs, &mut |judged| {
             said.push(match judged.verdict {
-                Verdict::Verified(verified) => format!("good {} {}", verified.time, verified.named),
+                Verdict::Verified(verified) => {
+                    format!("good {} {}", verified.time, verified.identity_matched)
+                }
                 other => format!("{other:?}"),
             });
             ControlFlow::Continue(())

@@ -20,7 +20,6 @@ use gitseal_evidence::armor;
 use gitseal_evidence::certificate::Certificate;
 use gitseal_evidence::checkpoint::{Checkpoint, SignedNote};
 use gitseal_evidence::entry::LogEntry;
-use gitseal_evidence::identity::ExpectedIdentity;
 use gitseal_evidence::object::{self, HashKind, ObjectKind};
 use gitseal_evidence::signed_data;
 use gitseal_evidence::timestamp;
@@ -305,7 +304,7 @@ pub fn timestamp(data: &[u8]) {
     if timestamp::read(data).is_ok() {
         assert_eq!(walk(data), Some(data.len()), "strict DER");
     }
-    if timestamp::parse_request(data).is_ok() {
+    if gitseal_services::tsa::wire::parse_request(data).is_ok() {
         assert_eq!(walk(data), Some(data.len()), "strict DER");
     }
 }
@@ -397,9 +396,9 @@ pub fn trusted_root(data: &[u8]) {
     let Ok(root) = TrustedRoot::from_json(data) else {
         return;
     };
-    let printed = root.to_json();
+    let printed = gitseal_services::trusted_root::to_json(&root);
     let again = TrustedRoot::from_json(printed.as_bytes()).expect("its own print is read");
-    assert_eq!(again.to_json(), printed);
+    assert_eq!(gitseal_services::trusted_root::to_json(&again), printed);
     assert_eq!(again.logs.len(), root.logs.len());
     assert_eq!(again.ct_logs.len(), root.ct_logs.len());
     assert_eq!(again.authorities.len(), root.authorities.len());
@@ -427,11 +426,7 @@ pub fn verified(data: &[u8]) -> Option<Vec<u8>> {
         hash,
     };
     let good = TRUST.iter().any(|trust| {
-        let against = VerifyInputs {
-            trust,
-            wanted: &ExpectedIdentity::Any,
-            found: &[],
-        };
+        let against = VerifyInputs::new(trust);
         verify::verify(&subject, &against, &mut NoopObserver).is_ok()
     });
     good.then_some(signed.payload)
@@ -452,11 +447,7 @@ pub fn signature(data: &[u8]) {
         hash: recorded.hash,
     };
     for trust in &*TRUST {
-        let against = VerifyInputs {
-            trust,
-            wanted: &ExpectedIdentity::Any,
-            found: &[],
-        };
+        let against = VerifyInputs::new(trust);
         if let Ok(good) = verify::verify(&subject, &against, &mut NoopObserver) {
             assert_eq!(
                 good.certificate.der(),

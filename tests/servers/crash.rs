@@ -43,6 +43,7 @@ use gitseal_evidence::{
     checkpoint::{self, Checkpoint, LogVerifier, RekorVersion},
     entry::{self, LogEntry},
     keys::PublicKey,
+    memo::Memo,
     merkle,
 };
 use gitseal_reference::{
@@ -351,12 +352,13 @@ impl Checker {
             kind: RekorVersion::V1,
             origin: Some(self.name),
         };
-        checkpoint::open(note, &verifier).unwrap()
+        checkpoint::open(note, &verifier, Memo::disabled()).unwrap()
     }
 
     /// An entry's answer, with everything that proves it.
     fn entry(&self, json: &[u8], body: &[u8]) -> (Place, Checkpoint) {
-        let (_, entry): (String, LogEntry) = entry::from_rekor_v1_json(json).unwrap();
+        let (_, entry): (String, LogEntry) =
+            gitseal_services::rekor::rest::from_rekor_v1_json(json).unwrap();
         assert_eq!(entry.body.as_deref(), Some(body));
         let proof = entry.proof.unwrap();
         let tree = self.checkpoint(&proof.checkpoint);
@@ -528,7 +530,7 @@ fn rounds(kind: Kind, rounds: u64) {
         let path = format!("/api/v1/log/entries?logIndex={index}");
         let answer = connection.ask("GET", &path, b"").unwrap();
         assert_eq!(answer.status, 200, "entry {index} is lost");
-        let (_, entry) = entry::from_rekor_v1_json(&answer.body).unwrap();
+        let (_, entry) = gitseal_services::rekor::rest::from_rekor_v1_json(&answer.body).unwrap();
         let body = entry.body.unwrap();
         let (place, _) = checker.entry(&answer.body, &body);
         assert_eq!(known.answered.get(&body), Some(&place), "entry {index}");

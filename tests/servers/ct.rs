@@ -28,6 +28,7 @@ use forge::{
 use gitseal_evidence::{
     certificate::Certificate,
     keys::{PublicKey, SignatureAlgorithm},
+    memo::Memo,
     merkle,
     sct::{self, Sct},
     trusted_root,
@@ -206,13 +207,13 @@ fn a_promise_is_what_step_8_accepts() {
         let certificate = fixture.finish(&fixture.spec(serial), embedded.clone());
         let certificate = Certificate::from_der(&certificate).unwrap();
         assert_eq!(
-            sct::verify(&certificate, &issuer, &trusted).unwrap(),
+            sct::verify(&certificate, &issuer, &trusted, Memo::disabled()).unwrap(),
             promise
         );
         // It is for this certificate alone.
         let other = fixture.finish(&fixture.spec(9), embedded);
         let other = Certificate::from_der(&other).unwrap();
-        assert!(sct::verify(&other, &issuer, &trusted).is_err());
+        assert!(sct::verify(&other, &issuer, &trusted, Memo::disabled()).is_err());
     }
 }
 

@@ -18,7 +18,7 @@ use gitseal_evidence::{
     memo::Memo,
     object::HashKind,
     trusted_root::TrustedRoot,
-    verify::{NoopObserver, SignatureInput, VerifyInputs, verify, verify_memoized},
+    verify::{NoopObserver, SignatureInput, VerifyInputs, verify},
 };
 
 static MEMORY: Memo = Memo::with_capacity(4096);
@@ -36,19 +36,25 @@ fn verdict_on(
         hash: HashKind::Sha1,
     };
     let against = VerifyInputs {
-        trust,
-        wanted,
-        found: &[],
+        expected: wanted,
+        ..VerifyInputs::new(trust)
     };
     let plain = verify(&subject, &against, &mut NoopObserver);
     // One memory for all attacks of this file, in whatever order they come: what it
     // remembers of one must change no verdict on another, nor on the same again.
+    let remembering = VerifyInputs {
+        memo: &MEMORY,
+        ..against
+    };
     for _ in 0..2 {
-        let remembered = verify_memoized(&subject, &against, &MEMORY, &mut NoopObserver);
+        let remembered = verify(&subject, &remembering, &mut NoopObserver);
         match (&plain, &remembered) {
             (Ok(one), Ok(other)) => {
                 assert_eq!(one.certificate.der(), other.certificate.der());
-                assert_eq!((one.time, one.named), (other.time, other.named));
+                assert_eq!(
+                    (one.time, one.identity_matched),
+                    (other.time, other.identity_matched)
+                );
                 assert_eq!(one.log_index, other.log_index);
                 assert_eq!(one.checkpoint, other.checkpoint);
             }
@@ -60,7 +66,7 @@ fn verdict_on(
             assert_eq!(verified.identity.issuer, ISSUER);
             "good".to_owned()
         }
-        Err(refusal) => format!("{} {}", refusal.step.number(), refusal.code()),
+        Err(refusal) => format!("{} {}", refusal.step().number(), refusal.code()),
     }
 }
 

@@ -5,6 +5,9 @@
 //! What came from other repositories lies beside the checkout (or where
 //! `GITSEAL_SHARED` says); without it, its part is skipped and says so.
 
+use gitseal_reference::tsa;
+use gitseal_services::signed_data as encode;
+use gitseal_services::tsa::wire;
 use std::{
     collections::BTreeMap,
     fs,
@@ -19,10 +22,11 @@ use gitseal_evidence::{
     armor,
     certificate::Certificate,
     chain,
+    memo::Memo,
     object::{self, HashKind, ObjectKind},
     sct::{self, Sct},
     signed_data::{self, Digest, SignedMessage},
-    timestamp::{self, TokenFields},
+    timestamp,
     trusted_root::TrustedRoot,
 };
 use serde_json::Value;
@@ -186,7 +190,7 @@ fn chains_and_scts_of_the_public_sigstore() {
         let (name, message) = (&vector.name, vector.message());
         let leaf = &message.leaf;
         // Both ends of the validity, and a second outside each.
-        let at = |at| chain::verify(leaf, at, &trust.authorities);
+        let at = |at| chain::verify(leaf, at, &trust.authorities, Memo::disabled());
         if class == "smime" {
             assert_eq!(
                 at(leaf.not_before()).unwrap_err().code(),
@@ -201,7 +205,7 @@ fn chains_and_scts_of_the_public_sigstore() {
         let chained = at(leaf.not_before()).unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
         chain::check_extra_certificates(&message.others, chained.authority)
             .unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
-        let sct = sct::verify(leaf, chained.issuer, &trust.ct_logs);
+        let sct = sct::verify(leaf, chained.issuer, &trust.ct_logs, Memo::disabled());
         if class == "oldroot" {
             assert_eq!(sct.unwrap_err().code(), "sct-absent", "{name}");
             assert_eq!(
@@ -216,7 +220,9 @@ fn chains_and_scts_of_the_public_sigstore() {
         // Not under any other certificate as issuer.
         let root = chained.authority.chain.last().unwrap();
         assert_eq!(
-            sct::verify(leaf, root, &trust.ct_logs).unwrap_err().code(),
+            sct::verify(leaf, root, &trust.ct_logs, Memo::disabled())
+                .unwrap_err()
+                .code(),
             "sct-signature"
         );
         verified += 1;
@@ -269,7 +275,7 @@ fn what_is_assembled_is_what_gitsign_wrote() {
             continue;
         }
         assert_eq!(
-            signed_data::attributes(&digest, message.signing_time).unwrap(),
+            encode::attributes(&digest, message.signing_time).unwrap(),
             message.attributes,
             "{}",
             vector.name
@@ -280,7 +286,7 @@ fn what_is_assembled_is_what_gitsign_wrote() {
             continue;
         }
         assert!(message.timestamps.len() <= 1);
-        let again = signed_data::encode_signed_data(
+        let again = encode::encode_signed_data(
             &message.attributes,
             &message.signature,
             &message.leaf,
@@ -307,7 +313,12 @@ fn timestamps_of_another_authority() {
         let message = vector.message();
         for token in &message.timestamps {
             let verify = |token: &[u8], message: &[u8]| {
-                timestamp::verify(token, message, &trust.timestamp_authorities)
+                timestamp::verify(
+                    token,
+                    message,
+                    &trust.timestamp_authorities,
+                    Memo::disabled(),
+                )
             };
             let verified = verify(token, &message.signature).unwrap();
             assert!(message.leaf.is_valid_at(verified.time), "{}", vector.name);
@@ -335,7 +346,7 @@ fn no_changed_bit_of_a_certificate_keeps_its_chain() {
     let trust = trusted(&dir.join("trusted_root.json"));
     let leaf = vectors(&dir, "name").remove(0).message().leaf;
     let at = leaf.not_before();
-    chain::verify(&leaf, at, &trust.authorities).unwrap();
+    chain::verify(&leaf, at, &trust.authorities, Memo::disabled()).unwrap();
     for byte in 0..leaf.der().len() {
         for bit in [0x01, 0x80] {
             let mut der = leaf.der().to_vec();
@@ -343,7 +354,7 @@ fn no_changed_bit_of_a_certificate_keeps_its_chain() {
             let Ok(changed) = Certificate::from_der(&der) else {
                 continue;
             };
-            let verdict = chain::verify(&changed, at, &trust.authorities);
+            let verdict = chain::verify(&changed, at, &trust.authorities, Memo::disabled());
             assert!(verdict.is_err(), "byte {byte}, bit {bit:#04x}");
         }
     }
@@ -352,12 +363,11 @@ fn no_changed_bit_of_a_certificate_keeps_its_chain() {
 /// What our own authority makes, for a request of ours.
 fn stamp(lab: &Lab, message: &[u8], nonce: Option<&[u8]>, chain: &[Certificate]) -> Vec<u8> {
     let imprint: [u8; 32] = Digest::Sha256.of(message).try_into().unwrap();
-    let request =
-        timestamp::parse_request(&timestamp::encode_request(&imprint, nonce, true)).unwrap();
+    let request = wire::parse_request(&wire::encode_request(&imprint, nonce, true)).unwrap();
     assert_eq!(request.imprint, imprint);
     assert!(request.with_certificate);
-    let token = timestamp::token(
-        &TokenFields {
+    let token = tsa::token(
+        &tsa::TokenFields {
             request: &request,
             policy: &ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.2"),
             serial: &[0x80, 1],
@@ -368,8 +378,8 @@ fn stamp(lab: &Lab, message: &[u8], nonce: Option<&[u8]>, chain: &[Certificate])
         &|bytes| lab.tsa.sign(bytes),
     )
     .unwrap();
-    let response = timestamp::encode_response(&token);
-    let unwrapped = timestamp::parse_response(&response, &imprint, nonce).unwrap();
+    let response = tsa::encode_response(&token);
+    let unwrapped = wire::parse_response(&response, &imprint, nonce).unwrap();
     assert_eq!(unwrapped, token);
     response
 }
@@ -384,9 +394,14 @@ fn our_timestamps_verify_here_and_with_openssl() {
     for nonce in [None, Some(&[0x00, 0xff, 1][..]), Some(&[1; 16])] {
         let response = stamp(&lab, b"signature", nonce, &chain);
         let imprint: [u8; 32] = Digest::Sha256.of(b"signature").try_into().unwrap();
-        let token = timestamp::parse_response(&response, &imprint, nonce).unwrap();
-        let verified =
-            timestamp::verify(&token, b"signature", &trust.timestamp_authorities).unwrap();
+        let token = wire::parse_response(&response, &imprint, nonce).unwrap();
+        let verified = timestamp::verify(
+            &token,
+            b"signature",
+            &trust.timestamp_authorities,
+            Memo::disabled(),
+        )
+        .unwrap();
         assert_eq!(verified.time, NOW + 3);
 
         if Command::new("openssl").arg("version").output().is_err() {
@@ -400,10 +415,7 @@ fn our_timestamps_verify_here_and_with_openssl() {
             path
         };
         let answer = file("answer.tsr", &response);
-        let question = file(
-            "question.tsq",
-            &timestamp::encode_request(&imprint, nonce, true),
-        );
+        let question = file("question.tsq", &wire::encode_request(&imprint, nonce, true));
         let root = file(
             "root.pem",
             forge::pem("CERTIFICATE", &lab.tsa_root_certificate).as_bytes(),
@@ -442,7 +454,7 @@ fn our_timestamps_verify_here_and_with_openssl() {
             .arg(&data)
             .output()
             .unwrap();
-        let request = timestamp::parse_request(&asked.stdout).unwrap();
+        let request = wire::parse_request(&asked.stdout).unwrap();
         assert_eq!(request.imprint, imprint);
         assert!(request.nonce.is_some() && request.with_certificate && !request.extensions);
     }
@@ -487,8 +499,11 @@ fn a_precertificate_becomes_a_certificate_with_an_sct() {
         let leaf = Certificate::from_der(&spec.sign(&lab.intermediate)).unwrap();
         assert_eq!(sct::precert_tbs(&leaf).unwrap(), tbs);
         assert_eq!(sct::embedded(&leaf).unwrap(), std::slice::from_ref(&answer));
-        assert_eq!(sct::verify(&leaf, &issuer, &trust.ct_logs), Ok(answer));
-        chain::verify(&leaf, NOW, &trust.authorities).unwrap();
+        assert_eq!(
+            sct::verify(&leaf, &issuer, &trust.ct_logs, Memo::disabled()),
+            Ok(answer)
+        );
+        chain::verify(&leaf, NOW, &trust.authorities, Memo::disabled()).unwrap();
     }
 }
 

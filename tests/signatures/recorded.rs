@@ -5,6 +5,7 @@
 //! What came from other repositories lies beside the checkout (or where
 //! `GITSEAL_SHARED` says); without it, its part is skipped and says so.
 
+use gitseal_services::rekor::rest;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -19,6 +20,7 @@ use gitseal_evidence::{
     checkpoint::{self, LogVerifier, RekorVersion},
     entry::{self, LogEntry},
     keys::PublicKey,
+    memo::Memo,
     merkle,
     object::{self, HashKind, ObjectKind, SignedObject},
 };
@@ -233,7 +235,7 @@ impl Log {
             kind: self.kind,
             origin: self.origin.as_deref(),
         };
-        let checkpoint = checkpoint::open(&proof.checkpoint, &verifier)
+        let checkpoint = checkpoint::open(&proof.checkpoint, &verifier, Memo::disabled())
             .unwrap_or_else(|refusal| panic!("{what}: {refusal}"));
         assert_eq!(checkpoint.root[..], proof.root_hash, "{what}");
         assert_eq!(i64::try_from(checkpoint.size), Ok(proof.tree_size));
@@ -249,11 +251,7 @@ impl Log {
             )
             .unwrap(),
         };
-        let hashes: Vec<merkle::Hash> = proof
-            .hashes
-            .iter()
-            .map(|hash| hash[..].try_into().unwrap())
-            .collect();
+        let hashes = proof.hashes.clone();
         let index = u64::try_from(proof.log_index).unwrap();
         let leaf = merkle::leaf_hash(&body);
         let included =
@@ -277,7 +275,7 @@ impl Log {
             return;
         };
         let body = BASE64_STANDARD.encode(body);
-        let log_id = gitseal_evidence::refusal::hex(&entry.log_id);
+        let log_id = gitseal_evidence::hex(&entry.log_id);
         let algorithm = self.key.default_algorithm();
         let verify = |time, index| {
             let payload = entry::set_payload(&body, time, &log_id, index);
@@ -402,7 +400,7 @@ fn entries_of_the_rest_api_are_read_and_rebuilt() {
         let digest: [u8; 32] = Sha256::digest(&ids[0]).into();
         let mut matching = 0;
         for (uuid, answer) in answers["entries"].as_object().unwrap() {
-            let (id, entry) = entry::from_rekor_v1_json(answer.to_string().as_bytes()).unwrap();
+            let (id, entry) = rest::from_rekor_v1_json(answer.to_string().as_bytes()).unwrap();
             assert_eq!(&id, uuid);
             let body: Value = serde_json::from_slice(entry.body.as_ref().unwrap()).unwrap();
             let spec = &body["spec"];
@@ -440,7 +438,7 @@ fn entries_of_the_rest_api_are_read_and_rebuilt() {
 fn tampered(answer: &Value, id: &str) {
     let good = answer.to_string();
     let code = |text: &str| {
-        entry::from_rekor_v1_json(text.as_bytes())
+        rest::from_rekor_v1_json(text.as_bytes())
             .expect_err(text)
             .code()
     };

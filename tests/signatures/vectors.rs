@@ -6,6 +6,7 @@
 //! Every object gets exactly the verdict that its manifest names; an unexpected
 //! pass fails as loudly as an unexpected refusal.
 
+use gitseal_services::rekor::rest;
 use std::{
     collections::BTreeMap,
     fs,
@@ -14,11 +15,10 @@ use std::{
 
 use gitseal_evidence::{
     entry,
-    identity::ExpectedIdentity,
     memo::Memo,
     object::{self, HashKind, ObjectKind},
     trusted_root::TrustedRoot,
-    verify::{NoopObserver, SignatureInput, Verified, VerifyInputs, verify, verify_memoized},
+    verify::{NoopObserver, SignatureInput, Verified, VerifyInputs, verify},
 };
 use serde_json::Value;
 
@@ -88,14 +88,17 @@ fn judge(
         hash,
     };
     let against = VerifyInputs {
-        trust,
-        wanted: &ExpectedIdentity::Any,
         found,
+        ..VerifyInputs::new(trust)
     };
     let plain = verify(&subject, &against, &mut NoopObserver);
     // One memory for all vectors changes no verdict, the second time neither.
+    let remembering = VerifyInputs {
+        memo: &MEMORY,
+        ..against
+    };
     for _ in 0..2 {
-        let remembered = verify_memoized(&subject, &against, &MEMORY, &mut NoopObserver);
+        let remembered = verify(&subject, &remembering, &mut NoopObserver);
         match (&plain, &remembered) {
             (Ok(one), Ok(other)) => {
                 assert_eq!(one.certificate.der(), other.certificate.der(), "{oid}");
@@ -112,7 +115,7 @@ fn judge(
         } else {
             "refused"
         };
-        format!("{verdict} {} {}", refusal.step.number(), refusal.code())
+        format!("{verdict} {} {}", refusal.step().number(), refusal.code())
     })
 }
 
@@ -208,7 +211,7 @@ fn recorded(folder: &Path, name: &str) -> Vec<entry::LogEntry> {
         .values()
         .map(|answer| {
             let json = serde_json::to_vec(answer).unwrap();
-            entry::from_rekor_v1_json(&json).unwrap().1
+            rest::from_rekor_v1_json(&json).unwrap().1
         })
         .collect();
     assert!(!entries.is_empty());

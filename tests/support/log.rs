@@ -12,14 +12,14 @@ use gitseal_evidence::{
     certificate::Certificate,
     checkpoint::{self, Checkpoint},
     entry::{self, InclusionProof, LogEntry},
-    merkle::{self, MemoryTree, NodeSource as _},
-    refusal::hex,
-    signed_data,
+    hex, merkle,
 };
 use gitseal_services::http::{
     message::{ServerRequest, ServerResponse},
     server::{Limits, ServerHandle, serve},
 };
+use gitseal_services::merkle_tree::{self, MemoryTree, NodeSource as _};
+use gitseal_services::signed_data;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -51,7 +51,7 @@ pub fn sign(
     let tree = Checkpoint {
         origin: format!("{LOG_NAME} - {TREE_ID}"),
         size,
-        root: merkle::root(log, size).unwrap(),
+        root: merkle_tree::root(log, size).unwrap(),
         extensions: vec![],
     };
     let text = tree.to_text();
@@ -68,7 +68,7 @@ pub fn sign(
         &hex(&log_id),
         index as i64,
     );
-    let proof = merkle::inclusion_proof(log, index, size).unwrap();
+    let proof = merkle_tree::inclusion_proof(log, index, size).unwrap();
     let logged = LogEntry {
         log_index: index as i64,
         log_id: log_id.to_vec(),
@@ -80,7 +80,7 @@ pub fn sign(
             log_index: index as i64,
             root_hash: tree.root.to_vec(),
             tree_size: size as i64,
-            hashes: proof.iter().map(|hash| hash.to_vec()).collect(),
+            hashes: proof,
             checkpoint: note,
         }),
         body: None,
@@ -127,7 +127,7 @@ impl Shown {
         Checkpoint {
             origin: format!("{LOG_NAME} - {TREE_ID}"),
             size,
-            root: merkle::root(&self.nodes, size).unwrap(),
+            root: merkle_tree::root(&self.nodes, size).unwrap(),
             extensions: vec![],
         }
     }
@@ -168,7 +168,7 @@ impl Shown {
                         &json!({"code": 400, "message": "too large"}),
                     );
                 }
-                let proof = merkle::consistency_proof(&self.nodes, old, new).unwrap();
+                let proof = merkle_tree::consistency_proof(&self.nodes, old, new).unwrap();
                 let hashes: Vec<String> = proof.iter().map(|hash| hex(hash)).collect();
                 ServerResponse::json(200, &json!({"hashes": hashes, "rootHash": ""}))
             }

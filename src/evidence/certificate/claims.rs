@@ -11,8 +11,11 @@
     )
 )]
 
-use super::{CertificateRefusal, Extension};
-use crate::asn1;
+use super::Extension;
+use crate::{
+    asn1,
+    refusal::{Reason, reason},
+};
 
 /// The arc of Fulcio's extensions: 1.3.6.1.4.1.57264.1.
 const FULCIO_ARC: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01];
@@ -106,7 +109,7 @@ impl FulcioExtensions {
 ///
 /// # Errors
 /// A value that is not text in its form, or two issuers that differ.
-pub(super) fn read(extensions: &[Extension]) -> Result<FulcioExtensions, CertificateRefusal> {
+pub(super) fn read(extensions: &[Extension]) -> Result<FulcioExtensions, Reason> {
     let mut values = Vec::new();
     for claim in CLAIM_OIDS {
         let name = claim.name;
@@ -118,19 +121,24 @@ pub(super) fn read(extensions: &[Extension]) -> Result<FulcioExtensions, Certifi
             extension.value.as_slice()
         } else {
             asn1::read_single(&extension.value, asn1::UTF8_STRING, name)
-                .map_err(|why| CertificateRefusal::Extension { name, why })?
+                .map_err(|why| {
+                    reason!(
+                        "certificate-extension",
+                        "the extension {name} is not readable: {why}"
+                    )
+                })?
                 .value
         };
-        let text =
-            String::from_utf8(bytes.to_vec()).map_err(|_| CertificateRefusal::Text { name })?;
+        let text = String::from_utf8(bytes.to_vec())
+            .map_err(|_| reason!("certificate-text", "the extension {name} is not UTF-8 text"))?;
         values.push((claim, text));
     }
     let fulcio = FulcioExtensions { values };
     match (fulcio.by_name("issuer"), fulcio.by_name("issuerV2")) {
-        (Some(v1), Some(v2)) if v1 != v2 => Err(CertificateRefusal::IssuersDiffer {
-            v1: v1.to_owned(),
-            v2: v2.to_owned(),
-        }),
+        (Some(v1), Some(v2)) if v1 != v2 => Err(reason!(
+            "certificate-issuers-differ",
+            "the issuer is {v1:?} in one extension and {v2:?} in the other"
+        )),
         _ => Ok(fulcio),
     }
 }

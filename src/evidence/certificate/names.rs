@@ -13,8 +13,11 @@
     )
 )]
 
-use super::CertificateRefusal;
-use crate::asn1::{self, DerError, DerReader, Tlv};
+use crate::{
+    asn1::{self, DerError, DerReader, Tlv},
+    hex,
+    refusal::{Reason, reason},
+};
 
 /// The longest identity, in bytes.
 pub const MAX_IDENTITY: usize = 4096;
@@ -52,17 +55,19 @@ pub enum San {
 
 impl San {
     /// The name of a leaf, if it is of a kind that Fulcio issues.
-    pub(super) fn read(name: &GeneralName) -> Result<Self, CertificateRefusal> {
+    pub(super) fn read(name: &GeneralName) -> Result<Self, Reason> {
         if name.value.len() > MAX_IDENTITY {
-            return Err(CertificateRefusal::SanTooLong {
-                bytes: name.value.len(),
-            });
+            return Err(reason!(
+                "certificate-san-too-long",
+                "the subject alternative name has {bytes} bytes, more than {MAX_IDENTITY}",
+                bytes = name.value.len()
+            ));
         }
         match name.tag {
             1 => ia5(&name.value).map(Self::Email),
             6 => ia5(&name.value).map(Self::Uri),
             0 => fulcio_other_name(&name.value).map(Self::OtherName),
-            _ => Err(CertificateRefusal::SanKind),
+            _ => Err(bad_kind()),
         }
     }
 
@@ -94,22 +99,42 @@ pub struct Identity {
     pub issuer: String,
 }
 
+fn bad_kind() -> Reason {
+    reason!(
+        "certificate-san-kind",
+        "the subject alternative name is not an email address, a URI or Fulcio's otherName"
+    )
+}
+
+fn bad_characters() -> Reason {
+    reason!(
+        "certificate-san-characters",
+        "the subject alternative name contains characters that identities do not have"
+    )
+}
+
 /// IA5String without control characters.
-fn ia5(value: &[u8]) -> Result<String, CertificateRefusal> {
+fn ia5(value: &[u8]) -> Result<String, Reason> {
     if value.is_empty() || !value.iter().all(|byte| (0x20..0x7f).contains(byte)) {
-        return Err(CertificateRefusal::SanCharacters);
+        return Err(bad_characters());
     }
-    String::from_utf8(value.to_vec()).map_err(|_| CertificateRefusal::SanCharacters)
+    String::from_utf8(value.to_vec()).map_err(|_| bad_characters())
 }
 
 /// `OtherName ::= SEQUENCE { type-id OBJECT IDENTIFIER, value [0] EXPLICIT ANY }`
 /// with a UTF8String inside.
-fn fulcio_other_name(value: &[u8]) -> Result<String, CertificateRefusal> {
+fn fulcio_other_name(value: &[u8]) -> Result<String, Reason> {
     const NAME: &str = "subjectAltName";
-    let bad = |why| CertificateRefusal::Extension { name: NAME, why };
+    let bad = |why| {
+        reason!(
+            "certificate-extension",
+            "the extension {name} is not readable: {why}",
+            name = NAME
+        )
+    };
     let mut reader = DerReader::new(value);
     if reader.oid("otherName type").map_err(bad)? != FULCIO_OTHER_NAME {
-        return Err(CertificateRefusal::SanKind);
+        return Err(bad_kind());
     }
     let mut inner = reader.enter(0xa0, "otherName value").map_err(bad)?;
     reader.finish("otherName").map_err(bad)?;
@@ -117,10 +142,15 @@ fn fulcio_other_name(value: &[u8]) -> Result<String, CertificateRefusal> {
         .expect(asn1::UTF8_STRING, "otherName value")
         .map_err(bad)?;
     inner.finish("otherName value").map_err(bad)?;
-    let text = String::from_utf8(text.value.to_vec())
-        .map_err(|_| CertificateRefusal::Text { name: NAME })?;
+    let text = String::from_utf8(text.value.to_vec()).map_err(|_| {
+        reason!(
+            "certificate-text",
+            "the extension {name} is not UTF-8 text",
+            name = NAME
+        )
+    })?;
     if text.is_empty() || text.chars().any(char::is_control) {
-        return Err(CertificateRefusal::SanCharacters);
+        return Err(bad_characters());
     }
     Ok(text)
 }
@@ -132,11 +162,7 @@ pub(super) fn general_names(names: &[u8]) -> Result<Vec<GeneralName>, DerError> 
     while !reader.is_empty() {
         let name = reader.any("GeneralName")?;
         if name.tag & 0xc0 != 0x80 {
-            return Err(DerError::Tag {
-                what: "GeneralName",
-                expected: 0x80,
-                found: name.tag,
-            });
+            return Err(DerError::tag("GeneralName", 0x80, name.tag));
         }
         found.push(GeneralName {
             tag: name.tag & 0x1f,
@@ -160,10 +186,7 @@ pub(super) fn name_constraints(value: &[u8]) -> Result<NameConstraints, DerError
             match (names.pop(), names.is_empty()) {
                 (Some(base), true) => bases.push(base),
                 _ => {
-                    return Err(DerError::Value {
-                        what: WHAT,
-                        problem: "a subtree that is not one base",
-                    });
+                    return Err(DerError::value(WHAT, "a subtree that is not one base"));
                 }
             }
         }
@@ -198,7 +221,7 @@ const SHOWN: [(&[u8], &str); 9] = [
 /// is shown in hex, and so are attributes without a short name.
 pub(super) fn text(name: &[u8]) -> String {
     let Ok(attributes) = attributes(name) else {
-        return format!("#{}", asn1::hex(name));
+        return format!("#{}", hex(name));
     };
     let mut parts = Vec::new();
     for (kind, short) in SHOWN {
@@ -213,7 +236,7 @@ pub(super) fn text(name: &[u8]) -> String {
     }
     for (kind, value) in attributes.iter().rev() {
         if !SHOWN.iter().any(|(known, _)| known == kind) {
-            let (kind, value) = (asn1::dotted(kind), asn1::hex(value.raw));
+            let (kind, value) = (asn1::dotted(kind), hex(value.raw));
             parts.push(format!("{kind}=#{value}"));
         }
     }
@@ -254,7 +277,7 @@ fn attribute_text(value: Tlv<'_>) -> String {
     // UTF8String, PrintableString, IA5String.
     let text = match (value.tag, std::str::from_utf8(value.value)) {
         (0x0c | 0x13 | 0x16, Ok(text)) if !text.chars().any(char::is_control) => text,
-        _ => return format!("#{}", asn1::hex(value.raw)),
+        _ => return format!("#{}", hex(value.raw)),
     };
     let last = text.chars().count().saturating_sub(1);
     let mut out = String::with_capacity(text.len());

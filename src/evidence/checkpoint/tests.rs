@@ -61,7 +61,7 @@ fn text(origin: &str) -> String {
     .to_text()
 }
 
-fn open_v1(note: &str, log: &V1) -> Result<Checkpoint, CheckpointRefusal> {
+fn open_v1(note: &str, log: &V1) -> Result<Checkpoint, Reason> {
     let key = log.key();
     open(
         note,
@@ -71,10 +71,11 @@ fn open_v1(note: &str, log: &V1) -> Result<Checkpoint, CheckpointRefusal> {
             kind: RekorVersion::V1,
             origin: None,
         },
+        Memo::disabled(),
     )
 }
 
-fn open_v2(note: &str, log: &V2) -> Result<Checkpoint, CheckpointRefusal> {
+fn open_v2(note: &str, log: &V2) -> Result<Checkpoint, Reason> {
     let key = log.key();
     open(
         note,
@@ -84,10 +85,11 @@ fn open_v2(note: &str, log: &V2) -> Result<Checkpoint, CheckpointRefusal> {
             kind: RekorVersion::V2,
             origin: Some(HOST),
         },
+        Memo::disabled(),
     )
 }
 
-fn code<T: fmt::Debug>(result: Result<T, CheckpointRefusal>) -> &'static str {
+fn code<T: fmt::Debug>(result: Result<T, Reason>) -> &'static str {
     result.unwrap_err().code()
 }
 

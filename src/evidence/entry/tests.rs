@@ -14,7 +14,7 @@ fn entry() -> LogEntry {
             log_index: 3,
             root_hash: vec![2; 32],
             tree_size: 9,
-            hashes: vec![vec![3; 32]; 4],
+            hashes: vec![[3; 32]; 4],
             checkpoint: "o\n9\nx\n\n".into(),
         }),
         body: Some(b"{}".to_vec()),
@@ -108,12 +108,13 @@ fn numbers_and_lengths_that_cannot_be_are_named() {
         proof(&|proof| proof.root_hash = vec![]),
         "entry-hash-length"
     );
+    let mut message = entry().message(true);
+    if let Some(proof) = &mut message.inclusion_proof {
+        proof.hashes[2] = vec![3; 33];
+    }
+    assert_eq!(code(&message.encode_to_vec()), "entry-hash-length");
     assert_eq!(
-        proof(&|proof| proof.hashes[2] = vec![3; 33]),
-        "entry-hash-length"
-    );
-    assert_eq!(
-        proof(&|proof| proof.hashes = vec![vec![3; 32]; MAX_PROOF_HASHES + 1]),
+        proof(&|proof| proof.hashes = vec![[3; 32]; MAX_PROOF_HASHES + 1]),
         "entry-proof-too-long"
     );
     assert_eq!(proof(&|proof| proof.checkpoint.clear()), "entry-incomplete");

@@ -2,7 +2,8 @@
 
 use aws_lc_rs::{digest, signature as lc};
 
-use super::{Invalid, KeyAlgorithm, KeyRefusal, SignatureAlgorithm, default_algorithm};
+use super::{Invalid, KeyAlgorithm, SignatureAlgorithm, default_algorithm, invalid};
+use crate::refusal::Reason;
 
 /// A key, parsed once. aws-lc-rs ties a parsed key to one digest: the usual
 /// one is kept ready, another is prepared when it is asked for.
@@ -12,10 +13,10 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn new(algorithm: KeyAlgorithm, material: &[u8]) -> Result<Self, KeyRefusal> {
+    pub(super) fn new(algorithm: KeyAlgorithm, material: &[u8]) -> Result<Self, Reason> {
         let usual = method(algorithm, default_algorithm(algorithm))
             .and_then(|method| lc::ParsedPublicKey::new(method, material).ok())
-            .ok_or(KeyRefusal::Invalid { algorithm })?;
+            .ok_or_else(|| invalid(algorithm))?;
         Ok(Self { algorithm, usual })
     }
 

@@ -4,7 +4,8 @@ use ed25519_dalek::Verifier as _;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use super::{Invalid, KeyAlgorithm, KeyRefusal, SignatureAlgorithm};
+use super::{Invalid, KeyAlgorithm, SignatureAlgorithm, invalid};
+use crate::refusal::{Reason, codes, reason};
 
 /// A key, parsed once.
 pub(super) enum Key {
@@ -14,23 +15,24 @@ pub(super) enum Key {
 }
 
 impl Key {
-    pub(super) fn new(algorithm: KeyAlgorithm, material: &[u8]) -> Result<Self, KeyRefusal> {
-        let invalid = KeyRefusal::Invalid { algorithm };
+    pub(super) fn new(algorithm: KeyAlgorithm, material: &[u8]) -> Result<Self, Reason> {
+        let invalid = || invalid(algorithm);
         match algorithm {
             KeyAlgorithm::P256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(material)
                 .map(Self::P256)
-                .map_err(|_| invalid),
+                .map_err(|_| invalid()),
             KeyAlgorithm::P384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(material)
                 .map(Self::P384)
-                .map_err(|_| invalid),
+                .map_err(|_| invalid()),
             KeyAlgorithm::Ed25519 => <&[u8; 32]>::try_from(material)
                 .ok()
                 .and_then(|bytes| ed25519_dalek::VerifyingKey::from_bytes(bytes).ok())
                 .map(Self::Ed25519)
-                .ok_or(invalid),
-            KeyAlgorithm::P521 | KeyAlgorithm::Rsa { .. } => {
-                Err(KeyRefusal::NotInThisBuild { algorithm })
-            }
+                .ok_or_else(invalid),
+            KeyAlgorithm::P521 | KeyAlgorithm::Rsa { .. } => Err(reason!(
+                codes::KEY_NOT_IN_THIS_BUILD,
+                "this build cannot verify {algorithm} signatures (it was built without the feature verify-aws-lc)"
+            )),
         }
     }
 

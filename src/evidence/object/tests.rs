@@ -17,7 +17,7 @@ fn sha256_line(line: &str) -> String {
     format!("{name} {id}{}\n", &id[..24])
 }
 
-fn commit(parts: &[&str]) -> Result<SignedObject, ObjectRefusal> {
+fn commit(parts: &[&str]) -> Result<SignedObject, Reason> {
     split_signature(
         ObjectKind::Commit,
         HashKind::Sha1,
@@ -25,11 +25,11 @@ fn commit(parts: &[&str]) -> Result<SignedObject, ObjectRefusal> {
     )
 }
 
-fn tag(parts: &[&str]) -> Result<SignedObject, ObjectRefusal> {
+fn tag(parts: &[&str]) -> Result<SignedObject, Reason> {
     split_signature(ObjectKind::Tag, HashKind::Sha1, parts.concat().as_bytes())
 }
 
-fn code(result: Result<SignedObject, ObjectRefusal>) -> &'static str {
+fn code(result: Result<SignedObject, Reason>) -> &'static str {
     result.unwrap_err().code()
 }
 
@@ -117,7 +117,7 @@ fn g1_duplicate_headers_are_refused() {
     ] {
         let refusal = commit(&[&first, GPGSIG_LINES, "\nhi\n"]).unwrap_err();
         assert!(
-            matches!(refusal, ObjectRefusal::HeaderDuplicate { header, .. } if header == second),
+            refusal.code() == "object-header-duplicate" && refusal.message().contains(second),
             "{refusal:?}"
         );
     }
@@ -282,13 +282,9 @@ fn g8_what_surrounds_the_armour_stays_with_it() {
 #[test]
 fn g9_a_nul_is_refused() {
     let result = commit(&[TREE, AUTHOR, COMMITTER, GPGSIG_LINES, "\nshown\0hidden\n"]);
-    assert!(matches!(
-        result,
-        Err(ObjectRefusal::Nul {
-            kind: ObjectKind::Commit,
-            ..
-        })
-    ));
+    let refusal = result.unwrap_err();
+    assert_eq!(refusal.code(), "object-nul");
+    assert!(refusal.message().starts_with("the commit"), "{refusal}");
     let author = AUTHOR.replace("Alice", "Al\0ice");
     let result = commit(&[TREE, &author, COMMITTER, GPGSIG_LINES, "\n"]);
     assert_eq!(code(result), "object-nul");

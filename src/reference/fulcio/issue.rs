@@ -19,6 +19,7 @@ use gitseal_evidence::{
     asn1::{self, BIT_STRING, BOOLEAN, DerError, OCTET_STRING, SEQUENCE, UTF8_STRING},
     keys::{PublicKey, SignatureAlgorithm},
 };
+use gitseal_services::der::{encode_time, object_identifier, unsigned};
 
 /// How long a certificate is good for, in seconds.
 pub const LIFETIME: i64 = 600;
@@ -226,7 +227,7 @@ impl CaCertificate<'_> {
         let authority = |path: u8| {
             let constraints = asn1::tlv(
                 SEQUENCE,
-                &[&asn1::tlv(BOOLEAN, &[&[0xff]]), &asn1::unsigned(&[path])],
+                &[&asn1::tlv(BOOLEAN, &[&[0xff]]), &unsigned(&[path])],
             );
             // keyCertSign and cRLSign.
             [
@@ -267,7 +268,7 @@ pub fn name(organization: &str, common_name: &str) -> Result<Vec<u8>, IssueError
         let pair = asn1::tlv(
             SEQUENCE,
             &[
-                &asn1::object_identifier(oid),
+                &object_identifier(oid),
                 &asn1::tlv(UTF8_STRING, &[value.as_bytes()]),
             ],
         );
@@ -301,16 +302,13 @@ fn head(
         *first &= 0x7f;
     }
     Ok([
-        asn1::tlv(0xa0, &[&asn1::unsigned(&[2])]),
-        asn1::unsigned(&serial),
+        asn1::tlv(0xa0, &[&unsigned(&[2])]),
+        unsigned(&serial),
         algorithm_identifier(algorithm),
         issuer.to_vec(),
         asn1::tlv(
             SEQUENCE,
-            &[
-                &asn1::encode_time(validity.0)?,
-                &asn1::encode_time(validity.1)?,
-            ],
+            &[&encode_time(validity.0)?, &encode_time(validity.1)?],
         ),
         subject.to_vec(),
         spki.to_vec(),
@@ -336,7 +334,7 @@ fn signed(
 
 /// RFC 5758 §3.2 and RFC 8410 §3: no parameters. RFC 4055 §5: NULL.
 fn algorithm_identifier(algorithm: SignatureAlgorithm) -> Vec<u8> {
-    let oid = asn1::object_identifier(algorithm.oid().as_bytes());
+    let oid = object_identifier(algorithm.oid().as_bytes());
     match algorithm {
         SignatureAlgorithm::RsaPkcs1Sha256
         | SignatureAlgorithm::RsaPkcs1Sha384
@@ -359,7 +357,7 @@ fn extension(oid: &[u8], critical: bool, value: &[u8]) -> Vec<u8> {
     asn1::tlv(
         SEQUENCE,
         &[
-            &asn1::object_identifier(oid),
+            &object_identifier(oid),
             &flag,
             &asn1::tlv(OCTET_STRING, &[value]),
         ],
@@ -372,7 +370,7 @@ fn key_usage(bits: &[u8]) -> Vec<u8> {
 }
 
 fn extended_key_usage(purpose: &[u8], critical: bool) -> Vec<u8> {
-    let list = asn1::tlv(SEQUENCE, &[&asn1::object_identifier(purpose)]);
+    let list = asn1::tlv(SEQUENCE, &[&object_identifier(purpose)]);
     extension(EXTENDED_KEY_USAGE, critical, &list)
 }
 
@@ -395,7 +393,7 @@ fn general_name(san: &PrincipalName) -> Result<Vec<u8>, IssueError> {
         PrincipalName::OtherName(text) => {
             fit("the user name", text)?;
             let value = asn1::tlv(0xa0, &[&asn1::tlv(UTF8_STRING, &[text.as_bytes()])]);
-            let id = asn1::object_identifier(&[FULCIO, &[7]].concat());
+            let id = object_identifier(&[FULCIO, &[7]].concat());
             Ok(asn1::tlv(0xa0, &[&id, &value]))
         }
     }

@@ -20,8 +20,10 @@ use super::{
 };
 use gitseal_evidence::{
     UnixTime, armor, asn1,
-    keys::{KeyAlgorithm, KeyRefusal, PublicKey, SignatureAlgorithm},
+    keys::{KeyAlgorithm, PublicKey, SignatureAlgorithm},
+    refusal::{Reason, codes},
 };
+use gitseal_services::der::object_identifier;
 use gitseal_services::fulcio::wire::{
     CONFIGURATION_V2, Configuration, ErrorAnswer, HEALTH, MAX_REQUEST, PEM_CHAIN_TYPE, PemChain,
     ROOT_CERT_V1, SIGNING_CERT_V1, SIGNING_CERT_V2, SigningCertRequest, SigningCertRequestV1,
@@ -396,9 +398,9 @@ fn read_key(text: &[u8]) -> Result<PublicKey, IssuanceError> {
     strong(key.map_err(unusable)?)
 }
 
-fn unusable(why: KeyRefusal) -> IssuanceError {
-    match why {
-        KeyRefusal::RsaSize { .. } => IssuanceError::WeakKey,
+fn unusable(why: Reason) -> IssuanceError {
+    match why.code() {
+        codes::KEY_RSA_SIZE => IssuanceError::WeakKey,
         _ => IssuanceError::Key,
     }
 }
@@ -409,7 +411,7 @@ fn rsa_spki(pkcs1: &[u8]) -> Vec<u8> {
     const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
     let algorithm = asn1::tlv(
         asn1::SEQUENCE,
-        &[&asn1::object_identifier(RSA), &asn1::tlv(asn1::NULL, &[])],
+        &[&object_identifier(RSA), &asn1::tlv(asn1::NULL, &[])],
     );
     let bits = asn1::tlv(asn1::BIT_STRING, &[&[0], pkcs1]);
     asn1::tlv(asn1::SEQUENCE, &[&algorithm, &bits])

@@ -35,10 +35,13 @@ use std::{
 use gitseal_evidence::{
     UnixTime,
     checkpoint::{Checkpoint, SignedNote},
-    merkle::{self, Hash, MemoryTree, NodeSource as _},
-    refusal::hex,
+    hex,
+    merkle::{self, Hash},
 };
-use gitseal_services::Clock;
+use gitseal_services::{
+    Clock,
+    merkle_tree::{self, MemoryTree, NodeSource as _},
+};
 
 use journal::JournalRecord;
 pub use storage::{Directory, Storage, StorageError};
@@ -477,7 +480,7 @@ impl Log {
         if index >= size {
             return Err(LogError::NoEntry { index });
         }
-        let proof = merkle::inclusion_proof(&state.nodes, index, size)
+        let proof = merkle_tree::inclusion_proof(&state.nodes, index, size)
             .map_err(|_| LogError::NoEntry { index })?;
         let checkpoint = Checkpoint {
             origin: self.identity.origin.clone(),
@@ -501,7 +504,7 @@ impl Log {
                 wanted: old,
             });
         }
-        merkle::consistency_proof(&state.nodes, old, new).map_err(|_| LogError::NoTree {
+        merkle_tree::consistency_proof(&state.nodes, old, new).map_err(|_| LogError::NoTree {
             size: state.nodes.size(),
             wanted: new,
         })
@@ -636,7 +639,7 @@ impl State {
 
     /// The root of a tree that is there.
     fn root(&self, size: u64) -> Hash {
-        merkle::root(&self.nodes, size).unwrap_or(merkle::EMPTY_ROOT)
+        merkle_tree::root(&self.nodes, size).unwrap_or(merkle::EMPTY_ROOT)
     }
 
     fn hold_against(&self, published: Option<&Checkpoint>) -> Result<(), LogError> {

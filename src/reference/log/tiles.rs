@@ -3,7 +3,8 @@
 //! length in 16 bits.
 
 use super::{LogError, storage::Storage};
-use gitseal_evidence::merkle::{Hash, MemoryTree, NodeSource as _};
+use gitseal_evidence::merkle::Hash;
+use gitseal_services::merkle_tree::{MemoryTree, NodeSource as _};
 
 /// Hashes of a full tile, and entries of a full bundle.
 const WIDTH: u64 = 256;

@@ -8,9 +8,10 @@ use super::*;
 use crate::log::Directory;
 use gitseal_evidence::{
     checkpoint::{LogVerifier, RekorVersion},
-    entry::{LogEntry, from_rekor_v1_json, set_payload},
+    entry::{LogEntry, set_payload},
+    memo::Memo,
 };
-use gitseal_services::http::message::Headers;
+use gitseal_services::{http::message::Headers, rekor::rest::from_rekor_v1_json};
 
 const NAME: &str = "rekor.test";
 const ENTRIES: &str = "/api/v1/log/entries";
@@ -157,6 +158,7 @@ fn proven(answer: &[u8]) -> (String, LogEntry) {
             kind: RekorVersion::V1,
             origin: Some(NAME),
         },
+        Memo::disabled(),
     )
     .unwrap();
     let hashes: Vec<merkle::Hash> = proof

@@ -3,7 +3,10 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 
-use gitseal_evidence::sct::{Sct, SctRefusal};
+use gitseal_evidence::{
+    refusal::Reason,
+    sct::{self, Sct},
+};
 
 /// The most certificates of one submitted chain.
 pub const MAX_CHAIN: usize = 8;
@@ -53,8 +56,8 @@ impl AddChainResponse {
     ///
     /// # Errors
     /// Not an SCT of version 1.
-    pub fn sct(&self) -> Result<Sct, SctRefusal> {
-        let bad = |why| SctRefusal::List { why };
+    pub fn sct(&self) -> Result<Sct, Reason> {
+        let bad = sct::bad_list;
         let decode = |text: &str| BASE64_STANDARD.decode(text).map_err(|_| bad("not base64"));
         if self.sct_version != 0 {
             return Err(bad("an SCT of another version than v1"));

@@ -356,7 +356,7 @@ fn success_page(granted: &LoginTokens, autoclose: Option<Duration>) -> Page {
         let mut bytes = [0_u8; 16];
         getrandom::fill(&mut bytes).ok()?;
         Some(Script {
-            nonce: gitseal_evidence::asn1::hex(&bytes),
+            nonce: gitseal_evidence::hex(&bytes),
             seconds: u32::try_from(after.as_secs()).unwrap_or(u32::MAX),
         })
     });

@@ -14,16 +14,15 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
+use super::rest::from_rekor_v1_json;
 use crate::http::client::{Client, HttpError, HttpRequest, HttpResponse, excerpt};
 use gitseal_evidence::{
     armor,
-    entry::{
-        EntryRefusal, InclusionProof, KeyDetails, LogEntry, from_rekor_v1_json, hashedrekord_v1,
-        hashedrekord_v2,
-    },
+    entry::{InclusionProof, KeyDetails, LogEntry, hashedrekord_v1, hashedrekord_v2, proof_hashes},
     keys::PublicKey,
     merkle::{Hash, MAX_PROOF_HASHES, leaf_hash},
-    refusal::unhex,
+    refusal::Reason,
+    unhex,
 };
 
 pub use super::wire::MAX_RETRIEVE;
@@ -57,7 +56,7 @@ pub enum RekorClientError {
         /// Its address.
         log: String,
         /// Why.
-        reason: EntryRefusal,
+        reason: Reason,
     },
     /// The answer is JSON of another shape.
     #[error("the log {log} answered with something else than {what}: {reason}")]
@@ -123,7 +122,7 @@ pub enum RekorClientError {
     },
     /// A key that no v2 log takes.
     #[error(transparent)]
-    Key(EntryRefusal),
+    Key(Reason),
 }
 
 /// One log.
@@ -151,7 +150,7 @@ impl<'a> RekorClient<'a> {
             .to_owned()
     }
 
-    fn entry_error(&self, reason: EntryRefusal) -> RekorClientError {
+    fn entry_error(&self, reason: Reason) -> RekorClientError {
         RekorClientError::Entry {
             log: self.name(),
             reason,
@@ -606,7 +605,9 @@ impl<'a> RekorClient<'a> {
                 what: "a log entry",
                 reason: error.to_string(),
             })?;
-        let entry = entry.into_entry();
+        let entry = entry
+            .into_entry()
+            .map_err(|error| self.entry_error(error))?;
         entry.check().map_err(|error| self.entry_error(error))?;
         self.same_body(&entry, &body)?;
         Ok(entry)
@@ -722,24 +723,34 @@ impl<'de> Deserialize<'de> for Base64 {
     }
 }
 
+impl AsRef<[u8]> for Base64 {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl V2Entry {
-    fn into_entry(self) -> LogEntry {
-        LogEntry {
+    fn into_entry(self) -> Result<LogEntry, Reason> {
+        let proof = match self.inclusion_proof {
+            None => None,
+            Some(proof) => Some(InclusionProof {
+                log_index: proof.log_index.0,
+                root_hash: proof.root_hash.0,
+                tree_size: proof.tree_size.0,
+                hashes: proof_hashes(&proof.hashes)?,
+                checkpoint: proof.checkpoint.envelope,
+            }),
+        };
+        Ok(LogEntry {
             log_index: self.log_index.0,
             log_id: self.log_id.key_id.0,
             kind: self.kind_version.kind,
             version: self.kind_version.version,
             integrated_time: self.integrated_time.0,
             set: None,
-            proof: self.inclusion_proof.map(|proof| InclusionProof {
-                log_index: proof.log_index.0,
-                root_hash: proof.root_hash.0,
-                tree_size: proof.tree_size.0,
-                hashes: proof.hashes.into_iter().map(|hash| hash.0).collect(),
-                checkpoint: proof.checkpoint.envelope,
-            }),
+            proof,
             body: Some(self.canonicalized_body.0),
-        }
+        })
     }
 }
 

@@ -2,5 +2,6 @@
 //! API, and the reference server (version 1).
 
 pub mod client;
+pub mod rest;
 pub mod tiles;
 pub mod wire;

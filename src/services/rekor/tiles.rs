@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::client::{RekorClient, RekorClientError};
-use gitseal_evidence::merkle::{Hash, NodeSource, node_hash};
+use crate::merkle_tree::NodeSource;
+use gitseal_evidence::merkle::{Hash, node_hash};
 
 /// Hashes of a full tile.
 const WIDTH: u64 = 256;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use gitseal_evidence::{
     checkpoint::Checkpoint,
+    hex,
     merkle::{self, Hash},
-    refusal::hex,
 };
 
 /// The most entries that one request may ask for.

@@ -6,8 +6,8 @@
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::wire::{TsaMessageError, encode_request, parse_response};
 use crate::http::client::{Client, HttpError, HttpRequest, excerpt, redact_url};
-use gitseal_evidence::timestamp::{self, TimestampRefusal};
 
 /// The media type of a request.
 pub const QUERY_TYPE: &str = "application/timestamp-query";
@@ -38,7 +38,7 @@ pub enum TsaError {
         /// Its address.
         authority: String,
         /// Why.
-        reason: TimestampRefusal,
+        reason: TsaMessageError,
     },
     /// No random numbers.
     #[error("the system gives no random numbers: {reason}")]
@@ -73,7 +73,7 @@ impl<'a> TsaClient<'a> {
             reason: error.to_string(),
         })?;
         let imprint: [u8; 32] = Sha256::digest(message).into();
-        let request = timestamp::encode_request(&imprint, Some(&nonce), true);
+        let request = encode_request(&imprint, Some(&nonce), true);
         let answer = self.http.send(&HttpRequest {
             accept: REPLY_TYPE,
             ..HttpRequest::post("timestamp", self.url, QUERY_TYPE, &request, MAX_ANSWER)
@@ -89,7 +89,7 @@ impl<'a> TsaClient<'a> {
                 found: excerpt(found.as_bytes()),
             });
         }
-        timestamp::parse_response(&answer.body, &imprint, Some(&nonce))
+        parse_response(&answer.body, &imprint, Some(&nonce))
             .map_err(|reason| TsaError::Answer { authority, reason })
     }
 }

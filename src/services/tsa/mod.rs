@@ -1,3 +1,4 @@
-//! The timestamp authority: its client and a reference server.
+//! The timestamp authority: its messages and a client.
 
 pub mod client;
+pub mod wire;

@@ -47,7 +47,7 @@ use crate::{
     http::client::{Client, HttpError, HttpReason, HttpRequest, HttpResponse, excerpt},
     oidc::token::{IdentityToken, IdentityTokenError, MAX_TOKEN, TOKEN_FILE},
 };
-use gitseal_evidence::{UnixTime, refusal::hex};
+use gitseal_evidence::{UnixTime, hex};
 
 /// The variable that contains a token.
 pub const TOKEN_VARIABLE: &str = "SIGSTORE_ID_TOKEN";

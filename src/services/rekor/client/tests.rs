@@ -158,13 +158,7 @@ fn another_entry_is_refused() {
     let error =
         upload(|asked| CannedResponse::json(201, &rest(&id(b"x"), &asked.body))).unwrap_err();
     assert!(
-        matches!(
-            &error,
-            RekorClientError::Entry {
-                reason: EntryRefusal::IdMismatch { .. },
-                ..
-            }
-        ),
+        matches!(&error, RekorClientError::Entry { reason, .. } if reason.code() == "entry-id-mismatch"),
         "{error}"
     );
     // Header and map disagree.
@@ -183,13 +177,10 @@ fn another_entry_is_refused() {
         CannedResponse::json(201, &both)
     })
     .unwrap_err();
-    assert!(matches!(
-        error,
-        RekorClientError::Entry {
-            reason: EntryRefusal::Json { .. },
-            ..
-        }
-    ));
+    assert!(
+        matches!(&error, RekorClientError::Entry { reason, .. } if reason.code() == "entry-json"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -114,8 +114,8 @@ fn openssl_answers_and_only_this_request() {
     let imprint: [u8; 32] = Sha256::digest(b"signature").into();
     let nonce = [7; NONCE];
     for other in [
-        timestamp::encode_request(&imprint, Some(&nonce), true),
-        timestamp::encode_request(&[0; 32], Some(&nonce), true),
+        encode_request(&imprint, Some(&nonce), true),
+        encode_request(&[0; 32], Some(&nonce), true),
     ] {
         let path = directory.path().to_owned();
         let error = ask(move |_| reply(stamp(&path, &other))).unwrap_err();
