@@ -188,7 +188,20 @@ impl PushReport {
             let _ = writeln!(out, "  ... and {left} more findings");
         }
         for hint in hints {
-            let _ = writeln!(out, "hint: {}", escape(hint, Escape::Prose));
+            let hint = escape(hint, Escape::Prose);
+            // A command that ends a hint is on its own line, to be copied.
+            match hint.rsplit_once(": git ") {
+                Some((text, command)) => {
+                    let _ = writeln!(out, "hint: {text}:\nhint:   git {command}");
+                }
+                None => {
+                    let _ = writeln!(out, "hint: {hint}");
+                }
+            }
+        }
+        let mut found = self.items.iter().map(|item| item.finding.code);
+        if found.any(|code| code == codes::UNSIGNED) {
+            out.push_str("hint: not set up yet? install gitseal, then run 'gitseal setup'\n");
         }
         if let Some(help) = self.help.as_deref().filter(|_| self.refuses()) {
             let _ = writeln!(out, "hint: help: {}", escape(help, Escape::Prose));
@@ -488,6 +501,14 @@ mod tests {
         let text = report(vec![unsigned]).text();
         assert!(
             text.contains(": this repository requires signed commits\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nhint: not set up yet?"), "{text}");
+        let mut command = item(true);
+        command.finding.hint = Some("sign it: git commit --amend".to_owned());
+        let text = report(vec![command]).text();
+        assert!(
+            text.contains("\nhint: sign it:\nhint:   git commit --amend\n"),
             "{text}"
         );
         let warned = report(vec![item(false)]);

@@ -351,9 +351,7 @@ impl Policy {
                 } else {
                     let kind = context.commit.map_or("tag", |_| "commit");
                     let message = format!("the {kind} is not signed");
-                    let hint = format!(
-                        "first time? run 'gitseal setup'; then sign it and push again: {command}"
-                    );
+                    let hint = format!("sign the {kind} and push again: {command}");
                     let finding = rule.finding(codes::UNSIGNED, message);
                     add(findings, finding.with_hint(hint));
                 }

@@ -3,13 +3,13 @@
 /// Returns the line and column of a byte offset, both from 1. Columns count characters.
 #[must_use]
 pub fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text
-        .get(..offset.min(text.len()))
-        .unwrap_or(text)
-        .split('\n');
-    let line = before.clone().count();
-    let column = before.last().map_or(0, |last| last.chars().count());
-    (line, column.saturating_add(1))
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count();
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    (
+        line.saturating_add(1),
+        last.chars().count().saturating_add(1),
+    )
 }
 
 /// Returns the known word closest to this one, if they differ in at most a third of

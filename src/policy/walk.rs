@@ -193,6 +193,7 @@ enum Step<I> {
 /// The findings of a commit, and for a merge that may not adopt: its other parents,
 /// and what refuses the adoption.
 type Evaluation<I> = (Vec<Finding>, Option<(Vec<I>, Vec<Finding>)>);
+type Refused<I> = Option<(I, Vec<Finding>)>;
 type Parsed = Result<Rc<Policy>, Finding>;
 
 struct Walk<'a, S: CommitSource> {
@@ -208,11 +209,10 @@ struct Walk<'a, S: CommitSource> {
 }
 
 impl<S: CommitSource> Walk<'_, S> {
-    #[allow(clippy::type_complexity)]
     fn run(
         &mut self,
         request: &AuthenticationRequest<'_, S::Id>,
-    ) -> Result<Option<(S::Id, Vec<Finding>)>, WalkError<S::Error>> {
+    ) -> Result<Refused<S::Id>, WalkError<S::Error>> {
         let (root, tip) = (request.root, request.tip);
         if let Err(finding) = self.policy_at(root)? {
             return Ok(Some((root.clone(), vec![finding])));

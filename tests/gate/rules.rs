@@ -48,10 +48,14 @@ fn who_may_add_commits() {
         yard.commit(ALICE, "on top");
         yard.refused(
             &["HEAD:refs/heads/main"],
-            &[&format!(
-                "sign it and push again: git rebase --rebase-merges --exec 'git commit --amend --no-edit -S' {}",
-                &parent.line()[..12]
-            )],
+            &[
+                "hint: sign the commit and push again:",
+                &format!(
+                    "hint:   git rebase --rebase-merges --exec 'git commit --amend --no-edit -S' {}",
+                    &parent.line()[..12]
+                ),
+                "hint: not set up yet? install gitseal, then run 'gitseal setup'",
+            ],
         );
     }
 }

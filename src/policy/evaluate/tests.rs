@@ -609,7 +609,7 @@ pub(crate) fn tag<'a>(name: &'a [u8], signature: &'a SignatureResult) -> Tag<'a>
 #[test]
 fn tags_and_their_thresholds() {
     let policy = policy(TAG_RULES);
-    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|who| Scene::by(who));
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(Scene::by);
     let ask = |name: &[u8], kind, tag: Option<Tag<'_>>| {
         codes_of(&policy.evaluate_update(&update(name, kind, tag), &Pusher::default()))
     };
@@ -754,7 +754,7 @@ fn a_set_holds_no_more_paths_than_it_needs() {
             paths,
         };
         let codes = |facts: &CommitFacts<String>| -> Vec<String> {
-            let found = policy.evaluate_thresholds(&[facts.clone()], MAIN);
+            let found = policy.evaluate_thresholds(std::slice::from_ref(facts), MAIN);
             found.into_iter().map(|(_, one)| one.rule).collect()
         };
         let before = codes(&facts);
