@@ -2,7 +2,7 @@
 //! pages are generated from these definitions.
 #![allow(
     clippy::doc_paragraphs_missing_punctuation,
-    reason = "the doc comments are help texts, which have no periods"
+    reason = "help has no periods"
 )]
 
 use std::{ffi::OsString, path::PathBuf};
@@ -109,14 +109,14 @@ Examples:
       --certificate-identity-regexp 'https://github\\.com/example/.*' \\
       --certificate-oidc-issuer https://token.actions.githubusercontent.com
   gitseal verify origin/main..HEAD --junit report.xml
-  gitseal verify --all --allow-unsigned --json | jq -c 'select(.fails)'
+  gitseal verify --all --allow-unsigned --json | jq -c 'select(.failure)'
   git rev-list --first-parent v1.2..main | gitseal verify --stdin
 
-A list of names means those commits; a range among them means ancestors too.
+A list of names means those commits; a range among them includes ancestors.
 In a range, an unsigned commit is a failure unless --allow-unsigned is given.
 
-Who may sign can also be set once: gitseal.certificateIdentity and
-gitseal.certificateOidcIssuer in your git configuration.";
+The expected identity can also be set in the Git configuration:
+gitseal.certificateIdentity and gitseal.certificateOidcIssuer.";
 
 const VERIFY_TAG_EXAMPLES: &str = "\
 Example:
@@ -129,10 +129,9 @@ Examples:
   gitseal audit --offline --json --certificate-identity-regexp '.*@example\\.com' \\
       --certificate-oidc-issuer https://accounts.google.com
 
-Every commit and annotated tag that a reference reaches is verified. The
-checkpoints that the signatures carry are held against each other and, without
---offline, against the logs: a log that shows another history than it signed is
-reported as a fork or a rollback.";
+Every commit and annotated tag that a ref reaches is verified. The checkpoints in
+the signatures are compared with each other and, without --offline, with the logs:
+a log with another history than it signed is reported as a fork or a rollback.";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
@@ -252,10 +251,10 @@ pub struct UnsupportedArgs {
 }
 
 impl UnsupportedArgs {
-    /// The first of them that was given, and why it is refused.
+    /// Returns the first flag that is present, and why it is rejected.
     #[must_use]
     pub fn first_present(&self) -> Option<(&'static str, &'static str)> {
-        const ROOTS: &str = "authorities are given together with the logs that watch them: use --trusted-root, or gitseal.fulcioRoot";
+        const ROOTS: &str = "certificate authorities and their CT logs are set together: use --trusted-root, or gitseal.fulcioRoot";
         if self
             .insecure_ignore_sct
             .as_deref()
@@ -263,19 +262,19 @@ impl UnsupportedArgs {
         {
             return Some((
                 "--insecure-ignore-sct",
-                "a certificate that no CT log has seen could have been issued in secret, to anybody: there is no switch for that. For an authority without a CT log, use a trusted root that names the one it has",
+                "a certificate that is not in a CT log could have been issued in secret, to anyone; use a trusted root that contains the CT log of the certificate authority",
             ));
         }
-        let given = |is: bool, name, why| is.then_some((name, why));
+        let given = |is_present: bool, name, reason| is_present.then_some((name, reason));
         given(
             self.sct.is_some(),
             "--sct",
-            "detached SCTs of before 2022 are not read: the certificate carries its own",
+            "detached SCTs (before 2022) are not supported: the certificate contains its SCT",
         )
         .or(given(
             self.certificate.is_some(),
             "--certificate",
-            "the certificate is taken from the signature, where the signed log entry binds it",
+            "the certificate is taken from the signature, and the log entry binds it",
         ))
         .or(given(
             self.certificate_chain.is_some(),
@@ -729,7 +728,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_and_flag_says_what_it_does() {
+    fn every_command_and_flag_has_a_help_text() {
         fn check(command: &clap::Command) {
             for argument in command.get_arguments() {
                 assert!(

@@ -20,25 +20,25 @@ fn main() -> ExitCode {
     ExitCode::from(run(&arguments))
 }
 
-/// git and its like pass options first, people a word.
+/// Git and similar callers pass options first, users a command.
 fn run(arguments: &[OsString]) -> u8 {
     let is_option = arguments
         .first()
         .is_some_and(|first| first.as_encoded_bytes().first() == Some(&b'-'));
     if is_option && arguments != ["--help"] && arguments != ["-h"] {
-        return helper(arguments);
+        return run_helper(arguments);
     }
-    person()
+    dispatch(Cli::try_parse())
 }
 
-/// The program that git calls. It does not touch the definitions for people:
-/// starting is most of its work.
-fn helper(arguments: &[OsString]) -> u8 {
+/// Runs as the program that Git calls. It does not build the definitions of the
+/// commands: start-up is most of its work.
+fn run_helper(arguments: &[OsString]) -> u8 {
     match gnupg::parse(arguments) {
         Ok(HelperRequest::Verify(request)) => verify::verify_for_git(&request),
         Ok(HelperRequest::Sign(request)) => sign::run(&request),
         Ok(HelperRequest::Version) => version::line(),
-        Ok(HelperRequest::Help) => person_with(&["gitseal", "--help"]),
+        Ok(HelperRequest::Help) => dispatch(Cli::try_parse_from(["gitseal", "--help"])),
         Ok(HelperRequest::ListKeys) => {
             terminal::info("gitseal: no keys to list: each signature has a key of its own");
             EXIT_OK
@@ -47,7 +47,7 @@ fn helper(arguments: &[OsString]) -> u8 {
             terminal::error(
                 &error.to_string(),
                 Some(
-                    "git calls this program with -bsau KEY to sign and with --verify FILE - to verify; gitseal --help shows the commands for people",
+                    "Git runs this program with -bsau KEY to sign and --verify FILE - to verify; 'gitseal --help' shows the commands",
                 ),
             );
             EXIT_USAGE
@@ -55,19 +55,11 @@ fn helper(arguments: &[OsString]) -> u8 {
     }
 }
 
-fn person() -> u8 {
-    dispatch(Cli::try_parse())
-}
-
-fn person_with(arguments: &[&str]) -> u8 {
-    dispatch(Cli::try_parse_from(arguments))
-}
-
 fn dispatch(parsed: Result<Cli, clap::Error>) -> u8 {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            // `--help` is no mistake; an unreadable answer to it is.
+            // `--help` is not a mistake, unless its output cannot be written.
             let wrote = error.print().is_ok();
             return if error.use_stderr() || !wrote {
                 EXIT_USAGE

@@ -1,11 +1,9 @@
-//! What git and other callers of `gpgsm` send, and what they read back: the
-//! command line, the status lines, the armoured signature. In helper mode this
-//! is the only writer of standard output.
+//! The command line, the status lines and the signature format that Git and other
+//! callers of `gpgsm` use. In helper mode this is the only writer of standard output.
 //!
-//! The command line is read as tolerantly as gpgsm reads it: what is known is
-//! honoured, every other option is skipped together with its value. The status
-//! lines are those of GnuPG's `doc/DETAILS`; which ones an outcome has, and the
-//! exit code, is one exhaustive `match`, [`Outcome::lines`].
+//! The command line is parsed as tolerantly as gpgsm parses it: known options have an
+//! effect, every other option is skipped together with its value. The status lines are
+//! those of GnuPG's `doc/DETAILS`.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -17,114 +15,81 @@ use std::{
 use gitseal_evidence::{UnixTime, armor::MAX_ARMOR, keys::SignatureAlgorithm, object::MAX_OBJECT};
 use gitseal_terminal::{self as terminal, Escape};
 
-/// The most arguments that are read.
+/// The maximum number of arguments.
 pub const MAX_ARGUMENTS: usize = 1024;
-/// The most bytes of a payload: an object without its signature.
+/// The maximum size of a payload: an object without its signature.
 pub const MAX_PAYLOAD: usize = MAX_OBJECT;
 
-/// What the caller wants.
+/// The operation that the caller requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HelperRequest {
-    /// Sign what comes in.
     Sign(SignOptions),
-    /// Verify a signature.
     Verify(VerifyOptions),
-    /// List keys: there are none that would outlive their signature.
+    /// There are no keys that outlive their signature.
     ListKeys,
-    /// Say who we are.
     Version,
-    /// Say how this is used.
     Help,
 }
 
-/// A request to sign.
+/// The options of a request to sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignOptions {
-    /// Without the content inside (`-b`).
+    /// The signature does not contain the content (`-b`).
     pub detached: bool,
-    /// As text (`-a`); DER otherwise.
+    /// The signature is PEM (`-a`), otherwise DER.
     pub armor: bool,
-    /// The file to sign; standard input without one.
+    /// The file to sign, if it is not standard input.
     pub file: Option<PathBuf>,
-    /// Where the signature goes; standard output without one.
+    /// The file for the signature, if it is not standard output.
     pub output: Option<PathBuf>,
-    /// Where status lines go.
     pub status: StatusTarget,
 }
 
-/// A request to verify.
+/// The options of a request to verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifyOptions {
-    /// The signature.
     pub signature: InputSource,
-    /// What was signed; `None`: it is inside the signature.
+    /// The signed content, unless the signature contains it.
     pub content: Option<InputSource>,
-    /// Where status lines go.
     pub status: StatusTarget,
 }
 
-/// Where bytes come from.
+/// The source of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InputSource {
-    /// Standard input.
     Standard,
-    /// A file.
     File(PathBuf),
 }
 
-/// `--status-fd`.
+/// The destination of status lines (`--status-fd`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusTarget {
-    /// Nowhere.
     None,
-    /// Standard output.
     Output,
-    /// Standard error.
     Error,
     /// A descriptor that the caller opened.
     Descriptor(u32),
 }
 
-/// A command line that cannot be served.
+/// Errors in the command line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {
-    /// An option needs a value.
     #[error("{option} needs a value")]
-    NoValue {
-        /// The option as given.
-        option: String,
-    },
-    /// Not a descriptor.
+    NoValue { option: String },
     #[error("{value:?} is not a file descriptor")]
-    Descriptor {
-        /// As given.
-        value: String,
-    },
-    /// gpgsm could, this program cannot.
-    #[error("{what} is not what this program does: it signs and verifies")]
-    NotDone {
-        /// The option as given.
-        what: String,
-    },
-    /// More files than the request has use for.
+    Descriptor { value: String },
+    /// An operation of gpgsm that this program does not have.
+    #[error("unsupported option {option}; expected --sign or --verify")]
+    Unsupported { option: String },
     #[error("too many files: {files}")]
-    TooManyFiles {
-        /// How many.
-        files: usize,
-    },
-    /// More than [`MAX_ARGUMENTS`].
-    #[error("{found} arguments, more than {MAX_ARGUMENTS}")]
-    TooManyArguments {
-        /// How many.
-        found: usize,
-    },
-    /// No option that asks for anything.
-    #[error("nothing to do: neither --sign nor --verify is given")]
-    Nothing,
+    TooManyFiles { files: usize },
+    #[error("{found} arguments; the limit is {MAX_ARGUMENTS}")]
+    TooManyArguments { found: usize },
+    #[error("missing operation; expected --sign or --verify")]
+    NoOperation,
 }
 
-/// Long options that take a value: of gpgsm, and those of gpg that callers pass
-/// as well.
+/// Long options with a value: of gpgsm, and those of gpg that callers pass as well.
 const WITH_VALUE: &[&str] = &[
     "agent-program",
     "attribute-fd",
@@ -215,7 +180,7 @@ const WITH_VALUE: &[&str] = &[
     "xauthority",
 ];
 
-/// Long options that ask for something else.
+/// Long options for other operations.
 const OTHER_COMMANDS: &[&str] = &[
     "clear-sign",
     "clearsign",
@@ -232,13 +197,13 @@ const OTHER_COMMANDS: &[&str] = &[
     "symmetric",
 ];
 
-/// Short options that take a value: attached or as the next argument.
+/// Short options with a value, attached or as the next argument.
 const SHORT_WITH_VALUE: &str = "uorNz";
 
-/// Reads a command line (without the program's name).
+/// Parses a command line without the name of the program.
 ///
 /// # Errors
-/// See [`UsageError`].
+/// Returns [`UsageError`] if it cannot be served.
 pub fn parse(arguments: &[OsString]) -> Result<HelperRequest, UsageError> {
     if arguments.len() > MAX_ARGUMENTS {
         return Err(UsageError::TooManyArguments {
@@ -252,7 +217,7 @@ pub fn parse(arguments: &[OsString]) -> Result<HelperRequest, UsageError> {
         if bytes == b"--" {
             line.files.extend(rest.by_ref().cloned());
         } else if let Some(long) = bytes.strip_prefix(b"--") {
-            line.long(&String::from_utf8_lossy(long), argument, &mut rest)?;
+            line.long(&String::from_utf8_lossy(long), &mut rest)?;
         } else if bytes.len() > 1 && bytes.first() == Some(&b'-') {
             line.short(argument, &mut rest)?;
         } else {
@@ -262,7 +227,7 @@ pub fn parse(arguments: &[OsString]) -> Result<HelperRequest, UsageError> {
     line.request()
 }
 
-/// What the arguments said so far.
+/// The options that were parsed so far.
 #[derive(Default)]
 struct Line {
     sign: bool,
@@ -284,28 +249,17 @@ impl Line {
     fn long(
         &mut self,
         text: &str,
-        argument: &OsStr,
         rest: &mut std::slice::Iter<'_, OsString>,
     ) -> Result<(), UsageError> {
-        let (name, attached) = match text.split_once('=') {
-            Some((name, _)) => (name, true),
-            None => (text, false),
-        };
-        // The bytes after `=`, which need not be UTF-8.
-        let value_attached = || {
-            let bytes = argument.as_encoded_bytes();
-            let at = bytes.iter().position(|byte| *byte == b'=')?;
-            let value = bytes.get(at.checked_add(1)?..)?;
-            Some(OsString::from(String::from_utf8_lossy(value).into_owned()))
-        };
-        let value = if attached {
-            value_attached()
-        } else if WITH_VALUE.contains(&name) {
-            Some(rest.next().cloned().ok_or_else(|| UsageError::NoValue {
-                option: format!("--{name}"),
-            })?)
-        } else {
-            None
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(OsString::from(value))),
+            None if WITH_VALUE.contains(&text) => {
+                let value = rest.next().cloned().ok_or_else(|| UsageError::NoValue {
+                    option: format!("--{text}"),
+                })?;
+                (text, Some(value))
+            }
+            None => (text, None),
         };
         match (name, value) {
             ("sign", _) => self.sign = true,
@@ -371,8 +325,8 @@ impl Line {
         if self.help {
             return Ok(HelperRequest::Help);
         }
-        if let Some(what) = self.other {
-            return Err(UsageError::NotDone { what });
+        if let Some(option) = self.other {
+            return Err(UsageError::Unsupported { option });
         }
         if signs && !self.verify {
             let file = match self.files.as_slice() {
@@ -420,7 +374,7 @@ impl Line {
         if self.list {
             return Ok(HelperRequest::ListKeys);
         }
-        Err(UsageError::Nothing)
+        Err(UsageError::NoOperation)
     }
 }
 
@@ -441,18 +395,18 @@ fn descriptor(value: &OsStr) -> Result<StatusTarget, UsageError> {
     }
 }
 
-/// Reads a signature: at most the longest armour there is.
+/// Reads a signature.
 ///
 /// # Errors
-/// The file cannot be read, or is larger.
+/// Returns an error if it is not readable or larger than [`MAX_ARMOR`].
 pub fn read_signature(from: &InputSource) -> io::Result<Vec<u8>> {
     read(from, MAX_ARMOR)
 }
 
-/// Reads what is or was signed: at most the largest object there is.
+/// Reads the content of a signature.
 ///
 /// # Errors
-/// The file cannot be read, or is larger.
+/// Returns an error if it is not readable or larger than [`MAX_PAYLOAD`].
 pub fn read_payload(from: &InputSource) -> io::Result<Vec<u8>> {
     read(from, MAX_PAYLOAD)
 }
@@ -467,20 +421,19 @@ fn read(from: &InputSource, limit: usize) -> io::Result<Vec<u8>> {
     if bytes.len() > limit {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            format!("more than {limit} bytes"),
+            format!("larger than the limit of {limit} bytes"),
         ));
     }
     Ok(bytes)
 }
 
-/// Who signed, for a status line.
+/// The signer on a status line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusSigner {
-    /// SHA-1 of the certificate's DER, lower-case hex: a name, no proof.
+    /// The SHA-1 of the certificate in lower-case hex: a name, not a proof.
     pub fingerprint: String,
-    /// The identity; anything, it is escaped here.
+    /// The identity, unescaped.
     pub name: String,
-    /// The algorithm of the signature.
     pub algorithm: SignatureAlgorithm,
 }
 
@@ -552,7 +505,7 @@ pub fn unchecked_signature(signer: Option<&StatusSigner>) -> String {
     format!("[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG {line}\n[GNUPG:] TRUST_UNDEFINED 0 shell\n")
 }
 
-/// A name on a status line is never empty: git would take the next line for it.
+/// Returns a name that is never empty: Git would use the next line instead.
 fn status_name(name: &str) -> String {
     let name = terminal::escape(name, Escape::Percent);
     if name.trim().is_empty() {
@@ -567,7 +520,7 @@ fn date(time: UnixTime) -> String {
         .unwrap_or_else(|_| "1970-01-01".to_owned())
 }
 
-/// OpenPGP's numbers of a key and a hash algorithm (RFC 9580 §9.1, §9.5).
+/// Returns OpenPGP's numbers of the key and hash algorithms (RFC 9580 §9.1, §9.5).
 fn numbers(algorithm: SignatureAlgorithm) -> (u8, u8) {
     match algorithm {
         SignatureAlgorithm::EcdsaSha256 => (19, 8),
@@ -580,23 +533,19 @@ fn numbers(algorithm: SignatureAlgorithm) -> (u8, u8) {
     }
 }
 
-/// Where status lines go, opened.
+/// An open destination of status lines.
 pub enum Status {
-    /// Nowhere.
     None,
-    /// Standard output.
     Output,
-    /// Standard error.
     Error,
-    /// A descriptor of the caller.
     File(File),
 }
 
 impl Status {
-    /// Opens the target.
+    /// Opens the destination.
     ///
     /// # Errors
-    /// The descriptor is not open, or not for writing.
+    /// Returns the error if the descriptor is not open for writing.
     pub fn open(target: StatusTarget) -> io::Result<Self> {
         match target {
             StatusTarget::None => Ok(Self::None),
@@ -609,8 +558,8 @@ impl Status {
     /// Writes whole lines, all of them or an error.
     ///
     /// # Errors
-    /// Nobody reads there any more, or it is full: whoever asked would not learn
-    /// the verdict, so the caller must fail.
+    /// Returns the error if the destination is closed or full. The caller must fail
+    /// then: Git does not get the result.
     pub fn write(&mut self, lines: &str) -> io::Result<()> {
         fn all(to: &mut impl io::Write, lines: &str) -> io::Result<()> {
             to.write_all(lines.as_bytes())?;
@@ -624,19 +573,18 @@ impl Status {
         }
     }
 
-    /// Tells the caller that signing begins. git wants a status line before
-    /// `SIG_CREATED`.
+    /// Writes that signing starts. Git expects a status line before `SIG_CREATED`.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Returns the error as [`write`](Self::write) does.
     pub fn begin_signing(&mut self) -> io::Result<()> {
         self.write("[GNUPG:] BEGIN_SIGNING\n")
     }
 
-    /// Tells the caller that a signature follows.
+    /// Writes that a signature follows.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Returns the error as [`write`](Self::write) does.
     pub fn sig_created(
         &mut self,
         detached: bool,
@@ -652,7 +600,7 @@ impl Status {
     }
 }
 
-/// A descriptor that the caller left open, by its number.
+/// Opens a descriptor of the caller by its number.
 #[cfg(unix)]
 fn inherited(number: u32) -> io::Result<File> {
     fs::OpenOptions::new()
@@ -660,7 +608,7 @@ fn inherited(number: u32) -> io::Result<File> {
         .open(format!("/dev/fd/{number}"))
 }
 
-/// Windows hands on no descriptors by number.
+/// Returns an error: Windows does not inherit descriptors by number.
 #[cfg(not(unix))]
 fn inherited(number: u32) -> io::Result<File> {
     Err(io::Error::new(
@@ -669,11 +617,10 @@ fn inherited(number: u32) -> io::Result<File> {
     ))
 }
 
-/// Writes the finished signature: to the file, whole or not at all, or to
-/// standard output.
+/// Writes the signature to standard output, or to the file, whole or not at all.
 ///
 /// # Errors
-/// It could not be written, all of it.
+/// Returns the error if it is not written completely.
 pub fn write_signature(signature: &[u8], output: Option<&Path>) -> io::Result<()> {
     match output {
         None => terminal::print_bytes(signature),
@@ -682,8 +629,7 @@ pub fn write_signature(signature: &[u8], output: Option<&Path>) -> io::Result<()
                 Some(parent) if !parent.as_os_str().is_empty() => parent,
                 _ => Path::new("."),
             };
-            // Something that is no plain file (a pipe, /dev/null) cannot be
-            // replaced.
+            // A pipe or a device cannot be replaced.
             if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
                 return fs::OpenOptions::new()
                     .write(true)

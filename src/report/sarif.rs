@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::{
-    Impact, ResultLine,
     junit::{create_sibling_temp, persist},
+    line::{Impact, ResultLine},
 };
 use gitseal_terminal::{Escape, escape};
 

@@ -452,8 +452,11 @@ fn what_other_callers_of_gpgsm_ask() {
     stage
         .gitseal(["--decrypt", "x"])
         .fails(2)
-        .says("signs and verifies");
-    stage.gitseal(["-u", "x"]).fails(2).says("nothing to do");
+        .says("expected --sign or --verify");
+    stage
+        .gitseal(["-u", "x"])
+        .fails(2)
+        .says("missing operation");
     stage
         .gitseal(["--verify", "/no/such/file", "-"])
         .fails(2)

@@ -87,7 +87,7 @@ fn recorded_answers_through_both_doors() {
                 report["steps"][3]["detail"]
                     .as_str()
                     .unwrap()
-                    .ends_with("looked up in the log")
+                    .ends_with("found online")
             );
         }
     }

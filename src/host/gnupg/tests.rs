@@ -100,10 +100,10 @@ fn other_requests() {
     ] {
         assert_eq!(parsed(line), Ok(HelperRequest::ListKeys), "{line}");
     }
-    assert_eq!(parsed("-u Alice"), Err(UsageError::Nothing));
+    assert_eq!(parsed("-u Alice"), Err(UsageError::NoOperation));
     assert!(matches!(
         parsed("--decrypt f"),
-        Err(UsageError::NotDone { .. })
+        Err(UsageError::Unsupported { .. })
     ));
     assert!(matches!(parsed("-sbau"), Err(UsageError::NoValue { .. })));
     assert!(matches!(

@@ -19,6 +19,7 @@ use crate::http::client::{Client, HttpError, HttpRequest, HttpResponse, excerpt}
 use gitseal_evidence::{
     armor,
     entry::{InclusionProof, KeyDetails, LogEntry, hashedrekord_v1, hashedrekord_v2, proof_hashes},
+    hex,
     keys::PublicKey,
     merkle::{Hash, MAX_PROOF_HASHES, leaf_hash},
     refusal::Reason,
@@ -640,10 +641,6 @@ fn is_entry_id(id: &str) -> bool {
         && id
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 // `TransparencyLogEntry` in protobuf's JSON: 64-bit integers are strings (or
