@@ -7,7 +7,7 @@ use std::io;
 pub struct CommandError {
     /// One line, as printed.
     pub message: String,
-    /// What to do about it.
+    /// The next step, without the prefix `hint: `.
     pub hint: String,
 }
 

@@ -66,7 +66,7 @@ impl Cached {
     /// How many certificates the authority has given.
     fn certificates(&self) -> usize {
         let log = self.lab.servers.log();
-        log.matches("fulcio: certificate for ").count()
+        log.matches("fulcio: certificate issued").count()
     }
 
     /// The daemon's process id, as the system knows the socket's owner: found by

@@ -1,6 +1,7 @@
-//! Certificates as Fulcio issues them: identity, key, time and serial number in,
-//! precertificate and certificate out, and the certificates of the authorities
-//! themselves. Pure: the signature is made by a function that is passed in.
+//! Certificates as Fulcio issues them, and the certificates of the authorities.
+//!
+//! Identity, key, time and serial number go in; precertificate and certificate
+//! come out. A function that is passed in makes the signature.
 //!
 //! Precertificate and certificate come out of one [`TbsTemplate`], so that they agree
 //! byte for byte in all but the poison and the SCT list (RFC 6962 §3.1).
@@ -8,8 +9,8 @@
 //! Sources: RFC 5280 §4.1, §4.2; RFC 6962 §3.1, §3.3; Fulcio's certificate
 //! specification and its list of extensions (1.3.6.1.4.1.57264.1).
 //!
-//! *Not checked here:* whether the applicant is who the identity says
-//! (`tokens.rs`), and holds the key (`server.rs`).
+//! *Not checked here:* whether the client has the identity (`tokens.rs`), and
+//! holds the key (`server.rs`).
 
 use sha1::{Digest as _, Sha1};
 
@@ -21,7 +22,7 @@ use gitseal_evidence::{
 };
 use gitseal_services::der::{encode_time, object_identifier, unsigned};
 
-/// How long a certificate is good for, in seconds.
+/// The lifetime of a certificate, in seconds.
 pub const LIFETIME: i64 = 600;
 /// The longest value of an extension or a name, in bytes.
 pub const MAX_VALUE: usize = 2048;
@@ -37,53 +38,39 @@ const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a]; // 2.5.4.10
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03]; // 2.5.4.3
 const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3]; // 1.3.6.1.5.5.7.3.3
 const TIME_STAMPING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 8]; // 1.3.6.1.5.5.7.3.8
-/// 1.3.6.1.4.1.57264.1, to which one arc is added.
-const FULCIO: &[u8] = &[0x2b, 6, 1, 4, 1, 0x83, 0xbf, 0x30, 1];
-/// 1.3.6.1.4.1.11129.2.4.2
-const SCT_LIST: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2];
-/// 1.3.6.1.4.1.11129.2.4.3
-const POISON: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 3];
+const FULCIO: &[u8] = &[0x2b, 6, 1, 4, 1, 0x83, 0xbf, 0x30, 1]; // 1.3.6.1.4.1.57264.1, one arc is added
+const SCT_LIST: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 2]; // 1.3.6.1.4.1.11129.2.4.2
+const POISON: &[u8] = &[0x2b, 6, 1, 4, 1, 0xd6, 0x79, 2, 4, 3]; // 1.3.6.1.4.1.11129.2.4.3
 
 /// Signs a TBSCertificate with the issuer's key.
 pub type SignTbs<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
 
-/// Why a certificate cannot be made.
+/// Reasons that a certificate cannot be encoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IssueError {
-    /// A name of the wrong alphabet.
-    #[error("{what} holds characters that a certificate cannot: {value:?}")]
-    Alphabet {
-        /// Which value.
-        what: &'static str,
-        /// How it begins.
-        value: String,
-    },
-    /// Too long for a certificate that travels with each commit.
-    #[error("{what} has {bytes} bytes, at most {MAX_VALUE} go into a certificate")]
-    TooLong {
-        /// Which value.
-        what: &'static str,
-        /// How many.
-        bytes: usize,
-    },
+    /// A value with characters that its field does not allow.
+    #[error("{what} contains characters that a certificate does not allow: {value:?}")]
+    Alphabet { what: &'static str, value: String },
+    /// A value that is too long for a certificate that each commit carries.
+    #[error("{what} has {bytes} bytes; a certificate contains at most {MAX_VALUE}")]
+    TooLong { what: &'static str, bytes: usize },
     /// A time outside of 1970 to 9999.
-    #[error("the validity cannot be written: {0}")]
+    #[error("cannot encode the validity: {0}")]
     Time(#[from] DerError),
 }
 
-/// What a certificate takes from its issuer.
+/// The issuer's part of a certificate.
 #[derive(Debug, Clone)]
 pub struct IssuedBy {
     /// The issuer's subject, DER.
     pub name: Vec<u8>,
-    /// The issuer's key.
     pub key: PublicKey,
 }
 
-/// A leaf that lacks only its SCT, or its poison.
+/// A leaf certificate without its last extension: the SCT list or the poison.
 #[derive(Debug, Clone)]
 pub struct TbsTemplate {
-    /// version … subjectPublicKeyInfo.
+    /// The fields from `version` to `subjectPublicKeyInfo`.
     head: Vec<u8>,
     /// All extensions but the last one.
     extensions: Vec<u8>,
@@ -91,12 +78,12 @@ pub struct TbsTemplate {
 }
 
 impl TbsTemplate {
-    /// A leaf for `principal` and the key `spki` (DER), good from `now` for
+    /// Returns a leaf for `principal` and the key `spki` (DER), valid from `now` for
     /// [`LIFETIME`] seconds. `serial` is random; its top bit is not used.
     ///
     /// # Errors
     ///
-    /// When an identity cannot be written into a certificate.
+    /// Returns [`IssueError`] if a certificate cannot contain the identity.
     pub fn new(
         principal: &Principal,
         spki: &[u8],
@@ -145,29 +132,29 @@ impl TbsTemplate {
         signed(&tbs, self.algorithm, sign)
     }
 
-    /// The precertificate, DER: with the poison, signed by the issuer's own key.
+    /// Returns the precertificate in DER: with the poison, signed by the issuer's key.
     ///
     /// # Errors
     ///
-    /// When the key does not sign.
+    /// Returns [`IssueError`] if the certificate cannot be encoded.
     pub fn precertificate(&self, sign: SignTbs<'_>) -> Result<Vec<u8>, IssueError> {
         self.finish(&extension(POISON, true, &asn1::tlv(asn1::NULL, &[])), sign)
     }
 
-    /// The certificate, DER. `sct_list` is the TLS encoding of a
+    /// Returns the certificate in DER. `sct_list` is the TLS encoding of a
     /// SignedCertificateTimestampList.
     ///
     /// # Errors
     ///
-    /// When the key does not sign.
+    /// Returns [`IssueError`] if the certificate cannot be encoded.
     pub fn certificate(&self, sct_list: &[u8], sign: SignTbs<'_>) -> Result<Vec<u8>, IssueError> {
         let value = asn1::tlv(OCTET_STRING, &[sct_list]);
         self.finish(&extension(SCT_LIST, false, &value), sign)
     }
 }
 
-/// The TLS encoding of a SignedCertificateTimestampList (RFC 6962 §3.3) out of
-/// encoded SCTs. `None` when they are too long for it.
+/// Encodes a SignedCertificateTimestampList (RFC 6962 §3.3) of encoded SCTs.
+/// Returns `None` if they are too long for it.
 #[must_use]
 pub fn sct_list(scts: &[Vec<u8>]) -> Option<Vec<u8>> {
     let mut list = Vec::new();
@@ -180,40 +167,36 @@ pub fn sct_list(scts: &[Vec<u8>]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// What a certificate of the authority's own is for.
+/// The purpose of an authority's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CaRole {
-    /// A root: signs the certificate of one issuing authority.
+    /// A root, which signs the certificate of one issuing authority.
     Root,
-    /// Issues code-signing certificates, and no authorities.
+    /// Issues code-signing certificates, but no CA certificates.
     Issuing,
-    /// Signs timestamps.
+    /// Signs RFC 3161 timestamp tokens.
     TimeStamping,
 }
 
-/// A certificate of the authority's own, DER.
+/// The fields of an authority's certificate.
 #[derive(Debug, Clone)]
 pub struct CaCertificate<'a> {
-    /// What it is for.
     pub role: CaRole,
-    /// Its organization.
     pub organization: &'a str,
-    /// Its name.
     pub common_name: &'a str,
-    /// Its key.
     pub key: &'a PublicKey,
-    /// Random; the top bit is not used.
+    /// A random number; the top bit is not used.
     pub serial: [u8; 20],
-    /// First and last second.
+    /// The first and the last second.
     pub validity: (UnixTime, UnixTime),
 }
 
 impl CaCertificate<'_> {
-    /// The certificate, signed by `issuer` (for a root: itself).
+    /// Returns the certificate in DER, signed by `issuer` (a root by itself).
     ///
     /// # Errors
     ///
-    /// When a name cannot be written, or the key does not sign.
+    /// Returns [`IssueError`] if a certificate cannot contain a name or a time.
     pub fn certificate(&self, issuer: &IssuedBy, sign: SignTbs<'_>) -> Result<Vec<u8>, IssueError> {
         let algorithm = issuer.key.default_algorithm();
         let head = head(
@@ -241,7 +224,7 @@ impl CaCertificate<'_> {
             CaRole::Issuing => [authority(0), extended_key_usage(CODE_SIGNING, false)].concat(),
             CaRole::TimeStamping => [
                 key_usage(&[7, 0x80]),
-                // RFC 3161 §2.3: critical, and nothing else.
+                // RFC 3161 §2.3: critical, and the only purpose.
                 extended_key_usage(TIME_STAMPING, true),
             ]
             .concat(),
@@ -257,11 +240,11 @@ impl CaCertificate<'_> {
     }
 }
 
-/// A Name of an organization and a common name, DER.
+/// Encodes a Name of an organization and a common name in DER.
 ///
 /// # Errors
 ///
-/// When one of them is too long or holds control characters.
+/// Returns [`IssueError`] if one of them is too long or contains control characters.
 pub fn name(organization: &str, common_name: &str) -> Result<Vec<u8>, IssueError> {
     let part = |oid: &[u8], value: &str| -> Result<Vec<u8>, IssueError> {
         fit("a name", value)?;
@@ -283,8 +266,8 @@ pub fn name(organization: &str, common_name: &str) -> Result<Vec<u8>, IssueError
     ))
 }
 
-/// RFC 5280 §4.2.1.2, method 1: SHA-1 of the bits of the key. A name, nothing
-/// relies on it.
+/// Returns the key identifier of RFC 5280 §4.2.1.2, method 1: SHA-1 of the bits
+/// of the key. It is a name; nothing relies on it.
 fn key_id(key: &PublicKey) -> [u8; 20] {
     Sha1::digest(key.raw_key()).into()
 }
@@ -332,7 +315,8 @@ fn signed(
     ))
 }
 
-/// RFC 5758 §3.2 and RFC 8410 §3: no parameters. RFC 4055 §5: NULL.
+/// Encodes an AlgorithmIdentifier: without parameters (RFC 5758 §3.2, RFC 8410 §3),
+/// for RSA with NULL (RFC 4055 §5).
 fn algorithm_identifier(algorithm: SignatureAlgorithm) -> Vec<u8> {
     let oid = object_identifier(algorithm.oid().as_bytes());
     match algorithm {
@@ -364,7 +348,7 @@ fn extension(oid: &[u8], critical: bool, value: &[u8]) -> Vec<u8> {
     )
 }
 
-/// `bits`: the count of unused bits, then the bits.
+/// Encodes a KeyUsage extension. `bits` is the number of unused bits, then the bits.
 fn key_usage(bits: &[u8]) -> Vec<u8> {
     extension(KEY_USAGE, true, &asn1::tlv(BIT_STRING, &[bits]))
 }
@@ -379,11 +363,11 @@ fn authority_key_id(key: &PublicKey) -> Vec<u8> {
     extension(AUTHORITY_KEY_ID, false, &asn1::tlv(SEQUENCE, &[&id]))
 }
 
-/// GeneralName (RFC 5280 §4.2.1.6).
+/// Encodes a GeneralName (RFC 5280 §4.2.1.6).
 fn general_name(san: &PrincipalName) -> Result<Vec<u8>, IssueError> {
     match san {
         PrincipalName::Email(email) => {
-            ascii("the address", email)?;
+            ascii("the email address", email)?;
             Ok(asn1::tlv(0x81, &[email.as_bytes()]))
         }
         PrincipalName::Uri(uri) => {
@@ -399,7 +383,7 @@ fn general_name(san: &PrincipalName) -> Result<Vec<u8>, IssueError> {
     }
 }
 
-/// IA5String, without control characters.
+/// Checks that a value is an IA5String without control characters.
 fn ascii(what: &'static str, value: &str) -> Result<(), IssueError> {
     fit(what, value)?;
     if value.is_ascii() {

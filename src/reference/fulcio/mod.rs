@@ -1,4 +1,5 @@
-//! The reference certificate authority: who is certified, as what, and by whom.
+//! The reference certificate authority: identity providers, tokens, certificates
+//! and the HTTP API.
 
 pub mod issue;
 pub mod principal;

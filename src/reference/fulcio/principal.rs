@@ -1,16 +1,15 @@
-//! Which identity providers an authority believes, and whom the claims of one
-//! of their tokens name. Pure: the token was verified before (`tokens.rs`).
+//! The identity providers that an authority trusts, and the identity in the
+//! claims of a verified token.
 //!
 //! The configuration is Fulcio's own, as JSON: `{"oidc-issuers": {URL: {…}},
 //! "ci-issuer-metadata": {NAME: {…}}}`, with its kebab-case names or the ones of
-//! its Go types. Of its issuer types these are built: `email`, `uri`,
-//! `username`, `spiffe`, `kubernetes`, `github-workflow` and `ci-provider`.
-//! Refused by name when a configuration holds them: the other deprecated CI
-//! types (write them as `ci-provider`), `chainguard-identity`, meta-issuers,
-//! `issuer-claim`, and templates that do more than name a claim.
+//! its Go types. Supported issuer types: `email`, `uri`, `username`, `spiffe`,
+//! `kubernetes`, `github-workflow` and `ci-provider`. Rejected: the other,
+//! deprecated CI types (write them as `ci-provider`), `chainguard-identity`,
+//! meta-issuers, `issuer-claim`, and templates that do more than name a claim.
 //!
 //! *Not checked here:* the token's signature, audience and times (`tokens.rs`),
-//! and what a certificate can hold (`issue.rs`).
+//! and the length and characters of a value (`issue.rs`).
 
 use std::collections::BTreeMap;
 
@@ -20,41 +19,39 @@ use url::Url;
 
 use gitseal_services::fulcio::wire::OidcIssuer;
 
-/// The most issuers in a configuration.
+/// The maximum number of issuers in a configuration.
 pub const MAX_ISSUERS: usize = 100;
-/// The largest configuration, in bytes.
+/// The maximum length of a configuration, in bytes.
 pub const MAX_CONFIG: usize = 256 << 10;
 
 /// The claims of a verified token.
 pub type ClaimMap = Map<String, Value>;
 
-/// Who a certificate is for: one name.
+/// The identity in a certificate: one subject alternative name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PrincipalName {
-    /// An rfc822Name.
+    /// An email address, as an rfc822Name.
     Email(String),
-    /// A uniformResourceIdentifier.
+    /// A URI, as a uniformResourceIdentifier.
     Uri(String),
     /// Fulcio's otherName (1.3.6.1.4.1.57264.1.7): `user!domain`.
     OtherName(String),
 }
 
-/// Whom a token names, as a certificate says it.
+/// The identity in a token, as a certificate contains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// The name.
     pub san: PrincipalName,
-    /// The identity provider.
     pub issuer: String,
-    /// What a proof of possession signs.
+    /// The value that a proof of possession signs.
     pub challenge: String,
-    /// What else is said: the last arc of the extension, and its value.
+    /// The other extensions: the last arc, and the value.
     others: BTreeMap<u8, String>,
 }
 
 impl Principal {
-    /// The extensions in the order in which Fulcio writes them: the last arc,
-    /// and the value. Empty values are left out.
+    /// Returns the extensions in the order in which Fulcio writes them: the last
+    /// arc, and the value. Empty values are omitted.
     pub fn extensions(&self) -> impl Iterator<Item = (u8, &str)> {
         // .1 and .8 both hold the issuer; .7 is the type of an otherName.
         (1..=24)
@@ -66,91 +63,63 @@ impl Principal {
     }
 }
 
-/// Why a verified token names nobody here.
+/// Reasons that a verified token does not name an identity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PrincipalError {
-    /// A claim that this kind of issuer must give.
+    /// A claim that this type of issuer requires is missing.
     #[error("the token has no claim {claim:?}")]
-    Missing {
-        /// Its name.
-        claim: String,
-    },
-    /// The provider does not vouch for the address.
-    #[error("the token does not say that {email:?} is verified")]
-    Unverified {
-        /// The address.
-        email: String,
-    },
-    /// A claim that is not of the form that this kind of issuer gives.
+    Missing { claim: String },
+    /// The identity provider has not verified the email address.
+    #[error("the email address {email:?} is not verified, according to the token")]
+    Unverified { email: String },
+    /// A claim does not have the form that this type of issuer requires.
     #[error("the claim {claim:?} is {value:?}: {problem}")]
     Form {
-        /// Its name.
         claim: &'static str,
-        /// Its value, or how it begins.
+        /// The first 128 characters of the value.
         value: String,
-        /// What is wrong.
         problem: &'static str,
     },
 }
 
-/// Why a configuration is not used.
+/// Reasons to reject an issuer configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerConfigError {
-    /// Not the JSON of a configuration.
-    #[error("the issuer configuration is not read: {0}")]
+    /// The file is not the JSON of a configuration.
+    #[error("the issuer configuration cannot be parsed: {0}")]
     Json(String),
-    /// One issuer of it.
+    /// One issuer is not usable.
     #[error("issuer {issuer:?}: {problem}")]
-    Issuer {
-        /// Its address.
-        issuer: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// None, or too many.
-    #[error("the configuration has {found} issuers; 1 to {MAX_ISSUERS} are used")]
-    Count {
-        /// How many.
-        found: usize,
-    },
-    /// Something that is not built.
+    Issuer { issuer: String, problem: String },
+    /// The configuration has no issuers, or too many.
+    #[error("the configuration has {found} issuers; expected 1 to {MAX_ISSUERS}")]
+    Count { found: usize },
+    /// A feature of Fulcio that this server does not have.
     #[error("{what} are not supported")]
-    NotBuilt {
-        /// What.
-        what: &'static str,
-    },
+    NotBuilt { what: &'static str },
 }
 
-/// What kind of identities an issuer gives.
+/// The type of the identities of an issuer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IssuerType {
-    /// Addresses. `unverified` says that the provider vouches for all of them.
+    /// Email addresses, which the provider must have verified.
     Email {
-        /// Whether a missing `email_verified` is no obstacle.
+        /// Whether tokens without `email_verified` are accepted.
         unverified: bool,
     },
     /// URIs under `domain` (scheme and host).
-    Uri {
-        /// Scheme and host.
-        domain: String,
-    },
+    Uri { domain: String },
     /// Names, to which `domain` is added.
-    Username {
-        /// The domain.
-        domain: String,
-    },
-    /// SPIFFE ids of one trust domain.
-    Spiffe {
-        /// The trust domain.
-        trust_domain: String,
-    },
-    /// Kubernetes service accounts.
+    Username { domain: String },
+    /// SPIFFE IDs of one trust domain.
+    Spiffe { trust_domain: String },
+    /// Service accounts of a Kubernetes cluster.
     Kubernetes,
     /// Jobs of a CI system.
     Ci(Box<CiProvider>),
 }
 
-/// How the claims of a CI system's tokens become a certificate.
+/// Templates that map the claims of a CI system's tokens to a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CiProvider {
     defaults: BTreeMap<String, String>,
@@ -159,14 +128,13 @@ pub struct CiProvider {
     san: String,
 }
 
-/// One identity provider.
+/// An identity provider that the authority trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer {
-    /// Its address, exactly as in tokens.
+    /// The URL, exactly as in tokens.
     pub url: String,
     /// The audience that its tokens must name.
     pub audience: String,
-    /// What it gives.
     pub kind: IssuerType,
     /// The type's name in the configuration.
     type_name: String,
@@ -222,7 +190,7 @@ struct CiEntry {
 }
 
 impl Issuers {
-    /// One issuer of addresses: what the reference server trusts by default.
+    /// Returns one issuer of email addresses, the default of the reference server.
     #[must_use]
     pub fn email(url: &str, audience: &str) -> Self {
         Self(vec![Issuer {
@@ -233,15 +201,16 @@ impl Issuers {
         }])
     }
 
-    /// The issuers of a configuration file.
+    /// Parses a configuration file.
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or asks for something that is not built.
+    /// Returns [`IssuerConfigError`] if the file is malformed or requires a feature
+    /// that is not supported.
     pub fn from_json(text: &[u8]) -> Result<Self, IssuerConfigError> {
         if text.len() > MAX_CONFIG {
             return Err(IssuerConfigError::Json(format!(
-                "it has {} bytes, at most {MAX_CONFIG} are read",
+                "{} bytes exceed the maximum of {MAX_CONFIG}",
                 text.len()
             )));
         }
@@ -249,7 +218,7 @@ impl Issuers {
             .map_err(|error| IssuerConfigError::Json(error.to_string()))?;
         if !file.meta.is_empty() {
             return Err(IssuerConfigError::NotBuilt {
-                what: "meta-issuers (addresses with wildcards)",
+                what: "meta-issuers (URLs with wildcards)",
             });
         }
         if !(1..=MAX_ISSUERS).contains(&file.issuers.len()) {
@@ -269,25 +238,25 @@ impl Issuers {
         Ok(Self(issuers))
     }
 
-    /// The issuer with exactly this address.
+    /// Returns the issuer with exactly this URL.
     #[must_use]
     pub fn find(&self, url: &str) -> Option<&Issuer> {
         self.0.iter().find(|issuer| issuer.url == url)
     }
 
-    /// All of them.
+    /// Returns all issuers in order of URL.
     #[must_use]
     pub fn all(&self) -> &[Issuer] {
         &self.0
     }
 
-    /// The same as `/api/v2/configuration` shows them.
+    /// Returns the issuers as `/api/v2/configuration` lists them.
     #[must_use]
     pub fn public(&self) -> Vec<OidcIssuer> {
         self.0
             .iter()
             .map(|issuer| {
-                let mut shown = OidcIssuer {
+                let mut listed = OidcIssuer {
                     issuer_url: issuer.url.clone(),
                     audience: issuer.audience.clone(),
                     challenge_claim: "sub".into(),
@@ -296,18 +265,18 @@ impl Issuers {
                 };
                 match &issuer.kind {
                     IssuerType::Email { unverified } => {
-                        shown.challenge_claim = "email".into();
-                        shown.skip_email_verification = *unverified;
+                        listed.challenge_claim = "email".into();
+                        listed.skip_email_verification = *unverified;
                     }
                     IssuerType::Uri { domain } | IssuerType::Username { domain } => {
-                        shown.subject_domain = domain.clone();
+                        listed.subject_domain = domain.clone();
                     }
                     IssuerType::Spiffe { trust_domain } => {
-                        shown.spiffe_trust_domain = trust_domain.clone();
+                        listed.spiffe_trust_domain = trust_domain.clone();
                     }
                     IssuerType::Kubernetes | IssuerType::Ci(_) => {}
                 }
-                shown
+                listed
             })
             .collect()
     }
@@ -320,23 +289,25 @@ fn issuer(
 ) -> Result<Issuer, String> {
     if entry.issuer_url != url {
         return Err(format!(
-            "issuer-url is {:?}, which is not the key it stands under",
+            "issuer-url {:?} differs from the key of its entry",
             entry.issuer_url
         ));
     }
-    let parsed = Url::parse(url).map_err(|error| format!("the address is no URL: {error}"))?;
+    let parsed = Url::parse(url).map_err(|error| format!("the URL is malformed: {error}"))?;
     let loopback = matches!(parsed.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
     if parsed.scheme() != "https" && !(parsed.scheme() == "http" && loopback) {
-        return Err("the address must be https, or http on the loopback interface".into());
+        return Err("the URL must use https, or http on the loopback interface".into());
     }
     if entry.client_id.is_empty() {
-        return Err("client-id is missing: it is the audience of the tokens".into());
+        return Err("client-id (the audience of the tokens) is missing".into());
     }
     if !entry.issuer_claim.is_empty() {
         return Err("issuer-claim is not supported".into());
     }
     if !entry.ca_cert.is_empty() {
-        return Err("ca-cert is not supported; put the authority into the system's store".into());
+        return Err(
+            "ca-cert is not supported; add the authority to the system's trust store".into(),
+        );
     }
     let needed = |name: &str, value: &str| match value {
         "" => Err(format!("{name} is missing")),
@@ -354,7 +325,7 @@ fn issuer(
                 || !related(parsed_domain.host_str(), parsed.host_str())
             {
                 return Err(format!(
-                    "subject-domain {domain:?} does not belong to the issuer's host"
+                    "subject-domain {domain:?} is not in the issuer's domain"
                 ));
             }
             IssuerType::Uri { domain }
@@ -363,7 +334,7 @@ fn issuer(
             let domain = needed("subject-domain", &entry.subject_domain)?;
             if domain.contains("://") || !related(Some(&domain), parsed.host_str()) {
                 return Err(format!(
-                    "subject-domain {domain:?} does not belong to the issuer's host"
+                    "subject-domain {domain:?} is not in the issuer's domain"
                 ));
             }
             IssuerType::Username { domain }
@@ -382,8 +353,8 @@ fn issuer(
         }
         other => {
             return Err(format!(
-                "issuers of type {other:?} are not supported; there are email, uri, username, \
-                 spiffe, kubernetes, github-workflow and ci-provider"
+                "issuer type {other:?} is not supported; expected email, uri, username, \
+                 spiffe, kubernetes, github-workflow or ci-provider"
             ));
         }
     };
@@ -395,8 +366,8 @@ fn issuer(
     })
 }
 
-/// Whether two hosts are the same, or share their last two labels (Fulcio's
-/// rule). Addresses and single labels must be equal.
+/// Returns whether two hosts are equal, or share their last two labels (Fulcio's
+/// rule). IP addresses and single labels must be equal.
 fn related(left: Option<&str>, right: Option<&str>) -> bool {
     let (Some(left), Some(right)) = (left, right) else {
         return false;
@@ -415,7 +386,7 @@ fn related(left: Option<&str>, right: Option<&str>) -> bool {
     is_name(left) && is_name(right) && tail(left) == tail(right)
 }
 
-/// Fulcio's names of extensions in `extension-templates`, and their last arcs.
+/// Names of extensions in `extension-templates`, and the last arcs of their OIDs.
 const EXTENSIONS: [(&str, u8); 20] = [
     ("github-workflow-trigger", 2),
     ("github-workflow-sha", 3),
@@ -446,7 +417,7 @@ impl CiProvider {
             let (_, arc) = EXTENSIONS
                 .iter()
                 .find(|(known, _)| known == name)
-                .ok_or_else(|| format!("there is no extension {name:?}"))?;
+                .ok_or_else(|| format!("unknown extension {name:?}"))?;
             check_template(template)?;
             templates.insert(*arc, template.clone());
         }
@@ -476,7 +447,7 @@ impl CiProvider {
         }
     }
 
-    /// A template without `{{` is the name of a claim.
+    /// Fills in a template. A template without `{{` is the name of a claim.
     fn fill(&self, template: &str, claims: &ClaimMap) -> Result<String, PrincipalError> {
         if !template.contains("{{") {
             return self.value(template, claims);
@@ -494,7 +465,7 @@ impl CiProvider {
     }
 }
 
-/// `{{ .claim }}` is all that a template may say.
+/// Checks that a template contains no action but `{{ .claim }}`.
 fn check_template(template: &str) -> Result<(), String> {
     let mut rest = template;
     while let Some((_, inside)) = rest.split_once("{{") {
@@ -516,7 +487,7 @@ fn check_template(template: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// GitHub's workflows, as Fulcio's own configuration describes them.
+/// Returns the templates for GitHub's workflows from Fulcio's own configuration.
 fn github() -> CiProvider {
     let templates = [
         (2, "event_name"),
@@ -558,11 +529,11 @@ fn github() -> CiProvider {
 }
 
 impl Issuer {
-    /// Whom the claims name.
+    /// Returns the identity in the claims of a token.
     ///
     /// # Errors
     ///
-    /// When a claim is missing or of the wrong form.
+    /// Returns [`PrincipalError`] if a claim is missing or does not have its form.
     pub fn principal(&self, claims: &ClaimMap) -> Result<Principal, PrincipalError> {
         let text = |name: &'static str| -> Result<&str, PrincipalError> {
             claims
@@ -596,7 +567,7 @@ impl Issuer {
             IssuerType::Uri { domain } => PrincipalName::Uri(under(subject, domain)?),
             IssuerType::Username { domain } => {
                 if subject.contains(['!', '@']) {
-                    return Err(form("sub", subject, "a user name holds no ! and no @"));
+                    return Err(form("sub", subject, "a user name must not contain ! or @"));
                 }
                 PrincipalName::OtherName(format!("{subject}!{domain}"))
             }
@@ -610,7 +581,7 @@ impl Issuer {
                 }
                 let san = provider.fill(&provider.san, claims)?;
                 if Url::parse(&san).is_err() {
-                    return Err(form("sub", &san, "the name made of the claims is no URI"));
+                    return Err(form("sub", &san, "the identity is not a URI"));
                 }
                 PrincipalName::Uri(san)
             }
@@ -632,12 +603,12 @@ fn form(claim: &'static str, value: &str, problem: &'static str) -> PrincipalErr
     }
 }
 
-/// An address that an rfc822Name can hold (RFC 5280 §4.2.1.6: a Mailbox of
-/// IA5String).
+/// Checks that an rfc822Name can contain the address (RFC 5280 §4.2.1.6: a Mailbox
+/// of IA5String).
 fn check_email(email: &str) -> Result<(), PrincipalError> {
     let refuse = |problem| Err(form("email", email, problem));
     if email.len() > 254 {
-        return refuse("longer than an address can be");
+        return refuse("longer than 254 bytes");
     }
     if !email.bytes().all(|byte| byte.is_ascii_graphic()) {
         return refuse("not plain ASCII");
@@ -660,27 +631,27 @@ fn check_email(email: &str) -> Result<(), PrincipalError> {
 
 fn under(subject: &str, domain: &str) -> Result<String, PrincipalError> {
     let refuse = |problem| Err(form("sub", subject, problem));
-    let (Ok(parsed), Ok(wanted)) = (Url::parse(subject), Url::parse(domain)) else {
+    let (Ok(parsed), Ok(allowed)) = (Url::parse(subject), Url::parse(domain)) else {
         return refuse("not a URI");
     };
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        return refuse("a URI with a user in it");
+        return refuse("a URI with a user name or password");
     }
-    if parsed.scheme() != wanted.scheme() || parsed.host_str() != wanted.host_str() {
+    if parsed.scheme() != allowed.scheme() || parsed.host_str() != allowed.host_str() {
         return refuse("not under the issuer's subject-domain");
     }
     Ok(subject.to_owned())
 }
 
-/// `spiffe://TRUST-DOMAIN/PATH` (SPIFFE ID §2).
+/// Checks the form `spiffe://TRUST-DOMAIN/PATH` (SPIFFE ID §2).
 fn spiffe(subject: &str, trust_domain: &str) -> Result<String, PrincipalError> {
     let refuse = |problem| Err(form("sub", subject, problem));
     let Some(rest) = subject.strip_prefix("spiffe://") else {
-        return refuse("not a SPIFFE id");
+        return refuse("not a SPIFFE ID");
     };
     let (domain, path) = rest.split_once('/').unwrap_or((rest, ""));
     if domain != trust_domain {
-        return refuse("of another trust domain");
+        return refuse("not in the issuer's trust domain");
     }
     let segments_hold = path.split('/').all(|segment| {
         !segment.is_empty()
@@ -691,7 +662,7 @@ fn spiffe(subject: &str, trust_domain: &str) -> Result<String, PrincipalError> {
                 .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
     });
     if path.is_empty() || !segments_hold {
-        return refuse("not a SPIFFE id of a workload");
+        return refuse("not the SPIFFE ID of a workload");
     }
     Ok(subject.to_owned())
 }
@@ -713,7 +684,7 @@ fn kubernetes(claims: &ClaimMap) -> Result<String, PrincipalError> {
         if holds {
             Ok(text.to_owned())
         } else {
-            Err(form("kubernetes.io", text, "not a name of Kubernetes"))
+            Err(form("kubernetes.io", text, "not a Kubernetes name"))
         }
     };
     let namespace = part(about.get("namespace"), "kubernetes.io/namespace")?;
@@ -805,8 +776,8 @@ mod tests {
             let claims = json!({ "sub": "s", "email": bad, "email_verified": true });
             assert!(principal(email.clone(), claims).is_err(), "{bad:?}");
         }
-        let nobody = json!({ "email": "a@b.test", "email_verified": true });
-        assert!(principal(email, nobody).is_err());
+        let no_subject = json!({ "email": "a@b.test", "email_verified": true });
+        assert!(principal(email, no_subject).is_err());
     }
 
     #[test]

@@ -1,16 +1,15 @@
-//! A Fulcio: the HTTP API in both versions, over an authority that other code
-//! can also ask without a socket.
+//! A Fulcio server: both versions of the HTTP API, over a certificate authority
+//! that other code can also call without a socket.
 //!
-//! Paths, statuses, error bodies and their words are those of the servers in
-//! use, so that clients made for them work. Two things differ on purpose: the
-//! reason why a token was refused is written to the server's log (the answer
-//! says only that it was), and a CT log that does not answer makes a refusal
-//! within its own time limit instead of a connection that hangs.
+//! Paths, statuses and error bodies are those of Fulcio, so that its clients work.
+//! Two things differ on purpose. The reason to reject a token is written to the
+//! server's log only. A CT log that does not respond causes an error response
+//! within the CT log's time limit instead of a connection that hangs.
 //!
-//! Source: `fulcio.proto`, `fulcio_legacy.proto`, and the behaviour of Fulcio
+//! Source: `fulcio.proto`, `fulcio_legacy.proto`, and the behavior of Fulcio
 //! 1.8.
 //!
-//! *Not checked here:* tokens (`tokens.rs`), and whom they name
+//! *Not checked here:* tokens (`tokens.rs`), and the identity in them
 //! (`principal.rs`).
 
 use super::{
@@ -36,99 +35,94 @@ use gitseal_services::http::{
 };
 use gitseal_services::{Clock, Entropy, SignKey};
 
-/// Hands a chain (precertificate first, root last, DER) to a CT log and gives
+/// Submits a chain (precertificate first, root last, DER) to a CT log and returns
 /// the SCT in its TLS encoding.
 pub type Submit = Box<dyn Fn(&[Vec<u8>]) -> Result<Vec<u8>, SubmitError> + Send + Sync>;
 /// Writes a line without secrets to the server's log.
 pub type LogLine = Box<dyn Fn(&str) + Send + Sync>;
 
-/// Why there is no SCT.
+/// Reasons that the CT log returns no SCT.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
-    /// The log would not have it.
-    #[error("the CT log refused the precertificate: {0}")]
+    /// The CT log rejected the precertificate.
+    #[error("the CT log rejected the precertificate: {0}")]
     Refused(String),
-    /// The log did not answer in its time.
+    /// The CT log did not respond in time.
     #[error("the CT log cannot be reached: {0}")]
     Unavailable(String),
 }
 
-/// What an authority works with.
+/// A certificate authority: its keys, its trusted issuers and its CT log.
 pub struct FulcioState {
-    /// Its certificates in DER, the issuing one first, the root last.
+    /// The CA certificates in DER, the issuing one first, the root last.
     pub chain: Vec<Vec<u8>>,
     /// The issuing certificate's subject and key.
     pub issuer: IssuedBy,
-    /// Signs with that key.
+    /// Signs with the issuing key.
     pub sign: SignKey,
-    /// Whose tokens it believes.
     pub tokens: TokenVerifier,
-    /// Its CT log.
     pub submit: Submit,
-    /// The time.
     pub clock: Clock,
-    /// Serial numbers.
+    /// The source of serial numbers.
     pub entropy: Entropy,
-    /// Where refusals are written.
     pub log: LogLine,
 }
 
-/// What an applicant brings: a key, and the proof that it is theirs.
+/// The public key of a request, and the proof that the client holds its private key.
 pub enum ProofOfPossession<'a> {
-    /// A PEM PKCS#10 request, signed with the key.
+    /// A PKCS#10 request in PEM, signed with the key.
     Request(&'a [u8]),
     /// A key, and a signature over the challenge.
     Challenge {
         /// The SPKI in DER, or PEM of it or of a PKCS#1 RSA key.
         key: &'a [u8],
-        /// The signature.
         signature: &'a [u8],
     },
 }
 
-/// Why no certificate is issued. The words go to the applicant.
+/// Reasons to reject a certificate request. The message is sent to the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IssuanceError {
-    /// The token is not believed, or names nobody.
+    /// The token does not verify, or does not name an identity.
     #[error("There was an error processing the identity token")]
     Token {
-        /// For the server's log alone.
+        /// The reason for the server's log; the client does not receive it.
         reason: String,
     },
-    /// No key, or one that cannot be read.
+    /// The key is missing or malformed.
     #[error("The public key supplied in the request could not be parsed")]
     Key,
-    /// A key that is too weak.
+    /// The key is too weak.
     #[error("The public key supplied in the request is insecure")]
     WeakKey,
-    /// The applicant does not hold the key.
+    /// The client does not prove that it holds the key.
     #[error("The signature supplied in the request could not be verified")]
     ProofOfPossession,
-    /// Not PKCS#10 in PEM.
+    /// The request is not PKCS#10 in PEM.
     #[error("The certificate signing request could not be parsed")]
     Request,
-    /// Another hash than the one that belongs to the key.
+    /// The request is signed with another hash than the one that belongs to the key.
     #[error("signing algorithm not permitted: {0}")]
     Algorithm(String),
-    /// The request is no JSON, or holds two keys.
+    /// The request is not JSON, or contains two keys.
     #[error("{0}")]
     Malformed(String),
-    /// What the token says cannot be written into a certificate.
+    /// A certificate cannot contain the identity in the token.
     #[error("{0}")]
     Unfit(String),
-    /// The CT log refused.
+    /// The CT log rejected the precertificate.
     #[error("Error entering certificate in CTL")]
     CtServer(String),
-    /// The CT log is away.
+    /// The CT log did not respond.
     #[error("The certificate transparency log is unavailable; try again later")]
     CtLogUnavailable(String),
-    /// The authority itself failed.
+    /// The authority failed to sign.
     #[error("error communicating with CA backend")]
     Internal(String),
 }
 
 impl IssuanceError {
-    /// HTTP status and gRPC code.
+    /// Returns the HTTP status and the gRPC code.
     fn codes(&self) -> (u16, i32) {
         match self {
             Self::Token { .. }
@@ -144,7 +138,7 @@ impl IssuanceError {
         }
     }
 
-    /// For the server's log.
+    /// Returns the message for the server's log, with the reason.
     fn detail(&self) -> String {
         match self {
             Self::Token { reason }
@@ -180,8 +174,8 @@ impl FulcioState {
     ///
     /// # Errors
     ///
-    /// The first thing that does not hold; nothing was issued then, though a
-    /// precertificate may be in the CT log.
+    /// Returns [`IssuanceError`] for the first check that fails. No certificate is
+    /// issued then, though the CT log may contain a precertificate.
     pub fn issue(
         &self,
         token: &str,
@@ -227,15 +221,21 @@ impl FulcioState {
             SubmitError::Unavailable(reason) => IssuanceError::CtLogUnavailable(reason),
         })?;
         let list = sct_list(&[sct])
-            .ok_or_else(|| IssuanceError::CtServer("its SCT is too long".to_owned()))?;
+            .ok_or_else(|| IssuanceError::CtServer("the SCT is too long".to_owned()))?;
         if let Some(leaf) = chain.first_mut() {
             *leaf = draft.certificate(&list, &self.sign)?;
         }
-        (self.log)(&format!("fulcio: certificate for {}", principal.challenge));
+        (self.log)(&format!(
+            "fulcio: certificate issued subject={:?}",
+            principal.challenge
+        ));
         Ok(chain)
     }
 
-    fn answer(&self, request: &ServerRequest) -> Result<ServerResponse, IssuanceError> {
+    fn create_signing_certificate(
+        &self,
+        request: &ServerRequest,
+    ) -> Result<ServerResponse, IssuanceError> {
         let header = request
             .headers
             .first("authorization")
@@ -282,8 +282,8 @@ impl FulcioState {
             .unwrap_or_default();
         let csr = message.certificate_signing_request.unwrap_or_default().0;
         let chain = self.issue(token, &choose(&csr, &key, &signature)?)?;
-        let answer = SigningCertificate::embedded(chain.iter().map(|der| pem(der)).collect());
-        Ok(json(200, &answer))
+        let response = SigningCertificate::embedded(chain.iter().map(|der| pem(der)).collect());
+        Ok(json(200, &response))
     }
 
     fn bundle(&self) -> Vec<String> {
@@ -291,14 +291,15 @@ impl FulcioState {
     }
 
     fn signing_cert(&self, request: &ServerRequest) -> ServerResponse {
-        self.answer(request).unwrap_or_else(|refusal| {
-            (self.log)(&format!(
-                "fulcio: request rejected reason={:?}",
-                refusal.detail()
-            ));
-            let (status, code) = refusal.codes();
-            json(status, &ErrorAnswer::new(code, refusal.to_string()))
-        })
+        self.create_signing_certificate(request)
+            .unwrap_or_else(|refusal| {
+                (self.log)(&format!(
+                    "fulcio: request rejected reason={:?}",
+                    refusal.detail()
+                ));
+                let (status, code) = refusal.codes();
+                json(status, &ErrorAnswer::new(code, refusal.to_string()))
+            })
     }
 }
 
@@ -342,12 +343,12 @@ fn choose<'a>(
                 .into(),
         )),
         (false, true) => Ok(ProofOfPossession::Request(csr)),
-        // Without any key: that is said after the token was looked at.
+        // A missing key is reported after the token is verified.
         (true, _) => Ok(ProofOfPossession::Challenge { key, signature }),
     }
 }
 
-/// PEM without the last line feed, as Fulcio writes it.
+/// Encodes a certificate as PEM without the last line feed, as Fulcio does.
 fn pem(der: &[u8]) -> String {
     let mut text = armor::encode_label("CERTIFICATE", der);
     text.truncate(text.trim_end().len());
@@ -361,8 +362,8 @@ fn json(status: u16, value: &impl serde::Serialize) -> ServerResponse {
     }
 }
 
-/// The key of a request that its own key signed with the hash that belongs to
-/// it.
+/// Returns the key of a request that is signed with this key and the hash that
+/// belongs to it.
 fn requested_key(pem: &[u8]) -> Result<PublicKey, IssuanceError> {
     let request = parse_csr(pem).map_err(|_| IssuanceError::Request)?;
     let key = strong(PublicKey::from_spki(&request.spki).map_err(unusable)?)?;
@@ -382,7 +383,7 @@ fn requested_key(pem: &[u8]) -> Result<PublicKey, IssuanceError> {
     Ok(key)
 }
 
-/// A key as DER, as PEM `PUBLIC KEY`, or as PEM `RSA PUBLIC KEY` (PKCS#1).
+/// Parses a key in DER, PEM `PUBLIC KEY`, or PEM `RSA PUBLIC KEY` (PKCS#1).
 fn read_key(text: &[u8]) -> Result<PublicKey, IssuanceError> {
     let key = if text.starts_with(b"-----BEGIN") {
         let trimmed = text.trim_ascii();
@@ -405,7 +406,7 @@ fn unusable(why: Reason) -> IssuanceError {
     }
 }
 
-/// RFC 3279 §2.3.1.
+/// Wraps a PKCS#1 RSA key in an SPKI (RFC 3279 §2.3.1).
 fn rsa_spki(pkcs1: &[u8]) -> Vec<u8> {
     // 1.2.840.113549.1.1.1
     const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
@@ -417,8 +418,8 @@ fn rsa_spki(pkcs1: &[u8]) -> Vec<u8> {
     asn1::tlv(asn1::SEQUENCE, &[&algorithm, &bits])
 }
 
-/// Fulcio's list: the NIST curves, Ed25519, RSA of three sizes with the usual
-/// exponent.
+/// Checks that Fulcio allows a key: the NIST curves, Ed25519, and RSA of three
+/// sizes with the exponent 65537.
 fn strong(key: PublicKey) -> Result<PublicKey, IssuanceError> {
     match key.algorithm() {
         KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 | KeyAlgorithm::Ed25519 => {

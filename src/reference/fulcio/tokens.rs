@@ -1,16 +1,15 @@
-//! Which identity tokens an authority believes: JWS by a key that the issuer
-//! publishes, for this audience, at this time.
+//! Verification of identity tokens: a JWS by a published key of the issuer, for
+//! this audience, at this time.
 //!
-//! The signature and the registered claims are checked by `openidconnect`; here
-//! are the framing, the order of things, the issuer's keys and how often they
-//! are asked for. A forged token costs the issuer at most one request in
-//! [`MIN_REFETCH`] seconds.
+//! `openidconnect` checks the signature and the registered claims. This module
+//! checks the framing and fetches the issuer's keys. A forged token costs the
+//! issuer at most one request in [`MIN_REFETCH`] seconds.
 //!
 //! Sources: RFC 7515, RFC 7519 §4.1 and §7.2, OpenID Connect Discovery 1.0 §4,
 //! RFC 8725 (best practices for JWT).
 //!
-//! *Not checked here:* what the claims say about a person (`principal.rs`), and
-//! who holds the key (`server.rs`).
+//! *Not checked here:* the identity in the claims (`principal.rs`), and the proof
+//! that the client holds the key (`server.rs`).
 
 use std::{
     collections::HashMap,
@@ -33,76 +32,61 @@ use serde_json::Value;
 use url::Url;
 
 use super::principal::{ClaimMap, Issuer, Issuers};
-use gitseal_evidence::UnixTime;
+use gitseal_evidence::{UnixTime, rfc3339};
 use gitseal_services::fulcio::wire::MAX_TOKEN;
 
-/// The largest discovery document or key set that is read, in bytes.
+/// The maximum length of a discovery document or key set, in bytes.
 pub const MAX_DOCUMENT: usize = 256 << 10;
-/// Seconds between two requests for an issuer's keys, whatever tokens come.
+/// The minimum time between two requests for an issuer's keys, in seconds.
 pub const MIN_REFETCH: i64 = 10;
-/// Seconds after which an issuer's keys are asked for again, so that a key it
-/// withdrew is forgotten.
+/// The time after which an issuer's keys are fetched again, in seconds, so that
+/// withdrawn keys expire.
 pub const MAX_AGE: i64 = 3600;
-/// Seconds that an issuer's clock may be ahead (`nbf`).
+/// The tolerance for an issuer's clock that is ahead (`nbf`), in seconds.
 pub const SKEW: i64 = 60;
 
-/// Gets a document: address in, at most [`MAX_DOCUMENT`] bytes out. It must not
-/// follow a redirect to another host, and must give up in bounded time.
+/// Fetches at most [`MAX_DOCUMENT`] bytes from a URL. It must not follow a redirect
+/// to another host, and must return in bounded time.
 pub type Fetch = Box<dyn Fn(&Url) -> Result<Vec<u8>, String> + Send + Sync>;
 
-/// Why a token is not believed.
+/// Reasons to reject an identity token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenVerifyError {
-    /// There is none.
+    /// The request contains no token.
     #[error("no token was sent")]
     Missing,
-    /// Not three parts of base64url, or JSON that can be read in two ways.
+    /// The token is not three parts of base64url, or its JSON is ambiguous.
     #[error("the token is not a JWT: {0}")]
     Framing(String),
-    /// A header that names its own key, or asks for extensions.
-    #[error("the token's header holds {0:?}, which is not accepted")]
+    /// The header contains a key of its own, or requires extensions.
+    #[error("the token's header contains {0:?}, which is not accepted")]
     Header(String),
-    /// No such issuer is configured.
+    /// The issuer of the token is not configured.
     #[error("the token's issuer {0:?} is not configured")]
     Issuer(String),
-    /// The issuer's keys are not to be had.
-    #[error("the keys of {issuer} cannot be had: {reason}")]
-    Keys {
-        /// The issuer.
-        issuer: String,
-        /// Why.
-        reason: String,
-    },
-    /// Signature, audience or expiry.
-    #[error("the token of {issuer} does not hold: {reason}")]
-    Invalid {
-        /// The issuer.
-        issuer: String,
-        /// What does not hold.
-        reason: String,
-    },
-    /// Not yet good.
-    #[error("the token is good from {from} on, and it is {now}")]
-    NotYet {
-        /// Its `nbf`.
-        from: UnixTime,
-        /// The time.
-        now: UnixTime,
-    },
+    /// The issuer's keys are unavailable.
+    #[error("the keys of {issuer} are unavailable: {reason}")]
+    Keys { issuer: String, reason: String },
+    /// The signature, the audience or the expiry is invalid.
+    #[error("the token of {issuer} does not verify: {reason}")]
+    Invalid { issuer: String, reason: String },
+    /// The token is not valid yet (`nbf`).
+    #[error("the token is valid from {} on; the time is {}", rfc3339(*from), rfc3339(*now))]
+    NotYet { from: UnixTime, now: UnixTime },
 }
 
 /// Verifies tokens of the configured issuers.
 pub struct TokenVerifier {
     issuers: Issuers,
     fetch: Fetch,
-    /// One lock for each issuer, so that a slow one delays only its own users.
+    /// One lock per issuer, so that a slow issuer delays only its own users.
     keys: HashMap<String, Arc<Mutex<Cached>>>,
 }
 
 #[derive(Default)]
 struct Cached {
     keys: Option<(Arc<Published>, UnixTime)>,
-    asked: Option<UnixTime>,
+    queried: Option<UnixTime>,
     failure: String,
 }
 
@@ -111,7 +95,7 @@ struct Published {
     algorithms: Vec<CoreJwsSigningAlgorithm>,
 }
 
-/// The members of a discovery document that matter here.
+/// The members of a discovery document that the verifier uses.
 #[derive(Deserialize)]
 struct Discovery {
     issuer: String,
@@ -121,7 +105,7 @@ struct Discovery {
 }
 
 impl TokenVerifier {
-    /// A verifier that knows no keys yet.
+    /// Returns a verifier that has not fetched any keys yet.
     #[must_use]
     pub fn new(issuers: Issuers, fetch: Fetch) -> Self {
         let keys = issuers
@@ -136,18 +120,17 @@ impl TokenVerifier {
         }
     }
 
-    /// The issuers.
+    /// Returns the configured issuers.
     #[must_use]
     pub fn issuers(&self) -> &Issuers {
         &self.issuers
     }
 
-    /// The issuer and the claims of a token, once it is known to be good at
-    /// `now`.
+    /// Verifies a token at the time `now` and returns its issuer and claims.
     ///
     /// # Errors
     ///
-    /// The first thing that does not hold.
+    /// Returns [`TokenVerifyError`] for the first check that fails.
     pub fn verify(
         &self,
         token: &str,
@@ -164,7 +147,7 @@ impl TokenVerifier {
         }
         let url = match claims.get("iss") {
             Some(Value::String(url)) => url.as_str(),
-            _ => return Err(TokenVerifyError::Framing("it has no iss".into())),
+            _ => return Err(TokenVerifyError::Framing("the claim iss is missing".into())),
         };
         let issuer = self
             .issuers
@@ -191,13 +174,13 @@ impl TokenVerifier {
         }
         outcome.map_err(|error| TokenVerifyError::Invalid {
             issuer: issuer.url.clone(),
-            reason: words(&error),
+            reason: with_causes(&error),
         })?;
         if let Some(from) = claims.get("nbf") {
             let from = from
                 .as_f64()
                 .filter(|from| from.abs() < 1e15)
-                .ok_or_else(|| TokenVerifyError::Framing("nbf is no time".into()))?;
+                .ok_or_else(|| TokenVerifyError::Framing("nbf is not a time".into()))?;
             #[allow(clippy::cast_possible_truncation)] // Bounded above.
             let from = from.ceil() as UnixTime;
             if from > now.saturating_add(SKEW) {
@@ -207,8 +190,8 @@ impl TokenVerifier {
         Ok((issuer, claims))
     }
 
-    /// What the issuer publishes: from memory if it is not too old and `again`
-    /// is not set, and in any case if it was asked a moment ago.
+    /// Returns the issuer's keys: cached ones if they are not too old and `again` is
+    /// not set, or if the issuer was queried within [`MIN_REFETCH`] seconds.
     fn published(
         &self,
         issuer: &Issuer,
@@ -231,11 +214,11 @@ impl TokenVerifier {
             return Ok(Arc::clone(keys));
         }
         let lately = cached
-            .asked
-            .is_some_and(|asked| (0..MIN_REFETCH).contains(&now.saturating_sub(asked)));
+            .queried
+            .is_some_and(|queried| (0..MIN_REFETCH).contains(&now.saturating_sub(queried)));
         if !lately {
-            cached.asked = Some(now);
-            match self.ask(issuer) {
+            cached.queried = Some(now);
+            match self.fetch_keys(issuer) {
                 Ok(published) => {
                     cached.keys = Some((Arc::new(published), now));
                     cached.failure.clear();
@@ -244,8 +227,7 @@ impl TokenVerifier {
             }
         }
         match &cached.keys {
-            // Keys that were good an hour ago are better than none while the
-            // issuer is away, but only for a while.
+            // While the issuer is unavailable, older keys are used for another hour.
             Some((keys, since)) if now.saturating_sub(*since) < MAX_AGE.saturating_mul(2) => {
                 Ok(Arc::clone(keys))
             }
@@ -253,30 +235,30 @@ impl TokenVerifier {
         }
     }
 
-    fn ask(&self, issuer: &Issuer) -> Result<Published, String> {
-        let address = format!(
+    fn fetch_keys(&self, issuer: &Issuer) -> Result<Published, String> {
+        let url = format!(
             "{}/.well-known/openid-configuration",
             issuer.url.trim_end_matches('/')
         );
-        let address = Url::parse(&address).map_err(|error| error.to_string())?;
-        let document = (self.fetch)(&address)?;
+        let url = Url::parse(&url).map_err(|error| error.to_string())?;
+        let document = (self.fetch)(&url)?;
         let discovery: Discovery = serde_json::from_slice(&document)
-            .map_err(|error| format!("{address} is no discovery document: {error}"))?;
+            .map_err(|error| format!("{url} is not a discovery document: {error}"))?;
         if discovery.issuer != issuer.url {
-            return Err(format!(
-                "{address} describes the issuer {:?}",
-                discovery.issuer
-            ));
+            return Err(format!("{url} names the issuer {:?}", discovery.issuer));
         }
-        if address.scheme() == "https" && discovery.jwks_uri.scheme() != "https" {
-            return Err(format!("jwks_uri {} leaves TLS", discovery.jwks_uri));
+        if url.scheme() == "https" && discovery.jwks_uri.scheme() != "https" {
+            return Err(format!("jwks_uri {} does not use TLS", discovery.jwks_uri));
         }
         if !matches!(discovery.jwks_uri.scheme(), "http" | "https") {
-            return Err(format!("jwks_uri {} is not fetched", discovery.jwks_uri));
+            return Err(format!(
+                "jwks_uri {} is not an HTTP URL",
+                discovery.jwks_uri
+            ));
         }
         let document = (self.fetch)(&discovery.jwks_uri)?;
         let set = serde_json::from_slice(&document)
-            .map_err(|error| format!("{} is no key set: {error}", discovery.jwks_uri))?;
+            .map_err(|error| format!("{} is not a key set: {error}", discovery.jwks_uri))?;
         let mut names = discovery.id_token_signing_alg_values_supported;
         if names.is_empty() {
             names.push("RS256".into());
@@ -288,7 +270,7 @@ impl TokenVerifier {
     }
 }
 
-/// The asymmetric algorithms; whatever else an issuer lists is not used.
+/// Returns an asymmetric algorithm by its name; other algorithms are ignored.
 fn algorithm(name: &str) -> Option<CoreJwsSigningAlgorithm> {
     Some(match name {
         "RS256" => CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
@@ -322,8 +304,7 @@ fn check(
         published.set.clone(),
     )
     .set_allowed_algs(published.algorithms.iter().cloned())
-    // A token may be meant for others too; Fulcio asks only that it is meant
-    // for Fulcio.
+    // A token may have other audiences too; Fulcio requires only its own.
     .set_other_audience_verifier_fn(|_| true)
     .set_time_fn(move || time.into());
     token
@@ -331,8 +312,8 @@ fn check(
         .map(|_| ())
 }
 
-/// The library's words and their causes in one line.
-fn words(error: &dyn std::error::Error) -> String {
+/// Returns an error and its causes in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -343,33 +324,33 @@ fn words(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Header and claims of a compact JWS (RFC 7515 §3.1), the signature unchecked.
+/// Parses header and claims of a compact JWS (RFC 7515 §3.1) without verifying it.
 fn open(token: &str) -> Result<(ClaimMap, ClaimMap), TokenVerifyError> {
     let refuse = |reason: &str| TokenVerifyError::Framing(reason.to_owned());
     if token.len() > MAX_TOKEN {
         return Err(TokenVerifyError::Framing(format!(
-            "it has {} bytes, at most {MAX_TOKEN} are read",
+            "{} bytes exceed the maximum of {MAX_TOKEN}",
             token.len()
         )));
     }
-    // At most four pieces are looked at, however many dots there are.
+    // A fourth part is enough to know that there are too many.
     let parts: Vec<&str> = token.splitn(4, '.').collect();
     let &[header, payload, _] = parts.as_slice() else {
-        return Err(refuse("it has not three parts"));
+        return Err(refuse("expected three parts"));
     };
     let read = |part: &str, what: &str| -> Result<ClaimMap, TokenVerifyError> {
         let bytes = URL_SAFE_NO_PAD
             .decode(part)
             .map_err(|_| TokenVerifyError::Framing(format!("the {what} is not base64url")))?;
         let Unambiguous(map) = serde_json::from_slice(&bytes).map_err(|error| {
-            TokenVerifyError::Framing(format!("the {what} is not read: {error}"))
+            TokenVerifyError::Framing(format!("the {what} is malformed: {error}"))
         })?;
         Ok(map)
     };
     Ok((read(header, "header")?, read(payload, "payload")?))
 }
 
-/// A JSON object without a name that comes twice (RFC 7519 §4).
+/// A JSON object without duplicate names (RFC 7519 §4).
 struct Unambiguous(ClaimMap);
 
 impl<'de> Deserialize<'de> for Unambiguous {
@@ -386,7 +367,7 @@ impl<'de> Deserialize<'de> for Unambiguous {
                 let mut claims = ClaimMap::new();
                 while let Some((name, value)) = access.next_entry::<String, Value>()? {
                     if claims.contains_key(&name) {
-                        return Err(A::Error::custom(format_args!("{name:?} comes twice")));
+                        return Err(A::Error::custom(format_args!("duplicate name {name:?}")));
                     }
                     claims.insert(name, value);
                 }
