@@ -109,7 +109,9 @@ fn required(variable: Variables<'_>, name: &'static str) -> Result<String, CiJob
 /// Parses an object ID; `None` for all zeros.
 fn id(what: &'static str, text: &str) -> Result<Option<ObjectId>, CiJobError> {
     match ObjectId::from_hex(text.as_bytes()) {
-        Ok(id) if id.to_string() == text => Ok((!id.is_null()).then_some(id)),
+        Ok(id) if !text.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+            Ok((!id.is_null()).then_some(id))
+        }
         _ => Err(CiJobError::Id {
             what,
             found: text.chars().take(80).collect(),
@@ -153,15 +155,13 @@ fn github(variable: Variables<'_>, event: ReadEvent<'_>) -> Result<CiJob, CiJobE
     let default_branch = text("/repository/default_branch").ok().map(str::to_owned);
     match kind.as_str() {
         "pull_request" | "pull_request_target" | "pull_request_review" => {
-            let number = event
-                .pointer("/pull_request/number")
-                .and_then(Value::as_u64);
+            let number = event.pointer("/pull_request/number");
+            let number = number.and_then(Value::as_u64);
             Ok(CiJob {
                 platform: Platform::GitHub,
-                what: match number {
-                    Some(number) => format!("pull request {number}"),
-                    None => "pull request".to_owned(),
-                },
+                what: number.map_or("pull request".to_owned(), |number| {
+                    format!("pull request {number}")
+                }),
                 reference: name(
                     "the pull request's base",
                     format!("refs/heads/{}", text("/pull_request/base/ref")?),

@@ -381,33 +381,48 @@ fn moved(
                 .new_commits(&[new], &hidden, Traversal::DateLimited)
                 .map_err(failed)?
         };
-        let among: HashSet<ObjectId> = gained.commits.iter().copied().collect();
-        let line = first_parents(new, &among, &HashSet::new(), graph).map_err(failed)?;
-        for commit in gained.commits {
-            // On account of each reference that gains it, since which one does in
-            // truth is said by a second look.
-            gain(
-                &mut plan.gains,
-                NewCommit {
-                    commit,
-                    change: at,
-                    direct: line.contains(&commit),
-                },
-            )?;
-        }
+        // For each ref that gains it, since a walk to the end of history confirms
+        // which one does.
+        gain_all(&mut plan.gains, at, new, gained.commits, graph).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Adds the commits that the change of one ref to `tip` gains.
+fn gain_all(
+    gains: &mut Vec<NewCommit>,
+    change: usize,
+    tip: ObjectId,
+    commits: Vec<ObjectId>,
+    graph: &mut Graph,
+) -> Result<(), GraphError> {
+    let among: HashSet<ObjectId> = commits.iter().copied().collect();
+    let mut line = HashSet::new();
+    graph.follow_first_parents(tip, |commit| among.contains(&commit) && line.insert(commit))?;
+    for commit in commits {
+        gain(gains, commit, change, line.contains(&commit))?;
     }
     Ok(())
 }
 
 /// Adds a commit, up to the limit.
-fn gain(gains: &mut Vec<NewCommit>, gain: NewCommit) -> Result<(), GraphError> {
+fn gain(
+    gains: &mut Vec<NewCommit>,
+    commit: ObjectId,
+    change: usize,
+    direct: bool,
+) -> Result<(), GraphError> {
     if gains.len() >= MAX_GAINS {
         return Err(GraphError::TooMuch {
             most: u64::try_from(MAX_GAINS).unwrap_or(u64::MAX),
             what: "commits on all refs together",
         });
     }
-    gains.push(gain);
+    gains.push(NewCommit {
+        commit,
+        change,
+        direct,
+    });
     Ok(())
 }
 
@@ -465,85 +480,40 @@ fn created(
         if binding.counts(&group) {
             for (change, tip) in tips {
                 let gained = graph.new_commits(&[tip], &hidden, Traversal::DateLimited)?;
-                let among: HashSet<ObjectId> = gained.commits.iter().copied().collect();
-                let line = first_parents(tip, &among, &HashSet::new(), graph)?;
-                for commit in gained.commits {
-                    let direct = line.contains(&commit);
-                    gain(
-                        &mut plan.gains,
-                        NewCommit {
-                            commit,
-                            change,
-                            direct,
-                        },
-                    )?;
-                }
+                gain_all(&mut plan.gains, change, tip, gained.commits, graph)?;
             }
             continue;
         }
         let all: Vec<ObjectId> = tips.iter().map(|(_, tip)| *tip).collect();
         let gained = graph.new_commits(&all, &hidden, Traversal::DateLimited)?;
         let with = attributed(&tips, &gained.commits, graph)?;
-        // A commit that one reference gains through a merge can be on another's
-        // line: then it is judged as both.
+        // A commit that one ref gains through a merge can be in the first-parent
+        // history of another: then it is checked as both.
         let among: HashSet<ObjectId> = gained.commits.iter().copied().collect();
-        let mut direct: HashSet<ObjectId> = HashSet::new();
         let mut direct_with: HashMap<ObjectId, usize> = HashMap::new();
         for (at, tip) in &tips {
-            for commit in first_parents(*tip, &among, &direct, graph)? {
-                direct.insert(commit);
-                direct_with.insert(commit, *at);
-            }
+            graph.follow_first_parents(*tip, |commit| {
+                let is_new = among.contains(&commit) && !direct_with.contains_key(&commit);
+                if is_new {
+                    direct_with.insert(commit, *at);
+                }
+                is_new
+            })?;
         }
         for commit in gained.commits {
             let through = with.get(&commit).copied();
             let line = direct_with.get(&commit).copied();
             if let Some(change) = line {
-                let direct = true;
-                gain(
-                    &mut plan.gains,
-                    NewCommit {
-                        commit,
-                        change,
-                        direct,
-                    },
-                )?;
+                gain(&mut plan.gains, commit, change, true)?;
             }
             if let Some(change) = through
                 && through != line
             {
-                let direct = false;
-                gain(
-                    &mut plan.gains,
-                    NewCommit {
-                        commit,
-                        change,
-                        direct,
-                    },
-                )?;
+                gain(&mut plan.gains, commit, change, false)?;
             }
         }
     }
     Ok(())
-}
-
-/// Returns the first-parent history of `tip`, as far as it is `among` the gained
-/// commits and not yet `known`.
-fn first_parents(
-    tip: ObjectId,
-    among: &HashSet<ObjectId>,
-    known: &HashSet<ObjectId>,
-    graph: &mut Graph,
-) -> Result<HashSet<ObjectId>, GraphError> {
-    let mut line = HashSet::new();
-    let mut next = Some(tip);
-    while let Some(commit) = next {
-        if !among.contains(&commit) || known.contains(&commit) || !line.insert(commit) {
-            break;
-        }
-        next = graph.parents(commit)?.first().copied();
-    }
-    Ok(line)
 }
 
 /// Attributes each commit to the first of several tips that reaches it.

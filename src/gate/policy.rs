@@ -414,11 +414,9 @@ fn first_parents(
             None if revision.starts_with('^') => continue,
             None => revision,
         };
-        let mut at = Some(repository.commit_id(tip)?);
-        while let Some(id) = at.filter(|id| among.contains(id) && !line.contains(id)) {
-            at = history.graph().parents(id)?.first().copied();
-            line.insert(id);
-        }
+        let follow = |id| among.contains(&id) && line.insert(id);
+        let tip = repository.commit_id(tip)?;
+        history.graph().follow_first_parents(tip, follow)?;
     }
     Ok(line)
 }

@@ -80,18 +80,6 @@ impl PolicyLoadError {
     }
 }
 
-/// A verified tag object.
-pub struct TagFacts<'a> {
-    pub id: ObjectId,
-    pub judged: &'a ObjectResult,
-}
-
-/// Another tag of the same object.
-pub struct ApprovalTagFacts<'a> {
-    pub name: &'a [u8],
-    pub judged: &'a ObjectResult,
-}
-
 /// The policy in force, and what identifies the pusher.
 pub struct LoadedPolicy {
     pub policy: Policy,
@@ -201,27 +189,27 @@ impl LoadedPolicy {
     pub fn evaluate_change(
         &self,
         change: &RefChange,
-        tags: &[TagFacts<'_>],
-        others: &[ApprovalTagFacts<'_>],
+        tags: &[&ObjectResult],
+        others: &[(&[u8], &ObjectResult)],
     ) -> Vec<(bool, Finding)> {
         let mut findings = Vec::new();
         let name: &[u8] = &change.update.name;
         self.unusual(change, &mut findings);
-        let signature_of = |judged: &ObjectResult| history::signature(&judged.verdict);
-        let signatures: Vec<_> = tags.iter().map(|tag| signature_of(tag.judged)).collect();
-        let by_others: Vec<_> = others.iter().map(|tag| signature_of(tag.judged)).collect();
+        let signature_of = |tag: &ObjectResult| history::signature(&tag.verdict);
+        let signatures: Vec<_> = tags.iter().map(|tag| signature_of(tag)).collect();
+        let by_others: Vec<_> = others.iter().map(|(_, tag)| signature_of(tag)).collect();
         let others: Vec<ApprovalTag<'_>> = others
             .iter()
             .zip(&by_others)
-            .map(|(tag, signature)| ApprovalTag {
-                ref_name: tag.name,
+            .map(|((ref_name, _), signature)| ApprovalTag {
+                ref_name,
                 signature,
             })
             .collect();
         let ids: Vec<String> = tags.iter().map(|tag| tag.id.to_string()).collect();
         let mut read: Vec<Tag<'_>> = Vec::new();
         for ((tag, signature), id) in tags.iter().zip(&signatures).zip(&ids) {
-            let view = view_of(tag.judged);
+            let view = view_of(tag);
             read.push(Tag {
                 id,
                 name: view.map_or(&b""[..], |view| view.tag.as_bytes()),

@@ -15,9 +15,9 @@ use gix::{ObjectId, bstr::BString};
 
 use super::{
     certificate::{self, PushCertificateEnv},
-    plan::{self, NewCommit, Plan, RefChange, RefSnapshot, RuleScope},
+    plan::{self, Plan, RefChange, RefSnapshot, RuleScope},
     report::{ItemSubject, MAX_KEPT, PushReport, ReportItem},
-    rules::{ApprovalTagFacts, LoadedPolicy, PolicyLoadError, TagFacts},
+    rules::{LoadedPolicy, PolicyLoadError},
 };
 use crate::host::{
     git::{
@@ -287,11 +287,8 @@ impl<'r> PushVerifier<'r> {
             .filter(|id| seen.insert(*id))
             .collect();
         let mut found = HashMap::with_capacity(ids.len());
-        let mut next = ids.iter();
-        self.run(ids.clone(), engine, deadline, &mut |judged| {
-            if let Some(id) = next.next() {
-                found.insert(*id, judged);
-            }
+        self.run(ids, engine, deadline, &mut |judged| {
+            found.insert(judged.id, judged);
             Ok(())
         })?;
         Ok(found)
@@ -335,27 +332,15 @@ impl<'r> PushVerifier<'r> {
         others: &Others,
         report: &mut PushReport,
     ) {
-        let chain: Vec<TagFacts<'_>> = change
+        let chain: Vec<&ObjectResult> = change
             .new
             .tags
             .iter()
-            .filter_map(|tag| {
-                Some(TagFacts {
-                    id: tag.id,
-                    judged: tags.get(&tag.id)?,
-                })
-            })
+            .filter_map(|tag| tags.get(&tag.id))
             .collect();
-        let others: Vec<ApprovalTagFacts<'_>> = others
-            .get(&change.update.name)
-            .into_iter()
-            .flatten()
-            .filter_map(|(name, id)| {
-                Some(ApprovalTagFacts {
-                    name,
-                    judged: tags.get(id)?,
-                })
-            })
+        let others = others.get(&change.update.name).into_iter().flatten();
+        let others: Vec<(&[u8], &ObjectResult)> = others
+            .filter_map(|(name, id)| Some((name.as_slice(), tags.get(id)?)))
             .collect();
         for (is_of_tag, finding) in self.rules.evaluate_change(change, &chain, &others) {
             let about = match change.new.tags.first().filter(|_| is_of_tag) {
@@ -366,7 +351,7 @@ impl<'r> PushVerifier<'r> {
                 },
                 None => ItemSubject::Reference,
             };
-            let signer = chain.first().and_then(|tag| signer(tag.judged));
+            let signer = chain.first().and_then(|tag| signer(tag));
             report.add(item(change, about, signer, finding));
         }
     }
@@ -381,17 +366,12 @@ impl<'r> PushVerifier<'r> {
     ) -> Result<BTreeMap<usize, Vec<ReportItem>>, PushVerifyError> {
         let mut ids: Vec<ObjectId> = Vec::new();
         let mut gained: HashMap<ObjectId, Vec<(usize, bool)>> = HashMap::new();
-        for NewCommit {
-            commit,
-            change,
-            direct,
-        } in &plan.gains
-        {
-            let changes = gained.entry(*commit).or_default();
+        for gain in &plan.gains {
+            let changes = gained.entry(gain.commit).or_default();
             if changes.is_empty() {
-                ids.push(*commit);
+                ids.push(gain.commit);
             }
-            changes.push((*change, *direct));
+            changes.push((gain.change, gain.direct));
         }
         report.checked = report.checked.saturating_add(ids.len());
         let mut items: BTreeMap<usize, Vec<ReportItem>> = BTreeMap::new();
@@ -404,11 +384,9 @@ impl<'r> PushVerifier<'r> {
         let mut weight = 0_usize;
         let mut kept = 0_usize;
         let mut unkept = 0_usize;
-        let mut next = ids.iter();
-        self.run(ids.clone(), engine, deadline, &mut |judged| {
-            let Some(id) = next.next() else { return Ok(()) };
+        self.run(ids, engine, deadline, &mut |judged| {
             let facts = self.facts(&judged)?;
-            for (at, direct) in gained.get(id).into_iter().flatten() {
+            for (at, direct) in gained.get(&judged.id).into_iter().flatten() {
                 let Some(change) = plan.changes.get(*at) else {
                     continue;
                 };
@@ -482,12 +460,9 @@ impl<'r> PushVerifier<'r> {
             .collect();
         let mut history = GitHistory::new(self.repository, engine, graph);
         let mut subjects: HashMap<ObjectId, (String, Option<String>)> = HashMap::new();
-        let mut next = ids.iter();
-        self.run(ids.clone(), engine, deadline, &mut |judged| {
-            if let Some(id) = next.next() {
-                history.insert_result(*id, self.facts(&judged)?);
-                subjects.insert(judged.id, (subject(&judged), signer(&judged)));
-            }
+        self.run(ids, engine, deadline, &mut |judged| {
+            history.insert_result(judged.id, self.facts(&judged)?);
+            subjects.insert(judged.id, (subject(&judged), signer(&judged)));
             Ok(())
         })?;
         let mut items: BTreeMap<usize, Vec<ReportItem>> = BTreeMap::new();
@@ -582,15 +557,11 @@ impl Lines {
             return Ok(line.clone());
         }
         let mut line = HashSet::new();
-        let mut at = Some(from);
-        while let Some(commit) = at {
+        let end = graph.follow_first_parents(from, |commit| {
             line.insert(commit);
-            if commit == self.root {
-                break;
-            }
-            at = graph.parents(commit)?.first().copied();
-        }
-        let line = at.is_some().then(|| Rc::new(line));
+            commit != self.root
+        })?;
+        let line = end.map(|_| Rc::new(line));
         // One for each of 50,000 references would be as much as all of them.
         if self.known.len() < MAX_LINES {
             self.known.insert(from, line.clone());

@@ -210,6 +210,26 @@ impl Graph {
             .collect())
     }
 
+    /// Follows first parents from `tip` on, as long as `follow` returns true for a
+    /// commit. Returns the commit at which it ended, `None` after a root commit.
+    ///
+    /// # Errors
+    /// As [`parents`](Self::parents).
+    pub fn follow_first_parents(
+        &mut self,
+        tip: ObjectId,
+        mut follow: impl FnMut(ObjectId) -> bool,
+    ) -> Result<Option<ObjectId>, GraphError> {
+        let mut next = Some(tip);
+        while let Some(commit) = next {
+            if !follow(commit) {
+                return Ok(Some(commit));
+            }
+            next = self.parents(commit)?.first().copied();
+        }
+        Ok(None)
+    }
+
     /// The commits that `tips` reach and `hidden` do not.
     ///
     /// # Errors
