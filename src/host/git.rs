@@ -270,8 +270,7 @@ impl Repository {
         };
         let name = name.to_owned();
         Err(if is_reference {
-            let target = format!("{found} {id}");
-            GitError::LightweightTag { name, target }
+            GitError::LightweightTag { name }
         } else {
             let wanted = "tag";
             GitError::Kind {
@@ -339,9 +338,14 @@ impl Repository {
         self.inner
             .rev_parse_single(revision)
             .map(gix::Id::detach)
-            .map_err(|error| GitError::Revision {
-                revision: revision.to_owned(),
-                why: words(&error),
+            .map_err(|error| {
+                let revision = revision.to_owned();
+                if words(&error).contains("ambiguous") {
+                    let why = "it is ambiguous".to_owned();
+                    GitError::Revision { revision, why }
+                } else {
+                    GitError::UnknownRevision { revision }
+                }
             })
     }
 

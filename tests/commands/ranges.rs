@@ -152,9 +152,9 @@ fn words_that_mean_nothing_here_are_refused_with_their_reason() {
     let stage = named();
     stage.commit("one");
     for (word, reason) in [
-        ("HEAD...HEAD", "symmetric difference"),
-        ("nothing..HEAD", "is not a revision"),
-        ("^nothing", "is not a revision"),
+        ("HEAD...HEAD", "A...B is not supported"),
+        ("nothing..HEAD", "unknown revision"),
+        ("^nothing", "unknown revision"),
     ] {
         stage
             .gitseal(["verify", "--offline", "HEAD", word])

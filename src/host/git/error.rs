@@ -17,7 +17,9 @@ pub enum GitError {
     ObjectDirectories { why: String },
     #[error("cannot list the refs: {why}")]
     References { why: String },
-    #[error("{revision:?} is not a revision of this repository: {why}")]
+    #[error("unknown revision {revision:?}")]
+    UnknownRevision { revision: String },
+    #[error("cannot use the revision {revision:?}: {why}")]
     Revision { revision: String, why: String },
     #[error("object {id} is not in this repository")]
     Missing { id: String },
@@ -33,10 +35,8 @@ pub enum GitError {
         found: String,
         wanted: &'static str,
     },
-    #[error(
-        "{name} is a lightweight tag: a name for {target}, with nothing in it that could be signed"
-    )]
-    LightweightTag { name: String, target: String },
+    #[error("{name} is a lightweight tag and cannot be signed")]
+    LightweightTag { name: String },
     #[error("{name} is a chain of more than {most} tags")]
     TagDepth { name: String, most: usize },
 }

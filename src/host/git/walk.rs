@@ -116,13 +116,11 @@ impl Repository {
             why: why.to_owned(),
         };
         if text.starts_with('-') {
-            return Err(refuse("a revision does not begin with a dash"));
+            return Err(refuse("it starts with a dash"));
         }
         if let Some((from, to)) = text.split_once("..") {
             if to.starts_with('.') {
-                return Err(refuse(
-                    "the symmetric difference is not taken here: write A..B, or B ^A",
-                ));
+                return Err(refuse("A...B is not supported; write A..B, or B ^A"));
             }
             selection.is_range = true;
             let from = self.commit_id(or_head(from))?;
