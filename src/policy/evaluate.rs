@@ -34,18 +34,8 @@ struct MatchedSigners {
     nearly: Vec<(usize, SignerMismatch)>,
 }
 
-/// The condition of a signer or rule that a signature does not meet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct SignerMismatch {
-    code: &'static str,
-    message: String,
-}
-
-impl SignerMismatch {
-    fn new(code: &'static str, message: String) -> Self {
-        Self { code, message }
-    }
-}
+/// Code and message of a condition that a signature does not meet.
+type SignerMismatch = (&'static str, String);
 
 /// A commit or tag during its evaluation.
 struct ObjectContext<'a> {
@@ -378,8 +368,8 @@ impl Policy {
                     add(findings, finding);
                     return;
                 }
-                if let Some(mismatch) = claim_mismatch(&rule.claims, claims) {
-                    add(findings, rule.finding(mismatch.code, mismatch.message));
+                if let Some((code, message)) = claim_mismatch(&rule.claims, claims) {
+                    add(findings, rule.finding(code, message));
                 }
                 if adds {
                     check_direct(rule, signed.action, context, findings);
@@ -409,8 +399,8 @@ impl Policy {
                 .nearly
                 .first()
                 .filter(|_| matched.signers.is_empty()));
-        if let Some((_, mismatch)) = nearly {
-            return Some(rule.finding(mismatch.code, mismatch.message.clone()));
+        if let Some((_, (code, message))) = nearly {
+            return Some(rule.finding(code, message.clone()));
         }
         let san = identity.san.value();
         if matched.signers.is_empty() {
@@ -743,7 +733,7 @@ fn validity_mismatch(signer: &Signer, at: UnixTime) -> Option<SignerMismatch> {
     };
     let (name, at) = (&signer.name, time(at));
     let message = format!("signer \"{name}\" {bound}; this was signed at {at}");
-    Some(SignerMismatch::new(code, message))
+    Some((code, message))
 }
 
 fn claim_mismatch(
@@ -753,14 +743,15 @@ fn claim_mismatch(
     required.iter().find_map(|(name, condition)| {
         let required = condition.as_str();
         match claims.by_name(name) {
-            None => Some(SignerMismatch::new(
-                codes::CLAIM_ABSENT,
-                format!("the certificate has no claim {name}; required: {required:?}"),
-            )),
-            Some(found) if !condition.matches(found) => Some(SignerMismatch::new(
-                codes::CLAIM_MISMATCH,
-                format!("claim {name} is {found:?}; required: {required:?}"),
-            )),
+            None => {
+                let message =
+                    format!("the certificate has no claim {name}; required: {required:?}");
+                Some((codes::CLAIM_ABSENT, message))
+            }
+            Some(found) if !condition.matches(found) => {
+                let message = format!("claim {name} is {found:?}; required: {required:?}");
+                Some((codes::CLAIM_MISMATCH, message))
+            }
             Some(_) => None,
         }
     })
