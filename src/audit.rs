@@ -30,7 +30,6 @@ use checkpoints::CheckpointArchive;
 /// The maximum number of tag names that are printed one by one.
 const MAX_TOLD: usize = 50;
 
-/// Runs `gitseal audit`.
 pub fn run(arguments: &AuditArgs) -> u8 {
     audit(arguments).unwrap_or_else(|error| error.report())
 }

@@ -39,13 +39,13 @@ use gitseal_evidence::{
     verify::{self, SignatureInput, VerifyInputs},
 };
 
-/// The most objects of one parcel for a worker.
+/// The maximum number of objects in one parcel for a worker.
 const PARCEL: usize = 32;
-/// The most bytes of one parcel. A larger object travels as its id alone.
+/// The maximum size of one parcel in bytes. A larger object is sent as its ID alone.
 const PARCEL_BYTES: usize = 256 * 1024;
-/// Parcels under way for each worker.
+/// The number of queued parcels per worker.
 const PARCELS_PER_WORKER: usize = 4;
-/// The most workers.
+/// The maximum number of workers.
 pub const MAX_JOBS: usize = 256;
 
 /// Verifies many objects with one trusted root and one expected identity.
@@ -115,7 +115,7 @@ impl<'a> BatchVerifier<'a> {
         &self.memo
     }
 
-    /// Verifies one object. No server is queried.
+    /// Verifies one object without querying a server.
     #[must_use]
     pub fn verify_object(&self, object: Object, hash: HashKind) -> ObjectResult {
         let (id, kind) = (object.id.clone(), object.kind);
@@ -227,11 +227,11 @@ pub struct ObservedCheckpoint {
 /// An object to verify.
 #[derive(Debug)]
 pub enum Item {
-    /// An object, still to be read.
+    /// An object that is not read yet.
     Id(ObjectId),
-    /// An object, still to be hashed.
+    /// An object that is not hashed yet.
     Bytes(UncheckedObject),
-    /// A commit that could not be read.
+    /// A commit that is not readable.
     Failed(Box<MissingCommit>),
 }
 
@@ -329,16 +329,16 @@ pub fn verify_all<I>(
         }
         return;
     }
-    let under_way = jobs.saturating_mul(PARCELS_PER_WORKER);
+    let max_parcels = jobs.saturating_mul(PARCELS_PER_WORKER);
     let stop = AtomicBool::new(false);
-    // A permit for each parcel that may be under way.
-    let (permit, permits) = sync_channel::<()>(under_way);
-    for _ in 0..under_way {
+    // One permit per queued parcel.
+    let (permit, permits) = sync_channel::<()>(max_parcels);
+    for _ in 0..max_parcels {
         let _ = permit.send(());
     }
-    let (parcels, queue) = sync_channel::<(u64, Vec<Item>)>(under_way);
+    let (parcels, queue) = sync_channel::<(u64, Vec<Item>)>(max_parcels);
     let queue = Mutex::new(queue);
-    let (results, done) = sync_channel::<(u64, Vec<ObjectResult>)>(under_way);
+    let (results, done) = sync_channel::<(u64, Vec<ObjectResult>)>(max_parcels);
     let workers: Vec<Objects> = (0..jobs).map(|_| repository.objects().clone()).collect();
     thread::scope(|scope| {
         let (queue, stop) = (&queue, &stop);

@@ -562,10 +562,10 @@ pub struct UpdateArgs {
     /// The ref
     #[arg(value_name = "REF")]
     pub reference: OsString,
-    /// Its current object ID
+    /// The current object ID of the ref
     #[arg(value_name = "OLD")]
     pub old: OsString,
-    /// Its new object ID
+    /// The new object ID of the ref
     #[arg(value_name = "NEW")]
     pub new: OsString,
 }

@@ -7,14 +7,12 @@ use clap::CommandFactory as _;
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
 use gitseal_terminal as terminal;
 
-/// `gitseal completions SHELL`.
 pub fn completions(arguments: &CompletionsArgs) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "gitseal", &mut script);
     crate::exit::written(terminal::print_bytes(&script))
 }
 
-/// `gitseal man [DIR]`.
 pub fn man(arguments: &ManArgs) -> u8 {
     let Some(directory) = &arguments.directory else {
         let mut page = Vec::new();

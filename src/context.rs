@@ -1,5 +1,5 @@
-//! What every command starts from: the repository, the settings, the trusted
-//! root, the expected identity and the HTTP client.
+//! The start of every command: the repository, the settings, the trusted root, the
+//! expected identity and the HTTP client.
 
 use std::{io, path::Path, path::PathBuf};
 
@@ -18,7 +18,6 @@ use gitseal_terminal as terminal;
 
 /// Errors that prevent a command from starting.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "fields appear in the message")]
 pub enum ContextError {
     #[error(transparent)]
     Git(#[from] GitError),

@@ -4,7 +4,7 @@ use std::io;
 
 use gitseal_terminal as terminal;
 
-/// Verified, or done.
+/// Everything is verified, or the command is done.
 pub const EXIT_OK: u8 = 0;
 /// Verification failed, or the signer is not the expected one.
 pub const EXIT_REFUSED: u8 = 1;

@@ -119,7 +119,7 @@ fn description(step: Step) -> &'static str {
     }
 }
 
-/// What no signature proves (`docs/trust.md`).
+/// Properties that no signature proves (`docs/trust.md`).
 const NOT_PROVED: &[&str] = &[
     "the author or committer is the signer",
     "the commit belongs on this branch or in this repository",
@@ -129,7 +129,6 @@ const NOT_PROVED: &[&str] = &[
     "the log shows everyone the same tree",
 ];
 
-/// Runs `gitseal explain`.
 pub fn run(arguments: &ExplainArgs) -> u8 {
     explain(arguments).unwrap_or_else(|error| error.report())
 }

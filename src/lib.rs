@@ -12,8 +12,7 @@ pub mod batch;
 pub mod cli;
 #[doc(hidden)]
 pub mod complete;
-#[doc(hidden)]
-pub mod context;
+mod context;
 #[doc(hidden)]
 pub mod doctor;
 #[doc(hidden)]
@@ -26,14 +25,10 @@ pub mod gate;
 pub mod history;
 #[doc(hidden)]
 pub mod host;
-#[doc(hidden)]
-pub mod lookup;
-#[doc(hidden)]
-pub mod range;
-#[doc(hidden)]
-pub mod recorder;
-#[doc(hidden)]
-pub mod report;
+mod lookup;
+mod range;
+mod recorder;
+mod report;
 #[doc(hidden)]
 pub mod setup;
 #[doc(hidden)]

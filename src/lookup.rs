@@ -35,7 +35,6 @@ const MAX_KEPT: usize = 8192;
 
 /// Errors of a search.
 #[derive(Debug, Clone, thiserror::Error)]
-#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum LookupError {
     /// The signature is not readable, so there is nothing to search for.
     #[error(transparent)]

@@ -22,7 +22,7 @@ pub struct StepRecorder {
 #[derive(Debug)]
 pub struct UnverifiedClaims {
     pub certificate_sha1: String,
-    /// Identity and issuer.
+    /// The identity and the issuer that the certificate names.
     pub identity: Option<(String, String)>,
     /// Results of steps 7 to 9 at an assumed time.
     pub assumed: Vec<(Step, Result<String, String>)>,

@@ -46,7 +46,7 @@ struct SignerCounts {
 #[derive(Debug, Clone)]
 struct ReasonCounts {
     objects: u64,
-    /// The first object.
+    /// The ID of the first object.
     example: String,
 }
 
@@ -76,7 +76,7 @@ fn count(number: &mut u64) {
 }
 
 impl Summary {
-    /// Creates empty counts.
+    /// Creates counts of no results.
     #[must_use]
     pub fn new(tolerances: Tolerances) -> Self {
         Self {

@@ -25,7 +25,6 @@ const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const COMMIT: &str = "https://gitsign.sigstore.dev/predicate/git/v0.1";
 const TAG: &str = "https://gitsign.sigstore.dev/predicate/tag/v0.1";
 
-/// `gitseal show`.
 pub fn run(arguments: &cli::ShowArgs) -> u8 {
     match show(arguments) {
         Ok(Ok(statement)) => crate::exit::written(terminal::print_json(&statement)),

@@ -37,7 +37,7 @@ pub enum Verdict {
     },
     /// The signature does not verify.
     Refused(Refusal),
-    /// Evidence is missing.
+    /// Evidence is missing, such as the log entry.
     Undecided {
         refusal: Refusal,
         /// The failed search for the missing log entry.
@@ -68,18 +68,18 @@ pub fn exit_name(exit: u8) -> &'static str {
     }
 }
 
-/// Where to find a log entry that is not embedded in the signature.
+/// The source of a log entry that is not embedded in the signature.
 #[derive(Debug, Clone, Copy)]
 pub enum EntryLookup<'a> {
     /// No lookup: the signature is undecided without its entry.
     Disabled,
-    /// Searches this log.
+    /// Searches the log at this URL.
     Online(&'a Url),
     /// Entries that were found already. They are trusted no more than embedded ones.
     Provided(&'a [LogEntry]),
 }
 
-/// Verifies one signature. The log entries of `inputs` are those of `lookup`.
+/// Verifies one signature of any content. The log entries of `inputs` are those of `lookup`.
 pub fn verify_signature(
     input: &SignatureInput<'_>,
     inputs: &VerifyInputs<'_>,

@@ -147,7 +147,6 @@ pub fn commit(arguments: &VerifyArgs) -> u8 {
     }
 }
 
-/// Runs `gitseal verify-tag`.
 pub fn tag(arguments: &VerifyTagArgs) -> u8 {
     verify_one(
         &arguments.identity,

@@ -15,7 +15,6 @@ pub fn line() -> u8 {
     written(terminal::print_bytes(format!("{LINE}\n").as_bytes()))
 }
 
-/// Runs `gitseal version`.
 pub fn run(arguments: &VersionArgs) -> u8 {
     let settings = match open_context() {
         Ok((_, settings)) => settings,

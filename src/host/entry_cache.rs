@@ -61,7 +61,7 @@ impl EntryCache {
         LogEntry::from_protobuf(&bytes).ok()
     }
 
-    /// Caches an entry. Write errors are ignored.
+    /// Caches the entry of an object. Write errors are ignored.
     pub fn insert(&self, object: &[u8], entry: &LogEntry) {
         let _ = self.try_insert(object, entry);
     }

@@ -395,7 +395,7 @@ fn descriptor(value: &OsStr) -> Result<StatusTarget, UsageError> {
     }
 }
 
-/// Reads a signature.
+/// Reads the signature to verify.
 ///
 /// # Errors
 /// Returns an error if it is not readable or larger than [`MAX_ARMOR`].
@@ -432,7 +432,7 @@ fn read(from: &InputSource, limit: usize) -> io::Result<Vec<u8>> {
 pub struct StatusSigner {
     /// The SHA-1 of the certificate in lower-case hex: a name, not a proof.
     pub fingerprint: String,
-    /// The identity, unescaped.
+    /// The identity as the certificate contains it, unescaped.
     pub name: String,
     pub algorithm: SignatureAlgorithm,
 }
@@ -542,7 +542,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Opens the destination.
+    /// Opens the destination of status lines.
     ///
     /// # Errors
     /// Returns the error if the descriptor is not open for writing.

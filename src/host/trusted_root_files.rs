@@ -14,7 +14,6 @@ use gitseal_evidence::trusted_root::{
 
 /// Errors while loading the trusted root. Nothing can be verified without it.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum TrustedRootLoadError {
     /// The file is not readable.
     #[error("cannot read {}: {error} ({origin})", .path.display())]
@@ -39,7 +38,7 @@ pub enum TrustedRootLoadError {
 #[derive(Debug, Clone)]
 pub struct LoadedTrustedRoot {
     pub root: TrustedRoot,
-    /// Display text.
+    /// The display text for its origin.
     pub source: String,
 }
 

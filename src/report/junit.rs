@@ -32,7 +32,7 @@ pub struct JUnit {
 }
 
 impl JUnit {
-    /// Starts a report.
+    /// Starts a report in a temporary file.
     ///
     /// # Errors
     /// Returns the error if its directory is not writable.

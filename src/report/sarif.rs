@@ -27,7 +27,7 @@ pub struct Sarif {
 }
 
 impl Sarif {
-    /// Starts a report.
+    /// Starts a report in a temporary file.
     ///
     /// # Errors
     /// Returns the error if its directory is not writable.

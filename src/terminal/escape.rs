@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// The maximum length of an escaped value, in characters; the rest is counted.
 pub const MAX_SHOWN: usize = 512;
 
-/// How a value is escaped.
+/// The form of an escaped value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Escape {
     /// For status lines, as GnuPG does it: every byte outside printable ASCII,

@@ -71,7 +71,7 @@ fn escape_json(written: &str) -> String {
 pub struct Lines(io::BufWriter<io::Stdout>);
 
 impl Lines {
-    /// Starts the output.
+    /// Starts the output of JSON lines.
     #[must_use]
     pub fn start() -> Self {
         Self(io::BufWriter::with_capacity(64 * 1024, io::stdout()))
@@ -99,7 +99,7 @@ impl Lines {
 pub struct Progress(Option<indicatif::ProgressBar>);
 
 impl Progress {
-    /// Starts the display. `what` is a participle: "verifying".
+    /// Starts the progress display. `what` is a participle: "verifying".
     #[must_use]
     pub fn start(what: &'static str) -> Self {
         if !io::stderr().is_terminal() {
@@ -114,7 +114,7 @@ impl Progress {
         Self(Some(bar))
     }
 
-    /// Counts one step.
+    /// Counts one more step.
     pub fn step(&self) {
         if let Some(bar) = &self.0 {
             bar.inc(1);
@@ -129,7 +129,7 @@ impl Progress {
         }
     }
 
-    /// Removes the display.
+    /// Removes the display from the terminal.
     pub fn finish(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();

@@ -9,17 +9,17 @@ use crate::escape::{Escape, escape, escape_lines};
 /// The style of a piece of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// No style.
+    /// Text without any style.
     Plain,
-    /// Verified, or done.
+    /// Something is verified or done.
     Good,
-    /// Failed.
+    /// Something failed or is refused.
     Bad,
     /// Undecided, or to be noticed.
     Warning,
-    /// Less important.
+    /// Text that is less important.
     Quiet,
-    /// A heading.
+    /// A heading or a label.
     Strong,
 }
 
@@ -47,12 +47,12 @@ impl Styled {
         Self(escape(name, Escape::Ascii))
     }
 
-    /// Appends text.
+    /// Appends text, escaped as it is printed.
     pub fn push(&mut self, text: &(impl Printable + ?Sized)) {
         self.0.push_str(&text.printable());
     }
 
-    /// Removes trailing whitespace.
+    /// Returns the text without trailing whitespace.
     #[must_use]
     pub fn trim_end(&self) -> Self {
         Self(self.0.trim_end().to_owned())

@@ -34,7 +34,7 @@ pub struct Tty {
 }
 
 impl Tty {
-    /// Opens the terminal. Without one, lines go to standard error and prompts fail.
+    /// Opens the terminal of the process. Without one, lines go to standard error and prompts fail.
     #[must_use]
     pub fn open() -> Self {
         let ends = OpenOptions::new()
@@ -171,7 +171,7 @@ fn is_in_line_mode(_: &File) -> bool {
     true
 }
 
-/// Discards unread input. If that fails, it is read.
+/// Discards input that was not read. If that fails, it is read.
 #[cfg(unix)]
 fn drop_input(terminal: &File) {
     use rustix::termios::{QueueSelector, tcflush};

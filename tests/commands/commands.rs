@@ -41,7 +41,7 @@ fn i6_who_must_have_signed_has_to_be_said() {
         ],
     )
     .fails(2)
-    .says("names nobody");
+    .says("matches nothing");
     good(
         &stage,
         &[
@@ -68,7 +68,7 @@ fn i6_who_must_have_signed_has_to_be_said() {
         .git(["verify-commit", "--raw", &id])
         .fails(1)
         .says("[GNUPG:] ERRSIG");
-    good(&unfilled, &[]).fails(2).says("names nobody");
+    good(&unfilled, &[]).fails(2).says("matches nothing");
     // Flags replace the settings.
     good(
         &stage,
@@ -111,7 +111,7 @@ fn i2_patterns_match_the_whole() {
     with(r".*@example\.test)|(.*", "https://issuer.*")
         .fails(2)
         .says("regular expression");
-    with("", ".*").fails(2).says("names nobody");
+    with("", ".*").fails(2).says("matches nothing");
     with("(", ".*").fails(2);
 }
 
