@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 use crate::{
     forge::{IDENTITY, ISSUER},
     stage::Stage,
+    support::not_applicable,
 };
 
 /// E1: a repository that brings its own trust along.
@@ -347,7 +348,7 @@ fn e4_a_repository_of_somebody_else() {
             .is_ok_and(|status| status.success())
     };
     if !chown("12345") {
-        println!("skipped: only root can give a repository to somebody else");
+        not_applicable("only root can give a repository to another user");
         return;
     }
     let version = stage.gitseal(["version", "--json"]).ok();

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     forge::{IDENTITY, commit_payload, email, san, uri},
     stage::{GITSEAL, Stage, wait},
+    support::not_applicable,
 };
 
 const VERIFY: [&str; 4] = ["--status-fd=1", "--verify", "FILE", "-"];
@@ -185,7 +186,7 @@ fn o6_streams_that_are_gone() {
     };
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
     if File::options().write(true).open("/dev/full").is_err() {
-        println!("skipped: this system has no /dev/full");
+        not_applicable("this system has no /dev/full");
         return;
     }
     assert_eq!(with(&["--status-fd=1", "--verify"], Stdio::null()), 0);

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::support::forge::{self, IDENTITY, ISSUER, NOW};
+use crate::support::skipped;
 use crate::support::stage::{Ended, GITSEAL, Stage, run};
 use gitseal::{
     batch::{self, BatchVerifier},
@@ -731,7 +732,7 @@ fn well_formed(path: &Path) {
         .status()
     {
         Ok(status) => assert!(status.success()),
-        Err(_) => println!("skipped: no python3 to read the XML"),
+        Err(_) => skipped("no python3 to read the XML"),
     }
 }
 

@@ -15,6 +15,8 @@ mod ci;
 mod command;
 mod merges;
 mod own;
+mod policy;
+mod push_certificate;
 mod rules;
 mod servers;
 #[path = "../support/mod.rs"]

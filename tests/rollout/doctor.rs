@@ -7,12 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::stage::{ALICE, GITSEAL, Servers, Stage, mode, set_mode};
 use crate::support::stub::{CannedResponse, Stub};
+use crate::support::{
+    ALICE, GITSEAL,
+    home::{mode, set_mode},
+    servers::Servers,
+    stage::Stage,
+};
 
 /// A home in which nothing is wrong.
 fn healthy() -> Stage {
-    let stage = Stage::new();
+    let stage = Stage::untouched();
     stage.config("user.name", "Alice");
     stage.config("user.email", ALICE);
     stage.gitseal(["setup", "--yes"]).ok();
@@ -109,7 +114,7 @@ const FAULTS: &[Fault] = &[
     fault(
         "a desktop does not find the name",
         |stage| {
-            let bin = stage.at("bin");
+            let bin = stage.path("bin");
             fs::create_dir(&bin).unwrap();
             symlink(GITSEAL, bin.join("gitseal")).unwrap();
             let path = std::env::var("PATH").unwrap();
@@ -196,7 +201,7 @@ const FAULTS: &[Fault] = &[
     fault(
         "a socket in a directory for everybody",
         |stage| {
-            let directory = stage.at("run");
+            let directory = stage.path("run");
             fs::create_dir(&directory).unwrap();
             set_mode(&directory, 0o777);
             let socket = directory.join("cache.sock");
@@ -303,7 +308,7 @@ const FAULTS: &[Fault] = &[
     fault(
         "an old git",
         |stage| {
-            let bin = stage.at("bin");
+            let bin = stage.path("bin");
             fs::create_dir(&bin).unwrap();
             let real = std::env::split_paths(&std::env::var_os("PATH").unwrap())
                 .map(|directory| directory.join("git"))
@@ -378,7 +383,7 @@ fn a_healthy_home_has_no_problem() {
     let report = stage.gitseal(["doctor", "--offline", "--json"]).ok().json();
     assert_eq!(report["problems"], 0, "{report:#}");
     assert_eq!(report["warnings"], 0, "{report:#}");
-    let text = stage.gitseal(["doctor", "--offline"]).ok().text();
+    let text = stage.gitseal(["doctor", "--offline"]).ok().out;
     assert!(text.ends_with("no problems, no warnings\n"), "{text}");
 }
 
@@ -401,7 +406,7 @@ fn each_planted_fault_is_found_and_the_right_fix_named() {
             "{}: {report:#}",
             fault.name
         );
-        assert!(!ended.text().contains("secret-token-text"));
+        assert!(!ended.out.contains("secret-token-text"));
         let ended = stage.gitseal(["doctor", "--offline", "--json", "--fix"]);
         let after = ended.json();
         if fault.fixable {
@@ -422,16 +427,14 @@ fn each_planted_fault_is_found_and_the_right_fix_named() {
 
 #[test]
 fn what_fix_did_to_the_configuration_undo_takes_back() {
-    let stage = Stage::new();
+    let stage = Stage::untouched();
     stage.config("user.email", ALICE);
     stage.config("gpg.x509.program", "gitsign");
     let before = fs::read(stage.home(".gitconfig")).unwrap();
     stage.gitseal(["doctor", "--offline", "--fix"]).ok();
     assert_eq!(stage.value("gpg.x509.program"), GITSEAL);
     // It is no choice of doctor's that all commits are signed.
-    stage
-        .git(["config", "--get", "commit.gpgsign"])
-        .fails(1, "");
+    stage.git(["config", "--get", "commit.gpgsign"]).fails(1);
     stage.gitseal(["setup", "--undo", "--yes"]).ok();
     assert_eq!(fs::read(stage.home(".gitconfig")).unwrap(), before);
     let cache = stage.home(".cache/gitseal");
@@ -440,9 +443,9 @@ fn what_fix_did_to_the_configuration_undo_takes_back() {
 
 #[test]
 fn services_are_asked_and_the_clock_compared() {
-    let servers = Servers::start();
-    let stage = Stage::new();
-    let include = servers.path("gitconfig");
+    let servers = Servers::start(&[]);
+    let stage = Stage::untouched();
+    let include = servers.file("gitconfig");
     stage.config("include.path", include.to_str().unwrap());
     stage.config("user.email", ALICE);
     // The included file names a program too: what setup writes goes after it.

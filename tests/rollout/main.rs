@@ -13,6 +13,5 @@
 mod doctor;
 mod profiles;
 mod setup;
-mod stage;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,7 +8,13 @@ use std::{
     time::Duration,
 };
 
-use crate::stage::{GITSEAL, Stage, finish, finish_at, mode, set_mode};
+use crate::support::{
+    GITSEAL,
+    home::{mode, set_mode},
+    peers,
+    process::{run, run_at},
+    stage::Stage,
+};
 
 const FILES: &[&str] = &[
     "",
@@ -28,7 +34,7 @@ fn text(path: &Path) -> String {
 #[test]
 fn setup_then_undo_leaves_every_byte() {
     for file in FILES {
-        let stage = Stage::new();
+        let stage = Stage::untouched();
         let config = stage.home(".gitconfig");
         let settings = stage.home(".config/gitseal/gitconfig");
         fs::write(&config, file).unwrap();
@@ -48,7 +54,7 @@ fn setup_then_undo_leaves_every_byte() {
         let truth = stage
             .git(["config", "--type=bool", "--get", "commit.gpgsign"])
             .ok()
-            .text();
+            .out;
         assert_eq!(truth, "true\n", "{file:?}");
         assert_eq!(
             stage.value("gitseal.fulcio"),
@@ -96,7 +102,7 @@ fn setup_then_undo_leaves_every_byte() {
 
 #[test]
 fn a_file_that_was_made_goes_again_and_a_link_stays_one() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::untouched();
     let config = stage.home(".gitconfig");
     stage.gitseal(["setup", "--yes"]).ok();
     assert!(config.exists());
@@ -151,9 +157,9 @@ fn a_file_that_was_made_goes_again_and_a_link_stays_one() {
 
 #[test]
 fn local_and_system_have_their_own_way_back() {
-    let mut stage = Stage::new();
-    let system = stage.at("etc/gitconfig");
-    fs::create_dir(stage.at("etc")).unwrap();
+    let mut stage = Stage::untouched();
+    let system = stage.path("etc/gitconfig");
+    fs::create_dir(stage.path("etc")).unwrap();
     fs::write(&system, "[core]\n\tpager = less\n").unwrap();
     stage.unset("GIT_CONFIG_NOSYSTEM");
     stage.set("GIT_CONFIG_SYSTEM", system.to_str().unwrap());
@@ -163,13 +169,13 @@ fn local_and_system_have_their_own_way_back() {
     stage
         .gitseal(["setup", "--local", "--yes", "--set", "matchCommitter=true"])
         .ok();
-    let settings = stage.at("etc/gitseal/gitconfig");
+    let settings = stage.path("etc/gitseal/gitconfig");
     assert_eq!(mode(&settings), 0o644);
     let read = |scope: &str| {
         stage
             .git(["config", scope, "--includes", "gpg.format"])
             .ok()
-            .text()
+            .out
     };
     assert_eq!(read("--system"), "x509\n");
     assert_eq!(read("--local"), "x509\n");
@@ -187,38 +193,38 @@ fn local_and_system_have_their_own_way_back() {
             "x",
         ])
         .ok();
-    let linked = stage.at("linked");
+    let linked = stage.path("linked");
     stage
         .git(["worktree", "add", "-q", linked.to_str().unwrap()])
         .ok();
-    let mut command = stage.command(GITSEAL);
+    let mut command = stage.command(GITSEAL, &stage.repo());
     command
         .args(["setup", "--local", "--yes", "--set", "rekorMode=online"])
         .current_dir(&linked);
-    finish(command, b"").ok();
+    run(&mut command, b"").ok();
     assert_eq!(stage.effective("rekorMode"), "online");
     assert_eq!(stage.effective("matchCommitter"), "true");
-    let moved = stage.at("moved");
+    let moved = stage.path("moved");
     fs::rename(stage.repo(), &moved).unwrap();
-    let mut command = stage.command("git");
+    let mut command = stage.command("git", &stage.repo());
     command
         .args(["config", "--local", "--includes", "gpg.format"])
         .current_dir(&moved);
-    let format = finish(command, b"");
+    let format = run(&mut command, b"");
     fs::rename(&moved, stage.repo()).unwrap();
-    assert_eq!(format.ok().text(), "x509\n");
+    assert_eq!(format.ok().out, "x509\n");
     stage.gitseal(["setup", "--undo", "--local", "--yes"]).ok();
     assert_eq!(fs::read(&local).unwrap(), before);
     assert!(!stage.repo().join(".git/gitseal").exists());
     assert_eq!(read("--system"), "x509\n");
     stage.gitseal(["setup", "--undo", "--system", "--yes"]).ok();
     assert_eq!(text(&system), "[core]\n\tpager = less\n");
-    assert!(!stage.at("etc/gitseal").exists());
+    assert!(!stage.path("etc/gitseal").exists());
 }
 
 #[test]
 fn edits_of_the_user_and_of_git_stay() {
-    let stage = Stage::new();
+    let stage = Stage::untouched();
     let config = stage.home(".gitconfig");
     fs::write(&config, "[gpg]\n\tformat = openpgp\n").unwrap();
     stage.gitseal(["setup", "--yes"]).ok();
@@ -240,7 +246,7 @@ fn edits_of_the_user_and_of_git_stay() {
     stage.gitseal(["setup", "--yes"]).ok();
     assert_eq!(stage.value("tag.gpgsign"), "true");
     stage.gitseal(["setup", "--undo", "--yes"]).ok();
-    let listed = stage.git(["config", "--global", "--list"]).ok().text();
+    let listed = stage.git(["config", "--global", "--list"]).ok().out;
     let mut lines: Vec<&str> = listed.lines().collect();
     lines.sort_unstable();
     assert_eq!(
@@ -259,7 +265,7 @@ fn edits_of_the_user_and_of_git_stay() {
 /// Git adds to the last section of a name, wherever that is.
 #[test]
 fn an_include_of_the_user_at_the_top_does_not_decide_the_order() {
-    let stage = Stage::new();
+    let stage = Stage::untouched();
     let config = stage.home(".gitconfig");
     let before = "[include]\n\tpath = other\n[gpg]\n\tformat = openpgp\n";
     fs::write(&config, before).unwrap();
@@ -279,48 +285,46 @@ fn an_include_of_the_user_at_the_top_does_not_decide_the_order() {
 
 #[test]
 fn nothing_is_written_without_a_yes() {
-    let stage = Stage::new();
+    let stage = Stage::untouched();
     let plan = stage.gitseal(["setup", "--dry-run", "--json"]).ok().json();
     assert_eq!(plan["written"], false);
     assert_eq!(plan["changes"][0]["key"], "gpg.format");
     assert_eq!(plan["changes"][0]["new"], "x509");
     // No terminal: a session of its own has none.
-    let mut command = stage.command("setsid");
+    let mut command = stage.command("setsid", &stage.repo());
     command.args(["-w", GITSEAL, "setup"]);
-    finish(command, b"y\n").fails(2, "pass --yes");
+    run(&mut command, b"y\n").fails(2).says("pass --yes");
     assert!(!stage.home(".gitconfig").exists());
     stage
         .gitseal(["setup", "--set", "fulcoi=x", "--yes"])
-        .fails(2, "did you mean \"fulcio\"?");
+        .fails(2)
+        .says("did you mean \"fulcio\"?");
     stage
         .gitseal(["setup", "--set", "fulcio=nonsense", "--yes"])
-        .fails(2, "fulcio");
+        .fails(2)
+        .says("fulcio");
     stage
         .gitseal(["setup", "--program", "./x", "--yes"])
-        .fails(2, "absolute");
+        .fails(2)
+        .says("absolute");
     assert!(!stage.home(".gitconfig").exists());
 }
 
 #[test]
 fn on_a_terminal_a_yes_is_asked_for() {
-    let stage = Stage::new();
+    let stage = Stage::untouched();
     let config = stage.home(".gitconfig");
     let ask = |words: &str, answer: &[u8]| {
-        let mut command = stage.command("script");
+        let mut command = stage.command("script", &stage.repo());
         command.args(["-qec", &format!("{GITSEAL} {words}"), "/dev/null"]);
-        finish_at(command, "[y/N]", answer)
+        run_at(&mut command, "[y/N]", answer)
     };
-    if std::process::Command::new("script")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
-        eprintln!("skipped: no script(1), which makes a terminal");
+    if peers::program("script", "--version").is_none() {
         return;
     }
     let ended = ask("setup", b"n\n");
-    assert_eq!(ended.code, 1, "{}", ended.text());
-    assert!(ended.text().contains("[y/N]"), "{}", ended.text());
+    assert_eq!(ended.code, 1, "{}", ended.out);
+    assert!(ended.out.contains("[y/N]"), "{}", ended.out);
     assert!(!config.exists());
     assert_eq!(ask("setup", b"y\n").code, 0);
     assert_eq!(stage.value("gpg.format"), "x509");
@@ -330,17 +334,20 @@ fn on_a_terminal_a_yes_is_asked_for() {
 
 #[test]
 fn a_file_of_somebody_else_is_refused_in_words() {
-    let stage = Stage::new();
+    let stage = Stage::untouched();
     let config = stage.home(".gitconfig");
     fs::write(&config, "[user]\n").unwrap();
     set_mode(&config, 0o444);
-    stage.gitseal(["setup", "--yes"]).fails(2, "read-only");
+    stage.gitseal(["setup", "--yes"]).fails(2).says("read-only");
     set_mode(&config, 0o644);
     fs::write(stage.home(".gitconfig.lock"), "").unwrap();
-    stage.gitseal(["setup", "--yes"]).fails(2, "is locked (");
+    stage
+        .gitseal(["setup", "--yes"])
+        .fails(2)
+        .says("is locked (");
     fs::remove_file(stage.home(".gitconfig.lock")).unwrap();
     fs::write(&config, "[user\n").unwrap();
-    stage.gitseal(["setup", "--yes"]).fails(2, "line 1");
+    stage.gitseal(["setup", "--yes"]).fails(2).says("line 1");
     assert_eq!(fs::read_to_string(&config).unwrap(), "[user\n");
     assert!(!stage.home(".gitconfig.lock").exists());
 }
@@ -354,7 +361,7 @@ fn a_run_that_did_not_finish_is_finished_or_undone() {
         format!("{before}[gitseal-setup]\n\tpath = /x\n"),
     ] {
         for undo in [false, true] {
-            let stage = Stage::new();
+            let stage = Stage::untouched();
             let config = stage.home(".gitconfig");
             stage.gitseal(["setup", "--yes"]).ok();
             fs::write(&config, &unfinished).unwrap();
@@ -370,7 +377,7 @@ fn a_run_that_did_not_finish_is_finished_or_undone() {
         }
     }
     // The settings file is missing: Git ignores the include.
-    let stage = Stage::new();
+    let stage = Stage::untouched();
     stage.gitseal(["setup", "--yes"]).ok();
     fs::remove_file(stage.home(".config/gitseal/gitconfig")).unwrap();
     stage.gitseal(["setup", "--yes"]).ok();
@@ -380,7 +387,7 @@ fn a_run_that_did_not_finish_is_finished_or_undone() {
 #[test]
 fn another_writer_loses_nothing() {
     const ROUNDS: usize = 10;
-    let stage = Stage::new();
+    let stage = Stage::untouched();
     let config = stage.home(".gitconfig");
     fs::write(&config, "[gpg]\n\tformat = openpgp\n").unwrap();
     let owner = fs::metadata(&config).unwrap().uid();
@@ -400,7 +407,7 @@ fn another_writer_loses_nothing() {
         });
         for _ in 0..ROUNDS {
             for arguments in [&["setup", "--yes"][..], &["setup", "--undo", "--yes"]] {
-                while stage.run(GITSEAL, arguments, b"").code != 0 {
+                while stage.gitseal(arguments).code != 0 {
                     thread::sleep(Duration::from_millis(2));
                 }
             }
@@ -409,10 +416,10 @@ fn another_writer_loses_nothing() {
     let values = stage
         .git(["config", "--global", "--get-all", "other.value"])
         .ok()
-        .text();
+        .out;
     let wanted: Vec<String> = (0..ROUNDS).map(|round| round.to_string()).collect();
     assert_eq!(values.lines().collect::<Vec<_>>(), wanted);
-    let listed = stage.git(["config", "--global", "--list"]).ok().text();
+    let listed = stage.git(["config", "--global", "--list"]).ok().out;
     assert_eq!(listed.lines().count(), ROUNDS + 1, "{listed}");
     assert!(listed.contains("gpg.format=openpgp"), "{listed}");
     assert_eq!(fs::metadata(&config).unwrap().uid(), owner);

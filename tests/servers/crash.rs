@@ -74,7 +74,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[ignore = "the server process of the other test, which starts it"]
 fn server_process() {
     let Some(dir) = std::env::var_os("GITSEAL_CRASH_DIR").map(PathBuf::from) else {
-        println!("skipped: not started by the other test");
         return;
     };
     let key = log_key();

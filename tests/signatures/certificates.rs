@@ -3,19 +3,15 @@
 //! OpenSSL. And what is written here, held against what gitsign wrote.
 //!
 //! What came from other repositories lies beside the checkout (or where
-//! `GITSEAL_SHARED` says); without it, its part is skipped and says so.
+//! `GITSEAL_SHARED` says).
 
 use gitseal_reference::tsa;
 use gitseal_services::signed_data as encode;
 use gitseal_services::tsa::wire;
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use crate::support::forge::{self, Key, Lab, NOW};
+use crate::support::{gitsign_data, peers, shared};
 use const_oid::ObjectIdentifier;
 use der::{Decode as _, Encode as _};
 use gitseal_evidence::{
@@ -30,23 +26,6 @@ use gitseal_evidence::{
     trusted_root::TrustedRoot,
 };
 use serde_json::Value;
-
-fn own() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/gitsign")
-}
-
-fn shared(part: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let dir = std::env::var_os("GITSEAL_SHARED")
-        .map_or(beside, PathBuf::from)
-        .join("vectors")
-        .join(part);
-    if dir.is_dir() {
-        return Some(dir);
-    }
-    println!("skipped: there is no {}", dir.display());
-    None
-}
 
 /// A line of a manifest and the CMS of its object.
 struct Vector {
@@ -91,8 +70,8 @@ fn vectors(dir: &Path, key: &str) -> Vec<Vector> {
 
 /// All that can be read: the one in the draft's encoding is refused.
 fn readable() -> Vec<Vector> {
-    let mut found = vectors(&own(), "name");
-    if let Some(dir) = shared("real") {
+    let mut found = vectors(&gitsign_data(), "name");
+    if let Some(dir) = shared("vectors/real") {
         let mut real = vectors(&dir, "oid");
         let all = real.len();
         real.retain(|vector| vector.text("class") != "embedded-draft");
@@ -108,7 +87,9 @@ fn trusted(file: &Path) -> TrustedRoot {
 
 #[test]
 fn certificates_say_what_the_manifest_says() {
-    let Some(dir) = shared("real") else { return };
+    let Some(dir) = shared("vectors/real") else {
+        return;
+    };
     let mut classes: BTreeMap<String, usize> = BTreeMap::new();
     for vector in vectors(&dir, "oid") {
         let class = vector.text("class").to_owned();
@@ -177,7 +158,7 @@ fn certificates_say_what_the_manifest_says() {
 
 #[test]
 fn chains_and_scts_of_the_public_sigstore() {
-    let (Some(dir), Some(public)) = (shared("real"), shared("public-good")) else {
+    let (Some(dir), Some(public)) = (shared("vectors/real"), shared("vectors/public-good")) else {
         return;
     };
     let trust = trusted(&public.join("trusted_root.json"));
@@ -306,7 +287,7 @@ fn what_is_assembled_is_what_gitsign_wrote() {
 
 #[test]
 fn timestamps_of_another_authority() {
-    let dir = own();
+    let dir = gitsign_data();
     let trust = trusted(&dir.join("trusted_root.json"));
     let mut stamped = 0;
     for vector in vectors(&dir, "name") {
@@ -342,7 +323,7 @@ fn timestamps_of_another_authority() {
 
 #[test]
 fn no_changed_bit_of_a_certificate_keeps_its_chain() {
-    let dir = own();
+    let dir = gitsign_data();
     let trust = trusted(&dir.join("trusted_root.json"));
     let leaf = vectors(&dir, "name").remove(0).message().leaf;
     let at = leaf.not_before();
@@ -404,8 +385,7 @@ fn our_timestamps_verify_here_and_with_openssl() {
         .unwrap();
         assert_eq!(verified.time, NOW + 3);
 
-        if Command::new("openssl").arg("version").output().is_err() {
-            println!("skipped: openssl is not installed");
+        if peers::openssl().is_none() {
             continue;
         }
         let folder = tempfile::tempdir().unwrap();

@@ -4,13 +4,13 @@
 use std::{fs, process::Command};
 
 use crate::support::forge::{self, Lab, commit_payload, pem};
+use crate::support::peers;
 
 #[test]
 fn openssl_accepts_what_the_forge_makes() {
-    if Command::new("openssl").arg("version").output().is_err() {
-        println!("skipped: openssl is not installed");
+    let Some(openssl) = peers::openssl() else {
         return;
-    }
+    };
     let lab = Lab::new();
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &[u8]| {
@@ -25,7 +25,7 @@ fn openssl_accepts_what_the_forge_makes() {
         .concat();
     let authorities = file("authorities.pem", authorities.as_bytes());
     let verify = |content: &[u8]| {
-        Command::new("openssl")
+        Command::new(&openssl)
             .args([
                 "cms", "-verify", "-binary", "-inform", "DER", "-purpose", "any",
             ])

@@ -3,14 +3,12 @@
 //! read here by another reader, so that each part is checked on its own.
 //!
 //! What came from other repositories lies beside the checkout (or where
-//! `GITSEAL_SHARED` says); without it, its part is skipped and says so.
+//! `GITSEAL_SHARED` says).
 
 use gitseal_services::rekor::rest;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
+use crate::support::{gitsign_data, shared};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use cms::{cert::CertificateChoices, content_info::ContentInfo, signed_data::SignedData};
 use const_oid::ObjectIdentifier;
@@ -29,23 +27,6 @@ use sha2::{Digest as _, Sha256};
 
 const LOG_ENTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.3.1");
 const TIMESTAMP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.14");
-
-fn data() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/gitsign")
-}
-
-fn shared(part: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let dir = std::env::var_os("GITSEAL_SHARED")
-        .map_or(beside, PathBuf::from)
-        .join("vectors")
-        .join(part);
-    if dir.is_dir() {
-        return Some(dir);
-    }
-    println!("skipped: there is no {}", dir.display());
-    None
-}
 
 /// One line of a manifest, and the object.
 struct Recorded {
@@ -97,8 +78,8 @@ fn manifest(dir: &Path, name: &str) -> Vec<Recorded> {
 }
 
 fn everything() -> Vec<Recorded> {
-    let mut found = manifest(&data(), "name");
-    if let Some(dir) = shared("real") {
+    let mut found = manifest(&gitsign_data(), "name");
+    if let Some(dir) = shared("vectors/real") {
         found.extend(manifest(&dir, "oid"));
     }
     found
@@ -194,7 +175,7 @@ fn every_object_splits_joins_and_has_its_id() {
 /// or is refused: nothing of an object escapes both payload and signature.
 #[test]
 fn no_byte_of_an_object_is_left_out() {
-    for recorded in manifest(&data(), "name").iter().take(8) {
+    for recorded in manifest(&gitsign_data(), "name").iter().take(8) {
         let whole = recorded.split();
         for at in 0..recorded.raw.len() {
             let mut raw = recorded.raw.clone();
@@ -289,11 +270,11 @@ impl Log {
 }
 
 fn pem(name: &str) -> PublicKey {
-    PublicKey::from_pem(&fs::read_to_string(data().join(name)).unwrap()).unwrap()
+    PublicKey::from_pem(&fs::read_to_string(gitsign_data().join(name)).unwrap()).unwrap()
 }
 
 fn private_logs() -> (Log, Log) {
-    let root = fs::read_to_string(data().join("trusted_root.json")).unwrap();
+    let root = fs::read_to_string(gitsign_data().join("trusted_root.json")).unwrap();
     let root: Value = serde_json::from_str(&root).unwrap();
     let v2 = pem("rekor2.pub");
     let origin = root["tlogs"]
@@ -324,7 +305,7 @@ fn private_logs() -> (Log, Log) {
 fn every_entry_that_gitsign_embedded_is_bound_and_included() {
     let (v1, v2) = private_logs();
     let (mut embedded, mut second) = (0, 0);
-    for recorded in manifest(&data(), "name") {
+    for recorded in manifest(&gitsign_data(), "name") {
         let parts = parts(&armor::decode(&recorded.split().signature).unwrap());
         let Some(message) = &parts.entry else {
             assert_eq!(recorded.text("expect"), "online");
@@ -348,7 +329,7 @@ fn every_entry_that_gitsign_embedded_is_bound_and_included() {
 
 #[test]
 fn every_entry_that_real_signers_embedded_is_bound_and_included() {
-    let (Some(real), Some(trust)) = (shared("real"), shared("public-good")) else {
+    let (Some(real), Some(trust)) = (shared("vectors/real"), shared("vectors/public-good")) else {
         return;
     };
     let root = fs::read_to_string(trust.join("trusted_root.json")).unwrap();
@@ -381,12 +362,13 @@ fn every_entry_that_real_signers_embedded_is_bound_and_included() {
 fn entries_of_the_rest_api_are_read_and_rebuilt() {
     let (v1, _) = private_logs();
     let mut seen = 0;
-    for recorded in manifest(&data(), "name") {
+    for recorded in manifest(&gitsign_data(), "name") {
         if recorded.text("expect") != "online" {
             continue;
         }
         let name = format!("rekor/{}.{}.json", recorded.text("name"), recorded.kind);
-        let answers: Value = serde_json::from_slice(&fs::read(data().join(name)).unwrap()).unwrap();
+        let answers: Value =
+            serde_json::from_slice(&fs::read(gitsign_data().join(name)).unwrap()).unwrap();
         let signed = recorded.split();
         let parts = parts(&armor::decode(&signed.signature).unwrap());
         let ids = object::gitsign_online_ids(

@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::support::shared;
 use gitseal_evidence::{
     entry,
     memo::Memo,
@@ -23,19 +24,6 @@ use gitseal_evidence::{
 use serde_json::Value;
 
 static MEMORY: Memo = Memo::with_capacity(4096);
-
-fn vectors() -> Option<PathBuf> {
-    let shared = std::env::var_os("GITSEAL_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
-    let vectors = shared.join("vectors");
-    if vectors.is_dir() {
-        return Some(vectors);
-    }
-    println!("skipped: no vectors at {}", vectors.display());
-    None
-}
 
 fn manifest(folder: &Path) -> Vec<Value> {
     let text = fs::read_to_string(folder.join("manifest.jsonl")).unwrap();
@@ -125,7 +113,9 @@ fn trusted_root(file: PathBuf) -> TrustedRoot {
 
 #[test]
 fn real_signatures_of_the_public_sigstore() {
-    let Some(vectors) = vectors() else { return };
+    let Some(vectors) = shared("vectors") else {
+        return;
+    };
     let folder = vectors.join("real");
     let trust = trusted_root(vectors.join("public-good/trusted_root.json"));
     let mut classes: BTreeMap<String, usize> = BTreeMap::new();
@@ -168,7 +158,9 @@ fn real_signatures_of_the_public_sigstore() {
 
 #[test]
 fn what_gitsign_makes() {
-    let Some(vectors) = vectors() else { return };
+    let Some(vectors) = shared("vectors") else {
+        return;
+    };
     let folder = vectors.join("gitsign");
     let trust = trusted_root(folder.join("trusted_root.json"));
     let mut wrong = Vec::new();
@@ -220,7 +212,9 @@ fn recorded(folder: &Path, name: &str) -> Vec<entry::LogEntry> {
 
 #[test]
 fn an_online_entry_of_another_object_does_not_serve() {
-    let Some(vectors) = vectors() else { return };
+    let Some(vectors) = shared("vectors") else {
+        return;
+    };
     let folder = vectors.join("gitsign");
     let trust = trusted_root(folder.join("trusted_root.json"));
     let rows = manifest(&folder);
@@ -238,7 +232,9 @@ fn an_online_entry_of_another_object_does_not_serve() {
 
 #[test]
 fn single_key_files_are_the_same_trust() {
-    let Some(vectors) = vectors() else { return };
+    let Some(vectors) = shared("vectors") else {
+        return;
+    };
     let folder = vectors.join("gitsign");
     let pem = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     let mut trust = TrustedRoot::default();

@@ -1,9 +1,8 @@
 //! A person logs in: in a browser that is one (headless Chromium), on another
 //! device, and by a code pasted on a terminal, with git as the caller.
 //!
-//! What is not installed (chromedriver and chromium; script, of util-linux) is
-//! a skipped test, said aloud. Screenshots of the pages go to the directory
-//! that GITSEAL_SCREENSHOTS names, to be looked at.
+//! Screenshots of the pages are written to the directory that
+//! GITSEAL_SCREENSHOTS names.
 
 use std::{
     fs,
@@ -20,8 +19,10 @@ use std::{
 use crate::stub::{CannedResponse, Stub};
 use crate::support::{
     ALICE, GITSEAL, PAYLOAD,
+    peers::program,
     process::{Ended, run, until},
     servers::Lab,
+    skipped,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -101,7 +102,7 @@ impl Browser {
                 .is_ok_and(|status| status.success())
         };
         if !installed("chromedriver") || !installed("chromium") {
-            eprintln!("skipped: chromedriver and chromium are not installed (.ci/peers)");
+            skipped("chromedriver and chromium are not installed (.ci/peers)");
             return None;
         }
         let mut driver = Command::new("chromedriver")
@@ -528,10 +529,7 @@ struct Terminal {
 
 impl Terminal {
     fn start(lab: &Lab, repository: &Path, command: &str) -> Option<Self> {
-        if !Path::new("/usr/bin/script").exists() {
-            eprintln!("skipped: script (util-linux) is not installed");
-            return None;
-        }
+        program("script", "--version")?;
         let shown = lab.path("typescript");
         // What is there is the last one's.
         drop(fs::remove_file(&shown));

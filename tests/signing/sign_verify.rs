@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path, process::Command, thread};
 
+use crate::skip;
 use crate::support::{
     ALICE, GITSEAL, PAYLOAD,
     home::Home,
@@ -358,10 +359,12 @@ fn failures_leave_nothing_behind_and_say_what_to_do() {
         .map(|key| {
             format!(
                 "gitseal.{key}={}",
-                elsewhere.git(
-                    elsewhere.root(),
-                    &["config", "--get", &format!("gitseal.{key}")]
-                )
+                elsewhere
+                    .git(
+                        elsewhere.root(),
+                        &["config", "--get", &format!("gitseal.{key}")]
+                    )
+                    .trim_end()
             )
         })
         .collect();
@@ -489,8 +492,7 @@ fn tls_files(directory: &Path) -> bool {
 fn tls_servers_need_a_certificate_that_this_system_trusts() {
     let directory = tempfile::tempdir().unwrap();
     if !tls_files(directory.path()) {
-        eprintln!("skipped: openssl is not here or cannot make certificates");
-        return;
+        skip!("openssl is not installed or cannot make certificates");
     }
     let port = free_port();
     // It serves the files below its directory. The issuer's description names

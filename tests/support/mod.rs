@@ -35,6 +35,11 @@ pub fn skipped(reason: &str) {
     println!("skipped: {reason}");
 }
 
+/// Reports that this user or system cannot be tested; no failure in CI.
+pub fn not_applicable(reason: &str) {
+    println!("not applicable: {reason}");
+}
+
 /// Ends a test that cannot run here: see [`skipped`].
 #[macro_export]
 macro_rules! skip {
@@ -52,6 +57,11 @@ pub fn daemon() -> Option<PathBuf> {
     }
     skipped("the daemon is not built (cargo build --workspace)");
     None
+}
+
+/// What gitsign made, with the answers of its log.
+pub fn gitsign_data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/gitsign")
 }
 
 /// Data that came from other repositories: beside the checkout, or where

@@ -67,7 +67,7 @@ impl Stage {
     }
 
     /// A home without any configuration, and an empty repository.
-    pub fn bare(more: &[&str]) -> Self {
+    fn bare(more: &[&str]) -> Self {
         let stage = Self {
             home: Home::new(),
             lab: Lab::new(),
@@ -77,6 +77,29 @@ impl Stage {
             .git([&["init", "-q", "-b", "main", "."], more].concat())
             .ok();
         stage
+    }
+
+    /// The same with gitseal's own defaults.
+    pub fn untouched() -> Self {
+        let mut stage = Self::bare(&[]);
+        stage.unset("GITSEAL_CREDENTIAL_CACHE");
+        stage.unset("GITSEAL_CONFIRM_IDENTITY");
+        stage
+    }
+
+    /// Git's value of a key.
+    #[track_caller]
+    pub fn value(&self, key: &str) -> String {
+        let ended = self.git(["config", "--get", key]).ok();
+        ended.line().trim().to_owned()
+    }
+
+    /// The value of a setting that gitseal itself reads.
+    #[track_caller]
+    pub fn effective(&self, name: &str) -> String {
+        let version = self.gitseal(["version", "--json"]).ok().json();
+        let value = version["settings"][name]["value"].as_str();
+        value.unwrap_or_else(|| panic!("{version:#}")).to_owned()
     }
 
     /// Who may sign, as the user sets it.

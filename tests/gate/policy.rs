@@ -1,8 +1,6 @@
 //! The reference of the policy, `docs/policy.md`, and its schema are those of the
 //! parser: every key here is a key there, and every example is a policy.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::{collections::BTreeSet, fs};
 
 use gitseal_evidence::certificate::CLAIM_OIDS;

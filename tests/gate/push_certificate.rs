@@ -1,23 +1,13 @@
 //! `git push --signed`: git's own certificate, signed by gitseal, and what the
 //! gate makes of it.
 
-#![cfg(unix)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr
-)]
-
-mod support;
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-use support::{ALICE, GITSEAL, servers::Lab};
+use crate::support::{ALICE, GITSEAL, servers::Lab};
 
 /// A server that asks for certificates, and whose policy lets one person delete.
 struct Yard {
