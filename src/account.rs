@@ -1,5 +1,5 @@
-//! `gitseal login`, `logout` and `whoami`: who signs here, ahead of signing.
-//! `gitseal cache`: the daemon that keeps it.
+//! `gitseal login`, `logout` and `whoami`: the login that signing uses.
+//! `gitseal cache`: the daemon that stores it.
 
 use std::path::Path;
 
@@ -16,42 +16,39 @@ use crate::host::{
 };
 use crate::{
     cli::{CacheAction, CacheArgs, LoginArgs, LogoutArgs, WhoamiArgs},
-    context::{http_client, open_context},
+    context::{http_client, open_context, system_time},
     exit::{EXIT_OK, EXIT_REFUSED, written},
-    sign::{self, LoginStatus, Session, SignError},
+    sign::{CredentialRequest, LoginStatus, SignError, cache_socket, gitsign_socket_variable},
 };
-use gitseal_evidence::rfc3339;
+use gitseal_evidence::{UnixTime, rfc3339};
 use gitseal_terminal::{self as terminal, Escape, Style, Styled, escape, style, styled, table};
 
-/// `gitseal login`.
+/// Runs `gitseal login`.
 pub fn login(arguments: &LoginArgs) -> u8 {
     finish(log_in(arguments))
 }
 
-/// `gitseal logout`.
+/// Runs `gitseal logout`.
 pub fn logout(arguments: &LogoutArgs) -> u8 {
     finish(log_out(arguments))
 }
 
-/// `gitseal whoami`.
+/// Runs `gitseal whoami`.
 pub fn whoami(arguments: &WhoamiArgs) -> u8 {
-    finish(who(arguments))
+    finish(show_login(arguments))
 }
 
-/// `gitseal cache …`.
+/// Runs `gitseal cache`.
 pub fn cache(arguments: &CacheArgs) -> u8 {
     finish(match &arguments.action {
-        CacheAction::Status { json } => status(*json),
-        CacheAction::Clear { json } => ask(*json, "cleared", |cache| {
+        CacheAction::Status { json } => show_cache(*json),
+        CacheAction::Clear { json } => control(*json, "cleared", |cache| {
             let count = cache.clear()?;
-            Ok((
-                json!(count),
-                format!("{count} keys and their tokens are forgotten"),
-            ))
+            Ok((json!(count), format!("deleted {count} keys and tokens")))
         }),
-        CacheAction::Stop { json } => ask(*json, "stopped", |cache| {
+        CacheAction::Stop { json } => control(*json, "stopped", |cache| {
             cache.stop()?;
-            Ok((json!(true), "the credential cache has ended".to_owned()))
+            Ok((json!(true), "credential cache stopped".to_owned()))
         }),
     })
 }
@@ -63,140 +60,140 @@ fn finish(result: Result<u8, SignError>) -> u8 {
     })
 }
 
+/// Calls `f` with the request that the next signature in this directory would make.
+fn with_request<T>(
+    settings: &Settings,
+    f: impl FnOnce(&CredentialRequest<'_>) -> Result<T, SignError>,
+) -> Result<T, SignError> {
+    let trust = trusted_root_files::load(None, settings)?;
+    let http = http_client();
+    let mut request = CredentialRequest::new(settings, &trust.root, &http)?;
+    request.login.committer = git_program::committer(Path::new("."));
+    f(&request)
+}
+
 fn log_in(arguments: &LoginArgs) -> Result<u8, SignError> {
     let (_, settings) = open_context()?;
     if settings.credential_cache.value == CacheMode::Off {
-        return Err(SignError::Settings(
-            "gitseal.credentialCache is off: there is nowhere to keep a login",
-        ));
+        return Err(SignError::Settings {
+            message: "cannot store a login: gitseal.credentialCache is off",
+            hint: Some("set it to auto"),
+        });
     }
-    let trust = trusted_root_files::load(None, &settings)?;
-    let http = http_client();
-    let mut login = sign::login(&settings, &http)?;
-    login.committer = git_program::committer(Path::new("."));
-    sign::check_services(&settings, &login)?;
-    let session = Session::new(&settings, login, &trust.root, &http);
-    let standing = session.log_in(arguments.again)?;
-    Ok(show(&standing, arguments.json))
+    let status = with_request(&settings, |request| {
+        request.login.check_services()?;
+        request.log_in(arguments.again)
+    })?;
+    Ok(show(&status, arguments.json))
 }
 
 fn log_out(arguments: &LogoutArgs) -> Result<u8, SignError> {
     let (_, settings) = open_context()?;
-    let Some(mut cache) = running(&settings)? else {
-        terminal::info("nobody is logged in: the credential cache is not running");
+    let Some(mut cache) = running_cache(&settings)? else {
+        terminal::info("not logged in (the credential cache is not running)");
         return Ok(EXIT_OK);
     };
-    let said = if arguments.here {
-        let trust = trusted_root_files::load(None, &settings)?;
-        let http = http_client();
-        let mut login = sign::login(&settings, &http)?;
-        login.committer = git_program::committer(Path::new("."));
-        let scope = Session::new(&settings, login, &trust.root, &http).scope();
-        if cache.forget(&scope).map_err(SignError::Cache)? {
-            "logged out"
-        } else {
-            "nobody was logged in with these settings"
-        }
+    let was_logged_in = if arguments.here {
+        let scope = with_request(&settings, |request| Ok(request.scope()))?;
+        cache.forget(&scope).map_err(SignError::Cache)?
     } else {
-        match cache.clear().map_err(SignError::Cache)? {
-            0 => "nobody was logged in",
-            _ => "logged out",
-        }
+        cache.clear().map_err(SignError::Cache)? > 0
     };
-    terminal::info(said);
+    terminal::info(if was_logged_in {
+        "logged out"
+    } else {
+        "already logged out"
+    });
     Ok(EXIT_OK)
 }
 
-fn who(arguments: &WhoamiArgs) -> Result<u8, SignError> {
+fn show_login(arguments: &WhoamiArgs) -> Result<u8, SignError> {
     let (_, settings) = open_context()?;
-    let trust = trusted_root_files::load(None, &settings)?;
-    let http = http_client();
-    let mut login = sign::login(&settings, &http)?;
-    login.committer = git_program::committer(Path::new("."));
-    let session = Session::new(&settings, login, &trust.root, &http);
-    if let Some(mut cache) = running(&settings)?
-        && let Some(standing) = session.status(&mut cache)?
-    {
-        return Ok(show(&standing, arguments.json));
+    let (status, next) = with_request(&settings, |request| {
+        let status = match running_cache(&settings)? {
+            Some(mut cache) => request.status(&mut cache)?,
+            None => None,
+        };
+        Ok((status, request.login.source_description()))
+    })?;
+    if let Some(status) = status {
+        return Ok(show(&status, arguments.json));
     }
-    let next = session.source_words();
     if arguments.json {
-        let value = json!({ "loggedIn": false, "next": next });
+        let value = json!({ "logged_in": false, "next": next });
         return Ok(match written(terminal::print_json(&value)) {
             EXIT_OK => EXIT_REFUSED,
             other => other,
         });
     }
     terminal::info(&format!(
-        "nobody is logged in; the next signature takes its identity from {next}"
+        "not logged in; the next signature will use {next}"
     ));
     Ok(EXIT_REFUSED)
 }
 
-/// Prints who signs here now.
-fn show(standing: &LoginStatus, as_json: bool) -> u8 {
+/// Prints the current login.
+fn show(status: &LoginStatus, as_json: bool) -> u8 {
+    let (identity, left) = (&status.identity, seconds_until(status.not_after));
     if as_json {
         return written(terminal::print_json(&json!({
-            "loggedIn": true,
-            "identity": standing.identity.san.value(),
-            "issuer": standing.identity.issuer,
-            "notAfter": rfc3339(standing.not_after),
-            "secondsLeft": standing.seconds_left,
+            "logged_in": true,
+            "identity": identity.san.value(),
+            "issuer": identity.issuer,
+            "not_after": rfc3339(status.not_after),
+            "seconds_left": left,
         })));
     }
     written(terminal::print(&styled!(
-        "{} ({})\nthe certificate is good for {}, until {}\n",
-        style(Style::Strong, &Styled::name(standing.identity.san.value())),
-        Styled::name(&standing.identity.issuer),
-        words(standing.seconds_left),
-        rfc3339(standing.not_after)
+        "logged in as {} (issuer {})\ncertificate valid for {}, until {}\n",
+        style(Style::Strong, &Styled::name(identity.san.value())),
+        Styled::name(&identity.issuer),
+        duration(left),
+        rfc3339(status.not_after)
     )))
 }
 
-/// What starts a daemon that does not run.
+/// Returns how a daemon that is not running will start.
 fn next_start(settings: &Settings, socket: Option<&Path>) -> &'static str {
-    if sign::cache_is_gitsigns(&settings.credential_cache).is_some() {
-        return "a variable of gitsign's names that place, so gitseal starts none there";
+    if gitsign_socket_variable(&settings.credential_cache).is_some() {
+        return "gitsign's variable names this path, so gitseal starts none there";
     }
     #[cfg(unix)]
     if socket.is_some_and(gitseal_credential_cache::listener::last_daemon_confirmed) {
-        return "the last one there asked before each signature: start it again by hand";
+        return "the last one there had --confirm, so you must start it yourself";
     }
     #[cfg(not(unix))]
     let _ = socket;
     "it starts with the next signature"
 }
 
-fn status(as_json: bool) -> Result<u8, SignError> {
+fn show_cache(as_json: bool) -> Result<u8, SignError> {
     let (_, settings) = open_context()?;
-    let socket = sign::cache_socket(&settings.credential_cache.value).map_err(SignError::Cache)?;
-    let place = socket
+    let mode = &settings.credential_cache.value;
+    let socket = cache_socket(mode).map_err(SignError::Cache)?;
+    let path = socket
         .as_deref()
         .map(|path| path.display().to_string())
         .unwrap_or_default();
-    let entries = match running(&settings)? {
+    let entries = match running_cache(&settings)? {
         None => None,
         Some(mut cache) => Some(cache.status().map_err(SignError::Cache)?),
     };
     if as_json {
         return Ok(written(terminal::print_json(&json!({
             "running": entries.is_some(),
-            "socket": place,
+            "socket": path,
             "credentials": entries.iter().flatten().map(entry_json).collect::<Vec<_>>(),
         }))));
     }
     let text = match entries {
-        None if settings.credential_cache.value == CacheMode::Off => {
-            styled!("the credential cache is off (gitseal.credentialCache)\n")
-        }
+        None if *mode == CacheMode::Off => styled!("off (gitseal.credentialCache)\n"),
         None => styled!(
-            "the credential cache is not running ({}); {}\n",
-            place,
+            "not running ({}); {}\n",
+            path,
             next_start(&settings, socket.as_deref())
         ),
-        Some(entries) if entries.is_empty() => {
-            styled!("the credential cache keeps nothing ({})\n", place)
-        }
+        Some(entries) if entries.is_empty() => styled!("running, empty ({})\n", path),
         Some(entries) => {
             let heading = ["FOR", "ISSUER", "AUTHORITY", "LEFT", "SIGNATURES"];
             let mut rows = vec![heading.map(str::to_owned).to_vec()];
@@ -208,14 +205,14 @@ fn status(as_json: bool) -> Result<u8, SignError> {
 }
 
 fn entry_row(entry: &StatusEntry) -> Vec<String> {
-    let left = match seconds_until(entry.not_after) {
-        _ if entry.not_after == 0 => "logging in".to_owned(),
-        0 => "over".to_owned(),
-        left => words(left),
+    let left = match entry_end(entry).map(seconds_until) {
+        None => "logging in".to_owned(),
+        Some(0) => "expired".to_owned(),
+        Some(left) => duration(left),
     };
     vec![
         match entry.scope.subject.as_str() {
-            "" => "whoever logged in".to_owned(),
+            "" => "any user".to_owned(),
             subject => escape(subject, Escape::Ascii),
         },
         escape(&entry.scope.issuer, Escape::Ascii),
@@ -226,32 +223,41 @@ fn entry_row(entry: &StatusEntry) -> Vec<String> {
 }
 
 fn entry_json(entry: &StatusEntry) -> Value {
+    let end = entry_end(entry);
     json!({
         "subject": entry.scope.subject,
         "issuer": entry.scope.issuer,
-        "clientID": entry.scope.client_id,
-        "connectorID": entry.scope.connector,
+        "client_id": entry.scope.client_id,
+        "connector_id": entry.scope.connector,
         "authority": entry.scope.authority,
-        "trustRoot": entry.scope.trusted_root,
-        "notAfter": i64::try_from(entry.not_after).ok().filter(|at| *at != 0).map(rfc3339),
-        "secondsLeft": seconds_until(entry.not_after),
+        "trusted_root": entry.scope.trusted_root,
+        "not_after": end.map(rfc3339),
+        "seconds_left": end.map_or(0, seconds_until),
         "signatures": entry.signatures,
     })
 }
 
-/// Asks the daemon one thing and shows what came of it.
-fn ask(
+/// Returns the end of the certificate's validity; none while a login is in
+/// progress.
+fn entry_end(entry: &StatusEntry) -> Option<UnixTime> {
+    UnixTime::try_from(entry.not_after)
+        .ok()
+        .filter(|end| *end != 0)
+}
+
+/// Makes one request to the daemon and prints the result.
+fn control(
     as_json: bool,
     name: &str,
-    what: impl FnOnce(&mut Connection) -> Result<(Value, String), ClientError>,
+    request: impl FnOnce(&mut Connection) -> Result<(Value, String), ClientError>,
 ) -> Result<u8, SignError> {
     let (_, settings) = open_context()?;
-    let (value, text) = match running(&settings)? {
+    let (value, text) = match running_cache(&settings)? {
         None => (
             Value::Null,
             "the credential cache is not running".to_owned(),
         ),
-        Some(mut cache) => what(&mut cache).map_err(SignError::Cache)?,
+        Some(mut cache) => request(&mut cache).map_err(SignError::Cache)?,
     };
     if as_json {
         return Ok(written(terminal::print_json(&json!({ name: value }))));
@@ -260,29 +266,25 @@ fn ask(
     Ok(EXIT_OK)
 }
 
-/// The daemon, if it runs. None is started.
-fn running(settings: &Settings) -> Result<Option<Connection>, SignError> {
+/// Connects to the daemon if it runs. Starts none.
+fn running_cache(settings: &Settings) -> Result<Option<Connection>, SignError> {
     let mode = &settings.credential_cache.value;
-    let Some(socket) = sign::cache_socket(mode).map_err(SignError::Cache)? else {
+    let Some(socket) = cache_socket(mode).map_err(SignError::Cache)? else {
         return Ok(None);
     };
-    open(&socket)
-}
-
-fn open(socket: &Path) -> Result<Option<Connection>, SignError> {
-    match Connection::open(socket, ClientTimeouts::default()) {
+    match Connection::open(&socket, ClientTimeouts::default()) {
         Ok(cache) => Ok(Some(cache)),
         Err(ClientError::Absent { .. }) => Ok(None),
         Err(error) => Err(SignError::Cache(error)),
     }
 }
 
-fn seconds_until(at: u64) -> u64 {
-    at.saturating_sub(u64::try_from(sign::system_time()).unwrap_or(0))
+fn seconds_until(at: UnixTime) -> u64 {
+    u64::try_from(at.saturating_sub(system_time())).unwrap_or(0)
 }
 
-/// A time span as a person says it.
-fn words(seconds: u64) -> String {
+/// Formats a duration in its two largest units.
+fn duration(seconds: u64) -> String {
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m} min {s} s"),
@@ -296,10 +298,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_spans_are_said_in_two_units() {
-        assert_eq!(words(0), "0 s");
-        assert_eq!(words(59), "59 s");
-        assert_eq!(words(600), "10 min 0 s");
-        assert_eq!(words(3725), "1 h 2 min");
+    fn durations_have_two_units() {
+        assert_eq!(duration(0), "0 s");
+        assert_eq!(duration(59), "59 s");
+        assert_eq!(duration(600), "10 min 0 s");
+        assert_eq!(duration(3725), "1 h 2 min");
     }
 }

@@ -1,7 +1,11 @@
 //! The start of every command: the repository, the settings, the trusted root, the
 //! expected identity and the HTTP client.
 
-use std::{io, path::Path, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use crate::{
     cli::{IdentityArgs, TrustArgs},
@@ -12,7 +16,10 @@ use crate::{
         trusted_root_files::{self, LoadedTrustedRoot, TrustedRootLoadError},
     },
 };
-use gitseal_evidence::identity::{ExpectedIdentity, IdentityMatcher, Pattern, PatternError};
+use gitseal_evidence::{
+    UnixTime,
+    identity::{ExpectedIdentity, IdentityMatcher, Pattern, PatternError},
+};
 use gitseal_services::http::client::{Client, Timeouts};
 use gitseal_terminal as terminal;
 
@@ -141,6 +148,16 @@ pub fn http_client_within(timeouts: Timeouts) -> Client {
         // Without entropy the pause is the longest one.
         getrandom::fill(&mut byte).map_or(u8::MAX, |()| u8::from_be_bytes(byte))
     })
+}
+
+/// Returns the current time of the system clock.
+#[must_use]
+pub fn system_time() -> UnixTime {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        })
 }
 
 /// Everything that a verifying command needs.

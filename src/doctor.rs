@@ -13,7 +13,6 @@
 use std::{
     env,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
@@ -25,6 +24,7 @@ use crate::host::{
 };
 use crate::{
     cli::DoctorArgs,
+    context::system_time,
     exit::{EXIT_OK, EXIT_REFUSED},
     setup,
 };
@@ -183,7 +183,7 @@ impl DoctorContext {
             workspace,
             settings,
             offline,
-            now: now(),
+            now: system_time(),
         }
     }
 
@@ -221,14 +221,6 @@ pub fn run(arguments: &DoctorArgs) -> u8 {
 fn examine(offline: bool) -> Vec<Finding> {
     let context = DoctorContext::load(offline);
     CHECKS.iter().flat_map(|check| check(&context)).collect()
-}
-
-fn now() -> UnixTime {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-        })
 }
 
 fn count(findings: &[Finding], level: Level) -> usize {

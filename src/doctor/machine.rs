@@ -223,7 +223,7 @@ pub(super) fn cache(context: &DoctorContext) -> Vec<Finding> {
             "cache",
             "the credential cache is off: each signature needs a login",
         ),
-        Ok(Some(socket)) => socket_state(&socket, sign::cache_is_gitsigns(mode)),
+        Ok(Some(socket)) => socket_state(&socket, sign::gitsign_socket_variable(mode)),
         Err(error) => Finding::warning("cache", error.to_string()),
     }]
 }

@@ -9,9 +9,9 @@ use std::{
 
 use url::Url;
 
-use super::{DoctorContext, Finding, now};
+use super::{DoctorContext, Finding};
 use crate::{
-    context::http_client_within,
+    context::{http_client_within, system_time},
     host::settings::{Origin, RekorVersion, Setting, Settings},
 };
 use gitseal_services::http::client::{
@@ -89,7 +89,7 @@ fn query_all(services: &[Service]) -> Vec<Option<Received>> {
             request.retry = Retry::NO_RETRY;
             let response = http_client_within(TIMEOUTS).send(&request);
             // After the time limit the receiver no longer exists.
-            let _ = sender.send((place, (response, now())));
+            let _ = sender.send((place, (response, system_time())));
         });
     }
     drop(sender);

@@ -25,11 +25,11 @@ use gix::ObjectId;
 
 use super::plan::{Group, RefChange, RuleScope};
 use crate::cli::GateArgs;
+use crate::context::system_time;
 use crate::host::{
     git::{GitError, Repository, push::RefNamespace},
     settings::Settings,
 };
-use crate::sign::system_time;
 use crate::{
     batch::{self, ObjectResult},
     history,

@@ -1,10 +1,9 @@
-//! Why nothing was signed, and what to do next.
+//! Errors of signing and logging in, with their exit codes and hints.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, io, path::PathBuf};
 
 use gitseal_credential_cache::{client::ClientError, socket_path::SocketPathError};
 
-use super::{CacheUnavailableError, MAX_PAYLOAD};
 use crate::{
     context::ContextError,
     exit::{EXIT_REFUSED, EXIT_USAGE},
@@ -12,7 +11,9 @@ use crate::{
 };
 use gitseal_evidence::{
     UnixTime,
+    object::MAX_OBJECT,
     refusal::{Reason, Refusal, codes},
+    rfc3339,
 };
 use gitseal_services::{
     fulcio::{client::FulcioError, wire::CsrError},
@@ -23,196 +24,182 @@ use gitseal_services::{
     tsa::client::TsaError,
 };
 
-/// Why nothing was signed, or the signature was not handed out.
+/// The file name of the credential cache's program.
+pub(super) const CACHE_PROGRAM: &str = "gitseal-credential-cache";
+
+/// Errors that prevent a signature from being made or returned.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// Nothing to sign.
     #[error("nothing to sign: standard input is empty")]
     EmptyPayload,
-    /// More than is signed.
-    #[error("the payload has more than {MAX_PAYLOAD} bytes")]
+    #[error("the payload exceeds the limit of {MAX_OBJECT} bytes")]
     TooLarge,
-    /// A commit or tag that no verifier would accept.
-    #[error("what git wants signed is not a sound {what}: {reason}")]
+    #[error("the object to sign is not a valid {what}: {reason}")]
     Payload {
-        /// commit or tag.
+        /// The kind: commit or tag.
         what: &'static str,
-        /// Why.
         reason: Reason,
     },
-    /// Settings that cannot work together.
-    #[error("{0}")]
-    Settings(&'static str),
-    /// The repository, git's configuration or a setting.
+    /// The settings contradict each other.
+    #[error("{message}")]
+    Settings {
+        message: &'static str,
+        hint: Option<&'static str>,
+    },
     #[error(transparent)]
     Context(#[from] ContextError),
-    /// The trust root cannot be read.
     #[error(transparent)]
     Trust(#[from] TrustedRootLoadError),
-    /// A file or stream cannot be used.
+    /// A file or stream is not usable.
     #[error("{what}: {reason}")]
     Stream {
-        /// Which.
+        /// The failed operation, such as "cannot write the signature".
         what: String,
-        /// What the system says.
         reason: io::Error,
     },
-    /// The setting names nothing that exists.
-    #[error("there is no token provider {name:?}")]
-    NoSuchProvider {
-        /// The setting's value.
-        name: String,
-    },
-    /// A repository says where a token goes that nobody is asked for.
-    #[error(
-        "a token that nobody is asked for ({provider}) does not go where a repository says: {origin}"
-    )]
+    #[error("unknown token provider {name:?}")]
+    NoSuchProvider { name: String },
+    /// A repository chooses where a token goes that was obtained without the user.
+    #[error("refusing to send the {provider} token to a service set by this repository ({origin})")]
     NotForARepository {
-        /// The token's source.
         provider: &'static str,
-        /// Key and file.
         origin: String,
     },
-    /// `urlOpener` cannot be used.
-    #[error("gitseal.urlOpener cannot be used: {0}")]
+    #[error("invalid gitseal.urlOpener: {0}")]
     Opener(OpenerError),
-    /// No token out of the surroundings.
     #[error(transparent)]
     Ambient(#[from] AmbientError),
-    /// No token out of a login.
     #[error(transparent)]
     Login(#[from] LoginError),
-    /// A token that no authority would take.
     #[error(transparent)]
     Token(#[from] IdentityTokenError),
-    /// The person does not want this name to be published.
-    #[error("not signed: you did not want to sign as {identity}")]
-    Declined {
-        /// The identity and its provider.
-        identity: String,
-    },
-    /// Nobody could be asked whether this name may be published.
-    #[error("not signed: {identity} was not signed with before, and {reason}")]
-    Unconfirmed {
-        /// The identity and its provider.
-        identity: String,
-        /// Why there was no answer.
-        reason: String,
-    },
-    /// The login that was waited for failed.
-    #[error("the login that another gitseal made for this signature as well failed: {reason}")]
-    OtherLogin {
-        /// What it said.
-        reason: String,
-    },
-    /// The credential cache does not answer as it should.
+    #[error("not signed: identity {identity} was declined")]
+    Declined { identity: String },
+    #[error("not signed: first use of identity {identity} needs confirmation: {reason}")]
+    Unconfirmed { identity: String, reason: String },
+    #[error("the shared login in another gitseal process failed: {reason}")]
+    OtherLogin { reason: String },
     #[error("the credential cache: {0}")]
     Cache(ClientError),
-    /// The person whom the credential cache asks did not say yes.
-    #[error(
-        "not signed: the credential cache asks before each signature (--confirm), and this one was refused there, or not answered in time"
-    )]
+    #[error("not signed: the confirmation request of the credential cache was denied or timed out")]
     Denied,
-    /// Nowhere to keep a login.
-    #[error("the login is not kept: {0}")]
+    #[error("cannot store the login: {0}")]
     CacheUnavailable(CacheUnavailableError),
-    /// The credential cache did not take the login.
-    #[error("the login is not kept: the credential cache did not take it")]
-    NotKept,
-    /// What the credential cache keeps is not to be used.
-    #[error("{0}")]
-    Cached(&'static str),
-    /// No certificate.
+    #[error("cannot store the login: the credential cache rejected it")]
+    NotCached,
+    #[error("the credential cache returned no readable certificate")]
+    CachedCertificate,
     #[error(transparent)]
     Fulcio(#[from] FulcioError),
-    /// No certificate request.
     #[error(transparent)]
     Request(#[from] CsrError),
-    /// The certificate is for another key.
-    #[error("the certificate that {authority} gave is for another key than ours")]
-    OtherKey {
-        /// The authority's address.
+    #[error("the certificate from {authority} {error}")]
+    Certificate {
+        /// The URL of the certificate authority.
         authority: String,
+        error: IssuedCertificateError,
     },
-    /// The clocks are too far apart.
-    #[error(
-        "the certificate is valid from {not_before} to {not_after} (unix time), and this machine's clock says {now}"
-    )]
-    Clock {
-        /// Its begin.
-        not_before: UnixTime,
-        /// Its end.
-        not_after: UnixTime,
-        /// Ours.
-        now: UnixTime,
-    },
-    /// The certificate's key cannot be read.
-    #[error("the certificate that {authority} gave has an unusable key: {reason}")]
-    Key {
-        /// The authority's address.
-        authority: String,
-        /// Why.
-        reason: Reason,
-    },
-    /// Not of a trusted authority.
-    #[error("the certificate that {authority} gave is not trusted: {reason}")]
-    Chain {
-        /// The authority's address.
-        authority: String,
-        /// Why.
-        reason: Reason,
-    },
-    /// Not in a trusted CT log.
-    #[error("the certificate that {authority} gave is not in a trusted CT log: {reason}")]
-    Sct {
-        /// The authority's address.
-        authority: String,
-        /// Why.
-        reason: Reason,
-    },
-    /// Names nobody.
-    #[error("the certificate that {authority} gave names nobody: {reason}")]
-    Nobody {
-        /// The authority's address.
-        authority: String,
-        /// Why.
-        reason: Reason,
-    },
-    /// Names someone else.
-    #[error("the certificate that {authority} gave has {what} {found:?}, the token {expected:?}")]
-    OtherIdentity {
-        /// The authority's address.
-        authority: String,
-        /// Identity, issuer or subject.
-        what: &'static str,
-        /// The certificate's.
-        found: String,
-        /// The token's.
-        expected: String,
-    },
-    /// `matchCommitter` is set, and it is someone else, or nobody.
-    #[error("not signed: the certificate would not fit: {0}")]
+    #[error("not signed: committer and identity differ: {0}")]
     Committer(Reason),
-    /// The CMS cannot be put together.
-    #[error("the signature cannot be put together: {0}")]
+    #[error("cannot encode the signature: {0}")]
     Cms(#[from] SignedDataError),
-    /// No timestamp.
     #[error(transparent)]
     Timestamp(#[from] TsaError),
-    /// No log entry.
     #[error(transparent)]
     Rekor(#[from] RekorClientError),
-    /// The finished signature does not pass our own verifier.
-    #[error("the signature was made, but would not verify, {0}")]
+    #[error("self-check failed: the new signature does not verify: {0}")]
     Unverifiable(Refusal),
 }
 
+/// Reasons not to sign with a certificate. They continue the sentence "the
+/// certificate from URL".
+#[derive(Debug, thiserror::Error)]
+pub enum IssuedCertificateError {
+    #[error("is for a different key")]
+    OtherKey,
+    #[error("has an unusable key: {0}")]
+    Key(Reason),
+    #[error(
+        "is valid from {} to {}, but the system clock says {}",
+        rfc3339(*.not_before), rfc3339(*.not_after), rfc3339(*.now)
+    )]
+    Clock {
+        not_before: UnixTime,
+        not_after: UnixTime,
+        now: UnixTime,
+    },
+    #[error("is not trusted: {0}")]
+    Chain(Reason),
+    #[error("has no SCT from a trusted CT log: {0}")]
+    Sct(Reason),
+    #[error("contains no identity: {0}")]
+    NoIdentity(Reason),
+    #[error("has {what} {found:?}, the token {expected:?}")]
+    OtherIdentity {
+        /// The part that differs: identity, issuer or subject.
+        what: &'static str,
+        found: String,
+        expected: String,
+    },
+}
+
+/// Reasons why the credential cache is unavailable.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheUnavailableError {
+    #[error("gitseal.credentialCache is off")]
+    Off,
+    #[error(
+        "the credential cache is not running at {}, and {CACHE_PROGRAM} was not found",
+        .socket.display()
+    )]
+    NotInstalled {
+        socket: PathBuf,
+        /// Whether a setting names the socket.
+        is_configured: bool,
+    },
+    /// The socket is gitsign's, whose programs cannot use a daemon of gitseal's.
+    #[error(
+        "the credential cache is not running at {}, and gitseal starts none there because {variable} is gitsign's",
+        .socket.display()
+    )]
+    Gitsigns { socket: PathBuf, variable: String },
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+impl CacheUnavailableError {
+    /// Returns whether the user needs no notice: the cache is off, or was never
+    /// installed.
+    pub(super) fn is_expected(&self) -> bool {
+        let not_installed = matches!(
+            self,
+            Self::NotInstalled {
+                is_configured: false,
+                ..
+            }
+        );
+        not_installed || matches!(self, Self::Off)
+    }
+
+    /// Returns the suggested next step, if there is one.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Off => None,
+            Self::NotInstalled { .. } => Some("install gitseal-credential-cache next to gitseal"),
+            Self::Gitsigns { .. } => {
+                Some("set GITSEAL_CREDENTIAL_CACHE=auto: gitseal has its own cache")
+            }
+            Self::Client(error) => cache_hint(error),
+        }
+    }
+}
+
 impl SignError {
-    /// The exit code: usage or settings (2), or refused (1).
+    /// Returns the exit code: wrong usage or settings (2), or not signed (1).
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_)
+            Self::Settings { .. }
             | Self::Context(_)
             | Self::Trust(_)
             | Self::NotForARepository { .. }
@@ -222,21 +209,21 @@ impl SignError {
         }
     }
 
-    /// Whether the credential cache is to blame, and another try without it is
-    /// due. `found`: the credential was kept there, and not made just now. A
-    /// person's no ([`SignError::Denied`]) is not the cache's, and final.
-    pub(super) fn is_cache_failure(&self, found: bool) -> bool {
+    /// Returns whether the credential cache caused the failure, so that signing
+    /// without it may succeed. `was_cached`: the certificate comes from the cache.
+    /// A denied confirmation ([`SignError::Denied`]) is final.
+    pub(super) fn is_cache_failure(&self, was_cached: bool) -> bool {
         match self {
             Self::Cache(_) => true,
             Self::Unverifiable(refusal) => {
-                found && refusal.code() == codes::TIME_OUTSIDE_CERTIFICATE
+                was_cached && refusal.code() == codes::TIME_OUTSIDE_CERTIFICATE
             }
             _ => false,
         }
     }
 
-    /// Whether the authority does not take the token. Every fault of a token has
-    /// the status 400 in Fulcio, and 401 or 403 in what stands before one.
+    /// Returns whether the authority rejects the token. Fulcio has the status 400
+    /// for every problem of a token; proxies in front of it have 401 or 403.
     pub(super) fn is_token_rejected(&self) -> bool {
         match self {
             Self::Fulcio(FulcioError::Refused { status, .. }) => {
@@ -250,46 +237,47 @@ impl SignError {
         }
     }
 
-    /// What to do next, where that can be said.
+    /// Returns the suggested next step, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         if let Self::Ambient(error) = self {
             return error.hint().map(Cow::Owned);
         }
-        self.known_hint().map(Cow::Borrowed)
+        self.fixed_hint().map(Cow::Borrowed)
     }
 
-    fn known_hint(&self) -> Option<&'static str> {
+    fn fixed_hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Context(obstacle) => return obstacle.hint(),
+            Self::Settings { hint, .. } => return *hint,
+            Self::Context(error) => return error.hint(),
             Self::NoSuchProvider { .. } => {
-                "docs/settings.md lists the providers under tokenProvider; unset, the first that is there is taken"
+                "valid names are listed under tokenProvider in docs/settings.md"
             }
             Self::NotForARepository { .. } => {
-                "if you know who that is, set it with git config --global (or --system), or name the repository in gitseal.trustedRepository"
+                "if you trust it, set it with 'git config --global' or list the repository in gitseal.trustedRepository"
             }
             Self::Login(error) => return login_hint(error),
             Self::Token(error) => return token_hint(error),
             Self::Declined { .. } => {
-                "log in as somebody else (gitseal logout, then gitseal login), or set gitseal.loginHint"
+                "to use another account, run 'gitseal logout', then 'gitseal login'"
             }
             Self::Unconfirmed { .. } => {
-                "sign once from a terminal, or set gitseal.confirmIdentity to auto"
+                "run 'gitseal login' in a terminal once, or set gitseal.confirmIdentity to auto"
             }
-            Self::Denied => {
-                "sign again, and say yes where the daemon asks: on the terminal that it was started on (in the foreground there), or in its askpass program"
+            Self::Denied => "sign again and answer the prompt of the daemon started with --confirm",
+            Self::OtherLogin { .. } | Self::Rekor(RekorClientError::Duplicate { .. }) => {
+                "sign again"
             }
-            Self::OtherLogin { .. } => "sign again",
-            Self::CacheUnavailable(why) => return no_cache_hint(why),
+            Self::CacheUnavailable(error) => return error.hint(),
             Self::Cache(error) => return cache_hint(error),
             Self::Fulcio(FulcioError::Refused {
                 status: 400 | 401 | 403,
                 ..
             }) => {
-                "the authority takes no token that is expired, for another client than its own, or of an issuer it does not know: look at gitseal.issuer and gitseal.clientID, and get a fresh token (`gitseal login --again` makes a new login)"
+                "the token may be expired, or its issuer or audience not accepted. Check gitseal.issuer and gitseal.clientID, then run 'gitseal login --again'"
             }
             Self::Fulcio(FulcioError::NotFulcio { .. }) => {
-                "gitseal.fulcio must be the address of a Fulcio server"
+                "set gitseal.fulcio to the URL of a Fulcio server"
             }
             Self::Fulcio(FulcioError::Answer { .. }) => {
                 "the authority must embed the SCT of a CT log in its certificates"
@@ -297,66 +285,53 @@ impl SignError {
             Self::Fulcio(FulcioError::Http(error))
             | Self::Rekor(RekorClientError::Http(error))
             | Self::Timestamp(TsaError::Http(error)) => return http_hint(error),
-            Self::Clock { .. } => "set this machine's clock",
-            Self::Chain { .. } | Self::Sct { .. } => {
-                "for your own Sigstore, let gitseal.trustedRoot name its trusted_root.json; for the public one, leave gitseal.fulcio unset"
-            }
+            Self::Certificate { error, .. } => match error {
+                IssuedCertificateError::Clock { .. } => "set the system clock",
+                IssuedCertificateError::Chain(_) | IssuedCertificateError::Sct(_) => {
+                    "for a private Sigstore, set gitseal.trustedRoot to its trusted_root.json"
+                }
+                _ => return None,
+            },
             Self::Committer(_) => {
                 "set user.email to the address you log in with, or unset gitseal.matchCommitter"
             }
             Self::Unverifiable(refusal) => return unverifiable_hint(refusal),
-            Self::Rekor(RekorClientError::Duplicate { .. }) => "sign again",
             _ => return None,
         })
     }
 }
 
-/// What to do where there is no credential cache.
-pub(super) fn no_cache_hint(why: &CacheUnavailableError) -> Option<&'static str> {
-    match why {
-        CacheUnavailableError::Off => None,
-        CacheUnavailableError::NotInstalled { .. } => {
-            Some("the program gitseal-credential-cache belongs beside gitseal")
-        }
-        CacheUnavailableError::Gitsigns { .. } => {
-            Some("set GITSEAL_CREDENTIAL_CACHE=auto: gitseal has a cache of its own")
-        }
-        CacheUnavailableError::Client(error) => cache_hint(error),
-    }
-}
-
 fn cache_hint(error: &ClientError) -> Option<&'static str> {
+    const PRIVATE_SOCKET: &str = "set gitseal.credentialCache to a socket path in a directory that only you can access (mode 0700), or to off";
     Some(match error {
         ClientError::Gitsign(_) => {
-            "stop gitsign-credential-cache and unset GITSIGN_CREDENTIAL_CACHE: gitseal starts its own"
+            "stop gitsign-credential-cache and unset GITSIGN_CREDENTIAL_CACHE: gitseal starts its own cache"
         }
         ClientError::ConfirmRequired(_) => {
-            "start it again by hand, with --confirm, or without it if it shall not ask any more"
+            "start it with 'gitseal-credential-cache --confirm' (or without --confirm to stop confirming)"
         }
         ClientError::Version | ClientError::Protocol(_) => {
             "run 'gitseal cache stop', then try again"
         }
-        ClientError::Ended { .. } => {
-            "let gitseal.credentialCache name a socket in a directory of yours that can be written to, or be off"
-        }
+        ClientError::Ended { .. } => PRIVATE_SOCKET,
         ClientError::Unsafe(error) => match error {
-            SocketPathError::NoHome => "set HOME, or let gitseal.credentialCache name a socket",
+            SocketPathError::NoHome => "set HOME, or set gitseal.credentialCache to a socket path",
             SocketPathError::Path(_) => {
-                "gitseal.credentialCache is auto, off, or a socket's path that begins with / or ~/"
+                "set gitseal.credentialCache to auto, off, or a socket path that starts with / or ~/"
             }
             SocketPathError::TooLong { .. } => {
-                "let gitseal.credentialCache name a shorter path, in a directory of yours (mode 0700)"
+                "set gitseal.credentialCache to a shorter path in a directory that only you can access (mode 0700)"
             }
             SocketPathError::NotADirectory(_) | SocketPathError::NotASocket(_) => {
-                "let gitseal.credentialCache name another path, or remove what is there"
+                "set gitseal.credentialCache to another path, or remove the file"
             }
             SocketPathError::Foreign { .. } => {
-                "let gitseal.credentialCache name a socket in a directory of yours; under sudo, `sudo -H` sets HOME"
+                "set gitseal.credentialCache to a socket path in a directory of yours; with sudo, use 'sudo -H', which sets HOME"
             }
-            SocketPathError::Open { .. } => "make the directory yours alone (chmod 700)",
-            SocketPathError::Io { .. } => {
-                "let gitseal.credentialCache name a socket in a directory of yours that can be written to, or be off"
+            SocketPathError::Open { .. } => {
+                "run 'chmod 700' on the directory, so that only you can access it"
             }
+            SocketPathError::Io { .. } => PRIVATE_SOCKET,
         },
         _ => return None,
     })
@@ -364,9 +339,9 @@ fn cache_hint(error: &ClientError) -> Option<&'static str> {
 
 fn token_hint(error: &IdentityTokenError) -> Option<&'static str> {
     Some(match error {
-        IdentityTokenError::Expired { .. } => "get a fresh token",
+        IdentityTokenError::Expired { .. } => "get a new token",
         IdentityTokenError::Audience { .. } => {
-            "ask the identity provider for a token with the audience that gitseal.clientID names"
+            "request a token with the audience in gitseal.clientID from the identity provider"
         }
         _ => return None,
     })
@@ -376,13 +351,16 @@ fn login_hint(error: &LoginError) -> Option<&'static str> {
     Some(match error {
         LoginError::Http(error) => return http_hint(error),
         LoginError::NotHeadless { .. } => {
-            "the reference issuer logs in the users it was started with: gitseal-reference serve --user EMAIL; other issuers need a browser (gitseal.tokenProvider interactive) or another device (device)"
+            "set gitseal.tokenProvider to interactive or device; the reference issuer accepts the users of 'gitseal-reference serve --user EMAIL'"
         }
         LoginError::Unseen => {
-            "run `gitseal login` in a terminal first, or let gitseal.tokenProvider name where the token comes from"
+            "run 'gitseal login' in a terminal first, or set gitseal.tokenProvider"
         }
         LoginError::Refused { error, .. } if error == "login_required" => {
-            "this issuer does not know the user: gitseal.loginHint (else user.email) names one; the reference issuer logs in those it was started with: gitseal-reference serve --user EMAIL"
+            "set gitseal.loginHint (or user.email) to a user of the issuer; the reference issuer accepts the users of 'gitseal-reference serve --user EMAIL'"
+        }
+        LoginError::Refused { .. } | LoginError::Exchange { .. } | LoginError::Token { .. } => {
+            "run the command again to retry; 'gitseal login --again' starts a new login"
         }
         _ => return None,
     })
@@ -391,10 +369,10 @@ fn login_hint(error: &LoginError) -> Option<&'static str> {
 fn http_hint(error: &HttpError) -> Option<&'static str> {
     Some(match error.reason {
         HttpReason::Connection { .. } | HttpReason::HostUnknown | HttpReason::Timeout { .. } => {
-            "is the server up, and the address in the settings right? `gitseal version` shows the addresses in use"
+            "check that the server is running and the URL is correct ('gitseal version' lists the URLs in use)"
         }
         HttpReason::Tls { .. } => {
-            "the server's certificate must be trusted by this system (or by the file that SSL_CERT_FILE names)"
+            "the server's certificate must be trusted by this system, or be in the file that SSL_CERT_FILE names"
         }
         HttpReason::Status { status, .. } if status == 429 || status >= 500 => "try again later",
         _ => return None,
@@ -404,10 +382,10 @@ fn http_hint(error: &HttpError) -> Option<&'static str> {
 fn unverifiable_hint(refusal: &Refusal) -> Option<&'static str> {
     Some(match refusal.code() {
         codes::LOG_UNKNOWN => {
-            "the log at gitseal.rekor is not in the trusted root: let gitseal.trustedRoot name the one it belongs to"
+            "the log at gitseal.rekor is not in the trusted root; set gitseal.trustedRoot to the one it belongs to"
         }
         codes::TIME_OUTSIDE_CERTIFICATE => {
-            "the clocks of the certificate authority and of the log or timestamp authority differ: sign again, and if it stays, have their clocks set"
+            "the clocks of the certificate authority and of the log or timestamp authority differ; sign again, then report it to their operators"
         }
         code if code.starts_with("timestamp-") => {
             "the timestamp authority at gitseal.timestampServerURL must be in the trusted root"

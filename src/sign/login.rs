@@ -1,16 +1,26 @@
-//! From the settings to an identity token: which source it comes from, and, if
-//! it comes from a person, the question whether the name may be published.
+//! Obtains an identity token: chooses its source, logs in if that source is the
+//! user, and confirms that a new identity may be published.
 
-use std::time::Duration;
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::Path,
+    time::Duration,
+};
 
+use url::Url;
 use zeroize::Zeroizing;
 
-use super::{SignError, credential::CredentialRequest, prompt::TerminalPrompt};
-use crate::host::{
-    known_identities::{self, KnownIdentity},
-    opener::{self, Opener},
-    settings::{ConfirmIdentity, ServiceUrl, Settings},
+use super::{error::SignError, prompt::TerminalPrompt};
+use crate::{
+    context::system_time,
+    host::{
+        known_identities::{self, KnownIdentity},
+        opener::{self, Opener},
+        settings::{ConfirmIdentity, ServiceUrl, Settings, process_environment},
+    },
 };
+use gitseal_evidence::UnixTime;
 use gitseal_services::{
     http::client::Client,
     oidc::{
@@ -21,144 +31,217 @@ use gitseal_services::{
         token::IdentityToken,
     },
 };
-use gitseal_terminal::{Escape, escape};
+use gitseal_terminal::{self as terminal, Escape, escape};
 
-/// How long a person has for a login in the browser. gitsign has the same.
-pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
+/// The timeout of a login in the browser, as in gitsign.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The values of the setting `tokenProvider`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Provider {
-    /// Whatever is at hand, then a person.
-    Automatic,
-    /// A variable, a file, a CI system or a cloud.
-    Ambient(&'static TokenProvider),
-    /// The browser.
-    Interactive,
-    /// A code typed on another device.
-    Device,
-    /// A code pasted here.
-    OutOfBand,
-    /// An issuer that asks nobody.
-    Headless,
-}
-
-/// The names that the setting takes, in the order of the documentation.
-const PERSONAL: [(&str, Provider); 5] = [
-    ("", Provider::Automatic),
-    ("interactive", Provider::Interactive),
-    ("device", Provider::Device),
-    ("oob", Provider::OutOfBand),
-    ("headless", Provider::Headless),
-];
-
-impl Provider {
-    /// Reads the setting's value; empty is [`Provider::Automatic`].
-    ///
-    /// # Errors
-    /// There is no provider of that name.
-    pub fn named(name: &str) -> Result<Self, SignError> {
-        if let Some((_, provider)) = PERSONAL.iter().find(|(known, _)| *known == name) {
-            return Ok(provider.clone());
-        }
-        TokenProvider::named(name)
-            .map(Self::Ambient)
-            .ok_or_else(|| SignError::NoSuchProvider {
-                name: escape(name, Escape::Prose),
-            })
-    }
-}
-
-/// How to get an identity token.
+/// Everything needed to obtain an identity token.
 pub struct LoginOptions<'a> {
-    /// Where from.
-    pub provider: Provider,
-    /// What a token that nobody is asked for is found in.
-    pub surroundings: AmbientContext<'a>,
-    /// The settings of the login: the issuer, the client at it, and the user.
+    /// The settings in effect.
     pub settings: &'a Settings,
-    /// The content of `clientSecretFile`.
-    pub client_secret: Option<Zeroizing<String>>,
+    /// Access to the process environment, the network and the time.
+    pub environment: AmbientContext<'a>,
+    /// The source of the token.
+    pub source: TokenSource,
     /// The name and email address of the committer or tagger.
     pub committer: Option<(String, String)>,
-    /// The program that opens addresses.
-    pub opener: Opener,
+    client_secret: Option<Zeroizing<String>>,
+    pub(super) opener: Opener,
 }
 
-/// Where the token will come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A source of identity tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenSource {
-    /// Nobody is asked.
+    /// A variable, a file, a CI system or a cloud.
     Ambient(&'static TokenProvider),
-    /// Nobody is asked, by a login all the same.
+    /// A login at an issuer that does not prompt the user.
     Headless,
-    /// Somebody is asked.
-    Person(LoginMethod),
+    /// A login by the user.
+    User(LoginMethod),
 }
 
-/// How a person logs in.
+/// A way for the user to log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginMethod {
-    /// In the browser, and if that cannot be, by device, then by pasted code.
+    /// In the browser; if that is unavailable, on another device.
     Browser,
-    /// As the first, without trying a browser.
+    /// On another device; if that is unavailable, with a pasted code.
     Device,
-    /// By pasted code.
+    /// With a code that the user pastes.
     OutOfBand,
 }
 
 impl TokenSource {
-    /// Whether it is a login whose token may be kept for the next certificate.
-    /// What the surroundings give is asked for anew: it may have changed.
-    pub(super) fn is_login(&self) -> bool {
+    /// Chooses the source that `tokenProvider` names, or the first available one.
+    /// Sends no request.
+    fn choose(
+        settings: &Settings,
+        environment: &AmbientContext<'_>,
+        opener: &Opener,
+    ) -> Result<Self, SignError> {
+        Ok(match settings.token_provider.value.as_deref() {
+            None | Some("") => match ambient::detect(environment) {
+                Some(provider) => Self::Ambient(provider),
+                None if opener::can_open(environment.variable, opener) => {
+                    Self::User(LoginMethod::Browser)
+                }
+                None => Self::User(LoginMethod::Device),
+            },
+            Some("interactive") => Self::User(LoginMethod::Browser),
+            Some("device") => Self::User(LoginMethod::Device),
+            Some("oob") => Self::User(LoginMethod::OutOfBand),
+            Some("headless") => Self::Headless,
+            Some(name) => TokenProvider::named(name)
+                .map(Self::Ambient)
+                .ok_or_else(|| SignError::NoSuchProvider {
+                    name: name.to_owned(),
+                })?,
+        })
+    }
+
+    /// Returns whether it is a login, whose token may be cached. A token of the
+    /// environment is read again each time, because it may have changed.
+    pub(super) fn is_login(self) -> bool {
         !matches!(self, Self::Ambient(_))
     }
 
-    /// The provider's name, where a token comes without asking anybody.
-    pub(super) fn noninteractive_provider(&self) -> Option<&'static str> {
+    /// Returns the provider's name if it does not prompt the user.
+    fn noninteractive_provider(self) -> Option<&'static str> {
         match self {
-            Self::Ambient(ambient) => Some(ambient.name),
+            Self::Ambient(provider) => Some(provider.name),
             Self::Headless => Some("headless"),
-            Self::Person(_) => None,
+            Self::User(_) => None,
         }
     }
+}
 
-    /// What of the login decides whose credential it is.
-    pub(super) fn binding(&self, login: &LoginOptions<'_>) -> String {
-        match self {
-            Self::Ambient(ambient) => ambient::job_fingerprint(ambient, &login.surroundings),
-            Self::Headless => login.headless_user().to_owned(),
-            Self::Person(_) => match (&login.settings.login_hint.value, &login.committer) {
+/// Returns the process's own environment.
+pub(super) fn system_context<'a>(settings: &'a Settings, http: &'a Client) -> AmbientContext<'a> {
+    AmbientContext {
+        variable: &process_environment,
+        file: &read_token,
+        now: &system_time,
+        http,
+        token_file: settings.token_file.value.as_deref(),
+    }
+}
+
+impl<'a> LoginOptions<'a> {
+    /// Reads what the settings name, and chooses the source of the token.
+    ///
+    /// # Errors
+    /// Returns [`SignError`] if a value is not usable, or if the client secret cannot
+    /// be read or would be sent to an issuer that the user did not choose.
+    pub fn new(settings: &'a Settings, environment: AmbientContext<'a>) -> Result<Self, SignError> {
+        let client_secret = match &settings.client_secret_file.value {
+            None => None,
+            Some(_) if settings.is_untrusted(&settings.issuer.origin) => {
+                return Err(SignError::Settings {
+                    message: "refusing to send clientSecretFile to an issuer set by this repository",
+                    hint: Some("set gitseal.issuer with 'git config --global'"),
+                });
+            }
+            Some(path) => {
+                let text = read_secret(path).map_err(|reason| SignError::Stream {
+                    what: format!("cannot read clientSecretFile {}", path.display()),
+                    reason,
+                })?;
+                Some(Zeroizing::new(text.trim().to_owned()))
+            }
+        };
+        let opener =
+            Opener::new(settings.url_opener.value.as_deref()).map_err(SignError::Opener)?;
+        Ok(Self {
+            source: TokenSource::choose(settings, &environment, &opener)?,
+            settings,
+            environment,
+            committer: None,
+            client_secret,
+            opener,
+        })
+    }
+
+    /// Warns of services that receive a token and may not be the user's choice.
+    ///
+    /// # Errors
+    /// Returns [`SignError::NotForARepository`] if the token comes without the user,
+    /// and the repository's configuration sets a service or audience for it.
+    pub fn check_services(&self) -> Result<(), SignError> {
+        let settings = self.settings;
+        if let Some(provider) = self.source.noninteractive_provider() {
+            // A token of the job, or of the machine, may allow more than signing.
+            for origin in [
+                &settings.fulcio.origin,
+                &settings.issuer.origin,
+                &settings.client_id.origin,
+            ] {
+                if settings.is_untrusted(origin) {
+                    return Err(SignError::NotForARepository {
+                        provider,
+                        origin: origin.to_string(),
+                    });
+                }
+            }
+        }
+        let authority = ("certificate authority", &settings.fulcio);
+        let issuer = ("issuer", &settings.issuer);
+        for (role, setting) in
+            std::iter::once(authority).chain(self.source.is_login().then_some(issuer))
+        {
+            let url = setting.value.url();
+            if settings.is_untrusted(&setting.origin) {
+                terminal::warn(&format!(
+                    "this repository's configuration selects the {role} {url} ({}); its operator can impersonate you with your identity token. If you trust it, set it with 'git config --global'",
+                    setting.origin
+                ));
+            }
+            if !is_private(url) {
+                terminal::warn(&format!(
+                    "the {role} {url} is not using TLS; anyone on the network can read your identity token"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the current time.
+    pub(super) fn now(&self) -> UnixTime {
+        (self.environment.now)()
+    }
+
+    /// Returns the part of the login that decides which identity it is for.
+    pub(super) fn subject(&self) -> String {
+        match self.source {
+            TokenSource::Ambient(provider) => ambient::job_fingerprint(provider, &self.environment),
+            TokenSource::Headless => self.headless_user().to_owned(),
+            TokenSource::User(_) => match (&self.settings.login_hint.value, &self.committer) {
                 (Some(user), _) => user.clone(),
-                (None, Some((name, email))) if login.settings.match_committer.value => {
+                (None, Some((name, email))) if self.settings.match_committer.value => {
                     format!("committer {name} <{email}>")
                 }
                 _ => String::new(),
             },
         }
     }
-}
 
-impl LoginOptions<'_> {
-    /// Decides where the token comes from. Asks nobody and no server.
+    /// Returns the description of the source, for messages.
     #[must_use]
-    pub fn source(&self) -> TokenSource {
-        match &self.provider {
-            Provider::Ambient(ambient) => TokenSource::Ambient(*ambient),
-            Provider::Headless => TokenSource::Headless,
-            Provider::Interactive => TokenSource::Person(LoginMethod::Browser),
-            Provider::Device => TokenSource::Person(LoginMethod::Device),
-            Provider::OutOfBand => TokenSource::Person(LoginMethod::OutOfBand),
-            Provider::Automatic => match ambient::detect(&self.surroundings) {
-                Some(ambient) => TokenSource::Ambient(ambient),
-                None if self.can_open() => TokenSource::Person(LoginMethod::Browser),
-                None => TokenSource::Person(LoginMethod::Device),
-            },
+    pub fn source_description(&self) -> String {
+        let issuer = self.settings.issuer.value.as_str();
+        match self.source {
+            TokenSource::Ambient(provider) => provider.to_string(),
+            TokenSource::Headless => format!("{issuer} (a login without a prompt)"),
+            TokenSource::User(LoginMethod::Browser) => {
+                format!("a login in the browser at {issuer}")
+            }
+            TokenSource::User(LoginMethod::Device) => {
+                format!("a login at {issuer} on another device")
+            }
+            TokenSource::User(LoginMethod::OutOfBand) => {
+                format!("a login at {issuer} with a pasted code")
+            }
         }
-    }
-
-    fn can_open(&self) -> bool {
-        opener::can_open(self.surroundings.variable, &self.opener)
     }
 
     fn headless_user(&self) -> &str {
@@ -181,9 +264,9 @@ impl LoginOptions<'_> {
         closes.then(|| Duration::from_secs(seconds))
     }
 
-    fn issuer<'a>(&'a self, http: &'a Client, offline_access: bool) -> LoginConfig<'a> {
+    fn config(&self, offline_access: bool) -> LoginConfig<'_> {
         LoginConfig {
-            http,
+            http: self.environment.http,
             issuer: self.settings.issuer.value.as_str(),
             client_id: &self.settings.client_id.value,
             client_secret: self.client_secret.as_deref().map(String::as_str),
@@ -192,132 +275,106 @@ impl LoginOptions<'_> {
             offline_access,
         }
     }
-}
 
-impl LoginOptions<'_> {
-    /// Logs in, and asks whether the identity may be published if it is new.
-    /// `cached`: whether there is a place for a refresh token.
+    /// Obtains a token, and confirms its identity if that is new. A refresh token is
+    /// requested only if `cached`: it can be stored.
     ///
     /// # Errors
-    /// No token; or the person, or nobody to ask, said no.
-    pub(super) fn log_in(
-        &self,
-        wish: &CredentialRequest<'_>,
-        cached: bool,
-    ) -> Result<LoginTokens, SignError> {
-        let mut person = TerminalPrompt::new(&self.opener);
-        let issuer = self.issuer(wish.http, self.settings.refresh.value && cached);
-        let granted = match wish.source {
-            TokenSource::Ambient(source) => {
-                let token =
-                    ambient::obtain(source, &self.settings.client_id.value, &self.surroundings)?;
-                LoginTokens {
-                    token,
-                    refresh: None,
-                }
-            }
+    /// Returns [`SignError`] if there is no token, or the identity is not confirmed.
+    pub(super) fn log_in(&self, cached: bool) -> Result<LoginTokens, SignError> {
+        let mut prompt = TerminalPrompt::new(&self.opener);
+        let config = self.config(self.settings.refresh.value && cached);
+        let tokens = match self.source {
+            TokenSource::Ambient(provider) => LoginTokens {
+                token: ambient::obtain(provider, config.client_id, &self.environment)?,
+                refresh: None,
+            },
             TokenSource::Headless => {
-                headless::log_in(&issuer, self.headless_user(), self.redirect_url())?
+                headless::log_in(&config, self.headless_user(), self.redirect_url())?
             }
-            TokenSource::Person(way) => self.ask(*way, &issuer, &mut person)?,
+            TokenSource::User(method) => self.log_in_by(method, &config, &mut prompt)?,
         };
-        // A token that someone else fetched may be for any client: the authority
-        // knows which it takes. One that we fetched is for us.
-        let client_id = match wish.source {
-            TokenSource::Ambient(_) => None,
-            TokenSource::Headless | TokenSource::Person(_) => {
-                Some(self.settings.client_id.value.as_str())
-            }
-        };
-        granted.token.check((wish.clock)(), client_id)?;
-        self.confirm(&granted.token, wish, &mut person)?;
-        Ok(granted)
+        // The audience of a token from the environment is checked by the authority,
+        // which may accept several.
+        let audience = self.source.is_login().then_some(config.client_id);
+        tokens.token.check(self.now(), audience)?;
+        self.confirm(&tokens.token, &mut prompt)?;
+        Ok(tokens)
     }
 
-    /// Has an earlier login renewed, without asking anybody.
+    /// Renews an earlier login without prompting the user.
     ///
     /// # Errors
-    /// The issuer does not renew it.
-    pub(super) fn renew(
-        &self,
-        wish: &CredentialRequest<'_>,
-        refresh_token: &str,
-    ) -> Result<LoginTokens, SignError> {
-        let granted = refresh::renew(&self.issuer(wish.http, true), refresh_token)?;
-        granted
-            .token
-            .check((wish.clock)(), Some(self.settings.client_id.value.as_str()))?;
-        Ok(granted)
+    /// Returns [`SignError`] if the issuer does not renew it.
+    pub(super) fn renew(&self, refresh_token: &str) -> Result<LoginTokens, SignError> {
+        let config = self.config(true);
+        let tokens = refresh::renew(&config, refresh_token)?;
+        tokens.token.check(self.now(), Some(config.client_id))?;
+        Ok(tokens)
     }
 
-    /// The way that was chosen, and those that are left where it cannot be gone.
-    /// A refusal is an answer, and ends it.
-    fn ask(
+    /// Logs in by this method, or by the next one if it is unavailable. An error
+    /// from the issuer is final.
+    fn log_in_by(
         &self,
-        way: LoginMethod,
-        issuer: &LoginConfig<'_>,
-        person: &mut TerminalPrompt<'_>,
+        mut method: LoginMethod,
+        config: &LoginConfig<'_>,
+        prompt: &mut TerminalPrompt<'_>,
     ) -> Result<LoginTokens, SignError> {
-        let only = self.provider == Provider::Device;
-        // A code that nobody sees would be waited for in vain. Who wants that way
-        // by name has another means to see it.
-        let seen = only || person.can_be_told();
-        if way == LoginMethod::Device && !seen {
+        let device_only = self.settings.token_provider.value.as_deref() == Some("device");
+        // A code that is not displayed would be awaited without result. A user who
+        // sets this method has another way to see it.
+        let is_displayed = device_only || prompt.can_be_told();
+        if method == LoginMethod::Device && !is_displayed {
             return Err(LoginError::Unseen.into());
         }
-        let mut way = way;
         loop {
-            let result = match way {
+            let result = match method {
                 LoginMethod::Browser => browser::log_in(
-                    issuer,
+                    config,
                     &browser::BrowserLoginOptions {
                         redirect_url: self.redirect_url(),
                         autoclose: self.autoclose(),
                         timeout: LOGIN_TIMEOUT,
                     },
-                    person,
+                    prompt,
                 ),
-                LoginMethod::Device => device::log_in(issuer, person),
-                LoginMethod::OutOfBand => out_of_band::log_in(issuer, person),
+                LoginMethod::Device => device::log_in(config, prompt),
+                LoginMethod::OutOfBand => out_of_band::log_in(config, prompt),
             };
-            let next = match (&result, way) {
-                (Err(error), LoginMethod::Browser) if error.is_method_unavailable() && seen => {
-                    LoginMethod::Device
-                }
-                (Err(error), LoginMethod::Device) if error.is_method_unavailable() && !only => {
-                    LoginMethod::OutOfBand
-                }
-                _ => return Ok(result?),
+            let error = match result {
+                Err(error) if error.is_method_unavailable() => error,
+                result => return Ok(result?),
             };
-            if let Err(error) = &result {
-                person.tell(&format!(
-                    "gitseal: {}; trying {}",
-                    escape(&error.to_string(), Escape::Prose),
-                    next.words()
-                ));
-            }
-            way = next;
+            let (next, description) = match method {
+                LoginMethod::Browser if is_displayed => (LoginMethod::Device, "another device"),
+                LoginMethod::Device if !device_only => (LoginMethod::OutOfBand, "a pasted code"),
+                _ => return Err(error.into()),
+            };
+            prompt.tell(&format!(
+                "gitseal: {}; trying {description} instead",
+                escape(&error.to_string(), Escape::Prose),
+            ));
+            method = next;
         }
     }
 
-    /// A name goes into public logs for good: whoever it belongs to sees it
-    /// first, once.
+    /// Prompts before an identity is published in logs for the first time.
     fn confirm(
         &self,
         token: &IdentityToken,
-        wish: &CredentialRequest<'_>,
-        person: &mut TerminalPrompt<'_>,
+        prompt: &mut TerminalPrompt<'_>,
     ) -> Result<(), SignError> {
-        if self.settings.confirm_identity.value == ConfirmIdentity::Never {
+        let mode = self.settings.confirm_identity.value;
+        if mode == ConfirmIdentity::Never {
             return Ok(());
         }
         let claims = token.claims();
-        let identity = claims.email.as_deref().unwrap_or(&claims.subject);
-        let issuer = claims.connector.as_deref().unwrap_or(&claims.issuer);
+        let authority = self.settings.fulcio.value.url().as_str();
         let known = KnownIdentity {
-            identity,
-            issuer,
-            authority: wish.authority.as_str(),
+            identity: claims.email.as_deref().unwrap_or(&claims.subject),
+            issuer: claims.connector.as_deref().unwrap_or(&claims.issuer),
+            authority,
         };
         let file = known_identities::file();
         if file
@@ -326,43 +383,41 @@ impl LoginOptions<'_> {
         {
             return Ok(());
         }
-        let shown = format!(
+        let identity = format!(
             "{} ({})",
-            escape(identity, Escape::Ascii),
-            escape(issuer, Escape::Ascii)
+            escape(known.identity, Escape::Ascii),
+            escape(known.issuer, Escape::Ascii)
         );
-        if !person.can_be_asked() {
-            return match self.settings.confirm_identity.value {
+        if !prompt.can_be_asked() {
+            return match mode {
                 ConfirmIdentity::Always => Err(SignError::Unconfirmed {
-                    identity: shown,
-                    reason: "there is no terminal to ask on".to_owned(),
+                    identity,
+                    reason: "no interactive terminal".to_owned(),
                 }),
                 _ => Ok(()),
             };
         }
-        person.tell(&format!(
-            "gitseal: you sign as {shown}.\n\
-             The name goes into the certificate authority's log and the signature's, which\n\
-             anybody can read and nobody can take back (authority: {}).",
-            escape(wish.authority.as_str(), Escape::Prose)
+        prompt.tell(&format!(
+            "gitseal: first signature as {identity}. This identity will be published\n\
+             permanently in the public transparency logs of {}.",
+            escape(authority, Escape::Prose)
         ));
-        let answer = person
-            .ask("Sign with this identity? [Y/n] ")
-            .map_err(|reason| SignError::Unconfirmed {
-                identity: shown.clone(),
-                reason,
-            })?;
+        let question = format!("Sign as {}? [Y/n] ", escape(known.identity, Escape::Ascii));
+        let answer = match prompt.ask(&question) {
+            Ok(answer) => answer,
+            Err(reason) => return Err(SignError::Unconfirmed { identity, reason }),
+        };
         if !matches!(
             answer.trim().to_ascii_lowercase().as_str(),
             "" | "y" | "yes"
         ) {
-            return Err(SignError::Declined { identity: shown });
+            return Err(SignError::Declined { identity });
         }
         if let Some(file) = file
             && let Err(error) = known.remember(&file)
         {
-            person.tell(&format!(
-                "gitseal: you will be asked again: {} cannot be written: {error}",
+            prompt.tell(&format!(
+                "gitseal: cannot remember this choice: cannot write {}: {error}",
                 escape(&file.display().to_string(), Escape::Prose)
             ));
         }
@@ -370,12 +425,30 @@ impl LoginOptions<'_> {
     }
 }
 
-impl LoginMethod {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Browser => "the browser",
-            Self::Device => "a login on another device",
-            Self::OutOfBand => "a code to paste",
-        }
+/// Reads the token in a file, if the file exists.
+fn read_token(path: &Path) -> io::Result<Option<Zeroizing<String>>> {
+    match read_secret(path) {
+        Ok(token) => Ok(Some(token)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+/// Reads a small file that contains a secret.
+fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
+    const MAX: u64 = 64 << 10;
+    let mut text = Zeroizing::new(String::new());
+    fs::File::open(path)?.take(MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Returns whether the way to the URL is encrypted, or stays on this machine.
+fn is_private(url: &Url) -> bool {
+    url.scheme() == "https"
+        || match url.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
 }

@@ -1,4 +1,4 @@
-//! The person at the terminal, as the login flows see them.
+//! The terminal, as the login flows see it.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -12,11 +12,11 @@ use crate::host::opener::Opener;
 use gitseal_services::oidc::login;
 use gitseal_terminal::tty::Tty;
 
-/// How often a long pause looks whether anybody still waits.
-const LOOK: Duration = Duration::from_secs(1);
+/// The interval at which a pause checks that the calling program still runs.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Who is told and asked. Standard output is git's, and standard input the
-/// payload: neither is ever used here.
+/// Prints messages and prompts on the terminal. Never uses standard input or
+/// output, which belong to Git.
 pub(super) struct TerminalPrompt<'a> {
     opener: &'a Opener,
     terminal: Tty,
@@ -24,12 +24,12 @@ pub(super) struct TerminalPrompt<'a> {
 }
 
 impl<'a> TerminalPrompt<'a> {
-    /// The person at this process's terminal, if there is one.
+    /// Opens the terminal of this process, if there is one.
     pub(super) fn new(opener: &'a Opener) -> Self {
         Self {
             opener,
             terminal: Tty::open(),
-            parent: Parent::now(),
+            parent: Parent::current(),
         }
     }
 }
@@ -60,31 +60,31 @@ impl login::LoginPrompt for TerminalPrompt<'_> {
     fn pause(&mut self, how_long: Duration) -> bool {
         let until = Instant::now() + how_long;
         loop {
-            if self.parent.is_gone() {
+            if self.parent.has_exited() {
                 return false;
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return true;
             }
-            thread::sleep(left.min(LOOK));
+            thread::sleep(left.min(POLL_INTERVAL));
         }
     }
 }
 
-/// The program that started this one, which reads its standard error.
+/// The program that started this one and reads its standard error.
 #[cfg(unix)]
 struct Parent(Option<rustix::process::Pid>);
 
 #[cfg(unix)]
 impl Parent {
-    fn now() -> Self {
+    fn current() -> Self {
         Self(rustix::process::getppid())
     }
 
-    /// Whether nobody waits for this process any more. One whose words go to a
-    /// terminal is waited for by whoever sits there.
-    fn is_gone(&self) -> bool {
+    /// Returns whether no program reads the result any more. If standard error is a
+    /// terminal, its user does.
+    fn has_exited(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let stderr = io::stderr();
         let mut ends = [PollFd::new(&stderr, PollFlags::empty())];
@@ -96,17 +96,18 @@ impl Parent {
     }
 }
 
-/// Windows keeps no parents: a login ends with its time.
+/// The calling program, which Windows does not name: a login ends with its
+/// timeout.
 #[cfg(not(unix))]
 struct Parent;
 
 #[cfg(not(unix))]
 impl Parent {
-    fn now() -> Self {
+    fn current() -> Self {
         Self
     }
 
-    fn is_gone(&self) -> bool {
+    fn has_exited(&self) -> bool {
         false
     }
 }

@@ -3,7 +3,7 @@
 #[path = "../../tests/support/forge/mod.rs"]
 mod forge;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path};
 
 use base64::{
     Engine as _,
@@ -15,18 +15,21 @@ use forge::{
 };
 use serde_json::{Value, json};
 
-use super::*;
-use crate::host::{
-    git::{ConfigScope, ConfigValue},
-    opener::Opener,
-    settings::Origin,
+use zeroize::Zeroizing;
+
+use super::{
+    error::IssuedCertificateError as Problem,
+    login::{LoginMethod, LoginOptions, TokenSource},
+    *,
 };
+use crate::host::git::{ConfigScope, ConfigValue};
 use crate::stub::{CannedResponse, Stub};
-use gitseal_evidence::refusal::Step;
+use gitseal_evidence::refusal::{Refusal, Step};
 use gitseal_services::{
     fulcio::wire::parse_csr,
+    http::client::Client,
     oidc::{
-        ambient::{AmbientError, TokenProvider},
+        ambient::{AmbientContext, AmbientError, TokenProvider},
         token::IdentityTokenError,
     },
     rekor::client::RekorClientError,
@@ -35,11 +38,6 @@ use gitseal_services::{
 const PAYLOAD: &[u8] = b"tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
 author A <a@example.test> 1795176000 +0000\n\
 committer Alice <alice@example.test> 1795176000 +0000\n\nmessage without a final newline";
-
-const NO_CACHE: Setting<CacheMode> = Setting {
-    value: CacheMode::Off,
-    origin: Origin::Default,
-};
 
 /// An authority that certifies any key, with what `change` makes of the leaf.
 fn authority(change: impl Fn(&Lab, &mut Spec) + Send + Sync + 'static) -> Stub {
@@ -116,9 +114,15 @@ fn token(change: impl FnOnce(&mut Value)) -> Zeroizing<String> {
     ))
 }
 
-/// Settings that live as long as the test.
+/// Settings without a credential cache, that live as long as the test.
 fn settings(values: &[(&str, &str)]) -> &'static Settings {
-    let config: Vec<ConfigValue> = [("issuer", ISSUER), ("confirmidentity", "false")]
+    const DEFAULTS: [(&str, &str); 4] = [
+        ("issuer", ISSUER),
+        ("fulcio", "https://fulcio.example"),
+        ("confirmidentity", "false"),
+        ("credentialcache", "off"),
+    ];
+    let config: Vec<ConfigValue> = DEFAULTS
         .iter()
         .chain(values)
         .map(|(name, value)| ConfigValue {
@@ -133,29 +137,37 @@ fn settings(values: &[(&str, &str)]) -> &'static Settings {
     ))
 }
 
-/// A login whose token is the environment's, and everything else is not there.
-fn login<'a>(variable: &'a dyn Fn(&str) -> Option<OsString>, http: &'a Client) -> LoginOptions<'a> {
-    LoginOptions {
-        provider: Provider::Automatic,
-        surroundings: AmbientContext {
-            variable,
-            file: &|_| Ok(None),
-            now: &|| NOW + 1,
-            http,
-            token_file: None,
-        },
-        settings: settings(&[]),
-        client_secret: None,
-        committer: None,
-        opener: Opener::new(None).unwrap(),
+fn http() -> &'static Client {
+    Box::leak(Box::new(Client::new(Timeouts::default(), || 0)))
+}
+
+/// A process environment with these variables and no files.
+fn environment(variables: &'static [(&'static str, &'static str)]) -> AmbientContext<'static> {
+    AmbientContext {
+        variable: Box::leak(Box::new(move |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        })),
+        file: &|_: &Path| Ok(None),
+        now: &|| NOW + 1,
+        http: http(),
+        token_file: None,
     }
+}
+
+fn login(values: &[(&str, &str)]) -> Result<LoginOptions<'static>, SignError> {
+    LoginOptions::new(settings(values), environment(&[]))
+}
+
+fn request(login: LoginOptions<'static>) -> CredentialRequest<'static> {
+    let trust = Box::leak(Box::new(trust()));
+    CredentialRequest { login, trust }
 }
 
 struct Try<'a> {
     payload: &'a [u8],
     attached: bool,
-    mode: RekorMode,
-    match_committer: bool,
+    settings: &'a [(&'a str, &'a str)],
     token: Zeroizing<String>,
 }
 
@@ -164,8 +176,7 @@ impl Default for Try<'_> {
         Self {
             payload: PAYLOAD,
             attached: false,
-            mode: RekorMode::Offline,
-            match_committer: false,
+            settings: &[],
             token: token(|_| {}),
         }
     }
@@ -173,31 +184,45 @@ impl Default for Try<'_> {
 
 impl Try<'_> {
     fn sign(self, authority: &Stub, log: &Stub) -> Result<CompletedSignature, SignError> {
-        let http = Client::new(Timeouts::default(), || 0);
+        let servers = [
+            ("fulcio", authority.url.as_str()),
+            ("rekor", log.url.as_str()),
+        ];
+        let settings = settings(&[&servers, self.settings].concat());
         let variable =
             |name: &str| (name == "SIGSTORE_ID_TOKEN").then(|| OsString::from(&**self.token));
+        let environment = AmbientContext {
+            variable: &variable,
+            ..environment(&[])
+        };
         sign(
             &SignRequest {
                 payload: self.payload,
                 detached: !self.attached,
-                clock: || NOW + 1,
             },
-            &Services {
-                fulcio: authority.url.clone(),
-                rekor: log.url.clone(),
-                rekor_version: RekorVersion::V1,
-                rekor_mode: self.mode,
-                timestamp: None,
+            &mut CredentialRequest {
+                login: LoginOptions::new(settings, environment)?,
+                trust: &trust(),
             },
-            LoginOptions {
-                settings: settings(&[("matchcommitter", &self.match_committer.to_string())]),
-                ..login(&variable, &http)
-            },
-            &NO_CACHE,
-            &trust(),
-            &http,
         )
     }
+
+    /// Signs with a good authority and a good log.
+    fn sign_well(self) -> Result<CompletedSignature, SignError> {
+        self.sign(&good_authority(), &good_log())
+    }
+}
+
+fn verified(signature: &CompletedSignature, payload: Option<&[u8]>) -> Result<Verified, Refusal> {
+    verify::verify(
+        &SignatureInput {
+            payload,
+            signature: signature.armored().as_bytes(),
+            hash: HashKind::Sha1,
+        },
+        &VerifyInputs::new(&trust()),
+        &mut verify::NoopObserver,
+    )
 }
 
 fn trust() -> TrustedRoot {
@@ -210,57 +235,35 @@ fn good_authority() -> Stub {
 
 #[test]
 fn a_commit_is_signed_and_verifies() {
-    let finished = Try {
-        match_committer: true,
+    let completed = Try {
+        settings: &[("matchcommitter", "true")],
         ..Try::default()
     }
-    .sign(&good_authority(), &good_log())
+    .sign_well()
     .unwrap();
-    let armoured = finished.armoured();
-    assert!(armoured.starts_with("-----BEGIN SIGNED MESSAGE-----\n"));
-    assert_eq!(finished.log_index(), Some(9));
-    let verified = verify::verify(
-        &SignatureInput {
-            payload: Some(PAYLOAD),
-            signature: armoured.as_bytes(),
-            hash: HashKind::Sha1,
-        },
-        &VerifyInputs::new(&trust()),
-        &mut verify::NoopObserver,
-    )
-    .unwrap();
+    assert!(
+        completed
+            .armored()
+            .starts_with("-----BEGIN SIGNED MESSAGE-----\n")
+    );
+    assert_eq!(completed.log_index, Some(9));
+    let verified = verified(&completed, Some(PAYLOAD)).unwrap();
     assert_eq!(verified.identity.san.value(), IDENTITY);
     assert_eq!(verified.time, NOW + 2);
 }
 
 #[test]
-fn a_signature_can_carry_what_it_signs() {
-    let finished = Try {
+fn a_signature_can_contain_the_signed_content() {
+    let completed = Try {
         payload: b"just data",
         attached: true,
         ..Try::default()
     }
-    .sign(&good_authority(), &good_log())
+    .sign_well()
     .unwrap();
-    let (trust, wanted) = (trust(), ExpectedIdentity::Any);
-    let judge = |payload| {
-        let armoured = finished.armoured();
-        verify::verify(
-            &SignatureInput {
-                payload,
-                signature: armoured.as_bytes(),
-                hash: HashKind::Sha1,
-            },
-            &VerifyInputs {
-                expected: &wanted,
-                ..VerifyInputs::new(&trust)
-            },
-            &mut verify::NoopObserver,
-        )
-    };
-    judge(None).unwrap();
+    verified(&completed, None).unwrap();
     assert_eq!(
-        judge(Some(b"just data")).unwrap_err().code(),
+        verified(&completed, Some(b"just data")).unwrap_err().code(),
         "content-in-detached"
     );
 }
@@ -268,18 +271,17 @@ fn a_signature_can_carry_what_it_signs() {
 #[test]
 fn online_mode_logs_the_object_id_and_embeds_nothing() {
     let log = good_log();
-    let finished = Try {
-        mode: RekorMode::Online,
+    let completed = Try {
+        settings: &[("rekormode", "online")],
         ..Try::default()
     }
     .sign(&good_authority(), &log)
     .unwrap();
-    let armoured = finished.armoured();
     let raw = object::attach_signature(
         ObjectKind::Commit,
         HashKind::Sha1,
         PAYLOAD,
-        armoured.as_bytes(),
+        completed.armored().as_bytes(),
     );
     let id = object::id_hex(ObjectKind::Commit, HashKind::Sha1, &raw);
     let body: Value = serde_json::from_slice(&log.asked()[0].body).unwrap();
@@ -287,41 +289,39 @@ fn online_mode_logs_the_object_id_and_embeds_nothing() {
         body.pointer("/spec/data/hash/value").unwrap(),
         &hex(&sha256(id.as_bytes()))
     );
-    let refusal = verify::verify(
-        &SignatureInput {
-            payload: Some(PAYLOAD),
-            signature: armoured.as_bytes(),
-            hash: HashKind::Sha1,
-        },
-        &VerifyInputs::new(&trust()),
-        &mut verify::NoopObserver,
-    )
-    .unwrap_err();
+    let refusal = verified(&completed, Some(PAYLOAD)).unwrap_err();
     assert!(refusal.is_undecided());
 }
 
+/// Names the problem of a certificate.
+fn problem(error: &SignError) -> &'static str {
+    let SignError::Certificate { error, .. } = error else {
+        return "another error";
+    };
+    match error {
+        Problem::OtherKey => "key",
+        Problem::OtherIdentity { what, .. } => what,
+        Problem::NoIdentity(_) => "no identity",
+        Problem::Chain(_) => "chain",
+        Problem::Sct(_) => "SCT",
+        Problem::Clock { .. } => "clock",
+        Problem::Key(_) => "unusable key",
+    }
+}
+
 #[test]
-fn a_certificate_that_is_not_what_was_asked_for_is_not_signed_with() {
+fn a_certificate_that_is_not_the_requested_one_is_not_used() {
     type Change = fn(&Lab, &mut Spec);
-    type Expected = fn(&SignError) -> bool;
-    let cases: [(&str, Change, Expected); 9] = [
+    let cases: [(&str, Change, &str); 9] = [
         (
             "another key",
             |_, spec| spec.leaf.spki = Key::p256(99).spki(),
-            |error| matches!(error, SignError::OtherKey { .. }),
+            "key",
         ),
         (
             "another identity",
             |_, spec| spec.leaf.extensions[3] = san(&[email("mallory@example.test")]),
-            |error| {
-                matches!(
-                    error,
-                    SignError::OtherIdentity {
-                        what: "identity",
-                        ..
-                    }
-                )
-            },
+            "identity",
         ),
         (
             "an address where the token has one, as URI",
@@ -329,15 +329,7 @@ fn a_certificate_that_is_not_what_was_asked_for_is_not_signed_with() {
                 spec.leaf.extensions[3] = san(&[uri("https://example.test/alice")]);
                 spec.leaf.extensions.truncate(6);
             },
-            |error| {
-                matches!(
-                    error,
-                    SignError::OtherIdentity {
-                        what: "identity",
-                        ..
-                    }
-                )
-            },
+            "identity",
         ),
         (
             "another issuer",
@@ -345,33 +337,21 @@ fn a_certificate_that_is_not_what_was_asked_for_is_not_signed_with() {
                 spec.leaf.extensions[4] = fulcio_raw(1, "https://other.test");
                 spec.leaf.extensions[5] = fulcio(8, "https://other.test");
             },
-            |error| matches!(error, SignError::OtherIdentity { what: "issuer", .. }),
+            "issuer",
         ),
         (
             "another subject",
             |_, spec| spec.leaf.extensions[6] = fulcio(24, "subject-2"),
-            |error| {
-                matches!(
-                    error,
-                    SignError::OtherIdentity {
-                        what: "subject",
-                        ..
-                    }
-                )
-            },
+            "subject",
         ),
         (
             "two identities",
             |_, spec| {
                 spec.leaf.extensions[3] = san(&[email(IDENTITY), email("mallory@example.test")]);
             },
-            |error| matches!(error, SignError::Chain { .. } | SignError::Nobody { .. }),
+            "chain",
         ),
-        (
-            "no SCT",
-            |_, spec| spec.scts.clear(),
-            |error| matches!(error, SignError::Sct { .. }),
-        ),
+        ("no SCT", |_, spec| spec.scts.clear(), "SCT"),
         (
             "an SCT of an unknown log",
             |lab, spec| {
@@ -380,19 +360,19 @@ fn a_certificate_that_is_not_what_was_asked_for_is_not_signed_with() {
                     ..lab.sct()
                 }];
             },
-            |error| matches!(error, SignError::Sct { .. }),
+            "SCT",
         ),
         (
             "another authority",
             |_, spec| spec.leaf_issuer = Key::p384(97),
-            |error| matches!(error, SignError::Chain { .. }),
+            "chain",
         ),
     ];
     for (name, change, expected) in cases {
         let log = good_log();
         let error = Try::default().sign(&authority(change), &log).unwrap_err();
-        assert!(expected(&error), "{name}: {error:?}");
-        assert!(log.asked().is_empty(), "{name}: the log was asked");
+        assert_eq!(problem(&error), expected, "{name}: {error:?}");
+        assert!(log.asked().is_empty(), "{name}: the log was queried");
     }
 }
 
@@ -408,10 +388,10 @@ fn a_certificate_of_another_time_is_a_matter_of_clocks() {
                 &good_log(),
             )
             .unwrap_err();
-        assert!(matches!(error, SignError::Clock { .. }), "{error}");
+        assert_eq!(problem(&error), "clock", "{error}");
         assert!(error.hint().unwrap().contains("clock"));
     }
-    // An authority whose clock is a little ahead of ours is no reason to fail.
+    // The authority's clock may be a little ahead of the system clock.
     Try::default()
         .sign(
             &authority(|_, spec| spec.leaf.not_before = forge::der::utc_time(NOW + 2)),
@@ -420,36 +400,28 @@ fn a_certificate_of_another_time_is_a_matter_of_clocks() {
         .unwrap();
 }
 
-/// The certificate that the cache keeps, by a clock that is a little off.
+/// The certificate in the cache, by a clock that is a little off.
 #[test]
-fn a_kept_certificate_has_the_same_tolerance() {
+fn a_cached_certificate_has_the_same_tolerance() {
     let lab = Lab::new();
     let chain = [lab.leaf_certificate(&lab.spec())];
-    let http = Client::new(Timeouts::default(), || 0);
-    let nothing = |_: &str| None;
-    let login = login(&nothing, &http);
-    let (source, trust) = (login.source(), trust());
-    let wish = |clock: Clock| {
-        CredentialRequest {
-            authority: &Url::parse("https://fulcio.example").unwrap(),
-            login: &login,
-            source: &source,
-            trust: &trust,
-            http: &http,
-            clock,
-        }
-        .leaf(&chain)
+    let check = |now: &'static dyn Fn() -> UnixTime| {
+        let environment = AmbientContext {
+            now,
+            ..environment(&[])
+        };
+        request(LoginOptions::new(settings(&[]), environment).unwrap()).check_cached(&chain)
     };
-    // It is good from NOW to NOW + 600.
-    let near: [Clock; 4] = [|| NOW - 60, || NOW - 30, || NOW + 630, || NOW + 660];
-    for clock in near {
-        let found = wish(clock);
-        assert!(found.is_ok(), "{}: {:?}", clock(), found.err());
+    // It is valid from NOW to NOW + 600.
+    let near: [&dyn Fn() -> UnixTime; 4] =
+        [&|| NOW - 60, &|| NOW - 30, &|| NOW + 630, &|| NOW + 660];
+    for now in near {
+        let found = check(now);
+        assert!(found.is_ok(), "{}: {:?}", now(), found.err());
     }
-    let far: [Clock; 2] = [|| NOW - 61, || NOW + 661];
-    for clock in far {
-        let found = wish(clock);
-        assert!(matches!(found, Err(SignError::Clock { .. })), "{}", clock());
+    let far: [&dyn Fn() -> UnixTime; 2] = [&|| NOW - 61, &|| NOW + 661];
+    for now in far {
+        assert_eq!(problem(&check(now).unwrap_err()), "clock", "{}", now());
     }
 }
 
@@ -526,69 +498,51 @@ fn a_log_entry_that_does_not_prove_it_reaches_nobody() {
 
 #[test]
 fn the_committer_of_the_object_counts() {
+    let refused = |payload: &[u8]| {
+        let attempt = Try {
+            payload,
+            settings: &[("matchcommitter", "true")],
+            ..Try::default()
+        };
+        match attempt.sign_well() {
+            Err(SignError::Committer(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    };
     let other = String::from_utf8_lossy(PAYLOAD).replace("alice@", "eve@");
-    let error = Try {
-        payload: other.as_bytes(),
-        match_committer: true,
-        ..Try::default()
+    let reason = refused(other.as_bytes());
+    assert_eq!(reason.code(), "committer-mismatch");
+    for part in ["the committer is", "<eve@example.test>"] {
+        assert!(reason.message().contains(part), "{part}: {reason}");
     }
-    .sign(&good_authority(), &good_log())
-    .unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            SignError::Committer(reason)
-                if reason.code() == "committer-mismatch"
-                    && reason.message().contains("the committer is")
-                    && reason.message().contains("<eve@example.test>")
-        ),
-        "{error}"
-    );
-    let error = Try {
-        payload: b"just data",
-        match_committer: true,
-        ..Try::default()
-    }
-    .sign(&good_authority(), &good_log())
-    .unwrap_err();
-    assert!(
-        matches!(&error, SignError::Committer(reason) if reason.code() == "committer-absent"),
-        "{error}"
-    );
+    assert_eq!(refused(b"just data").code(), "committer-absent");
 }
 
 #[test]
-fn what_no_verifier_would_take_is_refused_before_anybody_is_asked() {
+fn a_malformed_payload_is_rejected_before_the_login() {
     let authority = good_authority();
+    let refused = |attempt: Try<'_>| attempt.sign(&authority, &good_log()).unwrap_err();
     let nul = [PAYLOAD, b"\0more"].concat();
-    let error = Try {
+    let error = refused(Try {
         payload: &nul,
         ..Try::default()
-    }
-    .sign(&authority, &good_log())
-    .unwrap_err();
+    });
     assert!(matches!(error, SignError::Payload { what: "commit", .. }));
-    let error = Try {
+    let error = refused(Try {
         payload: b"",
         ..Try::default()
-    }
-    .sign(&authority, &good_log())
-    .unwrap_err();
+    });
     assert!(matches!(error, SignError::EmptyPayload));
-    let error = Try {
+    let error = refused(Try {
         payload: b"just data",
-        mode: RekorMode::Online,
+        settings: &[("rekormode", "online")],
         ..Try::default()
-    }
-    .sign(&authority, &good_log())
-    .unwrap_err();
-    assert!(matches!(error, SignError::Settings(_)));
-    let error = Try {
+    });
+    assert!(matches!(error, SignError::Settings { .. }));
+    let error = refused(Try {
         token: token(|claims| claims["exp"] = (NOW - 1).into()),
         ..Try::default()
-    }
-    .sign(&authority, &good_log())
-    .unwrap_err();
+    });
     assert!(matches!(
         error,
         SignError::Ambient(AmbientError::Token {
@@ -601,28 +555,17 @@ fn what_no_verifier_would_take_is_refused_before_anybody_is_asked() {
 
 #[test]
 fn without_a_token_it_says_how_to_get_one() {
-    let http = Client::new(Timeouts::default(), || 0);
-    let nothing = |_: &str| None;
+    let login = login(&[
+        ("tokenprovider", "envvar"),
+        ("fulcio", "http://127.0.0.1:1"),
+        ("rekor", "http://127.0.0.1:1"),
+    ]);
     let error = sign(
         &SignRequest {
             payload: PAYLOAD,
             detached: true,
-            clock: || NOW,
         },
-        &Services {
-            fulcio: Url::parse("http://127.0.0.1:1").unwrap(),
-            rekor: Url::parse("http://127.0.0.1:1").unwrap(),
-            rekor_version: RekorVersion::V1,
-            rekor_mode: RekorMode::Offline,
-            timestamp: None,
-        },
-        LoginOptions {
-            provider: Provider::named("envvar").unwrap(),
-            ..login(&nothing, &http)
-        },
-        &NO_CACHE,
-        &trust(),
-        &http,
+        &mut request(login.unwrap()),
     )
     .unwrap_err();
     assert!(matches!(
@@ -630,105 +573,96 @@ fn without_a_token_it_says_how_to_get_one() {
         SignError::Ambient(AmbientError::Unset { .. })
     ));
     assert!(error.hint().unwrap().contains("SIGSTORE_ID_TOKEN"));
-    let error = Provider::named("x\n").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "there is no token provider \"x\\\\u{a}\""
-    );
-    assert_eq!(error.exit_code(), crate::exit::EXIT_USAGE);
 }
 
 #[test]
 fn providers_have_names() {
-    let named = |name| Provider::named(name).unwrap();
-    assert_eq!(named(""), Provider::Automatic);
-    assert_eq!(named("headless"), Provider::Headless);
-    assert_eq!(named("interactive"), Provider::Interactive);
-    assert_eq!(named("device"), Provider::Device);
-    assert_eq!(named("oob"), Provider::OutOfBand);
+    let source = |name| login(&[("tokenprovider", name)]).map(|login| login.source);
+    let ambient = |name| TokenSource::Ambient(TokenProvider::named(name).unwrap());
+    assert_eq!(source("headless").unwrap(), TokenSource::Headless);
+    for (name, method) in [
+        ("interactive", LoginMethod::Browser),
+        ("device", LoginMethod::Device),
+        ("oob", LoginMethod::OutOfBand),
+    ] {
+        assert_eq!(source(name).unwrap(), TokenSource::User(method));
+    }
     assert_eq!(
-        named("google-impersonation"),
-        Provider::Ambient(TokenProvider::named("google-impersonate").unwrap())
+        source("google-impersonation").unwrap(),
+        ambient("google-impersonate")
+    );
+    let error = source("x\u{7f}").unwrap_err();
+    assert_eq!(error.to_string(), r#"unknown token provider "x\u{7f}""#);
+    assert_eq!(error.exit_code(), crate::exit::EXIT_USAGE);
+    // Without a name, the first one that is available.
+    let first = |variables| {
+        let login = LoginOptions::new(settings(&[]), environment(variables));
+        login.unwrap().source
+    };
+    assert_eq!(first(&[("SIGSTORE_ID_TOKEN", "x")]), ambient("envvar"));
+    assert_eq!(
+        first(&[("DISPLAY", ":0")]),
+        TokenSource::User(LoginMethod::Browser)
     );
 }
 
-/// Whose credential it is depends on what was wished for, not on the directory.
+/// The scope depends on the request, not on the directory.
 #[test]
-fn a_credential_is_of_a_wish() {
-    let http = Client::new(Timeouts::default(), || 0);
-    let nothing = |_: &str| None;
-    let plain = || LoginOptions {
-        provider: Provider::Interactive,
-        ..login(&nothing, &http)
-    };
-    let of = |login: LoginOptions<'_>| {
-        let source = login.source();
-        cache::scope("https://fulcio.example", &login, &source, &trust())
-    };
-    let usual = of(plain());
-    assert_eq!(usual, of(plain()));
+fn each_part_of_a_request_changes_its_scope() {
+    const USER: (&str, &str) = ("tokenprovider", "interactive");
+    let plain = || request(login(&[USER]).unwrap());
     let committer = Some(("Alice".to_owned(), IDENTITY.to_owned()));
+    let usual = plain().scope();
+    assert_eq!(usual, plain().scope());
+    let mut other = plain();
+    other.login.committer = committer.clone();
     assert_eq!(
         usual,
-        of(LoginOptions {
-            committer: committer.clone(),
-            ..plain()
-        }),
-        "whoever logs in signs, whoever commits"
+        other.scope(),
+        "the committer does not choose the signer"
     );
-    for other in [
-        LoginOptions {
-            settings: settings(&[("issuer", "https://other.example")]),
-            ..plain()
-        },
-        LoginOptions {
-            settings: settings(&[("clientid", "other")]),
-            ..plain()
-        },
-        LoginOptions {
-            settings: settings(&[("connectorid", "https://accounts.google.com")]),
-            ..plain()
-        },
-        LoginOptions {
-            settings: settings(&[("loginhint", IDENTITY)]),
-            ..plain()
-        },
-        LoginOptions {
-            committer,
-            settings: settings(&[("matchcommitter", "true")]),
-            ..plain()
-        },
+    for setting in [
+        ("issuer", "https://other.example"),
+        ("clientid", "other"),
+        ("connectorid", "https://accounts.google.com"),
+        ("loginhint", IDENTITY),
+        ("matchcommitter", "true"),
+        ("fulcio", "https://other.example"),
     ] {
-        assert_ne!(usual, of(other));
+        let mut other = request(login(&[USER, setting]).unwrap());
+        other.login.committer = committer.clone();
+        assert_ne!(usual, other.scope(), "{setting:?}");
     }
-    let source = plain().source();
-    assert_ne!(
-        usual,
-        cache::scope("https://other.example", &plain(), &source, &trust())
-    );
     let mut less = trust();
     less.timestamp_authorities.clear();
     less.logs.clear();
-    assert_ne!(
-        usual,
-        cache::scope("https://fulcio.example", &plain(), &source, &less)
-    );
-    // Two jobs on one machine are two, whatever else they share.
-    let job = |token: &'static str| {
-        let variable = move |name: &str| {
-            let value = match name {
-                "GITHUB_ACTIONS" => "true",
-                "ACTIONS_ID_TOKEN_REQUEST_URL" => "https://token.example/",
-                "ACTIONS_ID_TOKEN_REQUEST_TOKEN" => token,
-                _ => return None,
-            };
-            Some(OsString::from(value))
-        };
-        of(login(&variable, &http))
+    let other = CredentialRequest {
+        trust: &less,
+        ..plain()
     };
-    assert_eq!(job("one"), job("one"));
-    assert_ne!(job("one"), job("two"));
-    assert!(!job("one").subject.contains("one"), "the token is not told");
+    assert_ne!(usual, other.scope());
+    // Two jobs on one machine are two, whatever else they share.
+    let job = |variables| {
+        let login = LoginOptions::new(settings(&[]), environment(variables));
+        request(login.unwrap()).scope()
+    };
+    const GITHUB: [(&str, &str); 2] = [
+        ("GITHUB_ACTIONS", "true"),
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://token.example/"),
+    ];
+    const ONE: [(&str, &str); 3] = [
+        GITHUB[0],
+        GITHUB[1],
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "one"),
+    ];
+    const TWO: [(&str, &str); 3] = [
+        GITHUB[0],
+        GITHUB[1],
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "two"),
+    ];
+    assert_eq!(job(&ONE), job(&ONE));
+    assert_ne!(job(&ONE), job(&TWO));
+    assert!(!job(&ONE).subject.contains("one"), "the token is not in it");
 }
 
 #[test]
@@ -750,13 +684,7 @@ fn a_tokens_identity_is_compared_by_its_kind() {
     .unwrap();
     // An address out of nowhere.
     let error = sign(ci, |_, _| {}).unwrap_err();
-    assert!(matches!(
-        error,
-        SignError::OtherIdentity {
-            what: "identity",
-            ..
-        }
-    ));
+    assert_eq!(problem(&error), "identity");
     // A broker: the certificate names the provider behind it.
     sign(
         |claims| {

@@ -171,7 +171,7 @@ fn e1_a_repository_that_chooses_who_gets_the_token() {
     };
     stage.config("gitseal.fulcio", "https://ours.example");
     let err = sign(&stage).fails(1).err;
-    assert!(!err.contains("not yours"), "{err}");
+    assert!(!err.contains("can impersonate you"), "{err}");
     stage.local("gitseal.fulcio", "https://evil.example");
     // The token is in the variable: nobody is asked, and it does not go there.
     let err = sign(&stage).fails(2).err;
@@ -186,9 +186,9 @@ fn e1_a_repository_that_chooses_who_gets_the_token() {
     }
     // A person may, with a warning.
     stage.local("gitseal.tokenProvider", "oob");
-    sign(&stage).fails(1).says(
-        "the certificate authority https://evil.example/ is this repository's choice, not yours",
-    );
+    sign(&stage)
+        .fails(1)
+        .says("selects the certificate authority https://evil.example/ (gitseal.fulcio in ");
     stage.config("gitseal.tokenProvider", "headless");
     stage
         .git(["config", "--local", "--unset", "gitseal.tokenProvider"])
@@ -199,11 +199,11 @@ fn e1_a_repository_that_chooses_who_gets_the_token() {
     stage.config("gitseal.clientSecretFile", secret.to_str().unwrap());
     sign(&stage)
         .fails(2)
-        .says("names the issuer that would get the secret");
+        .says("refusing to send clientSecretFile to an issuer set by this repository");
     stage.config("gitseal.trustedRepository", stage.repo().to_str().unwrap());
     stage.config("gitseal.tokenProvider", "envvar");
     let err = sign(&stage).fails(1).err;
-    assert!(!err.contains("not yours"), "{err}");
+    assert!(!err.contains("can impersonate you"), "{err}");
 }
 
 /// E1: no token that is not a person's goes where a repository says, whichever

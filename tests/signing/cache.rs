@@ -149,11 +149,7 @@ fn a_hundred_signers_at_once_make_one_login() {
             let said = signer.join().unwrap();
             assert_eq!(said.code, 0, "{}", said.err);
             assert!(said.out.starts_with("-----BEGIN SIGNED MESSAGE-----"));
-            assert!(
-                !said.err.contains("without the credential cache"),
-                "{}",
-                said.err
-            );
+            assert!(!said.err.contains("not using the c"), "{}", said.err);
         }
     });
     assert_eq!((cached.logins(), cached.certificates()), (1, 1));
@@ -166,7 +162,7 @@ fn a_login_is_made_shown_and_taken_back() {
     };
     let who = cached.gitseal(&["whoami"]);
     assert_eq!(who.code, 1, "{}", who.err);
-    assert!(who.err.contains("nobody is logged in"));
+    assert!(who.err.contains("not logged in"));
     assert!(!cached.socket().exists(), "whoami starts no daemon");
 
     let said = cached.gitseal(&["login"]);
@@ -182,7 +178,7 @@ fn a_login_is_made_shown_and_taken_back() {
     let who = cached.json(&["whoami", "--json"]);
     assert_eq!(who["identity"], ALICE);
     assert_eq!(who["issuer"], cached.lab.issuer());
-    let left = who["secondsLeft"].as_u64().unwrap();
+    let left = who["seconds_left"].as_u64().unwrap();
     assert!((500..=600).contains(&left), "{who}");
 
     let repository = cached.lab.repository("after", &[]);
@@ -357,7 +353,7 @@ fn what_is_at_the_socket_never_blocks_a_commit() {
         assert_eq!(said.code, 0, "{says}: {}", said.err);
         let said = said.err;
         assert!(
-            said.contains("without the credential cache"),
+            said.contains("not using the credential cache"),
             "{says}: {said}"
         );
         assert!(said.contains(says), "{says}: {said}");
@@ -406,7 +402,7 @@ fn a_place_that_cannot_be_used_has_its_own_hint() {
         (
             "cache.sock".to_owned(),
             "not the absolute path",
-            "begins with / or ~/",
+            "starts with / or ~/",
         ),
         (name(&file), "is not a socket", "another path"),
         (
@@ -418,7 +414,7 @@ fn a_place_that_cannot_be_used_has_its_own_hint() {
         (
             "/proc/gitseal/s".to_owned(),
             "/proc/gitseal: ",
-            "can be written to",
+            "only you can access",
         ),
     ] {
         let said = |arguments: &[&str], input: &[u8]| {
@@ -437,7 +433,7 @@ fn a_place_that_cannot_be_used_has_its_own_hint() {
             for part in [what, hint] {
                 assert!(said.contains(part), "{socket}: {part}: {said}");
             }
-            assert!(!said.contains("belongs beside"), "{socket}: {said}");
+            assert!(!said.contains("next to gitseal"), "{socket}: {said}");
         }
     }
 }
@@ -466,7 +462,7 @@ fn no_daemon_is_started_in_gitsigns_place() {
     assert_eq!(said.code, 0, "{}", said.err);
     let said = said.err;
     assert_eq!(
-        said.matches("GITSIGN_CREDENTIAL_CACHE names gitsign's")
+        said.matches("GITSIGN_CREDENTIAL_CACHE is gitsign's")
             .count(),
         1,
         "{said}"
@@ -520,7 +516,7 @@ fn who_waits_for_a_login_says_so() {
         assert_eq!(said.code, 1);
         let said = said.err;
         for part in [
-            "another gitseal is logging in at http://127.0.0.1:",
+            "for the login already in progress at http://127.0.0.1:",
             "for alice@example.test",
             "the window was closed",
         ] {
@@ -564,7 +560,7 @@ fn a_kept_token_that_is_not_taken_is_given_up() {
         let said = cached.sign();
         assert_eq!(said.code, 0, "{}", said.err);
         assert!(
-            said.err.contains("that was kept is not taken"),
+            said.err.contains("cached identity token was rejected"),
             "{}",
             said.err
         );
@@ -656,8 +652,9 @@ fn what_a_person_refuses_is_not_signed() {
         assert!(said.out.is_empty());
         assert!(began.elapsed() < Duration::from_secs(20));
         let said = said.err.to_owned();
-        assert!(said.contains("was refused there"), "{said}");
+        assert!(said.contains("was denied or timed out"), "{said}");
         assert!(!said.contains("without the credential cache"), "{said}");
+        assert!(!said.contains("not using the c"), "{said}");
     };
     let daemon = cached.asking("exit 1");
     cached.gitseal(&["login"]).ok();

@@ -749,7 +749,7 @@ fn without_a_terminal_no_code_is_waited_for() {
         assert!(begun.elapsed() < Duration::from_secs(10));
         let said = said.err;
         assert!(said.contains(says), "{said}");
-        assert!(!said.contains("another device;"), "{said}");
+        assert!(!said.contains("another device instead"), "{said}");
     }
 }
 
@@ -824,7 +824,7 @@ fn a_new_identity_is_shown_first_and_can_be_refused() {
     let Some(mut terminal) = Terminal::start(&lab, &repository, COMMIT) else {
         return;
     };
-    terminal.wait_for("Sign with this identity?");
+    terminal.wait_for("? [Y/n]");
     assert!(terminal.screen().contains(ALICE));
     terminal.types("n\r");
     let (good, screen) = terminal.ends();
@@ -836,7 +836,7 @@ fn a_new_identity_is_shown_first_and_can_be_refused() {
     );
 
     let mut terminal = Terminal::start(&lab, &repository, COMMIT).unwrap();
-    terminal.wait_for("Sign with this identity?");
+    terminal.wait_for("? [Y/n]");
     terminal.types("\r");
     let (good, screen) = terminal.ends();
     assert!(good, "{screen}");
@@ -845,7 +845,7 @@ fn a_new_identity_is_shown_first_and_can_be_refused() {
     let terminal = Terminal::start(&lab, &repository, COMMIT).unwrap();
     let (good, screen) = terminal.ends();
     assert!(good, "{screen}");
-    assert!(!screen.contains("Sign with this identity?"), "{screen}");
+    assert!(!screen.contains("? [Y/n]"), "{screen}");
 
     // `true` where nobody can be asked: not signed.
     lab.set("GITSEAL_CONFIRM_IDENTITY", "true");
@@ -853,7 +853,7 @@ fn a_new_identity_is_shown_first_and_can_be_refused() {
     lab.set("HOME", elsewhere);
     let said = away_from_terminal(&lab, &repository);
     assert_ne!(said.code, 0);
-    assert!(said.err.contains("no terminal to ask on"), "{}", said.err);
+    assert!(said.err.contains("no interactive terminal"), "{}", said.err);
 }
 
 /// An Enter that was meant for something else agrees to nothing.
@@ -868,7 +868,7 @@ fn what_was_typed_before_the_question_is_no_answer() {
     };
     terminal.wait_for("begun");
     terminal.types("\r\ry");
-    terminal.wait_for("Sign with this identity?");
+    terminal.wait_for("? [Y/n]");
     thread::sleep(Duration::from_millis(300));
     terminal.types("n\r");
     let (good, screen) = terminal.ends();
@@ -902,7 +902,11 @@ fn a_terminal_without_lines_is_none_to_ask_on() {
         let terminal = Terminal::start(&lab, &repository, &command).unwrap();
         let (good, screen) = terminal.ends();
         assert_eq!(good, signs, "{screen}");
-        assert_eq!(screen.contains("no terminal to ask on"), !signs, "{screen}");
+        assert_eq!(
+            screen.contains("no interactive terminal"),
+            !signs,
+            "{screen}"
+        );
     }
 }
 

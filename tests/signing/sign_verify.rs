@@ -335,7 +335,7 @@ fn failures_leave_nothing_behind_and_say_what_to_do() {
         &["gitseal.tokenProvider=nowhere"],
         PAYLOAD,
         2,
-        &["no token provider", "nowhere", "hint:"],
+        &["unknown token provider", "nowhere", "hint:"],
     );
     fails(
         &["gitseal.urlOpener=firefox"],
@@ -379,7 +379,7 @@ fn failures_leave_nothing_behind_and_say_what_to_do() {
         &settings[1..2],
         PAYLOAD,
         1,
-        &["would not verify", "gitseal.rekor"],
+        &["self-check failed", "gitseal.rekor"],
     );
     lab.stop();
     let output = helper(&lab, &repository, &[], PAYLOAD);
@@ -398,14 +398,14 @@ fn a_signature_that_cannot_be_written_is_a_failure() {
         .arg(format!("'{GITSEAL}' --status-fd=2 -bsa > /dev/full"));
     let output = run(&mut command, PAYLOAD);
     assert_eq!(output.code, 1);
-    assert!(output.err.contains("the signature: "));
+    assert!(output.err.contains("cannot write the signature: "));
     let mut command = lab.command("sh", &repository);
     command
         .arg("-c")
         .arg(format!("'{GITSEAL}' --status-fd=3 -bsa 3>/dev/full"));
     let output = run(&mut command, PAYLOAD);
     assert_eq!(output.code, 1);
-    assert!(output.err.contains("the status descriptor: "));
+    assert!(output.err.contains("cannot write the status lines: "));
     assert!(output.out.is_empty());
 }
 

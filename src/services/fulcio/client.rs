@@ -5,7 +5,7 @@
 //! v2 as well, where some that speak its API look.
 //!
 //! *Not checked here:* the certificate: whose key, which chain, which SCT, which
-//! identity (`commands/sign.rs`, before anything is signed).
+//! identity (`sign/credential.rs`, before anything is signed).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use url::Url;

@@ -10,7 +10,7 @@
 //!
 //! *Not checked here:* tokens and proofs of possession (`issue.rs`,
 //! `server.rs`), and whether the certificate is the one asked for
-//! (`commands/sign.rs`).
+//! (`sign/credential.rs`).
 
 use std::fmt;
 

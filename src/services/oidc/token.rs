@@ -5,7 +5,7 @@
 //!
 //! *Not checked here:* the token's signature. Of a token that was issued to a
 //! login of ours, `login.rs` checks it; of any other, Fulcio does, and the
-//! certificate it gives is compared with the claims (`commands/sign.rs`).
+//! certificate it gives is compared with the claims (`sign/credential.rs`).
 
 use serde::Deserialize;
 use zeroize::Zeroizing;

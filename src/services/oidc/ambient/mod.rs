@@ -20,7 +20,7 @@
 //! A new provider is a file with a [`TokenProvider`] and a row in [`PROVIDERS`].
 //!
 //! *Not checked here:* the token's signature, which Fulcio verifies, and whether
-//! the certificate names what the token names (`sign/certificate.rs`).
+//! the certificate names what the token names (`sign/credential.rs`).
 
 mod buildkite;
 mod circleci;
