@@ -1,4 +1,4 @@
-//! What clients need to know of the servers, in the forms that they read.
+//! The configuration of clients, in the formats that they read.
 
 use gitseal_evidence::{keys::PublicKey, trusted_root::TrustedRoot};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::{
     store::{FULCIO, OIDC, REKOR, ServerDirectory, State},
 };
 
-/// Who runs these services, in `signing_config.json`.
+/// The operator of these services, in `signing_config.json`.
 const OPERATOR: &str = "gitseal-reference";
 
 /// Writes all files for clients into DIR. `headless` is the user whom logins

@@ -29,13 +29,12 @@ use gitseal_services::http::{
 /// The time in milliseconds since 1970.
 pub type MillisecondClock = Box<dyn Fn() -> u64 + Send + Sync>;
 
-/// Why a CT log refuses.
+/// Errors of a request to the CT log.
 #[derive(Debug, thiserror::Error)]
 pub enum CtServerError {
     /// The submission is not what it should be.
     #[error("{0}")]
     Submission(String),
-    /// The log failed; trying again may help.
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -46,7 +45,7 @@ impl CtServerError {
     }
 }
 
-/// A CT log. Its methods need no socket; [`Handler`] serves them.
+/// The server of a CT log. Its methods need no socket; [`Handler`] serves them.
 pub struct CtServer {
     log: Arc<Log>,
     key: SigningKey,
@@ -87,7 +86,7 @@ impl CtServer {
             .filter(|poison| poison.critical && poison.value == [asn1::NULL, 0]);
         if poison.is_none() {
             return Err(CtServerError::submission(
-                "the first certificate is no precertificate: it has no critical poison extension",
+                "the first certificate is not a precertificate: it has no critical poison extension",
             ));
         }
         let tbs = sct::precert_tbs(precertificate)
@@ -173,7 +172,7 @@ impl CtServer {
             Ok(chain)
         } else {
             Err(CtServerError::submission(
-                "the chain leads to none of this log's roots",
+                "the chain does not end at a root of this log",
             ))
         }
     }
@@ -254,11 +253,11 @@ impl CtServer {
             .parameter("hash")
             .and_then(|text| BASE64_STANDARD.decode(text).ok())
             .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| CtServerError::submission("hash: not the base64 of 32 bytes"))?;
+            .ok_or_else(|| CtServerError::submission("hash: expected base64 of 32 bytes"))?;
         let index = self
             .log
             .index_of_leaf(&hash)
-            .ok_or_else(|| CtServerError::submission("no entry has this leaf hash"))?;
+            .ok_or_else(|| CtServerError::submission("entry not found"))?;
         let (_, proof) = self.log.inclusion(index, Some(size)).map_err(wrong)?;
         Ok(json!({ "leaf_index": index, "audit_path": encode_all(&proof) }))
     }
@@ -313,7 +312,7 @@ fn issued_by(certificate: &Certificate, issuer: &Certificate) -> Result<(), Stri
         return Err("the next one has another name than its issuer".to_owned());
     }
     if !issuer.basic_constraints().is_some_and(|limits| limits.ca) {
-        return Err("the next one is no authority's".to_owned());
+        return Err("the next certificate is not a CA certificate".to_owned());
     }
     certificate
         .verify_signed_by(issuer, Memo::disabled())

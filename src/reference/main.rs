@@ -17,10 +17,10 @@ use gitseal_terminal::{self as terminal, Styled};
 #[command(name = "gitseal-reference", version, max_term_width = 90)]
 #[command(after_help = "\
 These servers are for development, tests, air-gapped networks and small teams.
-Keys are files, one process serves all, and the built-in issuer keeps no
-passwords: whoever reaches it is whoever they say. A larger organisation runs
-Sigstore's Fulcio and Rekor with keys in a KMS and its own identity provider;
-gitseal speaks to those with the same settings.
+Keys are files, one process serves all, and the built-in issuer has no
+passwords: anyone who can reach it can log in as any user. A larger
+organization runs Sigstore's Fulcio and Rekor with keys in a KMS and its own
+identity provider; gitseal uses those with the same settings.
 
 Try it:
   gitseal-reference quickstart
@@ -41,24 +41,24 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Print an identity token of the built-in issuer
     Token(TokenArgs),
-    /// Start everything, sign a commit and a tag, verify both, refuse a forgery, clean up
+    /// Sign and verify a commit and a tag with temporary servers
     Quickstart(quickstart::QuickstartArgs),
 }
 
 /// The token is made with the issuer's key in DIR, whether the servers run or
-/// not. Whoever can read that key can be anybody here.
+/// not. Anyone who can read that key can log in as any user.
 #[derive(clap::Args)]
 struct TokenArgs {
-    /// The servers' directory
+    /// Directory of the servers
     #[arg(long)]
     dir: PathBuf,
-    /// Whose token
+    /// Email address of the user
     #[arg(long, value_name = "EMAIL")]
     user: String,
-    /// For which client
+    /// Client that the token is for
     #[arg(long, default_value = CLIENT)]
     audience: String,
-    /// Seconds that it is good for
+    /// Validity in seconds
     #[arg(long, default_value_t = TOKEN_LIFETIME, value_parser = clap::value_parser!(i64).range(1..=86_400))]
     lifetime: i64,
 }

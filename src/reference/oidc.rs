@@ -41,11 +41,11 @@ use gitseal_services::oidc::wire::{
 };
 use gitseal_services::{Clock, Entropy};
 
-/// How many codes may be open at one time, and how many devices.
+/// The limit of open codes, and of open devices.
 pub const MAX_OPEN: usize = 4096;
-/// How long a code is good for, in seconds.
+/// The validity of a code, in seconds.
 pub const CODE_LIFETIME: i64 = 60;
-/// How long a device may wait for its person, in seconds.
+/// The time that a device may wait for its user, in seconds.
 pub const DEVICE_LIFETIME: i64 = 600;
 /// Seconds that a device waits between polls.
 pub const DEVICE_INTERVAL: i64 = 5;
@@ -56,16 +56,17 @@ pub const MAX_EMAIL: usize = 254;
 /// Wrong device codes that are heard in one minute, from all people together.
 pub const MAX_GUESSES: u32 = 30;
 
-/// How long a refresh token is good for, in seconds.
+/// The validity of a refresh token, in seconds.
 pub const REFRESH_LIFETIME: i64 = 12 * 3600;
 
-/// The client ID that tokens are for by default: the one of all Sigstore clients.
+/// The client ID that tokens are for by default: the one of all Sigstore
+/// clients.
 pub const CLIENT: &str = "sigstore";
 /// The validity of a token, in seconds.
 pub const TOKEN_LIFETIME: i64 = 600;
 
 const LOG_IN: &str = "Log in";
-const LOG_DEVICE_IN: &str = "Log a device in";
+const LOG_DEVICE_IN: &str = "Log in a device";
 const LOGGED_IN: &str = "Logged in";
 
 /// Someone who may log in.
@@ -84,14 +85,14 @@ impl User {
     ///
     /// What is wrong with the address.
     pub fn new(email: &str) -> Result<Self, String> {
-        let problem = |what: &str| Err(format!("{email:?} is no address for a user: {what}"));
+        let problem = |what: &str| Err(format!("{email:?} is not an email address: {what}"));
         if email.len() > MAX_EMAIL {
             return problem("longer than 254 bytes");
         }
         // What a certificate's rfc822Name can hold and a shell will not split.
         let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'<>()[],;:\\`".contains(&byte);
         if !email.bytes().all(plain) {
-            return problem("only plain ASCII letters, digits and signs");
+            return problem("only plain ASCII characters are allowed");
         }
         match email.split_once('@') {
             Some((local, domain))
@@ -109,21 +110,18 @@ impl User {
     }
 }
 
-/// What an issuer is told.
+/// The configuration of the issuer.
 pub struct Config {
-    /// Its address, as tokens name it: no trailing slash.
     pub issuer: String,
     /// The clients it knows: the audiences of its tokens.
     pub clients: Vec<String>,
-    /// Who may log in.
     pub users: Vec<User>,
     /// Whether `prompt=none` logs a named user in at once.
     pub headless: bool,
-    /// How long a token is good for, in seconds.
     pub lifetime: i64,
 }
 
-/// The issuer.
+/// The reference identity provider.
 pub struct ReferenceIssuer {
     config: Config,
     key: SigningKey,
@@ -134,7 +132,7 @@ pub struct ReferenceIssuer {
     open: Mutex<Open>,
 }
 
-/// Where a line for each token that was given goes. It holds no secret.
+/// Writes a line without secrets for each issued token.
 pub type TokenLog = Box<dyn Fn(&str) + Send + Sync>;
 
 #[derive(Default)]
@@ -207,7 +205,7 @@ impl ReferenceIssuer {
         entropy: Entropy,
     ) -> Result<Self, String> {
         let point = key.verifying_key().to_sec1_point(false);
-        let jwk = Jwk::p256(point.as_bytes()).ok_or("the issuer's key is no P-256 key")?;
+        let jwk = Jwk::p256(point.as_bytes()).ok_or("the issuer's key is not a P-256 key")?;
         Ok(Self {
             config,
             key,
@@ -254,7 +252,7 @@ impl ReferenceIssuer {
             let signature: Signature = self.key.sign(bytes);
             signature.to_bytes().into()
         })
-        .map_err(|error| format!("the token cannot be written: {error}"))
+        .map_err(|error| format!("cannot encode the token: {error}"))
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -304,15 +302,13 @@ impl ReferenceIssuer {
             .required("client_id")
             .map_err(|refused| refused.words)?;
         if !self.config.clients.iter().any(|known| known == client) {
-            return Err(format!("no client {client:?} is known here"));
+            return Err(format!("unknown client {client:?}"));
         }
         let redirect = parameters
             .required("redirect_uri")
             .map_err(|refused| refused.words)?;
         if !is_redirect(redirect) {
-            return Err(format!(
-                "{redirect:?} is not where this client's answers go"
-            ));
+            return Err(format!("{redirect:?} is not a redirect URL of this client"));
         }
         Ok((client.to_owned(), redirect.to_owned()))
     }
@@ -332,7 +328,7 @@ impl ReferenceIssuer {
         if parameters.one("request")?.is_some() {
             return Err(Refused::new(
                 "request_not_supported",
-                "request objects are not read",
+                "request objects are not supported",
             ));
         }
         let scope = parameters.required("scope")?.to_owned();
@@ -348,7 +344,7 @@ impl ReferenceIssuer {
         }
         if challenge.len() != 43 || !is_pkce_text(&challenge) {
             return Err(Refused::request(
-                "code_challenge is no SHA-256 in base64url",
+                "code_challenge is not a SHA-256 in base64url",
             ));
         }
         Ok(Login {
@@ -369,11 +365,11 @@ impl ReferenceIssuer {
     ) -> Result<ServerResponse, Refused> {
         if chosen {
             if parameters.one("deny")?.is_some() {
-                return Err(Refused::new("access_denied", "the user said no"));
+                return Err(Refused::new("access_denied", "the user canceled the login"));
             }
             let user = self
                 .user(parameters.required("user")?)
-                .ok_or_else(|| Refused::new("access_denied", "no such user"))?;
+                .ok_or_else(|| Refused::new("access_denied", "unknown user"))?;
             return self.grant(login, user);
         }
         let hint = parameters.one("login_hint")?;
@@ -382,16 +378,16 @@ impl ReferenceIssuer {
             return Ok(self.consent(&login, hint));
         }
         if prompts.len() > 1 {
-            return Err(Refused::request("prompt=none stands alone"));
+            return Err(Refused::request("prompt=none must be the only prompt"));
         }
         if !self.config.headless {
             return Err(Refused::new(
                 "interaction_required",
-                "this issuer was started without logins that ask no one",
+                "this issuer requires a prompt at each login",
             ));
         }
         let user = hint.and_then(|hint| self.user(hint)).ok_or_else(|| {
-            Refused::new("login_required", "login_hint names none of the users here")
+            Refused::new("login_required", "login_hint does not name a known user")
         })?;
         self.grant(login, user)
     }
@@ -407,7 +403,7 @@ impl ReferenceIssuer {
             if open.codes.len() >= MAX_OPEN {
                 return Err(Refused::new(
                     "temporarily_unavailable",
-                    "too many logins at one time",
+                    "too many open logins",
                 ));
             }
             open.codes.insert(
@@ -424,7 +420,7 @@ impl ReferenceIssuer {
                 200,
                 LOGGED_IN,
                 &format!(
-                    "<p>Copy this code to where the login began:</p><p><code>{}</code></p>",
+                    "<p>Copy this code to the program that started the login:</p><p><code>{}</code></p>",
                     escape_html(&code)
                 ),
             ));
@@ -443,7 +439,11 @@ impl ReferenceIssuer {
             return page(400, "Login refused", &paragraph(&words.join(": ")));
         }
         let Ok(mut url) = Url::parse(redirect) else {
-            return page(400, "Login refused", &paragraph("the redirect is no URL"));
+            return page(
+                400,
+                "Login refused",
+                &paragraph("the redirect is not a URL"),
+            );
         };
         {
             let mut query = url.query_pairs_mut();
@@ -459,8 +459,7 @@ impl ReferenceIssuer {
 
     fn consent(&self, login: &Login, hint: Option<&str>) -> ServerResponse {
         let mut form = format!(
-            "<p>{} asks who you are. This issuer keeps no passwords: it is for \
-             development and tests.</p><form method=\"post\" action=\"{AUTHORIZE}\">",
+            "<p>Log in to {} as:</p><form method=\"post\" action=\"{AUTHORIZE}\">",
             escape_html(&login.client)
         );
         let hidden = [
@@ -483,7 +482,7 @@ impl ReferenceIssuer {
             }
         }
         form.push_str(&self.choice(hint));
-        form.push_str("</form>");
+        form.push_str("</form><p><small>This issuer has no passwords. It is for development and testing only.</small></p>");
         page(200, LOG_IN, &form)
     }
 
@@ -500,7 +499,7 @@ impl ReferenceIssuer {
             );
         }
         html.push_str(
-            "<p><button>Log in</button> <button name=\"deny\" value=\"1\">Refuse</button></p>",
+            "<p><button>Log in</button> <button name=\"deny\" value=\"1\">Cancel</button></p>",
         );
         html
     }
@@ -517,20 +516,20 @@ impl ReferenceIssuer {
             "refresh_token" => self.refresh(&parameters, &client),
             _ => Err(Refused::new(
                 "unsupported_grant_type",
-                "authorization_code, device_code and refresh_token are",
+                "supported: authorization_code, device_code, refresh_token",
             )),
         }
     }
 
-    /// Who asks: by `client_id`, or by HTTP Basic with any password, since the
-    /// clients of this issuer are programs on people's machines and hold no
-    /// secret (RFC 8252 §8.5). The two must not disagree.
+    /// Returns the client: by `client_id`, or by HTTP Basic with any password,
+    /// since the clients of this issuer are programs on people's machines and
+    /// hold no secret (RFC 8252 §8.5). The two must not disagree.
     fn client(
         &self,
         request: &ServerRequest,
         parameters: &Parameters<'_>,
     ) -> Result<String, Refused> {
-        let invalid = || Refused::new("invalid_client", "no such client is known here");
+        let invalid = || Refused::new("invalid_client", "unknown client");
         let mut named = parameters.one("client_id")?.map(str::to_owned);
         if let Some(header) = request.headers.first("authorization") {
             let (scheme, value) = header.split_once(' ').ok_or_else(invalid)?;
@@ -576,11 +575,11 @@ impl ReferenceIssuer {
             return Err(grant("the code was issued to another client"));
         }
         if parameters.required("redirect_uri")? != code.login.redirect {
-            return Err(grant("redirect_uri is not the one of the login"));
+            return Err(grant("redirect_uri does not match the login"));
         }
         let verifier = parameters.required("code_verifier")?;
         if !is_pkce_text(verifier) || s256(verifier) != code.login.challenge {
-            return Err(grant("the code_verifier does not fit the challenge"));
+            return Err(grant("the code_verifier does not match the challenge"));
         }
         self.tokens(&Given {
             user: &code.user,
@@ -612,7 +611,7 @@ impl ReferenceIssuer {
                 let family = found.family.clone();
                 open.refresh.retain(|_, other| other.family != family);
                 return Err(grant(
-                    "the refresh token was used before: the login is over",
+                    "the refresh token was used before; the login is ended",
                 ));
             }
             if let Some(wanted) = parameters.one("scope")?
@@ -622,7 +621,7 @@ impl ReferenceIssuer {
             {
                 return Err(Refused::new(
                     "invalid_scope",
-                    "the login was for less than that",
+                    "the scope exceeds that of the login",
                 ));
             }
             found.used = true;
@@ -658,7 +657,7 @@ impl ReferenceIssuer {
         if open.refresh.len() >= MAX_OPEN {
             return Err(Refused::new(
                 "temporarily_unavailable",
-                "too many logins at one time",
+                "too many open logins",
             ));
         }
         open.refresh.insert(
@@ -684,7 +683,7 @@ impl ReferenceIssuer {
             grant,
             ..
         } = *given;
-        let words = |_| Refused::server("the token cannot be written");
+        let words = |_| Refused::server("cannot encode the token");
         let access_token = self.mint(user, client, None, None).map_err(words)?;
         let id_token = self
             .mint(user, client, nonce, Some(&access_token))
@@ -692,7 +691,7 @@ impl ReferenceIssuer {
         let refresh_token = self.successor(given)?;
         if let Some(log) = &self.log {
             log(&format!(
-                "issuer: token for {} to {client} by {grant}",
+                "oidc: token issued user={} client={client} grant={grant}",
                 user.email
             ));
         }
@@ -734,7 +733,7 @@ impl ReferenceIssuer {
         if open.devices.len() >= MAX_OPEN {
             return Err(Refused::new(
                 "temporarily_unavailable",
-                "too many devices at one time",
+                "too many open device logins",
             ));
         }
         open.devices.insert(
@@ -802,7 +801,10 @@ impl ReferenceIssuer {
         }
         if device.expires < now {
             open.devices.remove(code);
-            return Err(Refused::new("expired_token", "nobody logged in in time"));
+            return Err(Refused::new(
+                "expired_token",
+                "the login was not completed in time",
+            ));
         }
         if let Some(challenge) = &device.challenge {
             let fits = parameters
@@ -811,7 +813,7 @@ impl ReferenceIssuer {
             if !fits {
                 return Err(Refused::new(
                     "invalid_grant",
-                    "the code_verifier does not fit the challenge",
+                    "the code_verifier does not match the challenge",
                 ));
             }
         }
@@ -826,11 +828,11 @@ impl ReferenceIssuer {
             }
             Decision::Waiting => Err(Refused::new(
                 "authorization_pending",
-                "the person has not decided yet",
+                "the login is not completed yet",
             )),
             Decision::Denied => {
                 open.devices.remove(code);
-                Err(Refused::new("access_denied", "the person said no"))
+                Err(Refused::new("access_denied", "the user canceled the login"))
             }
             Decision::Granted(user) => {
                 let (user, scope) = (user.clone(), device.scope.clone());
@@ -854,9 +856,9 @@ impl ReferenceIssuer {
             200,
             LOG_DEVICE_IN,
             &format!(
-                "<form method=\"post\" action=\"{DEVICE_PAGE}\"><p><label>The code that the device \
-                 shows: <input name=\"user_code\" value=\"{}\" autocomplete=\"off\"></label></p>{}\
-                 </form><p>Go on only if you began this login yourself.</p>",
+                "<form method=\"post\" action=\"{DEVICE_PAGE}\"><p><label>Code displayed on your \
+                 device: <input name=\"user_code\" value=\"{}\" autocomplete=\"off\"></label></p>{}\
+                 </form><p>Continue only if you started this login yourself.</p>",
                 escape_html(code),
                 self.choice(None)
             ),
@@ -894,7 +896,7 @@ impl ReferenceIssuer {
             open.guesses_since = now;
         }
         if open.guesses >= MAX_GUESSES {
-            return refused(429, "too many wrong codes; wait a minute");
+            return refused(429, "Too many wrong codes; wait a minute.");
         }
         let found = open.devices.values_mut().find(|device| {
             device.expires >= now
@@ -903,17 +905,28 @@ impl ReferenceIssuer {
         });
         let Some(device) = found else {
             open.guesses = open.guesses.saturating_add(1);
-            return refused(400, "no device waits with this code");
+            return refused(400, "Unknown or expired code.");
         };
         if deny {
             device.decision = Decision::Denied;
-            return page(200, "Refused", &paragraph("The device is not logged in."));
+            return page(
+                200,
+                "Login canceled",
+                &paragraph("Your device is not logged in."),
+            );
         }
         let Some(user) = user.and_then(|email| self.user(email)) else {
-            return refused(400, "no such user");
+            return refused(400, "unknown user");
         };
         device.decision = Decision::Granted(user.clone());
-        page(200, LOGGED_IN, &paragraph("You may close this page."))
+        page(
+            200,
+            LOGGED_IN,
+            &paragraph(&format!(
+                "Your device is logged in as {}. You can close this page.",
+                user.email
+            )),
+        )
     }
 }
 
@@ -959,7 +972,7 @@ impl Handler for ReferenceIssuer {
     }
 }
 
-/// What an answer with tokens is for.
+/// The login that tokens are issued for.
 struct Given<'a> {
     user: &'a User,
     client: &'a str,
@@ -971,7 +984,7 @@ struct Given<'a> {
     grant: &'static str,
 }
 
-/// Why an OAuth request is refused.
+/// An OAuth error response.
 struct Refused {
     code: &'static str,
     words: String,
@@ -1022,7 +1035,7 @@ impl<'a> Parameters<'a> {
         let mut values = self.0.iter().filter(|(key, _)| key == name);
         let value = values.next().map(|(_, value)| value.as_str());
         if values.next().is_some() {
-            return Err(Refused::request(&format!("{name} comes twice")));
+            return Err(Refused::request(&format!("duplicate {name}")));
         }
         if value.is_some_and(|value| value.len() > MAX_PARAMETER) {
             return Err(Refused::request(&format!("{name} is too long")));
@@ -1032,13 +1045,13 @@ impl<'a> Parameters<'a> {
 
     fn required(&self, name: &str) -> Result<&'a str, Refused> {
         self.one(name)?
-            .ok_or_else(|| Refused::request(&format!("{name} is missing")))
+            .ok_or_else(|| Refused::request(&format!("missing {name}")))
     }
 }
 
 fn form(request: &ServerRequest) -> Result<Vec<(String, String)>, Refused> {
     if request.media_type().as_deref() != Some("application/x-www-form-urlencoded") {
-        return Err(Refused::request("a form is wanted"));
+        return Err(Refused::request("expected a form"));
     }
     let text = std::str::from_utf8(&request.body)
         .map_err(|_| Refused::request("the form is not UTF-8"))?;

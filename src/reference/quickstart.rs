@@ -19,24 +19,23 @@ use crate::{
     store::OIDC,
 };
 
-/// Who signs.
+/// The user who signs.
 const USER: &str = "alice@example.test";
 /// Longest output of one command that is looked at, in bytes.
 const MAX_OUTPUT: usize = 64 * 1024;
 
-/// Starts the servers on free loopback ports in a temporary directory, makes a
-/// repository there, signs a commit and a tag with git, verifies both, changes
-/// the commit and shows that it is refused. Needs git 2.34 or newer, and
-/// gitseal beside this program. Nothing is left behind, and nothing of yours is
-/// read or changed.
+/// Starts the servers on free loopback ports in a temporary directory, creates a
+/// repository there, signs a commit and a tag with Git, verifies both, tampers
+/// with the commit and verifies that it is rejected. Needs Git 2.34 or newer,
+/// and gitseal beside this program. Your files and configuration are not used.
 #[derive(clap::Args)]
 pub struct QuickstartArgs {
-    /// Keep the directory, and say where it is
+    /// Keep the directory and print its path
     #[arg(long)]
     pub keep: bool,
 }
 
-/// What a command must do.
+/// The expected exit of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expect {
     Success,
@@ -44,7 +43,7 @@ enum Expect {
     Refusal(i32),
 }
 
-/// One command's end.
+/// The output of one command.
 struct CommandOutput {
     stdout: String,
 }
@@ -56,7 +55,7 @@ struct Sandbox {
     path: OsString,
 }
 
-/// Runs the story.
+/// Runs all steps of the demo.
 ///
 /// # Errors
 ///
@@ -79,7 +78,7 @@ pub fn run(arguments: &QuickstartArgs) -> Result<(), CommandError> {
     })?;
     let issuer = servers.state.service_url(OIDC)?;
     terminal::print(&styled!(
-        "  {} knows {}; the others are beside it, and only on this machine\n",
+        "  {} knows {}; all servers listen on this machine only\n",
         issuer,
         USER
     ))?;
@@ -87,20 +86,20 @@ pub fn run(arguments: &QuickstartArgs) -> Result<(), CommandError> {
     // Also after a failure: the servers end and the directory goes.
     let stopped = servers.stop();
     if arguments.keep || told.is_err() && env::var_os("GITSEAL_KEEP").is_some() {
-        terminal::print(&styled!("kept: {}\n", folder.keep().display().to_string()))?;
+        terminal::print(&styled!("kept {}\n", folder.keep().display().to_string()))?;
     } else {
         folder.close()?;
     }
     told?;
     stopped?;
-    say("Everything was as it must be, and nothing is left behind.");
+    say("All checks passed; temporary files were removed.");
     terminal::print(&styled!(
-        "Next: `gitseal-reference serve --dir DIR` keeps such servers; docs/operations.md shows\nhow to use your own, or the public Sigstore.\n"
+        "Next: 'gitseal-reference serve --dir DIR' runs such servers permanently. docs/operations.md\nshows how to use your own, or the public Sigstore.\n"
     ))?;
     Ok(())
 }
 
-/// A heading.
+/// Prints a heading.
 fn say(text: &str) {
     // A closed pipe ends the story at the next command, which checks it.
     let _ = terminal::print(&styled!("\n{}\n", terminal::style(Style::Strong, text)));
@@ -115,7 +114,7 @@ fn beside(name: &str) -> Result<PathBuf, CommandError> {
         return Ok(program);
     }
     Err(CommandError::new(
-        format!("{} is not there", program.display()),
+        format!("{} not found", program.display()),
         "build or install both programs together: cargo build, or ./install.sh",
     ))
 }
@@ -139,7 +138,7 @@ impl Sandbox {
     fn tell_story(&self, issuer: &str) -> Result<(), CommandError> {
         self.check_git()?;
         let config = self.folder.join("sigstore").join("gitconfig");
-        say("A repository, and git told to use gitseal");
+        say("A repository, and Git configured to use gitseal");
         self.git(&["init", "--quiet"], Expect::Success)?;
         for (key, value) in [
             ("user.name", "Alice"),
@@ -164,7 +163,7 @@ impl Sandbox {
         )?;
         self.git(&["tag", "-s", "v1", "-m", "Version 1"], Expect::Success)?;
 
-        say("Verified by git, and by gitseal for this signer");
+        say("Verified by Git, and by gitseal for this signer");
         self.git(&["verify-commit", "HEAD"], Expect::Success)?;
         self.git(&["verify-tag", "v1"], Expect::Success)?;
         let identity = [
@@ -186,7 +185,7 @@ impl Sandbox {
         let shown = self.git(&["log", "-1", "--format=%G? %GS %GT"], Expect::Success)?;
         self.must_be(&shown.stdout, &format!("G {USER} fully"))?;
 
-        say("A forgery: the same signature over another message");
+        say("A tampered commit: same signature, different message");
         let commit = self.git(&["cat-file", "commit", "HEAD"], Expect::Success)?;
         let forged = commit.stdout.replace("Say hello", "Say goodbye");
         fs::write(self.folder.join("forged"), forged)?;
@@ -203,7 +202,7 @@ impl Sandbox {
         let shown = self.git(&["log", "-1", "--format=%G?", &id], Expect::Success)?;
         self.must_be(&shown.stdout, "B")?;
 
-        say("And somebody else who might have signed");
+        say("A valid signature by an unexpected signer");
         let other: Vec<String> = [
             "verify",
             "--offline",
@@ -220,12 +219,12 @@ impl Sandbox {
 
     /// git 2.34 is the first that verifies through `gpg.minTrustLevel`.
     fn check_git(&self) -> Result<(), CommandError> {
-        let hint = "install git 2.34 or newer from your system's packages";
+        let hint = "install Git 2.34 or newer";
         let output = self
             .command("git")
             .arg("--version")
             .output()
-            .map_err(|error| CommandError::new(format!("git does not start: {error}"), hint))?;
+            .map_err(|error| CommandError::new(format!("cannot start git: {error}"), hint))?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let mut numbers = text
             .split(|one: char| !one.is_ascii_digit())
@@ -287,7 +286,7 @@ impl Sandbox {
             .command(program)
             .args(arguments)
             .output()
-            .map_err(|error| CommandError::new(format!("{program} does not start: {error}"), ""))?;
+            .map_err(|error| CommandError::new(format!("cannot start {program}: {error}"), ""))?;
         let text = |bytes: &[u8]| {
             let shown = bytes.get(..MAX_OUTPUT).unwrap_or(bytes);
             String::from_utf8_lossy(shown).into_owned()
@@ -312,17 +311,14 @@ impl Sandbox {
                 Expect::Refusal(code) => code.to_string(),
             };
             return Err(CommandError::new(
-                format!("`{line}` ended with {}, not {wanted}", output.status),
-                "set GITSEAL_KEEP=1 and run it again to keep the directory",
+                format!("'{line}' ended with {}, expected {wanted}", output.status),
+                "run again with GITSEAL_KEEP=1 to keep the directory",
             ));
         }
         if let Expect::Refusal(code) = expect {
             terminal::print(&styled!(
                 "  {}\n",
-                terminal::style(
-                    Style::Quiet,
-                    &format!("refused, exit code {code}, as it must be")
-                )
+                terminal::style(Style::Quiet, &format!("exit code {code}, as expected"))
             ))?;
         }
         Ok(CommandOutput { stdout })
@@ -333,7 +329,7 @@ impl Sandbox {
             return Ok(());
         }
         Err(CommandError::new(
-            format!("git shows {:?}, not {wanted:?}", found.trim()),
+            format!("Git prints {:?}, expected {wanted:?}", found.trim()),
             "",
         ))
     }

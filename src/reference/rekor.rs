@@ -46,7 +46,7 @@ const MAX_INDEX_KEYS: usize = 1_024;
 /// The most entries that one search finds.
 const MAX_FOUND: usize = 10_000;
 
-/// Why a request is not served.
+/// Errors of a request to Rekor.
 #[derive(Debug, thiserror::Error)]
 pub enum RekorServerError {
     /// The entry or question is not what it should be: 400.
@@ -57,16 +57,11 @@ pub enum RekorServerError {
     Invalid {
         /// 601 type, 602 required, 605 pattern, 606 enum, 611 too many items.
         code: u32,
-        /// What is wrong.
         message: String,
     },
     /// The entry is in the log already: 409.
     #[error("an equivalent entry already exists in the transparency log with UUID {id}")]
-    Exists {
-        /// Its id.
-        id: String,
-    },
-    /// No such entry: 404.
+    Exists { id: String },
     #[error("not found")]
     NotFound,
     /// Nothing is served there: 404.
@@ -74,16 +69,10 @@ pub enum RekorServerError {
     NoPath(String),
     /// The path is served, not with this method: 405.
     #[error("method {method} is not allowed, but [{allowed}] are")]
-    Method {
-        /// The method asked for.
-        method: Method,
-        /// The allowed ones.
-        allowed: String,
-    },
+    Method { method: Method, allowed: String },
     /// Not JSON by its content type: 415.
-    #[error("unsupported media type {0:?}, only \"application/json\" is taken")]
+    #[error("unsupported media type {0:?}, only \"application/json\" is supported")]
     MediaType(String),
-    /// The log failed; trying again may help: 503.
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -155,7 +144,8 @@ pub fn checkpoint_signer(name: &str, key: SigningKey, spki: &[u8]) -> crate::log
     })
 }
 
-/// A Rekor. Its methods need no socket; [`Handler`] serves them.
+/// The server of a Rekor log. Its methods need no socket; [`Handler`] serves
+/// them.
 pub struct RekorServer {
     log: Arc<Log>,
     key: SigningKey,
@@ -553,9 +543,8 @@ fn json_body<T: serde::de::DeserializeOwned>(
         Some(kind) if kind == "application/json" => {}
         other => return Err(RekorServerError::MediaType(other.unwrap_or_default())),
     }
-    serde_json::from_slice(&request.body).map_err(|error| {
-        RekorServerError::Bad(format!("the body is not what it should be: {error}"))
-    })
+    serde_json::from_slice(&request.body)
+        .map_err(|error| RekorServerError::Bad(format!("the body is malformed: {error}")))
 }
 
 /// `sha256:HEX` of what may also be bare hex; its length tells the digest.
@@ -648,7 +637,7 @@ impl Verifier {
     }
 }
 
-/// What a hashedrekord's key may be, by its digest.
+/// Returns the algorithm of a hashedrekord's key, by its digest.
 fn hashedrekord_algorithm(key: KeyAlgorithm, digest: &str) -> Option<SignatureAlgorithm> {
     match (key, digest) {
         (KeyAlgorithm::P256, "sha256") => Some(SignatureAlgorithm::EcdsaSha256),

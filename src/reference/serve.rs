@@ -48,26 +48,26 @@ use crate::{
     tsa::TsaServer,
 };
 
-/// How long requests that have begun may take once the end is asked for.
+/// The time that open requests have once the servers stop.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How often tiles and checkpoints are published.
+/// The interval at which tiles and checkpoints are published.
 const PUBLISH: Duration = Duration::from_secs(1);
 
-/// Serves until SIGTERM or SIGINT, then finishes what has begun. Each service
-/// has a port of its own; the ports are remembered in DIR, so that a restart
-/// keeps the addresses that stand in certificates.
+/// Serves until SIGTERM or SIGINT, then completes open requests. Each service
+/// has its own port. The ports are stored in DIR, so that a restart keeps the
+/// URLs in certificates.
 #[derive(clap::Args)]
 pub struct ServeArgs {
-    /// Where keys, logs and configuration are kept; made if it does not exist
+    /// Directory of keys, logs and configuration; created if missing
     #[arg(long)]
     pub dir: PathBuf,
-    /// Address to listen on: IP, or IP:PORT for five ports from PORT on [default: the remembered one, or 127.0.0.1 and free ports]
+    /// Address to listen on: IP, or IP:PORT for five ports from PORT on [default: the stored one, or 127.0.0.1 and free ports]
     #[arg(long, value_name = "IP[:PORT]")]
     pub listen: Option<String>,
-    /// The name in the services' URLs [default: the address]
+    /// Host name in the services' URLs [default: the address]
     #[arg(long, value_name = "NAME")]
     pub host: Option<String>,
-    /// Someone who may log in at the built-in issuer (repeat for more)
+    /// User who may log in at the built-in issuer (repeatable)
     #[arg(
         long,
         value_name = "EMAIL",
@@ -75,22 +75,22 @@ pub struct ServeArgs {
         conflicts_with = "issuers"
     )]
     pub user: Vec<String>,
-    /// Ask a person at each login (in a browser); without it, naming a user is enough
+    /// Prompt at each login, in a browser; without it, the user name is enough
     #[arg(long, conflicts_with = "issuers")]
     pub ask: bool,
-    /// Trust the identity providers of this file instead of the built-in one (Fulcio's configuration, as JSON)
+    /// Trust the identity providers in this file (Fulcio's configuration, as JSON) instead of the built-in one
     #[arg(long, value_name = "FILE")]
     pub issuers: Option<PathBuf>,
-    /// Print the addresses as one line of JSON
+    /// Print the URLs as one line of JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// The services, running.
+/// The running services.
 pub struct RunningServers {
-    /// Where they are.
+    /// The addresses of the services.
     pub state: State,
-    /// DIR, locked.
+    /// The locked directory of the servers.
     pub store: ServerDirectory,
     running: Vec<ServerHandle>,
     publisher: Option<(Arc<AtomicBool>, thread::JoinHandle<()>)>,
@@ -110,7 +110,7 @@ pub fn serve(arguments: &ServeArgs) -> Result<(), CommandError> {
         signal_hook::consts::SIGINT,
     ])?;
     let servers = RunningServers::start(arguments)?;
-    servers.announce(arguments.json)?;
+    servers.announce(arguments)?;
     #[cfg(unix)]
     let _ = signals.forever().next();
     #[cfg(not(unix))]
@@ -119,13 +119,13 @@ pub fn serve(arguments: &ServeArgs) -> Result<(), CommandError> {
     }
     #[cfg(unix)]
     {
-        terminal::info("gitseal-reference: stopping");
+        terminal::info("serve: stopping");
         servers.stop()
     }
 }
 
 impl RunningServers {
-    /// Starts all services.
+    /// Starts all services and returns them.
     ///
     /// # Errors
     ///
@@ -174,7 +174,7 @@ impl RunningServers {
         })
     }
 
-    fn announce(&self, as_json: bool) -> Result<(), CommandError> {
+    fn announce(&self, arguments: &ServeArgs) -> Result<(), CommandError> {
         let dir = self.store.path.display().to_string();
         let mut addresses = Vec::new();
         for (index, name) in SERVICES.iter().enumerate() {
@@ -182,7 +182,7 @@ impl RunningServers {
                 addresses.push((*name, url));
             }
         }
-        if as_json {
+        if arguments.json {
             let mut object = serde_json::Map::new();
             for (name, url) in addresses {
                 object.insert(name.to_owned(), url.into());
@@ -191,14 +191,23 @@ impl RunningServers {
             let line = serde_json::Value::Object(object);
             return Ok(terminal::print(&Styled::lines(&format!("{line}\n")))?);
         }
+        // Without an expected identity `git log` prints U.
+        let identity = match (arguments.user.as_slice(), self.state.service_url(OIDC)) {
+            ([user, ..], Ok(issuer)) => format!(
+                "  git config --global gitseal.certificateIdentity {}\n  git config --global gitseal.certificateOidcIssuer {issuer}\n",
+                config::shell_quote(user)
+            ),
+            _ => String::new(),
+        };
         let rows: Vec<Vec<String>> = addresses
             .into_iter()
             .map(|(name, url)| vec![name.to_owned(), url])
             .collect();
         Ok(terminal::print(&styled!(
-            "{}\nSign and verify with git against these servers:\n  git config --global include.path {}\nStop with Ctrl-C or SIGTERM.\n",
+            "{}\nSign and verify with Git against these servers:\n  git config --global include.path {}\n{}Stop with Ctrl-C or SIGTERM.\n",
             terminal::table(&rows),
-            config::shell_quote(&self.store.path.join("gitconfig").display().to_string())
+            config::shell_quote(&self.store.path.join("gitconfig").display().to_string()),
+            identity
         ))?)
     }
 
@@ -217,12 +226,13 @@ impl RunningServers {
             ending.store(true, Ordering::SeqCst);
             thread.thread().unpark();
             if thread.join().is_err() {
-                terminal::warn("the publisher of the logs ended early");
+                terminal::warn("log: publisher exited early");
             }
         }
         for log in &self.logs {
-            log.publish()
-                .map_err(|error| CommandError::new(format!("the last publication: {error}"), ""))?;
+            log.publish().map_err(|error| {
+                CommandError::new(format!("cannot publish the log: {error}"), "")
+            })?;
         }
         Ok(())
     }
@@ -235,12 +245,12 @@ fn read_issuers(path: &Path) -> Result<Issuers, CommandError> {
     Issuers::from_json(&text).map_err(|refusal| {
         CommandError::new(
             format!("{}: {refusal}", path.display()),
-            "the file has the shape of Fulcio's configuration, in JSON",
+            "the file must be Fulcio's configuration, in JSON",
         )
     })
 }
 
-/// Where to listen.
+/// The addresses to listen on.
 struct Place {
     address: IpAddr,
     host: String,
@@ -271,7 +281,7 @@ impl Place {
                     for (offset, port) in (0_u16..).zip(ports.iter_mut()) {
                         *port = socket.port().checked_add(offset).ok_or_else(|| {
                             CommandError::new(
-                                format!("five ports from {} on do not exist", socket.port()),
+                                format!("there are no five ports from {} on", socket.port()),
                                 "",
                             )
                         })?;
@@ -284,8 +294,8 @@ impl Place {
                 },
                 (Err(_), Err(_)) => {
                     return Err(CommandError::new(
-                        format!("{text:?} is no address to listen on"),
-                        "an IP address, or one with a port: 127.0.0.1, [::1]:7000",
+                        format!("{text:?} is not an address to listen on"),
+                        "set an IP address, or one with a port: 127.0.0.1, [::1]:7000",
                     ));
                 }
             },
@@ -293,9 +303,9 @@ impl Place {
         if own_issuer && !address.is_loopback() {
             return Err(CommandError::new(
                 format!(
-                    "the built-in issuer is not served on {address}: it keeps no passwords, whoever reaches it is whoever they say"
+                    "refusing to serve the built-in issuer on {address}: it has no passwords, so anyone could log in as any user"
                 ),
-                "listen on 127.0.0.1, or trust an identity provider of your own: --issuers FILE",
+                "listen on 127.0.0.1, or use --issuers",
             ));
         }
         let host = match (&arguments.host, state) {
@@ -303,8 +313,8 @@ impl Place {
             (None, Some(state)) if state.address == address => state.host.clone(),
             (None, _) if address.is_unspecified() => {
                 return Err(CommandError::new(
-                    format!("{address} is no address that a client can use"),
-                    "name the one that clients use: --host NAME",
+                    format!("{address} is not an address that clients can use"),
+                    "set the host name that clients use: --host NAME",
                 ));
             }
             (None, _) => match address {
@@ -316,7 +326,10 @@ impl Place {
             .ok()
             .and_then(|url| url.host_str().map(|found| found == host));
         if fits != Some(true) {
-            return Err(CommandError::new(format!("{host:?} is no host name"), ""));
+            return Err(CommandError::new(
+                format!("{host:?} is not a host name"),
+                "",
+            ));
         }
         Ok(Self {
             address,
@@ -336,7 +349,7 @@ impl Place {
             let listener = TcpListener::bind(socket).map_err(|error| {
                 CommandError::new(
                     format!("cannot listen on {socket}: {error}"),
-                    "the port is remembered in DIR; --listen with another one changes it, and with it the services' addresses",
+                    "the port is stored in DIR; --listen with another one changes it, and the services' URLs with it",
                 )
             })?;
             listeners.push(Some(listener));
@@ -438,7 +451,7 @@ fn public(spki: &[u8]) -> Result<PublicKey, CommandError> {
 
 fn key_of(key: &p256::ecdsa::SigningKey) -> Result<PublicKey, CommandError> {
     let spki = store::spki(key.verifying_key())
-        .ok_or_else(|| CommandError::new("a key cannot be written as SPKI", ""))?;
+        .ok_or_else(|| CommandError::new("cannot encode a key as SPKI", ""))?;
     public(&spki)
 }
 
@@ -506,7 +519,7 @@ fn rekor(
     )?;
     logs.push(Arc::clone(&log));
     RekorServer::new(log, &state.host, key(), public.spki())
-        .map_err(|error| CommandError::new(format!("Rekor's log: {error}"), ""))
+        .map_err(|error| CommandError::new(format!("cannot read the log of Rekor: {error}"), ""))
 }
 
 fn open_log(
@@ -515,8 +528,12 @@ fn open_log(
     key_id: [u8; 32],
     sign: Box<dyn Fn(&Checkpoint) -> String + Send + Sync>,
 ) -> Result<Arc<Log>, CommandError> {
-    let problem =
-        |what: String| CommandError::new(format!("the log in {}: {what}", path.display()), "");
+    let problem = |what: String| {
+        CommandError::new(
+            format!("cannot open the log in {}: {what}", path.display()),
+            "",
+        )
+    };
     let storage = Directory::open(path).map_err(|error| problem(error.to_string()))?;
     let log = Log::open(
         LogIdentity { origin, key_id },
@@ -539,7 +556,10 @@ fn publish(logs: &[Arc<Log>]) -> Result<(Arc<AtomicBool>, thread::JoinHandle<()>
             while !ended.load(Ordering::SeqCst) {
                 for log in &logs {
                     if let Err(error) = log.publish() {
-                        terminal::warn(&format!("{}: {error}", log.identity().origin));
+                        terminal::warn(&format!(
+                            "log: publication failed origin={} error={error:?}",
+                            log.identity().origin
+                        ));
                     }
                 }
                 thread::park_timeout(PUBLISH);
@@ -574,7 +594,7 @@ fn fetch(own: Option<Arc<ReferenceIssuer>>, own_url: Option<String>) -> Fetch {
             return if answer.status == 200 {
                 Ok(answer.body)
             } else {
-                Err(format!("{url} answers {}", answer.status))
+                Err(format!("{url}: HTTP {}", answer.status))
             };
         }
         let request = HttpRequest {

@@ -1,4 +1,4 @@
-//! What the reference servers keep in DIR: keys, certificates, ports. Made
+//! The directory of the reference servers: keys, certificates, ports. Made
 //! once; a second process on the same DIR is refused.
 //!
 //! | name | mode | what |
@@ -64,10 +64,9 @@ const NAMES: [&str; 14] = [
     "gitconfig",
 ];
 
-/// What is remembered between starts.
+/// The state that is stored between starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// Of this file: 1.
     pub version: u32,
     /// When the keys were made, in Unix seconds.
     pub since: UnixTime,
@@ -107,23 +106,18 @@ impl State {
 
 /// The keys of the services.
 pub struct Keys {
-    /// Signs certificates.
     pub fulcio: p384::ecdsa::SigningKey,
     /// Signs SCTs and tree heads.
     pub ct: p256::ecdsa::SigningKey,
     /// Signs checkpoints and entry timestamps.
     pub rekor: p256::ecdsa::SigningKey,
-    /// Signs tokens.
     pub oidc: p256::ecdsa::SigningKey,
-    /// Signs timestamps.
     pub tsa: p256::ecdsa::SigningKey,
 }
 
-/// An opened DIR.
+/// An open and locked directory of servers.
 pub struct ServerDirectory {
-    /// Its path, absolute.
     pub path: PathBuf,
-    /// The keys.
     pub keys: Keys,
     /// Issuing certificate and root.
     pub fulcio: Vec<Certificate>,
@@ -131,7 +125,6 @@ pub struct ServerDirectory {
     pub tsa: Vec<Certificate>,
     /// When the keys were made.
     pub since: UnixTime,
-    /// What the last start left; `None` at the first.
     pub state: Option<State>,
     _lock: File,
 }
@@ -177,10 +170,10 @@ impl ServerDirectory {
         {
             return Err(CommandError::new(
                 format!(
-                    "the certificates in {} are not those of the keys there",
+                    "the certificates in {} do not match its keys",
                     path.display()
                 ),
-                "put both back from one backup, or start with an empty directory",
+                "restore both from one backup, or start with an empty directory",
             ));
         }
         Ok(Self {
@@ -225,7 +218,7 @@ pub fn read_state(path: &Path) -> Result<State, CommandError> {
     let bytes = fs::read(path.join("state.json")).map_err(|error| {
         CommandError::new(
             format!(
-                "{} is no directory of reference servers: {error}",
+                "{} is not a gitseal-reference directory: {error}",
                 path.display()
             ),
             "start them first: gitseal-reference serve --dir DIR",
@@ -246,13 +239,15 @@ pub fn token_key(path: &Path) -> Result<p256::ecdsa::SigningKey, CommandError> {
 fn parse_state(path: &Path, bytes: &[u8]) -> Result<State, CommandError> {
     let problem = |why: String| {
         CommandError::new(
-            format!("{} is not read: {why}", path.join("state.json").display()),
-            "put it back from a backup, or start with an empty directory",
+            format!("cannot read {}: {why}", path.join("state.json").display()),
+            "restore it from a backup, or start with an empty directory",
         )
     };
     let state: State = serde_json::from_slice(bytes).map_err(|error| problem(error.to_string()))?;
     if state.version != 1 || state.ports.len() != SERVICES.len() {
-        return Err(problem("it is of another version of this program".into()));
+        return Err(problem(
+            "it was written by another version of this program".into(),
+        ));
     }
     Ok(state)
 }
@@ -274,10 +269,10 @@ fn refuse_strangers(path: &Path) -> Result<(), CommandError> {
         if !known {
             return Err(CommandError::new(
                 format!(
-                    "{} holds {name:?}, which is not of these servers",
+                    "{} contains {name:?}, which gitseal-reference did not create",
                     path.display()
                 ),
-                "name a directory that is empty or does not exist yet",
+                "use a directory that is empty or does not exist yet",
             ));
         }
     }
@@ -296,10 +291,10 @@ fn lock(path: &Path) -> Result<File, CommandError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(CommandError::new(
             format!(
-                "another process serves from {}",
+                "another process uses {}",
                 path.parent().unwrap_or(path).display()
             ),
-            "stop it first, or name another directory",
+            "stop it first, or use another directory",
         )),
         Err(TryLockError::Error(error)) => Err(failed("lock", path, &error)),
     }
@@ -311,7 +306,7 @@ fn make(path: &Path, now: UnixTime) -> Result<(), CommandError> {
     let tsa = p256::ecdsa::SigningKey::generate();
     let public = |spki: Option<Vec<u8>>| {
         spki.and_then(|spki| PublicKey::from_spki(&spki).ok())
-            .ok_or_else(|| CommandError::new("a new key cannot be read back", ""))
+            .ok_or_else(|| CommandError::new("cannot read back a new key", ""))
     };
     let chain_of = |role, name: &str, key: PublicKey| -> Result<String, CommandError> {
         let root_key = p384::ecdsa::SigningKey::generate();
@@ -359,8 +354,9 @@ fn make(path: &Path, now: UnixTime) -> Result<(), CommandError> {
         public(spki(tsa.verifying_key()))?,
     )?;
     let private = |name: &str, pem: Result<_, p256::pkcs8::Error>| -> Result<(), CommandError> {
-        let pem: zeroize::Zeroizing<String> =
-            pem.map_err(|error| CommandError::new(format!("the key {name}: {error}"), ""))?;
+        let pem: zeroize::Zeroizing<String> = pem.map_err(|error| {
+            CommandError::new(format!("cannot encode the key {name}: {error}"), "")
+        })?;
         replace(
             &path.join("keys").join(format!("{name}.pem")),
             pem.as_bytes(),
@@ -396,11 +392,11 @@ fn key(path: &Path, name: &str) -> Result<zeroize::Zeroizing<String>, CommandErr
         if mode & 0o077 != 0 {
             return Err(CommandError::new(
                 format!(
-                    "{} is open to others (mode {:o})",
+                    "{} is readable by other users (mode {:o})",
                     path.display(),
                     mode & 0o777
                 ),
-                "if nobody has read it: chmod 600; otherwise start with an empty directory",
+                "if no other user can have read it: chmod 600; otherwise start with an empty directory",
             ));
         }
     }
@@ -417,10 +413,10 @@ fn p256_key(path: &Path, name: &str) -> Result<p256::ecdsa::SigningKey, CommandE
 fn unreadable_key(path: &Path, name: &str) -> CommandError {
     CommandError::new(
         format!(
-            "{} is no private key of these servers",
+            "{} is not a private key of these servers",
             path.join("keys").join(format!("{name}.pem")).display()
         ),
-        "put it back from a backup, or start with an empty directory",
+        "restore it from a backup, or start with an empty directory",
     )
 }
 
@@ -430,18 +426,18 @@ fn chain(path: &Path, name: &str) -> Result<Vec<Certificate>, CommandError> {
     Certificate::pem_chain(&pem).map_err(|error| {
         CommandError::new(
             format!("{}: {error}", path.display()),
-            "put it back from a backup, or start with an empty directory",
+            "restore it from a backup, or start with an empty directory",
         )
     })
 }
 
 fn private_directory(path: &Path) -> Result<(), CommandError> {
-    fs::create_dir_all(path).map_err(|error| failed("make", path, &error))?;
+    fs::create_dir_all(path).map_err(|error| failed("create", path, &error))?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(path, fs::Permissions::from_mode(0o700))
-            .map_err(|error| failed("close to others", path, &error))?;
+            .map_err(|error| failed("restrict permissions of", path, &error))?;
     }
     Ok(())
 }

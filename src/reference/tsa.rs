@@ -25,9 +25,9 @@ use gitseal_services::{
 mod token;
 pub use token::{TokenFields, encode_response, token};
 
-/// Where requests go.
+/// The path of timestamp requests.
 pub const TIMESTAMP: &str = "/api/v1/timestamp";
-/// Where the authority's certificates are.
+/// The path of the authority's certificates.
 pub const CERTIFICATE_CHAIN: &str = "/api/v1/timestamp/certchain";
 /// The largest request that is read, in bytes; a real one has some 60.
 pub const MAX_REQUEST: usize = 4 << 10;
@@ -37,37 +37,30 @@ pub const POLICY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.5
 const QUERY: &str = "application/timestamp-query";
 const REPLY: &str = "application/timestamp-reply";
 
-/// A timestamp authority.
+/// The server of a timestamp authority.
 pub struct TsaServer {
     /// The signing certificate first, the root last.
     pub chain: Vec<Certificate>,
-    /// How its key signs.
     pub algorithm: SignatureAlgorithm,
-    /// Signs with it.
     pub sign: SignKey,
-    /// The time.
     pub clock: Clock,
-    /// Serial numbers.
     pub entropy: Entropy,
 }
 
-/// Why there is no timestamp.
+/// Reasons why no timestamp is issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TsaServerError {
     /// The request is no TimeStampReq.
     #[error("error parsing the timestamp request: {0}")]
     Request(String),
-    /// Another policy.
-    #[error("the policy {0} is not this authority's")]
+    #[error("unsupported policy {0}")]
     Policy(String),
-    /// Extensions.
     #[error("request extensions are not supported")]
     Extensions,
-    /// The media type.
     #[error("the request must be {QUERY} or application/json")]
     MediaType,
     /// The authority itself failed.
-    #[error("the timestamp could not be made: {0}")]
+    #[error("cannot create the timestamp: {0}")]
     Internal(String),
 }
 
@@ -106,7 +99,7 @@ impl JsonRequest {
             "sha512" => Digest::Sha512,
             other => {
                 return Err(TsaServerError::Request(format!(
-                    "the hash {other:?} is not used"
+                    "unsupported hash {other:?}"
                 )));
             }
         };
@@ -115,7 +108,7 @@ impl JsonRequest {
             .map_err(|_| TsaServerError::Request("artifactHash is not base64".into()))?;
         if imprint.len() != digest.of(&[]).len() {
             return Err(TsaServerError::Request(
-                "artifactHash is not of the hash's length".into(),
+                "artifactHash does not have the length of the hash".into(),
             ));
         }
         // The content octets of a DER INTEGER.
@@ -174,7 +167,7 @@ impl TsaServer {
     fn answer(&self, request: &ServerRequest) -> Result<ServerResponse, TsaServerError> {
         if request.body.len() > MAX_REQUEST {
             return Err(TsaServerError::Request(format!(
-                "it has {} bytes, at most {MAX_REQUEST} are read",
+                "it is {} bytes; the limit is {MAX_REQUEST}",
                 request.body.len()
             )));
         }

@@ -92,11 +92,11 @@ impl TokenSource {
             Some("device") => Self::User(LoginMethod::Device),
             Some("oob") => Self::User(LoginMethod::OutOfBand),
             Some("headless") => Self::Headless,
-            Some(name) => TokenProvider::named(name)
-                .map(Self::Ambient)
-                .ok_or_else(|| SignError::NoSuchProvider {
+            Some(name) => ambient::named(name).map(Self::Ambient).ok_or_else(|| {
+                SignError::NoSuchProvider {
                     name: name.to_owned(),
-                })?,
+                }
+            })?,
         })
     }
 

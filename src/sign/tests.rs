@@ -29,7 +29,7 @@ use gitseal_services::{
     fulcio::wire::parse_csr,
     http::client::Client,
     oidc::{
-        ambient::{AmbientContext, AmbientError, TokenProvider},
+        ambient::{self, AmbientContext, AmbientError},
         token::IdentityTokenError,
     },
     rekor::client::RekorClientError,
@@ -578,7 +578,7 @@ fn without_a_token_it_says_how_to_get_one() {
 #[test]
 fn providers_have_names() {
     let source = |name| login(&[("tokenprovider", name)]).map(|login| login.source);
-    let ambient = |name| TokenSource::Ambient(TokenProvider::named(name).unwrap());
+    let ambient = |name| TokenSource::Ambient(ambient::named(name).unwrap());
     assert_eq!(source("headless").unwrap(), TokenSource::Headless);
     for (name, method) in [
         ("interactive", LoginMethod::Browser),

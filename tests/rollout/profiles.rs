@@ -177,7 +177,7 @@ fn addresses_are_https_or_loopback_and_nobody_sends_us_elsewhere() {
     signed
         .setup(&format!("{url}/moved.toml"), ALICE)
         .fails(3)
-        .says("redirected");
+        .says("unexpected redirect");
     signed
         .setup(&format!("{url}/large.toml"), ALICE)
         .fails(3)

@@ -382,7 +382,12 @@ fn what_is_no_chain_is_refused() {
             "a chain of 9 certificates",
         ),
         ("nonsense", PRE, vec![b"nonsense".to_vec()], ""),
-        ("alone", PRE, vec![pre.clone()], "none of this log's roots"),
+        (
+            "alone",
+            PRE,
+            vec![pre.clone()],
+            "not end at a root of this log",
+        ),
         ("no poison", PRE, fixture.chain(plain), "no critical poison"),
         (
             "poison not critical",
@@ -412,7 +417,7 @@ fn what_is_no_chain_is_refused() {
             "other root",
             PRE,
             vec![pre.clone(), strangers_intermediate, strangers_root.clone()],
-            "none of this log's roots",
+            "not end at a root of this log",
         ),
         (
             "root of the same name",
@@ -424,7 +429,7 @@ fn what_is_no_chain_is_refused() {
             "leaf as authority",
             PRE,
             [vec![below], fixture.chain(leaf)].concat(),
-            "is no authority's",
+            "is not a CA certificate",
         ),
         (
             "issuer's name",

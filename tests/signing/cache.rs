@@ -60,7 +60,11 @@ impl Cached {
 
     /// How many tokens the issuer has given.
     fn logins(&self) -> usize {
-        self.lab.servers.log().matches("issuer: token for ").count()
+        self.lab
+            .servers
+            .log()
+            .matches("oidc: token issued user=")
+            .count()
     }
 
     /// How many certificates the authority has given.
@@ -569,7 +573,7 @@ fn a_kept_token_that_is_not_taken_is_given_up() {
         let log = cached.lab.servers.log();
         let last = log
             .lines()
-            .rfind(|line| line.contains("issuer: token for "))
+            .rfind(|line| line.contains("oidc: token issued user="))
             .unwrap()
             .to_owned();
         assert_eq!(last.contains("refresh"), refresh, "{last}");

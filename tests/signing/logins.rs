@@ -305,7 +305,7 @@ fn git_commit_logs_in_with_a_real_browser() {
     let page = browser.wait_for("You are logged in");
     browser.picture("2-logged-in");
     assert!(page.contains(ALICE), "{page}");
-    assert!(page.contains("You may close this page"), "{page}");
+    assert!(page.contains("You can close this page"), "{page}");
     let said = committing.join().unwrap();
     assert_eq!(said.code, 0, "{}", said.err);
     lab.good(&repository, "HEAD");
@@ -733,13 +733,9 @@ fn without_a_terminal_no_code_is_waited_for() {
     let mut lab = Lab::start_with(&["--ask"]);
     let repository = lab.repository("unseen", &[]);
     for (provider, opener, says) in [
-        ("", "", "nobody would see the code"),
+        ("", "", "no terminal to display the login code"),
         // The browser's own failure is what counts then.
-        (
-            "interactive",
-            "false {{.URL}}",
-            "no browser could be opened",
-        ),
+        ("interactive", "false {{.URL}}", "cannot open a browser"),
     ] {
         lab.set("GITSEAL_TOKEN_PROVIDER", provider);
         lab.set("GITSEAL_URL_OPENER", opener);
@@ -893,7 +889,10 @@ fn a_terminal_without_lines_is_none_to_ask_on() {
     };
     let (good, screen) = terminal.ends();
     assert!(!good, "{screen}");
-    assert!(screen.contains("needs a terminal"), "{screen}");
+    assert!(
+        screen.contains("cannot prompt for the login code"),
+        "{screen}"
+    );
 
     let mut lab = Lab::start();
     let repository = lab.repository("raw", &[]);

@@ -3,8 +3,8 @@
 //! Identity, key, time and serial number go in; precertificate and certificate
 //! come out. A function that is passed in makes the signature.
 //!
-//! Precertificate and certificate come out of one [`TbsTemplate`], so that they agree
-//! byte for byte in all but the poison and the SCT list (RFC 6962 §3.1).
+//! Precertificate and certificate come out of one [`TbsTemplate`], so that they
+//! agree byte for byte in all but the poison and the SCT list (RFC 6962 §3.1).
 //!
 //! Sources: RFC 5280 §4.1, §4.2; RFC 6962 §3.1, §3.3; Fulcio's certificate
 //! specification and its list of extensions (1.3.6.1.4.1.57264.1).

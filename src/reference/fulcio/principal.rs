@@ -34,7 +34,6 @@ pub enum PrincipalName {
     Email(String),
     /// A URI, as a uniformResourceIdentifier.
     Uri(String),
-    /// Fulcio's otherName (1.3.6.1.4.1.57264.1.7): `user!domain`.
     OtherName(String),
 }
 
@@ -310,7 +309,7 @@ fn issuer(
         );
     }
     let needed = |name: &str, value: &str| match value {
-        "" => Err(format!("{name} is missing")),
+        "" => Err(format!("missing {name}")),
         value => Ok(value.to_owned()),
     };
     let kind = match entry.type_name.as_str() {
@@ -423,7 +422,7 @@ impl CiProvider {
         }
         check_template(&entry.subject_alternative_name_template)?;
         if entry.subject_alternative_name_template.is_empty() {
-            return Err("subject-alternative-name-template is missing".into());
+            return Err("missing subject-alternative-name-template".into());
         }
         Ok(Self {
             defaults: entry.default_template_values.clone(),

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! u32be length of the body | first 8 bytes of SHA-256(body) | body
-//! body: key[32] | i64be time | u64be where its batch begins | u32be length of the leaf | leaf | extra
+//! body: key[32] | i64be time | u64be where its batch begins | u32be length of
+//! the leaf | leaf | extra
 //! ```
 //!
 //! A loss of power can leave any part of the batch that was being written, and
@@ -14,18 +15,24 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    LogError, MAX_ENTRY, MAX_EXTRA,
+    error::LogError,
     storage::{Storage, StorageError},
 };
 use gitseal_evidence::{UnixTime, merkle::Hash};
 
+/// The longest entry, in bytes: entry bundles give lengths in 16 bits.
+pub const MAX_ENTRY: usize = 65_535;
+/// The longest data that a log keeps beside an entry without hashing it (the
+/// chain of a certificate), in bytes.
+pub const MAX_EXTRA: usize = 256 * 1024;
+
 const HEAD: usize = 12;
 const FIXED: usize = 32 + 8 + 8 + 4;
-/// Where the batch stands in a record.
+/// The position of the batch in a record.
 const BATCH: usize = HEAD + 32 + 8;
-/// The longest body.
+/// The longest body of a record.
 const MAX_BODY: usize = FIXED + MAX_ENTRY + MAX_EXTRA;
-/// How much of the journal is read at a time.
+/// The number of bytes of the journal to read at a time.
 const CHUNK: u64 = 1 << 20;
 
 /// One entry as the journal holds it.
@@ -35,11 +42,8 @@ pub(super) struct JournalRecord {
     pub key: Hash,
     /// When the log took it.
     pub time: UnixTime,
-    /// Where in the journal the batch begins that it was flushed with.
     pub batch: u64,
-    /// What is hashed.
     pub leaf: Vec<u8>,
-    /// What is kept beside it.
     pub extra: Vec<u8>,
 }
 
@@ -113,12 +117,9 @@ pub(super) struct JournalReader<'a> {
     storage: &'a dyn Storage,
     name: &'a str,
     length: u64,
-    /// Read ahead; what is before `used` has been handed out.
     buffer: Vec<u8>,
     used: usize,
-    /// Where in the journal `buffer[used]` is.
     position: u64,
-    /// Where the batch of the last record begins.
     batch: Option<u64>,
 }
 
@@ -135,7 +136,7 @@ impl<'a> JournalReader<'a> {
         }
     }
 
-    /// Where the next record begins: after the last good one.
+    /// Returns the start of the next record: after the last good one.
     pub(super) fn position(&self) -> u64 {
         self.position
     }

@@ -20,6 +20,7 @@
 //!
 //! Not here: what entries mean, who signs checkpoints (`rekor/`, `ct/`).
 
+mod error;
 mod journal;
 mod storage;
 #[cfg(test)]
@@ -43,14 +44,11 @@ use gitseal_services::{
     merkle_tree::{self, MemoryTree, NodeSource as _},
 };
 
+pub use error::LogError;
 use journal::JournalRecord;
+pub use journal::{MAX_ENTRY, MAX_EXTRA};
 pub use storage::{Directory, Storage, StorageError};
 
-/// The longest entry, in bytes: entry bundles give lengths in 16 bits.
-pub const MAX_ENTRY: usize = 65_535;
-/// The longest data that a log keeps beside an entry without hashing it (the
-/// chain of a certificate), in bytes.
-pub const MAX_EXTRA: usize = 256 * 1024;
 /// The most entries that wait for one flush.
 const MAX_PENDING: usize = 8_192;
 /// The file that holds origin and key id of the log.
@@ -58,102 +56,9 @@ const IDENTITY: &str = ".state/identity";
 const JOURNAL: &str = ".state/journal";
 const CHECKPOINT: &str = "checkpoint";
 
-/// Why a log does not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LogError {
-    /// The storage failed; the entry is not in the log.
-    #[error("the log's storage failed: {why}")]
-    Storage {
-        /// What failed.
-        why: StorageError,
-    },
-    /// An earlier flush failed, so that nobody knows what the disk holds.
-    #[error(
-        "the log stopped after a failed flush ({why}); restart it to read from the disk what is there"
-    )]
-    Stopped {
-        /// What failed then.
-        why: StorageError,
-    },
-    /// Longer than [`MAX_ENTRY`] or [`MAX_EXTRA`].
-    #[error("an entry of {bytes} bytes is longer than a log takes")]
-    TooLong {
-        /// Bytes found.
-        bytes: usize,
-    },
-    /// More appenders wait than one flush takes.
-    #[error("too many entries are waiting; try again")]
-    Busy,
-    /// The files belong to another log.
-    #[error("the folder holds the log {found:?}, not {wanted:?}")]
-    OtherLog {
-        /// Origin and key id found.
-        found: String,
-        /// Origin and key id of this log.
-        wanted: String,
-    },
-    /// The journal holds less than was published.
-    #[error(
-        "the journal holds {journal} entries, the published checkpoint {checkpoint}: entries are lost; restore them, never continue"
-    )]
-    RolledBack {
-        /// Entries in the journal.
-        journal: u64,
-        /// Size of the published checkpoint.
-        checkpoint: u64,
-    },
-    /// The journal holds another tree than was published.
-    #[error(
-        "the tree of the first {size} entries has root {journal}, the published checkpoint {checkpoint}"
-    )]
-    Forked {
-        /// Size of the published checkpoint.
-        size: u64,
-        /// Hex.
-        journal: String,
-        /// Hex.
-        checkpoint: String,
-    },
-    /// A published tile differs from the journal.
-    #[error("{path} does not hold what the journal says")]
-    TileDiffers {
-        /// Path of the tile.
-        path: String,
-    },
-    /// A file that cannot be read as what it is.
-    #[error("{path} is damaged: {why}")]
-    Damaged {
-        /// Path of the file.
-        path: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// No such entry.
-    #[error("the log has no entry {index}")]
-    NoEntry {
-        /// The index asked for.
-        index: u64,
-    },
-    /// A tree that is larger than the log.
-    #[error("the log has {size} entries, not {wanted}")]
-    NoTree {
-        /// The log's size.
-        size: u64,
-        /// What was asked for.
-        wanted: u64,
-    },
-}
-
-impl From<StorageError> for LogError {
-    fn from(why: StorageError) -> Self {
-        Self::Storage { why }
-    }
-}
-
-/// Where an entry is.
+/// The position of an appended entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppendedEntry {
-    /// Its index.
     pub index: u64,
     /// When the log took it: never earlier than the entry before.
     pub time: UnixTime,
@@ -164,17 +69,15 @@ pub struct AppendedEntry {
 /// An entry as it was appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEntry {
-    /// Its index.
     pub index: u64,
     /// When the log took it.
     pub time: UnixTime,
     /// The bytes that are hashed.
     pub leaf: Vec<u8>,
-    /// What is kept beside it.
     pub extra: Vec<u8>,
 }
 
-/// Who the log is: fixed when it is made, compared at every start.
+/// The identity of a log, compared at every start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogIdentity {
     /// The origin line of its checkpoints.
@@ -186,7 +89,7 @@ pub struct LogIdentity {
 /// Signs the text of a checkpoint: the whole note.
 pub type SignCheckpoint = Box<dyn Fn(&Checkpoint) -> String + Send + Sync>;
 
-/// An append-only log.
+/// An append-only log in a directory.
 pub struct Log {
     identity: LogIdentity,
     storage: Arc<dyn Storage>,
@@ -215,7 +118,6 @@ struct State {
     by_leaf: HashMap<Hash, u64>,
     journal_length: u64,
     pending: Vec<Pending>,
-    /// Which batch the pending ones belong to, and which was last answered.
     batch: u64,
     answered: u64,
     results: HashMap<u64, Batch>,
@@ -223,10 +125,9 @@ struct State {
     stopped: Option<StorageError>,
 }
 
-/// What the waiters of one batch are told.
+/// The result for the waiters of one batch.
 struct Batch {
     waiters: u64,
-    /// Entries before it: what has a smaller index was there already.
     first: u64,
     outcome: Result<(), LogError>,
 }
@@ -302,7 +203,7 @@ impl Log {
         })
     }
 
-    /// Who the log is.
+    /// Returns the identity of the log.
     #[must_use]
     pub fn identity(&self) -> &LogIdentity {
         &self.identity
@@ -527,13 +428,13 @@ impl Log {
             .map_err(|_| LogError::NoEntry { index })
     }
 
-    /// Where the entry with this key is.
+    /// Returns the position of the entry with this key.
     #[must_use]
     pub fn find(&self, key: &Hash) -> Option<AppendedEntry> {
         self.state().find(key)
     }
 
-    /// One entry.
+    /// Reads one entry from the journal.
     ///
     /// # Errors
     /// There is none, or the storage failed.

@@ -1,4 +1,4 @@
-//! Where a log keeps its files. A directory now; the trait is small enough for
+//! The storage of a log's files. A directory now; the trait is small enough for
 //! an object store.
 
 use std::{
@@ -8,15 +8,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Why a storage did not do what it was asked.
+/// An error of the storage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{doing} {path}: {why}")]
 pub struct StorageError {
     /// `write`, `flush`, `read` …
     pub doing: &'static str,
-    /// Which file.
     pub path: String,
-    /// What the system said.
     pub why: String,
 }
 
@@ -37,7 +35,7 @@ impl StorageError {
     }
 }
 
-/// Named files. Names are relative, with `/`.
+/// Named files with atomic replacement. Names are relative, with `/`.
 pub trait Storage: Send + Sync {
     /// A whole small file; `None` if it is not there.
     ///
@@ -87,8 +85,6 @@ pub trait Storage: Send + Sync {
 #[derive(Debug)]
 pub struct Directory {
     root: PathBuf,
-    /// The open journal. The lock is for the opening; all access is at a given
-    /// place, so that a read never waits for a flush.
     journal: Mutex<Option<Arc<File>>>,
     /// Locked as long as this value lives.
     _lock: File,

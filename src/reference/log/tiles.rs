@@ -2,7 +2,7 @@
 //! hashes each, `tile/entries/<N>[.p/<W>]` with the entries, each behind its
 //! length in 16 bits.
 
-use super::{LogError, storage::Storage};
+use super::{error::LogError, storage::Storage};
 use gitseal_evidence::merkle::Hash;
 use gitseal_services::merkle_tree::{MemoryTree, NodeSource as _};
 
@@ -46,7 +46,7 @@ fn levels(size: u64) -> impl Iterator<Item = u8> {
     (0..HEIGHT).take_while(move |level| size >> (u32::from(*level) * u32::from(HEIGHT)).min(63) > 0)
 }
 
-/// One tile.
+/// The coordinates of a tile.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tile {
     level: u8,

@@ -15,21 +15,19 @@ pub const MAX_ENTRIES: u64 = 256;
 
 /// `POST /ct/v1/add-chain` and `/ct/v1/add-pre-chain`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct AddChain {
-    /// Base64 of DER: the certificate or precertificate, then its issuers.
     pub chain: Vec<String>,
 }
 
 /// The answer: an SCT (RFC 6962 §4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct AddChainResponse {
-    /// 0.
     pub sct_version: u8,
     /// Base64 of the log id.
     pub id: String,
-    /// Milliseconds since 1970.
     pub timestamp: u64,
-    /// Base64.
     pub extensions: String,
     /// Base64 of a `DigitallySigned`.
     pub signature: String,
@@ -76,10 +74,9 @@ impl AddChainResponse {
 
 /// `GET /ct/v1/get-sth` (RFC 6962 §4.3).
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct SignedTreeHead {
-    /// Entries.
     pub tree_size: u64,
-    /// Milliseconds since 1970.
     pub timestamp: u64,
     /// Base64.
     pub sha256_root_hash: String,

@@ -11,73 +11,51 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use url::Url;
 
 use super::wire::{
-    Authority, Bytes, Credentials, ErrorAnswer, FulcioResponseError, IssueRequest, MAX_ANSWER,
-    MAX_CHAIN, PublicKeyV1, SIGNING_CERT_V1, SIGNING_CERT_V2, SigningCertRequest,
-    SigningCertRequestV1, SigningCertificate,
+    Authority, Bytes, Credentials, FulcioResponseError, IssueRequest, MAX_ANSWER, MAX_CHAIN,
+    PublicKeyV1, SIGNING_CERT_V1, SIGNING_CERT_V2, SigningCertRequest, SigningCertRequestV1,
+    SigningCertificate,
 };
-use crate::http::client::{Client, HttpError, HttpRequest, HttpResponse, excerpt, redact_url};
+use crate::http::client::{Client, HttpError, HttpRequest, HttpResponse, Service, error_message};
 use gitseal_evidence::certificate::Certificate;
 
-/// Why an authority gave no certificate.
+/// Errors of a certificate request to Fulcio.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum FulcioError {
     /// No answer, or none that is Fulcio's.
     #[error(transparent)]
     Http(#[from] HttpError),
     /// The authority says no. Every fault of a token has the same words.
-    #[error("the certificate authority {authority} refused (HTTP {status}): {message}")]
+    #[error("{authority} rejected the certificate request (HTTP {status}): {message}")]
     Refused {
-        /// Its address.
         authority: String,
-        /// The status.
         status: u16,
-        /// Its words, escaped.
         message: String,
     },
     /// It answered with something that is no chain of certificates.
     #[error("{authority}: {reason}")]
     Answer {
-        /// Its address.
         authority: String,
-        /// Why.
         reason: FulcioResponseError,
     },
     /// Neither API is there.
-    #[error("{authority} is no Fulcio: neither API v2 nor v1 is there (HTTP {status})")]
-    NotFulcio {
-        /// Its address.
-        authority: String,
-        /// The status of the v1 answer.
-        status: u16,
-    },
+    #[error("{authority} is not a Fulcio server (HTTP {status})")]
+    NotFulcio { authority: String, status: u16 },
 }
 
-/// One authority.
-pub struct FulcioClient<'a> {
-    http: &'a Client,
-    base: &'a Url,
-}
+/// The client of one certificate authority.
+pub struct FulcioClient<'a>(Service<'a>);
 
 impl<'a> FulcioClient<'a> {
     /// The authority at `base`, which may have a path.
     #[must_use]
     pub fn new(http: &'a Client, base: &'a Url) -> Self {
-        Self { http, base }
-    }
-
-    fn at(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
-        url
-    }
-
-    fn name(&self) -> String {
-        redact_url(self.base).trim_end_matches('/').to_owned()
+        Self(Service { http, base })
     }
 
     fn post(&self, path: &str, token: &str, body: &[u8]) -> Result<HttpResponse, HttpError> {
-        let url = self.at(path);
-        self.http.send(&HttpRequest {
+        let url = self.0.at(path);
+        self.0.http.send(&HttpRequest {
             bearer: Some(token),
             accept: "application/json, application/pem-certificate-chain",
             ..HttpRequest::post(
@@ -91,19 +69,19 @@ impl<'a> FulcioClient<'a> {
     }
 
     fn refused(&self, answer: &HttpResponse) -> FulcioError {
-        match serde_json::from_slice::<ErrorAnswer>(&answer.body) {
-            Ok(said) if !said.message.is_empty() => FulcioError::Refused {
-                authority: self.name(),
+        match error_message(answer) {
+            Some(message) => FulcioError::Refused {
+                authority: self.0.name(),
                 status: answer.status,
-                message: excerpt(said.message.as_bytes()),
+                message,
             },
-            _ => FulcioError::Http(answer.unexpected()),
+            None => FulcioError::Http(answer.unexpected()),
         }
     }
 
     fn answer(&self, reason: FulcioResponseError) -> FulcioError {
         FulcioError::Answer {
-            authority: self.name(),
+            authority: self.0.name(),
             reason,
         }
     }
@@ -148,7 +126,7 @@ impl<'a> FulcioClient<'a> {
             200 | 201 => {}
             404 | 405 | 501 => {
                 return Err(FulcioError::NotFulcio {
-                    authority: self.name(),
+                    authority: self.0.name(),
                     status: answer.status,
                 });
             }

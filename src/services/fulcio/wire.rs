@@ -119,8 +119,8 @@ pub struct Credentials {
 /// A key and the proof that its owner asks.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct PublicKeyRequest {
-    /// The key.
     #[serde(alias = "public_key")]
     pub public_key: Option<PublicKeyV2>,
     /// The signature over the challenge: the token's email or subject.
@@ -131,11 +131,10 @@ pub struct PublicKeyRequest {
 /// A key in API v2.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct PublicKeyV2 {
-    /// An enum name; servers ignore it, whatever it is.
     #[serde(skip_serializing_if = "serde_json::Value::is_null")]
     pub algorithm: serde_json::Value,
-    /// PEM: `PUBLIC KEY`, or `RSA PUBLIC KEY`.
     pub content: String,
 }
 
@@ -203,8 +202,8 @@ pub struct Configuration {
 /// One identity provider that an authority believes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct OidcIssuer {
-    /// Its address, exactly as in tokens.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub issuer_url: String,
     /// Or a pattern of addresses.
@@ -214,7 +213,6 @@ pub struct OidcIssuer {
     pub audience: String,
     /// The claim that a proof of possession signs.
     pub challenge_claim: String,
-    /// For `spiffe` issuers.
     pub spiffe_trust_domain: String,
     /// `email`, `uri`, `username`, `spiffe`, `ci-provider` …
     pub issuer_type: String,
@@ -229,8 +227,8 @@ pub struct OidcIssuer {
 /// `POST /api/v1/signingCert`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct SigningCertRequestV1 {
-    /// The key.
     #[serde(skip_serializing_if = "Option::is_none", alias = "public_key")]
     pub public_key: Option<PublicKeyV1>,
     /// The signature over the challenge.
@@ -244,25 +242,23 @@ pub struct SigningCertRequestV1 {
 /// A key in API v1.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct PublicKeyV1 {
     /// The SPKI in DER, or the same as PEM text.
     pub content: Bytes,
-    /// A name; servers ignore it.
     #[serde(skip_serializing_if = "serde_json::Value::is_null")]
     pub algorithm: serde_json::Value,
 }
 
 // ---------------------------------------------------------------- errors
 
-/// What every refusal looks like, v1 and v2: `google.rpc.Status` as JSON.
+/// The form of every error response, v1 and v2: `google.rpc.Status` as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct ErrorAnswer {
-    /// The gRPC code: 3 invalid argument, 5 not found, 12 unimplemented, 13 internal.
     pub code: i32,
-    /// What is wrong, in words.
     pub message: String,
-    /// Always empty.
     pub details: Vec<serde_json::Value>,
 }
 
@@ -278,43 +274,28 @@ impl ErrorAnswer {
     }
 }
 
-/// Why an authority's answer is of no use.
+/// Reasons to reject a response with a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum FulcioResponseError {
     /// Not the JSON that was agreed.
-    #[error("the authority's answer is not a signing certificate: {reason}")]
-    NotJson {
-        /// What the JSON parser says.
-        reason: String,
-    },
+    #[error("the response is not a signing certificate: {reason}")]
+    NotJson { reason: String },
     /// Neither or both of the two forms.
-    #[error("the authority's answer holds {forms} certificates, not one")]
-    Forms {
-        /// How many.
-        forms: usize,
-    },
+    #[error("the response contains {forms} certificates, expected one")]
+    Forms { forms: usize },
     /// The SCT would have to travel beside the certificate.
-    #[error(
-        "the authority keeps the certificate's SCT beside it, and a Git signature has no place for it"
-    )]
+    #[error("the SCT is not embedded in the certificate, as a Git signature requires")]
     DetachedSct,
     /// The certificate is in no CT log.
-    #[error("the authority has no CT log: the certificate carries no SCT")]
+    #[error("the certificate has no SCT; the certificate authority must use a CT log")]
     NoSct,
     /// A leaf alone, or too much.
-    #[error("the authority's chain has {found} certificates; expected 2 to {MAX_CHAIN}")]
-    ChainLength {
-        /// How many.
-        found: usize,
-    },
+    #[error("the certificate chain has {found} certificates; expected 2 to {MAX_CHAIN}")]
+    ChainLength { found: usize },
     /// A certificate cannot be read.
-    #[error("certificate {index} of the authority's chain is unreadable: {reason}")]
-    Certificate {
-        /// Its place, from 0 (the leaf).
-        index: usize,
-        /// Why.
-        reason: String,
-    },
+    #[error("certificate {index} of the certificate chain is malformed: {reason}")]
+    Certificate { index: usize, reason: String },
 }
 
 impl SigningCertificate {
@@ -356,7 +337,7 @@ impl SigningCertificate {
 
 // ---------------------------------------------------------------- contract
 
-/// What an applicant shows to an authority. The token is a secret: this type
+/// The inputs of a certificate request. The token is a secret: this type
 /// has no `Debug`.
 pub struct IssueRequest<'a> {
     /// The identity token, a JWT.
@@ -373,7 +354,7 @@ pub struct IssueRequest<'a> {
 /// Something that certifies a key for the subject of a token: the HTTP client,
 /// and the reference server's inner state.
 pub trait Authority {
-    /// Why it would not.
+    /// The reason for which it issues no certificate.
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// Gives the chain: leaf first, root last, at least two.
@@ -385,18 +366,16 @@ pub trait Authority {
     fn certify(&self, application: &IssueRequest<'_>) -> Result<Vec<Certificate>, Self::Error>;
 }
 
-/// Why a certificate request cannot be made or read.
+/// Errors of encoding or parsing a certificate request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum CsrError {
     /// No PEM block, or another one.
-    #[error("not one PEM block CERTIFICATE REQUEST")]
+    #[error("expected one PEM block CERTIFICATE REQUEST")]
     Armour,
     /// Not the DER of a PKCS#10 request.
     #[error("the certificate request is not PKCS #10: {reason}")]
-    Der {
-        /// Which rule it breaks.
-        reason: String,
-    },
+    Der { reason: String },
 }
 
 impl From<der::Error> for CsrError {
@@ -409,7 +388,8 @@ impl From<der::Error> for CsrError {
 
 /// Makes a PKCS#10 request (RFC 2986 §4) for a P-256 key: no subject, no
 /// attributes, since an authority takes the identity from the token alone.
-/// `sign` makes an ASN.1 ECDSA-with-SHA-256 signature over the bytes it is given.
+/// `sign` makes an ASN.1 ECDSA-with-SHA-256 signature over the bytes it is
+/// given.
 ///
 /// # Errors
 ///
@@ -448,14 +428,13 @@ fn signed_request(info: CertReqInfo, signature: &[u8]) -> Result<String, CsrErro
 
 /// A certificate request as a server reads it.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct CertificateRequest {
     /// The bytes that are signed, as they came.
     pub signed: Vec<u8>,
     /// The key, SPKI DER.
     pub spki: Vec<u8>,
-    /// The signature's algorithm.
     pub algorithm: der::asn1::ObjectIdentifier,
-    /// The signature.
     pub signature: Vec<u8>,
 }
 
@@ -481,7 +460,7 @@ pub fn parse_csr(pem: &[u8]) -> Result<CertificateRequest, CsrError> {
             .signature
             .as_bytes()
             .ok_or_else(|| CsrError::Der {
-                reason: "the signature is not whole bytes".into(),
+                reason: "the signature is not a whole number of bytes".into(),
             })?
             .to_vec(),
     })

@@ -31,7 +31,7 @@ pub const EXCERPT: usize = 200;
 /// The longest pause between two tries, also when the server asks for more.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long things may take.
+/// Timeouts of a connection, a try and a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// To reach the server.
@@ -62,7 +62,8 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// For requests that must not be sent twice, such as one with a one-use code.
+    /// For requests that must not be sent twice, such as one with a one-use
+    /// code.
     pub const NO_RETRY: Self = Self {
         tries: 1,
         first_pause: Duration::ZERO,
@@ -74,76 +75,52 @@ impl Retry {
     };
 }
 
-/// Why no usable answer came.
+/// A failed HTTP exchange.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {url}: {reason}")]
 pub struct HttpError {
-    /// What was being done, as a noun: "certificate request".
+    /// The operation, as a noun: "certificate request".
     pub what: &'static str,
-    /// Where, without user, password, query and fragment.
+    /// The URL, without user, password, query and fragment.
     pub url: String,
     /// What went wrong.
     pub reason: HttpReason,
 }
 
-/// What went wrong with one exchange.
+/// The reason for which an exchange failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum HttpReason {
     /// Neither http nor https, or no host.
-    #[error("not an http or https address")]
+    #[error("not an http or https URL")]
     Address,
     /// A token that cannot be sent in a header.
-    #[error("the token has characters that no token has")]
+    #[error("the token contains invalid characters")]
     Token,
     /// No such host.
-    #[error("the host is not known")]
+    #[error("host not found")]
     HostUnknown,
     /// Nobody listens, or the way is blocked.
-    #[error("no connection: {reason}")]
-    Connection {
-        /// What the operating system says.
-        reason: String,
-    },
+    #[error("cannot connect: {reason}")]
+    Connection { reason: String },
     /// TLS failed: certificate, protocol.
     #[error("TLS: {reason}")]
-    Tls {
-        /// What the TLS library says.
-        reason: String,
-    },
+    Tls { reason: String },
     /// Time ran out.
-    #[error("no answer within {} s", .after.as_secs_f32())]
-    Timeout {
-        /// The time that was given.
-        after: Duration,
-    },
+    #[error("timed out after {} s", .after.as_secs_f32())]
+    Timeout { after: Duration },
     /// The answer is longer than any real one.
-    #[error("the answer is larger than {limit} bytes")]
-    TooLarge {
-        /// The limit.
-        limit: usize,
-    },
+    #[error("the response is larger than {limit} bytes")]
+    TooLarge { limit: usize },
     /// A redirect that is not followed.
-    #[error("redirected to {to} (HTTP {status}), which is not followed")]
-    Redirect {
-        /// 301, 302 …
-        status: u16,
-        /// Where to, escaped.
-        to: String,
-    },
+    #[error("unexpected redirect to {to} (HTTP {status})")]
+    Redirect { status: u16, to: String },
     /// An answer with a status that was not expected.
     #[error("HTTP {status}{}{excerpt}", if .excerpt.is_empty() { "" } else { ": " })]
-    Status {
-        /// The status.
-        status: u16,
-        /// How the body begins, escaped.
-        excerpt: String,
-    },
+    Status { status: u16, excerpt: String },
     /// Not HTTP.
-    #[error("the answer is not HTTP: {reason}")]
-    Protocol {
-        /// What the HTTP library says.
-        reason: String,
-    },
+    #[error("the response is not HTTP: {reason}")]
+    Protocol { reason: String },
 }
 
 impl HttpReason {
@@ -168,15 +145,15 @@ fn is_passing_status(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// One request.
+/// A request and the limits on its response.
 pub struct HttpRequest<'a> {
-    /// What is being done, as a noun, for errors.
+    /// The operation, as a noun, for errors.
     pub what: &'static str,
     /// GET or POST.
     pub method: Method,
     /// Where.
     pub url: &'a Url,
-    /// What is wanted back.
+    /// The `Accept` header.
     pub accept: &'static str,
     /// A bearer token. Secret.
     pub bearer: Option<&'a str>,
@@ -184,7 +161,7 @@ pub struct HttpRequest<'a> {
     pub body: Option<(&'static str, &'a [u8])>,
     /// The longest answer that is read, in bytes.
     pub max_answer: usize,
-    /// How often it may be sent.
+    /// The tries that are allowed.
     pub retry: Retry,
     /// Further headers. Their values may be secret.
     pub headers: &'a [(&'static str, &'a str)],
@@ -282,8 +259,9 @@ impl HttpResponse {
     }
 }
 
-/// How a text from elsewhere begins, fit for one line of a terminal: printable
-/// ASCII as it is, runs of white space as one space, all else escaped.
+/// Returns the start of a foreign text, fit for one line of a terminal:
+/// printable ASCII as it is, runs of white space as one space, all else
+/// escaped.
 #[must_use]
 pub fn excerpt(bytes: &[u8]) -> String {
     let mut out = String::new();
@@ -307,6 +285,43 @@ pub fn excerpt(bytes: &[u8]) -> String {
         out.push('…');
     }
     out
+}
+
+/// A service at a URL, as its client reaches it.
+#[derive(Clone, Copy)]
+pub struct Service<'a> {
+    /// The HTTP client.
+    pub http: &'a Client,
+    /// The URL that the paths of the service start at; it may have a path.
+    pub base: &'a Url,
+}
+
+impl Service<'_> {
+    /// Returns the URL of a path of the service.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
+        url
+    }
+
+    /// Returns the URL of the service for messages, without secrets.
+    #[must_use]
+    pub fn name(&self) -> String {
+        redact_url(self.base).trim_end_matches('/').to_owned()
+    }
+}
+
+/// Returns the text of the member `message` of a JSON error, escaped, if a
+/// response has one.
+#[must_use]
+pub fn error_message(response: &HttpResponse) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Error {
+        message: String,
+    }
+    let error: Error = serde_json::from_slice(&response.body).ok()?;
+    (!error.message.is_empty()).then(|| excerpt(error.message.as_bytes()))
 }
 
 /// An address without what may be secret in it: user, password, query, fragment.
@@ -338,9 +353,9 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client. `jitter` gives a random byte each time: pauses between tries
-    /// are lengthened by up to their half, so that many clients of a server that
-    /// fell over do not come back at once.
+    /// Returns a client with these timeouts. `jitter` gives a random byte each
+    /// time: pauses between tries are lengthened by up to their half, so that
+    /// many clients of a server that fell over do not come back at once.
     #[must_use]
     pub fn new(timeouts: Timeouts, jitter: impl Fn() -> u8 + Send + Sync + 'static) -> Self {
         Self {
@@ -617,7 +632,7 @@ fn reason(error: ureq::Error, timeouts: Timeouts, limit: usize) -> HttpReason {
         ureq::Error::LargeResponseHeader(_, limit) => HttpReason::TooLarge { limit },
         ureq::Error::HostNotFound => HttpReason::HostUnknown,
         ureq::Error::ConnectionFailed => HttpReason::Connection {
-            reason: "refused or unreachable".into(),
+            reason: "connection refused or host unreachable".into(),
         },
         ureq::Error::Io(error) => match error.get_ref().and_then(|inner| {
             // The body reader wraps the library's own errors.

@@ -2,8 +2,8 @@
 //! strictly: what two readers could frame differently is refused, because a
 //! proxy in front would disagree about where a request ends.
 //!
-//! Pure: bytes in, a [`Head`] or a [`HttpParseError`] out. Time limits, the body's
-//! bytes and the socket are `server.rs`' business.
+//! Pure: bytes in, a [`Head`] or a [`HttpParseError`] out. Time limits, the
+//! body's bytes and the socket are `server.rs`' business.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -15,8 +15,8 @@ pub const MAX_TARGET: usize = 8 * 1024;
 /// More query parameters than this are refused with 400.
 pub const MAX_QUERY: usize = 64;
 
-/// A request method. `HEAD` reaches a handler as [`Method::Get`]; the server
-/// leaves the answer's body out.
+/// The method of a request. `HEAD` reaches a handler as [`Method::Get`]; the
+/// server leaves the answer's body out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
     /// `GET` (and `HEAD`).
@@ -73,7 +73,7 @@ impl Headers {
         self.0.push((name.to_ascii_lowercase(), value.into()));
     }
 
-    /// All lines.
+    /// Returns all header lines.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
@@ -97,7 +97,7 @@ pub struct ServerRequest {
     pub headers: Headers,
     /// The body, de-chunked.
     pub body: Vec<u8>,
-    /// Who sent it.
+    /// The address of the peer.
     pub peer: SocketAddr,
 }
 
@@ -130,7 +130,7 @@ impl ServerRequest {
     }
 }
 
-/// One answer.
+/// A response of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerResponse {
     /// The status code.
@@ -162,7 +162,7 @@ impl ServerResponse {
         }
     }
 
-    /// `text/plain`.
+    /// Returns a response of type `text/plain`.
     #[must_use]
     pub fn text(status: u16, body: impl Into<String>) -> Self {
         Self::new(status, "text/plain; charset=utf-8", body.into())
@@ -255,13 +255,13 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Why a request is not read: the status to answer with, and the words.
+/// The error of a malformed request: the status to answer with, and the words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{status} {message}")]
 pub struct HttpParseError {
     /// The status code.
     pub status: u16,
-    /// What is wrong, for the answer's body.
+    /// The message in the response's body.
     pub message: &'static str,
 }
 
@@ -277,7 +277,7 @@ fn bad(message: &'static str) -> HttpParseError {
     HttpParseError::new(400, message)
 }
 
-/// How the length of a body is known.
+/// The way in which the length of a body is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// No body.
@@ -311,7 +311,8 @@ pub struct Head {
     pub authority: Option<String>,
 }
 
-/// Where the head in `buffer` ends (after its empty line), if it is complete.
+/// Returns the end of the head in `buffer` (after its empty line), if it is
+/// complete.
 ///
 /// # Errors
 /// A bare LF or CR anywhere in the head (RFC 9112 §2.2 lets a recipient choose;
@@ -323,7 +324,7 @@ pub fn head_end(buffer: &[u8], from: usize) -> Result<Option<usize>, HttpParseEr
         match byte {
             0 => return Err(bad("a NUL byte in the request head")),
             b'\n' if before != Some(b'\r') => {
-                return Err(bad("a line of the request head ends with a bare LF"));
+                return Err(bad("a line of the request head ends with LF without CR"));
             }
             b'\n'
                 if buffer
@@ -353,17 +354,17 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, HttpParseError> {
     let mut parsed = httparse::Request::new(&mut lines);
     match parsed.parse(bytes) {
         Ok(httparse::Status::Complete(end)) if end == bytes.len() => {}
-        Ok(_) => return Err(bad("the request head is not readable")),
+        Ok(_) => return Err(bad("the request head is malformed")),
         Err(httparse::Error::TooManyHeaders) => {
             return Err(HttpParseError::new(431, "too many header lines"));
         }
         Err(httparse::Error::Version) => {
             return Err(HttpParseError::new(
                 505,
-                "only HTTP/1.0 and HTTP/1.1 are spoken here",
+                "only HTTP/1.0 and HTTP/1.1 are supported",
             ));
         }
-        Err(_) => return Err(bad("the request head is not readable")),
+        Err(_) => return Err(bad("the request head is malformed")),
     }
     let version = parsed.version.unwrap_or(0);
     let (method, head_only) = match parsed.method.unwrap_or_default() {
@@ -399,7 +400,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, HttpParseError> {
         Some(_) => {
             return Err(HttpParseError::new(
                 417,
-                "only 100-continue can be expected",
+                "the only supported expectation is 100-continue",
             ));
         }
     };
@@ -408,7 +409,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, HttpParseError> {
         .is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"))
     {
         // A compressed body has no bounded size before it is unpacked.
-        return Err(HttpParseError::new(415, "encoded bodies are not read"));
+        return Err(HttpParseError::new(415, "encoded bodies are not supported"));
     }
     let close = version == 0
         || headers
@@ -432,7 +433,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Head, HttpParseError> {
 fn split_target(target: &str) -> Result<(Option<&str>, &str), HttpParseError> {
     if target.bytes().any(|b| !(0x21..=0x7e).contains(&b)) || target.contains('#') {
         return Err(bad(
-            "the request target holds a character that belongs escaped",
+            "the request target contains a character that must be escaped",
         ));
     }
     if target.starts_with('/') {
@@ -441,7 +442,7 @@ fn split_target(target: &str) -> Result<(Option<&str>, &str), HttpParseError> {
     let rest = target
         .strip_prefix("http://")
         .or_else(|| target.strip_prefix("https://"))
-        .ok_or_else(|| bad("the request target is neither a path nor an address"))?;
+        .ok_or_else(|| bad("the request target is neither a path nor a URL"))?;
     let slash = rest
         .find('/')
         .ok_or_else(|| bad("the request target has no path"))?;
@@ -460,10 +461,10 @@ fn host(
     let mut hosts = headers.all("host");
     let host = hosts.next();
     if hosts.next().is_some() {
-        return Err(bad("more than one Host line"));
+        return Err(bad("duplicate Host header"));
     }
     match (host, target) {
-        (None, _) if version == 1 => Err(bad("no Host line")),
+        (None, _) if version == 1 => Err(bad("missing Host header")),
         (Some(host), Some(target)) if !host.eq_ignore_ascii_case(target) => {
             Err(bad("Host and the request target name different hosts"))
         }
@@ -476,21 +477,21 @@ fn framing(headers: &Headers, version: u8) -> Result<Framing, HttpParseError> {
     let mut lengths = headers.all("content-length");
     let length = lengths.next();
     if lengths.next().is_some() {
-        return Err(bad("more than one Content-Length line"));
+        return Err(bad("duplicate Content-Length header"));
     }
     let mut codings = headers.all("transfer-encoding");
     let coding = codings.next();
     if codings.next().is_some() {
-        return Err(bad("more than one Transfer-Encoding line"));
+        return Err(bad("duplicate Transfer-Encoding header"));
     }
     match (length, coding) {
-        (Some(_), Some(_)) => Err(bad("Content-Length beside Transfer-Encoding")),
+        (Some(_), Some(_)) => Err(bad("both Content-Length and Transfer-Encoding are present")),
         (None, None) => Ok(Framing::Empty),
         (None, Some(_)) if version == 0 => Err(bad("Transfer-Encoding in HTTP/1.0")),
         (None, Some(coding)) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
         (None, Some(_)) => Err(HttpParseError::new(
             501,
-            "only the chunked transfer coding is read",
+            "the only supported transfer coding is chunked",
         )),
         (Some(length), None) => {
             if length.is_empty() || !length.bytes().all(|b| b.is_ascii_digit()) {
@@ -534,7 +535,7 @@ fn decode_text(text: &str) -> Result<String, HttpParseError> {
                         .and_then(|d| u8::try_from(d).ok())
                 };
                 let (Some(high), Some(low)) = (digit(), digit()) else {
-                    return Err(bad("a broken percent escape"));
+                    return Err(bad("an invalid percent escape"));
                 };
                 out.push((high << 4) | low);
             }

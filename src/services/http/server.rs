@@ -23,7 +23,7 @@ use super::message::{
     is_own_authority, parse_head,
 };
 
-/// What one peer, and all together, may take.
+/// The limits for one peer and for all peers.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Bytes of a request head.
@@ -38,7 +38,7 @@ pub struct Limits {
     pub body_deadline: Duration,
     /// Time for the peer to take a whole answer.
     pub write_deadline: Duration,
-    /// How long a connection may wait for its next request.
+    /// The time that a connection may wait for its next request.
     pub idle: Duration,
     /// Connections at one time.
     pub connections: usize,
@@ -67,7 +67,7 @@ impl Default for Limits {
     }
 }
 
-/// Answers requests. Called from many threads at once.
+/// The handler of a server's requests. Called from many threads at once.
 ///
 /// A `POST`, `PUT`, `PATCH` or `DELETE` that carries an `Origin` other than the
 /// address it was sent to never arrives here (a page of another site sent it).
@@ -84,11 +84,11 @@ impl<F: Fn(&ServerRequest) -> ServerResponse + Send + Sync + 'static> Handler fo
     }
 }
 
-/// How many bytes of an unread request are thrown away before the connection
-/// is closed, so that the peer sees the refusal and not a reset.
+/// The number of bytes of an unread request that are discarded before the
+/// connection is closed, so that the peer sees the refusal and not a reset.
 const MAX_LINGER: usize = 256 * 1024;
 const LINGER: Duration = Duration::from_millis(500);
-/// How many bytes one chunk-size line or trailer line may have.
+/// The longest chunk-size line or trailer line, in bytes.
 const MAX_CHUNK_LINE: usize = 256;
 const MAX_TRAILERS: usize = 32;
 const READ_SIZE: usize = 16 * 1024;
@@ -159,14 +159,15 @@ impl ServerHandle {
         format!("http://{}", self.addr)
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.open().len()
     }
 
-    /// Stops accepting. What a request that has begun is answered with ends its
-    /// connection; one whose head has not come is closed.
+    /// Stops accepting new connections. What a request that has begun is
+    /// answered with ends its connection; one whose head has not come is
+    /// closed.
     pub fn stop(&mut self) {
         let Some(acceptor) = self.acceptor.take() else {
             return;
@@ -363,12 +364,12 @@ impl Drop for Leave<'_> {
 /// Says 503 without reading: every connection is busy with a request.
 fn turn_away(mut stream: &TcpStream) {
     let _ = stream.set_write_timeout(Some(Duration::from_millis(100)));
-    let answer = ServerResponse::text(503, "every connection is taken\n").with("Retry-After", "1");
+    let answer = ServerResponse::text(503, "too many connections\n").with("Retry-After", "1");
     let _ = stream.write_all(&answer.to_bytes(&date(), true, false));
     let _ = stream.shutdown(Shutdown::Write);
 }
 
-/// Why a request could not be read to its end.
+/// Reasons to stop reading a request.
 enum Broken {
     /// The peer closed, reset or stayed silent: nothing to answer.
     Gone,
@@ -438,14 +439,16 @@ impl<'a> Connection<'a> {
         if let Some(authority) = &head.authority
             && !is_own_authority(authority, self.local, &self.shared.limits.hosts)
         {
-            return Err(HttpParseError::new(421, "this server has another name").into());
+            return Err(
+                HttpParseError::new(421, "the Host header does not name this server").into(),
+            );
         }
         if head.method != Method::Get
             && let Some(origin) = head.headers.first("origin")
             && !is_same_origin(origin, head.authority.as_deref())
         {
             return Err(
-                HttpParseError::new(403, "a page of another site sent this request").into(),
+                HttpParseError::new(403, "the request was sent by a page of another site").into(),
             );
         }
         let mut budget = Budget {
@@ -470,7 +473,8 @@ impl<'a> Connection<'a> {
         Ok(!close)
     }
 
-    /// Reads one head: the first byte may take `idle`, all of it `head_deadline`.
+    /// Reads one head: the first byte may take `idle`, all of it
+    /// `head_deadline`.
     fn head(&mut self) -> Result<Head, Broken> {
         let max = self.shared.limits.max_head;
         if self.buffer.is_empty() {
@@ -545,10 +549,10 @@ impl<'a> Connection<'a> {
                 || digits.len() > 8
                 || !digits.bytes().all(|b| b.is_ascii_hexdigit())
             {
-                return Err(HttpParseError::new(400, "a chunk size is not readable").into());
+                return Err(HttpParseError::new(400, "a chunk size is malformed").into());
             }
             let size = usize::from_str_radix(digits, 16)
-                .map_err(|_| HttpParseError::new(400, "a chunk size is not readable"))?;
+                .map_err(|_| HttpParseError::new(400, "a chunk size is malformed"))?;
             if size == 0 {
                 break;
             }
@@ -557,7 +561,7 @@ impl<'a> Connection<'a> {
             }
             self.take(size, &mut body, deadline, budget)?;
             if !self.line(deadline)?.is_empty() {
-                return Err(HttpParseError::new(400, "a chunk does not end where it says").into());
+                return Err(HttpParseError::new(400, "a chunk is longer than its size").into());
             }
         }
         for _ in 0..MAX_TRAILERS {
@@ -578,12 +582,10 @@ impl<'a> Connection<'a> {
                     .strip_suffix(b"\r\n")
                     .filter(|line| line.len() <= MAX_CHUNK_LINE && !line.contains(&b'\r'))
                     .and_then(|line| String::from_utf8(line.to_vec()).ok())
-                    .ok_or_else(|| {
-                        HttpParseError::new(400, "a chunk line is not readable").into()
-                    });
+                    .ok_or_else(|| HttpParseError::new(400, "a chunk line is malformed").into());
             }
             if self.buffer.len() > MAX_CHUNK_LINE {
-                return Err(HttpParseError::new(400, "a chunk line is not readable").into());
+                return Err(HttpParseError::new(400, "a chunk line is malformed").into());
             }
             self.fill(deadline)?;
         }

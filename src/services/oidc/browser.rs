@@ -40,16 +40,16 @@ use crate::http::{
     server::{Limits, ServerHandle, serve},
 };
 
-/// Where the answer goes, behind the listener's address. gitsign's too, so that
-/// what is registered for it fits.
+/// The path of the redirect URL, behind the listener's address. gitsign's too,
+/// so that what is registered for it fits.
 pub const CALLBACK: &str = "/auth/callback";
-/// How often another port is tried when half of one is taken.
+/// The number of ports to try if another program uses half of one.
 const TRIES: usize = 8;
-/// How long the process waits at its end for a browser that takes the last page
+/// The time the process waits at its end for a browser that reads the last page
 /// slowly.
 const LAST_PAGE: Duration = Duration::from_secs(2);
 
-/// What the programs of this machine may take of the listener. A browser sends
+/// The limits for the programs of this machine. A browser sends
 /// every cookie that any server on `localhost` gave it, hence the large head;
 /// bodies have nothing to say here.
 fn limits() -> Limits {
@@ -67,7 +67,7 @@ fn limits() -> Limits {
     }
 }
 
-/// How the login goes.
+/// The options of a login in the browser.
 #[derive(Debug, Clone, Copy)]
 pub struct BrowserLoginOptions<'a> {
     /// The registered address, `http://localhost:PORT/PATH`; otherwise a port of
@@ -75,11 +75,11 @@ pub struct BrowserLoginOptions<'a> {
     pub redirect_url: Option<&'a str>,
     /// After how long the last page closes itself, if it does.
     pub autoclose: Option<Duration>,
-    /// How long the person has.
+    /// The time limit of the login.
     pub timeout: Duration,
 }
 
-/// Logs in.
+/// Logs the user in and returns the tokens.
 ///
 /// # Errors
 /// No browser, nobody came, or the login fails.
@@ -93,10 +93,10 @@ pub fn log_in(
     let redirect = redirect_url(listening.address.as_str())?;
     let asked = described.authorization_request(&redirect, &[]);
     // First the address: an opener may take its time, or follow it by itself.
-    person.tell("gitseal: log in in your browser; if it does not open, go to this address:");
+    person.tell("gitseal: opening your browser to log in. If it does not open, visit:");
     person.tell(asked.url.as_str());
     if let Err(reason) = person.open(&asked.url) {
-        person.tell("gitseal: nobody listens at that address any more");
+        person.tell("gitseal: the URL above is no longer valid");
         return Err(LoginError::NoBrowser { reason });
     }
     let until = Instant::now() + options.timeout;
@@ -104,10 +104,7 @@ pub fn log_in(
         let code = match listening.code(&arrived.request, &described, &asked) {
             Ok(code) => code,
             Err(UnexpectedRequest { status, why }) => {
-                arrived.answer(response(
-                    status,
-                    &failure_page("This is not the answer", &why),
-                ));
+                arrived.answer(response(status, &failure_page("Unexpected request", &why)));
                 continue;
             }
         };
@@ -121,10 +118,7 @@ pub fn log_in(
         });
         let last = match &result {
             Ok(granted) => response(200, &success_page(granted, options.autoclose)),
-            Err(error) => response(
-                400,
-                &failure_page("You are not logged in", &error.to_string()),
-            ),
+            Err(error) => response(400, &failure_page("Login failed", &error.to_string())),
         };
         listening.end(arrived, last);
         return result;
@@ -147,7 +141,7 @@ struct PendingRequest {
 }
 
 impl PendingRequest {
-    /// Sends a page. If the browser is gone, nobody misses it.
+    /// Sends a page to the browser. If the browser is gone, nobody misses it.
     fn answer(self, page: ServerResponse) {
         let _ = self.reply.try_send(page);
     }
@@ -157,7 +151,7 @@ impl PendingRequest {
 struct CallbackListener {
     servers: Vec<ServerHandle>,
     arrivals: Receiver<PendingRequest>,
-    /// Where the issuer sends the browser.
+    /// The URL that the issuer redirects the browser to.
     address: Url,
 }
 
@@ -181,7 +175,7 @@ impl CallbackListener {
         };
         if address.scheme() != "http" {
             return Err(unfit(
-                "gitseal listens there itself, and has no certificate",
+                "gitseal itself listens there, without a TLS certificate",
             ));
         }
         let (four, six) = match address.host() {
@@ -190,7 +184,7 @@ impl CallbackListener {
             Some(Host::Ipv6(ip)) if ip == Ipv6Addr::LOCALHOST => (false, true),
             _ => {
                 return Err(unfit(
-                    "it is not this machine: localhost, 127.0.0.1 or [::1]",
+                    "the host must be this machine: localhost, 127.0.0.1 or [::1]",
                 ));
             }
         };
@@ -215,7 +209,7 @@ impl CallbackListener {
             page.unwrap_or_else(|| {
                 response(
                     404,
-                    &failure_page("This is not the answer", "the login is over"),
+                    &failure_page("Unexpected request", "this login has already finished"),
                 )
             })
         });
@@ -273,7 +267,7 @@ impl CallbackListener {
             why: why.to_owned(),
         };
         if request.method != Method::Get || request.head_only {
-            return Err(stray(405, "only GET is answered here"));
+            return Err(stray(405, "only GET is allowed"));
         }
         // A page of another origin that has its own name point here (DNS
         // rebinding) sends that name.
@@ -290,7 +284,7 @@ impl CallbackListener {
             return Err(stray(400, "the request is for another host"));
         }
         if request.path != self.address.path() {
-            return Err(stray(404, "there is nothing at this address"));
+            return Err(stray(404, "path not found"));
         }
         match described.code(asked, &request.query) {
             Err(LoginError::Answer { reason }) => Err(stray(400, reason)),
@@ -345,12 +339,12 @@ fn success_page(granted: &LoginTokens, autoclose: Option<Duration>) -> Page {
     let mut body = String::from("<dl>");
     let who = claims.email.as_deref().unwrap_or(&claims.subject);
     let issuer = claims.connector.as_deref().unwrap_or(&claims.issuer);
-    for (name, value) in [("Identity", who), ("Vouched for by", issuer)] {
+    for (name, value) in [("Identity", who), ("Issuer", issuer)] {
         let _ = write!(body, "<dt>{name}</dt><dd>{}</dd>", escape_html(value));
     }
     body.push_str(
-        "</dl><p>gitseal signs with this identity. It goes into the certificate and the \
-         public logs, where it stays.</p><p>You may close this page and go back to git.</p>",
+        "</dl><p>gitseal will sign with this identity. It is recorded permanently in the \
+         certificate and in public logs.</p><p>You can close this page.</p>",
     );
     let script = autoclose.and_then(|after| {
         let mut bytes = [0_u8; 16];
@@ -363,7 +357,7 @@ fn success_page(granted: &LoginTokens, autoclose: Option<Duration>) -> Page {
     if let Some(script) = &script {
         let _ = write!(
             body,
-            "<p><small>It closes itself in {} seconds.</small></p>",
+            "<p><small>This page closes in {} seconds.</small></p>",
             script.seconds
         );
     }
@@ -378,10 +372,17 @@ fn success_page(granted: &LoginTokens, autoclose: Option<Duration>) -> Page {
     }
 }
 
+/// Returns a text with its first letter in upper case.
+fn capitalized(text: &str) -> String {
+    let mut rest = text.chars();
+    let first = rest.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(rest).collect()
+}
+
 fn failure_page(title: &str, why: &str) -> Page {
     let body = format!(
-        "<p>{}.</p><p><small>Go back to git; its terminal says what to do next.</small></p>",
-        escape_html(&excerpt(why.as_bytes()))
+        "<p>{}.</p><p><small>Return to your terminal for details.</small></p>",
+        escape_html(&capitalized(&excerpt(why.as_bytes())))
     );
     Page {
         html: page(PageOutcome::Bad, title, &body, None),

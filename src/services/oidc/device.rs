@@ -26,7 +26,7 @@ pub const MAX_UNSEEN: Duration = Duration::from_secs(5 * 60);
 /// reached for a while.
 pub const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// Logs in.
+/// Logs the user in and returns the tokens.
 ///
 /// # Errors
 /// The issuer has no such login, refuses it, or nobody typed the code in time,
@@ -55,23 +55,23 @@ pub fn log_in(
     }
     let device: CoreDeviceAuthorizationResponse = request.request(&exchange).map_err(refused)?;
     let address = web_address(
-        "address to type the code at",
+        "URL to enter the code at",
         device.verification_uri().as_str(),
     )?;
     let code = excerpt(device.user_code().secret().as_bytes());
     let complete = device
         .verification_uri_complete()
-        .and_then(|address| web_address("address with the code", address.secret()).ok());
+        .and_then(|address| web_address("URL with the code", address.secret()).ok());
     match complete {
         Some(complete) => {
-            person.tell("gitseal: to log in, open this address on any device:");
+            person.tell("gitseal: to log in, open this URL on any device:");
             person.tell(complete.as_str());
-            person.tell(&format!("and compare the code: {code}"));
+            person.tell(&format!("and check that it displays this code: {code}"));
         }
         None => {
-            person.tell("gitseal: to log in, open this address on any device:");
+            person.tell("gitseal: to log in, open this URL on any device:");
             person.tell(address.as_str());
-            person.tell(&format!("and type the code: {code}"));
+            person.tell(&format!("and enter this code: {code}"));
         }
     }
     let most = if person.can_be_told() {

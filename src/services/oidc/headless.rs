@@ -8,7 +8,7 @@ use url::Url;
 use super::login::{LoginConfig, LoginError, LoginTokens, MAX_ANSWER, redirect_url, web_address};
 use crate::http::client::excerpt;
 
-/// What the issuer is told to send the answer to, when nothing else is set. No
+/// The default redirect URL of a login without a browser. No
 /// one listens there: the answer is read off the redirect.
 pub const REDIRECT: &str = "http://127.0.0.1/auth/callback";
 
@@ -50,7 +50,7 @@ fn answer(
         .map_err(|_| LoginError::Address {
             what: "authorization endpoint",
             address: address.to_string(),
-            reason: "not an address",
+            reason: "not a URL",
         })?;
     let answer = issuer.http.exchange("login", request, MAX_ANSWER)?;
     let location = answer
@@ -60,14 +60,14 @@ fn answer(
         .and_then(|value| address.join(value).ok());
     let Some(location) = location.filter(|_| answer.status().is_redirection()) else {
         return Err(LoginError::NotHeadless {
+            issuer: issuer.issuer.to_owned(),
             user: excerpt(user.as_bytes()),
             status: answer.status().as_u16(),
-            excerpt: excerpt(answer.body()),
         });
     };
     if location.origin() != expected.origin() || location.path() != expected.path() {
         return Err(LoginError::Answer {
-            reason: "it goes to another address than the one that was asked for",
+            reason: "it is for another redirect URL than the requested one",
         });
     }
     Ok(location.query_pairs().into_owned().collect())

@@ -51,24 +51,24 @@ const ALGORITHMS: [(&str, Option<usize>); 10] = [
 
 /// Header members that change what a token is, or bring a key.
 const REFUSED: [(&str, &str); 9] = [
-    ("jwk", "its header brings the key to check it with (jwk)"),
-    ("jku", "its header says where to fetch a key (jku)"),
-    ("x5u", "its header says where to fetch a key (x5u)"),
-    ("x5c", "its header brings the key to check it with (x5c)"),
-    ("crit", "its header demands extensions (crit)"),
-    ("b64", "its header changes how it is encoded (b64)"),
-    ("zip", "its header says that it is compressed (zip)"),
-    ("enc", "its header says that it is encrypted (enc)"),
+    ("jwk", "its header contains the key to verify it with (jwk)"),
+    ("jku", "its header names a URL of keys (jku)"),
+    ("x5u", "its header names a URL of certificates (x5u)"),
     (
-        "cty",
-        "its header says that something is nested in it (cty)",
+        "x5c",
+        "its header contains the certificate to verify it with (x5c)",
     ),
+    ("crit", "its header requires extensions (crit)"),
+    ("b64", "its header sets the payload encoding (b64)"),
+    ("zip", "it is compressed (zip)"),
+    ("enc", "it is encrypted (enc)"),
+    ("cty", "it contains a nested token (cty)"),
 ];
 
-/// Why a text is no such token.
+/// Reasons to reject a signed token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JwsError {
-    /// Its form.
+    /// The form is malformed.
     Form(&'static str),
     /// Nothing vouches for it: `alg` is "none", or the signature is empty.
     Unsigned(String),
@@ -91,7 +91,7 @@ pub fn claims(token: &str) -> Result<Zeroizing<Vec<u8>>, JwsError> {
     let (Some(header), Some(payload), Some(signature), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        return Err(Form("it has not three parts"));
+        return Err(Form("it does not have three parts"));
     };
     // Without padding, without stray bits: one spelling only (RFC 4648 §3.5).
     let decode = |part: &str| {
@@ -101,7 +101,7 @@ pub fn claims(token: &str) -> Result<Zeroizing<Vec<u8>>, JwsError> {
             .map_err(|_| Form("a part is not base64url"))
     };
     let header = object(&decode(header)?)
-        .map_err(|_| Form("its header is not a JSON object with each name once"))?;
+        .map_err(|_| Form("its header is not a JSON object with unique names"))?;
     let signature = decode(signature)?;
     let Some(Value::String(algorithm)) = header.get("alg") else {
         return Err(Form("its header names no algorithm"));
@@ -113,7 +113,9 @@ pub fn claims(token: &str) -> Result<Zeroizing<Vec<u8>>, JwsError> {
         return Err(JwsError::Algorithm(algorithm.clone()));
     };
     if length.is_some_and(|length| length != signature.len()) || signature.len() > MAX_SIGNATURE {
-        return Err(Form("its signature has not the length of its algorithm's"));
+        return Err(Form(
+            "the length of its signature does not match its algorithm",
+        ));
     }
     for (name, reason) in REFUSED {
         if header.contains_key(name) {
@@ -124,7 +126,7 @@ pub fn claims(token: &str) -> Result<Zeroizing<Vec<u8>>, JwsError> {
         match header.get(name) {
             None => {}
             Some(Value::String(text)) if !hides(text) => {}
-            Some(_) => return Err(Form("a name in its header (kid, typ) is not text")),
+            Some(_) => return Err(Form("kid or typ in its header is not a string")),
         }
     }
     let payload = decode(payload)?;
@@ -229,7 +231,7 @@ impl<'de> Visitor<'de> for Strict {
             let value = access.next_value_seed(inner)?;
             if !names.insert(name.clone()) {
                 return Err(de::Error::custom(format!(
-                    "{name:?} is there twice",
+                    "duplicate {name:?}",
                     name = name.chars().take(40).collect::<String>()
                 )));
             }

@@ -33,7 +33,7 @@ use crate::http::client::{Client, HttpError, excerpt};
 /// The longest answer of an issuer that is read, in bytes.
 pub const MAX_ANSWER: usize = 256 << 10;
 
-/// What a flow needs of the machine and of the person at it.
+/// The user interface that a login flow needs.
 pub trait LoginPrompt {
     /// Tells something, on the terminal; never on standard output.
     fn tell(&mut self, line: &str);
@@ -55,7 +55,7 @@ pub trait LoginPrompt {
     fn pause(&mut self, how_long: Duration) -> bool;
 }
 
-/// Where and as what one logs in.
+/// The OIDC provider and client settings for a login.
 #[derive(Clone, Copy)]
 pub struct LoginConfig<'a> {
     /// The HTTP client.
@@ -68,7 +68,7 @@ pub struct LoginConfig<'a> {
     pub client_secret: Option<&'a str>,
     /// The identity provider behind a broker.
     pub connector_id: Option<&'a str>,
-    /// Who logs in, where the issuer takes a hint.
+    /// The user to log in as, if the issuer accepts a hint.
     pub login_hint: Option<&'a str>,
     /// Whether to ask for a refresh token.
     pub offline_access: bool,
@@ -83,11 +83,11 @@ impl fmt::Debug for LoginConfig<'_> {
     }
 }
 
-/// What a login gives.
+/// The tokens that a login returns.
 pub struct LoginTokens {
     /// The identity token.
     pub token: IdentityToken,
-    /// What renews it without a person, if that was asked for and given.
+    /// The refresh token, if one was requested and returned.
     pub refresh: Option<Zeroizing<String>>,
 }
 
@@ -141,127 +141,82 @@ pub(super) struct DiscoveredProvider<'a> {
 
 /// An authorization request that was made, and what its answer is held against.
 pub(super) struct AuthorizationRequest {
-    /// Where the person goes.
+    /// The URL that the browser opens.
     pub(super) url: Url,
-    /// What the answer must repeat.
+    /// The state that the response must repeat.
     pub(super) state: CsrfToken,
-    /// What the token must repeat.
+    /// The nonce that the token must repeat.
     pub(super) nonce: Nonce,
-    /// What proves that the code is ours.
+    /// The PKCE verifier of the code.
     pub(super) verifier: PkceCodeVerifier,
 }
 
-/// Why a login did not give a token.
+/// Errors of a login at an OIDC provider.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum LoginError {
     /// An exchange with the issuer failed.
     #[error(transparent)]
     Http(#[from] HttpError),
     /// An address is none, or leaves TLS.
-    #[error("the {what} {address:?} is not fit for a login: {reason}")]
+    #[error("the {what} {address:?} cannot be used to log in: {reason}")]
     Address {
-        /// Whose address.
         what: &'static str,
-        /// The address.
         address: String,
-        /// Why.
         reason: &'static str,
     },
     /// Discovery gave no usable description.
-    #[error("the issuer {issuer} does not describe itself as OpenID Connect says: {reason}")]
-    Discovery {
-        /// The issuer.
-        issuer: String,
-        /// Why.
-        reason: String,
-    },
+    #[error("{issuer} has no valid OpenID Connect discovery document: {reason}")]
+    Discovery { issuer: String, reason: String },
     /// The issuer did not send the user back at once.
-    #[error("the issuer does not log {user} in without a person: HTTP {status} {excerpt}")]
+    #[error("{issuer} does not support logging in {user} without a browser (HTTP {status})")]
     NotHeadless {
-        /// The user.
+        issuer: String,
         user: String,
-        /// The status of its answer.
         status: u16,
-        /// How it begins.
-        excerpt: String,
     },
     /// The issuer said no.
-    #[error("the issuer refused the login: {error}{}{description}", if .description.is_empty() { "" } else { ": " })]
-    Refused {
-        /// OAuth's error code.
-        error: String,
-        /// Its explanation.
-        description: String,
-    },
+    #[error("the issuer denied the login: {error}{}{description}", if .description.is_empty() { "" } else { ": " })]
+    Refused { error: String, description: String },
     /// The answer belongs to another login.
-    #[error("the issuer's answer is not for this login: {reason}")]
-    Answer {
-        /// What does not fit.
-        reason: &'static str,
-    },
+    #[error("the response of the issuer is not for this login: {reason}")]
+    Answer { reason: &'static str },
     /// The code was not exchanged for a token.
-    #[error("the issuer gave no token for its code: {reason}")]
-    Exchange {
-        /// Why.
-        reason: String,
-    },
+    #[error("the issuer returned no identity token: {reason}")]
+    Exchange { reason: String },
     /// The token does not hold.
-    #[error("the issuer's token does not hold: {reason}")]
-    Token {
-        /// Why.
-        reason: String,
-    },
+    #[error("invalid identity token from the issuer: {reason}")]
+    Token { reason: String },
     /// Nobody came back from the browser.
-    #[error("nobody logged in within {seconds} s")]
-    NobodyCame {
-        /// How long it was waited.
-        seconds: u64,
-    },
+    #[error("the login was not completed within {seconds} s")]
+    NobodyCame { seconds: u64 },
     /// No browser could be opened.
-    #[error("no browser could be opened: {reason}")]
-    NoBrowser {
-        /// Why.
-        reason: String,
-    },
+    #[error("cannot open a browser: {reason}")]
+    NoBrowser { reason: String },
     /// The answer cannot be received on this machine.
-    #[error("the answer of the browser cannot be received at {address}: {reason}")]
-    NoListener {
-        /// Where.
-        address: String,
-        /// Why.
-        reason: String,
-    },
+    #[error("cannot listen for the browser at {address}: {reason}")]
+    NoListener { address: String, reason: String },
     /// The issuer has no login on another device.
     #[error("the issuer {issuer} has no login on another device (RFC 8628)")]
-    NoDeviceLogin {
-        /// The issuer.
-        issuer: String,
-    },
+    NoDeviceLogin { issuer: String },
     /// There is a code to type on another device, and nobody who would see it.
-    #[error(
-        "nobody would see the code of a login on another device: there is no terminal, and git keeps standard error to itself"
-    )]
+    #[error("cannot log in: no terminal to display the login code")]
     Unseen,
     /// Whoever wanted the login ended before it did.
-    #[error("the program that wanted this login is gone")]
+    #[error("the calling program exited")]
     Abandoned,
     /// The code for the other device ran out.
-    #[error("nobody typed the code within {seconds} s")]
-    CodeExpired {
-        /// How long it was good.
-        seconds: u64,
-    },
+    #[error("the login was not completed within {seconds} s")]
+    CodeExpired { seconds: u64 },
     /// A code should be pasted, and there is no terminal.
-    #[error("a code to paste needs a terminal: {reason}")]
-    NoTerminal {
-        /// Why there is none.
-        reason: String,
-    },
+    #[error("cannot prompt for the login code: {reason}")]
+    NoTerminal { reason: String },
 }
 
 impl LoginError {
     /// Whether this way of logging in cannot be gone here and now, so that
-    /// another may be tried. A refusal, or a failure of the issuer, is an answer.
+    /// another may be tried. A refusal, or a failure of the issuer, is an
+    /// answer.
     #[must_use]
     pub fn is_method_unavailable(&self) -> bool {
         matches!(
@@ -284,7 +239,7 @@ impl<'a> LoginConfig<'a> {
         let issuer = IssuerUrl::new(self.issuer.to_owned()).map_err(|_| LoginError::Address {
             what: "issuer",
             address: self.issuer.to_owned(),
-            reason: "not an address",
+            reason: "not a URL",
         })?;
         let bad = |reason: String| LoginError::Discovery {
             issuer: self.issuer.to_owned(),
@@ -438,7 +393,7 @@ impl DiscoveredProvider<'_> {
         };
         let id_token = answer
             .id_token()
-            .ok_or_else(|| bad("there is no id_token".into()))?;
+            .ok_or_else(|| bad("missing id_token".into()))?;
         let verifier = self.client.id_token_verifier();
         let claims = id_token
             .claims(&verifier, nonce)
@@ -481,24 +436,24 @@ impl DiscoveredProvider<'_> {
             match (values.next(), values.next()) {
                 (value, None) => Ok(value.map(|(_, value)| value.as_str())),
                 (_, Some(_)) => Err(LoginError::Answer {
-                    reason: "a parameter is there twice",
+                    reason: "duplicate parameter",
                 }),
             }
         };
         if !value("state")?.is_some_and(|state| same(state, asked.state.secret())) {
             return Err(LoginError::Answer {
-                reason: "the state differs",
+                reason: "the state parameter does not match",
             });
         }
         match value("iss")? {
             Some(issuer) if issuer != self.issuer.issuer => {
                 return Err(LoginError::Answer {
-                    reason: "it names another issuer (RFC 9207)",
+                    reason: "the iss parameter does not match (RFC 9207)",
                 });
             }
             None if self.further.authorization_response_iss_parameter_supported => {
                 return Err(LoginError::Answer {
-                    reason: "it names no issuer, which this issuer's answers do (RFC 9207)",
+                    reason: "the iss parameter is missing (RFC 9207)",
                 });
             }
             _ => {}
@@ -513,7 +468,7 @@ impl DiscoveredProvider<'_> {
             .filter(|code| !code.is_empty())
             .map(str::to_owned)
             .ok_or(LoginError::Answer {
-                reason: "there is no code in it",
+                reason: "the code parameter is missing",
             })
     }
 }
@@ -529,7 +484,7 @@ fn same(one: &str, other: &str) -> bool {
             == 0
 }
 
-/// Why the token endpoint gave nothing.
+/// Converts an error of the token endpoint.
 pub(super) fn refused<T>(error: openidconnect::RequestTokenError<HttpError, T>) -> LoginError
 where
     T: openidconnect::ErrorResponse + fmt::Display + 'static,
@@ -555,7 +510,7 @@ pub(super) fn web_address(what: &'static str, text: &str) -> Result<Url, LoginEr
         address: excerpt(text.as_bytes()),
         reason,
     };
-    let url = Url::parse(text).map_err(|_| fail("not an address"))?;
+    let url = Url::parse(text).map_err(|_| fail("not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(fail("neither http nor https"));
     }
@@ -568,9 +523,9 @@ pub(super) fn web_address(what: &'static str, text: &str) -> Result<Url, LoginEr
 /// It is none.
 pub(super) fn redirect_url(text: &str) -> Result<RedirectUrl, LoginError> {
     RedirectUrl::new(text.to_owned()).map_err(|_| LoginError::Address {
-        what: "redirect address",
+        what: "redirect URL",
         address: excerpt(text.as_bytes()),
-        reason: "not an address",
+        reason: "not a URL",
     })
 }
 

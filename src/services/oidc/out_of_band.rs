@@ -7,8 +7,10 @@ use super::{
     wire::OUT_OF_BAND,
 };
 
-/// The longest code that is taken, in bytes.
+/// The longest code that is accepted, in bytes.
 pub const MAX_CODE: usize = 4 << 10;
+/// The number of times that the prompt is repeated for an invalid code.
+const MAX_TRIES: usize = 3;
 
 /// Shows the address and asks for the code that the issuer shows there.
 ///
@@ -23,22 +25,25 @@ pub fn log_in(
 ) -> Result<LoginTokens, LoginError> {
     if !person.can_be_asked() {
         return Err(LoginError::NoTerminal {
-            reason: "nobody can be asked".to_owned(),
+            reason: "no interactive terminal".to_owned(),
         });
     }
     let described = issuer.discover()?;
     let redirect = redirect_url(OUT_OF_BAND)?;
     let asked = described.authorization_request(&redirect, &[]);
-    person.tell("gitseal: go to this address in a browser, log in, and copy the code it shows:");
+    person.tell("gitseal: open this URL in a browser, log in, and paste the code it displays:");
     person.tell(asked.url.as_str());
-    let code = person
-        .ask("Code: ")
-        .map_err(|reason| LoginError::NoTerminal { reason })?;
-    let code = code.trim();
-    if code.is_empty() || code.len() > MAX_CODE || code.chars().any(char::is_control) {
-        return Err(LoginError::Answer {
-            reason: "that is no code",
-        });
+    for _ in 0..MAX_TRIES {
+        let code = person
+            .ask("Code: ")
+            .map_err(|reason| LoginError::NoTerminal { reason })?;
+        let code = code.trim();
+        if !code.is_empty() && code.len() <= MAX_CODE && !code.chars().any(char::is_control) {
+            return described.redeem(code.to_owned(), &redirect, &asked.nonce, asked.verifier);
+        }
+        person.tell("gitseal: invalid code; try again");
     }
-    described.redeem(code.to_owned(), &redirect, &asked.nonce, asked.verifier)
+    Err(LoginError::Answer {
+        reason: "no valid code was entered",
+    })
 }

@@ -3,14 +3,14 @@
 
 use std::fmt::Write as _;
 
-/// What a page is about, which decides its colour.
+/// The outcome that a page reports, which decides its color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageOutcome {
-    /// It worked.
+    /// The operation succeeded.
     Good,
-    /// It did not.
+    /// The operation failed.
     Bad,
-    /// Something is asked.
+    /// The page contains a form.
     Asking,
 }
 
@@ -32,8 +32,8 @@ button[name=deny]{background:transparent;color:var(--ink);border-color:var(--lin
 small{color:var(--quiet)}\
 .good{--tone:var(--good)}.bad{--tone:var(--bad)}.asking{--tone:var(--ask)}";
 
-/// A whole page. `body` is HTML: whatever is foreign in it has gone through
-/// [`escape_html`].
+/// Returns a complete page. `body` is HTML: whatever is foreign in it has gone
+/// through [`escape_html`].
 #[must_use]
 pub fn page(mood: PageOutcome, title: &str, body: &str, script: Option<&Script>) -> String {
     let class = match mood {
@@ -60,7 +60,7 @@ pub fn page(mood: PageOutcome, title: &str, body: &str, script: Option<&Script>)
 /// The one script there is: it closes the page after a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// What the policy allows it by: letters and digits.
+    /// The nonce that the content security policy names: letters and digits.
     pub nonce: String,
     /// After how many seconds.
     pub seconds: u32,

@@ -14,92 +14,59 @@ use crate::{
     http::client::excerpt,
     oidc::jws::{self, JwsError},
 };
-use gitseal_evidence::UnixTime;
+use gitseal_evidence::{UnixTime, rfc3339};
 
 /// The longest token that is taken, in bytes.
 pub const MAX_TOKEN: usize = 16 << 10;
-/// How long a token must still be good for, in seconds: what lies between the
-/// check here and the authority's own.
+/// The remaining validity that a token must have, in seconds: what lies between
+/// the check here and the authority's own.
 pub const MIN_LEFT: i64 = 2;
-/// How far clocks may differ, in seconds, for the times a token begins at.
+/// The tolerated difference of clocks, in seconds, for the times a token begins
+/// at.
 pub const SKEW: i64 = 60;
-/// Where a mounted token is looked for.
+/// The default path of a mounted token.
 pub const TOKEN_FILE: &str = "/var/run/sigstore/cosign/oidc-token";
 
-/// Why a token is not used.
+/// Reasons to reject an identity token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum IdentityTokenError {
-    /// Nothing there.
+    /// The token is empty.
     #[error("the identity token is empty")]
     Empty,
     /// Longer than any real one.
-    #[error("the identity token has {length} bytes, more than {MAX_TOKEN}")]
-    TooLong {
-        /// Its length.
-        length: usize,
-    },
+    #[error("the identity token is {length} bytes; the limit is {MAX_TOKEN}")]
+    TooLong { length: usize },
     /// Not three parts of base64url.
     #[error("the identity token is not a JWT: {reason}")]
-    NotJwt {
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    NotJwt { reason: &'static str },
     /// The claims are not the JSON they should be.
-    #[error("the identity token's claims are unreadable: {reason}")]
-    Claims {
-        /// What the JSON parser says.
-        reason: String,
-    },
-    /// Not signed.
+    #[error("the claims of the identity token are malformed: {reason}")]
+    Claims { reason: String },
+    /// The token has no signature.
     #[error("the identity token is not signed (alg {algorithm:?})")]
-    Unsigned {
-        /// The header's value.
-        algorithm: String,
-    },
+    Unsigned { algorithm: String },
     /// Signed in a way that no identity provider's keys are for.
-    #[error("the identity token's algorithm {algorithm:?} is no public-key signature known here")]
-    Algorithm {
-        /// The header's value.
-        algorithm: String,
-    },
-    /// Its time is over.
-    #[error("the identity token expired at {expires} (unix time; now {now})")]
-    Expired {
-        /// Its end.
-        expires: UnixTime,
-        /// Now.
-        now: UnixTime,
-    },
-    /// Its time has not come.
-    #[error("the identity token is good from {from} on (unix time; now {now})")]
-    NotYet {
-        /// Its begin.
-        from: UnixTime,
-        /// Now.
-        now: UnixTime,
-    },
-    /// For someone else.
-    #[error("the identity token is for {found}, not for {expected:?}")]
-    Audience {
-        /// Its audiences.
-        found: String,
-        /// The client's name.
-        expected: String,
-    },
+    #[error("the identity token has an unsupported signature algorithm {algorithm:?}")]
+    Algorithm { algorithm: String },
+    /// The token has expired.
+    #[error("the identity token expired at {}", rfc3339(*.expires))]
+    Expired { expires: UnixTime, now: UnixTime },
+    /// The token is not valid yet.
+    #[error("the identity token is not valid before {}", rfc3339(*.from))]
+    NotYet { from: UnixTime, now: UnixTime },
+    /// The token is for another audience.
+    #[error("the identity token has audience {found}, expected {expected:?}")]
+    Audience { found: String, expected: String },
     /// The provider has not checked the address.
-    #[error("the identity provider {issuer} has not verified the address {email}")]
-    Unverified {
-        /// The provider.
-        issuer: String,
-        /// The address.
-        email: String,
-    },
+    #[error("the identity provider {issuer} has not verified the email address {email}")]
+    Unverified { issuer: String, email: String },
     /// Says nothing about who it is.
-    #[error("the identity token names no subject")]
+    #[error("the identity token has no subject")]
     Nobody,
 }
 
-/// What a token says. The certificate is held against it.
+/// The claims of an identity token. The certificate is held against it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityClaims {
     /// `iss`: the identity provider.
@@ -120,7 +87,7 @@ pub struct IdentityClaims {
     pub connector: Option<String>,
 }
 
-/// An identity token. Wiped from memory when dropped; has no `Debug`.
+/// A parsed identity token. Wiped from memory when dropped; has no `Debug`.
 pub struct IdentityToken {
     raw: Zeroizing<String>,
     claims: IdentityClaims,
@@ -165,7 +132,8 @@ impl IdentityToken {
     ///
     /// # Errors
     ///
-    /// When it is not a signed JWT with the claims that every identity token has.
+    /// When it is not a signed JWT with the claims that every identity token
+    /// has.
     pub fn parse(text: Zeroizing<String>) -> Result<Self, IdentityTokenError> {
         let raw = Zeroizing::new(text.trim().to_owned());
         if raw.is_empty() {
@@ -208,7 +176,7 @@ impl IdentityToken {
             .chain(&claims.audience)
             .any(|text| jws::hides(text))
         {
-            return Err(unreadable("a text in them has control characters".into()));
+            return Err(unreadable("a value contains control characters".into()));
         }
         if claims.issuer.is_empty() || claims.audience.is_empty() {
             return Err(unreadable("iss or aud is empty".into()));
@@ -221,20 +189,20 @@ impl IdentityToken {
         })
     }
 
-    /// What it says.
+    /// Returns the claims of the token.
     #[must_use]
     pub fn claims(&self) -> &IdentityClaims {
         &self.claims
     }
 
-    /// The token itself. Secret: for the `Authorization` header only.
+    /// Returns the token as text. Secret: for the `Authorization` header only.
     #[must_use]
     pub fn secret(&self) -> &str {
         &self.raw
     }
 
-    /// What a proof of possession signs (API v1 of Fulcio): the address if
-    /// there is one, else the subject.
+    /// Returns the message that a proof of possession signs (API v1 of Fulcio):
+    /// the address if there is one, else the subject.
     #[must_use]
     pub fn challenge(&self) -> &str {
         self.claims.email.as_deref().unwrap_or(&self.claims.subject)

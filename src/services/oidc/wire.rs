@@ -13,17 +13,17 @@ use sha2::{Digest as _, Sha256};
 
 use gitseal_evidence::UnixTime;
 
-/// Where an issuer describes itself, behind its own address.
+/// The path of the discovery document, after the issuer's URL.
 pub const DISCOVERY: &str = "/.well-known/openid-configuration";
-/// Where its keys are.
+/// The path of the key set.
 pub const KEYS: &str = "/keys";
-/// Where a login begins.
+/// The path of the authorization endpoint.
 pub const AUTHORIZE: &str = "/auth";
-/// Where a code becomes a token.
+/// The path of the token endpoint.
 pub const TOKEN: &str = "/token";
-/// Where a device flow begins.
+/// The path of the device authorization endpoint.
 pub const DEVICE_CODE: &str = "/device/code";
-/// Where a person types a device's code.
+/// The path of the page to enter a device's code.
 pub const DEVICE_PAGE: &str = "/device";
 
 /// The redirect address that means "show the code, the user types it".
@@ -33,36 +33,23 @@ pub const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// `/.well-known/openid-configuration`, the members that clients read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct Discovery {
     /// The issuer, exactly as in its tokens.
     pub issuer: String,
-    /// Where a login begins.
     pub authorization_endpoint: String,
-    /// Where a code becomes a token.
     pub token_endpoint: String,
-    /// Where a device flow begins.
     pub device_authorization_endpoint: String,
-    /// Where the keys are.
     pub jwks_uri: String,
-    /// `code` alone.
     pub response_types_supported: Vec<String>,
-    /// How the answer comes back: in the query.
     pub response_modes_supported: Vec<String>,
-    /// The grants.
     pub grant_types_supported: Vec<String>,
-    /// `public`: one subject for all clients.
     pub subject_types_supported: Vec<String>,
-    /// How tokens are signed.
     pub id_token_signing_alg_values_supported: Vec<String>,
-    /// The scopes.
     pub scopes_supported: Vec<String>,
-    /// The claims.
     pub claims_supported: Vec<String>,
-    /// How a client names itself: the clients are public.
     pub token_endpoint_auth_methods_supported: Vec<String>,
-    /// `S256` alone: without this member clients refuse to begin.
     pub code_challenge_methods_supported: Vec<String>,
-    /// RFC 9207: the answer to a login names the issuer.
     pub authorization_response_iss_parameter_supported: bool,
 }
 
@@ -108,19 +95,15 @@ impl Discovery {
 
 /// A public P-256 key as RFC 7518 §6.2 writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct Jwk {
-    /// `EC`.
     pub kty: String,
-    /// `P-256`.
     pub crv: String,
     /// The point's first coordinate, 32 bytes in base64url.
     pub x: String,
-    /// The second.
     pub y: String,
-    /// `sig`.
     #[serde(rename = "use")]
     pub usage: String,
-    /// `ES256`.
     pub alg: String,
     /// The name that a token's header gives.
     pub kid: String,
@@ -147,33 +130,29 @@ impl Jwk {
     }
 }
 
-/// The key set.
+/// A set of public keys (RFC 7517 §5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct KeySet {
-    /// The keys.
     pub keys: Vec<Jwk>,
 }
 
-/// What a token of the reference issuer says.
+/// The claims of a token of the reference issuer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct IssuedClaims {
-    /// The issuer.
     pub iss: String,
     /// The user, a name that stays when the address changes.
     pub sub: String,
     /// For whom it is: the client's name.
     pub aud: String,
-    /// Until when, inclusive.
     pub exp: UnixTime,
-    /// Since when.
     pub iat: UnixTime,
-    /// What the client asked to have repeated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
     /// The left half of the access token's SHA-256 (OIDC Core §3.1.3.6).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_hash: Option<String>,
-    /// The address.
     pub email: String,
     /// Whether the issuer saw to it that it is the user's.
     pub email_verified: bool,
@@ -227,36 +206,27 @@ pub fn is_pkce_text(text: &str) -> bool {
 
 /// The answer of the token endpoint.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct OidcTokenResponse {
     /// A full token too: some clients present this one to Fulcio. Secret.
     pub access_token: String,
-    /// `Bearer`.
     pub token_type: String,
-    /// Seconds from now.
     pub expires_in: i64,
-    /// The identity token. Secret.
     pub id_token: String,
-    /// What was asked for.
     pub scope: String,
-    /// What renews the login, where `offline_access` was asked for. Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
 }
 
 /// The answer of the device endpoint (RFC 8628 §3.2).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct DeviceResponse {
-    /// What the device polls with. Secret.
     pub device_code: String,
-    /// What the person types.
     pub user_code: String,
-    /// Where.
     pub verification_uri: String,
-    /// Where, with the code in it.
     pub verification_uri_complete: String,
-    /// Seconds from now.
     pub expires_in: i64,
-    /// Seconds between polls.
     pub interval: i64,
 }
 

@@ -15,7 +15,9 @@ use serde_json::json;
 use url::Url;
 
 use super::rest::from_rekor_v1_json;
-use crate::http::client::{Client, HttpError, HttpRequest, HttpResponse, excerpt};
+use crate::http::client::{
+    Client, HttpError, HttpRequest, HttpResponse, Service, error_message, excerpt,
+};
 use gitseal_evidence::{
     armor,
     entry::{InclusionProof, KeyDetails, LogEntry, hashedrekord_v1, hashedrekord_v2, proof_hashes},
@@ -28,149 +30,91 @@ use gitseal_evidence::{
 
 pub use super::wire::MAX_RETRIEVE;
 
-/// The longest answer that is read, in bytes: one entry with its proof has some 6 KiB.
+/// The longest answer that is read, in bytes: one entry with its proof has some
+/// 6 KiB.
 pub const MAX_ANSWER: usize = 256 << 10;
 /// The most entries that a search may give. A certificate lives ten minutes.
 pub const MAX_FOUND: usize = 1024;
 
-/// Why a log did not do what it was asked.
+/// Errors of the client of a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum RekorClientError {
     /// No answer, or not the expected one.
     #[error(transparent)]
     Http(#[from] HttpError),
     /// The log says no.
-    #[error("the log {log} refused {what} (HTTP {status}): {message}")]
+    #[error("{log} rejected the {what} (HTTP {status}): {message}")]
     Refused {
-        /// Its address.
         log: String,
-        /// The upload, the search.
         what: &'static str,
-        /// The status.
         status: u16,
-        /// Its words, escaped.
         message: String,
     },
     /// The answer is not an entry.
-    #[error("the log {log} answered with an unreadable entry: {reason}")]
-    Entry {
-        /// Its address.
-        log: String,
-        /// Why.
-        reason: Reason,
-    },
+    #[error("malformed log entry from {log}: {reason}")]
+    Entry { log: String, reason: Reason },
     /// The answer is JSON of another shape.
-    #[error("the log {log} answered with something else than {what}: {reason}")]
+    #[error("unexpected response from {log}: expected {what}: {reason}")]
     Shape {
-        /// Its address.
         log: String,
-        /// What was expected.
         what: &'static str,
-        /// Why.
         reason: String,
     },
     /// The entry is another one than was uploaded or asked for.
-    #[error("the log {log} answered with another entry: its {what} is {found}, not {expected}")]
+    #[error("{log} returned another entry: its {what} is {found}, expected {expected}")]
     OtherEntry {
-        /// Its address.
         log: String,
-        /// Which value differs.
         what: &'static str,
-        /// The log's.
         found: String,
-        /// Ours.
         expected: String,
     },
     /// "Already there" with an address elsewhere.
-    #[error("the log {log} says that the entry is there already, but not where: {location}")]
-    Elsewhere {
-        /// Its address.
-        log: String,
-        /// What it says, escaped.
-        location: String,
-    },
+    #[error("{log} already has this entry, but returned an invalid location: {location}")]
+    Elsewhere { log: String, location: String },
     /// A v2 log has the entry and cannot show it.
-    #[error("the log {log} has this entry already (index {index}) and does not give it again")]
-    Duplicate {
-        /// Its address.
-        log: String,
-        /// The index it names.
-        index: String,
-    },
+    #[error("{log} already has this entry (index {index}) but did not return it")]
+    Duplicate { log: String, index: String },
     /// The log has no entry of that id.
-    #[error("the log {log} has no entry {id}")]
-    NoEntry {
-        /// Its address.
-        log: String,
-        /// The id.
-        id: String,
-    },
+    #[error("{log} has no entry {id}")]
+    NoEntry { log: String, id: String },
     /// The log does not know the tree.
-    #[error("the log {log} has no tree {tree}")]
-    NoTree {
-        /// Its address.
-        log: String,
-        /// The tree's id.
-        tree: String,
-    },
+    #[error("{log} has no tree {tree}")]
+    NoTree { log: String, tree: String },
     /// A search with more answers than can be looked at.
-    #[error("the log {log} found {found} entries, more than {MAX_FOUND}")]
-    TooMany {
-        /// Its address.
-        log: String,
-        /// How many.
-        found: usize,
-    },
+    #[error("{log} found {found} entries; the limit is {MAX_FOUND}")]
+    TooMany { log: String, found: usize },
     /// A key that no v2 log takes.
     #[error(transparent)]
     Key(Reason),
 }
 
-/// One log.
-pub struct RekorClient<'a> {
-    http: &'a Client,
-    base: &'a Url,
-}
+/// The client of one log.
+pub struct RekorClient<'a>(Service<'a>);
 
 impl<'a> RekorClient<'a> {
     /// The log at `base`, which may have a path.
     #[must_use]
     pub fn new(http: &'a Client, base: &'a Url) -> Self {
-        Self { http, base }
-    }
-
-    fn at(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
-        url
-    }
-
-    fn name(&self) -> String {
-        crate::http::client::redact_url(self.base)
-            .trim_end_matches('/')
-            .to_owned()
+        Self(Service { http, base })
     }
 
     fn entry_error(&self, reason: Reason) -> RekorClientError {
         RekorClientError::Entry {
-            log: self.name(),
+            log: self.0.name(),
             reason,
         }
     }
 
     fn refused(&self, what: &'static str, answer: &HttpResponse) -> RekorClientError {
-        #[derive(Deserialize)]
-        struct Message {
-            message: String,
-        }
-        match serde_json::from_slice::<Message>(&answer.body) {
-            Ok(said) => RekorClientError::Refused {
-                log: self.name(),
+        match error_message(answer) {
+            Some(message) => RekorClientError::Refused {
+                log: self.0.name(),
                 what,
                 status: answer.status,
-                message: excerpt(said.message.as_bytes()),
+                message,
             },
-            Err(_) => RekorClientError::Http(answer.unexpected()),
+            None => RekorClientError::Http(answer.unexpected()),
         }
     }
 
@@ -189,8 +133,8 @@ impl<'a> RekorClient<'a> {
     ) -> Result<LogEntry, RekorClientError> {
         // The proposed entry is the canonical body: the log needs to change nothing.
         let body = hashedrekord_v1(digest, signature, cert_der);
-        let url = self.at("/api/v1/log/entries");
-        let answer = self.http.send(&HttpRequest::post(
+        let url = self.0.at("/api/v1/log/entries");
+        let answer = self.0.http.send(&HttpRequest::post(
             "log entry upload",
             &url,
             "application/json",
@@ -202,15 +146,15 @@ impl<'a> RekorClient<'a> {
             409 => {
                 let id = self.conflicting_id(&answer, &body)?;
                 self.fetch(&id)?.ok_or_else(|| RekorClientError::NoEntry {
-                    log: self.name(),
+                    log: self.0.name(),
                     id,
                 })?
             }
-            _ => return Err(self.refused("the entry", &answer)),
+            _ => return Err(self.refused("log entry", &answer)),
         };
         let named = |what, found: Option<String>| match found {
             Some(found) if found != id => Err(RekorClientError::OtherEntry {
-                log: self.name(),
+                log: self.0.name(),
                 what,
                 found: excerpt(found.as_bytes()),
                 expected: id.clone(),
@@ -241,7 +185,7 @@ impl<'a> RekorClient<'a> {
             return Ok(());
         }
         Err(RekorClientError::OtherEntry {
-            log: self.name(),
+            log: self.0.name(),
             what: "body's leaf hash",
             found: hex(&leaf_hash(found)),
             expected: hex(&leaf_hash(body)),
@@ -260,19 +204,19 @@ impl<'a> RekorClient<'a> {
             return Ok(leaf);
         };
         let elsewhere = || RekorClientError::Elsewhere {
-            log: self.name(),
+            log: self.0.name(),
             location: excerpt(location.as_bytes()),
         };
-        let url = self.base.join(location).map_err(|_| elsewhere())?;
+        let url = self.0.base.join(location).map_err(|_| elsewhere())?;
         let id = last_segment(url.path());
-        let here = url.origin() == self.base.origin()
+        let here = url.origin() == self.0.base.origin()
             && url.path().ends_with(&format!("/api/v1/log/entries/{id}"));
         if !here || !is_entry_id(id) {
             return Err(elsewhere());
         }
         if !id.ends_with(&leaf) {
             return Err(RekorClientError::OtherEntry {
-                log: self.name(),
+                log: self.0.name(),
                 what: "id",
                 found: id.to_owned(),
                 expected: leaf,
@@ -284,14 +228,15 @@ impl<'a> RekorClient<'a> {
     /// Fetches one entry by its id (64 or 80 hex digits); the answer's id and
     /// body are held against it.
     fn fetch(&self, id: &str) -> Result<Option<(String, LogEntry)>, RekorClientError> {
-        let url = self.at(&format!("/api/v1/log/entries/{id}"));
+        let url = self.0.at(&format!("/api/v1/log/entries/{id}"));
         let answer = self
+            .0
             .http
             .send(&HttpRequest::get("log entry", &url, MAX_ANSWER))?;
         match answer.status {
             200 => {}
             404 => return Ok(None),
-            _ => return Err(self.refused("the request for an entry", &answer)),
+            _ => return Err(self.refused("request for an entry", &answer)),
         }
         let (found, entry) =
             from_rekor_v1_json(&answer.body).map_err(|error| self.entry_error(error))?;
@@ -300,7 +245,7 @@ impl<'a> RekorClient<'a> {
         let leaf = |id: &str| id.get(id.len().saturating_sub(64)..).map(str::to_owned);
         if leaf(&found) != leaf(id) || (id.len() == found.len() && id != found) {
             return Err(RekorClientError::OtherEntry {
-                log: self.name(),
+                log: self.0.name(),
                 what: "id",
                 found,
                 expected: id.to_owned(),
@@ -317,15 +262,16 @@ impl<'a> RekorClient<'a> {
     pub fn entry(&self, id: &str) -> Result<Option<LogEntry>, RekorClientError> {
         if !is_entry_id(id) {
             return Err(RekorClientError::NoEntry {
-                log: self.name(),
+                log: self.0.name(),
                 id: excerpt(id.as_bytes()),
             });
         }
         Ok(self.fetch(id)?.map(|(_, entry)| entry))
     }
 
-    /// Fetches up to [`MAX_RETRIEVE`] entries by their ids, bodies included. What
-    /// the log does not have is left out; what was not asked for is refused.
+    /// Fetches up to [`MAX_RETRIEVE`] entries by their ids, bodies included.
+    /// What the log does not have is left out; what was not asked for is
+    /// refused.
     ///
     /// # Errors
     ///
@@ -334,9 +280,9 @@ impl<'a> RekorClient<'a> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let url = self.at("/api/v1/log/entries/retrieve");
+        let url = self.0.at("/api/v1/log/entries/retrieve");
         let body = json!({ "entryUUIDs": ids });
-        let answer = self.http.send(&HttpRequest::post(
+        let answer = self.0.http.send(&HttpRequest::post(
             "log entries",
             &url,
             "application/json",
@@ -346,10 +292,10 @@ impl<'a> RekorClient<'a> {
         match answer.status {
             200 => {}
             404 => return Ok(Vec::new()),
-            _ => return Err(self.refused("the request for entries", &answer)),
+            _ => return Err(self.refused("request for entries", &answer)),
         }
         let shape = |reason: String| RekorClientError::Shape {
-            log: self.name(),
+            log: self.0.name(),
             what: "a list of entries",
             reason,
         };
@@ -363,7 +309,9 @@ impl<'a> RekorClient<'a> {
             };
             let leaf = |id: &str| id.get(id.len().saturating_sub(64)..).map(str::to_owned);
             if !ids.iter().any(|asked| leaf(asked) == leaf(&id)) {
-                return Err(shape("it has an entry that was not asked for".to_owned()));
+                return Err(shape(
+                    "it contains an entry that was not requested".to_owned(),
+                ));
             }
             found.push((id, entry));
         }
@@ -380,8 +328,8 @@ impl<'a> RekorClient<'a> {
     pub fn search(&self, cert_der: &[u8]) -> Result<Vec<String>, RekorClientError> {
         let pem = armor::encode_label("CERTIFICATE", cert_der);
         let body = json!({"publicKey": {"content": STANDARD.encode(pem), "format": "x509"}});
-        let url = self.at("/api/v1/index/retrieve");
-        let answer = self.http.send(&HttpRequest::post(
+        let url = self.0.at("/api/v1/index/retrieve");
+        let answer = self.0.http.send(&HttpRequest::post(
             "log search",
             &url,
             "application/json",
@@ -389,10 +337,10 @@ impl<'a> RekorClient<'a> {
             MAX_ANSWER,
         ))?;
         if answer.status != 200 {
-            return Err(self.refused("the search", &answer));
+            return Err(self.refused("search", &answer));
         }
         let shape = |reason: String| RekorClientError::Shape {
-            log: self.name(),
+            log: self.0.name(),
             what: "a list of entry ids",
             reason,
         };
@@ -400,36 +348,40 @@ impl<'a> RekorClient<'a> {
             serde_json::from_slice(&answer.body).map_err(|error| shape(error.to_string()))?;
         if ids.len() > MAX_FOUND {
             return Err(RekorClientError::TooMany {
-                log: self.name(),
+                log: self.0.name(),
                 found: ids.len(),
             });
         }
         if let Some(bad) = ids.iter().find(|id| !is_entry_id(id)) {
-            return Err(shape(format!("{:?} is none", excerpt(bad.as_bytes()))));
+            return Err(shape(format!(
+                "{:?} is not an entry ID",
+                excerpt(bad.as_bytes())
+            )));
         }
         ids.sort_unstable();
         ids.dedup();
         Ok(ids)
     }
 
-    /// What the log says now of a tree of its own, as a signed note (v1). Nobody
-    /// has checked the signature yet.
+    /// Returns the current state of one of the log's trees, as a signed note
+    /// (v1). Nobody has checked the signature yet.
     ///
     /// # Errors
     ///
     /// When the log cannot be asked, or does not know the tree.
     pub fn signed_tree(&self, tree_id: u64) -> Result<String, RekorClientError> {
-        let url = self.at("/api/v1/log");
+        let url = self.0.at("/api/v1/log");
         let answer = self
+            .0
             .http
             .send(&HttpRequest::get("log info", &url, MAX_ANSWER))?;
         if answer.status != 200 {
-            return Err(self.refused("the request for its tree", &answer));
+            return Err(self.refused("request for its tree", &answer));
         }
         let info: LogInfo =
             serde_json::from_slice(&answer.body).map_err(|error| RekorClientError::Shape {
-                log: self.name(),
-                what: "what it says of its tree",
+                log: self.0.name(),
+                what: "the state of its tree",
                 reason: error.to_string(),
             })?;
         let wanted = tree_id.to_string();
@@ -438,7 +390,7 @@ impl<'a> RekorClient<'a> {
             .find(|tree| tree.tree_id == wanted)
             .map(|tree| tree.signed_tree_head)
             .ok_or_else(|| RekorClientError::NoTree {
-                log: self.name(),
+                log: self.0.name(),
                 tree: wanted,
             })
     }
@@ -459,18 +411,19 @@ impl<'a> RekorClient<'a> {
         struct Proof {
             hashes: Vec<String>,
         }
-        let mut url = self.at("/api/v1/log/proof");
+        let mut url = self.0.at("/api/v1/log/proof");
         url.set_query(Some(&format!(
             "firstSize={old}&lastSize={new}&treeID={tree_id}"
         )));
         let answer = self
+            .0
             .http
             .send(&HttpRequest::get("consistency proof", &url, MAX_ANSWER))?;
         if answer.status != 200 {
-            return Err(self.refused("the request for a proof", &answer));
+            return Err(self.refused("request for a proof", &answer));
         }
         let shape = |reason: String| RekorClientError::Shape {
-            log: self.name(),
+            log: self.0.name(),
             what: "a consistency proof",
             reason,
         };
@@ -496,17 +449,18 @@ impl<'a> RekorClient<'a> {
     ///
     /// When the log cannot be asked, or answers with something else than text.
     pub fn checkpoint_v2(&self) -> Result<String, RekorClientError> {
-        let url = self.at("/api/v2/checkpoint");
+        let url = self.0.at("/api/v2/checkpoint");
         let answer = self
+            .0
             .http
             .send(&HttpRequest::get("checkpoint", &url, MAX_ANSWER))?;
         if answer.status != 200 {
-            return Err(self.refused("the request for its checkpoint", &answer));
+            return Err(self.refused("request for its checkpoint", &answer));
         }
         String::from_utf8(answer.body).map_err(|_| RekorClientError::Shape {
-            log: self.name(),
+            log: self.0.name(),
             what: "a checkpoint",
-            reason: "it is not UTF-8".to_owned(),
+            reason: "not UTF-8".to_owned(),
         })
     }
 
@@ -527,19 +481,20 @@ impl<'a> RekorClient<'a> {
         } else {
             String::new()
         };
-        let url = self.at(&format!("/api/v2/tile/{level}/{path}{part}"));
+        let url = self.0.at(&format!("/api/v2/tile/{level}/{path}{part}"));
         let answer = self
+            .0
             .http
             .send(&HttpRequest::get("tile of the log", &url, MAX_ANSWER))?;
         if answer.status != 200 {
-            return Err(self.refused("the request for a tile", &answer));
+            return Err(self.refused("request for a tile", &answer));
         }
         let (hashes, rest) = answer.body.as_chunks::<32>();
         if !rest.is_empty() || u64::try_from(hashes.len()) != Ok(width) {
             return Err(RekorClientError::Shape {
-                log: self.name(),
+                log: self.0.name(),
                 what: "a tile",
-                reason: format!("{} bytes, not {width} hashes", answer.body.len()),
+                reason: format!("{} bytes, expected {width} hashes", answer.body.len()),
             });
         }
         Ok(hashes.to_vec())
@@ -548,7 +503,7 @@ impl<'a> RekorClient<'a> {
     /// That a tile does not hold a hash that it should.
     pub(super) fn no_node(&self, level: u8, index: u64) -> RekorClientError {
         RekorClientError::Shape {
-            log: self.name(),
+            log: self.0.name(),
             what: "its tree",
             reason: format!("hash {index} of level {level} is outside of it"),
         }
@@ -582,8 +537,8 @@ impl<'a> RekorClient<'a> {
                 },
             },
         }});
-        let url = self.at("/api/v2/log/entries");
-        let answer = self.http.send(&HttpRequest::post(
+        let url = self.0.at("/api/v2/log/entries");
+        let answer = self.0.http.send(&HttpRequest::post(
             "log entry upload",
             &url,
             "application/json",
@@ -594,15 +549,15 @@ impl<'a> RekorClient<'a> {
             201 => {}
             409 => {
                 return Err(RekorClientError::Duplicate {
-                    log: self.name(),
+                    log: self.0.name(),
                     index: excerpt(answer.header("x-log-index").unwrap_or("unknown").as_bytes()),
                 });
             }
-            _ => return Err(self.refused("the entry", &answer)),
+            _ => return Err(self.refused("log entry", &answer)),
         }
         let entry: V2Entry =
             serde_json::from_slice(&answer.body).map_err(|error| RekorClientError::Shape {
-                log: self.name(),
+                log: self.0.name(),
                 what: "a log entry",
                 reason: error.to_string(),
             })?;

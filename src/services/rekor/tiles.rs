@@ -1,8 +1,8 @@
 //! Reads a Rekor v2 log's tree out of its tiles (C2SP tlog-tiles), as far as
 //! proofs between checkpoints need it.
 //!
-//! *Not checked here:* that the tiles are true. A proof made of false hashes leads
-//! to another root, which `evidence/merkle.rs` sees.
+//! *Not checked here:* that the tiles are true. A proof made of false hashes
+//! leads to another root, which `evidence/merkle.rs` sees.
 
 use std::{
     cell::{Cell, RefCell},

@@ -25,22 +25,20 @@ pub fn error(code: u32, message: &str) -> Value {
     json!({ "code": code, "message": message })
 }
 
-/// What is proposed: `POST /api/v1/log/entries`.
+/// A proposed entry: `POST /api/v1/log/entries`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct ProposedEntry {
-    /// `hashedrekord`, `dsse`.
     pub kind: Option<String>,
-    /// `0.0.1`.
     pub api_version: Option<String>,
-    /// By kind.
     pub spec: Option<Value>,
 }
 
 /// `spec` of a hashedrekord 0.0.1.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct HashedRekordSpec {
-    /// The digest.
     pub data: HashedRekordData,
     /// The signature and its key.
     pub signature: HashedRekordSignature,
@@ -48,42 +46,40 @@ pub struct HashedRekordSpec {
 
 /// `spec.data`.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct HashedRekordData {
-    /// The digest.
     pub hash: HashValue,
 }
 
 /// An algorithm and lowercase hex.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct HashValue {
-    /// `sha256`, `sha384`, `sha512`.
     pub algorithm: String,
-    /// Hex.
     pub value: String,
 }
 
 /// `spec.signature`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct HashedRekordSignature {
-    /// Base64.
     pub content: String,
-    /// Base64 of PEM.
     pub public_key: KeyContent,
 }
 
 /// Base64 of PEM.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct KeyContent {
-    /// Base64 of PEM.
     pub content: String,
 }
 
 /// `spec` of a dsse 0.0.1.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct DsseSpec {
-    /// What the log makes its entry of.
     pub proposed_content: Option<DsseContent>,
 }
 
@@ -99,56 +95,52 @@ pub struct DsseContent {
 /// A DSSE envelope (`github.com/secure-systems-lab/dsse`, envelope.md).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct DsseEnvelope {
-    /// Base64.
     pub payload: String,
-    /// What the payload is.
     pub payload_type: String,
-    /// One or more.
     pub signatures: Vec<DsseSignature>,
 }
 
 /// A signature of an envelope.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct DsseSignature {
-    /// Base64.
     pub sig: String,
 }
 
 /// `POST /api/v1/index/retrieve`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct SearchIndex {
     /// An e-mail address of a certificate.
     pub email: Option<String>,
     /// Another subject of a certificate.
     pub subject: Option<String>,
-    /// `sha256:HEX`, or HEX.
     pub hash: Option<String>,
     /// A key or certificate.
     pub public_key: Option<SearchKey>,
-    /// `and`, `or` (default).
     pub operator: Option<String>,
 }
 
 /// The key of a search.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct SearchKey {
-    /// `x509`.
     pub format: String,
-    /// Base64 of PEM.
     pub content: Option<String>,
 }
 
 /// `POST /api/v1/log/entries/retrieve`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct Retrieve {
     /// Ids of 64 or 80 hex digits.
     #[serde(rename = "entryUUIDs", deserialize_with = "null_is_empty")]
     pub entry_uuids: Vec<String>,
-    /// Global indexes.
     #[serde(rename = "logIndexes", deserialize_with = "null_is_empty")]
     pub log_indexes: Vec<i64>,
     /// Entries as they would be proposed.
@@ -165,24 +157,20 @@ where
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// What an entry's answer is made of.
+/// The parts of a response with an entry.
 #[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct EntryAnswer<'a> {
     /// The canonical body.
     pub body_base64: &'a str,
     /// When the log took it.
     pub integrated_time: i64,
-    /// Hex.
     pub log_id: &'a str,
-    /// Global index; without shards also that in the tree.
     pub index: u64,
     /// The tree that the proof is for.
     pub tree: &'a Checkpoint,
-    /// The signed note.
     pub checkpoint: &'a str,
-    /// Leaf side first.
     pub proof: &'a [Hash],
-    /// Base64.
     pub set: &'a str,
 }
 

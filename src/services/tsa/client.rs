@@ -18,37 +18,28 @@ pub const MAX_ANSWER: usize = 64 << 10;
 /// Bytes of the nonce.
 pub const NONCE: usize = 16;
 
-/// Why there is no timestamp.
+/// Reasons why no timestamp is issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "fields appear in the message")]
 pub enum TsaError {
     /// No answer, or not the expected one.
     #[error(transparent)]
     Http(#[from] HttpError),
     /// Not a timestamp answer.
-    #[error("the timestamp authority {authority} answered with {found:?}, not with a timestamp")]
-    MediaType {
-        /// Its address.
-        authority: String,
-        /// The type that came.
-        found: String,
-    },
+    #[error("{authority} returned {found:?} instead of a timestamp")]
+    MediaType { authority: String, found: String },
     /// Refused, unreadable, or the answer to something else.
-    #[error("the timestamp authority {authority} gave no timestamp: {reason}")]
+    #[error("{authority} returned no valid timestamp: {reason}")]
     Answer {
-        /// Its address.
         authority: String,
-        /// Why.
         reason: TsaMessageError,
     },
-    /// No random numbers.
-    #[error("the system gives no random numbers: {reason}")]
-    Entropy {
-        /// What it says.
-        reason: String,
-    },
+    /// The system returned no random numbers.
+    #[error("cannot read random numbers: {reason}")]
+    Entropy { reason: String },
 }
 
-/// One timestamp authority.
+/// The client of one timestamp authority.
 pub struct TsaClient<'a> {
     http: &'a Client,
     url: &'a Url,

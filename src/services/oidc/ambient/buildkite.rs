@@ -8,10 +8,10 @@
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{
-    AmbientContext, AmbientError, HttpRequest, MAX_ANSWER, Problem, Secret, TokenProvider, json,
-    service_url,
+use super::provider::{
+    AmbientContext, AmbientError, MAX_ANSWER, Problem, Secret, TokenProvider, json,
 };
+use crate::http::client::HttpRequest;
 
 const ENDPOINT: &str = "BUILDKITE_AGENT_ENDPOINT";
 const CREDENTIAL: &str = "BUILDKITE_AGENT_ACCESS_TOKEN";
@@ -55,18 +55,8 @@ fn fetch(
             reason: "not a job ID".into(),
         });
     }
-    let mut url = match around.text(ENDPOINT)? {
-        Some(text) => service_url(ENDPOINT, &text)?,
-        None => service_url(ENDPOINT, USUAL_ENDPOINT)?,
-    };
-    url.set_query(None);
-    url.path_segments_mut()
-        .map_err(|()| AmbientError::Value {
-            variable: ENDPOINT,
-            reason: "not a URL with a path".into(),
-        })?
-        .pop_if_empty()
-        .extend(["jobs", job.as_str(), "oidc", "tokens"]);
+    let path = ["jobs", job.as_str(), "oidc", "tokens"];
+    let url = around.endpoint(ENDPOINT, USUAL_ENDPOINT, &path)?;
     let authorization = Zeroizing::new(format!("Token {}", credential.as_str()));
     let body = serde_json::json!({ "audience": audience }).to_string();
     let answer = around.send(

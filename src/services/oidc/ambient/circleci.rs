@@ -7,10 +7,8 @@
 
 use zeroize::Zeroizing;
 
-use super::{
-    AmbientContext, AmbientError, IdentityToken, IdentityTokenError, Problem, TOKEN_VARIABLE,
-    TokenProvider,
-};
+use super::provider::{AmbientContext, AmbientError, Problem, TOKEN_VARIABLE, TokenProvider};
+use crate::oidc::token::{IdentityToken, IdentityTokenError};
 
 /// Newest first: the second form of the token has more claims.
 const VARIABLES: [&str; 2] = ["CIRCLE_OIDC_TOKEN_V2", "CIRCLE_OIDC_TOKEN"];

@@ -2,7 +2,7 @@
 //!
 //! *Not checked here:* the token (`mod.rs`).
 
-use super::{TOKEN_VARIABLE, TokenProvider};
+use super::provider::{Problem, TOKEN_VARIABLE, TokenProvider};
 
 pub(super) static PROVIDER: TokenProvider = TokenProvider {
     name: "envvar",
@@ -12,7 +12,7 @@ pub(super) static PROVIDER: TokenProvider = TokenProvider {
     variables: &[TOKEN_VARIABLE],
     file: |_| None,
     hint: |problem, audience| {
-        (problem == super::Problem::Missing).then(|| {
+        (problem == Problem::Missing).then(|| {
             format!("set {TOKEN_VARIABLE} to an OpenID Connect token for the audience {audience:?}")
         })
     },

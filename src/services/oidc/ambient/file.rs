@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{AmbientContext, AmbientError, Problem, TOKEN_FILE, TOKEN_FILE_SETTING, TokenProvider};
+use super::provider::{AmbientContext, AmbientError, Problem, TOKEN_FILE_SETTING, TokenProvider};
+use crate::oidc::token::TOKEN_FILE;
 
-/// Where Azure's workload identity sets the path of its token.
+/// The variable in which Azure's workload identity sets the path of its token.
 const AZURE_VARIABLE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 
 pub(super) static FILESYSTEM: TokenProvider = TokenProvider {

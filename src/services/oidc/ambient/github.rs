@@ -10,9 +10,10 @@ use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{
-    AmbientContext, AmbientError, HttpRequest, MAX_ANSWER, Problem, Secret, TokenProvider, json,
+use super::provider::{
+    AmbientContext, AmbientError, MAX_ANSWER, Problem, Secret, TokenProvider, json,
 };
+use crate::http::client::HttpRequest;
 
 const URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const CREDENTIAL: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";

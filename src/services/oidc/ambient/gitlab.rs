@@ -2,7 +2,7 @@
 //!
 //! *Not checked here:* the token (`mod.rs`).
 
-use super::{Problem, TOKEN_VARIABLE, TokenProvider};
+use super::provider::{Problem, TOKEN_VARIABLE, TokenProvider};
 
 pub(super) static PROVIDER: TokenProvider = TokenProvider {
     name: "gitlab",

@@ -19,10 +19,11 @@ use serde::Deserialize;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-use super::{
-    AmbientContext, AmbientError, HttpRequest, HttpResponse, LOCAL_TRY, MAX_ANSWER, MAX_NAME,
-    Problem, Secret, TokenProvider, excerpt, is_near, json, service_url,
+use super::provider::{
+    AmbientContext, AmbientError, LOCAL_TRY, MAX_ANSWER, MAX_NAME, Problem, Secret, TokenProvider,
+    is_near, json,
 };
+use crate::http::client::{HttpRequest, HttpResponse, excerpt};
 
 /// Another host of the metadata server: `HOST[:PORT]`.
 const HOST_VARIABLE: &str = "GCE_METADATA_HOST";
@@ -125,19 +126,9 @@ fn impersonate(
             reason: "not the email address or number of a service account".into(),
         });
     }
-    let mut url = match around.text(ENDPOINT_VARIABLE)? {
-        Some(text) => service_url(ENDPOINT_VARIABLE, &text)?,
-        None => service_url(ENDPOINT_VARIABLE, USUAL_ENDPOINT)?,
-    };
-    url.set_query(None);
-    url.path_segments_mut()
-        .map_err(|()| AmbientError::Value {
-            variable: ENDPOINT_VARIABLE,
-            reason: "not a URL with a path".into(),
-        })?
-        .pop_if_empty()
-        .extend(["v1", "projects", "-", "serviceAccounts"])
-        .push(&format!("{}:generateIdToken", account.as_str()));
+    let method = format!("{}:generateIdToken", account.as_str());
+    let path = ["v1", "projects", "-", "serviceAccounts", &method];
+    let url = around.endpoint(ENDPOINT_VARIABLE, USUAL_ENDPOINT, &path)?;
 
     let answer = query(provider, ACCESS, &metadata(around, "token")?, around)?;
     let access: Access = json(provider, ACCESS, answer)?;

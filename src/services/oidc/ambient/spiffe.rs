@@ -3,7 +3,10 @@
 //!
 //! *Not checked here:* the token (`mod.rs`).
 
-use super::{Problem, TokenProvider, file};
+use super::{
+    file,
+    provider::{Problem, TokenProvider},
+};
 
 /// The socket of the agent; it shows that this is a SPIFFE workload.
 const SOCKET_VARIABLE: &str = "SPIFFE_ENDPOINT_SOCKET";

@@ -226,30 +226,31 @@ fn a_headless_login_gives_a_token() {
     assert_eq!(token.claims().audience, ["sigstore"]);
 }
 
-/// K2 (mix-up, nonce, PKCE) and K5 (the token's signature) as a login meets them.
+/// K2 (mix-up, nonce, PKCE) and K5 (the token's signature) as a login meets
+/// them.
 #[test]
 fn k2_k5_a_login_with_one_thing_wrong_is_refused_for_that() {
     for (fault, words) in [
         (Fault::NoS256, "lack S256"),
-        (Fault::IssAnnounced, "names no issuer"),
+        (Fault::IssAnnounced, "iss parameter is missing"),
         (Fault::AlgNone, ""),
         (Fault::SharedKey, ""),
         (Fault::DerSignature, ""),
         (Fault::OtherKid, ""),
         (Fault::OtherAccessToken, "at_hash"),
         (Fault::NoNonce, "nonce"),
-        (Fault::OtherIssuer, "does not describe itself"),
-        (Fault::Html, "does not describe itself"),
-        (Fault::OtherState, "the state differs"),
-        (Fault::OtherRedirect, "another address"),
-        (Fault::OtherIss, "names another issuer"),
-        (Fault::TwoCodes, "there twice"),
         (
-            Fault::Consent,
-            "does not log alice@example.test in without a person: HTTP 200 <form>",
+            Fault::OtherIssuer,
+            "no valid OpenID Connect discovery document",
         ),
+        (Fault::Html, "no valid OpenID Connect discovery document"),
+        (Fault::OtherState, "the state parameter does not match"),
+        (Fault::OtherRedirect, "another redirect URL"),
+        (Fault::OtherIss, "the iss parameter does not match"),
+        (Fault::TwoCodes, "duplicate parameter"),
+        (Fault::Consent, "without a browser"),
         (Fault::Refuses, "login_required: who?\\x1b[1m"),
-        (Fault::NoIdToken, "no id_token"),
+        (Fault::NoIdToken, "missing id_token"),
         (Fault::OtherNonce, "nonce"),
         (Fault::OtherAudience, "audience"),
         (Fault::OtherKey, "ignature"),
