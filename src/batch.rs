@@ -118,7 +118,7 @@ impl<'a> BatchVerifier<'a> {
     /// Verifies one object without querying a server.
     #[must_use]
     pub fn verify_object(&self, object: Object, hash: HashKind) -> ObjectResult {
-        let (id, kind) = (object.id.clone(), object.kind);
+        let (id, kind) = (object.id, object.kind);
         let signed = match split_object(&object, hash) {
             Ok(signed) => signed,
             Err(verdict) => {
@@ -323,7 +323,7 @@ pub fn verify_all<I>(
     if jobs == 1 {
         let objects = repository.objects();
         for item in items {
-            if each(item.verify(&objects, verifier)).is_break() {
+            if each(item.verify(objects, verifier)).is_break() {
                 return;
             }
         }
