@@ -21,13 +21,13 @@ pub const LABEL: &str = "SIGNED MESSAGE";
 pub const MAX_ARMOR: usize = 1 << 20;
 /// Characters of base64 in each line but the last (RFC 7468 §2). Every
 /// signature known has it, and any other width would be a second spelling.
-pub const COLUMNS: usize = 64;
+pub(crate) const COLUMNS: usize = 64;
 
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
-/// Reads exactly one strict PEM block "SIGNED MESSAGE": nothing before or
+/// Decodes exactly one strict PEM block "SIGNED MESSAGE": nothing before or
 /// after it, no headers, lines that end in LF, [`COLUMNS`] characters in each
 /// but the last, canonical base64. The final LF may be missing.
 ///
@@ -40,20 +40,20 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, Reason> {
     if text.len() > MAX_ARMOR {
         return Err(reason!(
             "armor-too-long",
-            "the armoured signature takes {bytes} bytes, at most {MAX_ARMOR} are read",
+            "the armored signature is {bytes} bytes; the limit is {MAX_ARMOR}",
             bytes = text.len()
         ));
     }
     if text.contains(&b'\r') {
         return Err(reason!(
             "armor-carriage-return",
-            "the armoured signature holds a carriage return"
+            "the armored signature contains a carriage return"
         ));
     }
     let found = label(text).ok_or_else(|| {
         reason!(
             "armor-text-before",
-            "the signature does not begin with a line \"-----BEGIN …-----\""
+            "the signature does not start with a line \"-----BEGIN …-----\""
         )
     })?;
     if found != LABEL {
@@ -78,7 +78,7 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, Reason> {
             if rest > 0 {
                 return Err(reason!(
                     "armor-text-after",
-                    "{bytes} bytes stand after the signature's END line",
+                    "{bytes} bytes follow the signature's END line",
                     bytes = rest
                 ));
             }
@@ -88,7 +88,7 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, Reason> {
             return STANDARD.decode(&base64).map_err(|error| {
                 reason!(
                     "armor-base64",
-                    "the armoured signature is not canonical base64: {reason}",
+                    "the armored signature is not canonical base64: {reason}",
                     reason = error.to_string()
                 )
             });
@@ -97,7 +97,7 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, Reason> {
         if line.contains(&b':') {
             return Err(reason!(
                 "armor-headers",
-                "the armoured signature carries headers (line {line})",
+                "the armored signature has headers (line {line})",
                 line = number
             ));
         }
@@ -108,7 +108,8 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, Reason> {
             } else {
                 reason!(
                     "armor-line",
-                    "line {line} of the armoured signature has {bytes} bytes; each but the last has {COLUMNS}",
+                    "line {line} of the armored signature has {bytes} bytes; each but the \
+                         last has {COLUMNS}",
                     line = number,
                     bytes = line.len()
                 )
@@ -131,13 +132,13 @@ fn no_end() -> Reason {
     )
 }
 
-/// Armours a signature: label "SIGNED MESSAGE", 64 columns, LF, final LF.
+/// Encodes a signature as armor: label "SIGNED MESSAGE", 64 columns, LF, final LF.
 #[must_use]
 pub fn encode(der: &[u8]) -> String {
     encode_label(LABEL, der)
 }
 
-/// A PEM block of any label: 64 columns, LF, final LF (what Go's
+/// Encodes a PEM block of any label: 64 columns, LF, final LF (what Go's
 /// `encoding/pem` writes, which log entries are hashed in).
 #[must_use]
 pub fn encode_label(label: &str, der: &[u8]) -> String {
@@ -183,9 +184,9 @@ pub fn label(text: &[u8]) -> Option<&str> {
 /// Signature formats that are recognized but not verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SignatureFormat {
-    /// `gpg.format openpgp`.
+    /// Signatures of `gpg.format openpgp`.
     OpenPgp,
-    /// `gpg.format ssh`.
+    /// Signatures of `gpg.format ssh`.
     Ssh,
 }
 

@@ -27,30 +27,30 @@ use crate::{
     time,
 };
 
-/// BOOLEAN
+/// The tag of BOOLEAN values.
 pub const BOOLEAN: u8 = 0x01;
-/// INTEGER
+/// The tag of INTEGER values.
 pub const INTEGER: u8 = 0x02;
-/// BIT STRING
+/// The tag of BIT STRING values.
 pub const BIT_STRING: u8 = 0x03;
-/// OCTET STRING
+/// The tag of OCTET STRING values.
 pub const OCTET_STRING: u8 = 0x04;
-/// NULL
+/// The tag of NULL values.
 pub const NULL: u8 = 0x05;
-/// OBJECT IDENTIFIER
+/// The tag of OBJECT IDENTIFIER values.
 pub const OID: u8 = 0x06;
-/// UTF8String
+/// The tag of UTF8String values.
 pub const UTF8_STRING: u8 = 0x0c;
-/// SEQUENCE
+/// The tag of SEQUENCE values.
 pub const SEQUENCE: u8 = 0x30;
-/// SET
+/// The tag of SET values.
 pub const SET: u8 = 0x31;
-/// UTCTime
+/// The tag of UTCTime values.
 pub const UTC_TIME: u8 = 0x17;
-/// GeneralizedTime
+/// The tag of GeneralizedTime values.
 pub const GENERALIZED_TIME: u8 = 0x18;
 
-/// How deep values may nest in [`scan`]. Real signatures with certificates
+/// The limit of nesting in [`check_der`]. Real signatures with certificates
 /// and a timestamp nest 20 deep.
 pub const MAX_DEPTH: usize = 48;
 
@@ -58,7 +58,7 @@ macro_rules! der_error {
     ($($reason:tt)+) => { DerError(reason!($($reason)+)) };
 }
 
-/// Why bytes are not the DER that was expected.
+/// Reasons why bytes are not the DER that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct DerError(Reason);
@@ -109,11 +109,11 @@ impl DerError {
 /// One value: its tag, its content, and both with the length octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tlv<'a> {
-    /// The identifier octet.
+    /// The identifier octet of the value.
     pub tag: u8,
-    /// The content octets.
+    /// The content octets of the value.
     pub value: &'a [u8],
-    /// Everything: identifier, length, content.
+    /// The whole value: identifier, length, content.
     pub raw: &'a [u8],
 }
 
@@ -125,25 +125,25 @@ pub struct DerReader<'a> {
 }
 
 impl<'a> DerReader<'a> {
-    /// Over the content of a constructed value, or a whole message.
+    /// Creates a reader over the content of a constructed value, or a whole message.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, at: 0 }
     }
 
-    /// Whether all is read.
+    /// Returns whether all values are read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// The tag of the next value.
+    /// Returns the tag of the next value.
     #[must_use]
     pub fn peek(&self) -> Option<u8> {
         self.rest.first().copied()
     }
 
-    /// The next value, whatever it is.
+    /// Returns the next value of any type.
     ///
     /// # Errors
     /// No value is left, or its header is not DER.
@@ -151,13 +151,12 @@ impl<'a> DerReader<'a> {
         if self.rest.is_empty() {
             return Err(DerError::missing(what));
         }
-        let (tag, header, length) = header(self.rest, self.at)?;
-        let total = header.saturating_add(length);
+        let (tag, header, total) = header(self.rest, self.at)?;
         let (Some(raw), Some(rest)) = (self.rest.get(..total), self.rest.get(total..)) else {
             return Err(DerError::truncated(self.at, total, self.rest.len()));
         };
         self.rest = rest;
-        self.at = self.at.saturating_add(total);
+        self.at = offset(self.at, total)?;
         Ok(Tlv {
             tag,
             value: raw.get(header..).unwrap_or_default(),
@@ -165,7 +164,7 @@ impl<'a> DerReader<'a> {
         })
     }
 
-    /// The next value, which must have this tag.
+    /// Returns the next value, which must have this tag.
     ///
     /// # Errors
     /// Another tag, no value, or a header that is not DER.
@@ -176,7 +175,7 @@ impl<'a> DerReader<'a> {
         }
     }
 
-    /// The next value if it has this tag.
+    /// Returns the next value if it has this tag.
     ///
     /// # Errors
     /// Its header is not DER.
@@ -188,7 +187,7 @@ impl<'a> DerReader<'a> {
         }
     }
 
-    /// A reader over the content of the next value, which must have this tag.
+    /// Returns a reader over the content of the next value, which must have this tag.
     ///
     /// # Errors
     /// As [`Self::expect`].
@@ -213,7 +212,7 @@ impl<'a> DerReader<'a> {
         read_u32(value, what)
     }
 
-    /// Refuses what is left.
+    /// Refuses bytes that are left.
     ///
     /// # Errors
     /// Something is left.
@@ -237,7 +236,13 @@ pub fn read_single<'a>(bytes: &'a [u8], tag: u8, what: &'static str) -> Result<T
     Ok(tlv)
 }
 
-/// Tag, octets of tag and length, and octets of content (X.690 §8.1, §10.1).
+/// The offset `octets` behind another; bytes in memory have one.
+fn offset(at: usize, octets: usize) -> Result<usize, DerError> {
+    at.checked_add(octets)
+        .ok_or_else(|| DerError::length_too_long(at, octets))
+}
+
+/// Tag, octets of tag and length, and all octets of the value (X.690 §8.1, §10.1).
 fn header(bytes: &[u8], at: usize) -> Result<(u8, usize, usize), DerError> {
     let truncated = |needed| DerError::truncated(at, needed, bytes.len());
     let tag = *bytes.first().ok_or_else(|| truncated(2))?;
@@ -252,7 +257,7 @@ fn header(bytes: &[u8], at: usize) -> Result<(u8, usize, usize), DerError> {
     }
     let first = *bytes.get(1).ok_or_else(|| truncated(2))?;
     if first < 0x80 {
-        return Ok((tag, 2, usize::from(first)));
+        return Ok((tag, 2, offset(2, usize::from(first))?));
     }
     if first == 0x80 {
         return Err(der_error!(
@@ -264,7 +269,7 @@ fn header(bytes: &[u8], at: usize) -> Result<(u8, usize, usize), DerError> {
     if octets > 4 {
         return Err(DerError::length_too_long(at, octets));
     }
-    let header = octets.saturating_add(2);
+    let header = offset(octets, 2)?;
     let digits = bytes.get(2..header).ok_or_else(|| truncated(header))?;
     let mut length = 0u32;
     for digit in digits {
@@ -277,7 +282,7 @@ fn header(bytes: &[u8], at: usize) -> Result<(u8, usize, usize), DerError> {
         ));
     }
     let length = usize::try_from(length).map_err(|_| DerError::length_too_long(at, octets))?;
-    Ok((tag, header, length))
+    Ok((tag, header, offset(header, length)?))
 }
 
 /// Goes over everything inside one value: headers, nesting, and the spelling
@@ -301,13 +306,12 @@ pub fn check_der(bytes: &[u8], what: &'static str) -> Result<(), DerError> {
             }
         }
         if !first && open.is_empty() {
-            let bytes = end.saturating_sub(at);
-            return Err(DerError::trailing(what, bytes));
+            let rest = bytes.get(at..end).unwrap_or_default();
+            return Err(DerError::trailing(what, rest.len()));
         }
         first = false;
         let inner = bytes.get(at..end).unwrap_or_default();
-        let (tag, header, length) = header(inner, at)?;
-        let total = header.saturating_add(length);
+        let (tag, header, total) = header(inner, at)?;
         if total > inner.len() {
             return Err(DerError::truncated(at, total, inner.len()));
         }
@@ -318,7 +322,7 @@ pub fn check_der(bytes: &[u8], what: &'static str) -> Result<(), DerError> {
                 "tag {tag:#04x} at offset {at}: the constructed bit is wrong for this type"
             ));
         }
-        let content = at.saturating_add(header);
+        let content = offset(at, header)?;
         if constructed {
             if open.len() >= MAX_DEPTH {
                 return Err(der_error!(
@@ -328,12 +332,12 @@ pub fn check_der(bytes: &[u8], what: &'static str) -> Result<(), DerError> {
                 ));
             }
             open.push(end);
-            end = at.saturating_add(total);
+            end = offset(at, total)?;
             at = content;
         } else {
             let value = inner.get(header..total).unwrap_or_default();
             primitive(tag, value)?;
-            at = at.saturating_add(total);
+            at = offset(at, total)?;
             if open.is_empty() {
                 // The message itself is primitive.
                 open.push(end);
@@ -402,7 +406,10 @@ fn read_u32(value: &[u8], what: &'static str) -> Result<u32, DerError> {
 ///
 /// # Errors
 /// No count of unused bits, one above seven, or unused bits that are set.
-pub fn bit_string<'a>(value: &'a [u8], what: &'static str) -> Result<(u8, &'a [u8]), DerError> {
+pub(crate) fn bit_string<'a>(
+    value: &'a [u8],
+    what: &'static str,
+) -> Result<(u8, &'a [u8]), DerError> {
     let refuse = |problem| Err(DerError::value(what, problem));
     match value {
         [] => refuse("an empty BIT STRING"),
@@ -425,7 +432,7 @@ fn clear(octet: u8, count: u8) -> bool {
 ///
 /// # Errors
 /// Not a BIT STRING, or unused bits.
-pub fn byte_aligned_bit_string<'a>(
+pub(crate) fn byte_aligned_bit_string<'a>(
     value: &'a [u8],
     what: &'static str,
 ) -> Result<&'a [u8], DerError> {
@@ -497,7 +504,7 @@ pub fn time(tlv: Tlv<'_>, what: &'static str) -> Result<UnixTime, DerError> {
         parts
             .next()
             .flatten()
-            .ok_or_else(|| refuse("a time with something else than digits"))
+            .ok_or_else(|| refuse("a time with other characters than digits"))
     };
     let (month, day, hour, minute, second) = (next()?, next()?, next()?, next()?, next()?);
     time::from_civil([year, month, day, hour, minute, second].map(i64::from))
@@ -520,7 +527,7 @@ fn number(digits: Option<&[u8]>) -> Option<u16> {
 /// Whether the values of a SET OF are in the order DER wants, none twice
 /// (X.690 §11.6: ascending by their octets).
 #[must_use]
-pub fn is_sorted_set(values: &[&[u8]]) -> bool {
+pub(crate) fn is_sorted_set(values: &[&[u8]]) -> bool {
     values.is_sorted_by(|a, b| a < b)
 }
 

@@ -34,16 +34,17 @@ use crate::{
 mod claims;
 mod names;
 pub use claims::{CLAIM_OIDS, ClaimOid, FulcioExtensions};
-pub use names::{GeneralName, Identity, MAX_IDENTITY, NameConstraints, San};
+pub(crate) use names::NameConstraints;
+pub use names::{GeneralName, Identity, San};
 
 /// The largest certificate that is read, in bytes.
 pub const MAX_CERTIFICATE: usize = 64 * 1024;
 /// The most extensions of one certificate.
-pub const MAX_EXTENSIONS: usize = 64;
+pub(crate) const MAX_EXTENSIONS: usize = 64;
 /// The most octets of a serial number (RFC 5280 §4.1.2.2).
-pub const MAX_SERIAL: usize = 20;
+pub(crate) const MAX_SERIAL: usize = 20;
 /// The most certificates of one PEM text.
-pub const MAX_PEM_CERTIFICATES: usize = 64;
+pub(crate) const MAX_PEM_CERTIFICATES: usize = 64;
 
 const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
@@ -64,7 +65,7 @@ pub struct Extension {
     pub oid: Vec<u8>,
     /// Whether one who does not know it must refuse.
     pub critical: bool,
-    /// The value.
+    /// The content of the extension.
     pub value: Vec<u8>,
 }
 
@@ -73,18 +74,19 @@ pub struct Extension {
 pub struct BasicConstraints {
     /// Whether the key may sign certificates.
     pub ca: bool,
-    /// How many intermediates may follow.
+    /// The number of intermediates that may follow.
     pub path_len: Option<u32>,
 }
 
-/// A certificate. Cheap to clone.
+/// An X.509 certificate that was parsed. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Certificate(Arc<Parsed>);
 
 #[derive(Debug)]
 struct Parsed {
     der: Vec<u8>,
-    tbs: std::ops::Range<usize>,
+    /// Octets of the certificate's header, and of the part that is signed.
+    tbs: (usize, usize),
     serial: Vec<u8>,
     issuer: Vec<u8>,
     subject: Vec<u8>,
@@ -122,7 +124,7 @@ impl Certificate {
         if der.len() > MAX_CERTIFICATE {
             return Err(reason!(
                 "certificate-too-large",
-                "the certificate has {bytes} bytes, more than {MAX_CERTIFICATE}",
+                "the certificate is {bytes} bytes; the limit is {MAX_CERTIFICATE}",
                 bytes = der.len()
             ));
         }
@@ -169,7 +171,7 @@ impl Certificate {
             let block = rest.get(start..).unwrap_or_default();
             let body = block
                 .strip_prefix(BEGIN)
-                .ok_or(refuse("a block that is no CERTIFICATE"))?;
+                .ok_or(refuse("a block that is not a CERTIFICATE"))?;
             let (text, tail) = body
                 .split_once(END)
                 .ok_or(refuse("no END CERTIFICATE line"))?;
@@ -185,7 +187,7 @@ impl Certificate {
         Ok(certificates)
     }
 
-    /// All of it.
+    /// The whole certificate in DER.
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.0.der
@@ -194,7 +196,9 @@ impl Certificate {
     /// The part that is signed, as it came in.
     #[must_use]
     pub fn tbs(&self) -> &[u8] {
-        self.0.der.get(self.0.tbs.clone()).unwrap_or_default()
+        let (header, length) = self.0.tbs;
+        let content = self.0.der.get(header..).unwrap_or_default();
+        content.get(..length).unwrap_or_default()
     }
 
     /// PEM as Go's `encoding/pem` writes it: 64 columns, LF, a final LF.
@@ -281,7 +285,7 @@ impl Certificate {
             .map_err(Clone::clone)
     }
 
-    /// How the issuer signed.
+    /// Returns the algorithm of the issuer's signature.
     ///
     /// # Errors
     /// An algorithm that is not known here.
@@ -291,7 +295,7 @@ impl Certificate {
         SignatureAlgorithm::from_oid(&oid).ok_or_else(unknown)
     }
 
-    /// The issuer's signature.
+    /// The signature by the issuer's key.
     #[must_use]
     pub fn signature(&self) -> &[u8] {
         &self.0.signature
@@ -323,7 +327,7 @@ impl Certificate {
         hex(&self.sha1())
     }
 
-    /// BasicConstraints, where they are.
+    /// Returns BasicConstraints, if present.
     #[must_use]
     pub fn basic_constraints(&self) -> Option<BasicConstraints> {
         self.0.basic_constraints
@@ -347,15 +351,15 @@ impl Certificate {
         &self.0.sans
     }
 
-    /// NameConstraints, where they are.
+    /// Returns NameConstraints, if present.
     #[must_use]
-    pub fn name_constraints(&self) -> Option<&NameConstraints> {
+    pub(crate) fn name_constraints(&self) -> Option<&NameConstraints> {
         self.0.name_constraints.as_ref()
     }
 
-    /// SubjectKeyIdentifier.
+    /// The value of SubjectKeyIdentifier.
     #[must_use]
-    pub fn subject_key_id(&self) -> Option<&[u8]> {
+    pub(crate) fn subject_key_id(&self) -> Option<&[u8]> {
         self.0.subject_key_id.as_deref()
     }
 
@@ -399,7 +403,7 @@ impl Certificate {
             .map(|one| asn1::dotted(&one.oid))
     }
 
-    /// Fulcio's extensions.
+    /// Returns the claims in Fulcio's extensions.
     #[must_use]
     pub fn fulcio(&self) -> &FulcioExtensions {
         &self.0.fulcio
@@ -426,7 +430,7 @@ impl Certificate {
             .ok_or_else(|| {
                 reason!(
                     "certificate-no-issuer",
-                    "the certificate says nothing about who vouches for the identity"
+                    "the certificate has no issuer extension"
                 )
             })?
             .to_owned();
@@ -448,17 +452,18 @@ fn unreadable(error: DerError) -> Reason {
 /// ```
 /// Unique identifiers (context tags 1 and 2) are refused: RFC 5280 §4.1.2.8 has none.
 fn parse(der: &[u8]) -> Result<Parsed, ParseError> {
-    let mut outer = DerReader::new(asn1::read_single(der, asn1::SEQUENCE, "certificate")?.value);
+    let whole = asn1::read_single(der, asn1::SEQUENCE, "certificate")?;
+    let header = whole
+        .raw
+        .len()
+        .checked_sub(whole.value.len())
+        .ok_or_else(|| DerError::value("certificate", "no header"))?;
+    let mut outer = DerReader::new(whole.value);
     let tbs = outer.expect(asn1::SEQUENCE, "tbsCertificate")?;
     let algorithm = outer.expect(asn1::SEQUENCE, "signatureAlgorithm")?;
     let signature_part = outer.expect(asn1::BIT_STRING, "signatureValue")?;
     outer.finish("certificate")?;
     let signature = asn1::byte_aligned_bit_string(signature_part.value, "signatureValue")?.to_vec();
-    // The three parts fill the outer SEQUENCE, so its header is what is left.
-    let tbs_start = [tbs, algorithm, signature_part]
-        .iter()
-        .fold(der.len(), |left, part| left.saturating_sub(part.raw.len()));
-
     let mut reader = DerReader::new(tbs.value);
     let version = match reader.optional(0xa0, "version")? {
         None => 0,
@@ -473,7 +478,7 @@ fn parse(der: &[u8]) -> Result<Parsed, ParseError> {
         return Err(reason!(
             "certificate-version",
             "the certificate is of version {found}, not 3",
-            found = version.saturating_add(1)
+            found = u64::from(version) + 1
         )
         .into());
     }
@@ -523,7 +528,7 @@ fn parse(der: &[u8]) -> Result<Parsed, ParseError> {
 
     let mut parsed = Parsed {
         der: der.to_vec(),
-        tbs: tbs_start..tbs_start.saturating_add(tbs.raw.len()),
+        tbs: (header, tbs.raw.len()),
         serial: serial.to_vec(),
         issuer,
         subject,
@@ -575,7 +580,7 @@ fn extensions(explicit: &[u8]) -> Result<Vec<Extension>, ParseError> {
                 let critical = asn1::boolean(flag.value, "critical")?;
                 if !critical {
                     // X.690 §11.5: a default value is not written.
-                    return Err(DerError::value("critical", "a default that is written out").into());
+                    return Err(DerError::value("critical", "an explicit default").into());
                 }
                 critical
             }
@@ -585,7 +590,7 @@ fn extensions(explicit: &[u8]) -> Result<Vec<Extension>, ParseError> {
         if extensions.iter().any(|known| known.oid == oid) {
             return Err(reason!(
                 "certificate-duplicate-extension",
-                "the extension {oid} is there twice",
+                "duplicate extension {oid}",
                 oid = asn1::dotted(&oid)
             )
             .into());
@@ -627,7 +632,7 @@ impl Parsed {
                         .map_err(|why| {
                             reason!(
                                 "certificate-extension",
-                                "the extension {name} is not readable: {why}"
+                                "cannot parse extension {name}: {why}"
                             )
                         })
                 })

@@ -36,7 +36,7 @@ const KEY_CERT_SIGN: u16 = 1 << 5;
 /// A leaf that a trusted authority issued.
 #[derive(Debug, Clone, Copy)]
 pub struct VerifiedChain<'a> {
-    /// Which authority.
+    /// The authority that issued it.
     pub authority: &'a CertificateAuthority,
     /// The certificate that issued the leaf.
     pub issuer: &'a Certificate,
@@ -47,13 +47,14 @@ pub struct VerifiedChain<'a> {
 ///
 /// # Errors
 /// It has no issuer extension.
-pub fn check_sigstore_leaf(leaf: &Certificate) -> Result<(), Reason> {
+pub(crate) fn check_sigstore_leaf(leaf: &Certificate) -> Result<(), Reason> {
     if leaf.fulcio().issuer().is_some() {
         Ok(())
     } else {
         Err(reason!(
             "chain-not-sigstore",
-            "not a Sigstore certificate: no identity provider is named in it (issued by {issuer:?})",
+            "not a Sigstore certificate: it has no OIDC issuer extension (issued by \
+                 {issuer:?})",
             issuer = leaf.issuer_text()
         ))
     }
@@ -93,7 +94,7 @@ pub(crate) fn no_authority() -> Reason {
     )
 }
 
-/// How far a chain got: the further, the more its refusal tells.
+/// Ranks a reason by how far the chain got: the further, the more it tells.
 fn nearness(refusal: &Reason) -> u8 {
     match refusal.code() {
         codes::CHAIN_NO_AUTHORITY => 0,
@@ -116,7 +117,8 @@ pub fn check_extra_certificates(
         None => Ok(()),
         Some(foreign) => Err(reason!(
             "chain-foreign-certificate",
-            "the signature brings the certificate of {subject:?}, which is not of its own chain",
+            "the signature contains the certificate of {subject:?}, which is not in its \
+                 chain",
             subject = foreign.subject_text()
         )),
     }
@@ -209,7 +211,7 @@ fn issued_through(
     if !authority.window.contains(at) {
         return Err(reason!(
             codes::CHAIN_AUTHORITY_WINDOW,
-            "signed at {at}, outside the time in which the authority {authority:?} is trusted",
+            "signed at {at}, outside the validity of the authority {authority:?}",
             at = rfc3339(at),
             authority = issuer.subject_text()
         ));
@@ -218,12 +220,12 @@ fn issued_through(
     build_path(leaf, chain, at, ChainPurpose::CodeSigning, memo)
 }
 
-/// What a chain of authorities is for.
+/// The purpose of a chain of authorities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChainPurpose {
-    /// id-kp-codeSigning 1.3.6.1.5.5.7.3.3.
+    /// Code signing: id-kp-codeSigning 1.3.6.1.5.5.7.3.3.
     CodeSigning,
-    /// id-kp-timeStamping 1.3.6.1.5.5.7.3.8.
+    /// Timestamping: id-kp-timeStamping 1.3.6.1.5.5.7.3.8.
     TimeStamping,
 }
 
@@ -313,9 +315,9 @@ fn names_lead(one: &Certificate, next: &Certificate) -> Result<(), Reason> {
     {
         return Err(reason!(
             codes::CHAIN_KEY_IDS,
-            "{subject:?} names issuer key {wanted}, the issuer's is {found}",
+            "{subject:?} names issuer key {expected}, the issuer's is {found}",
             subject = one.subject_text(),
-            wanted = hex(wanted),
+            expected = hex(wanted),
             found = hex(found)
         ));
     }
@@ -398,7 +400,15 @@ fn name_constraints(ca: &Certificate, names: &[GeneralName]) -> Result<(), Reaso
             list.iter()
                 .filter(|base| base.tag == name.tag)
                 .map(|base| {
-                    Base::read(base).ok_or_else(|| reason!("chain-name-constraints-kind", "{subject:?} constrains names of kind {tag} in a way that is not understood here", subject = ca.subject_text(), tag = base.tag))
+                    Base::read(base).ok_or_else(|| {
+                        reason!(
+                            "chain-name-constraints-kind",
+                            "{subject:?} constrains names of kind {tag} in a way that is not \
+                             supported",
+                            subject = ca.subject_text(),
+                            tag = base.tag
+                        )
+                    })
                 })
                 .collect()
         };
@@ -423,8 +433,8 @@ fn name_constraints(ca: &Certificate, names: &[GeneralName]) -> Result<(), Reaso
     Ok(())
 }
 
-/// Where a name lies: its host in lower case, and for an e-mail address whose
-/// mailbox it is.
+/// The location of a name: its host in lower case, and for an email address the
+/// mailbox.
 struct Place {
     user: Option<String>,
     host: String,
@@ -448,11 +458,11 @@ impl Place {
     }
 }
 
-/// One constraint.
+/// One constraint on names.
 enum Base {
     /// `alice@example.test`: that mailbox (e-mail only).
     Mailbox { user: String, host: String },
-    /// `example.test`: that host.
+    /// Exactly that host: `example.test`.
     Host(String),
     /// `.example.test`: all hosts below it. The dot is kept.
     Below(String),

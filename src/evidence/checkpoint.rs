@@ -33,11 +33,11 @@ use crate::{
 mod tests;
 
 /// Longest note that is read, in bytes.
-pub const MAX_NOTE: usize = 64 * 1024;
+pub(crate) const MAX_NOTE: usize = 64 * 1024;
 /// Most signature lines of a note. C2SP signed-note asks for at least 16.
-pub const MAX_SIGNATURES: usize = 64;
+pub(crate) const MAX_SIGNATURES: usize = 64;
 /// Largest tree size (C2SP tlog-checkpoint: it fits a signed 64-bit number).
-pub const MAX_SIZE: u64 = i64::MAX.unsigned_abs();
+pub(crate) const MAX_SIZE: u64 = i64::MAX.unsigned_abs();
 
 /// U+2014 and a space begin each signature line.
 const SIGNATURE_PREFIX: &str = "\u{2014} ";
@@ -45,25 +45,25 @@ const SIGNATURE_PREFIX: &str = "\u{2014} ";
 /// One signature line of a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoteSignature {
-    /// Who signed.
+    /// The name of the signer.
     pub name: String,
     /// First four bytes of the key id.
     pub key_hint: [u8; 4],
-    /// The signature itself.
+    /// The signature without the key hint.
     pub signature: Vec<u8>,
 }
 
 /// A text and the signatures on it (C2SP signed-note).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedNote {
-    /// What is signed, final LF included, the blank line not.
+    /// The signed text, final LF included, the blank line not.
     pub text: String,
-    /// At least one.
+    /// The signatures, at least one.
     pub signatures: Vec<NoteSignature>,
 }
 
 impl SignedNote {
-    /// Reads a note. The text ends at the last blank line, so it may hold
+    /// Parses a signed note. The text ends at the last blank line, so it may hold
     /// blank lines itself.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl SignedNote {
         if note.len() > MAX_NOTE {
             return Err(reason!(
                 "note-too-long",
-                "the note takes {bytes} bytes, at most {MAX_NOTE} are read",
+                "the note is {bytes} bytes; the limit is {MAX_NOTE}",
                 bytes = note.len()
             ));
         }
@@ -80,7 +80,7 @@ impl SignedNote {
         if let Some(at) = note.as_bytes().iter().position(control) {
             return Err(reason!(
                 "note-control-character",
-                "the note holds the control character {code:#04x} at byte {at}",
+                "the note contains the control character {code:#04x} at byte {at}",
                 code = note.as_bytes().get(at).copied().unwrap_or_default()
             ));
         }
@@ -147,12 +147,12 @@ fn unterminated() -> Reason {
 fn signature_line(line: &str) -> Result<NoteSignature, &'static str> {
     let line = line
         .strip_prefix(SIGNATURE_PREFIX)
-        .ok_or("it does not begin with an em dash and a space")?;
+        .ok_or("it does not start with an em dash and a space")?;
     let (name, base64) = line
         .split_once(' ')
         .ok_or("it has no name and no signature")?;
     if name.is_empty() || name.contains('+') || name.chars().any(char::is_whitespace) {
-        return Err("the name is empty or holds a space or \"+\"");
+        return Err("the name is empty or contains a space or \"+\"");
     }
     let bytes = STANDARD
         .decode(base64)
@@ -178,14 +178,14 @@ pub fn signed(text: &str, name: &str, key_hint: [u8; 4], signature: &[u8]) -> St
     format!("{text}\n{}", written_line(name, key_hint, signature))
 }
 
-/// What a log says its tree is (C2SP tlog-checkpoint).
+/// The state of a log's tree, as the log states it (C2SP tlog-checkpoint).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Which log it is.
+    /// The name of the log.
     pub origin: String,
     /// Leaves of the tree.
     pub size: u64,
-    /// The tree's root.
+    /// The root of the tree.
     pub root: Hash,
     /// Further lines, none of them empty.
     pub extensions: Vec<String>,
@@ -203,7 +203,7 @@ impl Checkpoint {
             lines.next().filter(|line| !line.is_empty()).ok_or_else(|| {
                 reason!(
                     "checkpoint-missing-line",
-                    "the checkpoint has no line for its {what}"
+                    "the checkpoint has no {what} line"
                 )
             })
         };
@@ -252,7 +252,8 @@ fn size(line: &str) -> Result<u64, Reason> {
         .ok_or_else(|| {
             reason!(
                 "checkpoint-size",
-                "the checkpoint's size {found:?} is no decimal number from 0 to {MAX_SIZE}",
+                "the checkpoint's size {found:?} is not a decimal number from 0 to \
+                     {MAX_SIZE}",
                 found = excerpt(line)
             )
         })
@@ -277,7 +278,7 @@ fn excerpt(line: &str) -> String {
     line.chars().take(80).collect()
 }
 
-/// Which generation of Rekor a log is.
+/// The version of Rekor that a log runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RekorVersion {
     /// Rekor v1: the origin is `NAME - TREE ID`, entries have a SET.
@@ -311,7 +312,7 @@ pub fn split_v1_origin(origin: &str) -> Option<(&str, u64)> {
 /// `SHA-256(name || 0x0A || 0x01 || key)`. Its first four bytes are the key
 /// hint; all of it is the log id of a Rekor v2 log.
 #[must_use]
-pub fn ed25519_key_id(name: &str, key: &[u8; 32]) -> [u8; 32] {
+pub(crate) fn ed25519_key_id(name: &str, key: &[u8; 32]) -> [u8; 32] {
     typed_key_id(name, &[1], key)
 }
 
@@ -346,14 +347,14 @@ pub fn key_hint(key_id: &[u8; 32]) -> [u8; 4] {
     key_id.first_chunk().copied().unwrap_or_default()
 }
 
-/// By what a log's checkpoints are known.
+/// The properties by which a log's checkpoints are verified.
 #[derive(Debug, Clone, Copy)]
 pub struct LogVerifier<'a> {
     /// The key that signs them.
     pub key: &'a PublicKey,
     /// First four bytes of its key id.
     pub key_hint: [u8; 4],
-    /// Which generation of Rekor.
+    /// The version of Rekor it runs.
     pub kind: RekorVersion,
     /// If given: v2, the whole origin; v1, the NAME in `NAME - TREE ID`.
     pub origin: Option<&'a str>,
@@ -363,7 +364,7 @@ pub struct LogVerifier<'a> {
 ///
 /// A v1 log signs under the NAME of its origin `NAME - TREE ID`, a v2 log
 /// under its origin. Every line of that name and key id must verify, and
-/// there must be one; lines of others (witnesses) are ignored. That the log
+/// expected one; lines of others (witnesses) are ignored. That the log
 /// signed it may be taken from `memo`.
 ///
 /// # Errors
@@ -426,7 +427,7 @@ fn not_signed(note: &SignedNote, name: &str, key_hint: [u8; 4]) -> Reason {
     if let Some(line) = lines.iter().find(|line| line.name == name) {
         return reason!(
             "checkpoint-signer-key",
-            "{name:?} signed with the key id {found}, not with the trusted {expected}",
+            "{name:?} signed with the key ID {found}, not with the trusted {expected}",
             name = excerpt(name),
             found = hex(&line.key_hint),
             expected = hex(&key_hint)
@@ -434,7 +435,7 @@ fn not_signed(note: &SignedNote, name: &str, key_hint: [u8; 4]) -> Reason {
     }
     reason!(
         "checkpoint-not-signed-by-log",
-        "none of {lines} signature lines is of the log {name:?} with the key id {hint}",
+        "none of {lines} signature lines is of the log {name:?} with the key ID {hint}",
         lines = lines.len(),
         name = excerpt(name),
         hint = hex(&key_hint)

@@ -43,16 +43,16 @@ pub struct LogEntry {
     pub log_index: i64,
     /// 32 bytes: which log.
     pub log_id: Vec<u8>,
-    /// As stored, and not to be believed: `hashedrekord`.
+    /// The stored kind, which is not verified: `hashedrekord`.
     pub kind: String,
-    /// As stored, and not to be believed: gitsign writes `0.0.1` for v2 too.
+    /// The stored version, which is not verified: gitsign writes `0.0.1` for v2 too.
     pub version: String,
     /// When a v1 log says it took the entry, authenticated only by the SET; 0
     /// in v2.
     pub integrated_time: UnixTime,
     /// The signed entry timestamp (inclusion promise) of a v1 log.
     pub set: Option<Vec<u8>>,
-    /// The inclusion proof.
+    /// The inclusion proof of the entry.
     pub proof: Option<InclusionProof>,
     /// The canonicalized body, where it came along (never out of a signature
     /// that gitsign made).
@@ -65,13 +65,13 @@ pub struct LogEntry {
 pub struct InclusionProof {
     /// Index of the leaf in the tree.
     pub log_index: i64,
-    /// 32 bytes.
+    /// The root, 32 bytes.
     pub root_hash: Vec<u8>,
     /// Leaves of the tree.
     pub tree_size: i64,
     /// 32 bytes each, leaf side first.
     pub hashes: Vec<Hash>,
-    /// The signed note.
+    /// The signed note of the log.
     pub checkpoint: String,
 }
 
@@ -149,14 +149,14 @@ impl LogEntry {
         if bytes.len() > MAX_ENTRY {
             return Err(reason!(
                 "entry-too-long",
-                "the log entry takes {bytes} bytes, at most {MAX_ENTRY} are read",
+                "the log entry is {bytes} bytes; the limit is {MAX_ENTRY}",
                 bytes = bytes.len()
             ));
         }
         let message = wire::TransparencyLogEntry::decode(bytes).map_err(|error| {
             reason!(
                 "entry-unreadable",
-                "the log entry is no TransparencyLogEntry: {reason}",
+                "the log entry is not a TransparencyLogEntry: {reason}",
                 reason = error.to_string()
             )
         })?;
@@ -203,7 +203,8 @@ impl LogEntry {
         if !spelled {
             return Err(reason!(
                 "entry-not-canonical",
-                "the log entry has unknown, repeated or reordered fields ({bytes} bytes that encode back to {canonical} others)",
+                "the log entry has unknown, repeated or reordered fields ({bytes} bytes \
+                     that encode back to {canonical} others)",
                 bytes = bytes.len(),
                 canonical = canonical.len()
             ));
@@ -344,7 +345,7 @@ pub fn hashedrekord_v1_body(
     signature: &[u8],
     pem: &str,
 ) -> Vec<u8> {
-    // RFC 8785: members sorted, no white space. Nothing here needs escapes.
+    // RFC 8785: members sorted, no whitespace. Nothing here needs escapes.
     [
         r#"{"apiVersion":"0.0.1","kind":"hashedrekord","spec":{"data":{"hash":{"algorithm":""#,
         algorithm,
@@ -372,41 +373,17 @@ pub fn hashedrekord_v2(
     cert_der: &[u8],
     key: &PublicKey,
 ) -> Result<Vec<u8>, Reason> {
-    hashedrekord_v2_body(digest, signature, "x509Certificate", cert_der, key)
-}
-
-/// As [`hashedrekord_v2`], with a bare public key as verifier.
-///
-/// # Errors
-/// As [`hashedrekord_v2`].
-pub fn hashedrekord_v2_with_key(
-    digest: &[u8],
-    signature: &[u8],
-    key: &PublicKey,
-) -> Result<Vec<u8>, Reason> {
-    hashedrekord_v2_body(digest, signature, "publicKey", key.spki(), key)
-}
-
-fn hashedrekord_v2_body(
-    digest: &[u8],
-    signature: &[u8],
-    verifier: &str,
-    raw: &[u8],
-    key: &PublicKey,
-) -> Result<Vec<u8>, Reason> {
     let details = KeyDetails::of(key)?;
     if digest.len() != details.digest_length {
         return Err(reason!(
             "entry-digest-length",
-            "the digest has {bytes} bytes, the entry of a {key} key takes {wanted}",
+            "the digest is {bytes} bytes; a {key} key needs {expected}",
             bytes = digest.len(),
-            wanted = details.digest_length,
+            expected = details.digest_length,
             key = key.algorithm()
         ));
     }
-    let details_member = format!(r#""keyDetails":"{}""#, details.name);
-    let verifier_member = format!(r#""{verifier}":{{"rawBytes":"{}"}}"#, STANDARD.encode(raw));
-    // "keyDetails" sorts before "publicKey" and "x509Certificate".
+    // RFC 8785: members sorted, no whitespace. Nothing here needs escapes.
     Ok([
         r#"{"apiVersion":"0.0.2","kind":"hashedrekord","spec":{"hashedRekordV002":{"data":{"algorithm":""#,
         details.digest,
@@ -414,23 +391,23 @@ fn hashedrekord_v2_body(
         &STANDARD.encode(digest),
         r#""},"signature":{"content":""#,
         &STANDARD.encode(signature),
-        r#"","verifier":{"#,
-        &details_member,
-        ",",
-        &verifier_member,
-        "}}}}}",
+        r#"","verifier":{"keyDetails":""#,
+        details.name,
+        r#"","x509Certificate":{"rawBytes":""#,
+        &STANDARD.encode(cert_der),
+        r#""}}}}}}"#,
     ]
     .concat()
     .into_bytes())
 }
 
-/// How a v2 log names a key and the digest that goes with it
+/// Names of a key and its digest in a v2 log
 /// (`dev.sigstore.common.v1.PublicKeyDetails`, `HashAlgorithm`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyDetails {
-    /// `PKIX_ECDSA_P256_SHA_256`.
+    /// The name of the key, such as `PKIX_ECDSA_P256_SHA_256`.
     pub name: &'static str,
-    /// `SHA2_256`.
+    /// The name of the digest, such as `SHA2_256`.
     pub digest: &'static str,
     /// Bytes of the digest.
     pub digest_length: usize,
@@ -452,7 +429,7 @@ impl KeyDetails {
             key @ (KeyAlgorithm::Rsa { .. } | KeyAlgorithm::Ed25519) => {
                 return Err(reason!(
                     "entry-key-unsupported",
-                    "a {key} key has no place in a Rekor v2 entry"
+                    "a {key} key is not supported in a Rekor v2 entry"
                 ));
             }
         };
@@ -464,7 +441,7 @@ impl KeyDetails {
     }
 }
 
-/// What a SET signs: the RFC 8785 form of four members, and nothing else of
+/// The bytes that a SET signs: the RFC 8785 form of four members, and nothing else of
 /// the entry.
 #[must_use]
 pub fn set_payload(

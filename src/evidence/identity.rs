@@ -1,5 +1,5 @@
-//! Who was asked for: patterns over the identity (the one SAN), the issuer and
-//! the other claims of a Fulcio certificate. Step 9 holds a certificate against
+//! Expected identities: patterns over the identity (the one SAN), the issuer and
+//! the other claims of a Fulcio certificate. Step 9 compares a certificate with
 //! them.
 //!
 //! Patterns are anchored at both ends, always: `alice@lab\.example` never
@@ -17,9 +17,9 @@ use crate::{
 };
 
 /// The longest pattern that is compiled, in bytes.
-pub const MAX_PATTERN: usize = 4096;
+pub(crate) const MAX_PATTERN: usize = 4096;
 
-/// Why an expected identity is not usable: a mistake of the caller, not of the
+/// Reasons why an expected identity is not usable: a mistake of the caller, not of the
 /// signature.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "fields appear in the message")]
@@ -62,11 +62,11 @@ impl PatternError {
 /// One condition on a text.
 #[derive(Debug, Clone)]
 pub enum Pattern {
-    /// Byte-exact.
+    /// The same string, byte for byte.
     Exact(String),
     /// A regular expression that must match the whole text.
     Matching {
-        /// As written.
+        /// The pattern as it was written.
         written: String,
         /// Compiled, with both anchors.
         compiled: Regex,
@@ -74,7 +74,7 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// A byte-exact condition.
+    /// Creates a condition that compares byte for byte.
     ///
     /// # Errors
     /// The text is empty.
@@ -94,7 +94,7 @@ impl Pattern {
         Self::matching_within(what, pattern, 1 << 20)
     }
 
-    /// As [`matching`](Self::matching), where the compiled expression may take
+    /// Creates a pattern like [`matching`](Self::matching), where the compiled expression may take
     /// `size` bytes: for lists of patterns, which are bounded together.
     ///
     /// # Errors
@@ -152,7 +152,7 @@ impl Pattern {
     }
 }
 
-/// One way to be the right signer: every condition must hold.
+/// One accepted signer: every condition must hold.
 #[derive(Debug, Clone)]
 pub struct IdentityMatcher {
     identity: Vec<Pattern>,
@@ -161,7 +161,7 @@ pub struct IdentityMatcher {
 }
 
 impl IdentityMatcher {
-    /// A rule. Where an exact text and a pattern are both given, both must hold.
+    /// Creates a matcher. Where an exact text and a pattern are both given, both must hold.
     /// `claims` are Fulcio extensions by name (see
     /// [`FulcioExtensions`](super::certificate::FulcioExtensions)); a claim that
     /// the certificate does not carry does not match.
@@ -186,7 +186,7 @@ impl IdentityMatcher {
         })
     }
 
-    /// The rule that only exactly this identity satisfies.
+    /// Returns the matcher that accepts only this identity.
     #[must_use]
     pub fn exact(identity: &Identity) -> Self {
         Self {
@@ -242,13 +242,13 @@ impl IdentityMatcher {
     }
 }
 
-/// What the caller asks of the identity.
+/// The identity that the caller expects.
 #[derive(Debug, Clone, Default)]
 pub enum ExpectedIdentity {
-    /// Nobody said who may sign; the verdict says that aloud.
+    /// No expected identity; the result reports that none was checked.
     #[default]
     Any,
-    /// One of these rules must hold.
+    /// One of these matchers must accept it.
     OneOf(Vec<IdentityMatcher>),
 }
 
@@ -258,12 +258,12 @@ pub fn no_committer() -> Reason {
     reason!("committer-absent", "the tag has no tagger")
 }
 
-/// Holds a certificate's identity against the committer (tagger) that the
+/// Compares a certificate's identity with the committer (tagger) that the
 /// object names, as gitsign's `matchCommitter` compares: an e-mail address with
 /// the address, any other identity with the name, byte for byte.
 ///
 /// # Errors
-/// They differ, or nobody is named.
+/// They differ, or the object names no committer.
 pub fn check_committer(
     identity: &Identity,
     kind: ObjectKind,
@@ -290,8 +290,8 @@ pub fn check_committer(
     ))
 }
 
-/// Holds a certificate's identity against what was asked for. `Ok(true)`: a
-/// rule named it; `Ok(false)`: nobody asked.
+/// Compares a certificate's identity with the expected one. `Ok(true)`: a
+/// matcher accepts it; `Ok(false)`: none is expected.
 ///
 /// # Errors
 /// No rule matches. The refusal is that of the rule that came furthest (its
@@ -299,9 +299,9 @@ pub fn check_committer(
 pub fn check(
     certificate: &Certificate,
     identity: &Identity,
-    wanted: &ExpectedIdentity,
+    expected: &ExpectedIdentity,
 ) -> Result<bool, Reason> {
-    let rules = match wanted {
+    let rules = match expected {
         ExpectedIdentity::Any => return Ok(false),
         ExpectedIdentity::OneOf(rules) => rules,
     };

@@ -45,13 +45,13 @@ use pure as backend;
 
 /// Longest SubjectPublicKeyInfo that is read, in bytes. An RSA key of 8192
 /// bits takes 1,062.
-pub const MAX_SPKI: usize = 2048;
+pub(crate) const MAX_SPKI: usize = 2048;
 /// Longest PEM text that is read as a public key, in bytes.
-pub const MAX_PEM: usize = 16 * 1024;
+pub(crate) const MAX_PEM: usize = 16 * 1024;
 /// Fewest bits of an RSA modulus.
-pub const MIN_RSA_BITS: u32 = 2048;
+pub(crate) const MIN_RSA_BITS: u32 = 2048;
 /// Most bits of an RSA modulus.
-pub const MAX_RSA_BITS: u32 = 8192;
+pub(crate) const MAX_RSA_BITS: u32 = 8192;
 /// Longest signature that is handed to a backend, in bytes (RSA-8192).
 pub const MAX_SIGNATURE: usize = 1024;
 
@@ -71,7 +71,7 @@ const RSA_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.11354
 const RSA_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
 const RSA_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
 
-/// What kind of key it is.
+/// The kind of a public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyAlgorithm {
     /// ECDSA on NIST P-256.
@@ -85,7 +85,7 @@ pub enum KeyAlgorithm {
         /// Bits of the modulus.
         bits: u32,
     },
-    /// Ed25519 (RFC 8032).
+    /// Ed25519 keys (RFC 8032).
     Ed25519,
 }
 
@@ -101,20 +101,20 @@ impl fmt::Display for KeyAlgorithm {
     }
 }
 
-/// How a signature was made.
+/// The algorithm of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SignatureAlgorithm {
-    /// ECDSA with SHA-256.
+    /// ECDSA over a SHA-256 digest.
     EcdsaSha256,
-    /// ECDSA with SHA-384.
+    /// ECDSA over a SHA-384 digest.
     EcdsaSha384,
-    /// ECDSA with SHA-512.
+    /// ECDSA over a SHA-512 digest.
     EcdsaSha512,
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    /// RSASSA-PKCS1-v1_5 over a SHA-256 digest.
     RsaPkcs1Sha256,
-    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    /// RSASSA-PKCS1-v1_5 over a SHA-384 digest.
     RsaPkcs1Sha384,
-    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    /// RSASSA-PKCS1-v1_5 over a SHA-512 digest.
     RsaPkcs1Sha512,
     /// Ed25519 over the message itself.
     Ed25519,
@@ -156,7 +156,7 @@ impl SignatureAlgorithm {
     /// Bytes of the digest that is signed; `None` for Ed25519, which takes
     /// the message.
     #[must_use]
-    pub fn digest_length(self) -> Option<usize> {
+    pub(crate) fn digest_length(self) -> Option<usize> {
         match self {
             Self::EcdsaSha256 | Self::RsaPkcs1Sha256 => Some(32),
             Self::EcdsaSha384 | Self::RsaPkcs1Sha384 => Some(48),
@@ -167,7 +167,7 @@ impl SignatureAlgorithm {
 
     /// Whether a key of this kind makes such signatures.
     #[must_use]
-    pub fn is_compatible_with(self, key: KeyAlgorithm) -> bool {
+    pub(crate) fn is_compatible_with(self, key: KeyAlgorithm) -> bool {
         match key {
             KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 => {
                 matches!(
@@ -200,7 +200,7 @@ impl fmt::Display for SignatureAlgorithm {
     }
 }
 
-/// A public key that was read, judged and is ready to verify with. Cheap to
+/// A public key that was parsed and checked, ready to verify with. Cheap to
 /// clone. Equal keys have equal SubjectPublicKeyInfo bytes.
 #[derive(Clone)]
 pub struct PublicKey(Arc<Inner>);
@@ -208,8 +208,8 @@ pub struct PublicKey(Arc<Inner>);
 struct Inner {
     spki: Box<[u8]>,
     algorithm: KeyAlgorithm,
-    /// Bytes of the bare key, with which `spki` ends.
-    material: usize,
+    /// Offset of the bare key, with which `spki` ends.
+    raw_key: usize,
     backend: backend::Key,
     id: OnceLock<[u8; 32]>,
 }
@@ -227,16 +227,20 @@ impl PublicKey {
         if der.len() > MAX_SPKI {
             return Err(reason!(
                 "key-too-long",
-                "the public key takes {bytes} bytes, at most {MAX_SPKI} are read",
+                "the public key is {bytes} bytes; the limit is {MAX_SPKI}",
                 bytes = der.len()
             ));
         }
         let (algorithm, material) = read_spki(der).map_err(|error| error.reason(unreadable))?;
+        let raw_key = der
+            .len()
+            .checked_sub(material.len())
+            .ok_or_else(|| invalid(algorithm))?;
         let backend = backend::Key::new(algorithm, material)?;
         Ok(Self(Arc::new(Inner {
             spki: der.into(),
             algorithm,
-            material: material.len(),
+            raw_key,
             backend,
             id: OnceLock::new(),
         })))
@@ -250,7 +254,7 @@ impl PublicKey {
         if pem.len() > MAX_PEM {
             return Err(reason!(
                 "key-too-long",
-                "the public key takes {bytes} bytes, at most {MAX_PEM} are read",
+                "the public key is {bytes} bytes; the limit is {MAX_PEM}",
                 bytes = pem.len()
             ));
         }
@@ -273,7 +277,7 @@ impl PublicKey {
         super::armor::encode_label("PUBLIC KEY", &self.0.spki)
     }
 
-    /// What kind of key it is.
+    /// The kind of a public key.
     #[must_use]
     pub fn algorithm(&self) -> KeyAlgorithm {
         self.0.algorithm
@@ -290,8 +294,7 @@ impl PublicKey {
     /// (RFC 8017 A.1.1), or 32 bytes of Ed25519 (RFC 8410 §4).
     #[must_use]
     pub fn raw_key(&self) -> &[u8] {
-        let before = self.0.spki.len().saturating_sub(self.0.material);
-        self.0.spki.get(before..).unwrap_or_default()
+        self.0.spki.get(self.0.raw_key..).unwrap_or_default()
     }
 
     /// The algorithm that a signer with this key uses: the digest as wide as
@@ -335,8 +338,9 @@ impl PublicKey {
         if wanted == 0 || digest.len() != wanted {
             return Err(reason!(
                 "digest-length",
-                "the digest has {bytes} bytes, {signature} takes {wanted}",
+                "the digest is {bytes} bytes; {signature} needs {expected}",
                 bytes = digest.len(),
+                expected = wanted,
                 signature = algorithm
             ));
         }
@@ -350,7 +354,7 @@ impl PublicKey {
         if !algorithm.is_compatible_with(self.0.algorithm) {
             return Err(reason!(
                 "signature-algorithm-mismatch",
-                "a {key} key makes no {signature} signature",
+                "a {key} key does not make {signature} signatures",
                 key = self.0.algorithm,
                 signature = algorithm
             ));
@@ -439,7 +443,8 @@ fn read_spki(der: &[u8]) -> Result<(KeyAlgorithm, &[u8]), ParseError> {
             if parameters.tag == asn1::SEQUENCE {
                 return Err(reason!(
                     "key-curve-explicit",
-                    "the public key contains its curve's parameters instead of the curve's name"
+                    "the public key contains its curve's parameters instead of the curve's \
+                         name"
                 )
                 .into());
             }

@@ -47,7 +47,7 @@ use crate::{
     refusal::Reason,
 };
 
-/// How many facts are kept if nothing else is said: those of some thousand
+/// The usual capacity: the facts of some thousand
 /// certificates. 32 bytes each, and the tree around them.
 pub const CAPACITY: usize = 16 * 1024;
 
@@ -68,7 +68,7 @@ struct Generations {
     old: BTreeSet<Name>,
 }
 
-/// How much work a memory saved.
+/// Counts of the work that a memo saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoStats {
     /// Signatures that were computed through it, good or bad.
@@ -94,14 +94,14 @@ impl Memo {
         }
     }
 
-    /// The one that keeps nothing: every signature is computed.
+    /// Returns a memo that stores nothing, so every signature is verified.
     #[must_use]
     pub fn disabled() -> &'static Self {
         &DISABLED
     }
 
-    /// As [`PublicKey::verify`], which is asked unless the very same question was
-    /// answered with yes before.
+    /// Verifies like [`PublicKey::verify`], which is called unless the same facts were
+    /// verified before.
     ///
     /// # Errors
     /// As [`PublicKey::verify`].
@@ -126,7 +126,7 @@ impl Memo {
         Ok(())
     }
 
-    /// What it was used for until now.
+    /// Returns the counts until now.
     #[must_use]
     pub fn counts(&self) -> MemoStats {
         MemoStats {

@@ -37,7 +37,7 @@ pub const MAX_OBJECT: usize = 64 * 1024 * 1024;
 /// Most parents of a commit.
 pub const MAX_PARENTS: usize = 4096;
 
-/// How the lines begin by which Git finds a tag's signature (its
+/// Starts of the lines by which Git finds a tag's signature (its
 /// `gpg-interface.c`): the last such line in the object.
 const SIGNATURE_MARKS: [&[u8]; 4] = [
     b"-----BEGIN SIGNED MESSAGE-----",
@@ -46,12 +46,12 @@ const SIGNATURE_MARKS: [&[u8]; 4] = [
     b"-----BEGIN SSH SIGNATURE-----",
 ];
 
-/// What can be signed.
+/// The kinds of objects that can be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ObjectKind {
-    /// A commit.
+    /// A commit object.
     Commit,
-    /// An annotated tag.
+    /// An annotated tag object.
     Tag,
 }
 
@@ -82,7 +82,7 @@ impl fmt::Display for ObjectKind {
     }
 }
 
-/// What a repository names its objects by.
+/// The hash that names the objects of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HashKind {
     /// Ids of 40 hex digits.
@@ -103,7 +103,7 @@ impl HashKind {
 
     /// The header that holds a commit's signature.
     #[must_use]
-    pub fn signature_header(self) -> &'static str {
+    pub(crate) fn signature_header(self) -> &'static str {
         match self {
             Self::Sha1 => GPGSIG,
             Self::Sha256 => GPGSIG_SHA256,
@@ -126,9 +126,9 @@ const GPGSIG_SHA256: &str = "gpgsig-sha256";
 /// An object, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedObject {
-    /// What it is.
+    /// The kind of the object.
     pub kind: ObjectKind,
-    /// What is signed: the bytes that Git pipes to a helper.
+    /// The signed payload: the bytes that Git pipes to a helper.
     pub payload: Vec<u8>,
     /// The armoured signature: LF lines, final LF.
     pub signature: Vec<u8>,
@@ -209,7 +209,7 @@ pub fn check_payload(payload: &[u8]) -> Result<ObjectKind, Reason> {
     } else {
         return Err(reason!(
             "object-kind",
-            "this is neither a commit nor a tag: it begins with {found:?}",
+            "this is neither a commit nor a tag: it starts with {found:?}",
             found = excerpt(
                 payload
                     .split(|&byte| byte == b'\n')
@@ -222,7 +222,7 @@ pub fn check_payload(payload: &[u8]) -> Result<ObjectKind, Reason> {
     Ok(kind)
 }
 
-/// Who, and when: the value of an `author`, `committer` or `tagger` header.
+/// A name, email address and time: the value of an `author`, `committer` or `tagger` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ident {
     /// Decoded for display: bytes that are no UTF-8 become U+FFFD.
@@ -237,24 +237,24 @@ pub struct Ident {
     pub raw: Vec<u8>,
 }
 
-/// A commit, read.
+/// The parsed headers and message of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsedCommit {
-    /// Object id, hex.
+    /// The object ID in hex.
     pub tree: String,
-    /// Object ids, hex.
+    /// The object IDs in hex.
     pub parents: Vec<String>,
-    /// Who wrote it.
+    /// The author of the commit.
     pub author: Ident,
-    /// Who committed it.
+    /// The committer of the commit.
     pub committer: Ident,
-    /// What follows the blank line.
+    /// The message: everything after the blank line.
     pub message: Vec<u8>,
     /// The message's encoding where it is not UTF-8.
     pub encoding: Option<String>,
 }
 
-/// A tag, read.
+/// The parsed headers and message of a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsedTag {
     /// Object id of what is tagged, hex.
@@ -263,9 +263,9 @@ pub struct ParsedTag {
     pub object_type: String,
     /// The name that the tagger gave it.
     pub tag: String,
-    /// Who tagged; tags of before 2005 have none.
+    /// The tagger; tags of before 2005 have none.
     pub tagger: Option<Ident>,
-    /// What follows the blank line, without the signature if `payload` is a
+    /// The message: everything after the blank line, without the signature if `payload` is a
     /// payload.
     pub message: Vec<u8>,
 }
@@ -452,7 +452,7 @@ fn split_tag(hash: HashKind, raw: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Reason> {
     Ok((payload.to_vec(), signature.to_vec()))
 }
 
-/// Where the last line begins that Git takes for the start of a signature.
+/// The offset of the last line that Git takes for the start of a signature.
 fn last_signature(body: &[u8]) -> Option<usize> {
     let mut at = 0_usize;
     let mut last = None;
@@ -471,7 +471,7 @@ fn check_size(raw: &[u8]) -> Result<(), Reason> {
     if raw.len() > MAX_OBJECT {
         return Err(reason!(
             "object-too-large",
-            "the object takes {bytes} bytes, at most {MAX_OBJECT} are read",
+            "the object is {bytes} bytes; the limit is {MAX_OBJECT}",
             bytes = raw.len()
         ));
     }
@@ -522,7 +522,7 @@ fn order(line: usize, found: &str, expected: &str) -> Reason {
 fn not_an_id(header: &str, value: &[u8]) -> Reason {
     reason!(
         "object-id",
-        "the value of header {header} is not an object id: {:?}",
+        "the value of header {header} is not an object ID: {:?}",
         excerpt(value)
     )
 }
@@ -544,14 +544,14 @@ fn not_an_ident(header: &str, problem: &str) -> Reason {
 /// One header with its continuation lines.
 #[derive(Debug, Clone, Copy)]
 struct Header<'a> {
-    /// Its line, counted from 1.
+    /// The number of the line, counted from 1.
     line: usize,
     name: &'a [u8],
-    /// Its first line's value, without LF.
+    /// The value in the first line, without LF.
     text: &'a [u8],
-    /// Where it begins.
+    /// Offset of the header.
     start: usize,
-    /// Where its value begins.
+    /// Offset of the value.
     value: usize,
     /// Behind its last LF.
     end: usize,
@@ -564,7 +564,7 @@ impl Header<'_> {
         self.name == name.as_bytes()
     }
 
-    /// Which of the two signature headers it is.
+    /// The name, if it is one of the two signature headers.
     fn signature(&self) -> Option<&'static str> {
         [GPGSIG, GPGSIG_SHA256]
             .into_iter()
@@ -674,9 +674,9 @@ struct CommitScan<'a> {
     committer: &'a [u8],
     encoding: Option<&'a [u8]>,
     signature: Option<Header<'a>>,
-    /// Where the headers after the committer begin.
+    /// Offset of the headers after the committer.
     extra: usize,
-    /// Where the body begins.
+    /// Offset of the body.
     body: usize,
 }
 
@@ -718,7 +718,7 @@ fn scan_commit(raw: &[u8], hash: Option<HashKind>) -> Result<CommitScan<'_>, Rea
             if name != hash.signature_header() {
                 return Err(reason!(
                     "signature-header-hash",
-                    "the header {header} has no place in a {hash} repository",
+                    "the header {header} is not allowed in a {hash} repository",
                     header = name
                 ));
             }
@@ -750,7 +750,7 @@ fn scan_commit(raw: &[u8], hash: Option<HashKind>) -> Result<CommitScan<'_>, Rea
         if signature.is_some() {
             return Err(reason!(
                 "signature-not-last",
-                "the header {header:?} (line {line}) stands after the signature",
+                "the header {header:?} (line {line}) follows the signature",
                 line = header.line,
                 header = excerpt(header.name)
             ));
@@ -798,7 +798,7 @@ fn scan_tag(raw: &[u8], hash: Option<HashKind>) -> Result<TagScan<'_>, Reason> {
         if let Some(name) = header.signature() {
             return Err(reason!(
                 "signature-in-tag-header",
-                "the tag carries a signature header {header}",
+                "the tag has a signature header {header}",
                 header = name
             ));
         }
@@ -841,7 +841,7 @@ fn expect_any<'a>(
         (Some(header), None) => Err(in_payload(header)),
         (Some(_), Some(_)) => Err(reason!(
             "signature-position",
-            "the signature stands in line {line}, before {expected}",
+            "the signature is in line {line}, before {expected}",
             expected = wanted
         )),
     }
@@ -924,7 +924,7 @@ fn person(header: &'static str, value: &[u8]) -> Result<Ident, Reason> {
 fn person_parts(value: &[u8]) -> Result<PersonParts<'_>, &'static str> {
     let angles = |wanted: u8| value.iter().filter(|&&byte| byte == wanted).count();
     if angles(b'<') != 1 || angles(b'>') != 1 {
-        return Err("there must be one \"<\" and one \">\"");
+        return Err("expected one \"<\" and one \">\"");
     }
     let mut halves = value.splitn(2, |&byte| byte == b'<');
     let name = halves.next().unwrap_or_default();
@@ -933,18 +933,18 @@ fn person_parts(value: &[u8]) -> Result<PersonParts<'_>, &'static str> {
         .unwrap_or_default()
         .splitn(2, |&byte| byte == b'>');
     let email = rest.next().unwrap_or_default();
-    let date = rest.next().ok_or("the \">\" stands before the \"<\"")?;
+    let date = rest.next().ok_or("the \">\" precedes the \"<\"")?;
     let name = match name {
         [] => name,
         [name @ .., b' '] => name,
-        _ => return Err("no space stands before the \"<\""),
+        _ => return Err("no space precedes the \"<\""),
     };
     let mut fields = date
         .strip_prefix(b" ")
-        .ok_or("no space stands after the \">\"")?
+        .ok_or("no space follows the \">\"")?
         .splitn(2, |&byte| byte == b' ');
     let time = seconds(fields.next().unwrap_or_default())
-        .ok_or("the time is no decimal number of seconds")?;
+        .ok_or("the time is not a decimal number of seconds")?;
     let offset_minutes = fields
         .next()
         .and_then(zone)
@@ -965,7 +965,7 @@ fn seconds(digits: &[u8]) -> Option<i64> {
     decimal(digits)
 }
 
-/// `[+-]HHMM`, in minutes.
+/// Parses `[+-]HHMM` to minutes.
 fn zone(text: &[u8]) -> Option<i32> {
     let [sign, digits @ ..] = text else {
         return None;

@@ -1,4 +1,4 @@
-//! How the verifier rejects: a reason with a stable code and a message that
+//! Refusals of the verifier: a reason with a stable code and a message that
 //! holds the values that disagreed, and the step of the verification it
 //! belongs to.
 //!
@@ -11,7 +11,7 @@ use std::{borrow::Cow, fmt};
 
 use crate::asn1::DerError;
 
-/// Why something is rejected: a stable code and a message.
+/// The reason for a rejection: a stable code and a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Reason {
@@ -20,7 +20,7 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// Makes a reason. Does not allocate where the message has no values.
+    /// Creates a reason. It does not allocate where the message has no values.
     #[must_use]
     pub fn new(code: &'static str, message: fmt::Arguments<'_>) -> Self {
         let message = match message.as_str() {
@@ -67,38 +67,38 @@ pub mod codes {
     /// The signature has no embedded log entry.
     pub const NO_LOG_ENTRY: &str = "no-log-entry";
     /// A search for the log entry has no result for this object.
-    pub const LOG_ENTRY_NOT_FOUND: &str = "log-entry-not-found";
+    pub(crate) const LOG_ENTRY_NOT_FOUND: &str = "log-entry-not-found";
     /// The entry is from a log that the trusted root does not contain.
     pub const LOG_UNKNOWN: &str = "log-unknown";
     /// Signed outside the certificate's validity.
     pub const TIME_OUTSIDE_CERTIFICATE: &str = "time-outside-certificate";
     /// A kind of key that is not supported.
-    pub const KEY_ALGORITHM_UNKNOWN: &str = "key-algorithm-unknown";
+    pub(crate) const KEY_ALGORITHM_UNKNOWN: &str = "key-algorithm-unknown";
     /// A curve that is not supported.
-    pub const KEY_CURVE_UNKNOWN: &str = "key-curve-unknown";
+    pub(crate) const KEY_CURVE_UNKNOWN: &str = "key-curve-unknown";
     /// A kind of key that this build does not support.
-    pub const KEY_NOT_IN_THIS_BUILD: &str = "key-not-in-this-build";
+    pub(crate) const KEY_NOT_IN_THIS_BUILD: &str = "key-not-in-this-build";
     /// An RSA modulus that is too short or too long.
     pub const KEY_RSA_SIZE: &str = "key-rsa-size";
     /// No trusted authority issued the certificate.
-    pub const CHAIN_NO_AUTHORITY: &str = "chain-no-authority";
+    pub(crate) const CHAIN_NO_AUTHORITY: &str = "chain-no-authority";
     /// The authority has another key than the certificate names.
-    pub const CHAIN_KEY_IDS: &str = "chain-key-ids";
+    pub(crate) const CHAIN_KEY_IDS: &str = "chain-key-ids";
     /// A certificate is not signed by its issuer.
-    pub const CHAIN_SIGNATURE: &str = "chain-signature";
+    pub(crate) const CHAIN_SIGNATURE: &str = "chain-signature";
     /// The authority was not trusted at that time.
-    pub const CHAIN_AUTHORITY_WINDOW: &str = "chain-authority-window";
+    pub(crate) const CHAIN_AUTHORITY_WINDOW: &str = "chain-authority-window";
     /// No trusted authority made the timestamp.
-    pub const TIMESTAMP_UNTRUSTED: &str = "timestamp-untrusted";
+    pub(crate) const TIMESTAMP_UNTRUSTED: &str = "timestamp-untrusted";
     /// The certificate's identity is not an expected one.
-    pub const IDENTITY_MISMATCH: &str = "identity-mismatch";
+    pub(crate) const IDENTITY_MISMATCH: &str = "identity-mismatch";
     /// The identity's issuer is not an expected one.
-    pub const ISSUER_MISMATCH: &str = "issuer-mismatch";
+    pub(crate) const ISSUER_MISMATCH: &str = "issuer-mismatch";
     /// The list of expected identities is empty.
-    pub const IDENTITY_NO_RULE: &str = "identity-no-rule";
+    pub(crate) const IDENTITY_NO_RULE: &str = "identity-no-rule";
 }
 
-/// Why a signature does not verify: the step and the reason.
+/// The refusal of a signature: the step that failed and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{step}: {reason}")]
 pub struct Refusal {
@@ -167,7 +167,7 @@ impl<T> At<T> for Result<T, Reason> {
     }
 }
 
-/// Why a part is not parsed: its bytes are not DER, which the part's own code
+/// The failure to parse a part: its bytes are not DER, which the part's own code
 /// stands for, or it has a reason of its own.
 pub(crate) enum ParseError {
     Der(DerError),

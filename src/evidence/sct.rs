@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The most SCTs of one certificate.
-pub const MAX_SCTS: usize = 16;
+pub(crate) const MAX_SCTS: usize = 16;
 
 /// RFC 5246 §7.4.1.4.1: sha256.
 const HASH_SHA256: u8 = 4;
@@ -45,19 +45,19 @@ const SIGNATURE_ECDSA: u8 = 3;
 pub struct Sct {
     /// SHA-256 of the log's SubjectPublicKeyInfo.
     pub log_id: [u8; 32],
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970-01-01T00:00:00Z.
     pub timestamp_ms: u64,
     /// CtExtensions: opaque, and signed.
     pub extensions: Vec<u8>,
-    /// RFC 5246 HashAlgorithm.
+    /// The HashAlgorithm of RFC 5246.
     pub hash: u8,
-    /// RFC 5246 SignatureAlgorithm.
+    /// The SignatureAlgorithm of RFC 5246.
     pub signature_kind: u8,
-    /// The signature.
+    /// The signature by the log.
     pub signature: Vec<u8>,
 }
 
-/// Reads TLS vectors.
+/// A reader of TLS structures.
 struct Tls<'a>(&'a [u8]);
 
 impl<'a> Tls<'a> {
@@ -77,7 +77,7 @@ impl<'a> Tls<'a> {
             .fold(0, |sum, byte| (sum << 8) | u64::from(*byte)))
     }
 
-    /// `opaque value<0..2^16-1>`.
+    /// Reads an `opaque value<0..2^16-1>`.
     fn vector(&mut self) -> Result<&'a [u8], Reason> {
         let length = self.number::<2>()?;
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
@@ -150,7 +150,7 @@ impl Sct {
         }
     }
 
-    /// Unix seconds.
+    /// Returns the timestamp in seconds.
     #[must_use]
     pub fn time(&self) -> UnixTime {
         i64::try_from(self.timestamp_ms / 1000).unwrap_or(i64::MAX)
@@ -209,7 +209,7 @@ pub fn precert_tbs(certificate: &Certificate) -> Result<Vec<u8>, Reason> {
     rebuild(certificate.tbs()).map_err(|why| {
         reason!(
             "sct-precertificate",
-            "the precertificate cannot be rebuilt: {why}"
+            "cannot rebuild the precertificate: {why}"
         )
     })
 }
@@ -243,7 +243,7 @@ fn rebuild(tbs: &[u8]) -> Result<Vec<u8>, DerError> {
     Ok(asn1::tlv(asn1::SEQUENCE, &[&kept]))
 }
 
-/// What was logged.
+/// A certificate as a CT log records it.
 #[derive(Debug, Clone, Copy)]
 pub enum CtEntry<'a> {
     /// `x509_entry`: a certificate in DER.
@@ -251,9 +251,9 @@ pub enum CtEntry<'a> {
     /// `precert_entry`: SHA-256 of the issuing certificate's
     /// SubjectPublicKeyInfo, and the precertificate's TBS.
     Precert {
-        /// 32 bytes.
+        /// The hash of the issuer's key.
         issuer_key_hash: [u8; 32],
-        /// From [`precert_tbs`].
+        /// The TBS, as [`precert_tbs`] returns it.
         tbs: &'a [u8],
     },
 }
@@ -315,7 +315,7 @@ pub fn verify(
     let first = scts.first().ok_or_else(|| {
         reason!(
             "sct-absent",
-            "the certificate carries no signed certificate timestamp"
+            "the certificate has no signed certificate timestamp"
         )
     })?;
     let first_log_id = first.log_id;
@@ -354,12 +354,7 @@ pub fn verify(
         };
         let signed = digitally_signed(sct.timestamp_ms, entry, &sct.extensions);
         memo.verify(&log.key, algorithm, &signed, &sct.signature)
-            .map_err(|why| {
-                reason!(
-                    "sct-signature",
-                    "the SCT is not over this certificate: {why}"
-                )
-            })?;
+            .map_err(|why| reason!("sct-signature", "the SCT does not verify: {why}"))?;
         good.get_or_insert(sct);
     }
     good.ok_or_else(|| {

@@ -31,11 +31,11 @@ use crate::{
 };
 
 /// The largest CMS that is read, in bytes.
-pub const MAX_CMS: usize = 1 << 20;
+pub(crate) const MAX_CMS: usize = 1 << 20;
 /// The most certificates in one CMS.
-pub const MAX_CERTIFICATES: usize = 16;
+pub(crate) const MAX_CERTIFICATES: usize = 16;
 /// The most attributes of one kind (signed, unsigned).
-pub const MAX_ATTRIBUTES: usize = 32;
+pub(crate) const MAX_ATTRIBUTES: usize = 32;
 
 /// The log entry: 1.3.6.1.4.1.57264.3.1, one OCTET STRING with a
 /// `dev.sigstore.rekor.v1.TransparencyLogEntry` in protobuf.
@@ -55,16 +55,16 @@ const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 /// The digest over the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digest {
-    /// SHA-256.
+    /// The digest SHA-256.
     Sha256,
-    /// SHA-384.
+    /// The digest SHA-384.
     Sha384,
-    /// SHA-512.
+    /// The digest SHA-512.
     Sha512,
 }
 
 impl Digest {
-    /// `sha256`, `sha384`, `sha512`.
+    /// Returns the name: `sha256`, `sha384` or `sha512`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -113,13 +113,13 @@ pub struct SignedMessage {
     pub message_digest: Vec<u8>,
     /// The value of `signingTime`: the signer's own clock.
     pub signing_time: UnixTime,
-    /// The signature.
+    /// The signature over the attributes.
     pub signature: Vec<u8>,
-    /// How it was made.
+    /// The algorithm of the signature.
     pub signature_algorithm: SignatureAlgorithm,
-    /// The signer's certificate.
+    /// The certificate of the signer.
     pub leaf: Certificate,
-    /// The other certificates.
+    /// The other certificates of the CMS.
     pub others: Vec<Certificate>,
     /// The content, in the attached form.
     pub content: Option<Vec<u8>>,
@@ -171,7 +171,7 @@ fn parse(der: &[u8]) -> Result<SignedMessage, ParseError> {
     if kind != ID_SIGNED_DATA.as_bytes() {
         return Err(reason!(
             "cms-not-signed-data",
-            "the CMS holds {oid}, not SignedData",
+            "the CMS contains {oid}, not SignedData",
             oid = asn1::dotted(kind)
         )
         .into());
@@ -192,7 +192,7 @@ fn parse(der: &[u8]) -> Result<SignedMessage, ParseError> {
         Some(set) => certificates(set)?,
     };
     if data.optional(0xa1, "crls")?.is_some() {
-        return Err(reason!("cms-crls", "the CMS carries revocation lists").into());
+        return Err(reason!("cms-crls", "the CMS contains revocation lists").into());
     }
     let signers = values(data.expect(asn1::SET, "signerInfos")?)?;
     data.finish("SignedData")?;
@@ -205,7 +205,7 @@ fn parse(der: &[u8]) -> Result<SignedMessage, ParseError> {
         .into());
     };
     if certificates.is_empty() {
-        return Err(reason!("cms-no-certificate", "the CMS carries no certificate").into());
+        return Err(reason!("cms-no-certificate", "the CMS contains no certificate").into());
     }
     signer_info(*signer, &digests, content, certificates)
 }
@@ -239,7 +239,7 @@ pub(crate) fn missing_attribute(name: &str) -> Reason {
 fn draft() -> Reason {
     reason!(
         "cms-draft-log-entry",
-        "the log entry is in the draft encoding of January 2023, which is not read"
+        "the log entry is in the draft encoding of January 2023, which is not supported"
     )
 }
 
@@ -287,7 +287,7 @@ pub(super) fn certificates(set: Tlv<'_>) -> Result<Vec<Certificate>, ParseError>
         if found.len() >= MAX_CERTIFICATES {
             return Err(reason!(
                 "cms-too-many-certificates",
-                "the CMS carries more than {MAX_CERTIFICATES} certificates"
+                "the CMS contains more than {MAX_CERTIFICATES} certificates"
             )
             .into());
         }
@@ -468,7 +468,7 @@ pub(super) fn attributes_of(set: Tlv<'_>) -> Result<Vec<AttributeValues<'_>>, Pa
         if found.iter().any(|(known, _)| *known == oid) {
             return Err(reason!(
                 "cms-duplicate-attribute",
-                "the attribute {oid} is there twice",
+                "duplicate attribute {oid}",
                 oid = asn1::dotted(oid)
             )
             .into());
@@ -570,7 +570,7 @@ fn signature_algorithm(
     Ok(found)
 }
 
-/// Which digests a key signs with here: the one of its curve's width, which
+/// The digests that a key signs with here: the one of its curve's width, which
 /// every Sigstore client uses, or SHA-256, which gitsign also tries; never one
 /// that the curve would cut off.
 fn pairs(key: KeyAlgorithm, digest: Digest) -> bool {

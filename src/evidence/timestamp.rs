@@ -33,7 +33,7 @@ use crate::{
 pub const MAX_TIMESTAMP: usize = 64 * 1024;
 
 const ID_SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
-/// id-ct-TSTInfo 1.2.840.113549.1.9.16.1.4.
+/// The content type TSTInfo: id-ct-TSTInfo 1.2.840.113549.1.9.16.1.4.
 pub const TST_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
 const CONTENT_TYPE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.3");
 const MESSAGE_DIGEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4");
@@ -45,12 +45,12 @@ pub const SIGNING_CERTIFICATE_V2: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 
-/// What a token says: TSTInfo (RFC 3161 §2.4.2), and how it was signed.
+/// The contents of a token: TSTInfo (RFC 3161 §2.4.2), and how it was signed.
 #[derive(Debug, Clone)]
 pub struct TimestampToken {
-    /// How the stamped bytes were digested.
+    /// The digest of the stamped bytes.
     pub imprint_digest: Digest,
-    /// Their digest.
+    /// The octets of this digest.
     pub imprint: Vec<u8>,
     /// The stated time; fractions of a second are cut off.
     pub time: UnixTime,
@@ -87,11 +87,11 @@ impl CertificateHash {
 /// A timestamp by a trusted authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifiedTimestamp {
-    /// Unix seconds.
+    /// The time that the token states.
     pub time: UnixTime,
 }
 
-/// Parses a TimeStampToken.
+/// Parses a TimeStampToken in DER.
 ///
 /// # Errors
 /// Not DER, not a TSTInfo, more than one signer, an unknown digest.
@@ -320,7 +320,7 @@ fn no_critical(extensions: Tlv<'_>) -> Result<(), ParseError> {
         if critical {
             return Err(reason!(
                 "timestamp-critical-extension",
-                "TSTInfo has the critical extension {oid}, whose meaning is unknown here",
+                "TSTInfo has the unknown critical extension {oid}",
                 oid = asn1::dotted(oid)
             )
             .into());
@@ -428,7 +428,7 @@ pub fn verify(
     let mut telling = match authorities {
         [] => reason!(
             "timestamp-no-authority",
-            "there is a timestamp, and the trusted root names no timestamp authority"
+            "the trusted root has no timestamp authority for the timestamp"
         ),
         _ => untrusted(),
     };
@@ -466,13 +466,14 @@ impl TimestampToken {
             None => {
                 return Err(reason!(
                     "timestamp-no-signing-certificate",
-                    "the token does not say which certificate signed it"
+                    "the token does not name its signing certificate"
                 ));
             }
             Some(hash) if !hash.names(leaf) => {
                 return Err(reason!(
                     "timestamp-certificate-mismatch",
-                    "the token names another signing certificate than the trusted authority's"
+                    "the token names another signing certificate than the trusted \
+                         authority's"
                 ));
             }
             Some(_) => {}
@@ -501,7 +502,7 @@ impl TimestampToken {
         let unknown = || {
             reason!(
                 "timestamp-signature-algorithm",
-                "the signature algorithm {oid} is not known here",
+                "the signature algorithm {oid} is not supported",
                 oid = asn1::dotted(&self.signature_oid)
             )
         };
@@ -510,7 +511,12 @@ impl TimestampToken {
         certificate
             .public_key()
             .and_then(|key| key.verify(algorithm, &self.attributes, &self.signature))
-            .map_err(|why| reason!("timestamp-signature", "the timestamp's signature: {why}"))
+            .map_err(|why| {
+                reason!(
+                    "timestamp-signature",
+                    "the timestamp's signature does not verify: {why}"
+                )
+            })
     }
 }
 

@@ -45,7 +45,7 @@ const MEDIA_TYPES: [&str; 3] = [
 pub const PUBLIC_GOOD: &str =
     include_str!(concat!(env!("OUT_DIR"), "/public_good_trusted_root.json"));
 
-/// Why a trusted root is not accepted: a mistake of its author.
+/// The reason why a trusted root is not accepted: a mistake of its author.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct TrustedRootError(#[from] Reason);
@@ -61,9 +61,9 @@ impl TrustedRootError {
 /// A closed interval of time; `end` absent means "still".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValidityPeriod {
-    /// First second, included.
+    /// The first second, which is included.
     pub start: UnixTime,
-    /// Last second, included.
+    /// The last second, which is included.
     pub end: Option<UnixTime>,
 }
 
@@ -75,10 +75,10 @@ impl ValidityPeriod {
     }
 }
 
-/// A transparency log whose entries are believed.
+/// A transparency log whose entries are trusted.
 #[derive(Debug, Clone)]
 pub struct TransparencyLog {
-    /// Where it is reached; the host is the origin of a Rekor v2 log.
+    /// The URL of the log; the host is the origin of a Rekor v2 log.
     pub base_url: String,
     /// The key that signs checkpoints and SETs.
     pub key: PublicKey,
@@ -88,10 +88,10 @@ pub struct TransparencyLog {
     pub window: ValidityPeriod,
 }
 
-/// A certificate-transparency log whose SCTs are believed.
+/// A certificate-transparency log whose SCTs are trusted.
 #[derive(Debug, Clone)]
 pub struct CtLog {
-    /// Where it is reached (for messages).
+    /// The URL, used in messages only.
     pub base_url: String,
     /// The key that signs SCTs.
     pub key: PublicKey,
@@ -104,37 +104,37 @@ pub struct CtLog {
 /// One certificate authority: one ordered chain.
 #[derive(Debug, Clone)]
 pub struct CertificateAuthority {
-    /// Where it is reached (for messages).
+    /// The URL, used in messages only.
     pub uri: String,
     /// The issuing certificate first, the root last; at least one.
     pub chain: Vec<Certificate>,
-    /// When it issued.
+    /// The time in which it issues.
     pub window: ValidityPeriod,
 }
 
-/// One timestamp authority.
+/// A timestamp authority and its validity.
 #[derive(Debug, Clone)]
 pub struct TimestampAuthority {
-    /// Where it is reached (for messages).
+    /// The URL, used in messages only.
     pub uri: String,
     /// The signing certificate first (unless the first one is a CA), the root last.
     pub chain: Vec<Certificate>,
-    /// When it signed.
+    /// The time in which it signs.
     pub window: ValidityPeriod,
 }
 
-/// All that is believed.
+/// A Sigstore trusted root: certificate authorities, logs and timestamp authorities.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedRoot {
     /// Rekor logs, v1 and v2.
     pub logs: Vec<TransparencyLog>,
-    /// CT logs.
+    /// Logs that sign SCTs.
     pub ct_logs: Vec<CtLog>,
-    /// Fulcio authorities.
+    /// Certificate authorities that issue leaves.
     pub authorities: Vec<CertificateAuthority>,
-    /// RFC 3161 authorities.
+    /// Authorities that issue RFC 3161 timestamps.
     pub timestamp_authorities: Vec<TimestampAuthority>,
-    /// What the file holds and this version does not understand, in words.
+    /// Descriptions of parts that this version does not support.
     pub left_out: Vec<String>,
 }
 
@@ -145,7 +145,7 @@ const UNBOUNDED: ValidityPeriod = ValidityPeriod {
 };
 
 impl TrustedRoot {
-    /// Reads a `trusted_root.json`.
+    /// Parses a `trusted_root.json` file.
     ///
     /// # Errors
     /// See [`TrustedRootError`]: size, JSON, media type, an entry without a start of
@@ -302,7 +302,7 @@ impl TrustedRoot {
         {
             return Err(reason!(
                 "trust-hash",
-                "{place}: the log hashes with {found:?}, only SHA2_256 is known"
+                "{place}: the log hashes with {found:?}, only SHA2_256 is supported"
             )
             .into());
         }
@@ -330,7 +330,7 @@ impl TrustedRoot {
         let log_id: [u8; 32] = log_id.as_slice().try_into().map_err(|_| {
             reason!(
                 "trust-log-id",
-                "{place}: the log id has {bytes} bytes, not 32",
+                "{place}: the log ID has {bytes} bytes, not 32",
                 bytes = log_id.len()
             )
         })?;
@@ -369,7 +369,7 @@ impl TrustedRoot {
                 if shared {
                     return Err(reason!(
                         "trust-duplicate-log-id",
-                        "{place}: another key has the same log id",
+                        "{place}: another key has the same log ID",
                         place = format!("{name}[{nth}]")
                     )
                     .into());
@@ -449,7 +449,7 @@ fn chains(certificates: &[Certificate]) -> Result<Vec<Vec<Certificate>>, Trusted
     if !certificates.iter().any(self_issued) {
         return Err(reason!(
             "trust-no-root",
-            "none of the {certificates} certificates is self-signed: there is no root",
+            "none of the {certificates} certificates is self-signed: no root found",
             certificates = certificates.len()
         )
         .into());
@@ -517,7 +517,7 @@ fn window(place: &str, range: Option<&TimeRange>) -> Result<ValidityPeriod, Trus
     match end {
         Some(end) if end < start => Err(reason!(
             "trust-window",
-            "{place}: valid from {start} to {end}, which is before it",
+            "{place}: valid from {start} to {end}, which is earlier",
             start = rfc3339(start),
             end = rfc3339(end)
         )

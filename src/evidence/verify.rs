@@ -37,12 +37,12 @@ use crate::{
     unhex,
 };
 
-/// How far the signing time that the signer wrote may lie outside the
+/// The tolerance of the signing time that the signer wrote, outside the
 /// certificate's validity, in seconds. The signer's clock is not trusted, but
 /// one that is this far off is a sign of trouble.
-pub const SIGNING_TIME_TOLERANCE: i64 = 300;
+pub(crate) const SIGNING_TIME_TOLERANCE: i64 = 300;
 /// The most timestamps of one signature.
-pub const MAX_TIMESTAMPS: usize = 8;
+pub(crate) const MAX_TIMESTAMPS: usize = 8;
 /// The most candidates among entries that were looked up in a log.
 pub const MAX_FOUND_ENTRIES: usize = 64;
 
@@ -127,7 +127,7 @@ pub struct Verified {
     pub log_id: Vec<u8>,
     /// The checkpoint that the log signed.
     pub checkpoint: Checkpoint,
-    /// The leaf certificate.
+    /// The leaf certificate of the signer.
     pub certificate: Certificate,
     /// The algorithm of the signature by the leaf's key.
     pub signature_algorithm: SignatureAlgorithm,
@@ -199,14 +199,14 @@ pub fn read<'a>(
         (None, None) => {
             return Err(reason!(
                 "no-content",
-                "nothing was signed: no payload was given and the CMS carries no content"
+                "nothing was signed: no payload was given and the CMS contains no content"
             )
             .at(STEP));
         }
         (Some(_), Some(content)) => {
             return Err(reason!(
                 "content-in-detached",
-                "the CMS carries {} bytes of content beside the payload",
+                "the CMS contains {} bytes of content beside the payload",
                 content.len()
             )
             .at(STEP));
@@ -240,7 +240,7 @@ fn payload_kind(payload: &[u8]) -> Result<Option<ObjectKind>, Reason> {
 }
 
 /// State after step 2: the signed attributes contain the digest of this content.
-pub struct DigestMatched<'a> {
+pub(crate) struct DigestMatched<'a> {
     parsed: Parsed<'a>,
 }
 
@@ -250,7 +250,7 @@ impl<'a> Parsed<'a> {
     ///
     /// # Errors
     /// The digests differ: the content was changed.
-    pub fn match_digest(
+    pub(crate) fn match_digest(
         self,
         observer: &mut dyn StepObserver,
     ) -> Result<DigestMatched<'a>, Refusal> {
@@ -295,7 +295,7 @@ impl<'a> Parsed<'a> {
         digests
     }
 
-    /// What the log received if the proof is embedded: the digest of the signed
+    /// The record in the log if the proof is embedded: the digest of the signed
     /// attributes, and the CMS signature itself.
     fn recorded_attributes(&self) -> Recorded {
         Recorded {
@@ -379,7 +379,7 @@ pub fn logged_digest(entry: &LogEntry) -> Option<Vec<u8>> {
 }
 
 /// State after step 3: the holder of the leaf's key signed this content.
-pub struct SignatureVerified<'a> {
+pub(crate) struct SignatureVerified<'a> {
     parsed: Parsed<'a>,
 }
 
@@ -389,7 +389,7 @@ impl<'a> DigestMatched<'a> {
     ///
     /// # Errors
     /// The key is unusable, or the signature does not verify with it.
-    pub fn verify_signature(
+    pub(crate) fn verify_signature(
         self,
         observer: &mut dyn StepObserver,
     ) -> Result<SignatureVerified<'a>, Refusal> {
@@ -415,7 +415,7 @@ impl<'a> DigestMatched<'a> {
     }
 }
 
-/// What the log received: a digest and the signature over it.
+/// The record in a log: a digest and the signature over it.
 struct Recorded {
     algorithm: Digest,
     digest: Vec<u8>,
@@ -424,7 +424,7 @@ struct Recorded {
 }
 
 /// State after step 4: an entry that is about this signature, if a log has it.
-pub struct EntryMatched<'a> {
+pub(crate) struct EntryMatched<'a> {
     parsed: Parsed<'a>,
     matched: MatchedEntry<'a>,
 }
@@ -444,7 +444,7 @@ impl<'a> SignatureVerified<'a> {
     ///
     /// # Errors
     /// No entry, another kind, a body about something else, or an unknown log.
-    pub fn match_entry(
+    pub(crate) fn match_entry(
         self,
         inputs: &VerifyInputs<'a>,
         observer: &mut dyn StepObserver,
@@ -576,7 +576,7 @@ pub fn embedded_checkpoint(
 }
 
 /// State after step 5: a trusted log has the entry.
-pub struct InclusionVerified<'a> {
+pub(crate) struct InclusionVerified<'a> {
     parsed: Parsed<'a>,
     matched: MatchedEntry<'a>,
     inclusion: Inclusion,
@@ -595,7 +595,7 @@ impl<'a> EntryMatched<'a> {
     ///
     /// # Errors
     /// No proof, a proof of something else, or a checkpoint of another log.
-    pub fn verify_inclusion(
+    pub(crate) fn verify_inclusion(
         self,
         inputs: &VerifyInputs<'a>,
         observer: &mut dyn StepObserver,
@@ -711,7 +711,7 @@ fn log_index(index: i64, size: i64) -> Reason {
 }
 
 /// State after step 6: signed at a trusted time.
-pub struct TimeVerified<'a> {
+pub(crate) struct TimeVerified<'a> {
     parsed: Parsed<'a>,
     matched: MatchedEntry<'a>,
     inclusion: Inclusion,
@@ -732,7 +732,7 @@ impl<'a> InclusionVerified<'a> {
     ///
     /// # Errors
     /// No time source, a timestamp that does not verify, or a time outside.
-    pub fn verify_time(
+    pub(crate) fn verify_time(
         self,
         inputs: &VerifyInputs<'a>,
         observer: &mut dyn StepObserver,
@@ -818,7 +818,7 @@ impl<'a> InclusionVerified<'a> {
 }
 
 /// State after step 7: a trusted authority issued the certificate for code signing.
-pub struct ChainVerified<'a> {
+pub(crate) struct ChainVerified<'a> {
     parsed: Parsed<'a>,
     matched: MatchedEntry<'a>,
     inclusion: Inclusion,
@@ -833,7 +833,7 @@ impl<'a> TimeVerified<'a> {
     ///
     /// # Errors
     /// The most telling refusal of the authorities that were tried.
-    pub fn verify_chain(
+    pub(crate) fn verify_chain(
         self,
         inputs: &VerifyInputs<'a>,
         observer: &mut dyn StepObserver,
@@ -879,7 +879,7 @@ fn chain_at<'t>(
 }
 
 /// State after step 8: a CT log has seen the certificate.
-pub struct SctVerified<'a> {
+pub(crate) struct SctVerified<'a> {
     parsed: Parsed<'a>,
     matched: MatchedEntry<'a>,
     inclusion: Inclusion,
@@ -892,7 +892,7 @@ impl<'a> ChainVerified<'a> {
     ///
     /// # Errors
     /// No SCT, none of a trusted log, or one that is not over this certificate.
-    pub fn verify_sct(
+    pub(crate) fn verify_sct(
         self,
         inputs: &VerifyInputs<'a>,
         observer: &mut dyn StepObserver,
@@ -922,7 +922,7 @@ impl SctVerified<'_> {
     ///
     /// # Errors
     /// The certificate has no identity or several, or another than expected.
-    pub fn match_identity(
+    pub(crate) fn match_identity(
         self,
         inputs: &VerifyInputs<'_>,
         observer: &mut dyn StepObserver,
@@ -982,7 +982,7 @@ pub struct HypotheticalResult {
     pub chain: Result<String, Reason>,
     /// Step 8, where step 7 found an issuer.
     pub sct: Option<Result<UnixTime, Reason>>,
-    /// The assumed time.
+    /// The time that was assumed.
     pub at: UnixTime,
 }
 

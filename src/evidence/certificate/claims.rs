@@ -61,7 +61,7 @@ pub const CLAIM_OIDS: [ClaimOid; 23] = {
     ]
 };
 
-/// What Fulcio certified beside the name: each extension by name.
+/// The claims that Fulcio certified beside the name: each extension by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FulcioExtensions {
     values: Vec<(ClaimOid, String)>,
@@ -124,7 +124,7 @@ pub(super) fn read(extensions: &[Extension]) -> Result<FulcioExtensions, Reason>
                 .map_err(|why| {
                     reason!(
                         "certificate-extension",
-                        "the extension {name} is not readable: {why}"
+                        "cannot parse extension {name}: {why}"
                     )
                 })?
                 .value

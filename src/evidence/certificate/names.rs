@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The longest identity, in bytes.
-pub const MAX_IDENTITY: usize = 4096;
+pub(crate) const MAX_IDENTITY: usize = 4096;
 /// The type of Fulcio's otherName SAN: 1.3.6.1.4.1.57264.1.7.
 const FULCIO_OTHER_NAME: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01, 0x07];
 
@@ -29,25 +29,25 @@ const FULCIO_OTHER_NAME: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x3
 pub struct GeneralName {
     /// The context tag: 1 rfc822Name, 6 URI, 0 otherName …
     pub tag: u8,
-    /// The content octets.
+    /// The content octets of the name.
     pub value: Vec<u8>,
 }
 
 /// NameConstraints (RFC 5280 §4.2.1.10).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NameConstraints {
-    /// What names must lie in.
+    /// Bounds that names must lie within.
     pub permitted: Vec<GeneralName>,
-    /// What names must not lie in.
+    /// Bounds that names must not lie within.
     pub excluded: Vec<GeneralName>,
 }
 
 /// The one name of a leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum San {
-    /// rfc822Name.
+    /// An email address (rfc822Name).
     Email(String),
-    /// uniformResourceIdentifier.
+    /// A URI (uniformResourceIdentifier).
     Uri(String),
     /// Fulcio's otherName 1.3.6.1.4.1.57264.1.7: `name!domain`.
     OtherName(String),
@@ -59,7 +59,7 @@ impl San {
         if name.value.len() > MAX_IDENTITY {
             return Err(reason!(
                 "certificate-san-too-long",
-                "the subject alternative name has {bytes} bytes, more than {MAX_IDENTITY}",
+                "the subject alternative name is {bytes} bytes; the limit is {MAX_IDENTITY}",
                 bytes = name.value.len()
             ));
         }
@@ -90,12 +90,12 @@ impl San {
     }
 }
 
-/// Who, and who vouches for it.
+/// A certificate's identity and the issuer that authenticated it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The subject alternative name.
     pub san: San,
-    /// The identity provider.
+    /// The URL of the OIDC issuer.
     pub issuer: String,
 }
 
@@ -128,7 +128,7 @@ fn fulcio_other_name(value: &[u8]) -> Result<String, Reason> {
     let bad = |why| {
         reason!(
             "certificate-extension",
-            "the extension {name} is not readable: {why}",
+            "cannot parse extension {name}: {why}",
             name = NAME
         )
     };

@@ -137,7 +137,6 @@ fn bodies_and_set_payloads_are_canonical_json() {
         hashedrekord_v1(&[1; 32], &[0xff; 71], &[7; 700]),
         hashedrekord_v1_body("sha512", &[1; 64], &[0xff; 71], &key.to_pem()),
         hashedrekord_v2(&[1; 48], &[0xfe; 71], &[7; 700], &key).unwrap(),
-        hashedrekord_v2_with_key(&[1; 48], &[0xfe; 71], &key).unwrap(),
         set_payload("e30=", 1_790_000_000, "c0d2", 77),
     ] {
         assert_eq!(canonical(&bytes), bytes);
@@ -159,7 +158,7 @@ fn key_details_are_the_keys_own() {
     let p256 = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
     let spki = spki::EncodePublicKey::to_public_key_der(p256.verifying_key()).unwrap();
     let key = PublicKey::from_spki(spki.as_bytes()).unwrap();
-    let body = hashedrekord_v2_with_key(&[1; 32], &[2], &key).unwrap();
+    let body = hashedrekord_v2(&[1; 32], &[2], &[7], &key).unwrap();
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
     let record = &body["spec"]["hashedRekordV002"];
     assert_eq!(record["data"]["algorithm"], "SHA2_256");

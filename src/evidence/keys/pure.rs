@@ -31,7 +31,8 @@ impl Key {
                 .ok_or_else(invalid),
             KeyAlgorithm::P521 | KeyAlgorithm::Rsa { .. } => Err(reason!(
                 codes::KEY_NOT_IN_THIS_BUILD,
-                "this build cannot verify {algorithm} signatures (it was built without the feature verify-aws-lc)"
+                "this build cannot verify {algorithm} signatures (it was built without the \
+                     feature verify-aws-lc)"
             )),
         }
     }
