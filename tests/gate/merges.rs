@@ -84,6 +84,9 @@ fn an_old_commit_as_first_parent_takes_nothing_back() {
         &["old", "between", "now"],
     );
     yard.refused(&["HEAD:refs/heads/main"], crypto);
+    // As the other parent has it, which did not change it.
+    made(&yard, ALICE, &tree(&yard, "between"), &["now", "between"]);
+    yard.refused(&["HEAD:refs/heads/main"], crypto);
     // A file that she does not take over is one that she deletes.
     yard.branch("more", "now");
     yard.file("crypto/check", "1");

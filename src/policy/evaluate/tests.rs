@@ -777,3 +777,36 @@ fn a_set_holds_no_more_paths_than_it_needs() {
     assert_eq!(judge([many("b", true), many("a", false)].concat()), ["a"]);
     assert_eq!(judge(Vec::new()), Vec::<String>::new());
 }
+
+/// A commit counts the signers of itself and of what follows it in the push.
+#[test]
+fn a_push_is_counted_from_each_commit_on() {
+    let policy = policy(
+        "[[rules]]\nname = \"keys\"\npaths = [\"keys/**\"]\ncommit = [\"team\"]\n\
+         threshold = { count = 2, of = [\"team\"] }\n",
+    );
+    let below = |push: &[(&str, &str)]| -> Vec<String> {
+        let mut set: Vec<CommitFacts<String>> = Vec::new();
+        for (number, (who, path)) in push.iter().enumerate() {
+            let scene = Scene::by(who).paths(&[path]);
+            set.push(CommitFacts {
+                id: number.to_string(),
+                parents: set.last().map(|last| last.id.clone()).into_iter().collect(),
+                ..scene.commit(scene.good())
+            });
+        }
+        let found = policy.evaluate_thresholds(&set, MAIN);
+        found.into_iter().map(|(id, _)| id).collect()
+    };
+    assert_eq!(below(&[("alice", "keys/a")]), ["0"]);
+    // The same signer twice is one.
+    assert_eq!(
+        below(&[("alice", "keys/a"), ("alice", "keys/a")]),
+        ["0", "1"]
+    );
+    // Whoever signs beside it does not count.
+    assert_eq!(below(&[("alice", "keys/a"), ("bob", "README")]), ["0"]);
+    // Two sign the first, one the last.
+    assert_eq!(below(&[("alice", "keys/a"), ("bob", "keys/b")]), ["1"]);
+    assert!(below(&[("alice", "README"), ("alice", "src/lib.rs")]).is_empty());
+}
