@@ -331,12 +331,13 @@ fn every_reference_counts_also_those_that_lead_elsewhere() {
         "00112233445566778899aabbccddeeff00112233\n",
     )
     .unwrap();
-    let found = summary(
-        &scene
-            .audit(&["--json", "--offline", "--allow-unsigned"])
-            .fails(3),
-    );
+    let file = scene.stage.path("audit.xml");
+    let junit = ["--junit", file.to_str().unwrap()];
+    let options = [&["--json", "--offline", "--allow-unsigned"][..], &junit].concat();
+    let found = summary(&scene.audit(&options).fails(3));
     assert_eq!(found["broken_references"], 1);
+    let report = fs::read_to_string(file).unwrap();
+    assert!(report.contains("reference-broken"), "{report}");
 }
 
 #[test]
