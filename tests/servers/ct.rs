@@ -437,12 +437,7 @@ fn what_is_no_chain_is_refused() {
             fixture.chain(other_name),
             "certificate 0 of the chain",
         ),
-        (
-            "too long",
-            ADD,
-            fixture.chain(long),
-            "longer than a log takes",
-        ),
+        ("too long", ADD, fixture.chain(long), "over the limit"),
     ];
     for (what, path, chain, words) in rows {
         let answer = fixture.submit(path, &chain);
