@@ -12,12 +12,12 @@ use crate::{
 /// The operator of these services, in `signing_config.json`.
 const OPERATOR: &str = "gitseal-reference";
 
-/// Writes all files for clients into DIR. `headless` is the user whom logins
-/// without a prompt name, if the issuer allows such logins.
+/// Writes all files for clients into DIR. `headless` is the user of logins without
+/// a prompt, if the issuer allows them.
 ///
 /// # Errors
 ///
-/// The disk fails.
+/// Returns an error if the disk fails.
 pub fn write(
     store: &ServerDirectory,
     state: &State,
@@ -49,8 +49,8 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-/// `signing_config.json`, version 0.2. Fulcio's API version is 1 whatever its
-/// paths say: clients know no other.
+/// Returns the content of Returns `signing_config.json`, version 0.2. Fulcio's API version
+/// is 1 even for paths of version 2: clients know no other.
 fn signing_config(state: &State) -> Result<Value, CommandError> {
     let start = jiff::Timestamp::from_second(state.since)
         .map_err(|error| error.to_string())?
@@ -77,7 +77,7 @@ fn signing_config(state: &State) -> Result<Value, CommandError> {
     Ok(config)
 }
 
-/// Variables for Sigstore's other clients, to be read by a shell.
+/// Returns environment variables for other Sigstore clients, as shell commands.
 fn environment(store: &ServerDirectory, state: &State) -> Result<String, CommandError> {
     let file = |name: &str| store.path.join(name).display().to_string();
     let mut variables = vec![
@@ -95,14 +95,14 @@ fn environment(store: &ServerDirectory, state: &State) -> Result<String, Command
         variables.push(("SIGSTORE_OIDC_ISSUER", issuer));
         variables.push(("SIGSTORE_OIDC_CLIENT_ID", CLIENT.into()));
     }
-    let mut text = String::from("# Read this in a shell:  . DIR/env\n");
+    let mut text = String::from("# Read this file in a shell: . DIR/env\n");
     for (name, value) in variables {
         text.push_str(&format!("export {name}={}\n", shell_quote(&value)));
     }
     Ok(text)
 }
 
-/// A configuration for git to include.
+/// Returns a configuration file for Git to include.
 fn gitconfig(
     store: &ServerDirectory,
     state: &State,
@@ -123,7 +123,7 @@ fn gitconfig(
         }
     }
     let mut text = String::from(
-        "# Include this:  git config --global include.path DIR/gitconfig\n\
+        "# Include this file: git config --global include.path DIR/gitconfig\n\
          [gpg]\n\tformat = x509\n[gpg \"x509\"]\n\tprogram = gitseal\n[gitseal]\n",
     );
     for (name, value) in rows {
@@ -132,7 +132,7 @@ fn gitconfig(
     Ok(text)
 }
 
-/// One word of a POSIX shell.
+/// Quotes a value as one word of a POSIX shell.
 pub fn shell_quote(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:@=+,".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {
@@ -141,7 +141,7 @@ pub fn shell_quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// A value of git's configuration, quoted.
+/// Quotes a value of Git's configuration.
 fn git_value(text: &str) -> String {
     let escaped = text.replace('\\', r"\\").replace('"', "\\\"");
     format!("\"{}\"", escaped.replace('\n', r"\n"))

@@ -1,6 +1,7 @@
-//! The reference CT log: RFC 6962 §4 over the log of `services/log`. An SCT is
-//! answered only when its entry is on the disk, and the same certificate gets
-//! the same SCT again.
+//! The reference CT log: RFC 6962 §4 over the log of `log/`.
+//!
+//! An SCT is returned only after its log entry is on the disk. The same
+//! certificate gets the same SCT again.
 
 use std::sync::Arc;
 
@@ -26,13 +27,13 @@ use gitseal_services::http::{
     server::Handler,
 };
 
-/// The time in milliseconds since 1970.
+/// Returns the time in milliseconds since 1970.
 pub type MillisecondClock = Box<dyn Fn() -> u64 + Send + Sync>;
 
 /// Errors of a request to the CT log.
 #[derive(Debug, thiserror::Error)]
 pub enum CtServerError {
-    /// The submission is not what it should be.
+    /// The submission or the request is invalid.
     #[error("{0}")]
     Submission(String),
     #[error(transparent)]
@@ -55,7 +56,7 @@ pub struct CtServer {
 }
 
 impl CtServer {
-    /// A CT log that takes chains which lead to one of `roots`. `spki` is the
+    /// Returns a CT log that accepts chains to one of `roots`. `spki` is the
     /// SubjectPublicKeyInfo of `key`.
     #[must_use]
     pub fn new(
@@ -74,10 +75,12 @@ impl CtServer {
         }
     }
 
-    /// Takes a precertificate (DER) with its issuers and promises to show it.
+    /// Appends a precertificate (DER) with its issuers and returns the SCT.
     ///
     /// # Errors
-    /// The chain is not one, leads to no root, or the log failed.
+    ///
+    /// Returns [`CtServerError`] if the certificates are not a chain to a root, or the
+    /// log failed.
     pub fn add_pre_chain(&self, chain: &[Vec<u8>]) -> Result<Sct, CtServerError> {
         let chain = self.chain(chain)?;
         let (precertificate, issuer) = self.first_two(&chain)?;
@@ -101,10 +104,11 @@ impl CtServer {
         self.append(entry, &extra)
     }
 
-    /// Takes a certificate (DER) with its issuers.
+    /// Appends a certificate (DER) with its issuers and returns the SCT.
     ///
     /// # Errors
-    /// As [`Self::add_pre_chain`].
+    ///
+    /// Returns the errors of [`Self::add_pre_chain`].
     pub fn add_chain(&self, chain: &[Vec<u8>]) -> Result<Sct, CtServerError> {
         let chain = self.chain(chain)?;
         let (certificate, _) = self.first_two(&chain)?;
@@ -122,7 +126,7 @@ impl CtServer {
         // A MerkleTreeLeaf (RFC 6962 §3.4) has the bytes that an SCT signs: in
         // both, two zero octets precede the timestamp.
         let leaf = sct::digitally_signed((self.clock)(), entry, &[]);
-        let there = self.log.append(key, &leaf, extra).map_err(wrong)?;
+        let there = self.log.append(key, &leaf, extra).map_err(request_error)?;
         let leaf = if there.duplicate {
             self.log.entry(there.index)?.leaf
         } else {
@@ -132,7 +136,7 @@ impl CtServer {
             .get(2..10)
             .and_then(|bytes| bytes.try_into().ok())
             .map(u64::from_be_bytes)
-            .ok_or_else(|| CtServerError::submission("the entry does not read back"))?;
+            .ok_or_else(|| CtServerError::submission("the log entry cannot be read back"))?;
         // Deterministic (RFC 6979): the same entry gets the same signature.
         let signature: DerSignature = self.key.sign(&leaf);
         Ok(Sct::ecdsa_sha256(
@@ -143,11 +147,11 @@ impl CtServer {
         ))
     }
 
-    /// Reads a chain and follows its signatures to a root.
+    /// Parses a chain and verifies its signatures up to a root.
     fn chain(&self, chain: &[Vec<u8>]) -> Result<Vec<Certificate>, CtServerError> {
         if chain.is_empty() || chain.len() > MAX_CHAIN {
             return Err(CtServerError::submission(format!(
-                "a chain of {} certificates; 1 to {MAX_CHAIN} are taken",
+                "a chain of {} certificates; expected 1 to {MAX_CHAIN}",
                 chain.len()
             )));
         }
@@ -163,12 +167,12 @@ impl CtServer {
                 })?;
             }
         }
-        let leads_to_root = chain.last().is_some_and(|last| {
+        let ends_at_root = chain.last().is_some_and(|last| {
             self.roots
                 .iter()
                 .any(|root| root == last || issued_by(last, root).is_ok())
         });
-        if leads_to_root {
+        if ends_at_root {
             Ok(chain)
         } else {
             Err(CtServerError::submission(
@@ -177,7 +181,7 @@ impl CtServer {
         }
     }
 
-    /// The submitted certificate and the one that issued it.
+    /// Returns the submitted certificate and the one that issued it.
     fn first_two<'a>(
         &'a self,
         chain: &'a [Certificate],
@@ -195,10 +199,11 @@ impl CtServer {
             .ok_or_else(|| CtServerError::submission("no root issued the certificate"))
     }
 
-    /// The signed head of the whole tree.
+    /// Returns the signed head of the whole tree.
     ///
     /// # Errors
-    /// The log failed.
+    ///
+    /// Returns [`LogError`] if the log failed.
     pub fn tree_head(&self) -> Result<SignedTreeHead, LogError> {
         let tree = self.log.checkpoint(None)?;
         let timestamp = (self.clock)();
@@ -243,7 +248,7 @@ impl CtServer {
 
     fn consistency(&self, request: &ServerRequest) -> Result<Value, CtServerError> {
         let (first, second) = (number(request, "first")?, number(request, "second")?);
-        let proof = self.log.consistency(first, second).map_err(wrong)?;
+        let proof = self.log.consistency(first, second).map_err(request_error)?;
         Ok(json!({ "consistency": encode_all(&proof) }))
     }
 
@@ -258,7 +263,10 @@ impl CtServer {
             .log
             .index_of_leaf(&hash)
             .ok_or_else(|| CtServerError::submission("entry not found"))?;
-        let (_, proof) = self.log.inclusion(index, Some(size)).map_err(wrong)?;
+        let (_, proof) = self
+            .log
+            .inclusion(index, Some(size))
+            .map_err(request_error)?;
         Ok(json!({ "leaf_index": index, "audit_path": encode_all(&proof) }))
     }
 
@@ -267,10 +275,10 @@ impl CtServer {
         let size = self.log.size();
         if start > end || start >= size {
             return Err(CtServerError::submission(format!(
-                "start {start} and end {end} are not a range of {size} entries"
+                "start {start} and end {end} are not a range of {size} log entries"
             )));
         }
-        // Fewer than asked for is allowed (RFC 6962 §4.6).
+        // A log may return fewer than requested (RFC 6962 §4.6).
         let end = end
             .min(size.saturating_sub(1))
             .min(start.saturating_add(MAX_ENTRIES.saturating_sub(1)));
@@ -285,7 +293,10 @@ impl CtServer {
             number(request, "leaf_index")?,
             number(request, "tree_size")?,
         );
-        let (_, proof) = self.log.inclusion(index, Some(size)).map_err(wrong)?;
+        let (_, proof) = self
+            .log
+            .inclusion(index, Some(size))
+            .map_err(request_error)?;
         let entry = leaf_entry(&self.log.entry(index)?);
         Ok(json!({
             "leaf_input": entry.leaf_input,
@@ -304,12 +315,12 @@ impl CtServer {
     }
 }
 
-/// Whether an authority issued a certificate: it is one, its name is the one
-/// that is named, and its key signed. Times and uses are Fulcio's business; a
-/// log shows what was issued.
+/// Checks that `issuer` issued a certificate: it is a CA certificate, its subject is
+/// the certificate's issuer, and its key signed. Validity and key usage are not
+/// checked, because a log contains all that was issued.
 fn issued_by(certificate: &Certificate, issuer: &Certificate) -> Result<(), String> {
     if certificate.issuer_der() != issuer.subject_der() {
-        return Err("the next one has another name than its issuer".to_owned());
+        return Err("its issuer differs from the subject of the next certificate".to_owned());
     }
     if !issuer.basic_constraints().is_some_and(|limits| limits.ca) {
         return Err("the next certificate is not a CA certificate".to_owned());
@@ -353,9 +364,9 @@ impl Handler for CtServer {
     }
 }
 
-/// A question about a tree that is not there is the asker's mistake, as is a
-/// chain that no entry has room for.
-fn wrong(error: LogError) -> CtServerError {
+/// Classifies an error of the log: a request for an entry or tree that does not
+/// exist is the client's error, and so is a chain that is too long for an entry.
+fn request_error(error: LogError) -> CtServerError {
     match error {
         LogError::NoEntry { .. } | LogError::NoTree { .. } | LogError::TooLong { .. } => {
             CtServerError::submission(error.to_string())
@@ -385,7 +396,7 @@ fn leaf_entry(entry: &StoredEntry) -> LeafEntry {
     }
 }
 
-/// `opaque ASN.1Cert<1..2^24-1>`.
+/// Encodes an `opaque ASN.1Cert<1..2^24-1>`.
 fn opaque24(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
     let mut out = length.get(1..).unwrap_or_default().to_vec();
@@ -393,7 +404,7 @@ fn opaque24(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// `ASN.1Cert certificate_chain<0..2^24-1>`.
+/// Encodes an `ASN.1Cert certificate_chain<0..2^24-1>`.
 fn certificate_list(chain: &[Certificate]) -> Vec<u8> {
     let certificates: Vec<u8> = chain.iter().flat_map(|one| opaque24(one.der())).collect();
     opaque24(&certificates)

@@ -1,4 +1,4 @@
-//! `gitseal-reference`: the services that keyless signing needs, in one process
+//! The program `gitseal-reference`: all services for keyless signing in one process
 //! on one machine, for development, tests, air-gapped networks and small teams.
 
 use std::{path::PathBuf, process::ExitCode};
@@ -12,7 +12,7 @@ use gitseal_reference::{
 use gitseal_terminal::{self as terminal, Styled};
 
 /// Reference servers for keyless signing, in one process: OpenID Connect
-/// issuer, Fulcio, CT log, Rekor and timestamp authority.
+/// issuer, Fulcio, CT log, Rekor and timestamp authority
 #[derive(Parser)]
 #[command(name = "gitseal-reference", version, max_term_width = 90)]
 #[command(after_help = "\
@@ -25,7 +25,7 @@ identity provider; gitseal uses those with the same settings.
 Try it:
   gitseal-reference quickstart
 
-Work with it:
+Start servers and sign:
   gitseal-reference serve --dir ~/sigstore --user alice@example.test
   git config --global include.path ~/sigstore/gitconfig
   git commit -S -m 'signed by alice'
@@ -37,7 +37,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve from a directory until SIGTERM or SIGINT
+    /// Start the servers; stop with SIGTERM or SIGINT
     Serve(serve::ServeArgs),
     /// Print an identity token of the built-in issuer
     Token(TokenArgs),
@@ -58,7 +58,7 @@ struct TokenArgs {
     /// Client that the token is for
     #[arg(long, default_value = CLIENT)]
     audience: String,
-    /// Validity in seconds
+    /// Lifetime of the token, in seconds
     #[arg(long, default_value_t = TOKEN_LIFETIME, value_parser = clap::value_parser!(i64).range(1..=86_400))]
     lifetime: i64,
 }

@@ -1,17 +1,17 @@
 //! A small OpenID Connect issuer for named users: the authorization code flow
-//! with PKCE, the device flow, and a login that asks no one (`prompt=none` with
+//! with PKCE, the device flow, and a login without a prompt (`prompt=none` with
 //! `login_hint`).
 //!
-//! It keeps no passwords. Whoever can reach it can log in as any of its users,
-//! so it belongs on the loopback interface of a machine one trusts; a team that
-//! signs for each other brings its own issuer.
+//! It has no passwords: anyone who can reach it can log in as any of its users.
+//! It must listen on the loopback interface of a trusted machine only; a team
+//! uses its own issuer.
 //!
 //! Sources: OpenID Connect Core 1.0 §3.1, RFC 6749, RFC 7636 (S256 alone), RFC
 //! 8252 §7.3 (a loopback redirect's port is free, everything else is exact), RFC
 //! 8628 (device flow), RFC 9207 (`iss` in the answer), RFC 9700 (one use of a
 //! code).
 //!
-//! *Not checked here:* what a token is good for (`fulcio/server.rs`).
+//! *Not checked here:* the use of a token (`fulcio/server.rs`).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -47,13 +47,13 @@ pub const MAX_OPEN: usize = 4096;
 pub const CODE_LIFETIME: i64 = 60;
 /// The time that a device may wait for its user, in seconds.
 pub const DEVICE_LIFETIME: i64 = 600;
-/// Seconds that a device waits between polls.
+/// The initial interval between two polls of a device, in seconds.
 pub const DEVICE_INTERVAL: i64 = 5;
-/// The longest `state`, `nonce` and the like, in bytes.
+/// The maximum length of `state`, `nonce` and other parameters, in bytes.
 pub const MAX_PARAMETER: usize = 1024;
-/// The longest address of a user, in bytes (RFC 5321 §4.5.3.1.3).
+/// The maximum length of an email address, in bytes (RFC 5321 §4.5.3.1.3).
 pub const MAX_EMAIL: usize = 254;
-/// Wrong device codes that are heard in one minute, from all people together.
+/// The maximum number of wrong device codes per minute, from all users together.
 pub const MAX_GUESSES: u32 = 30;
 
 /// The validity of a refresh token, in seconds.
@@ -69,27 +69,27 @@ const LOG_IN: &str = "Log in";
 const LOG_DEVICE_IN: &str = "Log in a device";
 const LOGGED_IN: &str = "Logged in";
 
-/// Someone who may log in.
+/// A user who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// The address, which becomes the certificate's.
+    /// The email address, which the certificate contains.
     pub email: String,
-    /// A name that stays: here derived from the address.
+    /// A stable ID, derived from the email address.
     pub subject: String,
 }
 
 impl User {
-    /// The user of this address.
+    /// Returns the user with this email address.
     ///
     /// # Errors
     ///
-    /// What is wrong with the address.
+    /// Returns a message if the email address is malformed.
     pub fn new(email: &str) -> Result<Self, String> {
         let problem = |what: &str| Err(format!("{email:?} is not an email address: {what}"));
         if email.len() > MAX_EMAIL {
             return problem("longer than 254 bytes");
         }
-        // What a certificate's rfc822Name can hold and a shell will not split.
+        // Valid in a certificate's rfc822Name, and not split by a shell.
         let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'<>()[],;:\\`".contains(&byte);
         if !email.bytes().all(plain) {
             return problem("only plain ASCII characters are allowed");
@@ -144,18 +144,17 @@ struct Open {
     guesses_since: UnixTime,
 }
 
-/// A login that was granted and not yet fetched.
+/// An authorization code that was issued and is not exchanged yet.
 struct Code {
     login: Login,
     user: User,
     expires: UnixTime,
 }
 
-/// A refresh token. Each is good once, and answered with its successor; one that
-/// comes a second time was stolen by one of the two who used it, and ends the
-/// login for both (RFC 9700 §4.14.2).
+/// A refresh token, which is valid once. Its successor is in the response. A second
+/// use means that it was stolen, and ends the login (RFC 9700 §4.14.2).
 struct Refresh {
-    /// The login it comes from.
+    /// The ID of the login that the token belongs to.
     family: String,
     client: String,
     user: User,
@@ -181,7 +180,7 @@ enum Decision {
     Granted(User),
 }
 
-/// The parameters of an authorization request that hold.
+/// The verified parameters of an authorization request.
 #[derive(Clone)]
 struct Login {
     client: String,
@@ -193,11 +192,11 @@ struct Login {
 }
 
 impl ReferenceIssuer {
-    /// An issuer with this key. No request is answered yet: hand it to a server.
+    /// Returns an issuer with this key, which an HTTP server serves as a [`Handler`].
     ///
     /// # Errors
     ///
-    /// When the key cannot be written as a JWK.
+    /// Returns a message if the key cannot be encoded as a JWK.
     pub fn new(
         config: Config,
         key: SigningKey,
@@ -217,18 +216,18 @@ impl ReferenceIssuer {
         })
     }
 
-    /// The same, that tells about each token it gives.
+    /// Sets the function that receives a line for each issued token.
     #[must_use]
     pub fn with_log(mut self, log: TokenLog) -> Self {
         self.log = Some(log);
         self
     }
 
-    /// A token for a user, as a login would give it.
+    /// Issues an identity token for a user without a login.
     ///
     /// # Errors
     ///
-    /// When it cannot be written.
+    /// Returns a message if the token cannot be encoded.
     pub fn mint(
         &self,
         user: &User,
@@ -271,11 +270,11 @@ impl ReferenceIssuer {
 
     // ------------------------------------------------------------ the login
 
-    /// A GET shows the page, or logs a named user in at once; the page's form
-    /// posts the same parameters back with the user that was chosen.
+    /// Handles an authorization request. A GET returns the page, or logs a named user
+    /// in; the page's form posts the same parameters with the chosen user.
     fn authorize(&self, pairs: &[(String, String)], chosen: bool) -> ServerResponse {
         let parameters = Parameters(pairs);
-        // Until client and redirect are known to be right, nothing is sent there.
+        // Only a verified redirect URI of a known client gets a response.
         let (client, redirect) = match self.destination(&parameters) {
             Ok(destination) => destination,
             Err(problem) => return page(400, "Login refused", &paragraph(&problem)),
@@ -286,7 +285,7 @@ impl ReferenceIssuer {
             .and_then(|login| self.decide(&parameters, login, chosen));
         match outcome {
             Ok(response) => response,
-            Err(refused) => self.answer(
+            Err(refused) => self.redirect(
                 &redirect,
                 &[
                     ("error", Some(refused.code)),
@@ -425,14 +424,14 @@ impl ReferenceIssuer {
                 ),
             ));
         }
-        Ok(self.answer(
+        Ok(self.redirect(
             &redirect,
             &[("code", Some(&code)), ("state", state.as_deref())],
         ))
     }
 
-    /// Sends the browser back to the client (RFC 6749 §4.1.2, RFC 9207 §2).
-    fn answer(&self, redirect: &str, pairs: &[(&str, Option<&str>)]) -> ServerResponse {
+    /// Redirects the browser to the client (RFC 6749 §4.1.2, RFC 9207 §2).
+    fn redirect(&self, redirect: &str, pairs: &[(&str, Option<&str>)]) -> ServerResponse {
         if redirect == OUT_OF_BAND {
             let words = pairs.iter().filter_map(|(_, value)| *value);
             let words: Vec<&str> = words.collect();
@@ -486,7 +485,7 @@ impl ReferenceIssuer {
         page(200, LOG_IN, &form)
     }
 
-    /// The users as radio buttons, and the two buttons of the form.
+    /// Returns the users as radio buttons, and the two buttons of the form.
     fn choice(&self, hint: Option<&str>) -> String {
         let mut html = String::new();
         for (index, user) in self.config.users.iter().enumerate() {
@@ -539,7 +538,7 @@ impl ReferenceIssuer {
             let decoded = STANDARD.decode(value.trim()).map_err(|_| invalid())?;
             let text = String::from_utf8(decoded).map_err(|_| invalid())?;
             let (name, _) = text.split_once(':').ok_or_else(invalid)?;
-            // RFC 6749 §2.3.1: the name is form-encoded before it is put there.
+            // RFC 6749 §2.3.1: the name is form-encoded.
             let name = decode_form(&format!("n={name}"))
                 .ok()
                 .and_then(|pairs| pairs.into_iter().next())
@@ -562,7 +561,7 @@ impl ReferenceIssuer {
     ) -> Result<ServerResponse, Refused> {
         let grant = |words: &str| Refused::new("invalid_grant", words);
         let now = (self.clock)();
-        // Taken out whatever comes of it: a code is used once.
+        // Removed even if a later check fails: a code is used once.
         let code = self
             .open()
             .codes
@@ -591,7 +590,7 @@ impl ReferenceIssuer {
         })
     }
 
-    /// RFC 6749 §6.
+    /// Exchanges a refresh token (RFC 6749 §6).
     fn refresh(
         &self,
         parameters: &Parameters<'_>,
@@ -641,7 +640,7 @@ impl ReferenceIssuer {
         })
     }
 
-    /// The refresh token of an answer, for a login that asked for one.
+    /// Returns the next refresh token, if the login requested one.
     fn successor(&self, given: &Given<'_>) -> Result<Option<String>, Refused> {
         if !given.scope.split(' ').any(|one| one == "offline_access") {
             return Ok(None);
@@ -764,7 +763,7 @@ impl ReferenceIssuer {
         )
     }
 
-    /// Eight letters of RFC 8628 §6.1's alphabet (no vowels): 34 bits.
+    /// Returns eight letters of RFC 8628 §6.1's alphabet (no vowels): 34 bits.
     fn user_code(&self) -> Result<String, Refused> {
         const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
         let mut code = String::with_capacity(9);
@@ -978,9 +977,9 @@ struct Given<'a> {
     client: &'a str,
     nonce: Option<&'a str>,
     scope: &'a str,
-    /// The login that is renewed.
+    /// The ID of the login, for a refresh.
     family: Option<String>,
-    /// The grant, in one word.
+    /// The grant type for the log line.
     grant: &'static str,
 }
 
@@ -1006,7 +1005,7 @@ impl Refused {
         Self::new("server_error", words)
     }
 
-    /// RFC 6749 §5.2.
+    /// Returns the error response of RFC 6749 §5.2.
     fn response(self) -> ServerResponse {
         let status = match self.code {
             "invalid_client" => 401,
@@ -1026,8 +1025,7 @@ impl Refused {
     }
 }
 
-/// The pairs of a form or a query. A name that comes twice is refused (RFC 6749
-/// §3.1).
+/// The pairs of a form or a query. Duplicate names are rejected (RFC 6749 §3.1).
 struct Parameters<'a>(&'a [(String, String)]);
 
 impl<'a> Parameters<'a> {
@@ -1059,16 +1057,16 @@ fn form(request: &ServerRequest) -> Result<Vec<(String, String)>, Refused> {
 }
 
 fn json(status: u16, value: &impl serde::Serialize) -> Result<ServerResponse, Refused> {
-    let body = serde_json::to_vec(value).map_err(|_| Refused::server("no JSON"))?;
+    let body =
+        serde_json::to_vec(value).map_err(|_| Refused::server("cannot encode the response"))?;
     Ok(ServerResponse::new(status, "application/json", body)
         .with("Cache-Control", "no-store")
         .with("X-Content-Type-Options", "nosniff"))
 }
 
-/// Whether answers may go there: the out-of-band name, or a loopback address
-/// with one of the two paths that clients of Sigstore listen on. The port is
-/// free (RFC 8252 §7.3), all else is exact: a text that only parses to the same
-/// URL is refused.
+/// Returns whether a redirect URI is allowed: the out-of-band name, or a loopback
+/// URL with a path that Sigstore's clients use. The port may differ (RFC 8252
+/// §7.3); all else must match exactly, before URL parsing.
 fn is_redirect(redirect: &str) -> bool {
     if redirect == OUT_OF_BAND {
         return true;
@@ -1099,7 +1097,7 @@ fn paragraph(words: &str) -> String {
     format!("<p>{}</p>", escape_html(words))
 }
 
-/// A page; `body` is HTML.
+/// Returns an HTML page; `body` is HTML.
 fn page(status: u16, title: &str, body: &str) -> ServerResponse {
     let mood = match (status, title) {
         (200, LOG_IN | LOG_DEVICE_IN) => PageOutcome::Asking,
@@ -1128,11 +1126,11 @@ fn guarded(response: ServerResponse) -> ServerResponse {
         )
 }
 
-/// The users of a list of addresses, each once.
+/// Returns the users of a list of email addresses, without duplicates.
 ///
 /// # Errors
 ///
-/// An address that is none.
+/// Returns a message if an email address is malformed.
 pub fn users<'a>(emails: impl IntoIterator<Item = &'a str>) -> Result<Vec<User>, String> {
     let mut seen = HashSet::new();
     let mut users = Vec::new();

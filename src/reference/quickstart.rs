@@ -1,6 +1,7 @@
-//! `quickstart`: the whole story once, with git itself, in a temporary
-//! directory: start, sign, verify, forge, refuse, clean up. Each command is
-//! printed as it runs, so that it can be typed by hand afterwards.
+//! The command `quickstart`: a demonstration with Git in a temporary directory.
+//!
+//! It starts the servers, signs, verifies, tampers, and cleans up. Each command is
+//! printed before it runs, so that users can repeat it.
 
 use std::{
     env,
@@ -21,7 +22,7 @@ use crate::{
 
 /// The user who signs.
 const USER: &str = "alice@example.test";
-/// Longest output of one command that is looked at, in bytes.
+/// The maximum length of one command's output, in bytes.
 const MAX_OUTPUT: usize = 64 * 1024;
 
 /// Starts the servers on free loopback ports in a temporary directory, creates a
@@ -39,7 +40,7 @@ pub struct QuickstartArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expect {
     Success,
-    /// This exit code, and no other.
+    /// Exactly this exit code.
     Refusal(i32),
 }
 
@@ -51,7 +52,7 @@ struct CommandOutput {
 struct Sandbox {
     folder: PathBuf,
     repository: PathBuf,
-    /// Where gitseal is, first on the PATH.
+    /// The PATH, which starts with the directory of gitseal.
     path: OsString,
 }
 
@@ -65,10 +66,10 @@ pub fn run(arguments: &QuickstartArgs) -> Result<(), CommandError> {
     let folder = tempfile::Builder::new()
         .prefix("gitseal-quickstart-")
         .tempdir()?;
-    let stage = Sandbox::new(folder.path(), &program)?;
+    let sandbox = Sandbox::new(folder.path(), &program)?;
     say("Servers: an identity provider, Fulcio, a CT log, Rekor and a timestamp authority");
     let servers = RunningServers::start(&ServeArgs {
-        dir: stage.folder.join("sigstore"),
+        dir: sandbox.folder.join("sigstore"),
         listen: None,
         host: None,
         user: vec![USER.to_owned()],
@@ -82,15 +83,15 @@ pub fn run(arguments: &QuickstartArgs) -> Result<(), CommandError> {
         issuer,
         USER
     ))?;
-    let told = stage.tell_story(&issuer);
-    // Also after a failure: the servers end and the directory goes.
+    let outcome = sandbox.demonstrate(&issuer);
+    // Also after a failure, the servers stop and the directory is removed.
     let stopped = servers.stop();
-    if arguments.keep || told.is_err() && env::var_os("GITSEAL_KEEP").is_some() {
+    if arguments.keep || outcome.is_err() && env::var_os("GITSEAL_KEEP").is_some() {
         terminal::print(&styled!("kept {}\n", folder.keep().display().to_string()))?;
     } else {
         folder.close()?;
     }
-    told?;
+    outcome?;
     stopped?;
     say("All checks passed; temporary files were removed.");
     terminal::print(&styled!(
@@ -99,13 +100,13 @@ pub fn run(arguments: &QuickstartArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Prints a heading.
+/// Prints the heading of a section.
 fn say(text: &str) {
     // A closed pipe ends the story at the next command, which checks it.
     let _ = terminal::print(&styled!("\n{}\n", terminal::style(Style::Strong, text)));
 }
 
-/// A program of the same installation.
+/// Returns the path of a program in the directory of this one.
 fn beside(name: &str) -> Result<PathBuf, CommandError> {
     let own = env::current_exe()?;
     let file = format!("{name}{}", env::consts::EXE_SUFFIX);
@@ -115,7 +116,7 @@ fn beside(name: &str) -> Result<PathBuf, CommandError> {
     }
     Err(CommandError::new(
         format!("{} not found", program.display()),
-        "build or install both programs together: cargo build, or ./install.sh",
+        "build or install both programs together: 'cargo build' or './install.sh'",
     ))
 }
 
@@ -135,10 +136,10 @@ impl Sandbox {
         })
     }
 
-    fn tell_story(&self, issuer: &str) -> Result<(), CommandError> {
+    fn demonstrate(&self, issuer: &str) -> Result<(), CommandError> {
         self.check_git()?;
         let config = self.folder.join("sigstore").join("gitconfig");
-        say("A repository, and Git configured to use gitseal");
+        say("Create a repository and configure Git to use gitseal");
         self.git(&["init", "--quiet"], Expect::Success)?;
         for (key, value) in [
             ("user.name", "Alice"),
@@ -154,7 +155,7 @@ impl Sandbox {
             self.git(&["config", "--global", key, value], Expect::Success)?;
         }
 
-        say("A signed commit and a signed tag");
+        say("Sign a commit and a tag");
         fs::write(self.repository.join("hello.txt"), "hello\n")?;
         self.git(&["add", "hello.txt"], Expect::Success)?;
         self.git(
@@ -163,7 +164,7 @@ impl Sandbox {
         )?;
         self.git(&["tag", "-s", "v1", "-m", "Version 1"], Expect::Success)?;
 
-        say("Verified by Git, and by gitseal for this signer");
+        say("Verify with Git, and with gitseal for the expected signer");
         self.git(&["verify-commit", "HEAD"], Expect::Success)?;
         self.git(&["verify-tag", "v1"], Expect::Success)?;
         let identity = [
@@ -185,7 +186,7 @@ impl Sandbox {
         let shown = self.git(&["log", "-1", "--format=%G? %GS %GT"], Expect::Success)?;
         self.must_be(&shown.stdout, &format!("G {USER} fully"))?;
 
-        say("A tampered commit: same signature, different message");
+        say("Reject a tampered commit: same signature, different message");
         let commit = self.git(&["cat-file", "commit", "HEAD"], Expect::Success)?;
         let forged = commit.stdout.replace("Say hello", "Say goodbye");
         fs::write(self.folder.join("forged"), forged)?;
@@ -202,7 +203,7 @@ impl Sandbox {
         let shown = self.git(&["log", "-1", "--format=%G?", &id], Expect::Success)?;
         self.must_be(&shown.stdout, "B")?;
 
-        say("A valid signature by an unexpected signer");
+        say("Reject a valid signature by an unexpected signer");
         let other: Vec<String> = [
             "verify",
             "--offline",
@@ -217,7 +218,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// git 2.34 is the first that verifies through `gpg.minTrustLevel`.
+    /// Checks for Git 2.34, the first version that applies `gpg.minTrustLevel`.
     fn check_git(&self) -> Result<(), CommandError> {
         let hint = "install Git 2.34 or newer";
         let output = self
@@ -236,7 +237,7 @@ impl Sandbox {
         Err(CommandError::new(format!("{text} is too old"), hint))
     }
 
-    /// A command whose environment is this stage's own.
+    /// Returns a command with the environment of the sandbox.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -269,7 +270,7 @@ impl Sandbox {
         self.run("gitseal", &arguments, expect)
     }
 
-    /// Prints a command, runs it, prints what it says, and checks its end.
+    /// Prints a command, runs it, prints its output, and checks its exit code.
     fn run(
         &self,
         program: &str,
@@ -292,7 +293,7 @@ impl Sandbox {
             String::from_utf8_lossy(shown).into_owned()
         };
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-        // The commit that is read back is for the next command, not for people.
+        // The raw commit is input of the next command and is not printed.
         if arguments.first() != Some(&"cat-file") {
             for said in [&stdout, &stderr] {
                 for one in said.lines() {

@@ -1,13 +1,14 @@
-//! The reference Rekor: the v1 API over the log of `services/log`. It takes
-//! hashedrekord 0.0.1 and dsse 0.0.1 entries, verifies their signatures, and
-//! answers an entry only when it is on the disk.
+//! The reference Rekor: the v1 API over the log of `log/`.
 //!
-//! Stricter than the original where that costs no honest client anything:
-//! digests are lowercase hex, a key is one PEM block, and what is no JSON is a
-//! 400. It fetches no URL and stores no artifact or attestation.
+//! It accepts hashedrekord 0.0.1 and dsse 0.0.1 entries, verifies their
+//! signatures, and returns a log entry only after it is on the disk.
+//!
+//! It is stricter than Rekor where this does not affect valid clients: digests
+//! are lowercase hex, a key is one PEM block, and malformed JSON is a 400. It
+//! fetches no URL and stores no artifact or attestation.
 //!
 //! *Not checked here, as in any Rekor:* the chain, validity or identity of a
-//! certificate. That an entry is in the log says that somebody had the key.
+//! certificate. A log entry proves only that its creator had the key.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -39,35 +40,35 @@ use gitseal_services::rekor::wire::{
     Retrieve, SearchIndex,
 };
 
-/// The most signatures and verifiers of one DSSE envelope.
+/// The maximum number of signatures, and of verifiers, of one DSSE envelope.
 const MAX_DSSE: usize = 10;
-/// The most search keys of one entry (subjects of an attestation).
+/// The maximum number of search keys of one entry (subjects of an attestation).
 const MAX_INDEX_KEYS: usize = 1_024;
-/// The most entries that one search finds.
+/// The maximum number of entries that one search returns.
 const MAX_FOUND: usize = 10_000;
 
 /// Errors of a request to Rekor.
 #[derive(Debug, thiserror::Error)]
 pub enum RekorServerError {
-    /// The entry or question is not what it should be: 400.
+    /// The entry or the query is invalid: 400.
     #[error("{0}")]
     Bad(String),
-    /// The request's shape is wrong: 422 with go-openapi's code.
+    /// The request does not match the API's schema: 422 with go-openapi's code.
     #[error("{message}")]
     Invalid {
         /// 601 type, 602 required, 605 pattern, 606 enum, 611 too many items.
         code: u32,
         message: String,
     },
-    /// The entry is in the log already: 409.
+    /// The log already contains the entry: 409.
     #[error("an equivalent entry already exists in the transparency log with UUID {id}")]
     Exists { id: String },
     #[error("not found")]
     NotFound,
-    /// Nothing is served there: 404.
+    /// The path does not exist: 404.
     #[error("path {0} was not found")]
     NoPath(String),
-    /// The path is served, not with this method: 405.
+    /// The path does not allow the method: 405.
     #[error("method {method} is not allowed, but [{allowed}] are")]
     Method { method: Method, allowed: String },
     /// Not JSON by its content type: 415.
@@ -100,7 +101,7 @@ impl RekorServerError {
                     .with("Allow", allowed);
             }
             Self::MediaType(_) => (415, 415),
-            // The entry is what is wrong: no second try will help.
+            // The entry is invalid, so a retry cannot succeed.
             Self::Log(LogError::TooLong { .. }) => (400, 400),
             Self::Log(_) => {
                 return ServerResponse::json(503, &wire::error(503, &self.to_string()))
@@ -115,8 +116,8 @@ fn location(id: &str) -> String {
     format!("/api/v1/log/entries/{id}")
 }
 
-/// The identity of a Rekor's log: origin `NAME - TREE ID`. The tree id comes
-/// from the key, so that it stays the same with it.
+/// Returns the identity of a Rekor's log, with the origin `NAME - TREE ID`. The tree
+/// ID is derived from the key.
 #[must_use]
 pub fn identity(name: &str, spki: &[u8]) -> LogIdentity {
     let key_id: [u8; 32] = Sha256::digest(spki).into();
@@ -126,13 +127,13 @@ pub fn identity(name: &str, spki: &[u8]) -> LogIdentity {
     }
 }
 
-/// A positive 63-bit number out of a log id.
+/// Derives a positive 63-bit number from a log ID.
 fn tree_id(log_id: &[u8; 32]) -> u64 {
     u64::from_be_bytes(log_id.first_chunk().copied().unwrap_or_default()) >> 1
 }
 
-/// Signs checkpoints as a Rekor of this name and key does: the name on the
-/// signature line is that of the origin.
+/// Returns a function that signs checkpoints as Rekor does: the signature line
+/// contains the name of the origin.
 #[must_use]
 pub fn checkpoint_signer(name: &str, key: SigningKey, spki: &[u8]) -> crate::log::SignCheckpoint {
     let name = name.to_owned();
@@ -152,26 +153,26 @@ pub struct RekorServer {
     public_key_pem: String,
     log_id: [u8; 32],
     sign_checkpoint: crate::log::SignCheckpoint,
-    /// The checkpoint that was signed last, and its note: all who wait for one
-    /// flush ask for the same.
+    /// The checkpoint that was signed last, and its note: all requests that wait for
+    /// one flush need the same.
     signed: Mutex<Option<(Checkpoint, Arc<str>)>>,
-    /// Search key → indexes, in order.
+    /// The indexes of each search key, in order.
     index: RwLock<HashMap<String, Vec<u64>>>,
 }
 
-/// A proposed entry that was verified: its canonical body, and by what it can
-/// be found.
+/// A verified entry: its canonical body and its search keys.
 struct Canonical {
     body: Vec<u8>,
     keys: Vec<String>,
 }
 
 impl RekorServer {
-    /// A Rekor over a log that was opened with [`identity`]. The search index
-    /// is read back from the log.
+    /// Returns a Rekor over a log that was opened with [`identity`]. The search index
+    /// is read from the log.
     ///
     /// # Errors
-    /// The log cannot be read.
+    ///
+    /// Returns [`LogError`] if the log cannot be read.
     pub fn new(log: Arc<Log>, name: &str, key: SigningKey, spki: &[u8]) -> Result<Self, LogError> {
         let mut index: HashMap<String, Vec<u64>> = HashMap::new();
         for nth in 0..log.size() {
@@ -191,7 +192,7 @@ impl RekorServer {
         })
     }
 
-    /// The signed note of a tree head.
+    /// Returns the signed note of a checkpoint.
     fn note(&self, tree: &Checkpoint) -> Arc<str> {
         let lock = || self.signed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, note)) = lock().as_ref().filter(|(signed, _)| signed == tree) {
@@ -202,16 +203,18 @@ impl RekorServer {
         note
     }
 
-    /// The tree id, as in origins and entry ids.
+    /// Returns the tree ID, as in origins and entry IDs.
     #[must_use]
     pub fn tree_id(&self) -> u64 {
         tree_id(&self.log_id)
     }
 
-    /// Takes a proposed entry: its id and the answer.
+    /// Appends a proposed entry and returns its ID and the response body.
     ///
     /// # Errors
-    /// It is not valid, is there already, or the log failed.
+    ///
+    /// Returns [`RekorServerError`] if the entry is invalid or exists, or the log
+    /// failed.
     pub fn create(&self, proposed: &ProposedEntry) -> Result<(String, Value), RekorServerError> {
         let canonical = canonicalize(proposed)?;
         let keys = canonical.keys.join("\n");
@@ -233,10 +236,12 @@ impl RekorServer {
         Ok((id, answer))
     }
 
-    /// The answer about one entry: `{"<id>": {…}}`, proven in the whole tree.
+    /// Returns the response for one entry, `{"<id>": {…}}`, with its inclusion proof in
+    /// the whole tree.
     ///
     /// # Errors
-    /// There is none, or the log failed.
+    ///
+    /// Returns [`RekorServerError`] if the log has no such entry, or failed.
     pub fn entry(&self, index: u64) -> Result<Value, RekorServerError> {
         let entry = match self.log.entry(index) {
             Err(LogError::NoEntry { .. }) => return Err(RekorServerError::NotFound),
@@ -265,8 +270,8 @@ impl RekorServer {
         Ok(answer.json(&wire::entry_id(self.tree_id(), &entry.leaf)))
     }
 
-    /// The index of an entry id: 64 hex digits of the leaf hash, or 80 with the
-    /// tree id before them.
+    /// Returns the index of an entry ID: 64 hex digits of the leaf hash, or 80 with the
+    /// tree ID before them.
     fn index_of(&self, id: &str) -> Result<u64, RekorServerError> {
         let digits = id
             .bytes()
@@ -387,7 +392,7 @@ impl RekorServer {
         let found = found.unwrap_or_default();
         if found.len() > MAX_FOUND {
             return Err(RekorServerError::Bad(format!(
-                "{} entries match, more than the {MAX_FOUND} that one answer has; ask for less with operator \"and\"",
+                "{} entries match, more than the maximum of {MAX_FOUND}; narrow the search with operator \"and\"",
                 found.len()
             )));
         }
@@ -453,7 +458,7 @@ impl RekorServer {
         Ok(json!({ "hashes": hashes, "rootHash": hex(&tree.root) }))
     }
 
-    /// There is one tree; a question about another is refused.
+    /// Rejects a request for another tree; the log has only one.
     fn only_tree(&self, request: &ServerRequest) -> Result<(), RekorServerError> {
         match request.parameter("treeID") {
             None | Some("") => Ok(()),
@@ -483,7 +488,7 @@ impl RekorServer {
 }
 
 const ENTRIES: &str = "/api/v1/log/entries";
-/// The path of an entry, without its id.
+/// The path of an entry, without its ID.
 const ENTRY: &str = "/api/v1/log/entries/";
 
 type Reply = Result<ServerResponse, RekorServerError>;
@@ -547,7 +552,8 @@ fn json_body<T: serde::de::DeserializeOwned>(
         .map_err(|error| RekorServerError::Bad(format!("the body is malformed: {error}")))
 }
 
-/// `sha256:HEX` of what may also be bare hex; its length tells the digest.
+/// Returns `sha256:HEX` for a digest with or without its name; the length determines
+/// the algorithm.
 fn search_hash(text: &str) -> Result<String, RekorServerError> {
     let (name, value) = text.split_once(':').unwrap_or(("", text));
     let digits = value.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -566,7 +572,7 @@ fn search_hash(text: &str) -> Result<String, RekorServerError> {
     Ok(format!("{named}:{}", value.to_lowercase()))
 }
 
-/// Verifies what is proposed and writes it in its one form.
+/// Verifies a proposed entry and returns its canonical form.
 fn canonicalize(proposed: &ProposedEntry) -> Result<Canonical, RekorServerError> {
     let required =
         |name: &str| RekorServerError::invalid(602, format!("{name} in body is required"));
@@ -580,11 +586,11 @@ fn canonicalize(proposed: &ProposedEntry) -> Result<Canonical, RekorServerError>
         ("hashedrekord", "0.0.1") => hashedrekord(spec),
         ("dsse", "0.0.1") => dsse(spec),
         ("hashedrekord" | "dsse", other) => Err(RekorServerError::Bad(format!(
-            "error processing entry: {kind} version {other:?} is not taken, only 0.0.1"
+            "error processing entry: {kind} version {other:?} is not supported, only 0.0.1"
         ))),
         (other, _) => Err(RekorServerError::invalid(
             606,
-            format!("invalid kind value: {other:?} (this log takes hashedrekord and dsse)"),
+            format!("invalid kind value: {other:?} (this log accepts hashedrekord and dsse)"),
         )),
     }
 }
@@ -593,17 +599,17 @@ fn processing(why: impl fmt::Display) -> RekorServerError {
     RekorServerError::Bad(format!("error processing entry: {why}"))
 }
 
-/// A key, alone or in a certificate.
+/// A public key, alone or in a certificate.
 struct Verifier {
     key: PublicKey,
-    /// The one PEM block, written anew.
+    /// The PEM block, encoded again.
     pem: String,
-    /// Names in the certificate.
+    /// The subject alternative names of the certificate.
     subjects: Vec<String>,
 }
 
 impl Verifier {
-    /// Reads base64 of one PEM block.
+    /// Parses the base64 of one PEM block.
     fn read(content: &str) -> Result<Self, RekorServerError> {
         let bytes = BASE64_STANDARD
             .decode(content)
@@ -684,7 +690,7 @@ fn hashedrekord(spec: &Value) -> Result<Canonical, RekorServerError> {
     })
 }
 
-/// Pre-authentication encoding of DSSE v1 (protocol.md): what is signed.
+/// Returns the pre-authentication encoding of DSSE v1 (protocol.md), which is signed.
 fn pae(kind: &str, payload: &[u8]) -> Vec<u8> {
     let mut out = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).into_bytes();
     out.extend_from_slice(payload);
@@ -705,7 +711,7 @@ fn dsse(spec: &Value) -> Result<Canonical, RekorServerError> {
     ] {
         if found == 0 || found > MAX_DSSE {
             return Err(processing(format!(
-                "{found} {what}; 1 to {MAX_DSSE} are taken"
+                "{found} {what}; expected 1 to {MAX_DSSE}"
             )));
         }
     }
@@ -723,7 +729,7 @@ fn dsse(spec: &Value) -> Result<Canonical, RekorServerError> {
         let bytes = BASE64_STANDARD
             .decode(&one.sig)
             .map_err(|_| processing("a signature is not base64"))?;
-        // Rekor's dsse entries hash with SHA-256 whatever the key.
+        // Rekor's dsse entries use SHA-256 for every type of key.
         let verifier = verifiers
             .iter()
             .find(|verifier| {
@@ -769,7 +775,7 @@ fn dsse(spec: &Value) -> Result<Canonical, RekorServerError> {
     })
 }
 
-/// The digests of an in-toto statement's subjects: `sha256:HEX` …
+/// Returns the digests of an in-toto statement's subjects: `sha256:HEX` …
 fn statement_digests(payload: &[u8]) -> Vec<String> {
     let Ok(statement) = serde_json::from_slice::<Value>(payload) else {
         return Vec::new();
@@ -785,7 +791,7 @@ fn statement_digests(payload: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// One line each, without case, none twice.
+/// Returns search keys in lower case, one line each, without duplicates.
 fn index_keys(keys: Vec<String>) -> Vec<String> {
     let unique: BTreeSet<String> = keys
         .into_iter()

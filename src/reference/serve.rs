@@ -1,5 +1,5 @@
-//! `serve`: starts the services, joins them, writes what clients need, and ends
-//! in order.
+//! The command `serve`: starts and connects the services, writes the configuration
+//! for clients, and stops in order.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
@@ -86,7 +86,7 @@ pub struct ServeArgs {
     pub json: bool,
 }
 
-/// The running services.
+/// The services of one process, while they run.
 pub struct RunningServers {
     /// The addresses of the services.
     pub state: State,
@@ -97,11 +97,11 @@ pub struct RunningServers {
     logs: Vec<Arc<Log>>,
 }
 
-/// Starts, waits for the end, ends.
+/// Starts the servers, waits for a signal, and stops them.
 ///
 /// # Errors
 ///
-/// What kept the servers from starting.
+/// Returns an error if the servers cannot start, or the last publication fails.
 pub fn serve(arguments: &ServeArgs) -> Result<(), CommandError> {
     // Before anything is started, so that an early signal is not lost.
     #[cfg(unix)]
@@ -254,7 +254,7 @@ fn read_issuers(path: &Path) -> Result<Issuers, CommandError> {
 struct Place {
     address: IpAddr,
     host: String,
-    /// 0: any free one.
+    /// The ports; 0 is any free port.
     ports: [u16; 5],
 }
 
@@ -545,7 +545,7 @@ fn open_log(
     Ok(Arc::new(log))
 }
 
-/// Writes tiles and checkpoints every second until the flag is set.
+/// Starts a thread that publishes tiles and checkpoints until the flag is set.
 fn publish(logs: &[Arc<Log>]) -> Result<(Arc<AtomicBool>, thread::JoinHandle<()>), std::io::Error> {
     let ending = Arc::new(AtomicBool::new(false));
     let ended = Arc::clone(&ending);
@@ -568,7 +568,8 @@ fn publish(logs: &[Arc<Log>]) -> Result<(Arc<AtomicBool>, thread::JoinHandle<()>
     Ok((ending, thread))
 }
 
-/// Documents of issuers: of our own without a socket, of others over HTTP.
+/// Returns a function that fetches documents of issuers: of the built-in one
+/// without a socket, of others over HTTP.
 fn fetch(own: Option<Arc<ReferenceIssuer>>, own_url: Option<String>) -> Fetch {
     let client = Client::new(
         Timeouts {

@@ -5,12 +5,12 @@
 //! |---|---|---|
 //! | `keys/*.pem` | 0600 | private keys, PKCS#8 |
 //! | `fulcio.pem`, `tsa.pem` | 0644 | certificate chains, the root last |
-//! | `state.json` | 0644 | ports and times; written last, so that without it nothing was ever served |
+//! | `state.json` | 0644 | ports and times; written last: without it, no request was ever served |
 //! | `lock` | 0600 | locked while a process uses DIR |
 //! | `ct/`, `rekor/` | 0700 | the logs |
 //!
-//! The keys of the two root certificates sign once and are never written: a
-//! thief of DIR can issue, but not make new authorities.
+//! The keys of the two root certificates sign once and are never written: an
+//! attacker with a copy of DIR can issue certificates, but no CA certificates.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -46,7 +46,7 @@ pub const TSA: usize = 4;
 
 /// The validity of the authorities' certificates: ten years.
 const AUTHORITY_LIFETIME: i64 = 10 * 365 * 86_400;
-/// The names of all things in DIR, by which an own one is told from another.
+/// The names of all files in DIR; another name means another directory.
 const NAMES: [&str; 14] = [
     "keys",
     "ct",
@@ -68,11 +68,11 @@ const NAMES: [&str; 14] = [
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     pub version: u32,
-    /// When the keys were made, in Unix seconds.
+    /// The creation time of the keys, in Unix seconds.
     pub since: UnixTime,
-    /// The address that is listened on.
+    /// The IP address to listen on.
     pub address: std::net::IpAddr,
-    /// The name in the URLs.
+    /// The host name in the URLs.
     pub host: String,
     /// The ports, in the order of [`SERVICES`].
     pub ports: Vec<u16>,
@@ -89,7 +89,7 @@ impl State {
             Some(port) if *port > 0 => Ok(format!("http://{}:{port}", self.host)),
             _ => {
                 let name = SERVICES.get(service).unwrap_or(&"unknown");
-                Err(format!("the {name} service does not run here").into())
+                Err(format!("the {name} service is not running here").into())
             }
         }
     }
@@ -107,9 +107,9 @@ impl State {
 /// The keys of the services.
 pub struct Keys {
     pub fulcio: p384::ecdsa::SigningKey,
-    /// Signs SCTs and tree heads.
+    /// The key that signs SCTs and tree heads.
     pub ct: p256::ecdsa::SigningKey,
-    /// Signs checkpoints and entry timestamps.
+    /// The key that signs checkpoints and entry timestamps.
     pub rekor: p256::ecdsa::SigningKey,
     pub oidc: p256::ecdsa::SigningKey,
     pub tsa: p256::ecdsa::SigningKey,
@@ -130,14 +130,15 @@ pub struct ServerDirectory {
 }
 
 impl ServerDirectory {
-    /// Opens DIR, or makes it, and locks it.
+    /// Opens or creates DIR, and locks it.
     ///
     /// # Errors
     ///
-    /// It holds other things, another process uses it, or the disk fails.
+    /// Returns an error if DIR contains other files, another process uses it, or the
+    /// disk fails.
     pub fn open(path: &Path, now: UnixTime) -> Result<Self, CommandError> {
         let path = std::path::absolute(path).map_err(|error| failed("find", path, &error))?;
-        refuse_strangers(&path)?;
+        reject_other_files(&path)?;
         private_directory(&path)?;
         private_directory(&path.join("keys"))?;
         let lock = lock(&path.join("lock"))?;
@@ -147,8 +148,8 @@ impl ServerDirectory {
             Err(error) => return Err(failed("read", &path.join("state.json"), &error)),
         };
         if state.is_none() {
-            // A start that was cut short before the state was written has served
-            // nobody: its keys are replaced.
+            // A start that did not write the state has served no request: its
+            // keys are replaced.
             make(&path, now)?;
         }
         let keys = Keys {
@@ -187,33 +188,33 @@ impl ServerDirectory {
         })
     }
 
-    /// Remembers where the servers are.
+    /// Writes `state.json`, which marks DIR as complete.
     ///
     /// # Errors
     ///
-    /// The disk fails.
+    /// Returns an error if the disk fails.
     pub fn save_state(&self, state: &State) -> Result<(), CommandError> {
         let json = serde_json::to_vec_pretty(state)
             .map_err(|error| CommandError::new(error.to_string(), ""))?;
         self.write("state.json", &json)
     }
 
-    /// Puts a file that everyone may read into DIR (which only its owner can
-    /// enter), all or nothing.
+    /// Replaces a file in DIR atomically. Its mode lets everyone read it, but only the
+    /// owner can enter DIR.
     ///
     /// # Errors
     ///
-    /// The disk fails.
+    /// Returns an error if the disk fails.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), CommandError> {
         replace(&self.path.join(name), bytes, 0o644)
     }
 }
 
-/// The state that another process of this DIR has written, without opening it.
+/// Reads the state that another process has written, without locking DIR.
 ///
 /// # Errors
 ///
-/// There is none, or it is unreadable.
+/// Returns an error if the state is missing or malformed.
 pub fn read_state(path: &Path) -> Result<State, CommandError> {
     let bytes = fs::read(path.join("state.json")).map_err(|error| {
         CommandError::new(
@@ -221,17 +222,17 @@ pub fn read_state(path: &Path) -> Result<State, CommandError> {
                 "{} is not a gitseal-reference directory: {error}",
                 path.display()
             ),
-            "start them first: gitseal-reference serve --dir DIR",
+            "start the servers first with 'gitseal-reference serve --dir DIR'",
         )
     })?;
     parse_state(path, &bytes)
 }
 
-/// The key that signs tokens, for who can read it.
+/// Reads the key that signs identity tokens.
 ///
 /// # Errors
 ///
-/// It is not there, or not for us.
+/// Returns an error if the key is missing or cannot be read.
 pub fn token_key(path: &Path) -> Result<p256::ecdsa::SigningKey, CommandError> {
     p256_key(path, "oidc")
 }
@@ -252,8 +253,8 @@ fn parse_state(path: &Path, bytes: &[u8]) -> Result<State, CommandError> {
     Ok(state)
 }
 
-/// A directory with other things in it was not meant.
-fn refuse_strangers(path: &Path) -> Result<(), CommandError> {
+/// Rejects a directory that contains files of other programs.
+fn reject_other_files(path: &Path) -> Result<(), CommandError> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -300,7 +301,7 @@ fn lock(path: &Path) -> Result<File, CommandError> {
     }
 }
 
-/// New keys and certificates.
+/// Creates new keys and certificates in DIR.
 fn make(path: &Path, now: UnixTime) -> Result<(), CommandError> {
     let fulcio = p384::ecdsa::SigningKey::generate();
     let tsa = p256::ecdsa::SigningKey::generate();
@@ -373,7 +374,7 @@ fn make(path: &Path, now: UnixTime) -> Result<(), CommandError> {
     replace(&path.join("tsa.pem"), tsa_chain.as_bytes(), 0o644)
 }
 
-/// The SubjectPublicKeyInfo of a key, DER.
+/// Encodes the SubjectPublicKeyInfo of a key in DER.
 pub fn spki(key: &impl p256::pkcs8::EncodePublicKey) -> Option<Vec<u8>> {
     key.to_public_key_der()
         .ok()
@@ -442,7 +443,7 @@ fn private_directory(path: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Writes beside, flushes, renames, flushes the directory.
+/// Writes a temporary file, flushes it, renames it and flushes the directory.
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CommandError> {
     let fail = |error: io::Error| failed("write", path, &error);
     let parent = path.parent().unwrap_or(path);

@@ -1,9 +1,9 @@
-//! A timestamp authority: RFC 3161 over HTTP, with the paths, types and errors
-//! of Sigstore's own.
+//! A timestamp authority: RFC 3161 over HTTP, with the paths, types and errors of
+//! Sigstore's timestamp-authority.
 //!
-//! Source: RFC 3161 §2.4 and §3.4, and the behaviour of sigstore's
-//! timestamp-authority 2.0. The time comes from the clock that the caller
-//! passes in: its owner decides what this authority states.
+//! Source: RFC 3161 §2.4 and §3.4, and the behavior of Sigstore's
+//! timestamp-authority 2.0. The time comes from the clock that the caller passes
+//! in.
 //!
 //! *Not checked here:* tokens (`evidence/timestamp.rs`).
 
@@ -29,9 +29,9 @@ pub use token::{TokenFields, encode_response, token};
 pub const TIMESTAMP: &str = "/api/v1/timestamp";
 /// The path of the authority's certificates.
 pub const CERTIFICATE_CHAIN: &str = "/api/v1/timestamp/certchain";
-/// The largest request that is read, in bytes; a real one has some 60.
+/// The maximum length of a request, in bytes; a usual one has about 60.
 pub const MAX_REQUEST: usize = 4 << 10;
-/// The policy that tokens name: Sigstore's.
+/// Sigstore's timestamp policy, which tokens name.
 pub const POLICY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.2");
 
 const QUERY: &str = "application/timestamp-query";
@@ -50,7 +50,7 @@ pub struct TsaServer {
 /// Reasons why no timestamp is issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TsaServerError {
-    /// The request is no TimeStampReq.
+    /// The request is not a TimeStampReq.
     #[error("error parsing the timestamp request: {0}")]
     Request(String),
     #[error("unsupported policy {0}")]
@@ -59,7 +59,7 @@ pub enum TsaServerError {
     Extensions,
     #[error("the request must be {QUERY} or application/json")]
     MediaType,
-    /// The authority itself failed.
+    /// The authority failed to sign.
     #[error("cannot create the timestamp: {0}")]
     Internal(String),
 }
@@ -74,7 +74,7 @@ impl TsaServerError {
     }
 }
 
-/// The other form of a request.
+/// A timestamp request in JSON.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct JsonRequest {
@@ -130,11 +130,12 @@ impl JsonRequest {
 }
 
 impl TsaServer {
-    /// A TimeStampToken for a request.
+    /// Issues a TimeStampToken for a request.
     ///
     /// # Errors
     ///
-    /// Another policy, extensions, or the authority's own failure.
+    /// Returns [`TsaServerError`] if the request names another policy or contains
+    /// extensions, or the authority failed.
     pub fn issue_timestamp(&self, request: &TimestampRequest) -> Result<Vec<u8>, TsaServerError> {
         if let Some(policy) = &request.policy
             && *policy != POLICY.to_string()
@@ -164,7 +165,7 @@ impl TsaServer {
         .map_err(|refusal| TsaServerError::Internal(refusal.to_string()))
     }
 
-    fn answer(&self, request: &ServerRequest) -> Result<ServerResponse, TsaServerError> {
+    fn respond(&self, request: &ServerRequest) -> Result<ServerResponse, TsaServerError> {
         if request.body.len() > MAX_REQUEST {
             return Err(TsaServerError::Request(format!(
                 "it is {} bytes; the limit is {MAX_REQUEST}",
@@ -184,7 +185,7 @@ impl TsaServer {
 
 const ENDPOINTS: [Endpoint<TsaServer, ServerResponse>; 3] = [
     post(TIMESTAMP, |tsa, request| {
-        tsa.answer(request)
+        tsa.respond(request)
             .unwrap_or_else(|refusal| error(refusal.status(), &refusal.to_string()))
     }),
     get(CERTIFICATE_CHAIN, |tsa, _| {

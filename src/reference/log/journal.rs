@@ -35,12 +35,12 @@ const MAX_BODY: usize = FIXED + MAX_ENTRY + MAX_EXTRA;
 /// The number of bytes of the journal to read at a time.
 const CHUNK: u64 = 1 << 20;
 
-/// One entry as the journal holds it.
+/// A log entry as the journal contains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct JournalRecord {
-    /// By which a second copy is recognised.
+    /// Identifies the entry, so that a duplicate is recognized.
     pub key: Hash,
-    /// When the log took it.
+    /// The time at which the log appended the entry.
     pub time: UnixTime,
     pub batch: u64,
     pub leaf: Vec<u8>,
@@ -66,14 +66,14 @@ impl JournalRecord {
         out.extend(body);
     }
 
-    /// The record that these bytes are, and nothing but it.
+    /// Decodes bytes that are exactly one record.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (record, rest) = Self::split(bytes)?;
         rest.is_empty().then_some(record)
     }
 
-    /// The record at the beginning of some bytes, and what follows it. `None`
-    /// if it is cut off or does not match its checksum.
+    /// Splits off the record at the start of some bytes. Returns `None` if it is cut
+    /// off or does not match its checksum.
     fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let length = length(bytes)?;
         let sum = bytes.get(4..HEAD)?;
@@ -112,7 +112,7 @@ fn checksum(body: &[u8]) -> [u8; 8] {
     hash.first_chunk().copied().unwrap_or_default()
 }
 
-/// Reads a journal from its beginning up to the first record that is not whole.
+/// Reads a journal from its start up to the first record that is not whole.
 pub(super) struct JournalReader<'a> {
     storage: &'a dyn Storage,
     name: &'a str,
@@ -141,7 +141,7 @@ impl<'a> JournalReader<'a> {
         self.position
     }
 
-    /// The next record and where it begins; `None` at the end of what is good.
+    /// Returns the next record and its offset, or `None` after the last whole record.
     pub(super) fn next(&mut self) -> Result<Option<(u64, JournalRecord)>, LogError> {
         self.fill(HEAD)?;
         let Some(length) = length(self.ahead()) else {
@@ -152,7 +152,7 @@ impl<'a> JournalReader<'a> {
             return Ok(None);
         };
         let at = self.position;
-        // A record is of a new batch, which begins with it, or of the last one.
+        // A record starts a new batch or belongs to the last one.
         if record.batch != at && Some(record.batch) != self.batch {
             return Ok(None);
         }
@@ -162,8 +162,8 @@ impl<'a> JournalReader<'a> {
         Ok(Some((at, record)))
     }
 
-    /// After the last good record: where a whole record of a later batch is, if
-    /// there is one. Then what is between was flushed once and is damaged now.
+    /// Returns the offset of a whole record of a later batch after the last whole
+    /// record, if there is one. The bytes in between were flushed and are damaged.
     pub(super) fn later_batch(&mut self) -> Result<Option<u64>, LogError> {
         let bad = self.position;
         loop {
@@ -202,7 +202,7 @@ impl<'a> JournalReader<'a> {
             .saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
-    /// Reads ahead until `wanted` bytes are there, or the journal ends.
+    /// Reads ahead until `wanted` bytes are available, or the journal ends.
     fn fill(&mut self, wanted: usize) -> Result<(), StorageError> {
         while self.ahead().len() < wanted {
             self.buffer.drain(..self.used);

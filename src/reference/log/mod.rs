@@ -1,24 +1,24 @@
-//! The one append-only log under CT and Rekor: a Merkle tree (RFC 9162 §2.1)
-//! over entries, on a disk in C2SP tlog-tiles layout.
+//! An append-only log, used by the CT log and Rekor: a Merkle tree (RFC 9162 §2.1)
+//! over log entries, on disk in the C2SP tlog-tiles layout.
 //!
-//! Many threads append at once; the first of them writes for all that wait
-//! (group commit): one append to the journal, one flush, then every waiter gets
-//! its answer. Nothing is answered before it is on the disk, and no tree is
-//! shown that is not.
+//! Many threads append concurrently. The first of them writes the entries of all
+//! waiting threads (group commit): one append to the journal, one flush, then
+//! every waiting thread returns. An append returns only after its entry is on the
+//! disk, and a tree contains no entry that is not.
 //!
-//! What a crash leaves behind, line by line:
+//! State after a crash, line by line:
 //!
 //! | crash | left | at the next start |
 //! |---|---|---|
-//! | while a batch is written | a torn end of the journal | cut off (kept aside); nobody had an answer |
-//! | after the flush, before the answers | the batch, unanswered | it is there; a client that asks again is told so |
-//! | while tiles are published | tiles, some of them new, and the old checkpoint | written again from the journal |
-//! | before the new checkpoint replaces the old | the old checkpoint | a prefix of what the journal holds |
+//! | while a batch is written | a torn end of the journal | moved to `.state/torn`; no client received a response |
+//! | after the flush, before the responses | the batch, without responses | its entries exist; a client that submits again is notified |
+//! | while tiles are published | some new tiles, and the old checkpoint | tiles are written again from the journal |
+//! | before the new checkpoint replaces the old | the old checkpoint | it covers a prefix of the journal |
 //!
-//! A journal that holds less than the last published checkpoint, or another
-//! tree, is not repaired: the log refuses to start.
+//! If the journal has fewer entries than the last published checkpoint, or another
+//! tree, the log does not start.
 //!
-//! Not here: what entries mean, who signs checkpoints (`rekor/`, `ct/`).
+//! *Not checked here:* the meaning of entries (`rekor.rs`, `ct.rs`).
 
 mod error;
 mod journal;
@@ -49,9 +49,9 @@ use journal::JournalRecord;
 pub use journal::{MAX_ENTRY, MAX_EXTRA};
 pub use storage::{Directory, Storage, StorageError};
 
-/// The most entries that wait for one flush.
+/// The maximum number of entries that wait for one flush.
 const MAX_PENDING: usize = 8_192;
-/// The file that holds origin and key id of the log.
+/// The file that contains the origin and the key ID of the log.
 const IDENTITY: &str = ".state/identity";
 const JOURNAL: &str = ".state/journal";
 const CHECKPOINT: &str = "checkpoint";
@@ -60,19 +60,19 @@ const CHECKPOINT: &str = "checkpoint";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppendedEntry {
     pub index: u64,
-    /// When the log took it: never earlier than the entry before.
+    /// The time of the append, never earlier than that of the entry before.
     pub time: UnixTime,
-    /// Whether it was there before.
+    /// Whether the log contained the entry before.
     pub duplicate: bool,
 }
 
-/// An entry as it was appended.
+/// A log entry, read from the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEntry {
     pub index: u64,
-    /// When the log took it.
+    /// The time at which the log appended the entry.
     pub time: UnixTime,
-    /// The bytes that are hashed.
+    /// The bytes that the tree hashes.
     pub leaf: Vec<u8>,
     pub extra: Vec<u8>,
 }
@@ -80,13 +80,13 @@ pub struct StoredEntry {
 /// The identity of a log, compared at every start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogIdentity {
-    /// The origin line of its checkpoints.
+    /// The origin line of the checkpoints.
     pub origin: String,
-    /// The key id of its key.
+    /// The ID of the signing key.
     pub key_id: [u8; 32],
 }
 
-/// Signs the text of a checkpoint: the whole note.
+/// Signs a checkpoint and returns the whole note.
 pub type SignCheckpoint = Box<dyn Fn(&Checkpoint) -> String + Send + Sync>;
 
 /// An append-only log in a directory.
@@ -97,7 +97,8 @@ pub struct Log {
     clock: Clock,
     state: Mutex<State>,
     committed: Condvar,
-    /// Held while tiles are written, so that two publications never mix.
+    /// The published size; locked while tiles are written, so that two publications
+    /// never overlap.
     publishing: Mutex<u64>,
 }
 
@@ -112,14 +113,14 @@ impl fmt::Debug for Log {
 #[derive(Default)]
 struct State {
     nodes: MemoryTree,
-    /// Where each entry's record begins in the journal, and when it was taken.
+    /// The journal offset and the time of each entry.
     records: Vec<(u64, UnixTime)>,
     by_key: HashMap<Hash, u64>,
     by_leaf: HashMap<Hash, u64>,
     journal_length: u64,
     pending: Vec<Pending>,
     batch: u64,
-    answered: u64,
+    committed_batches: u64,
     results: HashMap<u64, Batch>,
     committing: bool,
     stopped: Option<StorageError>,
@@ -139,13 +140,15 @@ struct Pending {
 }
 
 impl Log {
-    /// Opens the log in `storage`, or makes it there. All that the journal
-    /// holds is read and hashed again, and held against the published
-    /// checkpoint and tiles.
+    /// Opens the log in `storage`, or creates it there.
+    ///
+    /// The whole journal is read, hashed, and compared with the published checkpoint
+    /// and tiles.
     ///
     /// # Errors
-    /// The storage fails, belongs to another log, or holds less or something
-    /// else than was published.
+    ///
+    /// Returns [`LogError`] if the storage fails, contains another log, or does not
+    /// contain all that was published.
     pub fn open(
         identity: LogIdentity,
         storage: Arc<dyn Storage>,
@@ -167,7 +170,7 @@ impl Log {
         let length = storage.journal_length(JOURNAL)?;
         let mut reader = journal::JournalReader::new(storage.as_ref(), JOURNAL, length);
         while let Some((at, record)) = reader.next()? {
-            state.take(at, &record);
+            state.add(at, &record);
         }
         let good = reader.position();
         if good < length
@@ -176,16 +179,16 @@ impl Log {
             return Err(LogError::Damaged {
                 path: JOURNAL.to_owned(),
                 why: format!(
-                    "no record at byte {good}, but a later flush left one at byte {later}: restore the file, never continue"
+                    "no record at byte {good}, but a later batch at byte {later}; restore the file from a backup before restarting"
                 ),
             });
         }
         let published = published(storage.as_ref())?;
-        state.hold_against(published.as_ref())?;
+        state.check_published(published.as_ref())?;
         tiles::check(storage.as_ref(), &state.nodes)?;
         if good < length {
-            // Nobody had an answer for what is torn; it is kept aside for whoever
-            // wants to look.
+            // No client received a response for the torn batch. It is stored for
+            // inspection.
             let torn = storage.journal_read(JOURNAL, good, length.saturating_sub(good))?;
             storage.replace(".state/torn", &torn)?;
             storage.journal_truncate(JOURNAL, good)?;
@@ -217,8 +220,10 @@ impl Log {
     /// was appended before is not appended again.
     ///
     /// # Errors
-    /// It is too long, too many wait, or the storage failed: then it is not in
-    /// the log, unless a flush failed ([`LogError::Stopped`] from then on).
+    ///
+    /// Returns [`LogError`] if the entry is too long, too many entries wait, or the
+    /// storage failed. The entry is not in the log then, unless a flush failed: every
+    /// later append returns [`LogError::Stopped`].
     pub fn append(&self, key: Hash, leaf: &[u8], extra: &[u8]) -> Result<AppendedEntry, LogError> {
         if leaf.len() > MAX_ENTRY || extra.len() > MAX_EXTRA {
             return Err(LogError::TooLong {
@@ -250,8 +255,8 @@ impl Log {
             outcome: Ok(()),
         });
         batch.waiters = batch.waiters.saturating_add(1);
-        // The first to find no writer writes for all; the others wait.
-        while state.answered <= ticket {
+        // The first thread without a writer writes for all; the others wait.
+        while state.committed_batches <= ticket {
             if state.committing {
                 state = self
                     .committed
@@ -275,7 +280,7 @@ impl Log {
     fn commit<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.committing = true;
         let mut batch = mem::take(&mut state.pending);
-        // The batch before this one may have brought the same entry.
+        // The batch before this one may have contained the same entry.
         batch.retain(|one| !state.by_key.contains_key(&one.key));
         let first = state.nodes.size();
         let ticket = state.batch;
@@ -315,14 +320,14 @@ impl Log {
         let outcome = match written {
             Ok(()) => {
                 for (offset, record) in offsets.into_iter().zip(&records) {
-                    state.take(offset, record);
+                    state.add(offset, record);
                 }
                 let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 state.journal_length = at.saturating_add(length);
                 Ok(())
             }
-            // Not written: cut off what may be there, and go on. Where even
-            // that fails, or a flush did, nobody knows what the disk holds.
+            // Not written: truncate the journal, and go on. If that or a flush
+            // fails, the content of the disk is unknown.
             Err(why) if why.is_before_flush() => match self.storage.journal_truncate(JOURNAL, at) {
                 Ok(()) => Err(LogError::Storage { why }),
                 Err(_) => {
@@ -339,22 +344,23 @@ impl Log {
             slot.first = first;
             slot.outcome = outcome;
         }
-        state.answered = ticket.saturating_add(1);
+        state.committed_batches = ticket.saturating_add(1);
         state.committing = false;
         self.committed.notify_all();
         state
     }
 
-    /// Entries so far, all of them on the disk.
+    /// Returns the number of entries, all of them on the disk.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.state().nodes.size()
     }
 
-    /// The tree of the first `size` entries, or of all.
+    /// Returns the checkpoint of the first `size` entries, or of all.
     ///
     /// # Errors
-    /// The log has fewer entries.
+    ///
+    /// Returns [`LogError::NoTree`] if the log has fewer entries.
     pub fn checkpoint(&self, size: Option<u64>) -> Result<Checkpoint, LogError> {
         let state = self.state();
         let size = state.within(size.unwrap_or_else(|| state.nodes.size()))?;
@@ -366,11 +372,12 @@ impl Log {
         })
     }
 
-    /// The inclusion proof of an entry in the tree of the first `size` entries,
+    /// Returns the inclusion proof of an entry in the tree of the first `size` entries,
     /// with that tree's checkpoint.
     ///
     /// # Errors
-    /// The log has fewer entries.
+    ///
+    /// Returns [`LogError`] if the log has fewer entries.
     pub fn inclusion(
         &self,
         index: u64,
@@ -392,10 +399,13 @@ impl Log {
         Ok((checkpoint, proof))
     }
 
-    /// The proof that the first `new` entries begin with the first `old`.
+    /// Returns the consistency proof between the trees of the first `old` and the
+    /// first `new` entries.
     ///
     /// # Errors
-    /// The log has fewer entries, or `old` is larger than `new`.
+    ///
+    /// Returns [`LogError::NoTree`] if the log has fewer entries, or `old` is larger
+    /// than `new`.
     pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, LogError> {
         let state = self.state();
         let new = state.within(new)?;
@@ -411,16 +421,17 @@ impl Log {
         })
     }
 
-    /// The index of the entry with this leaf hash.
+    /// Returns the index of the entry with this leaf hash.
     #[must_use]
     pub fn index_of_leaf(&self, leaf: &Hash) -> Option<u64> {
         self.state().by_leaf.get(leaf).copied()
     }
 
-    /// The leaf hash of one entry.
+    /// Returns the leaf hash of one entry.
     ///
     /// # Errors
-    /// There is none.
+    ///
+    /// Returns [`LogError::NoEntry`] if the log has no such entry.
     pub fn leaf_hash(&self, index: u64) -> Result<Hash, LogError> {
         self.state()
             .nodes
@@ -455,7 +466,7 @@ impl Log {
             .journal_read(JOURNAL, start, end.saturating_sub(start))?;
         let record = JournalRecord::decode(&bytes).ok_or_else(|| LogError::Damaged {
             path: JOURNAL.to_owned(),
-            why: format!("entry {index} does not read back"),
+            why: format!("log entry {index} cannot be read back"),
         })?;
         Ok(StoredEntry {
             index,
@@ -465,11 +476,12 @@ impl Log {
         })
     }
 
-    /// Writes tiles, entry bundles and then the checkpoint of all that is
-    /// committed (C2SP tlog-tiles). Does nothing if that is published already.
+    /// Writes tiles, entry bundles and then the checkpoint of all committed entries
+    /// (C2SP tlog-tiles). Does nothing if they are already published.
     ///
     /// # Errors
-    /// The storage failed; the old checkpoint still stands.
+    ///
+    /// Returns [`LogError`] if the storage failed; the old checkpoint remains.
     pub fn publish(&self) -> Result<Checkpoint, LogError> {
         let mut published = self
             .publishing
@@ -485,7 +497,7 @@ impl Log {
                 checkpoint.size,
                 &|index| self.entry(index).map(|entry| entry.leaf),
             )?;
-            // Last: a checkpoint never stands for tiles that are not there.
+            // Last: all tiles of a published checkpoint exist.
             let note = (self.sign)(&checkpoint);
             self.storage.replace(CHECKPOINT, note.as_bytes())?;
             *published = checkpoint.size;
@@ -495,8 +507,8 @@ impl Log {
 }
 
 impl State {
-    /// Takes a record that is on the disk.
-    fn take(&mut self, at: u64, record: &JournalRecord) {
+    /// Adds a record that is on the disk.
+    fn add(&mut self, at: u64, record: &JournalRecord) {
         let index = self.nodes.size();
         let leaf = merkle::leaf_hash(&record.leaf);
         self.nodes.push(leaf);
@@ -515,8 +527,8 @@ impl State {
         })
     }
 
-    /// The outcome of a batch: how many entries were there before it. The last
-    /// waiter takes it away.
+    /// Returns the outcome of a batch: the log's size before it. The last waiting
+    /// thread removes it.
     fn outcome(&mut self, ticket: u64) -> Result<u64, LogError> {
         let Some(batch) = self.results.get_mut(&ticket) else {
             return Ok(0);
@@ -538,12 +550,12 @@ impl State {
         }
     }
 
-    /// The root of a tree that is there.
+    /// Returns the root of a tree that the log contains.
     fn root(&self, size: u64) -> Hash {
         merkle_tree::root(&self.nodes, size).unwrap_or(merkle::EMPTY_ROOT)
     }
 
-    fn hold_against(&self, published: Option<&Checkpoint>) -> Result<(), LogError> {
+    fn check_published(&self, published: Option<&Checkpoint>) -> Result<(), LogError> {
         let Some(published) = published else {
             return Ok(());
         };
@@ -565,7 +577,7 @@ impl State {
     }
 }
 
-/// The checkpoint that was published last.
+/// Reads the checkpoint that was published last.
 fn published(storage: &dyn Storage) -> Result<Option<Checkpoint>, LogError> {
     let Some(note) = storage.read(CHECKPOINT)? else {
         return Ok(None);

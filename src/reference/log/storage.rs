@@ -10,7 +10,7 @@ use std::{
 
 /// An error of the storage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{doing} {path}: {why}")]
+#[error("cannot {doing} {path}: {why}")]
 pub struct StorageError {
     /// `write`, `flush`, `read` …
     pub doing: &'static str,
@@ -27,8 +27,8 @@ impl StorageError {
         }
     }
 
-    /// Whether it failed before a flush was asked for: what was there before is
-    /// then still there, and what was to come can be cut off.
+    /// Returns whether the failure came before a flush. The old content is unchanged
+    /// then, and the new content can be truncated.
     #[must_use]
     pub fn is_before_flush(&self) -> bool {
         self.doing != "flush"
@@ -37,47 +37,54 @@ impl StorageError {
 
 /// Named files with atomic replacement. Names are relative, with `/`.
 pub trait Storage: Send + Sync {
-    /// A whole small file; `None` if it is not there.
+    /// Reads a whole small file. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// It cannot be read.
+    ///
+    /// Returns [`StorageError`] if the file cannot be read.
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError>;
 
-    /// Puts a file in place of what was there, all or nothing, and durably:
-    /// after the return it survives a loss of power.
+    /// Replaces a file atomically and durably: it survives a power failure.
     ///
     /// # Errors
-    /// It could not be written; what was there before still is.
+    ///
+    /// Returns [`StorageError`] if the file cannot be written; the old file remains.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError>;
 
-    /// Removes a file that may not be there.
+    /// Removes a file if it exists.
     ///
     /// # Errors
-    /// It could not be removed.
+    ///
+    /// Returns [`StorageError`] if the file cannot be removed.
     fn remove(&self, name: &str) -> Result<(), StorageError>;
 
-    /// Bytes of a journal; 0 if it is not there.
+    /// Returns the length of a journal in bytes; 0 if it does not exist.
     ///
     /// # Errors
-    /// It cannot be asked for.
+    ///
+    /// Returns [`StorageError`] if the file system fails.
     fn journal_length(&self, name: &str) -> Result<u64, StorageError>;
 
-    /// Up to `count` bytes from an offset of a journal.
+    /// Reads up to `count` bytes at an offset of a journal.
     ///
     /// # Errors
-    /// It cannot be read.
+    ///
+    /// Returns [`StorageError`] if the journal cannot be read.
     fn journal_read(&self, name: &str, at: u64, count: u64) -> Result<Vec<u8>, StorageError>;
 
-    /// Writes at the end of a journal, which must be at `at`, and flushes.
+    /// Writes at the end of a journal, which must be `at`, and flushes.
     ///
     /// # Errors
-    /// [`StorageError::is_before_flush`] tells whether the flush was reached.
+    ///
+    /// Returns [`StorageError`]; [`StorageError::is_before_flush`] returns whether the
+    /// flush was reached.
     fn journal_append(&self, name: &str, at: u64, bytes: &[u8]) -> Result<(), StorageError>;
 
-    /// Cuts a journal off and flushes.
+    /// Truncates a journal and flushes.
     ///
     /// # Errors
-    /// It could not be cut or flushed.
+    ///
+    /// Returns [`StorageError`] if the journal cannot be truncated or flushed.
     fn journal_truncate(&self, name: &str, length: u64) -> Result<(), StorageError>;
 }
 
@@ -86,15 +93,17 @@ pub trait Storage: Send + Sync {
 pub struct Directory {
     root: PathBuf,
     journal: Mutex<Option<Arc<File>>>,
-    /// Locked as long as this value lives.
+    /// The lock file, locked while this value exists.
     _lock: File,
 }
 
 impl Directory {
-    /// Opens or makes a directory (0700 on Unix) and locks it.
+    /// Opens or creates a directory (0700 on Unix) and locks it.
     ///
     /// # Errors
-    /// It cannot be made, or another process uses it.
+    ///
+    /// Returns [`StorageError`] if the directory cannot be created, or another process
+    /// uses it.
     pub fn open(root: &Path) -> Result<Self, StorageError> {
         let state = root.join(".state");
         private_directory(&state)?;
@@ -156,7 +165,7 @@ impl Directory {
 #[cfg(unix)]
 use std::os::unix::fs::FileExt;
 
-/// Some bytes of a file from a place on; the end of the file is no error.
+/// Reads bytes of a file at an offset. The end of the file is not an error.
 fn read_at(file: &File, mut at: u64, bytes: &mut [u8]) -> io::Result<usize> {
     let mut read: usize = 0;
     while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
@@ -246,7 +255,7 @@ impl Storage for Directory {
     }
 }
 
-/// Makes a directory and all above it, for the owner only.
+/// Creates a directory and its parents, accessible by the owner only.
 fn private_directory(path: &Path) -> Result<(), StorageError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -254,10 +263,10 @@ fn private_directory(path: &Path) -> Result<(), StorageError> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder
         .create(path)
-        .map_err(|why| StorageError::new("make", path, &why))
+        .map_err(|why| StorageError::new("create", path, &why))
 }
 
-/// A new name is durable once its directory is.
+/// Flushes the parent directory, which makes a new name durable.
 fn flush_parent(path: &Path) -> Result<(), StorageError> {
     #[cfg(unix)]
     if let Some(parent) = path.parent() {

@@ -1,17 +1,17 @@
 //! The tree as static files (C2SP tlog-tiles): `tile/<L>/<N>[.p/<W>]` with 256
-//! hashes each, `tile/entries/<N>[.p/<W>]` with the entries, each behind its
-//! length in 16 bits.
+//! hashes each, and `tile/entries/<N>[.p/<W>]` with the entries, each after its
+//! 16-bit length.
 
 use super::{error::LogError, storage::Storage};
 use gitseal_evidence::merkle::Hash;
 use gitseal_services::merkle_tree::{MemoryTree, NodeSource as _};
 
-/// Hashes of a full tile, and entries of a full bundle.
+/// The number of hashes of a full tile, and of entries of a full bundle.
 const WIDTH: u64 = 256;
-/// Levels of the tree in one level of tiles.
+/// The number of tree levels in one level of tiles.
 const HEIGHT: u8 = 8;
 
-/// `x001/x234/067` for tile 1234067.
+/// Formats a tile number: `x001/x234/067` for tile 1234067.
 fn number(n: u64) -> String {
     let mut text = format!("{:03}", n % 1000);
     let mut rest = n / 1000;
@@ -22,7 +22,7 @@ fn number(n: u64) -> String {
     text
 }
 
-/// The path of a tile of `width` entries; `what` is a level or `entries`.
+/// Returns the path of a tile of `width` entries; `what` is a level or `entries`.
 fn path(what: &str, n: u64, width: u64) -> String {
     if width == WIDTH {
         format!("tile/{what}/{}", number(n))
@@ -31,7 +31,7 @@ fn path(what: &str, n: u64, width: u64) -> String {
     }
 }
 
-/// The tiles of one level in a tree of `size` leaves: number and width.
+/// Returns number and width of the tiles of one level in a tree of `size` leaves.
 fn tiles_of(level: u8, size: u64) -> impl Iterator<Item = (u64, u64)> {
     let hashes = size >> (u32::from(level) * u32::from(HEIGHT)).min(63);
     let full = hashes / WIDTH;
@@ -41,7 +41,7 @@ fn tiles_of(level: u8, size: u64) -> impl Iterator<Item = (u64, u64)> {
         .chain((rest > 0).then_some((full, rest)))
 }
 
-/// The levels that a tree of `size` leaves has.
+/// Returns the levels of tiles in a tree of `size` leaves.
 fn levels(size: u64) -> impl Iterator<Item = u8> {
     (0..HEIGHT).take_while(move |level| size >> (u32::from(*level) * u32::from(HEIGHT)).min(63) > 0)
 }
@@ -54,7 +54,7 @@ pub(super) struct Tile {
     width: u64,
 }
 
-/// A tile's bytes, out of a tree that has it.
+/// Returns the bytes of a tile that the tree contains.
 pub(super) fn bytes(nodes: &MemoryTree, tile: Tile) -> Result<Vec<u8>, LogError> {
     let mut bytes = Vec::new();
     for nth in 0..tile.width {
@@ -67,8 +67,8 @@ pub(super) fn bytes(nodes: &MemoryTree, tile: Tile) -> Result<Vec<u8>, LogError>
     Ok(bytes)
 }
 
-/// Writes what a tree of `size` leaves has and one of `old` leaves had not.
-/// Partial tiles that a full one replaces are removed.
+/// Writes the tiles and bundles that a tree of `size` leaves has and one of `old`
+/// leaves has not. Partial tiles that a full one replaces are removed.
 pub(super) fn write(
     storage: &dyn Storage,
     hashes: &dyn Fn(Tile) -> Result<Vec<u8>, LogError>,
@@ -109,7 +109,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Holds every full tile that is there against the tree.
+/// Compares every full tile in the storage with the tree.
 pub(super) fn check(storage: &dyn Storage, nodes: &MemoryTree) -> Result<(), LogError> {
     let size = nodes.size();
     for level in levels(size) {

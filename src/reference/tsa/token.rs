@@ -1,5 +1,5 @@
-//! Timestamp tokens, made: CMS SignedData over a TSTInfo, and the response around
-//! one (RFC 3161 §2.4.2).
+//! Encoding of timestamp tokens: CMS SignedData over a TSTInfo, and the response
+//! around it (RFC 3161 §2.4.2).
 
 use const_oid::{
     ObjectIdentifier,
@@ -19,20 +19,19 @@ use gitseal_services::{
     tsa::wire::TimestampRequest,
 };
 
-/// What an authority states.
+/// The fields of a timestamp token.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenFields<'a> {
-    /// The request that is answered.
+    /// The request for the token.
     pub request: &'a TimestampRequest,
     /// The policy: content octets of the object identifier.
     pub policy: &'a ObjectIdentifier,
-    /// A big-endian serial number, never used twice.
+    /// A unique serial number, big-endian.
     pub serial: &'a [u8],
-    /// Unix seconds.
     pub time: UnixTime,
     /// The authority's certificates, the signing one first.
     pub chain: &'a [Certificate],
-    /// How the key signs: the object identifier that goes into the token.
+    /// The object identifier of the signature algorithm.
     pub algorithm: &'a ObjectIdentifier,
 }
 
