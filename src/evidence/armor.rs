@@ -28,7 +28,7 @@ const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
 /// Decodes exactly one strict PEM block "SIGNED MESSAGE": nothing before or
-/// after it, no headers, lines that end in LF, [`COLUMNS`] characters in each
+/// after it, no headers, lines that end in LF, 64 characters in each
 /// but the last, canonical base64. The final LF may be missing.
 ///
 /// # Errors

@@ -3,12 +3,12 @@
 //! Signatures are over bytes, so everything that is signed is kept as the
 //! slice that came in. The reader takes definite, minimal lengths and
 //! single-byte tags only (X.690 §10.1, §8.1.2): what it accepts has one
-//! spelling. [`scan`] goes over a whole message first, with a stack of its
+//! spelling. [`check_der`] goes over a whole message first, with a stack of its
 //! own, so that depth costs neither stack nor time.
 //!
 //! Not checked here: what the values mean (`certificate.rs`,
 //! `signed_data.rs`, `timestamp.rs`), the order of a SET OF
-//! ([`is_sorted_set`] for those that care).
+//! (`signed_data.rs`).
 
 #![cfg_attr(
     not(test),

@@ -67,7 +67,7 @@ impl SignedNote {
     /// blank lines itself.
     ///
     /// # Errors
-    /// [`NoteRefusal`] names what is malformed. Signatures are not verified.
+    /// The note is malformed. Signatures are not verified.
     pub fn parse(note: &str) -> Result<Self, Reason> {
         if note.len() > MAX_NOTE {
             return Err(reason!(
@@ -195,7 +195,7 @@ impl Checkpoint {
     /// Reads the text of a note.
     ///
     /// # Errors
-    /// [`NoteRefusal`] names the line that is missing or malformed.
+    /// A line is missing or malformed.
     pub fn parse(text: &str) -> Result<Self, Reason> {
         let text = text.strip_suffix('\n').ok_or_else(unterminated)?;
         let mut lines = text.split('\n');

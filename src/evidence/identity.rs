@@ -27,7 +27,7 @@ pub enum PatternError {
     /// An empty string would match nothing, or everything: neither is meant.
     #[error("an empty {what} matches nothing")]
     Empty { what: &'static str },
-    /// The pattern is longer than [`MAX_PATTERN`].
+    /// The pattern is longer than the limit.
     #[error("the {what} pattern is {length} bytes; the limit is {MAX_PATTERN}")]
     TooLong { what: &'static str, length: usize },
     /// The pattern does not compile.

@@ -218,8 +218,8 @@ impl PublicKey {
     /// Reads a SubjectPublicKeyInfo in DER (RFC 5280 §4.1.2.7).
     ///
     /// Elliptic-curve keys must name their curve and hold an uncompressed
-    /// point on it (RFC 5480 §2); RSA moduli have [`MIN_RSA_BITS`] to
-    /// [`MAX_RSA_BITS`] bits; Ed25519 keys of small order are refused.
+    /// point on it (RFC 5480 §2); RSA moduli have 2048 to
+    /// 8192 bits; Ed25519 keys of small order are refused.
     ///
     /// # Errors
     /// The key is malformed, of an unknown kind or out of range.

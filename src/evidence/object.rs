@@ -161,7 +161,7 @@ pub fn split_signature(
     })
 }
 
-/// Puts an object together, the inverse of [`split`]: a commit's signature
+/// Puts an object together, the inverse of [`split_signature`]: a commit's signature
 /// becomes the last header, before the blank line; a tag's is appended.
 #[must_use]
 pub fn attach_signature(
@@ -197,7 +197,7 @@ pub fn id_hex(kind: ObjectKind, hash: HashKind, raw: &[u8]) -> String {
 ///
 /// # Errors
 /// It is neither a commit nor a tag (a push
-/// certificate, say); otherwise what [`split`] refuses too.
+/// certificate, say); otherwise what [`split_signature`] refuses too.
 pub fn check_payload(payload: &[u8]) -> Result<ObjectKind, Reason> {
     check_size(payload)?;
     let kind = if payload.starts_with(b"tree ") {
