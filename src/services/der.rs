@@ -55,7 +55,7 @@ pub fn encode_generalized_time(at: UnixTime) -> Result<Vec<u8>, DerError> {
     Ok(tlv(GENERALIZED_TIME, &[calendar(at)?.as_bytes()]))
 }
 
-/// `YYYYMMDDHHMMSSZ`
+/// Formats a time as `YYYYMMDDHHMMSSZ`.
 fn calendar(at: UnixTime) -> Result<String, DerError> {
     let refuse = || DerError::value("time", "not between 1970 and 9999");
     if at < 0 {

@@ -1,4 +1,4 @@
-//! Merkle tree proofs, made: the counterpart of `evidence/merkle.rs`, over any
+//! Creation of Merkle tree proofs, the counterpart of `evidence/merkle.rs`, over any
 //! storage of complete subtrees (RFC 9162 §2.1.1, §2.1.3.1, §2.1.4.1).
 
 use gitseal_evidence::merkle::{EMPTY_ROOT, Hash, node_hash};
@@ -6,24 +6,25 @@ use gitseal_evidence::merkle::{EMPTY_ROOT, Hash, node_hash};
 #[cfg(test)]
 mod tests;
 
-/// Anything that holds the hashes of complete subtrees: a vector, tiles in
-/// memory, tiles on a disk.
+/// A source of the hashes of complete subtrees: a vector, or tiles.
 pub trait NodeSource {
-    /// Why a hash could not be had.
+    /// The error for a hash that is unavailable.
     type Error;
 
-    /// The root of the complete subtree of `2^level` leaves that begins with
-    /// leaf `index * 2^level`. Level 0 are the leaf hashes.
+    /// Returns the root of the complete subtree of `2^level` leaves that starts with
+    /// leaf `index * 2^level`. Level 0 contains the leaf hashes.
     ///
     /// # Errors
-    /// If the hash is not there.
+    ///
+    /// Returns an error if the hash is unavailable.
     fn node(&self, level: u8, index: u64) -> Result<Hash, Self::Error>;
 }
 
-/// The root of the first `size` leaves (RFC 9162 §2.1.1).
+/// Returns the root of the first `size` leaves (RFC 9162 §2.1.1).
 ///
 /// # Errors
-/// If a node could not be had.
+///
+/// Returns the source's error if a node is unavailable.
 pub fn root<N: NodeSource>(nodes: &N, size: u64) -> Result<Hash, N::Error> {
     if size == 0 {
         return Ok(EMPTY_ROOT);
@@ -31,11 +32,12 @@ pub fn root<N: NodeSource>(nodes: &N, size: u64) -> Result<Hash, N::Error> {
     range(nodes, 0, size)
 }
 
-/// The inclusion proof of a leaf in the first `size` leaves, leaf side first
-/// (RFC 9162 §2.1.3.1). Empty if the leaf lies outside the tree.
+/// Returns the inclusion proof of a leaf in the first `size` leaves, leaf side first
+/// (RFC 9162 §2.1.3.1). It is empty if the leaf is not in the tree.
 ///
 /// # Errors
-/// If a node could not be had.
+///
+/// Returns the source's error if a node is unavailable.
 pub fn inclusion_proof<N: NodeSource>(
     nodes: &N,
     index: u64,
@@ -61,11 +63,12 @@ pub fn inclusion_proof<N: NodeSource>(
     Ok(proof)
 }
 
-/// The proof that the first `new` leaves begin with the first `old` leaves
-/// (RFC 9162 §2.1.4.1). Empty if `old` is 0 or not smaller than `new`.
+/// Returns the consistency proof between the first `old` and the first `new` leaves
+/// (RFC 9162 §2.1.4.1). It is empty if `old` is 0 or not smaller than `new`.
 ///
 /// # Errors
-/// If a node could not be had.
+///
+/// Returns the source's error if a node is unavailable.
 pub fn consistency_proof<N: NodeSource>(
     nodes: &N,
     old: u64,
@@ -131,7 +134,7 @@ pub struct MemoryTree {
 }
 
 impl MemoryTree {
-    /// Leaves so far.
+    /// Returns the number of leaves.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.levels

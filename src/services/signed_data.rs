@@ -21,7 +21,7 @@ use gitseal_evidence::{
     signed_data::{LOG_ENTRY, TIMESTAMP_TOKEN},
 };
 
-/// Why a CMS cannot be made.
+/// Reasons that a CMS cannot be encoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignedDataError {
     /// A part is not DER of its type.

@@ -1,4 +1,3 @@
-//! A certificate-transparency log (RFC 6962): what Fulcio shows every
-//! certificate to before it issues it.
+//! The CT log (RFC 6962): Fulcio submits every certificate to it before issuing.
 
 pub mod wire;

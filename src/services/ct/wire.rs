@@ -8,19 +8,19 @@ use gitseal_evidence::{
     sct::{self, Sct},
 };
 
-/// The most certificates of one submitted chain.
+/// The maximum number of certificates in a submitted chain.
 pub const MAX_CHAIN: usize = 8;
-/// The most entries that one answer carries.
+/// The maximum number of entries in one response.
 pub const MAX_ENTRIES: u64 = 256;
 
-/// `POST /ct/v1/add-chain` and `/ct/v1/add-pre-chain`.
+/// A submission: `POST /ct/v1/add-chain` or `/ct/v1/add-pre-chain`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct AddChain {
     pub chain: Vec<String>,
 }
 
-/// The answer: an SCT (RFC 6962 §4.1).
+/// The response to a submission: an SCT (RFC 6962 §4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct AddChainResponse {
@@ -34,7 +34,7 @@ pub struct AddChainResponse {
 }
 
 impl AddChainResponse {
-    /// The answer with this SCT.
+    /// Returns the response with this SCT.
     #[must_use]
     pub fn new(sct: &Sct) -> Self {
         // hash | signature kind | u16 length | signature
@@ -50,10 +50,11 @@ impl AddChainResponse {
         }
     }
 
-    /// The SCT of an answer.
+    /// Returns the SCT of a response.
     ///
     /// # Errors
-    /// Not an SCT of version 1.
+    ///
+    /// Returns an error if it is not an SCT of version 1.
     pub fn sct(&self) -> Result<Sct, Reason> {
         let bad = sct::bad_list;
         let decode = |text: &str| BASE64_STANDARD.decode(text).map_err(|_| bad("not base64"));
@@ -72,13 +73,13 @@ impl AddChainResponse {
     }
 }
 
-/// `GET /ct/v1/get-sth` (RFC 6962 §4.3).
+/// A signed tree head: `GET /ct/v1/get-sth` (RFC 6962 §4.3).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct SignedTreeHead {
     pub tree_size: u64,
     pub timestamp: u64,
-    /// Base64.
+    /// Base64 of the root hash.
     pub sha256_root_hash: String,
     /// Base64 of a `DigitallySigned` over the tree head.
     pub tree_head_signature: String,

@@ -1,13 +1,12 @@
-//! What a signer and a verifier ask of a transparency log: take this entry and
-//! prove that you have it (v1, v2); find the entries of this certificate (v1).
+//! The client of a transparency log: uploads an entry and returns it with its
+//! proof (v1, v2), and finds the entries of a certificate (v1).
 //!
-//! An answer is held against what was sent before it is passed on: the entry's
-//! body is the one that was uploaded, its id is the body's leaf hash, and a
-//! second try that meets "already there" is followed within this log only.
+//! A response is compared with the request before it is returned: the entry has
+//! the uploaded body, and its ID is the body's leaf hash. A conflict (409) is
+//! followed within this log only.
 //!
 //! *Not checked here:* the proof, the checkpoint and the signed entry timestamp
-//! (`evidence/verify.rs`): nothing that comes from here is believed until it
-//! has passed that.
+//! (`evidence/verify.rs`). No response is trusted until it passes these checks.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -30,20 +29,21 @@ use gitseal_evidence::{
 
 pub use super::wire::MAX_RETRIEVE;
 
-/// The longest answer that is read, in bytes: one entry with its proof has some
+/// The maximum length of a response, in bytes: one entry with its proof has about
 /// 6 KiB.
 pub const MAX_ANSWER: usize = 256 << 10;
-/// The most entries that a search may give. A certificate lives ten minutes.
+/// The maximum number of entries that a search returns; a certificate is valid for
+/// ten minutes.
 pub const MAX_FOUND: usize = 1024;
 
 /// Errors of the client of a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "fields appear in the message")]
 pub enum RekorClientError {
-    /// No answer, or not the expected one.
+    /// The log does not respond, or not as expected.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// The log says no.
+    /// The log rejects the request.
     #[error("{log} rejected the {what} (HTTP {status}): {message}")]
     Refused {
         log: String,
@@ -51,17 +51,17 @@ pub enum RekorClientError {
         status: u16,
         message: String,
     },
-    /// The answer is not an entry.
+    /// The response is not an entry.
     #[error("malformed log entry from {log}: {reason}")]
     Entry { log: String, reason: Reason },
-    /// The answer is JSON of another shape.
+    /// The response is not the expected JSON.
     #[error("unexpected response from {log}: expected {what}: {reason}")]
     Shape {
         log: String,
         what: &'static str,
         reason: String,
     },
-    /// The entry is another one than was uploaded or asked for.
+    /// The entry differs from the uploaded or requested one.
     #[error("{log} returned another entry: its {what} is {found}, expected {expected}")]
     OtherEntry {
         log: String,
@@ -69,22 +69,22 @@ pub enum RekorClientError {
         found: String,
         expected: String,
     },
-    /// "Already there" with an address elsewhere.
+    /// A conflict response names a URL of another log.
     #[error("{log} already has this entry, but returned an invalid location: {location}")]
     Elsewhere { log: String, location: String },
-    /// A v2 log has the entry and cannot show it.
+    /// A v2 log has the entry but cannot return it.
     #[error("{log} already has this entry (index {index}) but did not return it")]
     Duplicate { log: String, index: String },
-    /// The log has no entry of that id.
+    /// The log has no entry with this ID.
     #[error("{log} has no entry {id}")]
     NoEntry { log: String, id: String },
     /// The log does not know the tree.
     #[error("{log} has no tree {tree}")]
     NoTree { log: String, tree: String },
-    /// A search with more answers than can be looked at.
+    /// A search returns too many entries.
     #[error("{log} found {found} entries; the limit is {MAX_FOUND}")]
     TooMany { log: String, found: usize },
-    /// A key that no v2 log takes.
+    /// A v2 log does not accept the key.
     #[error(transparent)]
     Key(Reason),
 }
@@ -93,7 +93,7 @@ pub enum RekorClientError {
 pub struct RekorClient<'a>(Service<'a>);
 
 impl<'a> RekorClient<'a> {
-    /// The log at `base`, which may have a path.
+    /// Returns a client of the log at `base`, which may have a path.
     #[must_use]
     pub fn new(http: &'a Client, base: &'a Url) -> Self {
         Self(Service { http, base })
@@ -119,12 +119,12 @@ impl<'a> RekorClient<'a> {
     }
 
     /// Uploads a `hashedrekord` 0.0.1 entry (SHA-256 digest, certificate as
-    /// verifier) and gives the entry as the log has it, body included. An entry
-    /// that is there already (a try whose answer was lost) is fetched.
+    /// verifier) and returns the log's entry, body included. An entry that exists
+    /// already (after a lost response) is fetched.
     ///
     /// # Errors
     ///
-    /// When the log does not take it, or answers with another entry.
+    /// Returns an error if the log rejects the entry, or returns another one.
     pub fn upload_v1(
         &self,
         digest: &[u8; 32],
@@ -192,8 +192,8 @@ impl<'a> RekorClient<'a> {
         })
     }
 
-    /// The id that a 409 names. Without a Location it is the leaf hash alone,
-    /// which finds the entry as well.
+    /// Returns the ID in a 409 response. Without a Location it is the leaf hash alone,
+    /// which identifies the entry as well.
     fn conflicting_id(
         &self,
         answer: &HttpResponse,
@@ -225,8 +225,8 @@ impl<'a> RekorClient<'a> {
         Ok(id.to_owned())
     }
 
-    /// Fetches one entry by its id (64 or 80 hex digits); the answer's id and
-    /// body are held against it.
+    /// Fetches one entry by its ID (64 or 80 hex digits), and compares the response's
+    /// ID and body with it.
     fn fetch(&self, id: &str) -> Result<Option<(String, LogEntry)>, RekorClientError> {
         let url = self.0.at(&format!("/api/v1/log/entries/{id}"));
         let answer = self
@@ -254,11 +254,11 @@ impl<'a> RekorClient<'a> {
         Ok(Some((found, entry)))
     }
 
-    /// Fetches one entry by its id, body included; `None` when the log has none.
+    /// Fetches one entry by its ID, body included; `None` if the log has none.
     ///
     /// # Errors
     ///
-    /// When the log cannot be asked, or answers with another entry.
+    /// Returns an error if the log is unavailable, or returns another entry.
     pub fn entry(&self, id: &str) -> Result<Option<LogEntry>, RekorClientError> {
         if !is_entry_id(id) {
             return Err(RekorClientError::NoEntry {
@@ -269,13 +269,12 @@ impl<'a> RekorClient<'a> {
         Ok(self.fetch(id)?.map(|(_, entry)| entry))
     }
 
-    /// Fetches up to [`MAX_RETRIEVE`] entries by their ids, bodies included.
-    /// What the log does not have is left out; what was not asked for is
-    /// refused.
+    /// Fetches up to [`MAX_RETRIEVE`] entries by their IDs, bodies included. Entries
+    /// that the log does not have are omitted; others than requested are rejected.
     ///
     /// # Errors
     ///
-    /// When the log cannot be asked, or answers with another entry.
+    /// Returns an error if the log is unavailable, or returns another entry.
     pub fn retrieve(&self, ids: &[String]) -> Result<Vec<(String, LogEntry)>, RekorClientError> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -318,13 +317,12 @@ impl<'a> RekorClient<'a> {
         Ok(found)
     }
 
-    /// The ids of the entries whose verifier is this certificate. An index only:
-    /// it may be incomplete, it may name entries of something else, and its
-    /// order means nothing.
+    /// Returns the IDs of the entries whose verifier is this certificate. The index may
+    /// be incomplete, may contain other entries, and has no order.
     ///
     /// # Errors
     ///
-    /// When the log cannot be asked, or answers with something else.
+    /// Returns an error if the log is unavailable, or its response is malformed.
     pub fn search(&self, cert_der: &[u8]) -> Result<Vec<String>, RekorClientError> {
         let pem = armor::encode_label("CERTIFICATE", cert_der);
         let body = json!({"publicKey": {"content": STANDARD.encode(pem), "format": "x509"}});
@@ -364,11 +362,11 @@ impl<'a> RekorClient<'a> {
     }
 
     /// Returns the current state of one of the log's trees, as a signed note
-    /// (v1). Nobody has checked the signature yet.
+    /// (v1). The signature is not verified.
     ///
     /// # Errors
     ///
-    /// When the log cannot be asked, or does not know the tree.
+    /// Returns an error if the log is unavailable, or does not have the tree.
     pub fn signed_tree(&self, tree_id: u64) -> Result<String, RekorClientError> {
         let url = self.0.at("/api/v1/log");
         let answer = self
@@ -395,12 +393,12 @@ impl<'a> RekorClient<'a> {
             })
     }
 
-    /// The proof that one size of a tree is the beginning of another (v1). Its
-    /// hashes are not held against anything yet.
+    /// Returns the consistency proof between two sizes of a tree (v1). The proof is not
+    /// verified.
     ///
     /// # Errors
     ///
-    /// When the log cannot be asked, or gives no proof.
+    /// Returns an error if the log is unavailable, or returns no proof.
     pub fn consistency(
         &self,
         tree_id: u64,
@@ -443,11 +441,11 @@ impl<'a> RekorClient<'a> {
             .collect()
     }
 
-    /// The checkpoint that a v2 log shows now, as a signed note.
+    /// Returns the current checkpoint of a v2 log, as a signed note.
     ///
     /// # Errors
     ///
-    /// When the log cannot be asked, or answers with something else than text.
+    /// Returns an error if the log is unavailable, or its response is not text.
     pub fn checkpoint_v2(&self) -> Result<String, RekorClientError> {
         let url = self.0.at("/api/v2/checkpoint");
         let answer = self
@@ -464,11 +462,11 @@ impl<'a> RekorClient<'a> {
         })
     }
 
-    /// The hashes of one tile (C2SP tlog-tiles) of a v2 log.
+    /// Returns the hashes of one tile (C2SP tlog-tiles) of a v2 log.
     ///
     /// # Errors
     ///
-    /// When the log cannot be asked, or the tile has another width.
+    /// Returns an error if the log is unavailable, or the tile has another width.
     pub fn tile(&self, level: u8, n: u64, width: u64) -> Result<Vec<Hash>, RekorClientError> {
         let mut path = format!("{:03}", n % 1000);
         let mut rest = n / 1000;
@@ -500,7 +498,7 @@ impl<'a> RekorClient<'a> {
         Ok(hashes.to_vec())
     }
 
-    /// That a tile does not hold a hash that it should.
+    /// Returns the error for a hash that is missing in a tile.
     pub(super) fn no_node(&self, level: u8, index: u64) -> RekorClientError {
         RekorClientError::Shape {
             log: self.0.name(),
@@ -509,14 +507,14 @@ impl<'a> RekorClient<'a> {
         }
     }
 
-    /// Uploads a `hashedrekord` 0.0.2 entry to a v2 log and gives the entry,
-    /// body included. The answer may take the log's checkpoint interval, ten
-    /// seconds and more.
+    /// Uploads a `hashedrekord` 0.0.2 entry to a v2 log and returns the entry, body
+    /// included. The response may take the log's checkpoint interval, ten seconds and
+    /// more.
     ///
     /// # Errors
     ///
-    /// When the log does not take it, answers with another entry, or has it
-    /// already (it cannot give it again).
+    /// Returns an error if the log rejects the entry, returns another one, or has it
+    /// already (it cannot return it again).
     pub fn upload_v2(
         &self,
         digest: &[u8],
@@ -570,7 +568,7 @@ impl<'a> RekorClient<'a> {
     }
 }
 
-/// `GET /api/v1/log`.
+/// The response to `GET /api/v1/log`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LogInfo {

@@ -51,8 +51,8 @@ struct RestBody {
     kind: String,
 }
 
-/// Exactly one member; a map type would let a second one, or a second of the
-/// same name, go unnoticed.
+/// A map with exactly one member; a map type would accept a second one, or a
+/// duplicate name.
 struct OneEntry(String, RestEntry);
 
 impl<'de> Deserialize<'de> for OneEntry {
@@ -84,9 +84,8 @@ impl<'de> Deserialize<'de> for OneEntry {
 }
 
 /// Reads one entry of Rekor v1's REST API (a map of one entry id to its
-/// entry) and gives the entry id, 64 or 80 lowercase hex digits, with the
-/// entry, body included. The id must belong to the body, and its tree to the
-/// checkpoint.
+/// entry) and returns the entry ID, 64 or 80 lowercase hex digits, with the entry,
+/// body included. The ID must belong to the body, and its tree to the checkpoint.
 ///
 /// # Errors
 /// [`Reason`] names what is malformed or contradicts itself.
@@ -210,7 +209,7 @@ fn base64(what: &'static str, text: &str) -> Result<Vec<u8>, Reason> {
         .map_err(|_| not_encoded(what, "base64"))
 }
 
-/// Lowercase hex only.
+/// Decodes lowercase hex; uppercase is rejected.
 fn unhex(what: &'static str, text: &str) -> Result<Vec<u8>, Reason> {
     gitseal_evidence::unhex(text).ok_or_else(|| not_encoded(what, "lowercase hex"))
 }

@@ -1,8 +1,8 @@
-//! Reads a Rekor v2 log's tree out of its tiles (C2SP tlog-tiles), as far as
-//! proofs between checkpoints need it.
+//! The tree of a Rekor v2 log, read from its tiles (C2SP tlog-tiles) for proofs
+//! between checkpoints.
 //!
-//! *Not checked here:* that the tiles are true. A proof made of false hashes
-//! leads to another root, which `evidence/merkle.rs` sees.
+//! *Not checked here:* the hashes in the tiles. A proof of false hashes computes to
+//! another root, which `evidence/merkle.rs` rejects.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,11 +13,11 @@ use super::client::{RekorClient, RekorClientError};
 use crate::merkle_tree::NodeSource;
 use gitseal_evidence::merkle::{Hash, node_hash};
 
-/// Hashes of a full tile.
+/// The number of hashes of a full tile.
 const WIDTH: u64 = 256;
-/// Levels of the tree in one level of tiles.
+/// The number of tree levels in one level of tiles.
 const HEIGHT: u8 = 8;
-/// The most tiles that are kept. 8 KiB each.
+/// The maximum number of cached tiles, 8 KiB each.
 const MAX_KEPT: usize = 4096;
 
 /// The tree of a log that has `size` entries.
@@ -29,7 +29,7 @@ pub struct TileReader<'a> {
 }
 
 impl<'a> TileReader<'a> {
-    /// The tree that `client`'s log shows now.
+    /// Returns the current tree of `client`'s log.
     #[must_use]
     pub fn new(client: RekorClient<'a>, size: u64) -> Self {
         Self {
@@ -40,14 +40,14 @@ impl<'a> TileReader<'a> {
         }
     }
 
-    /// Tiles that were asked for.
+    /// Returns the number of requested tiles.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests.get()
     }
 
-    /// A hash of a tile. Partial tiles have the width that the log's tree of now
-    /// gives them: others may be gone.
+    /// Returns a hash of a tile. Partial tiles have the width in the log's current tree;
+    /// others may no longer exist.
     fn hash(&self, level: u8, index: u64) -> Result<Hash, RekorClientError> {
         let n = index / WIDTH;
         let place = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);

@@ -1,5 +1,5 @@
-//! The messages of Rekor's v1 API (`openapi.yaml` of Rekor), as far as client
-//! and server here speak it. Entry bodies are `evidence/entry.rs`' business.
+//! The messages of Rekor's v1 API (`openapi.yaml` of Rekor) that client and server
+//! use. Entry bodies are in `evidence/entry.rs`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,16 +10,16 @@ use gitseal_evidence::{
     merkle::{self, Hash},
 };
 
-/// The most entries that one request may ask for.
+/// The maximum number of entries in one request.
 pub const MAX_RETRIEVE: usize = 10;
 
-/// The id of an entry: 16 hex digits of the tree id, 64 of the leaf hash.
+/// Returns the ID of an entry: 16 hex digits of the tree ID, 64 of the leaf hash.
 #[must_use]
 pub fn entry_id(tree_id: u64, body: &[u8]) -> String {
     format!("{tree_id:016x}{}", hex(&merkle::leaf_hash(body)))
 }
 
-/// The body of an error: `{"code":…,"message":…}`.
+/// Returns the body of an error: `{"code":…,"message":…}`.
 #[must_use]
 pub fn error(code: u32, message: &str) -> Value {
     json!({ "code": code, "message": message })
@@ -44,7 +44,7 @@ pub struct HashedRekordSpec {
     pub signature: HashedRekordSignature,
 }
 
-/// `spec.data`.
+/// The member `spec.data` of a hashedrekord.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct HashedRekordData {
@@ -59,7 +59,7 @@ pub struct HashValue {
     pub value: String,
 }
 
-/// `spec.signature`.
+/// The member `spec.signature` of a hashedrekord.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "fields have the names of the API")]
@@ -68,7 +68,7 @@ pub struct HashedRekordSignature {
     pub public_key: KeyContent,
 }
 
-/// Base64 of PEM.
+/// A key or certificate, as base64 of PEM.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct KeyContent {
@@ -83,12 +83,12 @@ pub struct DsseSpec {
     pub proposed_content: Option<DsseContent>,
 }
 
-/// `spec.proposedContent`.
+/// The member `spec.proposedContent` of a dsse entry.
 #[derive(Debug, Clone, Deserialize)]
 pub struct DsseContent {
-    /// The envelope, as a JSON text.
+    /// The envelope, as JSON in a string.
     pub envelope: String,
-    /// Base64 of PEM, each.
+    /// Keys or certificates, each as base64 of PEM.
     pub verifiers: Vec<String>,
 }
 
@@ -109,14 +109,14 @@ pub struct DsseSignature {
     pub sig: String,
 }
 
-/// `POST /api/v1/index/retrieve`.
+/// A search request: `POST /api/v1/index/retrieve`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct SearchIndex {
-    /// An e-mail address of a certificate.
+    /// The email address in a certificate.
     pub email: Option<String>,
-    /// Another subject of a certificate.
+    /// Another subject in a certificate.
     pub subject: Option<String>,
     pub hash: Option<String>,
     /// A key or certificate.
@@ -133,22 +133,22 @@ pub struct SearchKey {
     pub content: Option<String>,
 }
 
-/// `POST /api/v1/log/entries/retrieve`.
+/// A request for several entries: `POST /api/v1/log/entries/retrieve`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct Retrieve {
-    /// Ids of 64 or 80 hex digits.
+    /// Entry IDs of 64 or 80 hex digits.
     #[serde(rename = "entryUUIDs", deserialize_with = "null_is_empty")]
     pub entry_uuids: Vec<String>,
     #[serde(rename = "logIndexes", deserialize_with = "null_is_empty")]
     pub log_indexes: Vec<i64>,
-    /// Entries as they would be proposed.
+    /// Entries in the form of a proposed entry.
     #[serde(deserialize_with = "null_is_empty")]
     pub entries: Vec<ProposedEntry>,
 }
 
-/// Go's JSON writes a list without members as `null`; rekor-cli sends that.
+/// Accepts `null` as an empty list, because rekor-cli (Go) sends that.
 fn null_is_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -161,9 +161,9 @@ where
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "fields have the names of the API")]
 pub struct EntryAnswer<'a> {
-    /// The canonical body.
+    /// The canonical body, as base64.
     pub body_base64: &'a str,
-    /// When the log took it.
+    /// The integrated time, in Unix seconds.
     pub integrated_time: i64,
     pub log_id: &'a str,
     pub index: u64,
@@ -175,7 +175,7 @@ pub struct EntryAnswer<'a> {
 }
 
 impl EntryAnswer<'_> {
-    /// `{"<id>": {…}}`.
+    /// Returns the response body: `{"<id>": {…}}`.
     #[must_use]
     pub fn json(&self, id: &str) -> Value {
         let hashes: Vec<String> = self.proof.iter().map(|hash| hex(hash)).collect();

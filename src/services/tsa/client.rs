@@ -1,4 +1,4 @@
-//! Asks a timestamp authority to date a signature (RFC 3161 over HTTP, §3.4).
+//! The client of a timestamp authority (RFC 3161 over HTTP, §3.4).
 //!
 //! *Not checked here:* the token's signature, chain and time
 //! (`evidence/timestamp.rs`, when the finished signature is verified).
@@ -11,24 +11,24 @@ use crate::http::client::{Client, HttpError, HttpRequest, excerpt, redact_url};
 
 /// The media type of a request.
 pub const QUERY_TYPE: &str = "application/timestamp-query";
-/// The media type of an answer.
+/// The media type of a response.
 pub const REPLY_TYPE: &str = "application/timestamp-reply";
-/// The longest answer that is read, in bytes; a real one has some 1.5 to 6 KiB.
+/// The maximum length of a response, in bytes; a usual one has 1.5 to 6 KiB.
 pub const MAX_ANSWER: usize = 64 << 10;
-/// Bytes of the nonce.
+/// The length of the nonce, in bytes.
 pub const NONCE: usize = 16;
 
 /// Reasons why no timestamp is issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "fields appear in the message")]
 pub enum TsaError {
-    /// No answer, or not the expected one.
+    /// The authority does not respond, or not as expected.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// Not a timestamp answer.
+    /// The response is not a timestamp response.
     #[error("{authority} returned {found:?} instead of a timestamp")]
     MediaType { authority: String, found: String },
-    /// Refused, unreadable, or the answer to something else.
+    /// The response is a rejection, malformed, or for another request.
     #[error("{authority} returned no valid timestamp: {reason}")]
     Answer {
         authority: String,
@@ -46,18 +46,19 @@ pub struct TsaClient<'a> {
 }
 
 impl<'a> TsaClient<'a> {
-    /// The authority that takes requests at exactly this address.
+    /// Returns a client of the authority with exactly this request URL.
     #[must_use]
     pub fn new(http: &'a Client, url: &'a Url) -> Self {
         Self { http, url }
     }
 
-    /// Has `message` (a signature) dated: the token, a CMS in DER. That it is
-    /// the answer to this request, by nonce and imprint, is checked.
+    /// Requests a timestamp for `message` (a signature) and returns the token, a CMS in
+    /// DER. Nonce and imprint of the response must be those of the request.
     ///
     /// # Errors
     ///
-    /// When the authority cannot be reached, refuses, or answers something else.
+    /// Returns an error if the authority is unavailable, rejects the request, or its
+    /// response is for another request.
     pub fn timestamp(&self, message: &[u8]) -> Result<Vec<u8>, TsaError> {
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).map_err(|error| TsaError::Entropy {

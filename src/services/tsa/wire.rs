@@ -13,26 +13,26 @@ use gitseal_evidence::{
     timestamp::{self, MAX_TIMESTAMP},
 };
 
-/// The most octets of a nonce.
+/// The maximum length of a nonce, in bytes.
 pub const MAX_NONCE: usize = 32;
 
-/// Why a request or response is not accepted.
+/// Reasons to reject a timestamp request or response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "fields appear in the message")]
 pub enum TsaMessageError {
-    /// More than [`MAX_TIMESTAMP`] bytes.
+    /// The message has more than [`MAX_TIMESTAMP`] bytes.
     #[error("the message is {bytes} bytes; the limit is {MAX_TIMESTAMP}")]
     TooLarge { bytes: usize },
-    /// Not DER, or not the structure of RFC 3161.
+    /// The message is not DER, or not a structure of RFC 3161.
     #[error("cannot parse the message: {0}")]
     Der(#[from] DerError),
-    /// Another version of the request than 1.
+    /// The version of the request is not 1.
     #[error("the request has version {found}, not 1")]
     Version { found: u32 },
-    /// The digest or the token.
+    /// The digest or the token is invalid.
     #[error(transparent)]
     Timestamp(#[from] Reason),
-    /// The authority refused the request.
+    /// The authority rejected the request.
     #[error("the timestamp authority refused: status {status}{text}")]
     Rejected { status: u32, text: String },
     /// The token is over another digest.
@@ -49,7 +49,7 @@ fn sha256_imprint(imprint: &[u8; 32]) -> Vec<u8> {
     asn1::tlv(asn1::SEQUENCE, &[&algorithm, &hash])
 }
 
-/// A TimeStampReq (RFC 3161 §2.4.1) over a SHA-256 digest. `nonce` is a
+/// Encodes a TimeStampReq (RFC 3161 §2.4.1) for a SHA-256 digest. `nonce` is a
 /// big-endian number.
 #[must_use]
 pub fn encode_request(imprint: &[u8; 32], nonce: Option<&[u8]>, with_certificate: bool) -> Vec<u8> {
@@ -66,27 +66,29 @@ pub fn encode_request(imprint: &[u8; 32], nonce: Option<&[u8]>, with_certificate
     )
 }
 
-/// What a client asks.
+/// The request of a client, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimestampRequest {
-    /// How the bytes were digested.
+    /// The digest algorithm of the imprint.
     pub digest: Digest,
-    /// Their digest, of the digest's length.
+    /// The digest of the message, with the algorithm's length.
     pub imprint: Vec<u8>,
-    /// The policy asked for, dotted.
+    /// The requested policy, as a dotted OID.
     pub policy: Option<String>,
     /// The nonce: content octets of the INTEGER.
     pub nonce: Option<Vec<u8>>,
-    /// Whether the answer is to carry the authority's certificate.
+    /// Whether the token must contain the authority's certificate.
     pub with_certificate: bool,
     /// Whether the request has extensions.
     pub extensions: bool,
 }
 
-/// Reads a TimeStampReq.
+/// Parses a TimeStampReq in DER.
 ///
 /// # Errors
-/// Not DER, another version, an unknown digest, a digest of another length.
+///
+/// Returns [`TsaMessageError`] if the request is malformed, or its version or digest
+/// is not supported.
 pub fn parse_request(der: &[u8]) -> Result<TimestampRequest, TsaMessageError> {
     if der.len() > MAX_TIMESTAMP {
         return Err(TsaMessageError::TooLarge { bytes: der.len() });
@@ -128,10 +130,12 @@ pub fn parse_request(der: &[u8]) -> Result<TimestampRequest, TsaMessageError> {
     })
 }
 
-/// The token of a TimeStampResp, which must be the answer to this request.
+/// Returns the token of a TimeStampResp, which must be the response to this request.
 ///
 /// # Errors
-/// The authority refused, or the answer is to something else.
+///
+/// Returns [`TsaMessageError`] if the authority rejected the request, or the response
+/// is for another request.
 pub fn parse_response(
     response: &[u8],
     imprint: &[u8; 32],
@@ -173,7 +177,7 @@ pub fn parse_response(
     Ok(token.to_vec())
 }
 
-/// PKIFreeText, printable characters only.
+/// Returns the printable characters of a PKIFreeText.
 fn status_text(info: &mut DerReader<'_>) -> String {
     let Ok(mut texts) = info.enter(asn1::SEQUENCE, "statusString") else {
         return String::new();
