@@ -176,7 +176,7 @@ fn e1_a_repository_that_chooses_who_gets_the_token() {
     // The token is in the variable: nobody is asked, and it does not go there.
     let err = sign(&stage).fails(2).err;
     for part in [
-        "(envvar)",
+        "the envvar token",
         "gitseal.fulcio in ",
         ".git/config (local)",
         "git config --global",
@@ -233,7 +233,7 @@ fn e1_a_repository_gets_no_token_that_nobody_is_asked_for() {
                     .environment
                     .push(("GITSEAL_CREDENTIAL_CACHE".to_owned(), "auto".to_owned()));
                 let err = stage.helper(arguments, "", b"data").fails(2).err;
-                assert!(err.contains(&format!("({provider})")), "{key}: {err}");
+                assert!(err.contains(&format!("the {provider} token")), "{key}: {err}");
                 assert!(err.contains(&format!("{key} in ")), "{key}: {err}");
             }
         }
