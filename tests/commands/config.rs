@@ -233,7 +233,10 @@ fn e1_a_repository_gets_no_token_that_nobody_is_asked_for() {
                     .environment
                     .push(("GITSEAL_CREDENTIAL_CACHE".to_owned(), "auto".to_owned()));
                 let err = stage.helper(arguments, "", b"data").fails(2).err;
-                assert!(err.contains(&format!("the {provider} token")), "{key}: {err}");
+                assert!(
+                    err.contains(&format!("the {provider} token")),
+                    "{key}: {err}"
+                );
                 assert!(err.contains(&format!("{key} in ")), "{key}: {err}");
             }
         }
