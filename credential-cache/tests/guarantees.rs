@@ -92,7 +92,7 @@ fn d3_a_second_daemon_is_refused() {
 #[test]
 fn d1_nothing_is_made_in_another_users_home() {
     if !root() {
-        skip!("only root can make a home for another user");
+        not_applicable!("only root can make a home for another user");
     }
     let home = private_directory();
     chown(home.path(), Some(NOBODY), None).unwrap();
@@ -144,7 +144,7 @@ fn d3_a_daemon_whose_socket_is_removed_ends() {
 #[test]
 fn d4_a_process_of_another_user_is_hung_up_on() {
     if !root() {
-        skip!("only root can be another user");
+        not_applicable!("only root can be another user");
     }
     let daemon = Daemon::start(&[]);
     // As if the directory did not protect it.

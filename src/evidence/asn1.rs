@@ -106,6 +106,35 @@ impl DerError {
     }
 }
 
+/// The failure to parse a part: its bytes are not DER, which the part's own code
+/// stands for, or it has a reason of its own.
+pub(crate) enum ParseError {
+    Der(DerError),
+    Reason(Reason),
+}
+
+impl ParseError {
+    /// The reason, where `not_der` makes the one for bytes that are not DER.
+    pub(crate) fn reason(self, not_der: fn(DerError) -> Reason) -> Reason {
+        match self {
+            Self::Der(error) => not_der(error),
+            Self::Reason(reason) => reason,
+        }
+    }
+}
+
+impl From<DerError> for ParseError {
+    fn from(error: DerError) -> Self {
+        Self::Der(error)
+    }
+}
+
+impl From<Reason> for ParseError {
+    fn from(reason: Reason) -> Self {
+        Self::Reason(reason)
+    }
+}
+
 /// One value: its tag, its content, and both with the length octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tlv<'a> {

@@ -24,11 +24,11 @@ use sha1::{Digest as _, Sha1};
 
 use crate::{
     UnixTime, armor,
-    asn1::{self, DerError, DerReader, Tlv},
+    asn1::{self, DerError, DerReader, ParseError, Tlv},
     hex,
     keys::{PublicKey, SignatureAlgorithm, unknown_algorithm},
     memo::Memo,
-    refusal::{ParseError, Reason, reason},
+    refusal::{Reason, reason},
 };
 
 mod claims;

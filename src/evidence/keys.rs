@@ -26,9 +26,9 @@ use const_oid::ObjectIdentifier;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    asn1::{self, DerError, DerReader},
+    asn1::{self, DerError, DerReader, ParseError},
     hex,
-    refusal::{ParseError, Reason, codes, reason},
+    refusal::{Reason, codes, reason},
 };
 
 #[cfg(feature = "verify-aws-lc")]

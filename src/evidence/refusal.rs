@@ -9,8 +9,6 @@
 
 use std::{borrow::Cow, fmt};
 
-use crate::asn1::DerError;
-
 /// The reason for a rejection: a stable code and a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -164,35 +162,6 @@ pub(crate) trait At<T> {
 impl<T> At<T> for Result<T, Reason> {
     fn at(self, step: Step) -> Result<T, Refusal> {
         self.map_err(|reason| reason.at(step))
-    }
-}
-
-/// The failure to parse a part: its bytes are not DER, which the part's own code
-/// stands for, or it has a reason of its own.
-pub(crate) enum ParseError {
-    Der(DerError),
-    Reason(Reason),
-}
-
-impl ParseError {
-    /// The reason, where `not_der` makes the one for bytes that are not DER.
-    pub(crate) fn reason(self, not_der: fn(DerError) -> Reason) -> Reason {
-        match self {
-            Self::Der(error) => not_der(error),
-            Self::Reason(reason) => reason,
-        }
-    }
-}
-
-impl From<DerError> for ParseError {
-    fn from(error: DerError) -> Self {
-        Self::Der(error)
-    }
-}
-
-impl From<Reason> for ParseError {
-    fn from(reason: Reason) -> Self {
-        Self::Reason(reason)
     }
 }
 

@@ -24,10 +24,10 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use crate::{
     UnixTime,
-    asn1::{self, DerError, DerReader, Tlv},
+    asn1::{self, DerError, DerReader, ParseError, Tlv},
     certificate::Certificate,
     keys::{KeyAlgorithm, SignatureAlgorithm},
-    refusal::{ParseError, Reason, reason},
+    refusal::{Reason, reason},
 };
 
 /// The largest CMS that is read, in bytes.

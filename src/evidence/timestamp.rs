@@ -18,12 +18,12 @@ use const_oid::ObjectIdentifier;
 
 use crate::{
     UnixTime,
-    asn1::{self, DerError, DerReader, Tlv},
+    asn1::{self, DerError, DerReader, ParseError, Tlv},
     certificate::Certificate,
     chain::{self, ChainPurpose},
     hex,
     memo::Memo,
-    refusal::{ParseError, Reason, codes, reason},
+    refusal::{Reason, codes, reason},
     signed_data::{self, Digest},
     time::rfc3339,
     trusted_root::TimestampAuthority,

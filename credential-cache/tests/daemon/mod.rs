@@ -46,15 +46,24 @@ pub fn root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Ends a test that cannot run here; a failure where GITSEAL_NO_SKIP is set.
+/// Ends a test that cannot run here; a failure where GITSEAL_REQUIRE_PEERS is set.
 macro_rules! skip {
     ($reason:literal) => {{
-        assert!(std::env::var_os("GITSEAL_NO_SKIP").is_none(), $reason);
+        assert!(std::env::var_os("GITSEAL_REQUIRE_PEERS").is_none(), $reason);
         println!("skipped: {}", $reason);
         return;
     }};
 }
 pub(crate) use skip;
+
+/// Ends a test that is about another user or system than this one.
+macro_rules! not_applicable {
+    ($reason:literal) => {{
+        println!("not applicable: {}", $reason);
+        return;
+    }};
+}
+pub(crate) use not_applicable;
 
 /// Asserts that a client got this error.
 macro_rules! assert_fails {
