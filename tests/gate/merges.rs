@@ -121,11 +121,8 @@ fn who_settles_a_conflict_answers_for_it() {
     yard.allowed(&["HEAD:refs/heads/main"]);
 }
 
-/// What one reference gains is judged on its account, whatever another gains in
-/// the same push, and whatever commits say about their time.
-#[test]
-fn one_reference_answers_for_no_other() {
-    let rules = r#"
+/// Changes below `crypto/` take two signers.
+const TWO_FOR_CRYPTO: &str = r#"
 [[rules]]
 name = "branches"
 refs = ["refs/heads/**"]
@@ -141,7 +138,12 @@ commit = ["alice", "bob"]
 merge = ["alice", "bob"]
 threshold = { count = 2, of = ["alice", "bob"] }
 "#;
-    let mut yard = yard(rules);
+
+/// What one reference gains is judged on its account, whatever another gains in
+/// the same push, and whatever commits say about their time.
+#[test]
+fn one_reference_answers_for_no_other() {
+    let mut yard = yard(TWO_FOR_CRYPTO);
     // Unsigned history that was there before, under many commits.
     yard.branch("legacy", "now");
     let unsigned = yard.unsigned("before there was a gate");
@@ -241,23 +243,7 @@ update = ["anyone"]
 
 #[test]
 fn a_merge_that_adds_is_not_signed_for_by_those_it_merges() {
-    let rules = r#"
-[[rules]]
-name = "branches"
-refs = ["refs/heads/**"]
-commit = ["alice", "bob"]
-merge = ["alice", "bob"]
-create = ["anyone"]
-update = ["anyone"]
-
-[[rules]]
-name = "crypto takes two"
-paths = ["crypto/**"]
-commit = ["alice", "bob"]
-merge = ["alice", "bob"]
-threshold = { count = 2, of = ["alice", "bob"] }
-"#;
-    let yard = yard(rules);
+    let yard = yard(TWO_FOR_CRYPTO);
     yard.branch("hers", "now");
     yard.file("crypto/NOTES", "harmless");
     yard.commit(ALICE, "notes");

@@ -353,48 +353,53 @@ fn an_answer_that_is_none_is_refused() {
 }
 
 fn answers_that_are_none(way: &'static Way) {
-    type Case = (&'static str, fn() -> CannedResponse, &'static str);
+    type Case = (&'static str, fn() -> CannedResponse, Option<&'static str>);
     let cases: Vec<Case> = vec![
         (
             "html",
             || CannedResponse::new(200, "text/html", "<html>log in</html>"),
-            "",
+            None,
         ),
         (
             "other json",
             || CannedResponse::json(200, &json!({"values": [1]})),
-            "",
+            None,
         ),
         (
             "null",
             || CannedResponse::json(200, &json!({"value": null, "token": null})),
-            "",
+            None,
         ),
         (
             "empty",
             || CannedResponse::new(200, "application/json", ""),
-            "",
+            None,
         ),
         (
             "not UTF-8",
             || CannedResponse::new(200, "text/plain", vec![0xff, 0xfe]),
-            "",
+            None,
         ),
         (
             "too large",
             || CannedResponse::new(200, "application/json", vec![b'a'; 1 << 20]),
-            "larger than",
+            Some("larger than"),
         ),
         (
             "five hundred",
             || CannedResponse::new(503, "text/plain", "later"),
-            "503",
+            Some("503"),
         ),
     ];
-    for (_, answer, part) in cases {
+    for (name, answer, part) in cases {
         let stub = way.endpoint(move |_| answer().with("Metadata-Flavor", "Google"));
-        let (_, words) = (way.machine)(&stub).refusal(way.provider);
-        says(&words, &[way.provider, part]);
+        let (error, words) = (way.machine)(&stub).refusal(way.provider);
+        says(&words, &[way.provider, part.unwrap_or_default()]);
+        let content = matches!(
+            error,
+            AmbientError::Answer { .. } | AmbientError::Token { .. }
+        );
+        assert_eq!(content, part.is_none(), "{name}: {error:?}");
     }
     let stub = Stub::hanging_up(usize::MAX, |_| unreachable!());
     let (_, words) = (way.machine)(&stub).refusal(way.provider);

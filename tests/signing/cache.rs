@@ -5,7 +5,7 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, net::UnixListener},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use std::{
 use crate::stub::{CannedResponse, Stub};
 use crate::support::{
     ALICE, GITSEAL, PAYLOAD, daemon,
-    process::{Ended, Server, run, until},
+    process::{Ended, Server, run, until, wait},
     servers::Lab,
 };
 use gitseal_credential_cache::client::{AcquireOutcome, ClientTimeouts, Connection, TokenKind};
@@ -60,17 +60,12 @@ impl Cached {
 
     /// How many tokens the issuer has given.
     fn logins(&self) -> usize {
-        self.lab
-            .servers
-            .log()
-            .matches("oidc: token issued user=")
-            .count()
+        self.lab.servers.logins()
     }
 
     /// How many certificates the authority has given.
     fn certificates(&self) -> usize {
-        let log = self.lab.servers.log();
-        log.matches("fulcio: certificate issued").count()
+        self.lab.servers.certificates()
     }
 
     /// The daemon's process id, as the system knows the socket's owner: found by
@@ -509,16 +504,26 @@ fn who_waits_for_a_login_says_so() {
         panic!("{lead:?}");
     };
     thread::scope(|threads| {
-        let waiting = threads.spawn(|| cached.sign());
+        let log = cached.lab.path("waiting.log");
+        let mut signer = cached.lab.command(GITSEAL, cached.lab.root());
+        let payload = cached.lab.file("payload", PAYLOAD);
+        signer
+            .args(["--status-fd=2", "-bsau", "x"])
+            .stdin(fs::File::open(payload).unwrap())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).unwrap());
+        let waiting = threads.spawn(move || wait(&mut signer));
         let mut watcher = cached.connect();
         until("a waiting signer", || {
             (watcher.status().unwrap()[0].waiting > 0).then_some(())
         });
-        thread::sleep(Duration::from_millis(1500));
+        let read = || fs::read_to_string(&log).unwrap();
+        until("the message", || {
+            read().contains("in progress").then_some(())
+        });
         leader.fail(key, "the window was closed").unwrap();
-        let said = waiting.join().unwrap();
-        assert_eq!(said.code, 1);
-        let said = said.err;
+        assert_eq!(waiting.join().unwrap(), 1);
+        let said = read();
         for part in [
             "for the login already in progress at http://127.0.0.1:",
             "for alice@example.test",

@@ -53,6 +53,16 @@ impl Servers {
         fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
+    /// How many tokens the issuer has issued.
+    pub fn logins(&self) -> usize {
+        self.log().matches("oidc: token issued user=").count()
+    }
+
+    /// How many certificates the authority has issued.
+    pub fn certificates(&self) -> usize {
+        self.log().matches("fulcio: certificate issued").count()
+    }
+
     /// A file of the servers' `--dir`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join("state").join(name)
