@@ -118,19 +118,25 @@ pub fn verify_signature(
     match result {
         Ok(verified) => Verdict::Verified(Box::new(verified)),
         Err(refusal) if refusal.step() == Step::Identity => {
-            // The signature is valid if it is without an expected identity.
-            let inputs = VerifyInputs {
-                expected: &ExpectedIdentity::Any,
+            // The signature is valid if it is without what was expected of its signer.
+            let without_committer = VerifyInputs {
                 match_committer: false,
                 found: &found,
                 ..*inputs
             };
-            match verify::verify(input, &inputs, &mut NoopObserver) {
-                Ok(verified) => Verdict::UnexpectedIdentity {
+            let any_signer = VerifyInputs {
+                expected: &ExpectedIdentity::Any,
+                ..without_committer
+            };
+            let valid = [without_committer, any_signer]
+                .iter()
+                .find_map(|inputs| verify::verify(input, inputs, &mut NoopObserver).ok());
+            match valid {
+                Some(verified) => Verdict::UnexpectedIdentity {
                     verified: Box::new(verified),
                     refusal,
                 },
-                Err(_) => Verdict::Refused(refusal),
+                None => Verdict::Refused(refusal),
             }
         }
         Err(refusal) => match Verdict::of(refusal, input.signature) {

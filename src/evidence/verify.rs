@@ -936,11 +936,13 @@ impl SctVerified<'_> {
         let identity = message.leaf.identity().at(STEP)?;
         let identity_matched =
             identity::check(&message.leaf, &identity, inputs.expected).at(STEP)?;
-        if inputs.match_committer
-            && let (Some(kind), Some(payload)) = (kind, input.payload)
-        {
-            identity::check_committer(&identity, kind, object::committer(kind, payload).as_ref())
-                .at(STEP)?;
+        if inputs.match_committer {
+            // Content that is no commit or tag names no committer, which is refused.
+            let committer = kind
+                .zip(input.payload)
+                .and_then(|(kind, payload)| object::committer(kind, payload));
+            let kind = kind.unwrap_or(ObjectKind::Commit);
+            identity::check_committer(&identity, kind, committer.as_ref()).at(STEP)?;
         }
         observer.passed(STEP, &|| {
             format!(
