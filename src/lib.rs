@@ -44,5 +44,4 @@ pub mod version;
 
 #[cfg(test)]
 #[path = "../tests/support/stub.rs"]
-#[allow(dead_code, reason = "each test uses a part of it")]
 mod stub;

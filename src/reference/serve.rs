@@ -423,7 +423,7 @@ fn handlers(
         }),
         clock: Box::new(system::now),
         entropy: Box::new(system::entropy),
-        log: Box::new(|line| terminal::info(line)),
+        log: Box::new(terminal::info),
     };
     let tsa_key = store.keys.tsa.clone();
     let tsa = TsaServer {

@@ -18,7 +18,6 @@ pub mod trusted_root;
 pub mod tsa;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 #[path = "../../tests/support/stub.rs"]
 mod stub;
 

@@ -73,7 +73,7 @@ impl Yard {
         let spec = format!(":refs/heads/{branch}");
         let said = self
             .lab
-            .git_at(&self.clone, &["push", "-q", signed, "origin", &spec]);
+            .git_at(&self.clone, ["push", "-q", signed, "origin", &spec]);
         let err = said.err;
         assert_ne!(said.code, 0, "{err}");
         for words in words {

@@ -1,5 +1,5 @@
-//! Signing with Git itself against the reference servers: logins, tokens of CI
-//! jobs, and the credential cache. Everything on loopback, every wait bounded.
+//! Signing with Git itself against the reference servers: logins and tokens of CI
+//! jobs. Everything on loopback, every wait bounded.
 
 #![cfg(unix)]
 #![allow(
@@ -13,7 +13,6 @@
 )]
 
 mod ambient;
-mod cache;
 #[cfg(target_os = "linux")]
 mod logins;
 mod sign_verify;

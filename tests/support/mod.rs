@@ -2,7 +2,16 @@
 //! reference servers, other implementations, and a Sigstore that makes
 //! signatures with one thing wrong.
 
-#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    dead_code,
+    missing_docs,
+    reason = "test support; each test program uses a part"
+)]
 
 pub mod forge;
 pub mod home;

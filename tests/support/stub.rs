@@ -1,6 +1,14 @@
 //! A server for tests: answers each request on a loopback port with what a
 //! closure returns, and records the requests.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    dead_code,
+    missing_docs,
+    reason = "test support, of which unit tests use a part as well"
+)]
+
 use std::{
     io::{Cursor, Write as _},
     net::{SocketAddr, TcpListener},

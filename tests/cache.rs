@@ -1,5 +1,20 @@
 //! The credential cache as git and people meet it: one login for many
 //! signatures, and no signature that waits for a daemon.
+//!
+//! A program of its own: a hundred signers at once are enough for one machine.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+mod support;
 
 use std::{
     fs,
@@ -10,13 +25,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::stub::{CannedResponse, Stub};
-use crate::support::{
+use gitseal_credential_cache::client::{AcquireOutcome, ClientTimeouts, Connection, TokenKind};
+use support::stub::{CannedResponse, Stub};
+use support::{
     ALICE, GITSEAL, PAYLOAD, daemon,
     process::{Ended, Server, run, until, wait},
     servers::Lab,
 };
-use gitseal_credential_cache::client::{AcquireOutcome, ClientTimeouts, Connection, TokenKind};
 
 /// A lab whose signatures go through a credential cache of its own.
 struct Cached {
@@ -260,7 +275,7 @@ fn another_wish_is_another_credential() {
     // know them, and Alice's credential is not taken instead.
     let said = cached.lab.git_at(
         &repository,
-        &[
+        [
             "-c",
             "gitseal.loginHint=mallory@example.test",
             "commit",
