@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    forge,
     stage::{GITSEAL, run},
     yard::{ALICE, BRANCHES, MALLORY, Yard, policy},
 };
@@ -474,6 +475,47 @@ fn h6_two_pushes_at_once() {
     );
     yard.commit(MALLORY, "my own policy");
     yard.refused(&["HEAD:refs/heads/main"], &["[signer-unknown]"]);
+}
+
+#[test]
+fn g13_g14_copies_and_replays_are_for_rules_about_refs() {
+    // A commit that was signed for one branch is good on another: only rules about
+    // refs tell them apart.
+    let yard = Yard::new(&policy(
+        r#"
+[[rules]]
+name = "drafts"
+refs = ["refs/heads/drafts/**"]
+commit = ["alice", "bob"]
+create = ["anyone"]
+update = ["anyone"]
+
+[[rules]]
+name = "main"
+refs = ["refs/heads/main"]
+commit = ["bob"]
+create = ["anyone"]
+update = ["anyone"]
+"#,
+    ));
+    yard.commit(ALICE, "a draft");
+    yard.allowed(&["HEAD:refs/heads/drafts/x"]);
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["alice@example.test may not add commits", "(rule \"main\")"],
+    );
+    // Wrapped again it is another object, and as good.
+    let payload = yard.stage.payload("twice");
+    let sign = || yard.stage.lab.sign_with(&payload, |_| {});
+    let one = yard.stage.place(&forge::commit_object(&payload, &sign()));
+    yard.allowed(&["HEAD:refs/heads/drafts/one"]);
+    let other = yard.stage.lab.sign_with(&payload, |spec| {
+        spec.extra_attributes
+            .push(forge::attribute("1.2.3.4", &[forge::der::octets(b"x")]));
+    });
+    let two = yard.stage.place(&forge::commit_object(&payload, &other));
+    assert_ne!(one, two);
+    yard.allowed(&["HEAD:refs/heads/drafts/two"]);
 }
 
 #[test]

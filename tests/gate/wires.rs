@@ -39,6 +39,20 @@ fn every_way_is_guarded() {
 }
 
 #[test]
+fn a_push_that_stays_packed_is_seen_too() {
+    let yard = Yard::new(&policy(BRANCHES));
+    yard.stage.config("receive.unpackLimit", "1");
+    for n in 0..20 {
+        yard.file("file", &n.to_string());
+        yard.commit(ALICE, "one of many");
+    }
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.unsigned("bad");
+    yard.commit(ALICE, "good");
+    yard.refused(&["HEAD:refs/heads/main"], &["[unsigned]"]);
+}
+
+#[test]
 fn a_push_is_stopped_before_it_leaves() {
     let yard = Yard::new(&policy(BRANCHES));
     yard.no_hook();
