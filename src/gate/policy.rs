@@ -491,7 +491,7 @@ fn init(arguments: &PolicyInitArgs) -> Result<u8, PolicyCommandError> {
                 .map_err(failed)?;
             terminal::info(&format!("gitseal: wrote {}", path.display()));
             terminal::hint(
-                "commit it with 'git commit -S', then set gitseal.policyRoot to that commit",
+                "commit it with 'git commit -S' and push it to the branch; then run 'git config --global gitseal.policyRoot COMMIT' on the server",
             );
             Ok(EXIT_OK)
         }

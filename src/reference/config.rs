@@ -123,7 +123,7 @@ fn gitconfig(
         }
     }
     let mut text = String::from(
-        "# Include this file: git config --global include.path DIR/gitconfig\n\
+        "# Include this file: git config --global --add include.path DIR/gitconfig\n\
          [gpg]\n\tformat = x509\n[gpg \"x509\"]\n\tprogram = gitseal\n[gitseal]\n",
     );
     for (name, value) in rows {

@@ -27,7 +27,7 @@ Try it:
 
 Start servers and sign:
   gitseal-reference serve --dir ~/sigstore --user alice@example.test
-  git config --global include.path ~/sigstore/gitconfig
+  git config --global --add include.path ~/sigstore/gitconfig
   git commit -S -m 'signed by alice'
   git verify-commit HEAD")]
 struct Cli {

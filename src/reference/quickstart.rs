@@ -141,13 +141,14 @@ impl Sandbox {
         let config = self.folder.join("sigstore").join("gitconfig");
         say("Create a repository and configure Git to use gitseal");
         self.git(&["init", "--quiet"], Expect::Success)?;
-        for (key, value) in [
-            ("user.name", "Alice"),
-            ("user.email", USER),
-            ("include.path", &config.display().to_string()),
-        ] {
+        for (key, value) in [("user.name", "Alice"), ("user.email", USER)] {
             self.git(&["config", "--global", key, value], Expect::Success)?;
         }
+        let include = config.display().to_string();
+        self.git(
+            &["config", "--global", "--add", "include.path", &include],
+            Expect::Success,
+        )?;
         for (key, value) in [
             ("gitseal.certificateIdentity", USER),
             ("gitseal.certificateOidcIssuer", issuer),

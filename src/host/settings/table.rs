@@ -473,7 +473,7 @@ pub fn markdown() -> String {
 const INTRODUCTION: &str = "\
 # Settings
 
-Every setting has a default and can be set in Git's configuration or by an environment variable; the environment wins. gitsign's names work; `gitseal.*` wins over `gitsign.*`, and `GITSEAL_*` over `GITSIGN_*` over `SIGSTORE_*`. `gitseal version` prints the value and origin of each. (Generated from `src/host/settings/table.rs`; a test compares them.)
+Every setting has a default and can be set in Git's configuration or by an environment variable; the environment wins. gitsign's names work; `gitseal.*` wins over `gitsign.*`, and `GITSEAL_*` over `GITSIGN_*` over `SIGSTORE_*`. `gitseal version` prints the value and origin of each, except `trustedRepository` (its values only). (Generated from `src/host/settings/table.rs`; a test compares them.)
 
 In Git's configuration the order is Git's own: system, global, local, worktree, `git -c`.
 
