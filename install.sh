@@ -67,9 +67,9 @@ manifest=$prefix/share/gitseal/installed
 uninstall() {
   [ -f "$manifest" ] || fail "gitseal is not installed in $prefix" \
     'set the prefix that it was installed into with --prefix DIR'
-  program=$(git config --global --get gpg.x509.program 2>/dev/null) || program=
+  program=$(git config --global --includes --get gpg.x509.program 2>/dev/null) || program=
   case "$program" in
-    "$prefix"/*) printf "hint: Git runs %s: 'git config --global --unset gpg.x509.program' ends that\n" "$program" ;;
+    "$prefix"/*) printf "hint: Git still runs %s: reinstall gitseal and run 'gitseal setup --undo', or remove gitseal's include.path from Git's configuration\n" "$program" ;;
   esac
   # The manifest contains paths below the prefix, one per line.
   while IFS= read -r file; do

@@ -53,6 +53,7 @@ pub const MAX_JOBS: usize = 256;
 pub struct BatchVerifier<'a> {
     trust: &'a TrustedRoot,
     expected: &'a ExpectedIdentity,
+    match_committer: bool,
     memo: Memo,
     headers: bool,
     tag_headers: bool,
@@ -66,10 +67,20 @@ impl<'a> BatchVerifier<'a> {
         Self {
             trust,
             expected,
+            match_committer: false,
             memo: Memo::with_capacity(gitseal_evidence::memo::CAPACITY),
             headers: false,
             tag_headers: false,
             checkpoints: false,
+        }
+    }
+
+    /// Sets whether the committer (tagger) of each object must be its signer.
+    #[must_use]
+    pub fn with_match_committer(self, match_committer: bool) -> Self {
+        Self {
+            match_committer,
+            ..self
         }
     }
 
@@ -153,6 +164,7 @@ impl<'a> BatchVerifier<'a> {
     pub fn verify(&self, input: &SignatureInput<'_>, lookup: EntryLookup<'_>) -> Verdict {
         let inputs = VerifyInputs {
             expected: self.expected,
+            match_committer: self.match_committer,
             memo: &self.memo,
             ..VerifyInputs::new(self.trust)
         };

@@ -59,7 +59,7 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Log in before signing
     #[command(
-        after_help = "Example:\n  gitseal login && git rebase --exec 'git commit --amend --no-edit -S' main"
+        after_help = "Example:\n  gitseal login && git rebase --rebase-merges --exec 'git commit --amend --no-edit -S' main"
     )]
     Login(LoginArgs),
     /// Log out and delete cached keys and tokens

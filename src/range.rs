@@ -180,6 +180,7 @@ impl RangeRun<'_> {
     /// Returns the verifier of all objects.
     pub(super) fn verifier(&self) -> BatchVerifier<'_> {
         BatchVerifier::new(&self.request.trust.root, &self.request.expected)
+            .with_match_committer(self.request.match_committer)
     }
 
     /// Verifies all objects and reports each. The report is still open.

@@ -427,7 +427,7 @@ impl RangeReport {
     /// Reports a ref that leads to no object.
     pub fn add_broken_ref(&mut self, name: &str, reason: &str) {
         let message = format!("cannot resolve ref {name}: {reason}");
-        terminal::warn(&message);
+        terminal::warn(&styled!("cannot resolve ref {}: {}", name, reason));
         count(&mut self.summary.broken_refs);
         let source = FailureSource {
             kind: "reference",

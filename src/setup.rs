@@ -159,7 +159,7 @@ impl SetupError {
             Self::GitProgram(GitProgramError::Absent) => "install Git 2.34 or newer".to_owned(),
             Self::GitProgram(GitProgramError::Failed { .. }) => "Git cannot read this file either: fix the line first".to_owned(),
             Self::Set { .. } => "docs/settings.md lists all settings".to_owned(),
-            Self::Signature { .. } => "do not use this profile; contact its publisher".to_owned(),
+            Self::Signature { .. } => "do not use this profile; contact its publisher. If it was signed with another Sigstore instance, pass its --trusted-root FILE or pin the profile with --sha256".to_owned(),
             Self::Context(error) => return error.hint().map(str::to_owned),
             _ => return None,
         })
@@ -629,9 +629,9 @@ impl Plan {
         if let Some(profile) = &self.profile {
             terminal::info(&format!("profile: {profile}"));
         }
-        if self.rows.is_empty() {
+        if self.rows.is_empty() && self.is_complete {
             terminal::info(&format!("{file}: nothing to change"));
-        } else {
+        } else if !self.rows.is_empty() {
             terminal::info(&styled!(
                 "{} ({}){}",
                 style(Style::Strong, &*file),
@@ -659,6 +659,11 @@ impl Plan {
                 installed.content.len(),
                 installed.sha256
             ));
+        }
+        let settings = Some(&self.target.settings);
+        let settings = settings.filter(|path| self.entries.is_empty() && path.exists());
+        for path in self.removed.iter().chain(settings) {
+            terminal::info(&format!("  removes {}", path.display()));
         }
         for (key, value) in &self.not_reverted {
             terminal::info(&format!(

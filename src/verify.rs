@@ -90,7 +90,13 @@ fn verify_input(request: &gnupg::VerifyOptions) -> Result<(String, u8), ContextE
         lookup,
         &mut StepRecorder::disabled(),
     );
-    report_for_people(&verdict, matches!(lookup, EntryLookup::Online(_)));
+    let no_lookup = match lookup {
+        EntryLookup::Disabled => Some(
+            "the signature has no embedded log entry; 'gitseal verify' queries the log; to let Git query it too: git config --global gitseal.rekorMode online",
+        ),
+        EntryLookup::Online(_) | EntryLookup::Provided(_) => None,
+    };
+    report_for_people(&verdict, no_lookup);
     Ok((status_lines(&verdict, &input), verdict.exit()))
 }
 
@@ -174,7 +180,10 @@ fn verify_one(
             _ if json => terminal::print_json(&explain::json(&recorder, &verdict, &object)),
             Verdict::Verified(verified) => terminal::print(&verified_object(&object, verified)),
             _ => {
-                report_for_people(&verdict, !trust.offline);
+                let no_lookup = trust.offline.then_some(
+                    "the signature has no embedded log entry; run without --offline to query the log",
+                );
+                report_for_people(&verdict, no_lookup);
                 Ok(())
             }
         };
@@ -200,10 +209,11 @@ fn verified_object(object: &Object, verified: &Verified) -> Styled {
     )
 }
 
-/// Prints the verdict, and what to do next, on standard error.
-fn report_for_people(verdict: &Verdict, log_queried: bool) {
+/// Prints the verdict, and what to do next, on standard error. `no_lookup` is the
+/// hint where a log entry is missing and the log was not queried.
+fn report_for_people(verdict: &Verdict, no_lookup: Option<&'static str>) {
     terminal::info(&summary(verdict));
-    if let Some(hint) = hint(verdict, log_queried) {
+    if let Some(hint) = hint(verdict, no_lookup) {
         terminal::hint(hint);
     }
 }
@@ -272,7 +282,7 @@ fn valid_lines(verified: &Verified) -> Styled {
 }
 
 /// Returns the suggested next step.
-fn hint(verdict: &Verdict, log_queried: bool) -> Option<&'static str> {
+fn hint(verdict: &Verdict, no_lookup: Option<&'static str>) -> Option<&'static str> {
     match verdict {
         Verdict::Verified(verified) if !verified.identity_matched => Some(
             "the signature is valid, but no expected identity is set; set gitseal.certificateIdentity and gitseal.certificateOidcIssuer to the signer you expect",
@@ -281,13 +291,7 @@ fn hint(verdict: &Verdict, log_queried: bool) -> Option<&'static str> {
             lookup: Some(error),
             ..
         } => error.hint(),
-        Verdict::Undecided { refusal, .. }
-            if !log_queried && refusal.code() == codes::NO_LOG_ENTRY =>
-        {
-            Some(
-                "the signature has no embedded log entry; run without --offline, or set gitseal.rekorMode to online, to query the log",
-            )
-        }
+        Verdict::Undecided { refusal, .. } if refusal.code() == codes::NO_LOG_ENTRY => no_lookup,
         Verdict::UnexpectedIdentity { .. } => None,
         _ => match verdict.refusal()?.code() {
             "log-unknown" | "chain-no-authority" => Some(

@@ -162,13 +162,23 @@ impl PushReport {
             return out;
         }
         let mut refusals = self.ordered().filter(|item| item.finding.refuses());
-        out.push_str(if !self.refuses() {
-            "gitseal: push accepted with warnings\n"
+        let (accepted, rejected) = match self.command {
+            "ci" => ("check passed", "check failed"),
+            _ => ("push accepted", "push rejected"),
+        };
+        let _ = if !self.refuses() {
+            writeln!(out, "gitseal: {accepted} with warnings")
         } else if refusals.all(|item| item.finding.code == codes::UNSIGNED) {
-            "gitseal: push rejected: this repository requires signed commits\n"
+            writeln!(
+                out,
+                "gitseal: {rejected}: this repository requires signed commits"
+            )
         } else {
-            "gitseal: push rejected: it does not meet this repository's signing policy\n"
-        });
+            writeln!(
+                out,
+                "gitseal: {rejected}: it does not meet this repository's signing policy"
+            )
+        };
         let mut last = None;
         let mut hints: Vec<&str> = Vec::new();
         for item in self.ordered().take(MAX_SHOWN) {
@@ -212,7 +222,7 @@ impl PushReport {
                     format!("{} was not updated", escape(&item.reference, Escape::Ascii))
                 }
                 ("pre-push", _) => "nothing was pushed".to_owned(),
-                ("ci", _) => "check failed: do not merge".to_owned(),
+                ("ci", _) => "do not merge".to_owned(),
                 _ => "no refs were updated".to_owned(),
             };
             let _ = writeln!(out, "gitseal: {end}");

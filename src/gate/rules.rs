@@ -67,13 +67,13 @@ pub enum PolicyLoadError {
 impl PolicyLoadError {
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::None => {
-                Some("set --policy FILE or gitseal.policy; docs/policy.md is the reference")
-            }
+            Self::None => Some(
+                "set --policy FILE, gitseal.policy or gitseal.policyRoot; docs/policy.md is the reference",
+            ),
             Self::Policy(_) => Some("run 'gitseal policy check FILE'"),
-            Self::InTree { .. } => {
-                Some("a policy root is a commit with .gitseal/policy.toml in its tree")
-            }
+            Self::InTree { .. } => Some(
+                "commit .gitseal/policy.toml to the branch first, or pass --policy FILE from outside the repository",
+            ),
             Self::Root(_) => Some("name it by its full ID; it must be in this repository"),
             Self::Unreadable { .. } => None,
         }

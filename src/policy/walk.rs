@@ -228,9 +228,9 @@ impl<S: CommitSource> Walk<'_, S> {
             && !line.contains(through)
         {
             let message = format!(
-                "the branch's current commit {through} is not in the first-parent history of this push"
+                "the branch's current commit {through} is not in the first-parent history of this push after the policy root"
             );
-            let hint = "run 'git pull --rebase', then push again";
+            let hint = "run 'git pull --rebase', then push again; if the branch is still older than the policy root, its administrators must first bring it there";
             let finding = refusal(codes::NOT_DESCENDED, message).with_hint(hint);
             return Ok(Some((tip.clone(), vec![finding])));
         }

@@ -192,19 +192,16 @@ impl RunningServers {
             return Ok(terminal::print(&Styled::lines(&format!("{line}\n")))?);
         }
         // Without an expected identity `git log` prints U.
-        let identity = match (arguments.user.as_slice(), self.state.service_url(OIDC)) {
-            ([user, ..], Ok(issuer)) => format!(
-                "  git config --global gitseal.certificateIdentity {}\n  git config --global gitseal.certificateOidcIssuer {issuer}\n",
-                config::shell_quote(user)
-            ),
-            _ => String::new(),
+        let identity = match (arguments.user.first(), self.state.service_url(OIDC)) {
+            (Some(user), Ok(issuer)) => identity_commands(user, &issuer),
+            _ => Styled::default(),
         };
         let rows: Vec<Vec<String>> = addresses
             .into_iter()
             .map(|(name, url)| vec![name.to_owned(), url])
             .collect();
         Ok(terminal::print(&styled!(
-            "{}\nSign and verify with Git against these servers:\n  git config --global include.path {}\n{}Stop with Ctrl-C or SIGTERM.\n",
+            "{}\nSign and verify with Git against these servers:\n  git config --global --add include.path {}\n{}Stop with Ctrl-C or SIGTERM.\n",
             terminal::table(&rows),
             config::shell_quote(&self.store.path.join("gitconfig").display().to_string()),
             identity
@@ -643,4 +640,28 @@ fn trusted_root(store: &ServerDirectory, state: &State) -> Result<TrustedRoot, C
         }],
         ..TrustedRoot::default()
     })
+}
+
+/// Returns the commands that set the expected identity.
+fn identity_commands(user: &str, issuer: &str) -> Styled {
+    styled!(
+        "  git config --global gitseal.certificateIdentity {}\n  git config --global gitseal.certificateOidcIssuer {}\n",
+        config::shell_quote(user),
+        issuer
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_can_be_pasted() {
+        let with = identity_commands("it's alice@example.test", "http://127.0.0.1:5556");
+        assert_eq!(
+            with.to_string(),
+            "  git config --global gitseal.certificateIdentity 'it'\\''s alice@example.test'\n  \
+             git config --global gitseal.certificateOidcIssuer http://127.0.0.1:5556\n"
+        );
+    }
 }

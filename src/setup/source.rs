@@ -168,13 +168,17 @@ fn check_signature(
         EntryLookup::Disabled,
         &mut StepRecorder::disabled(),
     );
-    match verdict.refusal() {
-        None => Ok(()),
-        Some(refusal) => Err(SetupError::Signature {
-            location: location.to_owned(),
-            reason: format!("{refusal} [{}]", refusal.code()),
-        }),
+    if matches!(verdict, Verdict::Verified(_)) {
+        return Ok(());
     }
+    let reason = match verdict.refusal() {
+        Some(refusal) => format!("{refusal} [{}]", refusal.code()),
+        None => "not verified".to_owned(),
+    };
+    Err(SetupError::Signature {
+        location: location.to_owned(),
+        reason,
+    })
 }
 
 /// A file in the directory of the profile.

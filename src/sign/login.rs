@@ -31,7 +31,7 @@ use gitseal_services::{
         token::IdentityToken,
     },
 };
-use gitseal_terminal::{self as terminal, Escape, escape};
+use gitseal_terminal::{self as terminal, Escape, escape, styled};
 
 /// The timeout of a login in the browser, as in gitsign.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
@@ -191,14 +191,18 @@ impl<'a> LoginOptions<'a> {
         {
             let url = setting.value.url();
             if settings.is_untrusted(&setting.origin) {
-                terminal::warn(&format!(
-                    "this repository's configuration selects the {role} {url} ({}); its operator can impersonate you with your identity token. If you trust it, set it with 'git config --global'",
-                    setting.origin
+                terminal::warn(&styled!(
+                    "this repository's configuration selects the {} {} ({}); its operator can impersonate you with your identity token. If you trust it, set it with 'git config --global'",
+                    role,
+                    url.as_str(),
+                    setting.origin.to_string()
                 ));
             }
             if !is_private(url) {
-                terminal::warn(&format!(
-                    "the {role} {url} is not using TLS; anyone on the network can read your identity token"
+                terminal::warn(&styled!(
+                    "the {} {} is not using TLS; anyone on the network can read your identity token",
+                    role,
+                    url.as_str()
                 ));
             }
         }

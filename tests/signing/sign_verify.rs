@@ -252,6 +252,36 @@ fn the_committer_must_match_where_that_is_wanted() {
     );
     commit(ALICE).ok();
     lab.good(&repository, "HEAD");
+
+    // One commit and many, and an audit, ask for the same.
+    let mut other = lab.command("git", &repository);
+    other
+        .env("GIT_COMMITTER_EMAIL", "eve@example.test")
+        .args(["commit", "-q", "-S", "--allow-empty", "-m", "y"]);
+    run(&mut other, b"").ok();
+    let verify = |arguments: &[&str]| {
+        let mut command = lab.command(GITSEAL, &repository);
+        run(command.args(arguments), b"")
+    };
+    for (arguments, code) in [
+        (&["verify", "HEAD"] as &[&str], 0),
+        (&["verify", "HEAD~1..HEAD"], 0),
+        (&["verify", "--match-committer", "HEAD~1"], 0),
+        (&["verify", "--match-committer", "HEAD"], 1),
+        (&["verify", "--match-committer", "HEAD~1..HEAD"], 1),
+        (&["verify", "--match-committer", "HEAD~1", "HEAD"], 1),
+        (&["verify", "--match-committer", "--all"], 1),
+        (&["audit", "--match-committer", "--offline"], 1),
+    ] {
+        let ended = verify(arguments);
+        assert_eq!(ended.code, code, "{arguments:?}: {ended:?}");
+        let names_it = format!("{}{}", ended.out, ended.err).contains("committer");
+        assert_eq!(names_it, code == 1, "{arguments:?}: {ended:?}");
+    }
+    let json = verify(&["verify", "--match-committer", "--json", "HEAD"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["identity_matched"], true, "{json}");
+    assert_eq!(json["failure"]["code"], "committer-mismatch", "{json}");
 }
 
 /// The helper as git calls it, for what git itself would hide.

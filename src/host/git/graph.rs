@@ -155,6 +155,8 @@ struct Queue {
     /// Number of those that are not hidden.
     open: usize,
     failures: Vec<Failure>,
+    /// The positions in `failures`, by commit.
+    failed: HashMap<u32, usize>,
 }
 
 /// The commits that were read so far.
@@ -356,7 +358,8 @@ impl Graph {
                 // Some of these wait in the queue as not hidden.
                 queue.open = queue.open.saturating_sub(self.hide(at)?);
             }
-            let failed = queue.failures.iter_mut().find(|failure| failure.at == at);
+            let failed = queue.failed.get(&at);
+            let failed = failed.and_then(|position| queue.failures.get_mut(*position));
             if let Some(failure) = failed.filter(|failure| !is_hidden && !failure.is_needed) {
                 failure.is_needed = true;
                 failure.child = child.and_then(|child| Some(self.node(child)?.id));
@@ -374,6 +377,7 @@ impl Graph {
             }
             Err(GraphError::Git(error)) => {
                 self.mark(at, is_hidden, false);
+                queue.failed.insert(at, queue.failures.len());
                 queue.failures.extend(self.node(at).map(|node| Failure {
                     id: node.id,
                     child: child.and_then(|child| Some(self.node(child)?.id)),
