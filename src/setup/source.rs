@@ -20,7 +20,7 @@ use crate::{
         trusted_root_files,
     },
     recorder::StepRecorder,
-    verdict::{EntryLookup, verify_signature},
+    verdict::{EntryLookup, Verdict, verify_signature},
 };
 use gitseal_evidence::{
     hex,

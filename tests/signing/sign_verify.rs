@@ -255,9 +255,14 @@ fn the_committer_must_match_where_that_is_wanted() {
 
     // One commit and many, and an audit, ask for the same.
     let mut other = lab.command("git", &repository);
-    other
-        .env("GIT_COMMITTER_EMAIL", "eve@example.test")
-        .args(["commit", "-q", "-S", "--allow-empty", "-m", "y"]);
+    other.env("GIT_COMMITTER_EMAIL", "eve@example.test").args([
+        "commit",
+        "-q",
+        "-S",
+        "--allow-empty",
+        "-m",
+        "y",
+    ]);
     run(&mut other, b"").ok();
     let verify = |arguments: &[&str]| {
         let mut command = lab.command(GITSEAL, &repository);
