@@ -286,7 +286,7 @@ fn the_committer_must_match_where_that_is_wanted() {
     let json = verify(&["verify", "--match-committer", "--json", "HEAD"]);
     let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(json["identity_matched"], true, "{json}");
-    assert_eq!(json["failure"]["code"], "committer-mismatch", "{json}");
+    assert_eq!(json["refusal"]["code"], "committer-mismatch", "{json}");
 }
 
 /// The helper as git calls it, for what git itself would hide.
