@@ -128,8 +128,10 @@ pub fn verify_signature(
                 expected: &ExpectedIdentity::Any,
                 ..without_committer
             };
-            let valid = [without_committer, any_signer]
+            let without_committer = inputs.match_committer.then_some(without_committer);
+            let valid = without_committer
                 .iter()
+                .chain([&any_signer])
                 .find_map(|inputs| verify::verify(input, inputs, &mut NoopObserver).ok());
             match valid {
                 Some(verified) => Verdict::UnexpectedIdentity {
