@@ -29,6 +29,7 @@ pub mod glob;
 pub mod lint;
 pub mod model;
 pub mod parse;
+pub mod steps;
 pub mod threshold;
 pub mod toml_position;
 pub mod walk;
