@@ -28,7 +28,7 @@ use crate::{
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
     host::{
         git::{
-            Repository,
+            Deadline, GitError, Repository,
             graph::Graph,
             push::{self, HookInputError, MAX_LINE, RefCommand},
         },
@@ -49,10 +49,10 @@ mod verifier;
 pub use ci::run as ci;
 use plan::{PlanError, PushSide, RefSnapshot};
 use report::PushReport;
-use verifier::{Deadline, PushVerifier, PushVerifyError};
+use verifier::{PushVerifier, PushVerifyError};
 
 /// Seconds between the timeout and the end of the process, whatever it is doing.
-const GRACE: u64 = 5;
+const GRACE: u64 = 1;
 
 /// Errors that prevent a push from being checked. Every one of them rejects the push.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +177,7 @@ fn check(
             PushSide::Client | PushSide::Service => open_context()?,
         };
         let repository = workspace.repository().map_err(ContextError::from)?;
+        repository.objects().set_deadline(deadline);
         let updates = updates(repository)?;
         let report = verify(
             command, updates, repository, &settings, options, remote, deadline,
@@ -246,7 +247,7 @@ fn watched(
     let last = Duration::from_secs(seconds.saturating_add(GRACE));
     thread::spawn(move || {
         thread::sleep(last);
-        GateError::from(PushVerifyError::Time { seconds }).show();
+        GateError::from(PushVerifyError::from(GitError::Timeout { seconds })).show();
         std::process::exit(EXIT_UNDECIDED.into());
     });
     check(deadline).unwrap_or_else(|error| {

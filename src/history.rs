@@ -202,7 +202,15 @@ impl Held {
             });
         }
         for other in others {
-            let bases = repository.merge_bases(*first, *other)?;
+            let bases = Graph::new(repository)
+                .merge_bases(*first, *other)
+                .map_err(|error| match error {
+                    GraphError::Git(error) => error,
+                    other => GitError::Unreadable {
+                        id: first.to_string(),
+                        why: other.to_string(),
+                    },
+                })?;
             if bases.contains(other) {
                 continue;
             }

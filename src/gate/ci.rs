@@ -61,6 +61,7 @@ pub fn run(arguments: &CiArgs) -> u8 {
     watched(options.timeout, PushSide::Service, |deadline| {
         let (workspace, settings) = open_context()?;
         let repository = workspace.repository().map_err(ContextError::from)?;
+        repository.objects().set_deadline(deadline);
         let job = match (&arguments.range, &arguments.reference) {
             (Some(range), Some(reference)) => by_hand(range, reference, platform, repository)?,
             _ => job::detect(&variable, &event)?,

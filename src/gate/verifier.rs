@@ -8,7 +8,6 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ops::ControlFlow,
     rc::Rc,
-    time::{Duration, Instant},
 };
 
 use gix::{ObjectId, bstr::BString};
@@ -21,7 +20,7 @@ use super::{
 };
 use crate::host::{
     git::{
-        GitError, Repository,
+        Deadline, GitError, Repository,
         graph::{Graph, GraphError},
         push::RefCommand,
     },
@@ -67,8 +66,8 @@ pub enum PushVerifyError {
     TooLarge,
     #[error("more than {MAX_KEPT} findings reject the push")]
     TooMany,
-    #[error("timed out after {seconds} s")]
-    Time { seconds: u64 },
+    #[error(transparent)]
+    Git(#[from] GitError),
 }
 
 impl PushVerifyError {
@@ -82,7 +81,8 @@ impl PushVerifyError {
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Policy(error) => error.hint(),
-            Self::Time { .. } => {
+            Self::Git(GitError::Timeout { .. })
+            | Self::Graph(GraphError::Git(GitError::Timeout { .. })) => {
                 Some("push fewer commits at a time, or ask the administrators to raise --timeout")
             }
             Self::TooMany | Self::TooLarge => {
@@ -103,36 +103,6 @@ const MAX_SETS: usize = 512 * 1024 * 1024;
 const MAX_LINES: usize = 16;
 /// Maximum number of other tags that count for one.
 const MAX_OTHERS: usize = 256;
-
-/// The time after which a push that is not checked is rejected.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline {
-    end: Instant,
-    seconds: u64,
-}
-
-impl Deadline {
-    pub(super) fn within(seconds: u64) -> Self {
-        let now = Instant::now();
-        Self {
-            end: now.checked_add(Duration::from_secs(seconds)).unwrap_or(now),
-            seconds,
-        }
-    }
-
-    /// Returns an error if the time is over.
-    ///
-    /// # Errors
-    /// Returns [`PushVerifyError::Time`].
-    pub fn check(&self) -> Result<(), PushVerifyError> {
-        if Instant::now() >= self.end {
-            return Err(PushVerifyError::Time {
-                seconds: self.seconds,
-            });
-        }
-        Ok(())
-    }
-}
 
 /// Trusted root and policy, loaded once per push.
 pub struct PushVerifier<'r> {
@@ -229,6 +199,7 @@ impl<'r> PushVerifier<'r> {
             let second_look = self.rules.root().is_none();
             add(change, items, second_look, &cut_off, graph, &mut report)?;
         }
+        deadline.check()?;
         Ok(report)
     }
 
@@ -309,13 +280,16 @@ impl<'r> PushVerifier<'r> {
         };
         let mut result = Ok(());
         batch::verify_all(ids, self.repository, engine, jobs, &mut |judged| {
-            result = deadline.check().and_then(|()| match judged.verdict {
-                Verdict::Unreadable { error, .. } => Err(PushVerifyError::Object {
-                    id: judged.id,
-                    error,
-                }),
-                _ => each(judged),
-            });
+            result = deadline
+                .check()
+                .map_err(PushVerifyError::from)
+                .and_then(|()| match judged.verdict {
+                    Verdict::Unreadable { error, .. } => Err(PushVerifyError::Object {
+                        id: judged.id,
+                        error,
+                    }),
+                    _ => each(judged),
+                });
             match result {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),

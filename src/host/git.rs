@@ -25,13 +25,16 @@ use gitseal_evidence::object::{HashKind, ObjectKind};
 use objects::{Objects, Target};
 
 pub mod changes;
+mod deadline;
 mod delta_bases;
+mod delta_chains;
 mod error;
 pub mod graph;
 pub mod objects;
 pub mod push;
 pub mod push_certificate;
 pub mod walk;
+pub use deadline::Deadline;
 pub use error::GitError;
 pub use gix::ObjectId;
 pub use objects::Object;
@@ -374,7 +377,11 @@ impl Repository {
         }
         let directories = object_directories()?;
         let view = match directories.as_slice() {
-            [] => None,
+            [] => {
+                let own = inner.objects.store_ref().path().to_owned();
+                inner.objects = odb(&own, inner.object_hash())?;
+                None
+            }
             [one] if variable("GIT_OBJECT_DIRECTORY").is_some() => {
                 inner.objects = odb(one, inner.object_hash())?;
                 None
@@ -390,10 +397,14 @@ impl Repository {
             }
         };
         inner.objects.ignore_replacements = true;
+        let reading = Arc::new(objects::Reading::default());
+        let counted = Arc::clone(&reading);
         inner
             .objects
-            .set_pack_cache(|| Box::new(delta_bases::DeltaBases::default()));
+            .set_pack_cache(move || Box::new(delta_bases::DeltaBases::new(Arc::clone(&counted))));
         let objects = Objects {
+            chains: Arc::new(delta_chains::DeltaChains::new(Arc::clone(&reading))),
+            reading,
             odb: inner.objects.clone(),
             format: inner.object_hash(),
             hash,
@@ -403,9 +414,14 @@ impl Repository {
     }
 }
 
-/// Opens a directory of objects, without replacements.
+/// Opens a directory of objects, without replacements, so that unpacking one of them
+/// stays within the limit on memory.
 fn odb(directory: &Path, hash: gix::hash::Kind) -> Result<gix::OdbHandle, GitError> {
-    gix::odb::at(directory, hash)
+    let options = gix::odb::store::init::Options {
+        alloc_limit_bytes: Some(delta_chains::MAX_MEMORY),
+        ..Default::default()
+    };
+    gix::odb::at_opts(directory, hash, None, options)
         .map(gix::OdbHandle::from)
         .map_err(|error| GitError::ObjectDirectories {
             why: error.to_string(),

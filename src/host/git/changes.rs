@@ -29,10 +29,7 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use gix::bstr::{BString, ByteSlice as _};
 
-use super::{
-    Repository,
-    error::{GitError, words},
-};
+use super::{Repository, error::GitError};
 
 /// The most paths that one commit may change.
 pub const MAX_CHANGES: usize = 500_000;
@@ -397,25 +394,6 @@ impl Repository {
             }
         }
         Ok(None)
-    }
-
-    /// The best common ancestors of two commits; none where the histories have
-    /// nothing in common.
-    ///
-    /// # Errors
-    /// A commit on the way cannot be read.
-    pub fn merge_bases(
-        &self,
-        one: gix::ObjectId,
-        other: gix::ObjectId,
-    ) -> Result<Vec<gix::ObjectId>, GitError> {
-        self.inner
-            .merge_bases_many(one, &[other])
-            .map(|bases| bases.into_iter().map(gix::Id::detach).collect())
-            .map_err(|error| GitError::Unreadable {
-                id: one.to_string(),
-                why: words(&error),
-            })
     }
 
     fn entries<'a>(

@@ -6,7 +6,11 @@
 //! *Not checked here:* anything: what comes out is hashed like what comes from
 //! disk.
 
+use std::sync::{Arc, atomic::Ordering};
+
 use gix::{objs::Kind, odb::pack::cache::DecodeEntry};
+
+use super::objects::Reading;
 
 /// Number of cached objects.
 const SLOTS: usize = 1024;
@@ -22,8 +26,24 @@ struct Base {
 }
 
 /// The objects, each in the one place that its offset gives it.
-#[derive(Default)]
-pub(super) struct DeltaBases(Vec<Option<Base>>);
+pub(super) struct DeltaBases {
+    bases: Vec<Option<Base>>,
+    reading: Arc<Reading>,
+}
+
+impl DeltaBases {
+    pub(super) fn new(reading: Arc<Reading>) -> Self {
+        Self {
+            bases: Vec::new(),
+            reading,
+        }
+    }
+
+    fn find(&self, pack: u32, offset: u64) -> Option<&Base> {
+        let base = self.bases.get(place(pack, offset))?.as_ref()?;
+        (base.pack == pack && base.offset == offset).then_some(base)
+    }
+}
 
 fn place(pack: u32, offset: u64) -> usize {
     // The multiplier is the golden ratio's: neighbours in a pack go apart.
@@ -36,10 +56,10 @@ impl DecodeEntry for DeltaBases {
         if data.len() > MAX_KEPT {
             return;
         }
-        if self.0.is_empty() {
-            self.0.resize_with(SLOTS, || None);
+        if self.bases.is_empty() {
+            self.bases.resize_with(SLOTS, || None);
         }
-        let Some(slot) = self.0.get_mut(place(pack, offset)) else {
+        let Some(slot) = self.bases.get_mut(place(pack, offset)) else {
             return;
         };
         let mut kept = slot.take().map(|base| base.data).unwrap_or_default();
@@ -55,10 +75,11 @@ impl DecodeEntry for DeltaBases {
     }
 
     fn get(&mut self, pack: u32, offset: u64, out: &mut Vec<u8>) -> Option<(Kind, usize)> {
-        let base = self.0.get(place(pack, offset))?.as_ref()?;
-        if base.pack != pack || base.offset != offset {
+        let Some(base) = self.find(pack, offset) else {
+            // What is not kept is resolved.
+            self.reading.deltas.fetch_add(1, Ordering::Relaxed);
             return None;
-        }
+        };
         out.clear();
         out.extend_from_slice(&base.data);
         Some((base.kind, base.compressed))

@@ -27,6 +27,12 @@ pub enum GitError {
     Unreadable { id: String, why: String },
     #[error("object {id} is {bytes} bytes; the limit is {most}")]
     TooLarge { id: String, bytes: u64, most: u64 },
+    #[error("object {id} is stored as a chain of {deltas} deltas; the limit is {most}")]
+    DeltaChain { id: String, deltas: u32, most: u32 },
+    #[error("unpacking object {id} needs more than {most} bytes of memory")]
+    Unpacking { id: String, most: usize },
+    #[error("timed out after {seconds} s")]
+    Timeout { seconds: u64 },
     #[error("object {id} is damaged: its bytes hash to {found}")]
     Damaged { id: String, found: String },
     #[error("{name} is a {found}, not a {wanted}")]

@@ -6,7 +6,13 @@
 //!
 //! *Not checked here:* signatures (`evidence/verify.rs`).
 
-use std::sync::Arc;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use gix::{
     ObjectId,
@@ -14,7 +20,11 @@ use gix::{
     prelude::{FindExt as _, HeaderExt as _},
 };
 
-use super::error::{GitError, words};
+use super::{
+    deadline::Deadline,
+    delta_chains::{self, DeltaChains},
+    error::{GitError, words},
+};
 use gitseal_evidence::object::{HashKind, MAX_OBJECT, ObjectKind};
 
 /// The longest chain of tags of tags that is followed.
@@ -31,12 +41,34 @@ pub struct Object {
     pub raw: Vec<u8>,
 }
 
+/// Number of objects that were read, of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadCounts {
+    pub commits_and_tags: u64,
+    pub trees: u64,
+    pub blobs: u64,
+    /// Number of deltas that were applied for them.
+    pub deltas: u64,
+}
+
+/// What was read so far, and how long reading may go on.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    commits_and_tags: AtomicU64,
+    trees: AtomicU64,
+    blobs: AtomicU64,
+    pub(super) deltas: AtomicU64,
+    deadline: OnceLock<Deadline>,
+}
+
 /// The objects of a repository, for one thread. Clones share mapped files.
 #[derive(Clone)]
 pub struct Objects {
     pub(super) odb: gix::OdbHandle,
     pub(super) format: gix::hash::Kind,
     pub(super) hash: HashKind,
+    pub(super) reading: Arc<Reading>,
+    pub(super) chains: Arc<DeltaChains>,
     /// The directory that shows several object directories as one; removed when
     /// dropped.
     pub(super) _view: Option<Arc<tempfile::TempDir>>,
@@ -116,6 +148,31 @@ impl Objects {
         self.hash
     }
 
+    /// Sets when reading ends, for all clones. The first call counts.
+    pub fn set_deadline(&self, deadline: Deadline) {
+        let _ = self.reading.deadline.set(deadline);
+    }
+
+    /// Checks that the time for reading is not over.
+    ///
+    /// # Errors
+    /// Returns [`GitError::Timeout`] if it is.
+    pub fn check_time(&self) -> Result<(), GitError> {
+        self.reading.deadline.get().map_or(Ok(()), Deadline::check)
+    }
+
+    /// Returns how many objects were read so far, by all clones.
+    #[must_use]
+    pub fn counts(&self) -> ReadCounts {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        ReadCounts {
+            commits_and_tags: of(&self.reading.commits_and_tags),
+            trees: of(&self.reading.trees),
+            blobs: of(&self.reading.blobs),
+            deltas: of(&self.reading.deltas),
+        }
+    }
+
     /// Returns a commit or tag whose bytes hash to `id`.
     ///
     /// # Errors
@@ -175,6 +232,7 @@ impl Objects {
             id: id.to_string(),
             why,
         };
+        self.check_time()?;
         let header = self.header(id)?;
         if !kinds.contains(&header.kind()) {
             return Err(GitError::Kind {
@@ -190,15 +248,43 @@ impl Objects {
                 most,
             });
         }
+        let counter = match header.kind() {
+            Kind::Commit | Kind::Tag => &self.reading.commits_and_tags,
+            Kind::Tree => &self.reading.trees,
+            Kind::Blob => &self.reading.blobs,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let deltas = header.num_deltas().unwrap_or(0);
+        if deltas > delta_chains::MAX_CHAIN {
+            return Err(delta_chains::too_long(id, deltas));
+        }
+        if deltas > delta_chains::SHORT {
+            let raw = self
+                .chains
+                .read(id, header.kind(), &|| self.directories())?;
+            return Ok((header.kind(), raw));
+        }
         let mut raw = Vec::new();
-        let found = self
-            .odb
-            .find(&id, &mut raw)
-            .map_err(|error| unreadable(words(&error)))?;
+        let found = self.odb.find(&id, &mut raw).map_err(|error| {
+            if delta_chains::is_too_large(&error) {
+                delta_chains::too_much_memory(id)
+            } else {
+                unreadable(words(&error))
+            }
+        })?;
         if found.kind != header.kind() {
             return Err(unreadable("it is stored as two kinds of object".to_owned()));
         }
         Ok((header.kind(), raw))
+    }
+
+    /// The object directories, the alternates after the primary one.
+    fn directories(&self) -> Result<Vec<PathBuf>, GitError> {
+        let store = self.odb.store_ref();
+        let mut directories = vec![store.path().to_owned()];
+        let unusable = |error: gix::Error| GitError::ObjectDirectories { why: words(&error) };
+        directories.extend(store.alternate_db_paths().map_err(unusable)?);
+        Ok(directories)
     }
 
     fn header(&self, id: ObjectId) -> Result<gix::odb::find::Header, GitError> {
