@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     batch::{Item, ObjectHeaders, ObjectResult},
     cli::AuditArgs,
-    context::{ContextError, VerifyRequest},
+    context::{ContextError, open_context},
     host::git::{
         ObjectId,
         objects::Target,
@@ -18,9 +18,8 @@ use crate::{
     },
     range::RangeRun,
     report::{FailureSource, Impact, RangeReport},
-    verdict::Failure,
+    verdict::{Failure, VerifyRequest},
 };
-use gitseal_evidence::identity::ExpectedIdentity;
 use gitseal_terminal::{self as terminal, Styled, styled};
 
 pub mod checkpoints;
@@ -35,18 +34,17 @@ pub fn run(arguments: &AuditArgs) -> u8 {
 }
 
 fn audit(arguments: &AuditArgs) -> Result<u8, ContextError> {
-    let request = VerifyRequest::resolve(&arguments.identity, &arguments.trust)?;
-    if matches!(request.expected, ExpectedIdentity::Any) {
+    let (workspace, settings) = open_context()?;
+    let request = VerifyRequest::from_flags(&arguments.request, &settings)?;
+    if request.accepts_any_signer() {
         terminal::warn("no expected identity set: accepting any signer under the trusted root");
     }
-    let offline = arguments.trust.offline;
-    let repository = request.workspace.repository()?;
+    let repository = workspace.repository()?;
     let run = RangeRun {
         request: &request,
         repository,
         arguments: &arguments.report,
         json: arguments.json,
-        offline,
         command: "audit",
     };
     run.warn_about_history_overrides()?;
@@ -66,8 +64,8 @@ fn audit(arguments: &AuditArgs) -> Result<u8, ContextError> {
         names.add(result);
     })?;
     names.report(&mut report);
-    let requests = (!offline).then_some(arguments.max_proofs);
-    let consistency = checkpoints::check_consistency(&archive, &request.trust.root, requests);
+    let requests = request.log().map(|_| arguments.max_proofs);
+    let consistency = checkpoints::check_consistency(&archive, request.trusted_root(), requests);
     for finding in &consistency.findings {
         let source = FailureSource {
             kind: "log",

@@ -27,16 +27,14 @@ use crate::host::git::{
 };
 use crate::{
     recorder::StepRecorder,
-    verdict::{EntryLookup, Verdict, split_object, verify_signature},
+    verdict::{EntryLookup, Verdict, VerifyRequest, split_object, verify_signature},
 };
 use gitseal_evidence::{
     checkpoint::Checkpoint,
-    identity::ExpectedIdentity,
     memo::Memo,
     object::{self, HashKind, ObjectKind, ParsedCommit, ParsedTag},
     refusal::Step,
-    trusted_root::TrustedRoot,
-    verify::{self, SignatureInput, VerifyInputs},
+    verify::{self, SignatureInput},
 };
 
 /// The maximum number of objects in one parcel for a worker.
@@ -48,12 +46,10 @@ const PARCELS_PER_WORKER: usize = 4;
 /// The maximum number of workers.
 pub const MAX_JOBS: usize = 256;
 
-/// Verifies many objects with one trusted root and one expected identity.
+/// Verifies many objects as one request asks.
 #[derive(Debug)]
 pub struct BatchVerifier<'a> {
-    trust: &'a TrustedRoot,
-    expected: &'a ExpectedIdentity,
-    match_committer: bool,
+    request: &'a VerifyRequest,
     memo: Memo,
     headers: bool,
     tag_headers: bool,
@@ -63,24 +59,13 @@ pub struct BatchVerifier<'a> {
 impl<'a> BatchVerifier<'a> {
     /// Creates a verifier that remembers results from one signature to the next.
     #[must_use]
-    pub fn new(trust: &'a TrustedRoot, expected: &'a ExpectedIdentity) -> Self {
+    pub fn new(request: &'a VerifyRequest) -> Self {
         Self {
-            trust,
-            expected,
-            match_committer: false,
+            request,
             memo: Memo::with_capacity(gitseal_evidence::memo::CAPACITY),
             headers: false,
             tag_headers: false,
             checkpoints: false,
-        }
-    }
-
-    /// Sets whether the committer (tagger) of each object must be its signer.
-    #[must_use]
-    pub fn with_match_committer(self, match_committer: bool) -> Self {
-        Self {
-            match_committer,
-            ..self
         }
     }
 
@@ -162,13 +147,8 @@ impl<'a> BatchVerifier<'a> {
     /// Verifies a signature over any content.
     #[must_use]
     pub fn verify(&self, input: &SignatureInput<'_>, lookup: EntryLookup<'_>) -> Verdict {
-        let inputs = VerifyInputs {
-            expected: self.expected,
-            match_committer: self.match_committer,
-            memo: &self.memo,
-            ..VerifyInputs::new(self.trust)
-        };
-        verify_signature(input, &inputs, lookup, &mut StepRecorder::disabled())
+        let recorder = &mut StepRecorder::disabled();
+        verify_signature(input, self.request, &self.memo, lookup, recorder)
     }
 
     fn headers(&self, kind: ObjectKind, payload: &[u8]) -> Option<ObjectHeaders> {
@@ -199,7 +179,7 @@ impl<'a> BatchVerifier<'a> {
             }
             // A refused signature can still contain what its log signed.
             Verdict::Refused(refusal) if refusal.step() > Step::Read => {
-                verify::embedded_checkpoint(input, self.trust, &self.memo)
+                verify::embedded_checkpoint(input, self.request.trusted_root(), &self.memo)
             }
             _ => None,
         }?;

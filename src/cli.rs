@@ -9,7 +9,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
-use crate::host::git::push::MAX_UPDATES;
+use crate::{host::git::push::MAX_UPDATES, verdict::RequestArgs};
 use gitseal_policy::POLICY_PATH;
 
 /// The arguments of `gitseal COMMAND …`. Command lines that start with a dash
@@ -184,112 +184,6 @@ Examples:
 REV: names the policy in that commit (.gitseal/policy.toml); REV:PATH another file in it.
 docs/policy.md is the reference.";
 
-#[derive(Debug, Args, Default, Clone)]
-#[command(next_help_heading = "Expected signer")]
-pub struct IdentityArgs {
-    /// Expected identity: email address or URI, exact match
-    #[arg(long, value_name = "TEXT")]
-    pub certificate_identity: Option<String>,
-    /// Expected identity: regular expression, matches the whole value
-    #[arg(long, value_name = "PATTERN")]
-    pub certificate_identity_regexp: Option<String>,
-    /// Expected OIDC issuer URL, exact match
-    #[arg(long, value_name = "URL")]
-    pub certificate_oidc_issuer: Option<String>,
-    /// Expected OIDC issuer URL: regular expression, matches the whole value
-    #[arg(long, value_name = "PATTERN")]
-    pub certificate_oidc_issuer_regexp: Option<String>,
-    /// Expected event that started the GitHub workflow
-    #[arg(long, value_name = "TEXT")]
-    pub certificate_github_workflow_trigger: Option<String>,
-    /// Expected commit that the GitHub workflow ran for
-    #[arg(long, value_name = "TEXT")]
-    pub certificate_github_workflow_sha: Option<String>,
-    /// Expected name of the GitHub workflow
-    #[arg(long, value_name = "TEXT")]
-    pub certificate_github_workflow_name: Option<String>,
-    /// Expected repository of the GitHub workflow
-    #[arg(long, value_name = "TEXT")]
-    pub certificate_github_workflow_repository: Option<String>,
-    /// Expected ref that the GitHub workflow ran for
-    #[arg(long, value_name = "TEXT")]
-    pub certificate_github_workflow_ref: Option<String>,
-    /// Require the committer (or tagger) to be the signer
-    #[arg(long)]
-    pub match_committer: bool,
-}
-
-#[derive(Debug, Args, Default, Clone)]
-#[command(next_help_heading = "Evidence")]
-pub struct TrustArgs {
-    /// Trusted root file (trusted_root.json)
-    #[arg(long, value_name = "FILE")]
-    pub trusted_root: Option<PathBuf>,
-    /// Do not use the network; signatures without an embedded log entry are undecided
-    #[arg(long)]
-    pub offline: bool,
-    #[command(flatten)]
-    pub unsupported: UnsupportedArgs,
-}
-
-/// Flags of gitsign that are parsed only to explain why they are rejected.
-#[derive(Debug, Args, Default, Clone)]
-#[command(next_help_heading = None)]
-pub struct UnsupportedArgs {
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
-    insecure_ignore_sct: Option<String>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    sct: Option<PathBuf>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    certificate: Option<PathBuf>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    certificate_chain: Option<PathBuf>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    ca_roots: Option<PathBuf>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    ca_intermediates: Option<PathBuf>,
-}
-
-impl UnsupportedArgs {
-    /// Returns the first flag that is present, and why it is rejected.
-    #[must_use]
-    pub fn first_present(&self) -> Option<(&'static str, &'static str)> {
-        const ROOTS: &str = "certificate authorities and their CT logs are set together: use --trusted-root, or gitseal.fulcioRoot";
-        if self
-            .insecure_ignore_sct
-            .as_deref()
-            .is_some_and(|value| value != "false")
-        {
-            return Some((
-                "--insecure-ignore-sct",
-                "a certificate that is not in a CT log could have been issued in secret, to anyone; use a trusted root that contains the CT log of the certificate authority",
-            ));
-        }
-        let given = |is_present: bool, name, reason| is_present.then_some((name, reason));
-        given(
-            self.sct.is_some(),
-            "--sct",
-            "detached SCTs (before 2022) are not supported: the certificate contains its SCT",
-        )
-        .or(given(
-            self.certificate.is_some(),
-            "--certificate",
-            "the certificate is taken from the signature, and the log entry binds it",
-        ))
-        .or(given(
-            self.certificate_chain.is_some(),
-            "--certificate-chain",
-            ROOTS,
-        ))
-        .or(given(self.ca_roots.is_some(), "--ca-roots", ROOTS))
-        .or(given(
-            self.ca_intermediates.is_some(),
-            "--ca-intermediates",
-            ROOTS,
-        ))
-    }
-}
-
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// Commits (a tag names its commit; default HEAD) or ranges: A..B, ^A, A^!
@@ -298,9 +192,7 @@ pub struct VerifyArgs {
     #[command(flatten)]
     pub range: RangeArgs,
     #[command(flatten)]
-    pub identity: IdentityArgs,
-    #[command(flatten)]
-    pub trust: TrustArgs,
+    pub request: RequestArgs,
     /// Print the result as a JSON object; for several commits, one per line and a summary
     #[arg(long)]
     pub json: bool,
@@ -351,9 +243,7 @@ pub struct VerifyTagArgs {
     #[arg(value_name = "NAME")]
     pub name: String,
     #[command(flatten)]
-    pub identity: IdentityArgs,
-    #[command(flatten)]
-    pub trust: TrustArgs,
+    pub request: RequestArgs,
     /// Print the result as a JSON object
     #[arg(long)]
     pub json: bool,
@@ -362,9 +252,7 @@ pub struct VerifyTagArgs {
 #[derive(Debug, Args)]
 pub struct AuditArgs {
     #[command(flatten)]
-    pub identity: IdentityArgs,
-    #[command(flatten)]
-    pub trust: TrustArgs,
+    pub request: RequestArgs,
     /// Print each result as a JSON object on a line, and a summary
     #[arg(long)]
     pub json: bool,
@@ -381,9 +269,7 @@ pub struct ExplainArgs {
     #[arg(value_name = "REV", default_value = "HEAD")]
     pub revision: String,
     #[command(flatten)]
-    pub identity: IdentityArgs,
-    #[command(flatten)]
-    pub trust: TrustArgs,
+    pub request: RequestArgs,
     /// Print the report as a JSON object
     #[arg(long)]
     pub json: bool,

@@ -1,5 +1,4 @@
-//! The start of every command: the repository, the settings, the trusted root, the
-//! expected identity and the HTTP client.
+//! The start of every command: the repository, the settings and the HTTP client.
 
 use std::{
     io,
@@ -8,18 +7,14 @@ use std::{
 };
 
 use crate::{
-    cli::{IdentityArgs, TrustArgs},
     exit::EXIT_USAGE,
     host::{
         git::{GitError, Workspace},
-        settings::{Origin, SettingError, Settings, process_environment},
-        trusted_root_files::{self, LoadedTrustedRoot, TrustedRootLoadError},
+        settings::{SettingError, Settings, process_environment},
+        trusted_root_files::TrustedRootLoadError,
     },
 };
-use gitseal_evidence::{
-    UnixTime,
-    identity::{ExpectedIdentity, IdentityMatcher, Pattern, PatternError},
-};
+use gitseal_evidence::{UnixTime, identity::PatternError};
 use gitseal_services::http::client::{Client, Timeouts};
 use gitseal_terminal as terminal;
 
@@ -158,125 +153,4 @@ pub fn system_time() -> UnixTime {
         .map_or(0, |since| {
             i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
         })
-}
-
-/// Everything that a verifying command needs.
-pub struct VerifyRequest {
-    pub workspace: Workspace,
-    pub settings: Settings,
-    pub trust: LoadedTrustedRoot,
-    pub expected: ExpectedIdentity,
-    /// Whether the committer or tagger must be the signer.
-    pub match_committer: bool,
-}
-
-impl VerifyRequest {
-    /// Combines flags and settings. Identity flags replace the settings altogether.
-    ///
-    /// # Errors
-    /// Returns [`ContextError`] if a flag, a setting or a file is not usable.
-    pub fn resolve(identity: &IdentityArgs, trust: &TrustArgs) -> Result<Self, ContextError> {
-        if let Some((flag, reason)) = trust.unsupported.first_present() {
-            return Err(ContextError::UnsupportedFlag { flag, reason });
-        }
-        let by_flags = expected_identity(identity)?;
-        let (workspace, settings) = open_context()?;
-        let expected = match by_flags {
-            ExpectedIdentity::Any => expected_identity_from_settings(&settings)?,
-            named => named,
-        };
-        Ok(Self {
-            trust: trusted_root_files::load(trust.trusted_root.as_deref(), &settings)?,
-            workspace,
-            settings,
-            expected,
-            match_committer: identity.match_committer,
-        })
-    }
-
-    /// Requires an expected identity: a result that anyone may have signed proves
-    /// nothing.
-    ///
-    /// # Errors
-    /// Returns [`ContextError::NoExpectedIdentity`] if none is set.
-    pub fn with_expected_identity(self) -> Result<Self, ContextError> {
-        match self.expected {
-            ExpectedIdentity::Any => Err(ContextError::NoExpectedIdentity),
-            _ => Ok(self),
-        }
-    }
-}
-
-/// Returns the expected identity of the user's and the system's settings. An empty
-/// value resets a setting so that another can replace it; where none does, as
-/// with a CI variable that was never filled, it must not mean "anyone".
-///
-/// # Errors
-/// Returns [`PatternError`] for a malformed pattern, for half a rule, and if
-/// all values are empty.
-pub fn expected_identity_from_settings(
-    settings: &Settings,
-) -> Result<ExpectedIdentity, PatternError> {
-    let rules = [
-        &settings.certificate_identity,
-        &settings.certificate_identity_regexp,
-        &settings.certificate_oidc_issuer,
-        &settings.certificate_oidc_issuer_regexp,
-    ];
-    if rules.iter().all(|rule| rule.value.is_none())
-        && rules.iter().any(|rule| rule.origin != Origin::Default)
-    {
-        return Err(PatternError::Empty {
-            what: "certificate identity or issuer",
-        });
-    }
-    let [identity, identity_regexp, issuer, issuer_regexp] = rules.map(|rule| rule.value.clone());
-    expected_identity(&IdentityArgs {
-        certificate_identity: identity,
-        certificate_identity_regexp: identity_regexp,
-        certificate_oidc_issuer: issuer,
-        certificate_oidc_issuer_regexp: issuer_regexp,
-        ..IdentityArgs::default()
-    })
-}
-
-fn expected_identity(args: &IdentityArgs) -> Result<ExpectedIdentity, PatternError> {
-    type Parse = fn(&'static str, &str) -> Result<Pattern, PatternError>;
-    let parse = |parse: Parse, what, text: &Option<String>| {
-        text.as_deref().map(|text| parse(what, text)).transpose()
-    };
-    let either = |what, exact, regexp| -> Result<Vec<Pattern>, PatternError> {
-        let exact = parse(Pattern::exact, what, exact)?;
-        Ok(exact
-            .into_iter()
-            .chain(parse(Pattern::matching, what, regexp)?)
-            .collect())
-    };
-    let identity = either(
-        "certificate identity",
-        &args.certificate_identity,
-        &args.certificate_identity_regexp,
-    )?;
-    let issuer = either(
-        "OIDC issuer",
-        &args.certificate_oidc_issuer,
-        &args.certificate_oidc_issuer_regexp,
-    )?;
-    let workflow = [
-        ("Trigger", &args.certificate_github_workflow_trigger),
-        ("Sha", &args.certificate_github_workflow_sha),
-        ("Name", &args.certificate_github_workflow_name),
-        ("Repository", &args.certificate_github_workflow_repository),
-        ("Ref", &args.certificate_github_workflow_ref),
-    ];
-    let mut claims = Vec::new();
-    for (claim, text) in workflow {
-        if let Some(pattern) = parse(Pattern::exact, "GitHub workflow", text)? {
-            claims.push((format!("githubWorkflow{claim}"), pattern));
-        }
-    }
-    if identity.is_empty() && issuer.is_empty() && claims.is_empty() {
-        return Ok(ExpectedIdentity::Any);
-    }
-    IdentityMatcher::new(identity, issuer, claims).map(|rule| ExpectedIdentity::OneOf(vec![rule]))
 }

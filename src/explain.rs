@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::ExplainArgs,
-    context::{ContextError, VerifyRequest},
+    context::{ContextError, open_context},
     exit::written,
     host::git::Object,
     recorder::StepRecorder,
-    verdict::{Failure, Verdict, exit_name, verify_object},
+    verdict::{Failure, Verdict, VerifyRequest, exit_name, verify_object},
 };
 use gitseal_evidence::{
     object::{self, ObjectKind},
@@ -134,17 +134,17 @@ pub fn run(arguments: &ExplainArgs) -> u8 {
 }
 
 fn explain(arguments: &ExplainArgs) -> Result<u8, ContextError> {
-    let request = VerifyRequest::resolve(&arguments.identity, &arguments.trust)?;
-    let repository = request.workspace.repository()?;
+    let (workspace, settings) = open_context()?;
+    let request = VerifyRequest::from_flags(&arguments.request, &settings)?;
+    let repository = workspace.repository()?;
     let object = repository.commit_or_tag(&arguments.revision)?;
     let mut recorder = StepRecorder::enabled();
-    let offline = arguments.trust.offline;
     let hash = repository.hash();
-    let verdict = verify_object(&request, &object, hash, offline, &mut recorder);
+    let verdict = verify_object(&request, &object, hash, &mut recorder);
     let result = if arguments.json {
         terminal::print_json(&json(&recorder, &verdict, &object))
     } else {
-        terminal::print(&text(&recorder, &verdict, &object, &request.trust.source))
+        terminal::print(&text(&recorder, &verdict, &object, request.trust_source()))
     };
     Ok(verdict.exit().max(written(result)))
 }

@@ -19,12 +19,13 @@ use serde_json::Value;
 use crate::{
     batch::{self, BatchVerifier, Item, ObjectResult},
     cli::{ReportArgs, VerifyArgs},
-    context::{ContextError, VerifyRequest},
+    context::{ContextError, open_context},
     host::git::{
         Repository,
         walk::{RangeSpec, Selection},
     },
     report::RangeReport,
+    verdict::VerifyRequest,
 };
 use gitseal_terminal::{self as terminal, Progress};
 
@@ -65,9 +66,10 @@ pub fn run(arguments: &VerifyArgs) -> u8 {
 }
 
 fn verify(arguments: &VerifyArgs) -> Result<u8, ContextError> {
+    let (workspace, settings) = open_context()?;
     let request =
-        VerifyRequest::resolve(&arguments.identity, &arguments.trust)?.with_expected_identity()?;
-    let repository = request.workspace.repository()?;
+        VerifyRequest::from_flags(&arguments.request, &settings)?.with_expected_identity()?;
+    let repository = workspace.repository()?;
     let mut specs: Vec<RangeSpec> = Vec::new();
     if arguments.range.all {
         specs.push(RangeSpec::All);
@@ -86,7 +88,6 @@ fn verify(arguments: &VerifyArgs) -> Result<u8, ContextError> {
         repository,
         arguments: &arguments.range.report,
         json: arguments.json,
-        offline: arguments.trust.offline,
         command: "verify",
     };
     run.warn_about_history_overrides()?;
@@ -156,7 +157,6 @@ pub(super) struct RangeRun<'a> {
     pub repository: &'a Repository,
     pub arguments: &'a ReportArgs,
     pub json: bool,
-    pub offline: bool,
     /// The command, for reports.
     pub command: &'static str,
 }
@@ -179,8 +179,7 @@ impl RangeRun<'_> {
 
     /// Returns the verifier of all objects.
     pub(super) fn verifier(&self) -> BatchVerifier<'_> {
-        BatchVerifier::new(&self.request.trust.root, &self.request.expected)
-            .with_match_committer(self.request.match_committer)
+        BatchVerifier::new(self.request)
     }
 
     /// Verifies all objects and reports each. The report is still open.
@@ -209,8 +208,7 @@ impl RangeRun<'_> {
             }
             ControlFlow::Continue(())
         };
-        let mut lookups =
-            DeferredLookups::new(self.request, verifier, self.offline, self.repository.hash());
+        let mut lookups = DeferredLookups::new(self.request, verifier, self.repository.hash());
         let jobs = self
             .arguments
             .jobs

@@ -1,11 +1,9 @@
 //! Records which of the nine steps pass, and what an unverified signature claims.
 
 use gitseal_evidence::{
-    identity::{self, ExpectedIdentity},
     refusal::Step,
     rfc3339,
-    trusted_root::TrustedRoot,
-    verify::{self, NoopObserver, SignatureInput, StepObserver},
+    verify::{self, NoopObserver, SignatureInput, StepObserver, VerifyInputs},
 };
 
 /// An observer that records the details of each step that passes.
@@ -76,12 +74,7 @@ impl StepRecorder {
     }
 
     /// Records what the signature itself contains, for steps that are not reached.
-    pub fn record_unverified(
-        &mut self,
-        input: &SignatureInput<'_>,
-        trust: &TrustedRoot,
-        expected: &ExpectedIdentity,
-    ) {
+    pub fn record_unverified(&mut self, input: &SignatureInput<'_>, inputs: &VerifyInputs<'_>) {
         if !self.is_enabled {
             return;
         }
@@ -89,7 +82,7 @@ impl StepRecorder {
             return;
         };
         let message = parsed.message();
-        let trial = verify::verify_at_assumed_time(message, trust);
+        let trial = verify::verify_at_assumed_time(message, inputs.trust);
         let at = rfc3339(trial.at);
         let chain = trial
             .chain
@@ -104,7 +97,7 @@ impl StepRecorder {
             Err(refusal) => Err(refusal.to_string()),
             Ok(found) => {
                 let name = format!("{} (issuer {})", found.san.value(), found.issuer);
-                match identity::check(&message.leaf, found, expected) {
+                match parsed.check_identity(found, inputs) {
                     Ok(true) => Ok(format!("{name}: matches the expected identity")),
                     Ok(false) => Ok(format!("{name}: no expected identity set")),
                     Err(refusal) => Err(format!("{name}: {refusal}")),

@@ -6,19 +6,27 @@
 //! allows what was signed (`policy/`).
 
 use serde_json::{Value, json};
-use url::Url;
 
 use crate::{
-    context::{VerifyRequest, http_client},
+    context::http_client,
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED},
-    host::git::{GitError, Object},
+    host::{
+        entry_cache::EntryCache,
+        git::{GitError, Object},
+    },
     lookup::{EntrySearcher, LookupError},
     recorder::StepRecorder,
 };
+
+mod request;
+
+pub use request::{RequestArgs, VerifyRequest};
+
 use gitseal_evidence::{
     armor::SignatureFormat,
     entry::LogEntry,
     identity::ExpectedIdentity,
+    memo::Memo,
     object::{self, HashKind, SignedObject},
     refusal::{Refusal, Step, codes},
     rfc3339,
@@ -73,56 +81,33 @@ pub fn exit_name(exit: u8) -> &'static str {
 pub enum EntryLookup<'a> {
     /// No lookup: the signature is undecided without its entry.
     Disabled,
-    /// Searches the log at this URL.
-    Online(&'a Url),
     /// Entries that were found already. They are trusted no more than embedded ones.
     Provided(&'a [LogEntry]),
 }
 
-/// Verifies one signature of any content. The log entries of `inputs` are those of `lookup`.
+/// Verifies one signature of any content, with the log entries of `lookup`.
 pub fn verify_signature(
     input: &SignatureInput<'_>,
-    inputs: &VerifyInputs<'_>,
+    request: &VerifyRequest,
+    memo: &Memo,
     lookup: EntryLookup<'_>,
     recorder: &mut StepRecorder,
 ) -> Verdict {
     let verify = |found: &[LogEntry], observer: &mut dyn StepObserver| {
-        verify::verify(input, &VerifyInputs { found, ..*inputs }, observer)
+        verify::verify(input, &request.inputs(found, memo), observer)
     };
-    let no_entry = |result: &Result<Verified, Refusal>| matches!(result, Err(refusal) if refusal.code() == codes::NO_LOG_ENTRY);
-    let not_found = || Err(Refusal::entry_not_found(0));
-    let mut found: Vec<LogEntry> = match lookup {
-        EntryLookup::Provided(entries) => entries.to_vec(),
-        EntryLookup::Disabled | EntryLookup::Online(_) => Vec::new(),
+    let found = match lookup {
+        EntryLookup::Provided(entries) => entries,
+        EntryLookup::Disabled => &[],
     };
-    let mut result = verify(&found, recorder);
-    let mut failed_lookup = None;
-    if no_entry(&result) {
-        match lookup {
-            EntryLookup::Disabled => {}
-            EntryLookup::Provided(_) => result = not_found(),
-            EntryLookup::Online(rekor) => {
-                let mut searcher = EntrySearcher::new(http_client(), rekor);
-                match searcher.find_all(&[*input]).pop() {
-                    Some(Ok(entries)) if !entries.is_empty() => {
-                        found = entries;
-                        recorder.restart();
-                        result = verify(&found, recorder);
-                    }
-                    Some(Err(error)) => failed_lookup = Some(error),
-                    _ => result = not_found(),
-                }
-            }
-        }
-    }
-    match result {
+    match verify(found, recorder) {
         Ok(verified) => Verdict::Verified(Box::new(verified)),
         Err(refusal) if refusal.step() == Step::Identity => {
             // The signature is valid if it is without what was expected of its signer.
+            let inputs = request.inputs(found, memo);
             let without_committer = VerifyInputs {
                 match_committer: false,
-                found: &found,
-                ..*inputs
+                ..inputs
             };
             let any_signer = VerifyInputs {
                 expected: &ExpectedIdentity::Any,
@@ -141,13 +126,67 @@ pub fn verify_signature(
                 None => Verdict::Refused(refusal),
             }
         }
-        Err(refusal) => match Verdict::of(refusal, input.signature) {
-            Verdict::Undecided { refusal, .. } => Verdict::Undecided {
-                refusal,
-                lookup: failed_lookup,
-            },
-            verdict => verdict,
-        },
+        Err(refusal)
+            if refusal.code() == codes::NO_LOG_ENTRY
+                && matches!(lookup, EntryLookup::Provided(_)) =>
+        {
+            Verdict::of(Refusal::entry_not_found(0), input.signature)
+        }
+        Err(refusal) => Verdict::of(refusal, input.signature),
+    }
+}
+
+/// Verifies one signature, with a missing log entry from the cache or, if the request
+/// permits it, from the log.
+pub fn verify_with_lookup(
+    input: &SignatureInput<'_>,
+    request: &VerifyRequest,
+    recorder: &mut StepRecorder,
+) -> Verdict {
+    let verify = |lookup: EntryLookup<'_>, recorder: &mut StepRecorder| {
+        verify_signature(input, request, Memo::disabled(), lookup, recorder)
+    };
+    let mut verdict = verify(EntryLookup::Disabled, recorder);
+    if !verdict.lacks_entry() {
+        return verdict;
+    }
+    let cache = EntryCache::open();
+    if let Some(entry) = cache
+        .as_ref()
+        .and_then(|cache| cache.entry(input.signature))
+    {
+        let lookup = EntryLookup::Provided(std::slice::from_ref(&entry));
+        // A cached entry that does not verify is ignored: the log is queried.
+        if verify(lookup, &mut StepRecorder::disabled())
+            .verified()
+            .is_some()
+        {
+            recorder.restart();
+            return verify(lookup, recorder);
+        }
+    }
+    let Some(rekor) = request.log() else {
+        return verdict;
+    };
+    let mut searcher = EntrySearcher::new(http_client(), rekor);
+    match searcher.find_all(&[*input]).pop() {
+        Some(Err(error)) => {
+            if let Verdict::Undecided { lookup, .. } = &mut verdict {
+                *lookup = Some(error);
+            }
+            verdict
+        }
+        found => {
+            let entries = found.and_then(Result::ok).unwrap_or_default();
+            recorder.restart();
+            let verdict = verify(EntryLookup::Provided(&entries), recorder);
+            if let (Some(cache), [entry], true) =
+                (&cache, entries.as_slice(), verdict.verified().is_some())
+            {
+                cache.insert(input.signature, entry);
+            }
+            verdict
+        }
     }
 }
 
@@ -165,7 +204,6 @@ pub fn verify_object(
     request: &VerifyRequest,
     object: &Object,
     hash: HashKind,
-    offline: bool,
     recorder: &mut StepRecorder,
 ) -> Verdict {
     let signed = match split_object(object, hash) {
@@ -177,19 +215,8 @@ pub fn verify_object(
         signature: &signed.signature,
         hash,
     };
-    let lookup = if offline {
-        EntryLookup::Disabled
-    } else {
-        EntryLookup::Online(request.settings.rekor_lookup.value.url())
-    };
-    let trust = &request.trust.root;
-    recorder.record_unverified(&input, trust, &request.expected);
-    let inputs = VerifyInputs {
-        expected: &request.expected,
-        match_committer: request.match_committer,
-        ..VerifyInputs::new(trust)
-    };
-    verify_signature(&input, &inputs, lookup, recorder)
+    recorder.record_unverified(&input, &request.inputs(&[], Memo::disabled()));
+    verify_with_lookup(&input, request, recorder)
 }
 
 /// The reason that an object is not verified, as reports print it.
@@ -256,6 +283,15 @@ impl Verdict {
             },
             _ => Self::Refused(refusal),
         }
+    }
+
+    /// Returns whether only a log entry is missing, and none was searched for.
+    #[must_use]
+    pub fn lacks_entry(&self) -> bool {
+        matches!(
+            self,
+            Self::Undecided { refusal, lookup: None } if refusal.code() == codes::NO_LOG_ENTRY
+        )
     }
 
     /// Returns the exit code.

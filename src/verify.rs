@@ -8,25 +8,23 @@
 //! ```
 
 use crate::{
-    cli::{IdentityArgs, TrustArgs, VerifyArgs, VerifyTagArgs},
-    context::{ContextError, VerifyRequest, expected_identity_from_settings, open_context},
+    cli::{VerifyArgs, VerifyTagArgs},
+    context::{ContextError, open_context},
     exit::{EXIT_UNDECIDED, EXIT_USAGE, written},
     explain,
     host::{
         git::{GitError, Object, Repository},
         gnupg::{self, Status, StatusSigner, StatusTrust},
-        settings::RekorMode,
-        trusted_root_files,
     },
     range,
     recorder::StepRecorder,
-    verdict::{EntryLookup, Verdict, verify_object, verify_signature},
+    verdict::{RequestArgs, Verdict, VerifyRequest, verify_object, verify_with_lookup},
 };
 use gitseal_evidence::{
     object::HashKind,
     refusal::{Refusal, codes},
     rfc3339,
-    verify::{self, NoopObserver, SignatureInput, Verified, VerifyInputs},
+    verify::{self, NoopObserver, SignatureInput, Verified},
 };
 use gitseal_terminal::{self as terminal, Style, Styled, style, styled};
 
@@ -68,8 +66,7 @@ fn verify_input(request: &gnupg::VerifyOptions) -> Result<(String, u8), ContextE
         None => None,
     };
     let (workspace, settings) = open_context()?;
-    let trust = trusted_root_files::load(None, &settings)?;
-    let expected = expected_identity_from_settings(&settings)?;
+    let request = VerifyRequest::from_settings(&settings)?;
     let input = SignatureInput {
         payload: payload.as_deref(),
         signature: &signature,
@@ -77,25 +74,10 @@ fn verify_input(request: &gnupg::VerifyOptions) -> Result<(String, u8), ContextE
             .repository()
             .map_or(HashKind::Sha1, Repository::hash),
     };
-    let lookup = match settings.rekor_mode.value {
-        RekorMode::Offline => EntryLookup::Disabled,
-        RekorMode::Online => EntryLookup::Online(settings.rekor_lookup.value.url()),
-    };
-    let verdict = verify_signature(
-        &input,
-        &VerifyInputs {
-            expected: &expected,
-            ..VerifyInputs::new(&trust.root)
-        },
-        lookup,
-        &mut StepRecorder::disabled(),
+    let verdict = verify_with_lookup(&input, &request, &mut StepRecorder::disabled());
+    let no_lookup = request.log().is_none().then_some(
+        "the signature has no embedded log entry; 'gitseal verify' queries the log; to let Git query it too: git config --global gitseal.rekorMode online",
     );
-    let no_lookup = match lookup {
-        EntryLookup::Disabled => Some(
-            "the signature has no embedded log entry; 'gitseal verify' queries the log; to let Git query it too: git config --global gitseal.rekorMode online",
-        ),
-        EntryLookup::Online(_) | EntryLookup::Provided(_) => None,
-    };
     report_for_people(&verdict, no_lookup);
     Ok((status_lines(&verdict, &input), verdict.exit()))
 }
@@ -144,43 +126,37 @@ fn claimed_signer(input: &SignatureInput<'_>) -> Option<StatusSigner> {
 pub fn commit(arguments: &VerifyArgs) -> u8 {
     match range::single_revision(arguments) {
         None => range::run(arguments),
-        Some(revision) => verify_one(
-            &arguments.identity,
-            &arguments.trust,
-            arguments.json,
-            |repository| repository.commit(revision),
-        ),
+        Some(revision) => verify_one(&arguments.request, arguments.json, |repository| {
+            repository.commit(revision)
+        }),
     }
 }
 
 pub fn tag(arguments: &VerifyTagArgs) -> u8 {
-    verify_one(
-        &arguments.identity,
-        &arguments.trust,
-        arguments.json,
-        |repository| repository.tag(&arguments.name),
-    )
+    verify_one(&arguments.request, arguments.json, |repository| {
+        repository.tag(&arguments.name)
+    })
 }
 
 fn verify_one(
-    identity: &IdentityArgs,
-    trust: &TrustArgs,
+    flags: &RequestArgs,
     json: bool,
     find: impl FnOnce(&Repository) -> Result<Object, GitError>,
 ) -> u8 {
     let verify = || -> Result<u8, ContextError> {
-        let request = VerifyRequest::resolve(identity, trust)?.with_expected_identity()?;
-        let repository = request.workspace.repository()?;
+        let (workspace, settings) = open_context()?;
+        let request = VerifyRequest::from_flags(flags, &settings)?.with_expected_identity()?;
+        let repository = workspace.repository()?;
         let object = find(repository)?;
         let mut recorder = StepRecorder::enabled();
         let hash = repository.hash();
-        let verdict = verify_object(&request, &object, hash, trust.offline, &mut recorder);
+        let verdict = verify_object(&request, &object, hash, &mut recorder);
         let exit = verdict.exit();
         let result = match &verdict {
             _ if json => terminal::print_json(&explain::json(&recorder, &verdict, &object)),
             Verdict::Verified(verified) => terminal::print(&verified_object(&object, verified)),
             _ => {
-                let no_lookup = trust.offline.then_some(
+                let no_lookup = request.log().is_none().then_some(
                     "the signature has no embedded log entry; run without --offline to query the log",
                 );
                 report_for_people(&verdict, no_lookup);

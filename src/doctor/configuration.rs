@@ -8,11 +8,11 @@ use std::{
 
 use super::{DoctorContext, Finding, Repair};
 use crate::{
-    context::expected_identity_from_settings,
     host::{
         git_program::{self, ConfigListing, GitProgramError},
         settings::{Origin, RekorMode, RekorVersion, SettingKey, TABLE, boolean, nearest},
     },
+    verdict::VerifyRequest,
 };
 use gitseal_evidence::object::HashKind;
 
@@ -328,7 +328,7 @@ pub(super) fn settings(context: &DoctorContext) -> Vec<Finding> {
             format!("rekorMode is online ({origin}): every verification queries the log"),
         ));
     }
-    if let Err(error) = expected_identity_from_settings(settings) {
+    if let Err(error) = VerifyRequest::check_settings(settings) {
         findings.push(
             Finding::problem("who", format!("incomplete expected identity: {error}"))
                 .fix("set gitseal.certificateIdentity and gitseal.certificateOidcIssuer"),

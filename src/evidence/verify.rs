@@ -286,6 +286,29 @@ impl<'a> Parsed<'a> {
         &self.message
     }
 
+    /// Compares the certificate's identity with the expected one and, if requested,
+    /// with the committer (tagger), as step 9 does. `Ok(false)`: none is expected.
+    ///
+    /// # Errors
+    /// The identity or the committer is another than expected.
+    pub fn check_identity(
+        &self,
+        identity: &Identity,
+        inputs: &VerifyInputs<'_>,
+    ) -> Result<bool, Reason> {
+        let is_matched = identity::check(&self.message.leaf, identity, inputs.expected)?;
+        if inputs.match_committer {
+            // Content that is no commit or tag names no committer, which is refused.
+            let committer = self
+                .kind
+                .zip(self.input.payload)
+                .and_then(|(kind, payload)| object::committer(kind, payload));
+            let kind = self.kind.unwrap_or(ObjectKind::Commit);
+            identity::check_committer(identity, kind, committer.as_ref())?;
+        }
+        Ok(is_matched)
+    }
+
     /// The digests that a log entry of this signature can contain, most likely
     /// first: of the signed attributes, and of the object's IDs as text.
     #[must_use]
@@ -928,22 +951,9 @@ impl SctVerified<'_> {
         observer: &mut dyn StepObserver,
     ) -> Result<Verified, Refusal> {
         const STEP: Step = Step::Identity;
-        let Parsed {
-            message,
-            input,
-            kind,
-        } = self.parsed;
-        let identity = message.leaf.identity().at(STEP)?;
-        let identity_matched =
-            identity::check(&message.leaf, &identity, inputs.expected).at(STEP)?;
-        if inputs.match_committer {
-            // Content that is no commit or tag names no committer, which is refused.
-            let committer = kind
-                .zip(input.payload)
-                .and_then(|(kind, payload)| object::committer(kind, payload));
-            let kind = kind.unwrap_or(ObjectKind::Commit);
-            identity::check_committer(&identity, kind, committer.as_ref()).at(STEP)?;
-        }
+        let identity = self.parsed.message.leaf.identity().at(STEP)?;
+        let identity_matched = self.parsed.check_identity(&identity, inputs).at(STEP)?;
+        let Parsed { message, kind, .. } = self.parsed;
         observer.passed(STEP, &|| {
             format!(
                 "{} (issuer {}): {}",

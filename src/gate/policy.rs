@@ -20,7 +20,6 @@ use crate::host::{
         walk::RangeSpec,
     },
     settings::Settings,
-    trusted_root_files,
 };
 use crate::{
     batch::BatchVerifier,
@@ -31,8 +30,8 @@ use crate::{
     context::{ContextError, open_context},
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
     history::{GitHistory, HistoryError},
+    verdict::VerifyRequest,
 };
-use gitseal_evidence::identity::ExpectedIdentity;
 use gitseal_policy::{
     Finding, POLICY_PATH, Policy, PolicyErrors, SignatureResult,
     diff::diff,
@@ -277,10 +276,9 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
     let (workspace, settings) = open_context()?;
     let repository = workspace.repository()?;
     let source = source(arguments, &settings)?;
-    let trust = trusted_root_files::load(arguments.trusted_root.as_deref(), &settings)
+    let request = VerifyRequest::for_policy(arguments.trusted_root.as_deref(), &settings)
         .map_err(ContextError::from)?;
-    let wanted = ExpectedIdentity::Any;
-    let engine = BatchVerifier::new(&trust.root, &wanted).with_headers();
+    let engine = BatchVerifier::new(&request).with_headers();
     let mut graph = Graph::new(repository);
     let mut history = GitHistory::new(repository, &engine, &mut graph);
     let ref_name = arguments.reference.as_bytes();
@@ -502,9 +500,8 @@ fn init(arguments: &PolicyInitArgs) -> Result<u8, PolicyCommandError> {
 fn signer_of_head() -> Result<(String, String), PolicyCommandError> {
     let (workspace, settings) = open_context()?;
     let repository = workspace.repository()?;
-    let trust = trusted_root_files::load(None, &settings).map_err(ContextError::from)?;
-    let wanted = ExpectedIdentity::Any;
-    let engine = BatchVerifier::new(&trust.root, &wanted);
+    let request = VerifyRequest::for_policy(None, &settings).map_err(ContextError::from)?;
+    let engine = BatchVerifier::new(&request);
     let judged = engine.verify_object(repository.commit("HEAD")?, repository.hash());
     match crate::history::signature(&judged.verdict) {
         SignatureResult::Good { identity, .. } => {

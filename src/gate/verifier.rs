@@ -25,16 +25,15 @@ use crate::host::{
         push::RefCommand,
     },
     settings::Settings,
-    trusted_root_files::{self, LoadedTrustedRoot, TrustedRootLoadError},
+    trusted_root_files::TrustedRootLoadError,
 };
 use crate::{
     batch::{self, BatchVerifier, ObjectHeaders, ObjectResult},
     cli::GateArgs,
     exit::{EXIT_UNDECIDED, EXIT_USAGE},
     history::{CommitReadError, GitHistory, HistoryError, commit_facts},
-    verdict::Verdict,
+    verdict::{Verdict, VerifyRequest},
 };
-use gitseal_evidence::identity::ExpectedIdentity;
 use gitseal_evidence::object::ObjectKind;
 use gitseal_policy::{CommitFacts, Finding, walk};
 
@@ -107,7 +106,7 @@ const MAX_OTHERS: usize = 256;
 /// Trusted root and policy, loaded once per push.
 pub struct PushVerifier<'r> {
     repository: &'r Repository,
-    trust: LoadedTrustedRoot,
+    request: VerifyRequest,
     rules: LoadedPolicy,
 }
 
@@ -130,7 +129,7 @@ impl<'r> PushVerifier<'r> {
         }?;
         Ok(Self {
             repository,
-            trust: trusted_root_files::load(options.trusted_root.as_deref(), settings)?,
+            request: VerifyRequest::for_policy(options.trusted_root.as_deref(), settings)?,
             rules,
         })
     }
@@ -142,8 +141,7 @@ impl<'r> PushVerifier<'r> {
         updates: &[RefCommand],
         most: usize,
     ) {
-        let wanted = ExpectedIdentity::Any;
-        let engine = BatchVerifier::new(&self.trust.root, &wanted);
+        let engine = BatchVerifier::new(&self.request);
         let signature = certificate::signature(told, updates, most, self.repository, &engine);
         self.rules.certificate = Some(signature);
     }
@@ -174,8 +172,7 @@ impl<'r> PushVerifier<'r> {
             references: plan.changes.len(),
             ..PushReport::default()
         };
-        let wanted = ExpectedIdentity::Any;
-        let engine = BatchVerifier::new(&self.trust.root, &wanted).with_headers();
+        let engine = BatchVerifier::new(&self.request).with_headers();
         let others = self.others(plan, before);
         let tags = self.tags(plan, &others, &engine, deadline)?;
         report.checked = report.checked.saturating_add(tags.len());

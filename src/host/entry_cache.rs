@@ -4,7 +4,7 @@
 //! The cache is not trusted: an entry from here goes through the nine steps like any
 //! other. Anyone who can write here can slow a verification down, and nothing else.
 //!
-//! One file per object, named by the SHA-256 of the object's bytes, written to a
+//! One file per signature, named by the SHA-256 of its text, written to a
 //! temporary file and renamed, so that processes can share the directory. There are
 //! [`SHARDS`] directories with at most [`MAX_PER_SHARD`] files each; the oldest are
 //! removed.
@@ -27,7 +27,7 @@ pub const MAX_PER_SHARD: usize = 64;
 /// The maximum size of a file.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// A cache of log entries, by the object that they are about.
+/// A cache of log entries, by the signature that they are about.
 #[derive(Debug)]
 pub struct EntryCache {
     directory: PathBuf,
@@ -49,11 +49,11 @@ impl EntryCache {
         }
     }
 
-    /// Returns the entry for this object, if one is cached and readable.
+    /// Returns the entry for this signature, if one is cached and readable.
     #[must_use]
-    pub fn entry(&self, object: &[u8]) -> Option<LogEntry> {
+    pub fn entry(&self, signature: &[u8]) -> Option<LogEntry> {
         let mut bytes = Vec::new();
-        File::open(self.path(object))
+        File::open(self.path(signature))
             .ok()?
             .take(MAX_FILE)
             .read_to_end(&mut bytes)
@@ -61,13 +61,13 @@ impl EntryCache {
         LogEntry::from_protobuf(&bytes).ok()
     }
 
-    /// Caches the entry of an object. Write errors are ignored.
-    pub fn insert(&self, object: &[u8], entry: &LogEntry) {
-        let _ = self.try_insert(object, entry);
+    /// Caches the entry of a signature. Write errors are ignored.
+    pub fn insert(&self, signature: &[u8], entry: &LogEntry) {
+        let _ = self.try_insert(signature, entry);
     }
 
-    fn try_insert(&self, object: &[u8], entry: &LogEntry) -> io::Result<()> {
-        let path = self.path(object);
+    fn try_insert(&self, signature: &[u8], entry: &LogEntry) -> io::Result<()> {
+        let path = self.path(signature);
         let shard = path.parent().unwrap_or(&self.directory);
         let mut builder = DirBuilder::new();
         builder.recursive(true);
@@ -84,8 +84,8 @@ impl EntryCache {
         Ok(())
     }
 
-    fn path(&self, object: &[u8]) -> PathBuf {
-        let name = hex(&Sha256::digest(object));
+    fn path(&self, signature: &[u8]) -> PathBuf {
+        let name = hex(&Sha256::digest(signature));
         let (shard, rest) = name.split_at_checked(2).unwrap_or(("00", &name));
         self.directory.join(shard).join(rest)
     }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_found_by_their_object_alone() {
+    fn entries_are_found_by_their_signature_alone() {
         let home = tempfile::tempdir().unwrap();
         let cache = EntryCache::at(&home.path().join("entries"));
         assert!(cache.entry(b"commit").is_none());

@@ -200,6 +200,13 @@ const OTHER_COMMANDS: &[&str] = &[
 /// Short options with a value, attached or as the next argument.
 const SHORT_WITH_VALUE: &str = "uorNz";
 
+/// Returns whether a flag belongs to `gitseal verify`. Ignoring it like an unknown
+/// option of gpgsm would verify less than was requested.
+fn is_of_commands(name: &str) -> bool {
+    name.starts_with("certificate-")
+        || ["match-committer", "trusted-root", "offline"].contains(&name)
+}
+
 /// Parses a command line without the name of the program.
 ///
 /// # Errors
@@ -271,7 +278,7 @@ impl Line {
             ("status-fd", Some(value)) => self.status = Some(descriptor(&value)?),
             ("output", Some(value)) => self.output = output(&value),
             (name, _) if name.starts_with("list-") || name == "fingerprint" => self.list = true,
-            (name, _) if OTHER_COMMANDS.contains(&name) => {
+            (name, _) if OTHER_COMMANDS.contains(&name) || is_of_commands(name) => {
                 self.other = Some(format!("--{name}"));
             }
             _ => {}

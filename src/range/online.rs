@@ -9,15 +9,14 @@ use std::{collections::VecDeque, ops::ControlFlow};
 
 use crate::{
     batch::{BatchVerifier, ObjectResult},
-    context::{VerifyRequest, http_client},
+    context::http_client,
     host::entry_cache::EntryCache,
     lookup::EntrySearcher,
-    verdict::{EntryLookup, Verdict, split_object},
+    verdict::{EntryLookup, Verdict, VerifyRequest, split_object},
 };
 use gitseal_evidence::{
     entry::LogEntry,
     object::{HashKind, SignedObject},
-    refusal::codes,
     verify::SignatureInput,
 };
 
@@ -37,18 +36,14 @@ pub struct DeferredLookups<'a, 'e> {
 }
 
 impl<'a, 'e> DeferredLookups<'a, 'e> {
-    /// Creates a queue that searches the log of the settings, or none if `offline`.
-    pub fn new(
-        request: &VerifyRequest,
-        verifier: &'e BatchVerifier<'a>,
-        offline: bool,
-        hash: HashKind,
-    ) -> Self {
-        let rekor = request.settings.rekor_lookup.value.url();
+    /// Creates a queue that searches the log of the request, if there is one.
+    pub fn new(request: &VerifyRequest, verifier: &'e BatchVerifier<'a>, hash: HashKind) -> Self {
         Self {
             verifier,
             hash,
-            searcher: (!offline).then(|| EntrySearcher::new(http_client(), rekor)),
+            searcher: request
+                .log()
+                .map(|rekor| EntrySearcher::new(http_client(), rekor)),
             // An entry that was verified once is available offline as well.
             cache: EntryCache::open(),
             queue: VecDeque::new(),
@@ -114,10 +109,9 @@ impl<'a, 'e> DeferredLookups<'a, 'e> {
                 Ok(entries) => {
                     result.verdict = self.verify(result, input, &entries);
                     if result.verdict.verified().is_some()
-                        && let (Some(cache), Some(object), [entry]) =
-                            (&self.cache, &result.object, entries.as_slice())
+                        && let (Some(cache), [entry]) = (&self.cache, entries.as_slice())
                     {
-                        cache.insert(&object.raw, entry);
+                        cache.insert(input.signature, entry);
                     }
                 }
                 Err(error) => {
@@ -132,8 +126,8 @@ impl<'a, 'e> DeferredLookups<'a, 'e> {
     /// Verifies with the cached entry, if there is one.
     fn try_cached(&mut self, result: &mut ObjectResult) {
         if let (Some(cache), Some(object)) = (&self.cache, &result.object)
-            && let Some(entry) = cache.entry(&object.raw)
             && let Ok(signed) = split_object(object, self.hash)
+            && let Some(entry) = cache.entry(&signed.signature)
         {
             let verdict = self.verify(result, &input(&signed, self.hash), &[entry]);
             // A cached entry that does not verify is ignored: the log is queried.
@@ -165,10 +159,5 @@ fn input(signed: &SignedObject, hash: HashKind) -> SignatureInput<'_> {
 
 /// Returns whether only a log entry is missing.
 fn lacks_entry(result: &ObjectResult) -> bool {
-    result.object.is_some()
-        && matches!(
-            &result.verdict,
-            Verdict::Undecided { refusal, lookup: None }
-                if refusal.code() == codes::NO_LOG_ENTRY
-        )
+    result.object.is_some() && result.verdict.lacks_entry()
 }

@@ -20,14 +20,14 @@ use crate::{
         trusted_root_files,
     },
     recorder::StepRecorder,
-    verdict::{EntryLookup, Verdict, verify_signature},
+    verdict::{EntryLookup, Verdict, VerifyRequest, verify_signature},
 };
 use gitseal_evidence::{
     hex,
-    identity::{ExpectedIdentity, IdentityMatcher, Pattern},
+    memo::Memo,
     object::HashKind,
     trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot},
-    verify::{SignatureInput, VerifyInputs},
+    verify::SignatureInput,
 };
 use gitseal_services::http::client::HttpRequest;
 
@@ -149,11 +149,7 @@ fn check_signature(
     let (_, settings) = open_context()?;
     let trust = trusted_root_files::load(source.trusted_root.as_deref(), &settings)
         .map_err(ContextError::from)?;
-    let rule = IdentityMatcher::new(
-        vec![Pattern::exact("certificate identity", identity)?],
-        vec![Pattern::exact("OIDC issuer", issuer)?],
-        Vec::new(),
-    )?;
+    let request = VerifyRequest::for_signer(trust, identity, issuer)?;
     let subject = SignatureInput {
         payload: Some(profile),
         signature,
@@ -161,10 +157,8 @@ fn check_signature(
     };
     let verdict = verify_signature(
         &subject,
-        &VerifyInputs {
-            expected: &ExpectedIdentity::OneOf(vec![rule]),
-            ..VerifyInputs::new(&trust.root)
-        },
+        &request,
+        Memo::disabled(),
         EntryLookup::Disabled,
         &mut StepRecorder::disabled(),
     );

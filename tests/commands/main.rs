@@ -21,6 +21,7 @@ mod git;
 mod online;
 mod output;
 mod places;
+mod question;
 mod ranges;
 #[path = "../support/mod.rs"]
 mod support;

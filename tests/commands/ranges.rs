@@ -18,10 +18,10 @@ use gitseal::{
         ObjectId, Workspace,
         walk::{RangeSpec, RevWalk},
     },
-    verdict::Verdict,
+    host::trusted_root_files::LoadedTrustedRoot,
+    verdict::{Verdict, VerifyRequest},
 };
 use gitseal_evidence::{
-    identity::{ExpectedIdentity, IdentityMatcher, Pattern},
     memo::Memo,
     object::{self, HashKind, ObjectKind},
     trusted_root::TrustedRoot,
@@ -757,11 +757,11 @@ fn the_memory_changes_no_verdict() {
             spec.leaf_issuer = forge::Key::p384(9);
         }));
     }
-    let trust = TrustedRoot::from_json(stage.lab.trusted_root().as_bytes()).unwrap();
-    let exact = |what, text| vec![Pattern::exact(what, text).unwrap()];
-    let wanted = ExpectedIdentity::OneOf(vec![
-        IdentityMatcher::new(exact("identity", IDENTITY), exact("issuer", ISSUER), vec![]).unwrap(),
-    ]);
+    let trust = LoadedTrustedRoot {
+        root: TrustedRoot::from_json(stage.lab.trusted_root().as_bytes()).unwrap(),
+        source: String::from("the forge"),
+    };
+    let request = VerifyRequest::for_signer(trust, IDENTITY, ISSUER).unwrap();
     let workspace = Workspace::open(&stage.repo()).unwrap();
     let repository = workspace.repository().unwrap();
     let verdicts = |engine: &BatchVerifier<'_>, jobs: usize| {
@@ -781,8 +781,8 @@ fn the_memory_changes_no_verdict() {
         });
         said
     };
-    let without = BatchVerifier::new(&trust, &wanted).without_memo();
-    let with = BatchVerifier::new(&trust, &wanted);
+    let without = BatchVerifier::new(&request).without_memo();
+    let with = BatchVerifier::new(&request);
     let plain = verdicts(&without, 1);
     assert_eq!(plain.len(), 15);
     assert_eq!(

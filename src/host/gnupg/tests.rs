@@ -105,6 +105,21 @@ fn other_requests() {
         parsed("--decrypt f"),
         Err(UsageError::Unsupported { .. })
     ));
+    for flag in [
+        "--match-committer",
+        "--offline",
+        "--trusted-root=f",
+        "--certificate-identity=x",
+        "--certificate-github-workflow-ref=x",
+    ] {
+        assert!(
+            matches!(
+                parsed(&format!("--verify {flag} f -")),
+                Err(UsageError::Unsupported { .. })
+            ),
+            "{flag}"
+        );
+    }
     assert!(matches!(parsed("-sbau"), Err(UsageError::NoValue { .. })));
     assert!(matches!(
         parsed("-s --status-fd"),
