@@ -65,6 +65,14 @@ pub enum SignError {
         provider: &'static str,
         origin: String,
     },
+    /// A token would leave this machine without TLS.
+    #[error("refusing to send an identity token to {url} without TLS ({name}, {origin})")]
+    Plaintext {
+        /// The setting that contains the URL.
+        name: &'static str,
+        url: String,
+        origin: String,
+    },
     #[error("invalid gitseal.urlOpener: {0}")]
     Opener(OpenerError),
     #[error(transparent)]
@@ -203,6 +211,7 @@ impl SignError {
             | Self::Context(_)
             | Self::Trust(_)
             | Self::NotForARepository { .. }
+            | Self::Plaintext { .. }
             | Self::Opener(_)
             | Self::NoSuchProvider { .. } => EXIT_USAGE,
             _ => EXIT_REFUSED,
@@ -242,6 +251,9 @@ impl SignError {
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         if let Self::Ambient(error) = self {
             return error.hint().map(Cow::Owned);
+        }
+        if let Self::Plaintext { name, .. } = self {
+            return Some(Cow::Owned(format!("set {name} to an https URL")));
         }
         self.fixed_hint().map(Cow::Borrowed)
     }
@@ -370,6 +382,9 @@ fn http_hint(error: &HttpError) -> Option<&'static str> {
     Some(match error.reason {
         HttpReason::Connection { .. } | HttpReason::HostUnknown | HttpReason::Timeout { .. } => {
             "check that the server is running and the URL is correct ('gitseal version' lists the URLs in use)"
+        }
+        HttpReason::Plaintext => {
+            "only https URLs and this machine (localhost, 127.0.0.1, [::1]) receive tokens; 'gitseal version' lists the URLs in use"
         }
         HttpReason::Tls { .. } => {
             "the server's certificate must be trusted by this system, or be in the file that SSL_CERT_FILE names"

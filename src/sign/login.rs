@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use url::Url;
 use zeroize::Zeroizing;
 
 use super::{error::SignError, prompt::TerminalPrompt};
@@ -22,7 +21,7 @@ use crate::{
 };
 use gitseal_evidence::UnixTime;
 use gitseal_services::{
-    http::client::Client,
+    http::client::{Client, protects_secrets, redact_url},
     oidc::{
         ambient::{self, AmbientContext, TokenProvider},
         browser, device, headless,
@@ -162,10 +161,13 @@ impl<'a> LoginOptions<'a> {
         })
     }
 
-    /// Warns of services that receive a token and may not be the user's choice.
+    /// Checks the services that receive a token, before the user logs in, and warns
+    /// of those that may not be the user's choice. The HTTP client refuses a URL
+    /// without TLS again, where the token is attached.
     ///
     /// # Errors
-    /// Returns [`SignError::NotForARepository`] if the token comes without the user,
+    /// Returns [`SignError::Plaintext`] if a token would leave this machine without
+    /// TLS, and [`SignError::NotForARepository`] if the token comes without the user,
     /// and the repository's configuration sets a service or audience for it.
     pub fn check_services(&self) -> Result<(), SignError> {
         let settings = self.settings;
@@ -184,25 +186,25 @@ impl<'a> LoginOptions<'a> {
                 }
             }
         }
-        let authority = ("certificate authority", &settings.fulcio);
-        let issuer = ("issuer", &settings.issuer);
-        for (role, setting) in
+        let authority = ("certificate authority", "gitseal.fulcio", &settings.fulcio);
+        let issuer = ("issuer", "gitseal.issuer", &settings.issuer);
+        for (role, name, setting) in
             std::iter::once(authority).chain(self.source.is_login().then_some(issuer))
         {
             let url = setting.value.url();
+            if !protects_secrets(url) {
+                return Err(SignError::Plaintext {
+                    name,
+                    url: redact_url(url),
+                    origin: setting.origin.to_string(),
+                });
+            }
             if settings.is_untrusted(&setting.origin) {
                 terminal::warn(&styled!(
                     "this repository's configuration selects the {} {} ({}); its operator can impersonate you with your identity token. If you trust it, set it with 'git config --global'",
                     role,
                     url.as_str(),
                     setting.origin.to_string()
-                ));
-            }
-            if !is_private(url) {
-                terminal::warn(&styled!(
-                    "the {} {} is not using TLS; anyone on the network can read your identity token",
-                    role,
-                    url.as_str()
                 ));
             }
         }
@@ -444,15 +446,4 @@ fn read_secret(path: &Path) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::new());
     fs::File::open(path)?.take(MAX).read_to_string(&mut text)?;
     Ok(text)
-}
-
-/// Returns whether the way to the URL is encrypted, or stays on this machine.
-fn is_private(url: &Url) -> bool {
-    url.scheme() == "https"
-        || match url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        }
 }

@@ -695,3 +695,39 @@ fn a_tokens_identity_is_compared_by_its_kind() {
     )
     .unwrap();
 }
+
+/// The user does not log in for a token that has nowhere to go.
+#[test]
+fn a_service_without_tls_on_another_machine_is_refused_before_the_login() {
+    let check = |values: &[(&str, &str)]| login(values).unwrap().check_services();
+    for (name, provider) in [
+        ("fulcio", "interactive"),
+        ("fulcio", "headless"),
+        ("fulcio", "envvar"),
+        ("issuer", "device"),
+        ("issuer", "oob"),
+    ] {
+        let values = [
+            ("tokenprovider", provider),
+            (name, "http://sigstore.example"),
+        ];
+        let error = check(&values).unwrap_err();
+        assert_eq!(error.exit_code(), crate::exit::EXIT_USAGE);
+        let text = error.to_string();
+        assert!(text.contains("http://sigstore.example"), "{text}");
+        assert!(text.contains(&format!("gitseal.{name}")), "{text}");
+        let hint = error.hint().unwrap();
+        assert_eq!(hint, format!("set gitseal.{name} to an https URL"));
+    }
+    // The issuer is not asked for a token that is there.
+    check(&[
+        ("tokenprovider", "envvar"),
+        ("issuer", "http://sigstore.example"),
+    ])
+    .unwrap();
+    check(&[
+        ("tokenprovider", "device"),
+        ("fulcio", "http://127.0.0.1:1"),
+    ])
+    .unwrap();
+}

@@ -56,7 +56,7 @@ impl<'a> FulcioClient<'a> {
     fn post(&self, path: &str, token: &str, body: &[u8]) -> Result<HttpResponse, HttpError> {
         let url = self.0.at(path);
         self.0.http.send(&HttpRequest {
-            bearer: Some(token),
+            authorization: Some(("Bearer", token)),
             accept: "application/json, application/pem-certificate-chain",
             ..HttpRequest::post(
                 "certificate request",

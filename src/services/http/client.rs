@@ -97,6 +97,9 @@ pub enum HttpReason {
     /// A token that cannot be sent in a header.
     #[error("the token contains invalid characters")]
     Token,
+    /// A secret would leave this machine without TLS.
+    #[error("refusing to send a secret to another machine without TLS; use an https URL")]
+    Plaintext,
     /// No such host.
     #[error("host not found")]
     HostUnknown,
@@ -131,6 +134,7 @@ impl HttpReason {
             Self::Status { status, .. } => is_passing_status(*status),
             Self::Address
             | Self::Token
+            | Self::Plaintext
             | Self::HostUnknown
             | Self::Tls { .. }
             | Self::TooLarge { .. }
@@ -155,15 +159,16 @@ pub struct HttpRequest<'a> {
     pub url: &'a Url,
     /// The `Accept` header.
     pub accept: &'static str,
-    /// A bearer token. Secret.
-    pub bearer: Option<&'a str>,
+    /// The scheme and the secret of the `Authorization` header. With one, the
+    /// request is sent only if [`protects_secrets`] permits its URL.
+    pub authorization: Option<(&'static str, &'a str)>,
     /// The body and its type.
     pub body: Option<(&'static str, &'a [u8])>,
     /// The longest answer that is read, in bytes.
     pub max_answer: usize,
     /// The tries that are allowed.
     pub retry: Retry,
-    /// Further headers. Their values may be secret.
+    /// Further headers. Their values are not secret.
     pub headers: &'a [(&'static str, &'a str)],
     /// Whether redirects are followed, within the origin and for GET only.
     pub redirects: bool,
@@ -189,7 +194,7 @@ impl<'a> HttpRequest<'a> {
             method: Method::GET,
             url,
             accept: "application/json",
-            bearer: None,
+            authorization: None,
             body: None,
             max_answer,
             retry: Retry::IDEMPOTENT,
@@ -444,8 +449,11 @@ impl Client {
             .method(request.method.clone())
             .uri(url.as_str())
             .header(header::ACCEPT, request.accept);
-        if let Some(token) = request.bearer {
-            let value = HeaderValue::try_from(format!("Bearer {token}")).map(|mut value| {
+        if let Some((scheme, secret)) = request.authorization {
+            if !protects_secrets(url) {
+                return Err(refused(request.what, url, HttpReason::Plaintext));
+            }
+            let value = HeaderValue::try_from(format!("{scheme} {secret}")).map(|mut value| {
                 value.set_sensitive(true);
                 value
             });
@@ -455,13 +463,7 @@ impl Client {
             }
         }
         for (name, value) in request.headers {
-            match HeaderValue::try_from(*value) {
-                Ok(mut value) => {
-                    value.set_sensitive(true);
-                    message = message.header(*name, value);
-                }
-                Err(_) => return Err(refused(request.what, url, HttpReason::Token)),
-            }
+            message = message.header(*name, *value);
         }
         if let Some((content_type, _)) = request.body {
             message = message.header(header::CONTENT_TYPE, content_type);
@@ -485,18 +487,25 @@ impl Client {
         })
     }
 
-    /// One exchange as it is: no second try, no redirect followed, any status.
-    /// For libraries that bring their own messages.
+    /// Sends one message of a login as it is: no second try, no redirect followed,
+    /// any status. It is sent only if [`protects_secrets`] permits its URL: messages
+    /// of a login contain codes, verifiers and tokens, or the keys and URLs that
+    /// decide where those go.
     ///
     /// # Errors
     ///
-    /// When no answer came or it is too large.
+    /// When the URL does not protect secrets, no answer came, or it is too large.
     pub fn exchange(
         &self,
         what: &'static str,
         message: http::Request<Vec<u8>>,
         max_answer: usize,
     ) -> Result<http::Response<Vec<u8>>, HttpError> {
+        if let Ok(url) = Url::parse(&message.uri().to_string())
+            && !protects_secrets(&url)
+        {
+            return Err(refused(what, &url, HttpReason::Plaintext));
+        }
         self.exchange_by(what, message, max_answer, Way::default())
     }
 
@@ -603,6 +612,20 @@ fn agent(timeouts: Timeouts, proxy: Option<Proxy>) -> Agent {
         )
         .build()
         .new_agent()
+}
+
+/// Returns whether a secret may be sent to a URL: over TLS, or to this machine. Of
+/// names only `localhost` is this machine: the names below it may be asked of DNS.
+#[must_use]
+pub fn protects_secrets(url: &Url) -> bool {
+    match url.scheme() {
+        "https" => url.has_host(),
+        "http" => match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            _ => is_loopback(url),
+        },
+        _ => false,
+    }
 }
 
 fn is_loopback(url: &Url) -> bool {

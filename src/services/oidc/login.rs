@@ -28,7 +28,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::token::IdentityToken;
-use crate::http::client::{Client, HttpError, excerpt};
+use crate::http::client::{Client, HttpError, excerpt, protects_secrets};
 
 /// The longest answer of an issuer that is read, in bytes.
 pub const MAX_ANSWER: usize = 256 << 10;
@@ -275,13 +275,18 @@ impl<'a> LoginConfig<'a> {
         }
         for (what, endpoint) in endpoints {
             let endpoint = web_address(what, endpoint)?;
-            if own_address.scheme() == "https" && endpoint.scheme() != "https" {
-                return Err(LoginError::Address {
-                    what,
-                    address: endpoint.into(),
-                    reason: "the issuer has TLS and this has not",
-                });
-            }
+            let reason = if own_address.scheme() == "https" && endpoint.scheme() != "https" {
+                "the issuer has TLS and this has not"
+            } else if !protects_secrets(&endpoint) {
+                "it is on another machine and has no TLS"
+            } else {
+                continue;
+            };
+            return Err(LoginError::Address {
+                what,
+                address: endpoint.into(),
+                reason,
+            });
         }
         let client = CoreClient::from_provider_metadata(
             metadata,

@@ -199,3 +199,22 @@ fn a_busy_authority_is_asked_again() {
     .unwrap();
     assert_eq!(chain.len(), 2);
 }
+
+#[test]
+fn no_token_is_sent_without_tls() {
+    let client = Client::new(Timeouts::default(), || 0);
+    let url = Url::parse("http://fulcio.example").unwrap();
+    let error = FulcioClient::new(&client, &url).certify(&IssueRequest {
+        token: "a.b.c",
+        spki: b"spki",
+        request_pem: "csr",
+        proof: b"proof",
+    });
+    assert!(matches!(
+        error,
+        Err(FulcioError::Http(HttpError {
+            reason: HttpReason::Plaintext,
+            ..
+        }))
+    ));
+}

@@ -32,7 +32,7 @@ fn a_request_carries_what_it_should() {
     let url = stub.url.join("/a?b=c").unwrap();
     let answer = quick()
         .send(&HttpRequest {
-            bearer: Some("secret"),
+            authorization: Some(("Bearer", "secret")),
             ..HttpRequest::post("test", &url, "text/plain", b"body", 10)
         })
         .unwrap();
@@ -202,4 +202,65 @@ fn tls_to_a_server_that_speaks_none_fails_by_name() {
         ),
         "{error:?}"
     );
+}
+
+/// The address of a documentation network, and names that only DNS could resolve:
+/// a request that was tried would end with another error, or with none.
+const ELSEWHERE: [&str; 6] = [
+    "http://192.0.2.1:9/",
+    "http://[2001:db8::1]:9/",
+    "http://fulcio.example/",
+    "http://fulcio.localhost/",
+    "http://localhost.example/",
+    "http://127.0.0.1.example/",
+];
+
+#[test]
+fn a_secret_leaves_this_machine_only_over_tls() {
+    for url in ELSEWHERE {
+        let url = Url::parse(url).unwrap();
+        assert!(!protects_secrets(&url), "{url}");
+        for (scheme, secret) in [("Bearer", "a.b.c"), ("Token", "zq7")] {
+            let error = quick()
+                .send(&HttpRequest {
+                    authorization: Some((scheme, secret)),
+                    ..HttpRequest::post("test", &url, "text/plain", b"", 10)
+                })
+                .unwrap_err();
+            assert_eq!(error.reason, HttpReason::Plaintext, "{url}");
+            let text = error.to_string();
+            assert!(
+                text.contains(url.as_str()) && text.contains("https"),
+                "{text}"
+            );
+            assert!(!text.contains(secret), "{text}");
+        }
+        let message = http::Request::builder()
+            .uri(url.as_str())
+            .body(Vec::new())
+            .unwrap();
+        let error = quick().exchange("login", message, 10).unwrap_err();
+        assert_eq!(error.reason, HttpReason::Plaintext, "{url}");
+    }
+    for url in [
+        "https://fulcio.example/",
+        "http://localhost:1/",
+        "http://127.0.0.9:1/",
+        "http://[::1]:1/",
+    ] {
+        assert!(protects_secrets(&Url::parse(url).unwrap()), "{url}");
+    }
+    // Within TLS a redirect cannot leave it: it stays within the origin.
+    let other = Stub::start(|_| CannedResponse::new(200, "text/plain", "here"));
+    let to = other.url.clone();
+    let first =
+        Stub::start(move |_| CannedResponse::new(302, "", "").with("Location", to.as_str()));
+    let error = quick()
+        .send(&HttpRequest {
+            authorization: Some(("Bearer", "a.b.c")),
+            ..HttpRequest::get("test", &first.url, 10)
+        })
+        .unwrap_err();
+    assert!(matches!(error.reason, HttpReason::Redirect { .. }));
+    assert!(other.asked().is_empty());
 }

@@ -57,13 +57,12 @@ fn fetch(
     }
     let path = ["jobs", job.as_str(), "oidc", "tokens"];
     let url = around.endpoint(ENDPOINT, USUAL_ENDPOINT, &path)?;
-    let authorization = Zeroizing::new(format!("Token {}", credential.as_str()));
     let body = serde_json::json!({ "audience": audience }).to_string();
     let answer = around.send(
         provider,
         &credential,
         &HttpRequest {
-            headers: &[("authorization", &authorization)],
+            authorization: Some(("Token", &credential)),
             redirects: false,
             ..HttpRequest::post(WHAT, &url, "application/json", body.as_bytes(), MAX_ANSWER)
         },

@@ -54,7 +54,7 @@ fn fetch(
         &credential,
         &HttpRequest {
             accept: "application/json; api-version=2.0",
-            bearer: Some(&credential),
+            authorization: Some(("Bearer", &credential)),
             redirects: false,
             ..HttpRequest::get(WHAT, &url, MAX_ANSWER)
         },

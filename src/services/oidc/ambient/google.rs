@@ -137,7 +137,7 @@ fn impersonate(
         provider,
         &access.access_token.0,
         &HttpRequest {
-            bearer: Some(&access.access_token.0),
+            authorization: Some(("Bearer", &access.access_token.0)),
             redirects: false,
             ..HttpRequest::post(
                 IMPERSONATION,

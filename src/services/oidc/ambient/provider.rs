@@ -15,7 +15,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::{
-    http::client::{Client, HttpError, HttpReason, HttpRequest, HttpResponse},
+    http::client::{Client, HttpError, HttpReason, HttpRequest, HttpResponse, protects_secrets},
     oidc::token::{IdentityTokenError, MAX_TOKEN},
 };
 use gitseal_evidence::UnixTime;
@@ -378,15 +378,9 @@ fn service_url(variable: &'static str, text: &str) -> Result<Url, AmbientError> 
     if !url.username().is_empty() || url.password().is_some() {
         return Err(fail("the URL contains a user name or password"));
     }
-    let loopback = match url.host() {
-        None => return Err(fail("the URL has no host")),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-    };
     match url.scheme() {
-        "https" => Ok(url),
-        "http" if loopback => Ok(url),
+        _ if url.host().is_none() => Err(fail("the URL has no host")),
+        "http" | "https" if protects_secrets(&url) => Ok(url),
         "http" => Err(fail(
             "a credential is sent over plain http to this machine only",
         )),

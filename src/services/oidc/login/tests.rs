@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::{
-    http::client::Timeouts,
+    http::client::{HttpReason, Timeouts},
     oidc::{browser, device, headless, refresh, token::IdentityTokenError},
 };
 
@@ -678,5 +678,59 @@ fn k3_an_address_that_is_not_this_machine_is_not_listened_at() {
             matches!(error, LoginError::Address { .. }),
             "{address}: {error}"
         );
+    }
+}
+
+/// Neither a code nor a token, and nothing that decides where those go, travels to
+/// another machine without TLS.
+#[test]
+fn a_login_leaves_this_machine_only_over_tls() {
+    let flows: [fn(&LoginConfig<'_>) -> Result<LoginTokens, LoginError>; 4] = [
+        |issuer| headless::log_in(issuer, ALICE, None),
+        |issuer| device::log_in(issuer, &mut Somebody::default()),
+        |issuer| {
+            let options = browser::BrowserLoginOptions {
+                redirect_url: None,
+                autoclose: None,
+                timeout: Duration::from_secs(1),
+            };
+            browser::log_in(issuer, &options, &mut Somebody::default())
+        },
+        |issuer| refresh::renew(issuer, "the-refresh-token"),
+    ];
+    for flow in flows {
+        let http = Client::new(Timeouts::default(), || 0);
+        let config = LoginConfig {
+            http: &http,
+            issuer: "http://issuer.example",
+            client_id: "sigstore",
+            client_secret: None,
+            connector_id: None,
+            login_hint: None,
+            offline_access: true,
+        };
+        let error = said(flow(&config));
+        let LoginError::Http(error) = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(error.reason, HttpReason::Plaintext);
+        for endpoint in [
+            "authorization_endpoint",
+            "token_endpoint",
+            "jwks_uri",
+            "device_authorization_endpoint",
+        ] {
+            let stub = stub(Different {
+                discovery: json!({ endpoint: "http://other.example/x" }),
+                ..Different::default()
+            });
+            let error = said(with_issuer(&stub, |issuer| flow(issuer))).to_string();
+            let is_refused = error.contains("on another machine and has no TLS")
+                // The keys are fetched with the discovery document.
+                || endpoint == "jwks_uri" && error.contains("without TLS");
+            assert!(is_refused, "{endpoint}: {error}");
+            let asked = stub.asked();
+            assert!(asked.iter().all(|asked| asked.target != "/token"));
+        }
     }
 }
