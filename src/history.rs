@@ -163,6 +163,7 @@ pub fn commit_facts(
             .map(|one| ChangedPath {
                 path: one.path.into(),
                 changed: one.own,
+                link: one.link,
             })
             .collect(),
     })

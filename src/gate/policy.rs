@@ -524,7 +524,7 @@ fn starter(identity: &str, issuer: &str) -> String {
         "\
 # Signing policy for this repository. Reference: docs/policy.md.
 # Anything no rule allows is rejected.
-version = 1
+version = 2
 
 [signers]
 first = {{ issuer = {}, identity = {} }}

@@ -97,8 +97,8 @@ pub struct PushReport {
     pub command: &'static str,
     /// The source of the policy.
     pub policy: String,
-    /// The policy's line of help for pushers.
-    pub help: Option<String>,
+    /// The policy's contact for pushers.
+    pub contact: Option<String>,
     /// Number of refs to change.
     pub references: usize,
     /// Number of commits and tags that were checked.
@@ -213,8 +213,8 @@ impl PushReport {
         if found.any(|code| code == codes::UNSIGNED) {
             out.push_str("hint: not set up yet? install gitseal, then run 'gitseal setup'\n");
         }
-        if let Some(help) = self.help.as_deref().filter(|_| self.refuses()) {
-            let _ = writeln!(out, "hint: help: {}", escape(help, Escape::Prose));
+        if let Some(contact) = self.contact.as_deref().filter(|_| self.refuses()) {
+            let _ = writeln!(out, "hint: contact: {}", escape(contact, Escape::Prose));
         }
         if self.refuses() {
             let end = match (self.command, self.items.first()) {
@@ -262,7 +262,7 @@ impl PushReport {
             "command": self.command,
             "verdict": if self.refuses() { "refused" } else { "allowed" },
             "policy": self.policy,
-            "help": self.help,
+            "contact": self.contact,
             "references": self.references,
             "checked": self.checked,
             "refusals": self.refusals,
@@ -469,7 +469,7 @@ mod tests {
         let mut report = PushReport {
             command: "pre-receive",
             policy: "policy.toml".to_owned(),
-            help: Some("https://wiki.example/\u{1b}signing".to_owned()),
+            contact: Some("https://wiki.example/\u{1b}signing".to_owned()),
             references: 1,
             checked: 3,
             ..PushReport::default()
@@ -497,7 +497,7 @@ mod tests {
         assert!(text.contains("    warning: "), "{text}");
         assert!(text.contains("hint: git commit --amend\n"), "{text}");
         assert!(
-            text.contains("\nhint: help: https://wiki.example/"),
+            text.contains("\nhint: contact: https://wiki.example/"),
             "{text}"
         );
         assert!(text.ends_with("no refs were updated\n"), "{text}");
@@ -523,7 +523,7 @@ mod tests {
         );
         let warned = report(vec![item(false)]);
         assert!(!warned.refuses());
-        assert!(!warned.text().contains("help"), "only where it helps");
+        assert!(!warned.text().contains("contact"), "only where it helps");
         assert!(
             warned
                 .text()

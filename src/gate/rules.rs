@@ -201,8 +201,9 @@ impl LoadedPolicy {
         let others: Vec<ApprovalTag<'_>> = others
             .iter()
             .zip(&by_others)
-            .map(|((ref_name, _), signature)| ApprovalTag {
+            .map(|((ref_name, tag), signature)| ApprovalTag {
                 ref_name,
+                name: view_of(tag).map_or(&b""[..], |view| view.tag.as_bytes()),
                 signature,
             })
             .collect();

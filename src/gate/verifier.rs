@@ -168,7 +168,7 @@ impl<'r> PushVerifier<'r> {
         let mut report = PushReport {
             command,
             policy: self.rules.source().to_owned(),
-            help: self.rules.policy.help.clone(),
+            contact: self.rules.policy.contact.clone(),
             references: plan.changes.len(),
             ..PushReport::default()
         };

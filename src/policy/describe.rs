@@ -19,8 +19,22 @@ impl Policy {
             "Anything not allowed by a rule is rejected. Mode: {}.\n",
             self.mode.as_str()
         );
-        if let Some(help) = &self.help {
-            let _ = writeln!(out, "Help for pushers: {help}");
+        if let Some(contact) = &self.contact {
+            let _ = writeln!(out, "Contact: {contact}");
+        }
+        if let Some(age) = self.max_age {
+            let _ = writeln!(out, "A signature counts for {}.", age_text(age));
+        }
+        if !self.include.is_empty() {
+            let _ = writeln!(
+                out,
+                "Signers and groups are also in {}.",
+                self.include.join(", ")
+            );
+        }
+        if let Some(by) = &self.override_by {
+            let names = by.names.join(", ");
+            let _ = writeln!(out, "May override refusals with a signed push: {names}.");
         }
         if !self.cut_off.is_empty() {
             let ids = self.cut_off.join(", ");
@@ -32,68 +46,60 @@ impl Policy {
             |(name, group): (&String, &Principals)| format!("{name}: {}", group.names.join(", "));
         let groups = self.groups.iter().map(describe_group).collect();
         section(&mut out, "Groups", groups);
-        let bots = self.bots.iter().map(|bot| {
-            let author = bot.author.iter().map(|text| format!("author {text}"));
-            let committer = bot.committer.iter().map(|text| format!("committer {text}"));
-            let people: Vec<String> = author.chain(committer).collect();
-            format!("{}: {}", bot.name, people.join(", "))
-        });
-        section(&mut out, "Bots (unverified)", bots.collect());
         for rule in &self.rules {
-            let title = format!("Rule {} ({})", rule.name, rule.mode.as_str());
+            let trial = if rule.trial {
+                " (on trial: only reported)"
+            } else {
+                ""
+            };
+            let title = format!("Rule {}{trial}", rule.name);
             let mut lines = vec![format!("about {}", scope(rule))];
             lines.extend(rule.may.iter().map(|(action, who)| may(*action, who)));
-            lines.extend(self.describe_requirements(rule));
+            lines.extend(describe_requirements(rule));
             section(&mut out, &title, lines);
         }
         out
     }
+}
 
-    /// Describes the requirements of a rule, except who may do what.
-    pub(super) fn describe_requirements(&self, rule: &Rule) -> Vec<String> {
-        let mut lines = Vec::new();
-        if let Some(who) = &rule.direct {
-            lines.push(format!("direct commits: {}", who.names.join(", ")));
-        }
-        let bots: Vec<&str> = rule
-            .unsigned
-            .iter()
-            .filter_map(|bot| self.bots.get(*bot))
-            .map(|bot| bot.name.as_str())
-            .collect();
-        if !bots.is_empty() {
-            lines.push(format!(
-                "unsigned commits are accepted from {} (unverified)",
-                bots.join(", ")
-            ));
-        }
-        for kind in &rule.unverified {
-            lines.push(format!("{kind} signatures are accepted unverified"));
-        }
-        if rule.match_committer {
-            lines.push("the committer must be the signer".to_owned());
-        }
-        if rule.match_author {
-            lines.push("the author must be the signer".to_owned());
-        }
-        for (name, condition) in &rule.claims {
-            lines.push(format!(
-                "the certificate must contain {name} {}",
-                is(condition)
-            ));
-        }
-        if let Some(threshold) = &rule.threshold {
-            let mut line = format!(
-                "{} distinct signers from {} are required",
-                threshold.count,
-                threshold.of.names.join(", ")
-            );
-            if let Some(refs) = &threshold.approvals {
-                let _ = write!(line, ", by tags under {}", refs.patterns().join(", "));
-            }
-            lines.push(line);
-        }
-        lines
+/// Describes the requirements of a rule, except who may do what.
+pub(super) fn describe_requirements(rule: &Rule) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(from) = &rule.from {
+        let sources = from.patterns().join(", ");
+        lines.push(format!("takes commits without evaluation from {sources}"));
+    }
+    if let Some(who) = &rule.direct {
+        lines.push(format!("direct commits: {}", who.names.join(", ")));
+    }
+    if rule.match_committer {
+        lines.push("the committer must be the signer".to_owned());
+    }
+    if rule.merge_by_account {
+        lines.push("unsigned merges count as signed by the pusher's account".to_owned());
+    }
+    if let Some(threshold) = &rule.threshold {
+        lines.push(format!(
+            "{} distinct signers from {} are required",
+            threshold.count,
+            threshold.of.names.join(", ")
+        ));
+    }
+    if let Some(help) = &rule.help {
+        lines.push(format!("help: {help}"));
+    }
+    lines
+}
+
+/// Formats an age in the largest unit that divides it.
+pub(super) fn age_text(seconds: i64) -> String {
+    let (unit, name) = [(604_800, "week"), (86_400, "day"), (3_600, "hour")]
+        .into_iter()
+        .find(|(unit, _)| seconds.checked_rem(*unit) == Some(0))
+        .unwrap_or((1, "second"));
+    match seconds.checked_div(unit).unwrap_or(seconds) {
+        1 => format!("1 {name}"),
+        count => format!("{count} {name}s"),
     }
 }
 
@@ -119,6 +125,9 @@ pub(super) fn describe_signer(signer: &Signer) -> String {
     }
     if let Some(until) = signer.valid_until {
         let _ = write!(text, ", until {}", time(until));
+    }
+    if let Some(age) = signer.max_age {
+        let _ = write!(text, ", signatures count for {}", age_text(age));
     }
     if !signer.emails.is_empty() {
         let _ = write!(text, ", writes as {}", signer.emails.join(", "));

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    describe::{describe_signer, scope},
+    describe::{age_text, describe_requirements, describe_signer, scope},
     facts::Action,
     model::{Policy, Principals, Rule},
 };
@@ -65,14 +65,20 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<PolicyChange> {
         [] => "none".to_owned(),
         ids => ids.join(", "),
     };
-    let help = |policy: &Policy| policy.help.clone().unwrap_or_else(|| "none".to_owned());
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
+    let contact = |policy: &Policy| or_none(policy.contact.clone());
+    let age = |policy: &Policy| or_none(policy.max_age.map(age_text));
+    let by = |policy: &Policy| or_none(policy.override_by.as_ref().map(|by| by.names.join(", ")));
     for (key, was, is) in [
         (
             "mode",
             old.mode.as_str().to_owned(),
             new.mode.as_str().to_owned(),
         ),
-        ("help", help(old), help(new)),
+        ("contact", contact(old), contact(new)),
+        ("max-age", age(old), age(new)),
+        ("override", by(old), by(new)),
+        ("include", ids(&old.include), ids(&new.include)),
         ("cut-off", ids(&old.cut_off), ids(&new.cut_off)),
     ] {
         if was != is {
@@ -94,10 +100,6 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<PolicyChange> {
             add(ChangeKind::Changes, name, message);
         }
     }
-    for bot in new.bots.iter().filter(|bot| !old.bots.contains(bot)) {
-        let message = "new or changed bot (unverified)".to_owned();
-        add(ChangeKind::Changes, &bot.name, message);
-    }
     let (before, after) = (scopes(old), scopes(new));
     let all: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     for about in all {
@@ -114,7 +116,7 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<PolicyChange> {
                 add(ChangeKind::Loses, who, message);
             }
         }
-        let (was, is) = (requirements(old, &was), requirements(new, &is));
+        let (was, is) = (requirements(&was), requirements(&is));
         for line in is.difference(&was) {
             add(ChangeKind::Changes, about, format!("from now on: {line}"));
         }
@@ -161,13 +163,9 @@ fn holders(policy: &Policy, rules: &[&Rule], action: Action) -> BTreeSet<String>
         .collect()
 }
 
-fn requirements(policy: &Policy, rules: &[&Rule]) -> BTreeSet<String> {
+fn requirements(rules: &[&Rule]) -> BTreeSet<String> {
     rules
         .iter()
-        .flat_map(|rule| {
-            let mut lines = policy.describe_requirements(rule);
-            lines.push(format!("mode {}", rule.mode.as_str()));
-            lines
-        })
+        .flat_map(|rule| describe_requirements(rule))
         .collect()
 }

@@ -13,8 +13,8 @@ use std::fmt::Display;
 
 use super::{
     facts::{
-        Action, CommitFacts, EnforcementMode, Finding, NameEmail, POLICY_FOLDER, Pusher, RefUpdate,
-        SignatureResult, Tag, UpdateKind, codes,
+        Action, CommitFacts, Finding, NameEmail, POLICY_FOLDER, Pusher, RefUpdate, SignatureResult,
+        Tag, UpdateKind, codes,
     },
     model::{Condition, Policy, Principals, Rule, Signer, SignerSet},
 };
@@ -24,6 +24,7 @@ use gitseal_evidence::{
 };
 
 const TAGS: &[u8] = b"refs/tags/";
+const APPROVALS: &[u8] = b"refs/approvals/";
 
 /// The signers of a policy that match a signature.
 #[derive(Debug, Default)]
@@ -41,8 +42,8 @@ type SignerMismatch = (&'static str, String);
 struct ObjectContext<'a> {
     signature: &'a SignatureResult,
     matched: MatchedSigners,
-    /// Author, committer, and whether it is a direct commit; `None` for tags.
-    commit: Option<(NameEmail<'a>, NameEmail<'a>, bool)>,
+    /// The committer, and whether it is a direct commit; `None` for tags.
+    commit: Option<(NameEmail<'a>, bool)>,
     /// The command that signs the object again.
     sign_command: String,
 }
@@ -107,13 +108,14 @@ impl Policy {
         let mut findings = Vec::new();
         let text = String::from_utf8_lossy;
         let sign_command = |name| format!("git tag -s -f {} {}^{{}}", text(name), tag.id);
-        if let Some(name) = ref_name.strip_prefix(TAGS)
-            && name != tag.name
-        {
-            let (found, pushed) = (text(tag.name), text(name));
-            let message = format!("the tag object is named \"{found}\" but pushed as \"{pushed}\"");
+        if !is_named(tag.name, ref_name) {
+            let message = format!(
+                "the tag object is named \"{}\" but pushed to {}",
+                text(tag.name),
+                text(ref_name)
+            );
             let finding = Finding::new(self.mode, codes::TAG_NAME, message);
-            let hint = format!("tag again under this name: {}", sign_command(name));
+            let hint = "sign a tag with the name of this ref";
             add(&mut findings, finding.with_hint(hint));
         }
         if tag.target_type != "commit" {
@@ -180,7 +182,8 @@ impl Policy {
             .iter()
             .filter_map(|rule| Some((rule, rule.may.get(&action)?)))
             .filter(|(rule, _)| {
-                rule.matches_ref(ref_name)
+                !rule.trial
+                    && rule.matches_ref(ref_name)
                     && (rule.paths.is_none() || paths.iter().any(|path| rule.matches_path(path)))
             })
             .collect()
@@ -267,7 +270,6 @@ impl Policy {
             signature: &commit.signature,
             matched: self.matched_signers(&commit.signature),
             commit: Some((
-                NameEmail::from_header(&commit.author),
                 NameEmail::from_header(&commit.committer),
                 direct && !commit.is_merge(),
             )),
@@ -327,52 +329,32 @@ impl Policy {
                     "log-unknown" | "chain-no-authority" => "signed with a Sigstore instance that this server does not trust; ask the repository's administrators which one to use".to_owned(),
                     _ => format!("sign again and push: {command}"),
                 };
-                let finding = rule.finding(codes::SIGNATURE_BAD, message);
+                let finding = self.finding(rule, codes::SIGNATURE_BAD, message);
                 add(findings, finding.with_hint(hint));
             }
             SignatureResult::Unsigned | SignatureResult::Other(_) if who.anyone => {}
             SignatureResult::Unsigned => {
-                if let Some(bot) = self.bot(rule, context).filter(|_| adds) {
-                    let message = format!(
-                        "unsigned commit accepted: author and committer match bot \"{bot}\" (unverified)"
-                    );
-                    let finding = rule.finding(codes::UNSIGNED_BOT, message);
-                    accept_unverified(finding, rule, signed.action, context, findings);
-                } else {
-                    let kind = context.commit.map_or("tag", |_| "commit");
-                    let message = format!("the {kind} is not signed");
-                    let hint = format!("sign the {kind} and push again: {command}");
-                    let finding = rule.finding(codes::UNSIGNED, message);
-                    add(findings, finding.with_hint(hint));
-                }
-            }
-            SignatureResult::Other(kind)
-                if (adds || signed.action == Action::Tag) && rule.unverified.contains(kind) =>
-            {
-                let message = format!("{kind} signature accepted without verification");
-                let finding = rule.finding(codes::SIGNATURE_UNVERIFIED, message);
-                accept_unverified(finding, rule, signed.action, context, findings);
+                let kind = context.commit.map_or("tag", |_| "commit");
+                let message = format!("the {kind} is not signed");
+                let hint = format!("sign the {kind} and push again: {command}");
+                let finding = self.finding(rule, codes::UNSIGNED, message);
+                add(findings, finding.with_hint(hint));
             }
             SignatureResult::Other(kind) => {
                 let message =
                     format!("signed with {kind}; this repository requires a Sigstore signature");
                 let hint = format!("run 'gitseal setup', then sign again: {command}");
-                let finding = rule.finding(codes::SIGNATURE_OTHER, message);
+                let finding = self.finding(rule, codes::SIGNATURE_OTHER, message);
                 add(findings, finding.with_hint(hint));
             }
-            SignatureResult::Good {
-                identity, claims, ..
-            } => {
+            SignatureResult::Good { identity, .. } => {
                 let refusal = self.check_allowed(rule, who, signed, &context.matched, identity);
                 if let Some(finding) = refusal {
                     add(findings, finding);
                     return;
                 }
-                if let Some((code, message)) = claim_mismatch(&rule.claims, claims) {
-                    add(findings, rule.finding(code, message));
-                }
                 if adds {
-                    check_direct(rule, signed.action, context, findings);
+                    self.check_direct(rule, signed.action, context, findings);
                     self.check_people(rule, who, identity, context, findings);
                 }
             }
@@ -400,7 +382,7 @@ impl Policy {
                 .first()
                 .filter(|_| matched.signers.is_empty()));
         if let Some((_, (code, message))) = nearly {
-            return Some(rule.finding(code, message.clone()));
+            return Some(self.finding(rule, code, message.clone()));
         }
         let san = identity.san.value();
         if matched.signers.is_empty() {
@@ -409,7 +391,10 @@ impl Policy {
                 identity.issuer
             );
             let hint = "wrong account? run 'gitseal logout' and sign again; otherwise ask the repository's administrators to add you";
-            return Some(rule.finding(codes::SIGNER_UNKNOWN, message).with_hint(hint));
+            return Some(
+                self.finding(rule, codes::SIGNER_UNKNOWN, message)
+                    .with_hint(hint),
+            );
         }
         let place = match signed.path {
             Some(path) => format!("in {}", String::from_utf8_lossy(path)),
@@ -418,7 +403,7 @@ impl Policy {
         let (phrase, names) = (signed.action.phrase(), who.names.join(", "));
         let message = format!("{san} may not {phrase} {place} (allowed: {names})");
         let hint = "ask one of them to make this change, or the administrators to allow you";
-        let finding = rule.finding(codes::SIGNER_NOT_ALLOWED, message);
+        let finding = self.finding(rule, codes::SIGNER_NOT_ALLOWED, message);
         Some(if who.signers.is_empty() {
             finding
         } else {
@@ -426,7 +411,7 @@ impl Policy {
         })
     }
 
-    /// Checks that committer and author are the signer, where the rule requires it.
+    /// Checks that the committer is the signer, where the rule requires it.
     fn check_people(
         &self,
         rule: &Rule,
@@ -435,7 +420,7 @@ impl Policy {
         context: &ObjectContext<'_>,
         findings: &mut Vec<Finding>,
     ) {
-        let Some((author, committer, _)) = context.commit else {
+        let Some((committer, _)) = context.commit else {
             return;
         };
         let san = identity.san.value();
@@ -445,28 +430,9 @@ impl Policy {
             let hint = format!(
                 "commit again as the signer: git -c user.email={san} commit --amend --no-edit -S"
             );
-            let finding = rule.finding(codes::COMMITTER_MISMATCH, message);
+            let finding = self.finding(rule, codes::COMMITTER_MISMATCH, message);
             add(findings, finding.with_hint(hint));
         }
-        if rule.match_author && !is_signer(author) {
-            let message = format!("the author is {author}, but the signer is {san}");
-            let hint = "commit again as the signer: git commit --amend --no-edit -S --reset-author";
-            let finding = rule.finding(codes::AUTHOR_MISMATCH, message);
-            add(findings, finding.with_hint(hint));
-        }
-    }
-
-    fn bot(&self, rule: &Rule, context: &ObjectContext<'_>) -> Option<&str> {
-        let (author, committer, _) = context.commit?;
-        let is = |expected: &Option<String>, person| {
-            let mut expected = expected.iter();
-            expected.all(|expected| NameEmail::from_header(expected.as_bytes()) == person)
-        };
-        rule.unsigned
-            .iter()
-            .filter_map(|bot| self.bots.get(*bot))
-            .find(|bot| is(&bot.author, author) && is(&bot.committer, committer))
-            .map(|bot| bot.name.as_str())
     }
 
     /// Returns whether an email address is one of the signer's, byte for byte.
@@ -489,6 +455,36 @@ impl Policy {
             })
     }
 
+    /// Checks that a commit may be in the first-parent history.
+    fn check_direct(
+        &self,
+        rule: &Rule,
+        action: Action,
+        context: &ObjectContext<'_>,
+        findings: &mut Vec<Finding>,
+    ) {
+        let (Some(who), Some((_, true)), Action::Commit) = (&rule.direct, context.commit, action)
+        else {
+            return;
+        };
+        let signers = &context.matched.signers;
+        if !signers.iter().any(|one| who.signers.contains(*one)) {
+            let names = who.names.join(", ");
+            let message = format!("direct commits to this branch are not allowed (except {names})");
+            let hint = "push a topic branch and open a pull request";
+            let finding = self.finding(rule, codes::NOT_DIRECT, message);
+            add(findings, finding.with_hint(hint));
+        }
+    }
+
+    /// Returns a finding of a rule, without hints.
+    fn finding(&self, rule: &Rule, code: &'static str, message: String) -> Finding {
+        Finding {
+            rule: rule.name.clone(),
+            ..Finding::new(self.mode, code, message)
+        }
+    }
+
     // -------------------------------------------------------------------- tags
 
     fn lightweight(&self, update: &RefUpdate<'_>, findings: &mut Vec<Finding>) {
@@ -504,7 +500,7 @@ impl Policy {
             }
             let message = format!("{short} is a lightweight tag; only signed tags are accepted");
             let hint = format!("sign the tag: git tag -s -f {short} {}", update.new);
-            let finding = rule.finding(codes::TAG_LIGHTWEIGHT, message);
+            let finding = self.finding(rule, codes::TAG_LIGHTWEIGHT, message);
             add(findings, finding.with_hint(hint));
         }
     }
@@ -514,20 +510,19 @@ impl Policy {
             let Some(threshold) = &rule.threshold else {
                 continue;
             };
-            let refs = threshold.approvals.as_ref().or(rule.refs.as_ref());
             let approvals = tag
                 .others
                 .iter()
-                .filter(|other| refs.is_none_or(|refs| refs.matches(other.ref_name)))
+                .filter(|other| other.name == tag.name && is_approval(other.ref_name, tag.name))
                 .map(|other| other.signature);
             let mut signers = SignerSet::default();
             for signature in std::iter::once(tag.signature).chain(approvals) {
-                if let Some(signer) = self.threshold_signer(signature, &threshold.of, rule) {
+                if let Some(signer) = self.threshold_signer(signature, &threshold.of) {
                     signers.insert(signer);
                 }
             }
             if signers.len() < threshold.count {
-                let hint = "have another of them sign a tag of the same commit";
+                let hint = "have another of them sign a tag of the same commit and name, and push it to refs/approvals/";
                 add(findings, self.threshold_finding(rule, &signers, hint));
             }
         }
@@ -541,14 +536,7 @@ impl Policy {
         &self,
         signature: &SignatureResult,
         of: &Principals,
-        rule: &Rule,
     ) -> Option<usize> {
-        let SignatureResult::Good { claims, .. } = signature else {
-            return None;
-        };
-        if claim_mismatch(&rule.claims, claims).is_some() {
-            return None;
-        }
         let MatchedSigners { signers, nearly } = self.matched_signers(signature);
         if !signers.iter().any(|one| of.signers.contains(*one)) {
             return None;
@@ -577,7 +565,8 @@ impl Policy {
         if !names.is_empty() {
             message = format!("{message}: {}", names.join(", "));
         }
-        rule.finding(codes::THRESHOLD, message).with_hint(hint)
+        self.finding(rule, codes::THRESHOLD, message)
+            .with_hint(hint)
     }
 
     // ----------------------------------------------------------------- pushers
@@ -597,7 +586,7 @@ impl Policy {
         let finding = match self.pushers(pusher) {
             _ if who.signers.is_empty() => {
                 let message = format!("{} is disabled for this ref", action.key());
-                rule.finding(codes::PUSHER_NOT_ALLOWED, message)
+                self.finding(rule, codes::PUSHER_NOT_ALLOWED, message)
             }
             Ok(signers) if signers.iter().any(|one| who.signers.contains(*one)) => return,
             Ok(_) => {
@@ -606,10 +595,11 @@ impl Policy {
                     None => "the push's signer".to_owned(),
                 };
                 let message = format!("{pusher} may not {phrase} (allowed: {names})");
-                rule.finding(codes::PUSHER_NOT_ALLOWED, message)
+                self.finding(rule, codes::PUSHER_NOT_ALLOWED, message)
             }
-            Err(reason) => rule
+            Err(reason) => self
                 .finding(
+                    rule,
                     codes::PUSHER_UNKNOWN,
                     format!("only {names} may {phrase}, and {reason}"),
                 )
@@ -648,14 +638,29 @@ impl Policy {
     }
 }
 
-impl Rule {
-    /// Returns a finding of this rule, without hints.
-    fn finding(&self, code: &'static str, message: String) -> Finding {
-        Finding {
-            rule: self.name.clone(),
-            ..Finding::new(self.mode, code, message)
-        }
+/// Returns whether a tag object of this name may be at a ref: `refs/tags/NAME`,
+/// `refs/approvals/NAME/ANYTHING`, and `ANYTHING/NAME` elsewhere.
+fn is_named(name: &[u8], ref_name: &[u8]) -> bool {
+    if let Some(rest) = ref_name.strip_prefix(TAGS) {
+        return rest == name;
     }
+    if ref_name.starts_with(APPROVALS) {
+        return is_approval(ref_name, name);
+    }
+    !name.is_empty()
+        && ref_name
+            .strip_suffix(name)
+            .is_some_and(|before| before.ends_with(b"/"))
+}
+
+/// Returns whether a ref is a place of approvals of this tag:
+/// `refs/approvals/TAG/ANYTHING`.
+fn is_approval(ref_name: &[u8], tag: &[u8]) -> bool {
+    ref_name
+        .strip_prefix(APPROVALS)
+        .and_then(|rest| rest.strip_prefix(tag))
+        .and_then(|rest| rest.strip_prefix(b"/"))
+        .is_some_and(|rest| !rest.is_empty())
 }
 
 /// Returns whether a path belongs to the policy.
@@ -682,40 +687,6 @@ fn add(findings: &mut Vec<Finding>, finding: Finding) {
         Some(other) if other.mode < finding.mode => *other = finding,
         Some(_) => {}
         None => findings.push(finding),
-    }
-}
-
-/// Reports that something unverified is accepted.
-fn accept_unverified(
-    finding: Finding,
-    rule: &Rule,
-    action: Action,
-    context: &ObjectContext<'_>,
-    findings: &mut Vec<Finding>,
-) {
-    check_direct(rule, action, context, findings);
-    let mode = EnforcementMode::Warn;
-    add(findings, Finding { mode, ..finding });
-}
-
-/// Checks that a commit may be in the first-parent history.
-fn check_direct(
-    rule: &Rule,
-    action: Action,
-    context: &ObjectContext<'_>,
-    findings: &mut Vec<Finding>,
-) {
-    let (Some(who), Some((.., true)), Action::Commit) = (&rule.direct, context.commit, action)
-    else {
-        return;
-    };
-    let signers = &context.matched.signers;
-    if !signers.iter().any(|one| who.signers.contains(*one)) {
-        let names = who.names.join(", ");
-        let message = format!("direct commits to this branch are not allowed (except {names})");
-        let hint = "push a topic branch and open a pull request";
-        let finding = rule.finding(codes::NOT_DIRECT, message);
-        add(findings, finding.with_hint(hint));
     }
 }
 

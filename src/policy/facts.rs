@@ -118,6 +118,8 @@ pub struct ChangedPath {
     /// Whether the commit itself changes it: always, but for a merge only if the
     /// path differs from *every* parent and not from the first one only.
     pub changed: bool,
+    /// Whether it is a symbolic link or a submodule, in one of the trees.
+    pub link: bool,
 }
 
 impl ChangedPath {
@@ -127,6 +129,7 @@ impl ChangedPath {
         Self {
             path: path.to_vec(),
             changed: true,
+            link: false,
         }
     }
 }
@@ -187,6 +190,8 @@ pub struct Tag<'a> {
 pub struct ApprovalTag<'a> {
     /// The full ref name.
     pub ref_name: &'a [u8],
+    /// The name in the tag object.
+    pub name: &'a [u8],
     /// The result of verifying its signature.
     pub signature: &'a SignatureResult,
 }
@@ -383,14 +388,10 @@ pub mod codes {
     codes! {
         /// The commit or tag is not signed.
         UNSIGNED = "unsigned";
-        /// An unsigned commit whose author and committer match a bot.
-        UNSIGNED_BOT = "unsigned-bot";
         /// The signature does not verify.
         SIGNATURE_BAD = "signature-bad";
-        /// An OpenPGP or SSH signature that no rule accepts.
+        /// An OpenPGP or SSH signature.
         SIGNATURE_OTHER = "signature-other";
-        /// An OpenPGP or SSH signature that a rule accepts unverified.
-        SIGNATURE_UNVERIFIED = "signature-unverified";
         /// The identity is not a signer of the policy.
         SIGNER_UNKNOWN = "signer-unknown";
         /// The rule does not list the signer.
@@ -399,20 +400,22 @@ pub mod codes {
         SIGNER_TOO_EARLY = "signer-too-early";
         /// Signed at or after the signer's `valid-until`.
         SIGNER_EXPIRED = "signer-expired";
+        /// The signature is older than `max-age`.
+        SIGNATURE_TOO_OLD = "signature-too-old";
         /// The certificate lacks a required claim.
         CLAIM_ABSENT = "claim-absent";
         /// A claim of the certificate has another value.
         CLAIM_MISMATCH = "claim-mismatch";
         /// The committer is not the signer.
         COMMITTER_MISMATCH = "committer-mismatch";
-        /// The author is not the signer.
-        AUTHOR_MISMATCH = "author-mismatch";
         /// No rule matches the action on this ref.
         NO_RULE = "no-rule";
         /// No rule matches a path that is changed.
         PATH_NO_RULE = "path-no-rule";
         /// A commit outside a merge, where the rule requires one.
         NOT_DIRECT = "direct-not-allowed";
+        /// The merger may not commit what the adopted history changes.
+        ADOPT_NEEDS_COMMIT = "adopt-needs-commit";
         /// Too few distinct signers.
         THRESHOLD = "threshold-not-met";
         /// The server did not identify the pusher.
@@ -431,6 +434,14 @@ pub mod codes {
         POLICY_UNREADABLE = "policy-unreadable";
         /// The policy root is not in the first-parent history.
         NOT_DESCENDED = "not-descended";
+        /// A rewrite of the default branch would change the policy.
+        POLICY_REWOUND = "policy-rewound";
+        /// No branch is the one whose policy applies.
+        NO_POLICY_REF = "no-policy-ref";
+        /// The commit is not on the first-parent history of a source.
+        NOT_A_STATE = "not-a-state";
+        /// A refusal that the pusher overrode (a warning).
+        OVERRIDE = "override";
         /// A parent is not authenticated.
         PARENT = "parent-not-authenticated";
     }

@@ -156,29 +156,11 @@ impl Lints {
                 "nothing names this group",
             );
         }
-        for (number, bot) in policy.bots.iter().enumerate() {
-            let place = format!("bot {}", bot.name);
-            if policy
-                .rules
-                .iter()
-                .any(|rule| rule.unsigned.contains(&number))
-            {
-                let message = "author and committer are unverified: any pusher can set them";
-                self.add("forgeable", &place, message);
-            } else {
-                self.add("unused", &place, "no rule names this bot");
-            }
-        }
     }
 
     fn rules(&mut self, policy: &Policy) {
         for (number, rule) in policy.rules.iter().enumerate() {
             let place = format!("rule {}", rule.name);
-            for kind in &rule.unverified {
-                let message =
-                    format!("{kind} signatures are not verified: any pusher can make one");
-                self.add("unverified", &place, message);
-            }
             for action in [Action::Rewrite, Action::Delete] {
                 if rule.may.get(&action).is_some_and(|who| who.anyone) {
                     let message = format!("any pusher may {}", action.phrase());

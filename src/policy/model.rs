@@ -1,11 +1,11 @@
-//! The parsed policy: signers, groups, bots and rules, with every name resolved.
+//! The parsed policy: signers, groups and rules, with every name resolved.
 //!
 //! *Not checked here:* the file (`parse.rs`), and commits (`evaluate.rs`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    facts::{Action, EnforcementMode, OtherKind},
+    facts::{Action, EnforcementMode},
     glob::Globs,
 };
 use gitseal_evidence::{UnixTime, identity::Pattern};
@@ -60,22 +60,13 @@ pub struct Signer {
     pub valid_from: Option<UnixTime>,
     /// The first second at which no signature counts any more.
     pub valid_until: Option<UnixTime>,
-    /// Email addresses of this signer as author and committer. If empty: the
-    /// identity in the certificate.
+    /// The age in seconds up to which a signature counts, instead of the policy's.
+    pub max_age: Option<i64>,
+    /// Email addresses of this signer as committer. If empty: the identity in the
+    /// certificate.
     pub emails: Vec<String>,
     /// Accounts of this signer at the Git server.
     pub accounts: Vec<String>,
-}
-
-/// An author and committer whose unsigned commits are accepted. Both are unverified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bot {
-    /// The name that rules use.
-    pub name: String,
-    /// The author, as `Name <email>`.
-    pub author: Option<String>,
-    /// The committer, as `Name <email>`.
-    pub committer: Option<String>,
 }
 
 /// A set of signers by their index, one bit each: a policy has up to 10,000 signers
@@ -170,8 +161,6 @@ pub struct Threshold {
     pub count: usize,
     /// The signers that count.
     pub of: Principals,
-    /// For tags: the refs whose tags count.
-    pub approvals: Option<Globs>,
 }
 
 /// A rule of a policy.
@@ -179,26 +168,27 @@ pub struct Threshold {
 pub struct Rule {
     /// The name, used in reports.
     pub name: String,
-    /// The rule's own mode, or that of the policy.
-    pub mode: EnforcementMode,
+    /// Whether the rule is only tried: it is evaluated after the verdict and
+    /// reported, but it allows nothing, refuses nothing and counts for nothing.
+    pub trial: bool,
     /// The refs that the rule is about; `None`: all.
     pub refs: Option<Globs>,
     /// The paths that the rule is about; `None`: whole commits.
     pub paths: Option<Globs>,
+    /// The refs whose commits the rule's refs may take without evaluation; `None`:
+    /// the default branch, and for the default branch itself none.
+    pub from: Option<Globs>,
+    /// The help that is shown where this rule refuses.
+    pub help: Option<String>,
     /// The actions that the rule is about, and who may perform them.
     pub may: BTreeMap<Action, Principals>,
     /// The signers of commits that need no merge, if the rule requires merges.
     pub direct: Option<Principals>,
-    /// The indexes of bots whose unsigned commits are accepted.
-    pub unsigned: BTreeSet<usize>,
-    /// Kinds of signatures that are accepted without verification.
-    pub unverified: BTreeSet<OtherKind>,
     /// Whether the committer must be the signer.
     pub match_committer: bool,
-    /// Whether the author must be the signer.
-    pub match_author: bool,
-    /// Claims that the certificate must contain, by Fulcio's name.
-    pub claims: Vec<(String, Condition)>,
+    /// Whether an unsigned merge that changes nothing itself counts as one by the
+    /// signer whose account the server names, for `merge` alone.
+    pub merge_by_account: bool,
     /// The required number of distinct signers.
     pub threshold: Option<Threshold>,
 }
@@ -217,19 +207,23 @@ impl Rule {
     }
 }
 
-/// A policy, version 1. Policies are equal if their content and order are the same.
+/// A policy, version 2. Policies are equal if their content and order are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// The mode of rules without their own.
+    /// Whether violations refuse. Changes of the policy are enforced in either mode.
     pub mode: EnforcementMode,
-    /// The line of help for pushers: text or a URL.
-    pub help: Option<String>,
+    /// Where pushers get help: text or a URL, shown under every refusal.
+    pub contact: Option<String>,
+    /// The age in seconds up to which a signature counts.
+    pub max_age: Option<i64>,
+    /// The names of the files beside this one that define signers and groups.
+    pub include: Vec<String>,
+    /// The signers who may override refusals with a signed push.
+    pub override_by: Option<Principals>,
     /// The signers, in the order of their names.
     pub signers: Vec<Signer>,
     /// The members of groups by name.
     pub groups: BTreeMap<String, Principals>,
-    /// The bots, in the order of their names.
-    pub bots: Vec<Bot>,
     /// The rules, in the order of the file.
     pub rules: Vec<Rule>,
     /// Ids of commits; these and the commits reachable from them are not evaluated.

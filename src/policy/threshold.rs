@@ -54,7 +54,7 @@ impl Policy {
         };
         self.rules
             .iter()
-            .filter(move |rule| rule.matches_ref(ref_name) && adds(rule))
+            .filter(move |rule| !rule.trial && rule.matches_ref(ref_name) && adds(rule))
             .filter_map(|rule| Some((rule, rule.threshold.as_ref()?)))
     }
 
@@ -117,7 +117,7 @@ impl Policy {
             if let (Some(set), Some(true), Some(commit)) =
                 (own.get_mut(at), touches.get(at), commits.get(at))
             {
-                let signer = self.threshold_signer(&commit.signature, &threshold.of, rule);
+                let signer = self.threshold_signer(&commit.signature, &threshold.of);
                 set.extend(signer, most);
             }
         }

@@ -164,7 +164,7 @@ fn h2_tags_of_other_things() {
 
 #[test]
 fn h2_an_inner_tag_is_signed_too() {
-    let yard = Yard::new(&policy(OPEN).replacen("version = 1", "version = 1\nmode = \"warn\"", 1));
+    let yard = Yard::new(&policy(OPEN).replacen("version = 2", "version = 2\nmode = \"warn\"", 1));
     yard.commit(ALICE, "first");
     let inner = yard.tag(MALLORY, "inner", "inner");
     yard.tag_of(ALICE, "outer", "outer", &inner, "tag");
@@ -246,8 +246,7 @@ update = ["anyone"]
 [[rules]]
 name = "drafts"
 refs = ["refs/heads/drafts/**"]
-mode = "warn"
-commit = ["alice"]
+commit = ["anyone"]
 create = ["anyone"]
 update = ["anyone"]
 "#,
@@ -282,8 +281,7 @@ update = ["anyone"]
 [[rules]]
 name = "drafts"
 refs = ["refs/heads/a-draft"]
-mode = "warn"
-commit = ["alice"]
+commit = ["anyone"]
 create = ["anyone"]
 update = ["anyone"]
 "#,
@@ -369,7 +367,7 @@ fn h5_whatever_is_missing_refuses() {
     yard.refused(&[main], &["trusted_root.json", over]);
     fs::write(&root, trusted).unwrap();
     // The policy.
-    yard.policy("version = 1\nnonsense = 2\n");
+    yard.policy("version = 2\nnonsense = 2\n");
     yard.refused(&[main], &["nonsense", over]);
     fs::remove_file(yard.policy_file()).unwrap();
     yard.refused(&[main], &["cannot read the policy", over]);
@@ -560,7 +558,7 @@ fn e1_whose_configuration_names_the_policy() {
     let lax = yard.stage.home("lax.toml");
     fs::write(
         &lax,
-        policy(BRANCHES).replacen("version = 1", "version = 1\nmode = \"warn\"", 1),
+        policy(BRANCHES).replacen("version = 2", "version = 2\nmode = \"warn\"", 1),
     )
     .unwrap();
     yard.stage.local("gitseal.policy", lax.to_str().unwrap());
@@ -632,7 +630,7 @@ fn e4_the_environment_chooses_no_other_history() {
 fn e5_a_value_of_several_lines_injects_nothing() {
     let yard = Yard::new(&policy(BRANCHES));
     let lax = yard.stage.home("lax.toml");
-    fs::write(&lax, "version = 1\nmode = \"warn\"\n").unwrap();
+    fs::write(&lax, "version = 2\nmode = \"warn\"\n").unwrap();
     yard.script("pre-receive", &format!("exec {GITSEAL} pre-receive"));
     yard.on_server([
         "config",

@@ -27,7 +27,7 @@ impl Yard {
         );
         lab.git(&clone, &["remote", "add", "origin", "../server.git"]);
         let policy = format!(
-            "version = 1\n[signers.alice]\nissuer = \"{issuer}\"\nidentity = \"{ALICE}\"\n\
+            "version = 2\n[signers.alice]\nissuer = \"{issuer}\"\nidentity = \"{ALICE}\"\n\
              [signers.bob]\nissuer = \"{issuer}\"\nidentity = \"bob@example.test\"\n\
              accounts = [\"bob\"]\n\
              [[rules]]\nname = \"branches\"\nrefs = [\"refs/heads/**\"]\n\

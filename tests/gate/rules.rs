@@ -156,21 +156,18 @@ commit = ["alice"]
 }
 
 #[test]
-fn bots_other_kinds_and_warnings() {
+fn drafts_other_kinds_and_trials() {
     let rules = |more: &str| {
         policy(&format!(
-            "[bots.web]\nauthor = \"Alice <alice@example.test>\"\ncommitter = \"Alice <alice@example.test>\"\n\n[[rules]]\nname = \"branches\"\nrefs = [\"refs/heads/**\"]\ncommit = [\"alice\"]\ncreate = [\"anyone\"]\nupdate = [\"anyone\"]\n{more}\n"
+            "[[rules]]\nname = \"branches\"\nrefs = [\"refs/heads/**\", \"!refs/heads/drafts/**\"]\ncommit = [\"alice\"]\ncreate = [\"anyone\"]\nupdate = [\"anyone\"]\n{more}\n"
         ))
     };
-    let yard = Yard::new(&rules(""));
+    let drafts = "[[rules]]\nname = \"drafts\"\nrefs = [\"refs/heads/drafts/**\"]\ncommit = [\"anyone\"]\ncreate = [\"anyone\"]\n";
+    let yard = Yard::new(&rules(drafts));
     yard.unsigned("by the web editor");
     yard.refused(&["HEAD:refs/heads/main"], &["[unsigned]"]);
-    yard.policy(&rules("unsigned = [\"web\"]"));
-    let ended = yard.push(&["HEAD:refs/heads/main"]);
-    assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(ended.err.contains("[unsigned-bot]"), "{ended:?}");
+    yard.allowed(&["HEAD:refs/heads/drafts/web"]);
 
-    yard.policy(&rules(""));
     let payload = yard.stage.payload("by ssh");
     yard.stage.place(&crate::forge::commit_object(
         &payload,
@@ -183,14 +180,11 @@ fn bots_other_kinds_and_warnings() {
             "[signature-other]",
         ],
     );
-
-    yard.policy(&rules("mode = \"warn\""));
-    let ended = yard.allowed(&["HEAD:refs/heads/main"]);
-    assert!(
-        ended.err.contains("push accepted with warnings"),
-        "{ended:?}"
-    );
-    assert!(ended.err.contains("(rule \"branches\")"), "{ended:?}");
+    // A rule on trial lets nothing in.
+    yard.policy(&rules(
+        "[[rules]]\nname = \"trial\"\ntrial = true\ncommit = [\"anyone\"]\n",
+    ));
+    yard.refused(&["HEAD:refs/heads/main"], &["[signature-other]"]);
 }
 
 #[test]
@@ -327,7 +321,7 @@ delete = ["nobody"]
     yard.refused(
         &["refs/tags/v1:refs/tags/v4"],
         &[
-            "the tag object is named \"v1\" but pushed as \"v4\"",
+            "the tag object is named \"v1\" but pushed to refs/tags/v4",
             "[tag-name-mismatch]",
         ],
     );
@@ -348,7 +342,7 @@ fn a_release_asks_for_two() {
         r#"
 [[rules]]
 name = "approvals"
-refs = ["refs/tags/approved/**"]
+refs = ["refs/approvals/**"]
 tag = ["alice", "bob"]
 create = ["anyone"]
 
@@ -356,7 +350,7 @@ create = ["anyone"]
 name = "releases"
 refs = ["refs/tags/v*"]
 tag = ["alice", "bob"]
-threshold = { count = 2, of = ["alice", "bob"], approvals = ["refs/tags/approved/**"] }
+threshold = { count = 2, of = ["alice", "bob"] }
 create = ["anyone"]
 "#
     )));
@@ -368,13 +362,21 @@ create = ["anyone"]
         &["2 distinct signers", "[threshold-not-met]"],
     );
     // Her own approval is no second one.
-    yard.tag(ALICE, "approved/v1-alice", "approved/v1-alice");
+    let approve = |who: &str| {
+        yard.tag(who, "v1", "v1");
+        yard.allowed(&[&format!("refs/tags/v1:refs/approvals/v1/{}", &who[..3])]);
+    };
+    approve(ALICE);
+    yard.tag(ALICE, "v1", "v1");
+    yard.refused(&["refs/tags/v1"], &["[threshold-not-met]"]);
+    // Bob's tag of the same commit, of another name.
+    yard.tag(BOB, "nightly", "nightly");
     yard.refused(
-        &["refs/tags/approved/v1-alice", "refs/tags/v1"],
-        &["[threshold-not-met]"],
+        &["refs/tags/nightly:refs/approvals/v1/bob"],
+        &["[tag-name-mismatch]"],
     );
-    yard.tag(BOB, "approved/v1-bob", "approved/v1-bob");
-    yard.allowed(&["refs/tags/approved/v1-bob"]);
+    approve(BOB);
+    yard.tag(ALICE, "v1", "v1");
     yard.allowed(&["refs/tags/v1"]);
 }
 
@@ -386,8 +388,8 @@ fn history_before_the_cut_off_is_not_judged() {
     yard.commit(ALICE, "the first one with");
     yard.refused(&["HEAD:refs/heads/main"], &["[unsigned]"]);
     yard.policy(&policy(BRANCHES).replacen(
-        "version = 1",
-        &format!("version = 1\ncut-off = [\"{cut}\"]"),
+        "version = 2",
+        &format!("version = 2\ncut-off = [\"{cut}\"]"),
         1,
     ));
     yard.allowed(&["HEAD:refs/heads/main"]);

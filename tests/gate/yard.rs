@@ -24,7 +24,7 @@ pub const MALLORY: &str = "mallory@example.test";
 /// A policy with two signers and these rules.
 pub fn policy(rules: &str) -> String {
     format!(
-        "version = 1\n\n[signers.alice]\nissuer = \"{ISSUER}\"\nidentity = \"{ALICE}\"\n\n\
+        "version = 2\n\n[signers.alice]\nissuer = \"{ISSUER}\"\nidentity = \"{ALICE}\"\n\n\
          [signers.bob]\nissuer = \"{ISSUER}\"\nidentity = \"{BOB}\"\n\n{rules}"
     )
 }

@@ -74,6 +74,8 @@ pub struct ChangedFile {
     pub how: FileChange,
     /// Whether the commit itself changes it; otherwise another parent brings it in.
     pub own: bool,
+    /// Whether it is a symbolic link or a submodule, in one of the trees.
+    pub link: bool,
 }
 
 /// The trees of a commit and of its parents.
@@ -103,6 +105,11 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
+    /// Whether it is a symbolic link or a submodule.
+    fn is_link(self) -> bool {
+        matches!(self.mode & 0o170_000, 0o120_000 | 0o160_000)
+    }
+
     /// Git's order of entries: a directory as if its name ended with a slash.
     fn order(&self, other: &Entry<'_>) -> Ordering {
         let end = |is_tree: bool| is_tree.then_some(b'/');
@@ -484,6 +491,7 @@ fn compare(
         changed.push(ChangedFile {
             path,
             own: !is_merged,
+            link: [before, now].into_iter().flatten().any(Entry::is_link),
             how: match (before, now) {
                 (None, _) => FileChange::Added,
                 (_, None) => FileChange::Deleted,
