@@ -14,11 +14,11 @@ use crate::{
     host::git::{
         ObjectId,
         objects::Target,
-        walk::{RefTip, Selection},
+        walk::{RefScope, RefTip, Selection},
     },
     range::RangeRun,
     report::{FailureSource, Impact, RangeReport},
-    verdict::{Failure, VerifyRequest},
+    verdict::{Failure, MISNAMED_TAG, VerifyRequest},
 };
 use gitseal_terminal::{self as terminal, Styled, styled};
 
@@ -48,9 +48,14 @@ fn audit(arguments: &AuditArgs) -> Result<u8, ContextError> {
         command: "audit",
     };
     run.warn_about_history_overrides()?;
-    let tips = repository.reference_tips()?;
+    let tips = repository.reference_tips(RefScope::Repository)?;
     let mut names = TagNames::new(&tips);
     let (selection, tags) = everything(&tips);
+    if selection.is_empty() && tags.is_empty() {
+        return Err(ContextError::NothingToVerify {
+            reason: "the repository has no refs",
+        });
+    }
     let items = tags
         .into_iter()
         .map(Item::Id)
@@ -171,7 +176,11 @@ impl TagNames {
                 example: &id.to_string(),
             };
             let message = format!("points to tag object {id}, which is named {inside:?}");
-            report.add_failure(source, Impact::Refused, &Failure::new("tag-name", message));
+            report.add_failure(
+                source,
+                Impact::Refused,
+                &Failure::new(MISNAMED_TAG, message),
+            );
             self.mismatched.push(
                 json!({"reference": format!("refs/tags/{name}"), "tag_name": inside, "object": id.to_string()}),
             );

@@ -108,7 +108,7 @@ Examples:
   gitseal verify v1.2^{commit} --offline --json \\
       --certificate-identity-regexp 'https://github\\.com/example/.*' \\
       --certificate-oidc-issuer https://token.actions.githubusercontent.com
-  gitseal verify origin/main..HEAD --junit report.xml
+  gitseal verify refs/remotes/origin/main..HEAD --junit report.xml
   gitseal verify --all --allow-unsigned --json | jq -c 'select(.failure)'
   git rev-list --first-parent v1.2..main | gitseal verify --stdin
 
@@ -158,7 +158,7 @@ See docs/operations.md for Gitea, Forgejo, GitLab and plain Git.";
 const CI_EXAMPLES: &str = "\
 Examples:
   gitseal ci
-  gitseal ci --range origin/main..HEAD --ref refs/heads/main --policy ~/policy.toml
+  gitseal ci --range refs/remotes/origin/main..HEAD --ref refs/heads/main --policy ~/policy.toml
 
 Workflow files: docs/ci/github.yml, docs/ci/gitlab.yml, docs/ci/forgejo.yml.";
 
@@ -187,6 +187,9 @@ docs/policy.md is the reference.";
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// Commits (a tag names its commit; default HEAD) or ranges: A..B, ^A, A^!
+    ///
+    /// A name means what git rev-parse prints. One that two refs have is refused: write
+    /// refs/heads/NAME or refs/tags/NAME.
     #[arg(value_name = "REV")]
     pub revisions: Vec<String>,
     #[command(flatten)]
@@ -239,7 +242,7 @@ pub struct ReportArgs {
 
 #[derive(Debug, Args)]
 pub struct VerifyTagArgs {
-    /// The tag
+    /// The tag; refs/tags/NAME if a branch has the same name
     #[arg(value_name = "NAME")]
     pub name: String,
     #[command(flatten)]
@@ -265,7 +268,7 @@ pub struct AuditArgs {
 
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// A commit or an annotated tag: any name that Git knows
+    /// A commit or an annotated tag: a ref, an ID, or either with ^N, ~N or ^{}
     #[arg(value_name = "REV", default_value = "HEAD")]
     pub revision: String,
     #[command(flatten)]
@@ -277,7 +280,7 @@ pub struct ExplainArgs {
 
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// A commit or an annotated tag: any name that Git knows
+    /// A commit or an annotated tag: a ref, an ID, or either with ^N, ~N or ^{}
     #[arg(value_name = "REV", default_value = "HEAD")]
     pub revision: String,
     /// The remote whose URL names the repository

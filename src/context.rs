@@ -36,6 +36,8 @@ pub enum ContextError {
     },
     #[error("cannot write {}: {error}", .path.display())]
     Output { path: PathBuf, error: io::Error },
+    #[error("nothing to verify: {reason}")]
+    NothingToVerify { reason: &'static str },
     #[error("no expected identity: set --certificate-identity and --certificate-oidc-issuer")]
     NoExpectedIdentity,
     #[error("{flag} is not supported: {reason}")]
@@ -55,6 +57,12 @@ impl ContextError {
             Self::Pattern(PatternError::WithoutIssuer) => Some(
                 "add --certificate-oidc-issuer; the same identity at another issuer is a different signer",
             ),
+            Self::Git(GitError::Ambiguous { .. }) => Some(
+                "write the full name of the ref (refs/heads/NAME, refs/tags/NAME) or the full ID",
+            ),
+            Self::Git(GitError::BareRepository { .. }) => {
+                Some("set GIT_DIR to use it (see safe.bareRepository in git-config(1))")
+            }
             Self::Git(GitError::LightweightTag { .. }) => Some(
                 "'gitseal verify' checks the commit that it names; 'git tag -s' creates a signed tag",
             ),

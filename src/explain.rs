@@ -6,10 +6,14 @@ use serde_json::{Value, json};
 use crate::{
     cli::ExplainArgs,
     context::{ContextError, open_context},
-    exit::written,
-    host::git::Object,
+    exit::{EXIT_REFUSED, written},
+    host::git::{
+        Object,
+        resolve::{MisnamedTag, ResolvedName},
+    },
+    names,
     recorder::StepRecorder,
-    verdict::{Failure, Verdict, VerifyRequest, exit_name, verify_object},
+    verdict::{Failure, MISNAMED_TAG, Verdict, VerifyRequest, exit_name, verify_object},
 };
 use gitseal_evidence::{
     object::{self, ObjectKind},
@@ -49,9 +53,35 @@ fn is_assumed(recorder: &StepRecorder, verdict: &Verdict, step: Step) -> bool {
     matches!(verdict, Verdict::Undecided { .. }) && recorder.passed(step).is_none()
 }
 
-/// Returns the report as JSON. Its keys are stable.
-#[must_use]
-pub fn json(recorder: &StepRecorder, verdict: &Verdict, object: &Object) -> Value {
+/// The verification of one object.
+pub struct Report<'a> {
+    pub recorder: &'a StepRecorder,
+    pub verdict: &'a Verdict,
+    pub object: &'a Object,
+    pub resolved: &'a ResolvedName,
+    /// The tag object that the name leads to, if its ref has another name.
+    pub misnamed: Option<&'a MisnamedTag>,
+}
+
+impl Report<'_> {
+    /// Returns the report as JSON. Its keys are stable.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let mut report = signature_json(self.recorder, self.verdict, self.object);
+        if let Some(report) = report.as_object_mut() {
+            let resolved = std::slice::from_ref(self.resolved);
+            report.insert("resolved".to_owned(), names::json(resolved));
+            if let Some(misnamed) = self.misnamed {
+                report.insert("verdict".to_owned(), json!(exit_name(EXIT_REFUSED)));
+                let failure = Failure::new(MISNAMED_TAG, misnamed);
+                report.insert("refusal".to_owned(), failure.json());
+            }
+        }
+        report
+    }
+}
+
+fn signature_json(recorder: &StepRecorder, verdict: &Verdict, object: &Object) -> Value {
     let steps: Vec<Value> = steps(recorder, verdict)
         .into_iter()
         .map(|(step, passes, detail)| {
@@ -137,16 +167,38 @@ fn explain(arguments: &ExplainArgs) -> Result<u8, ContextError> {
     let (workspace, settings) = open_context()?;
     let request = VerifyRequest::from_flags(&arguments.request, &settings)?;
     let repository = workspace.repository()?;
-    let object = repository.commit_or_tag(&arguments.revision)?;
+    let (object, resolved) = repository.commit_or_tag(&arguments.revision)?;
+    let misnamed = repository.misnamed_tag(&resolved)?;
     let mut recorder = StepRecorder::enabled();
     let hash = repository.hash();
     let verdict = verify_object(&request, &object, hash, &mut recorder);
-    let result = if arguments.json {
-        terminal::print_json(&json(&recorder, &verdict, &object))
-    } else {
-        terminal::print(&text(&recorder, &verdict, &object, request.trust_source()))
+    let report = Report {
+        recorder: &recorder,
+        verdict: &verdict,
+        object: &object,
+        resolved: &resolved,
+        misnamed: misnamed.as_ref(),
     };
-    Ok(verdict.exit().max(written(result)))
+    let result = if arguments.json {
+        terminal::print_json(&report.json())
+    } else {
+        names::print(std::slice::from_ref(&resolved));
+        let mut out = text(&recorder, &verdict, &object, request.trust_source());
+        if let Some(misnamed) = &misnamed {
+            out.push(&styled!(
+                "\n{}: {} [{}]\n",
+                style(Style::Bad, "verification failed"),
+                misnamed.to_string(),
+                MISNAMED_TAG
+            ));
+        }
+        terminal::print(&out)
+    };
+    let exit = match misnamed {
+        Some(_) => EXIT_REFUSED,
+        None => verdict.exit(),
+    };
+    Ok(exit.max(written(result)))
 }
 
 fn text(recorder: &StepRecorder, verdict: &Verdict, object: &Object, trust: &str) -> Styled {

@@ -31,6 +31,7 @@ use crate::{
             Deadline, GitError, Repository,
             graph::Graph,
             push::{self, HookInputError, MAX_LINE, RefCommand},
+            walk::RefScope,
         },
         settings::Settings,
     },
@@ -214,7 +215,10 @@ fn verify(
 ) -> Result<PushReport, GateError> {
     // The refs first: what is written from here on hides nothing.
     let (before, side) = match remote {
-        None => (RefSnapshot::read(repository), PushSide::Server),
+        None => (
+            RefSnapshot::read(repository, RefScope::Received),
+            PushSide::Server,
+        ),
         Some(remote) => (RefSnapshot::of_remote(repository, remote), PushSide::Client),
     };
     let before = before.map_err(ContextError::from)?;

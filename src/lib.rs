@@ -17,6 +17,7 @@ pub mod gate;
 pub mod history;
 pub mod host;
 mod lookup;
+mod names;
 mod range;
 mod recorder;
 mod report;

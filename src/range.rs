@@ -14,7 +14,7 @@ use std::{
     ops::ControlFlow,
 };
 
-use serde_json::Value;
+use serde_json::json;
 
 use crate::{
     batch::{self, BatchVerifier, Item, ObjectResult},
@@ -24,6 +24,7 @@ use crate::{
         Repository,
         walk::{RangeSpec, Selection},
     },
+    names,
     report::RangeReport,
     verdict::VerifyRequest,
 };
@@ -74,15 +75,32 @@ fn verify(arguments: &VerifyArgs) -> Result<u8, ContextError> {
     if arguments.range.all {
         specs.push(RangeSpec::All);
     }
-    let mut names = arguments.revisions.clone();
+    let mut revisions = arguments.revisions.clone();
     if arguments.range.stdin {
-        names.extend(names_from_stdin()?);
+        let more = names_from_stdin()?;
+        if more.is_empty() {
+            return Err(ContextError::NothingToVerify {
+                reason: "standard input names no revision",
+            });
+        }
+        revisions.extend(more);
     }
-    if names.is_empty() && !arguments.range.all && !arguments.range.stdin {
-        names.push("HEAD".to_owned());
+    if revisions.is_empty() && !arguments.range.all {
+        revisions.push("HEAD".to_owned());
     }
-    specs.extend(names.into_iter().map(RangeSpec::Revision));
+    specs.extend(revisions.into_iter().map(RangeSpec::Revision));
     let selection = repository.select(&specs)?;
+    if selection.is_empty() {
+        return Err(ContextError::NothingToVerify {
+            reason: match arguments.range.all {
+                true => "the repository has no refs",
+                false => "no commit to start from is named, only exclusions",
+            },
+        });
+    }
+    if !arguments.json {
+        names::print(&selection.resolved);
+    }
     let run = RangeRun {
         request: &request,
         repository,
@@ -92,8 +110,12 @@ fn verify(arguments: &VerifyArgs) -> Result<u8, ContextError> {
     };
     run.warn_about_history_overrides()?;
     let items = items(repository, &selection)?;
-    let report = run.verify(&run.verifier(), items, &selection.broken, &mut |_| {})?;
-    Ok(report.finish(Value::Null))
+    let mut report = run.verify(&run.verifier(), items, &selection.broken, &mut |_| {})?;
+    for misnamed in &selection.misnamed {
+        report.add_misnamed_tag(misnamed);
+    }
+    let resolved = names::json(&selection.resolved);
+    Ok(report.finish(json!({ "resolved": resolved })))
 }
 
 /// Returns the tags that were named, then the commits.
@@ -101,7 +123,7 @@ fn items(
     repository: &Repository,
     selection: &Selection,
 ) -> Result<Box<dyn Iterator<Item = Item> + Send>, ContextError> {
-    let mut tags: Vec<_> = selection.tags.iter().map(|(_, id)| *id).collect();
+    let mut tags = selection.tags.clone();
     tags.dedup();
     let tags = tags.into_iter().map(Item::Id);
     if selection.is_range {

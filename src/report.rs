@@ -10,7 +10,8 @@ use crate::{
     cli::ReportArgs,
     context::ContextError,
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED},
-    verdict::{Failure, Verdict, exit_name},
+    host::git::resolve::MisnamedTag,
+    verdict::{Failure, MISNAMED_TAG, Verdict, exit_name},
 };
 use gitseal_evidence::{armor::SignatureFormat, object::ObjectKind, rfc3339, verify::Verified};
 use gitseal_terminal::{
@@ -298,6 +299,7 @@ impl Summary {
             }
         }
         let (tone, word) = match self.exit() {
+            EXIT_OK if self.commits == 0 && self.tags == 0 => (Style::Warning, "empty range"),
             EXIT_OK => (Style::Good, "verified"),
             EXIT_REFUSED => (Style::Bad, "refused"),
             _ => (Style::Warning, "undecided"),
@@ -436,6 +438,22 @@ impl RangeReport {
         };
         let failure = Failure::new("reference-broken", message);
         self.add_failure(source, Impact::Undecided, &failure);
+    }
+
+    /// Reports a tag object that was named by a ref of another name.
+    pub fn add_misnamed_tag(&mut self, tag: &MisnamedTag) {
+        let failure = Failure::new(MISNAMED_TAG, tag);
+        terminal::warn(&styled!(
+            "{} [{}]",
+            Styled::name(&failure.message),
+            MISNAMED_TAG
+        ));
+        let source = FailureSource {
+            kind: "tag name",
+            name: &tag.reference,
+            example: &tag.id.to_string(),
+        };
+        self.add_failure(source, Impact::Refused, &failure);
     }
 
     fn write_files(&mut self, line: &ResultLine<'_>, mut written: io::Result<()>) {

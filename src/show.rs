@@ -12,6 +12,7 @@ use crate::host::git::{Object, Repository};
 use crate::{
     cli,
     context::{ContextError, open_context},
+    names,
 };
 use gitseal_evidence::{
     armor,
@@ -39,7 +40,8 @@ pub fn run(arguments: &cli::ShowArgs) -> u8 {
 fn show(arguments: &cli::ShowArgs) -> Result<Result<Value, Reason>, ContextError> {
     let (workspace, _) = open_context()?;
     let repository = workspace.repository()?;
-    let object = repository.commit_or_tag(&arguments.revision)?;
+    let (object, resolved) = repository.commit_or_tag(&arguments.revision)?;
+    names::print(&[resolved]);
     Ok(statement(
         &object,
         repository.hash(),

@@ -229,6 +229,9 @@ pub struct Failure {
     pub step: Option<Step>,
 }
 
+/// The code of a tag object that is stored under another name than its own.
+pub const MISNAMED_TAG: &str = "tag-name";
+
 impl Failure {
     /// Creates a failure that is not of a step.
     pub fn new(code: &'static str, message: impl ToString) -> Self {

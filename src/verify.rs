@@ -10,15 +10,20 @@
 use crate::{
     cli::{VerifyArgs, VerifyTagArgs},
     context::{ContextError, open_context},
-    exit::{EXIT_UNDECIDED, EXIT_USAGE, written},
+    exit::{EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE, written},
     explain,
     host::{
-        git::{GitError, Object, Repository},
+        git::{
+            GitError, Object, Repository,
+            resolve::{MisnamedTag, ResolvedName},
+        },
         gnupg::{self, Status, StatusSigner, StatusTrust},
     },
-    range,
+    names, range,
     recorder::StepRecorder,
-    verdict::{RequestArgs, Verdict, VerifyRequest, verify_object, verify_with_lookup},
+    verdict::{
+        MISNAMED_TAG, RequestArgs, Verdict, VerifyRequest, verify_object, verify_with_lookup,
+    },
 };
 use gitseal_evidence::{
     object::HashKind,
@@ -141,20 +146,40 @@ pub fn tag(arguments: &VerifyTagArgs) -> u8 {
 fn verify_one(
     flags: &RequestArgs,
     json: bool,
-    find: impl FnOnce(&Repository) -> Result<Object, GitError>,
+    find: impl FnOnce(&Repository) -> Result<(Object, ResolvedName), GitError>,
 ) -> u8 {
     let verify = || -> Result<u8, ContextError> {
         let (workspace, settings) = open_context()?;
         let request = VerifyRequest::from_flags(flags, &settings)?.with_expected_identity()?;
         let repository = workspace.repository()?;
-        let object = find(repository)?;
+        let (object, resolved) = find(repository)?;
+        if !json {
+            names::print(std::slice::from_ref(&resolved));
+        }
+        let misnamed = repository.misnamed_tag(&resolved)?;
         let mut recorder = StepRecorder::enabled();
         let hash = repository.hash();
         let verdict = verify_object(&request, &object, hash, &mut recorder);
-        let exit = verdict.exit();
-        let result = match &verdict {
-            _ if json => terminal::print_json(&explain::json(&recorder, &verdict, &object)),
-            Verdict::Verified(verified) => terminal::print(&verified_object(&object, verified)),
+        let exit = match &misnamed {
+            Some(_) => EXIT_REFUSED,
+            None => verdict.exit(),
+        };
+        let report = explain::Report {
+            recorder: &recorder,
+            verdict: &verdict,
+            object: &object,
+            resolved: &resolved,
+            misnamed: misnamed.as_ref(),
+        };
+        let result = match (&verdict, &misnamed) {
+            _ if json => terminal::print_json(&report.json()),
+            (verdict, Some(misnamed)) => {
+                report_misnamed(verdict, misnamed);
+                Ok(())
+            }
+            (Verdict::Verified(verified), None) => {
+                terminal::print(&verified_object(&object, verified))
+            }
             _ => {
                 let no_lookup = request.log().is_none().then_some(
                     "the signature has no embedded log entry; run without --offline to query the log",
@@ -166,6 +191,23 @@ fn verify_one(
         Ok(exit.max(written(result)))
     };
     verify().unwrap_or_else(|error| error.report())
+}
+
+/// Prints that a tag object is under the ref of another name, after the verdict on its
+/// signature if that is another reason.
+fn report_misnamed(verdict: &Verdict, misnamed: &MisnamedTag) {
+    if !matches!(verdict, Verdict::Verified(_)) {
+        report_for_people(verdict, None);
+    }
+    terminal::info(&styled!(
+        "gitseal: {}: {} [{}]",
+        style(Style::Bad, "verification failed"),
+        misnamed.to_string(),
+        MISNAMED_TAG
+    ));
+    terminal::hint(
+        "a signed tag is valid under its own name only; name it by its ID to verify the signature alone",
+    );
 }
 
 /// Names the object that was verified: the requested name may name another object

@@ -244,7 +244,7 @@ fn what_is_made_is_verified() {
     assert_eq!((code, &summary["good"]), (Some(0), &1.into()), "{summary}");
     let (code, summary) = verify("HEAD~45..HEAD");
     assert_eq!((code, &summary["good"]), (Some(0), &45.into()), "{summary}");
-    let (code, summary) = verify("^HEAD~48");
+    let (code, summary) = verify("HEAD~48..HEAD~48");
     assert_eq!(
         (code, &summary["commits"]),
         (Some(0), &0.into()),

@@ -27,10 +27,12 @@ use crate::host::git::{
     graph::{Graph, Traversal},
     objects::Target,
     push::{RefCommand, check_name},
+    walk::split_range,
 };
 use crate::{
     cli::CiArgs,
     context::{ContextError, open_context},
+    names,
 };
 use gitseal_terminal::{self as terminal, Styled, styled};
 
@@ -174,31 +176,36 @@ fn by_hand(
         flag: "--ref",
         reason: why.to_owned(),
     })?;
-    let (base, head) = match range.split_once("..") {
-        Some((_, head)) if head.starts_with('.') => {
-            return Err(GateError::Flag {
-                flag: "--range",
-                reason: "A...B has two sides".to_owned(),
-            });
-        }
+    let refuse = |error: GitError| match error {
+        GitError::UnknownRevision { .. }
+        | GitError::Revision { .. }
+        | GitError::Ambiguous { .. }
+        | GitError::Kind { .. } => GateError::Flag {
+            flag: "--range",
+            reason: error.to_string(),
+        },
+        other => ContextError::from(other).into(),
+    };
+    let (base, head) = match split_range(range).map_err(refuse)? {
         Some((base, head)) => (Some(base), head),
         None => (None, range),
     };
-    let resolve = |revision: &str| -> Result<ObjectId, GateError> {
-        let name = if revision.is_empty() {
-            "HEAD"
-        } else {
-            revision
-        };
-        Ok(repository.commit_id(name).map_err(ContextError::from)?)
+    let mut resolved = Vec::new();
+    let mut resolve = |revision: &str| -> Result<ObjectId, GateError> {
+        let (id, name) = repository.resolve_commit(revision).map_err(refuse)?;
+        resolved.push(name);
+        Ok(id)
     };
+    let base = base.map(&mut resolve).transpose()?;
+    let head = resolve(head)?;
+    names::print(&resolved);
     Ok(CiJob {
         platform,
         what: format!("commits for {reference}"),
         reference: reference.to_owned(),
-        base: base.map(resolve).transpose()?,
+        base,
         target: None,
-        head: resolve(head)?,
+        head,
         default_branch: None,
         is_request: true,
     })

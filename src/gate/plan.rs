@@ -37,6 +37,7 @@ use crate::host::git::{
     graph::{Graph, GraphError, Traversal},
     objects::{Objects, Peeled, Target},
     push::{RefCommand, RefNamespace},
+    walk::RefScope,
 };
 use gitseal_evidence::object;
 
@@ -139,14 +140,14 @@ impl RefSnapshot {
     /// # Errors
     /// They cannot be listed. One that leads nowhere is left out: it hides
     /// nothing.
-    pub fn read(repository: &Repository) -> Result<Self, GitError> {
+    pub fn read(repository: &Repository, scope: RefScope) -> Result<Self, GitError> {
         let mut before = Self {
             commits: Vec::new(),
             tags: Vec::new(),
-            protected: repository.head_branch(),
+            protected: repository.head_branch(scope)?,
         };
         // A symbolic reference is the one that it stands for, which is there too.
-        let tips = repository.reference_tips()?.into_iter();
+        let tips = repository.reference_tips(scope)?.into_iter();
         for tip in tips.filter(|tip| !tip.is_symbolic) {
             let Ok(Peeled {
                 tags,
@@ -172,7 +173,7 @@ impl RefSnapshot {
     /// As [`read`](Self::read).
     pub fn of_remote(repository: &Repository, remote: &[u8]) -> Result<Self, GitError> {
         let prefix = [b"refs/remotes/", remote, b"/"].concat();
-        let mut before = Self::read(repository)?;
+        let mut before = Self::read(repository, RefScope::Repository)?;
         before.commits = before
             .commits
             .into_iter()
@@ -184,7 +185,7 @@ impl RefSnapshot {
         // What is checked out here protects nothing there.
         let head = [prefix.as_slice(), b"HEAD"].concat();
         before.protected = repository
-            .symbolic_target(head.as_bstr())?
+            .symbolic_target(head.as_bstr(), RefScope::Repository)?
             .and_then(|name| {
                 let branch = name.strip_prefix(prefix.as_slice())?;
                 let name = [b"refs/heads/", branch].concat();
@@ -291,7 +292,8 @@ pub fn plan(
     let mut plan = Plan::default();
     for mut update in updates {
         if side == PushSide::Server
-            && let Some(target) = repository.symbolic_target(update.name.as_bstr())?
+            && let Some(target) =
+                repository.symbolic_target(update.name.as_bstr(), RefScope::Received)?
         {
             update.name = target;
         }

@@ -17,6 +17,8 @@ use crate::host::{
     git::{
         GitError, Repository,
         graph::{Graph, GraphError, Traversal},
+        objects::Target,
+        resolve::ResolvedName,
         walk::RangeSpec,
     },
     settings::Settings,
@@ -30,6 +32,7 @@ use crate::{
     context::{ContextError, open_context},
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
     history::{GitHistory, HistoryError},
+    names,
     verdict::VerifyRequest,
 };
 use gitseal_policy::{
@@ -130,7 +133,8 @@ fn text(name: &str) -> Result<String, PolicyCommandError> {
             };
             let (workspace, _) = open_context()?;
             let repository = workspace.repository()?;
-            let commit = repository.commit_id(revision)?;
+            let (commit, resolved) = repository.resolve_commit(revision)?;
+            names::print(&[resolved]);
             text_at(repository, commit, inside).map_err(unreadable)
         }
         _ => text_of(path).map_err(|error| unreadable(error.to_string())),
@@ -290,9 +294,11 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
             name
         }
         Source::PolicyRoot(root) => {
-            let root = repository.commit_id(&root)?;
+            let (root, name) = repository.resolve_commit(&root)?;
+            report.resolved.push(name);
             for revision in &arguments.revisions {
-                let tip = repository.commit_id(revision)?;
+                let (tip, name) = repository.resolve_commit(revision)?;
+                report.resolved.push(name);
                 let gained =
                     history
                         .graph()
@@ -325,8 +331,10 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
         terminal::print_json(&json!({
             "policy": by, "ref": arguments.reference, "checked": report.checked,
             "refusals": report.refusals, "warnings": report.warnings, "findings": report.json,
+            "resolved": names::json(&report.resolved),
         }))
     } else {
+        names::print(&report.resolved);
         terminal::print(&styled!(
             "{}gitseal: policy {}: {} commits checked: {} errors, {} warnings\n",
             report.text,
@@ -349,31 +357,38 @@ fn by_file(
     report: &mut TestReport,
 ) -> Result<(), PolicyCommandError> {
     let ref_name = arguments.reference.as_bytes();
-    let mut specs: Vec<RangeSpec> = arguments
+    let specs: Vec<RangeSpec> = arguments
         .revisions
         .iter()
         .map(|revision| RangeSpec::Revision(revision.clone()))
         .collect();
-    let ids: Vec<ObjectId> = if repository.select(&specs)?.is_range {
+    let mut selection = repository.select(&specs)?;
+    report.resolved.append(&mut selection.resolved);
+    if selection.is_empty() {
+        return Err(PolicyCommandError::Context(ContextError::NothingToVerify {
+            reason: "no commit to start from is named, only exclusions",
+        }));
+    }
+    let ids: Vec<ObjectId> = if selection.is_range {
         for id in &policy.cut_off {
-            if let Ok(id) = ObjectId::from_hex(id.as_bytes()) {
-                specs.push(RangeSpec::Not(id));
+            if let Ok(id) = ObjectId::from_hex(id.as_bytes())
+                && let Ok(peeled) = repository.objects().peel(id)
+                && let Target::Commit(commit) = peeled.target
+            {
+                selection.not.push(commit);
             }
         }
         repository
-            .revisions(&specs)?
+            .walk(&selection)?
             .map(|visited| match visited {
                 Ok(visited) => Ok(visited.id),
                 Err(unvisited) => Err(PolicyCommandError::from(unvisited.error)),
             })
             .collect::<Result<_, _>>()?
     } else {
-        let revisions = arguments.revisions.iter();
-        revisions
-            .map(|revision| repository.commit_id(revision))
-            .collect::<Result<_, _>>()?
+        selection.from.clone()
     };
-    let line = first_parents(&arguments.revisions, &ids, repository, history)?;
+    let line = first_parents(&selection.from, &ids, history)?;
     let mut kept = Vec::new();
     for some in ids.chunks(AT_ONCE) {
         history.verify_commits(some)?;
@@ -396,25 +411,17 @@ fn by_file(
     Ok(())
 }
 
-/// Returns those of the commits that are in the first-parent history of a revision.
+/// Returns those of the commits that are in the first-parent history of a tip.
 fn first_parents(
-    revisions: &[String],
+    tips: &[ObjectId],
     ids: &[ObjectId],
-    repository: &Repository,
     history: &mut GitHistory<'_, '_>,
 ) -> Result<HashSet<ObjectId>, PolicyCommandError> {
     let among: HashSet<&ObjectId> = ids.iter().collect();
     let mut line = HashSet::new();
-    for revision in revisions {
-        let tip = match revision.split_once("..") {
-            Some((_, "")) => "HEAD",
-            Some((_, tip)) => tip,
-            None if revision.starts_with('^') => continue,
-            None => revision,
-        };
+    for tip in tips {
         let follow = |id| among.contains(&id) && line.insert(id);
-        let tip = repository.commit_id(tip)?;
-        history.graph().follow_first_parents(tip, follow)?;
+        history.graph().follow_first_parents(*tip, follow)?;
     }
     Ok(line)
 }
@@ -427,6 +434,7 @@ struct TestReport {
     warnings: usize,
     text: Styled,
     json: Vec<Value>,
+    resolved: Vec<ResolvedName>,
 }
 
 impl TestReport {
@@ -502,7 +510,8 @@ fn signer_of_head() -> Result<(String, String), PolicyCommandError> {
     let repository = workspace.repository()?;
     let request = VerifyRequest::for_policy(None, &settings).map_err(ContextError::from)?;
     let engine = BatchVerifier::new(&request);
-    let judged = engine.verify_object(repository.commit("HEAD")?, repository.hash());
+    let (head, _) = repository.commit("HEAD")?;
+    let judged = engine.verify_object(head, repository.hash());
     match crate::history::signature(&judged.verdict) {
         SignatureResult::Good { identity, .. } => {
             Ok((identity.san.value().to_owned(), identity.issuer))

@@ -153,7 +153,9 @@ impl LoadedPolicy {
         repository: &Repository,
         tip: Option<ObjectId>,
     ) -> Result<Self, PolicyLoadError> {
-        let root = repository.commit_id(root).map_err(PolicyLoadError::Root)?;
+        let (root, _) = repository
+            .resolve_commit(root)
+            .map_err(PolicyLoadError::Root)?;
         let commit = tip.unwrap_or(root);
         let failed = |why: String| PolicyLoadError::InTree {
             commit: commit.to_string(),

@@ -11,6 +11,7 @@
 
 use std::{
     borrow::Cow,
+    cell::OnceCell,
     env,
     ffi::{OsStr, OsString},
     fs,
@@ -21,18 +22,22 @@ use std::{
 use gix::bstr::{BString, ByteSlice as _};
 
 use error::words;
-use gitseal_evidence::object::{HashKind, ObjectKind};
-use objects::{Objects, Target};
+use gitseal_evidence::object::HashKind;
+use objects::Objects;
+use refs::{RefListing, RefStorage};
 
 pub mod changes;
 mod deadline;
 mod delta_bases;
 mod delta_chains;
 mod error;
+mod format;
 pub mod graph;
 pub mod objects;
 pub mod push;
 pub mod push_certificate;
+mod refs;
+pub mod resolve;
 pub mod walk;
 pub use deadline::Deadline;
 pub use error::GitError;
@@ -97,6 +102,8 @@ pub struct Workspace {
 pub struct Repository {
     inner: gix::Repository,
     objects: Objects,
+    ref_storage: RefStorage,
+    ref_listing: OnceCell<RefListing>,
 }
 
 /// The sections of git's configuration that are of any interest here.
@@ -133,7 +140,9 @@ impl Workspace {
         }
         // What `git -c` says comes last and so wins.
         config.extend(parameters.into_iter().filter_map(Parameter::into_value));
-        let repository = inner.map(Repository::with_environment).transpose()?;
+        let repository = inner
+            .map(|inner| Repository::with_environment(inner, directory))
+            .transpose()?;
         Ok(Self {
             repository,
             config,
@@ -224,137 +233,13 @@ impl Repository {
         Some(url.to_str_lossy().into_owned())
     }
 
-    /// The commit that `revision` means; tags are peeled. The name is resolved
-    /// once, and what comes back names the object by its id.
+    /// Applies what the environment says about objects and refs, and disables
+    /// replacements.
     ///
-    /// # Errors
-    /// The name means nothing, a range, or something that is no commit; the
-    /// object is absent, damaged or too large.
-    pub fn commit(&self, revision: &str) -> Result<Object, GitError> {
-        self.objects.read(self.commit_id(revision)?)
-    }
-
-    /// The ID of the commit that `revision` means; tags are peeled.
-    ///
-    /// # Errors
-    /// Returns [`GitError`] if the name means nothing, a range, or an object that
-    /// is not a commit.
-    pub fn commit_id(&self, revision: &str) -> Result<ObjectId, GitError> {
-        match self.objects.peel(self.resolve(revision)?)?.target {
-            Target::Commit(id) => Ok(id),
-            Target::Other(found) => Err(GitError::Kind {
-                name: revision.to_owned(),
-                found,
-                wanted: "commit",
-            }),
-        }
-    }
-
-    /// The tag object `name`: a name under `refs/tags/` first, then any revision
-    /// that is a tag object.
-    ///
-    /// # Errors
-    /// There is no such tag, it is a lightweight one, or its object is absent,
-    /// damaged or too large.
-    pub fn tag(&self, name: &str) -> Result<Object, GitError> {
-        let full = format!("refs/tags/{name}");
-        let (id, is_reference) = match self.reference(&full)? {
-            Some(id) => (id, true),
-            None => (
-                self.resolve(name)?,
-                name.starts_with("refs/tags/") || name.starts_with("tags/"),
-            ),
-        };
-        let found = match self.objects.read(id) {
-            Ok(tag) if tag.kind == ObjectKind::Tag => return Ok(tag),
-            Ok(_) => "commit".to_owned(),
-            Err(GitError::Kind { found, .. }) => found,
-            Err(error) => return Err(error),
-        };
-        let name = name.to_owned();
-        Err(if is_reference {
-            GitError::LightweightTag { name }
-        } else {
-            let wanted = "tag";
-            GitError::Kind {
-                name,
-                found,
-                wanted,
-            }
-        })
-    }
-
-    /// The commit or, where `revision` names a tag object under `refs/tags/` or
-    /// by its id, the tag itself.
-    ///
-    /// # Errors
-    /// As [`commit`](Self::commit) and [`tag`](Self::tag).
-    pub fn commit_or_tag(&self, revision: &str) -> Result<Object, GitError> {
-        let id = match self.reference(&format!("refs/tags/{revision}"))? {
-            Some(id) => id,
-            None => self.resolve(revision)?,
-        };
-        self.objects.read(id).map_err(|error| match error {
-            GitError::Kind { found, wanted, .. } => GitError::Kind {
-                name: revision.to_owned(),
-                found,
-                wanted,
-            },
-            other => other,
-        })
-    }
-
-    /// Returns the target of a full ref name, if it exists.
-    fn reference(&self, full: &str) -> Result<Option<ObjectId>, GitError> {
-        let revision = |why: String| GitError::Revision {
-            revision: full.to_owned(),
-            why,
-        };
-        // A name that cannot be a reference is simply none.
-        if gix::refs::FullName::try_from(full).is_err() {
-            return Ok(None);
-        }
-        match self.inner.try_find_reference(full) {
-            Ok(None) => Ok(None),
-            Ok(Some(reference)) => match reference.try_id() {
-                Some(id) => Ok(Some(id.detach())),
-                None => {
-                    let mut reference = reference;
-                    let id = reference
-                        .follow_to_object()
-                        .map_err(|error| revision(words(&error)))?;
-                    Ok(Some(id.detach()))
-                }
-            },
-            Err(error) => Err(revision(words(&error))),
-        }
-    }
-
-    fn resolve(&self, revision: &str) -> Result<ObjectId, GitError> {
-        // A full id needs no look-up, which would follow `core.disambiguate` and
-        // references of that name.
-        if revision.len() == self.inner.object_hash().len_in_hex()
-            && let Ok(id) = ObjectId::from_hex(revision.as_bytes())
-        {
-            return Ok(id);
-        }
-        self.inner
-            .rev_parse_single(revision)
-            .map(gix::Id::detach)
-            .map_err(|error| {
-                let revision = revision.to_owned();
-                if words(&error).contains("ambiguous") {
-                    let why = "it is ambiguous".to_owned();
-                    GitError::Revision { revision, why }
-                } else {
-                    GitError::UnknownRevision { revision }
-                }
-            })
-    }
-
-    /// Applies what the environment says about objects and references, and
-    /// switches replacements off.
-    fn with_environment(mut inner: gix::Repository) -> Result<Self, GitError> {
+    /// `GIT_NAMESPACE` concerns what is received and sent, so the library's view of
+    /// one namespace is disabled: see [`namespace`](Self::namespace).
+    fn with_environment(mut inner: gix::Repository, directory: &Path) -> Result<Self, GitError> {
+        let ref_storage = format::check(&inner, directory)?;
         let hash = match inner.object_hash() {
             gix::hash::Kind::Sha1 => HashKind::Sha1,
             gix::hash::Kind::Sha256 => HashKind::Sha256,
@@ -396,6 +281,7 @@ impl Repository {
                 Some(view)
             }
         };
+        inner.clear_namespace();
         inner.objects.ignore_replacements = true;
         let reading = Arc::new(objects::Reading::default());
         let counted = Arc::clone(&reading);
@@ -410,7 +296,12 @@ impl Repository {
             hash,
             _view: view.map(Arc::new),
         };
-        Ok(Self { inner, objects })
+        Ok(Self {
+            inner,
+            objects,
+            ref_storage,
+            ref_listing: OnceCell::new(),
+        })
     }
 }
 
@@ -554,7 +445,10 @@ fn discover(directory: &Path, parameters: &[Parameter]) -> Result<gix::Repositor
         match_ceiling_dir_or_error: false,
         ..Default::default()
     };
-    gix::ThreadSafeRepository::discover_with_environment_overrides_opts(directory, upwards, options)
+    // From below a bare repository, the library shortens a relative path to that of
+    // another one: `../../.git`.
+    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    gix::ThreadSafeRepository::discover_with_environment_overrides_opts(&absolute, upwards, options)
         .map(|repository| repository.to_thread_local())
         .map_err(|error| {
             use gix::discover::upwards::Error;

@@ -196,17 +196,31 @@ fn tags() {
     stage.git(["tag", "-v", "v1"]).ok().says("A release");
     let format = "--format=%(tag) %(*objectname)";
     stage.git(["tag", "-v", format, "v1"]).ok().says("v1 ");
-    // Under another name it is a good object, and says what it is.
+    // Under another name it is refused; by its ID the name cannot be known, and is printed.
     let id = stage.git(["rev-parse", "v1"]).ok().line().to_owned();
     stage.git(["update-ref", "refs/tags/v9", &id]).ok();
     stage
-        .gitseal(["verify-tag", "--offline", "v9"])
+        .gitseal(["verify-tag", "--offline", &id])
         .ok()
         .says(&format!("verified tag {id} (tag object is named v1)"));
     let report = stage
-        .gitseal(["verify-tag", "--offline", "--json", "v9"])
+        .gitseal(["verify-tag", "--offline", "--json", &id])
         .ok();
     assert_eq!(report.json()["tag"], "v1");
+    assert_eq!(report.json()["resolved"][0]["ref"], serde_json::Value::Null);
+    stage
+        .gitseal(["verify-tag", "--offline", "v9"])
+        .fails(1)
+        .says(&format!(
+            "refs/tags/v9 points to tag object {id}, which is named \"v1\" [tag-name]"
+        ));
+    let report = stage
+        .gitseal(["verify-tag", "--offline", "--json", "v9"])
+        .fails(1)
+        .json();
+    assert_eq!(report["tag"], "v1");
+    assert_eq!(report["verdict"], "refused");
+    assert_eq!(report["refusal"]["code"], "tag-name");
     stage.name_the_signer("bob@example.test");
     stage.git(["verify-tag", "v1"]).fails(1);
     // Text after the signature is signed by nobody.

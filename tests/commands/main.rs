@@ -18,6 +18,7 @@ mod commands;
 mod config;
 mod errors;
 mod git;
+mod names;
 mod online;
 mod output;
 mod places;

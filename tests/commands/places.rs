@@ -278,13 +278,16 @@ fn names_that_are_no_commit() {
     stage.commit("one");
     stage.commit("two");
     stage.verify("HEAD~1").ok();
-    stage.verify("HEAD^{/one}").ok();
     stage.verify("@").ok();
     for bad in [
         "nonsense",
         "HEAD...HEAD~1",
         "HEAD~99",
         "HEAD^{tree}",
+        "HEAD^{/one}",
+        ":/one",
+        "HEAD@{0}",
+        "HEAD:",
         "",
         "\u{1b}[2K",
     ] {
@@ -321,7 +324,11 @@ fn tags_that_are_none() {
         .git(["tag", "-a", "--no-sign", "-m", "x", "annotated"])
         .ok();
     verify_tag("annotated").fails(1).says("[object-unsigned]");
-    // A branch of the same name does not get in the way.
+    // With a branch of the same name, the full name is needed.
     stage.git(["branch", "v1", "HEAD"]).ok();
-    verify_tag("v1").ok();
+    verify_tag("v1")
+        .fails(2)
+        .says("ambiguous: refs/tags/v1, refs/heads/v1");
+    verify_tag("refs/tags/v1").ok();
+    verify_tag("tags/v1").ok();
 }

@@ -286,8 +286,21 @@ fn a_range_of_good_commits_is_good() {
             "signer              identity provider            signed  first       last\n{IDENTITY}  {ISSUER}  39      2026-11-20  2026-11-20\n\ngitseal: verified: 39 commits: 39 verified\n"
         )
     );
-    assert_eq!(text.err, "");
+    assert_eq!(
+        text.err,
+        format!(
+            "gitseal: HEAD~39 = refs/heads/main~39 = {}\ngitseal: HEAD = refs/heads/main = {}\n",
+            made[0], made[39]
+        )
+    );
     let (each, summary) = lines(&verify_words(&stage, &["--json", "HEAD~39..HEAD"]).ok());
+    assert_eq!(
+        summary["resolved"],
+        json!([
+            {"name": "HEAD~39", "ref": "HEAD", "id": made[0]},
+            {"name": "HEAD", "ref": "HEAD", "id": made[39]},
+        ])
+    );
     let order: Vec<&str> = each
         .iter()
         .map(|one| one["object"].as_str().unwrap())
@@ -416,8 +429,11 @@ fn names_alone_are_those_commits_and_ranges_their_ancestors() {
     assert_eq!(each.len(), 2);
     let mut command = stage.command(GITSEAL, &stage.repo());
     command.args(["verify", "--offline", "--json", "--stdin"]);
-    let (each, _) = lines(&run(&mut command, b"").ok());
-    assert_eq!(each.len(), 0);
+    for nothing in [&b""[..], b"\n\r\n"] {
+        run(&mut command, nothing)
+            .fails(2)
+            .says("nothing to verify: standard input names no revision");
+    }
     let mut command = stage.command(GITSEAL, &stage.repo());
     command.args(["verify", "--offline", "--stdin"]);
     run(&mut command, &[b'a'; 5000]).fails(2).says("4096 bytes");

@@ -9,6 +9,8 @@ pub enum GitError {
     NoRepository { directory: PathBuf },
     #[error("cannot open the Git repository: {why}")]
     Open { why: String },
+    #[error("cannot use the bare repository {}: safe.bareRepository is \"explicit\"", .path.display())]
+    BareRepository { path: PathBuf },
     #[error("cannot read Git's configuration: {why}")]
     Config { why: String },
     #[error("GIT_CONFIG_PARAMETERS is malformed at byte {at}")]
@@ -21,6 +23,12 @@ pub enum GitError {
     UnknownRevision { revision: String },
     #[error("cannot use the revision {revision:?}: {why}")]
     Revision { revision: String, why: String },
+    #[error("revision {name:?} is ambiguous: {}", .meanings.join(", "))]
+    Ambiguous {
+        name: String,
+        /// Every ref and object that it can mean.
+        meanings: Vec<String>,
+    },
     #[error("object {id} is not in this repository")]
     Missing { id: String },
     #[error("cannot read object {id}: {why}")]

@@ -287,6 +287,14 @@ impl Objects {
         Ok(directories)
     }
 
+    /// Returns the kind of an object, by Git's name.
+    ///
+    /// # Errors
+    /// Returns [`GitError`] if it is missing or unreadable.
+    pub fn kind(&self, id: ObjectId) -> Result<String, GitError> {
+        Ok(self.header(id)?.kind().to_string())
+    }
+
     fn header(&self, id: ObjectId) -> Result<gix::odb::find::Header, GitError> {
         self.odb.header(id).map_err(|error| {
             if gix::objs::Exists::exists(&self.odb, &id) {

@@ -24,12 +24,13 @@ use super::{
     error::{GitError, words},
     graph::{CommitHeaders, Graph},
     objects::{Objects, Peeled, Target, UncheckedObject},
+    refs::RefValue,
+    resolve::{Among, MisnamedTag, ResolvedName},
+    variable,
 };
 
 /// Maximum size of the commits that wait, in bytes; others are read again.
 const MAX_WAITING: usize = 32 * 1024 * 1024;
-/// Maximum chain of symbolic refs. Git's own limit is 5.
-const MAX_SYMBOLIC: usize = 8;
 
 /// A ref and its target.
 #[derive(Debug, Clone)]
@@ -47,9 +48,24 @@ pub enum RangeSpec {
     Revision(String),
     /// Every ref, and `HEAD`.
     All,
-    From(ObjectId),
-    /// Excludes what this commit or tag reaches. A missing one excludes nothing.
-    Not(ObjectId),
+}
+
+/// The refs that a question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefScope {
+    /// All refs under their own names, as `git rev-parse` and `git log --all` see them.
+    Repository,
+    /// Those of `GIT_NAMESPACE`, under the names that a push uses.
+    Received,
+}
+
+impl RefScope {
+    fn prefix(self) -> Result<BString, GitError> {
+        match self {
+            Self::Repository => Ok(BString::default()),
+            Self::Received => namespace(),
+        }
+    }
 }
 
 /// A selection of commits, resolved to IDs once.
@@ -60,11 +76,23 @@ pub struct Selection {
     /// Commits to exclude, with all that they reach.
     pub not: Vec<ObjectId>,
     /// Named tag objects, which are checked as such.
-    pub tags: Vec<(String, ObjectId)>,
+    pub tags: Vec<ObjectId>,
+    /// What each name resolved to.
+    pub resolved: Vec<ResolvedName>,
+    /// Tag objects that were reached through a ref of another name.
+    pub misnamed: Vec<MisnamedTag>,
     /// Whether a range or an exclusion was given, so that ancestors are selected too.
     pub is_range: bool,
     /// Broken refs, and the reason.
     pub broken: Vec<(String, String)>,
+}
+
+impl Selection {
+    /// Returns whether nothing is selected to start from.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.from.is_empty() && self.tags.is_empty() && self.broken.is_empty()
+    }
 }
 
 impl Repository {
@@ -73,21 +101,13 @@ impl Repository {
     /// # Errors
     /// A name that means nothing, or `A...B`.
     pub fn select(&self, specs: &[RangeSpec]) -> Result<Selection, GitError> {
-        let objects = &self.objects;
         let mut selection = Selection::default();
         for spec in specs {
             match spec {
-                RangeSpec::Revision(text) => self.select_text(objects, text, &mut selection)?,
-                RangeSpec::From(id) => selection.from.extend(commit_behind(objects, *id)?),
-                RangeSpec::Not(id) => {
-                    selection.is_range = true;
-                    if let Ok(id) = commit_behind(objects, *id) {
-                        selection.not.extend(id);
-                    }
-                }
+                RangeSpec::Revision(text) => self.select_text(text, &mut selection)?,
                 RangeSpec::All => {
                     selection.is_range = true;
-                    for tip in self.reference_tips()? {
+                    for tip in self.reference_tips(RefScope::Repository)? {
                         match tip.peeled {
                             Ok(Peeled {
                                 target: Target::Commit(id),
@@ -105,12 +125,7 @@ impl Repository {
         Ok(selection)
     }
 
-    fn select_text(
-        &self,
-        objects: &Objects,
-        text: &str,
-        selection: &mut Selection,
-    ) -> Result<(), GitError> {
+    fn select_text(&self, text: &str, selection: &mut Selection) -> Result<(), GitError> {
         let refuse = |why: &str| GitError::Revision {
             revision: text.to_owned(),
             why: why.to_owned(),
@@ -118,26 +133,23 @@ impl Repository {
         if text.starts_with('-') {
             return Err(refuse("it starts with a dash"));
         }
-        if let Some((from, to)) = text.split_once("..") {
-            if to.starts_with('.') {
-                return Err(refuse("A...B is not supported; write A..B, or B ^A"));
-            }
+        if let Some((from, to)) = split_range(text)? {
             selection.is_range = true;
-            let from = self.commit_id(or_head(from))?;
+            let from = self.select_commit(from, selection)?;
             selection.not.push(from);
-            return self.select_tip(objects, or_head(to), selection);
+            return self.select_tip(to, selection);
         }
         if let Some(name) = text.strip_prefix('^') {
             selection.is_range = true;
-            let id = self.commit_id(name)?;
+            let id = self.select_commit(name, selection)?;
             selection.not.push(id);
             return Ok(());
         }
         for (suffix, itself) in [("^!", true), ("^@", false)] {
             if let Some(name) = text.strip_suffix(suffix) {
                 selection.is_range = true;
-                let id = self.commit_id(name)?;
-                let commit = objects.read(id)?;
+                let id = self.select_commit(name, selection)?;
+                let commit = self.objects.read(id)?;
                 let parents = CommitHeaders::parse(&commit.raw, self.objects.format).parents;
                 if itself {
                     selection.from.push(id);
@@ -148,31 +160,36 @@ impl Repository {
                 return Ok(());
             }
         }
-        self.select_tip(objects, text, selection)
+        self.select_tip(text, selection)
+    }
+
+    /// Resolves a name to a commit, and records what it resolved to.
+    fn select_commit(&self, name: &str, selection: &mut Selection) -> Result<ObjectId, GitError> {
+        let (id, resolved) = self.resolve_commit(name)?;
+        self.record(resolved, selection)?;
+        Ok(id)
+    }
+
+    fn record(&self, resolved: ResolvedName, selection: &mut Selection) -> Result<(), GitError> {
+        selection.misnamed.extend(self.misnamed_tag(&resolved)?);
+        selection.resolved.push(resolved);
+        Ok(())
     }
 
     /// Adds a commit to start from; tag objects on the way are added as named.
-    fn select_tip(
-        &self,
-        objects: &Objects,
-        name: &str,
-        selection: &mut Selection,
-    ) -> Result<(), GitError> {
-        let id = match self.reference(&format!("refs/tags/{name}"))? {
-            Some(id) => id,
-            None => self.resolve(name)?,
-        };
-        // What is absent is found out, and told, when it is visited.
-        let peeled = match objects.peel(id) {
+    fn select_tip(&self, name: &str, selection: &mut Selection) -> Result<(), GitError> {
+        let resolved = self.resolve(name, Among::Commits)?;
+        let id = resolved.id;
+        // A missing object is reported when it is visited.
+        let peeled = match self.objects.peel(id) {
             Err(GitError::Missing { .. }) => Peeled {
                 tags: Vec::new(),
                 target: Target::Commit(id),
             },
             other => other?,
         };
-        selection
-            .tags
-            .extend(peeled.tags.iter().map(|tag| (name.to_owned(), *tag)));
+        self.record(resolved, selection)?;
+        selection.tags.extend(peeled.tags);
         match peeled.target {
             Target::Commit(id) => selection.from.push(id),
             Target::Other(found) => {
@@ -186,91 +203,92 @@ impl Repository {
         Ok(())
     }
 
-    /// Returns the branch that HEAD names, and its commit; `None` if HEAD names none, or
-    /// one that does not exist yet.
-    #[must_use]
-    pub fn head_branch(&self) -> Option<(Vec<u8>, ObjectId)> {
-        let name = self.inner.head_name().ok()??;
-        let id = self.inner.head_id().ok()?.detach();
-        self.tree_of(id)
-            .is_ok()
-            .then(|| (name.as_bstr().to_vec(), id))
+    /// Returns the branch that HEAD of the receiving side names, and its commit; `None`
+    /// if HEAD names none, or one that does not exist yet.
+    ///
+    /// # Errors
+    /// Returns [`GitError`] if HEAD is unreadable.
+    pub fn head_branch(&self, scope: RefScope) -> Result<Option<(Vec<u8>, ObjectId)>, GitError> {
+        let prefix = scope.prefix()?;
+        let head = BString::from([prefix.as_slice(), b"HEAD"].concat());
+        let Some(value @ RefValue::Symbolic(_)) = self.find_ref(head.as_bstr())? else {
+            return Ok(None);
+        };
+        let followed = self.follow_ref(head.as_bstr(), value)?;
+        let (Some(name), Some(id)) = (followed.names.get(1), followed.id) else {
+            return Ok(None);
+        };
+        let Some(name) = name.strip_prefix(prefix.as_slice()) else {
+            return Ok(None);
+        };
+        Ok(self.tree_of(id).is_ok().then(|| (name.to_vec(), id)))
     }
 
     /// Returns the target of a symbolic ref, through others if need be: the name that a
     /// write to it goes to. `None`: an ordinary ref, or a missing one.
     ///
     /// # Errors
-    /// It cannot be read, or leads round in a circle.
-    pub fn symbolic_target(&self, name: &BStr) -> Result<Option<BString>, GitError> {
-        let failed = |why: String| GitError::References { why };
-        let mut target = None;
-        let mut at = name.to_owned();
-        for _ in 0..MAX_SYMBOLIC {
-            let found = self
-                .inner
-                .try_find_reference(at.as_bstr())
-                .map_err(|error| failed(words(&error)))?;
-            let next = found.and_then(|reference| match reference.target() {
-                gix::refs::TargetRef::Symbolic(name) => Some(name.as_bstr().to_owned()),
-                gix::refs::TargetRef::Object(_) => None,
-            });
-            match next {
-                None => return Ok(target),
-                Some(next) => {
-                    at.clone_from(&next);
-                    target = Some(next);
-                }
-            }
+    /// It cannot be read, leads round in a circle, or out of the namespace.
+    pub fn symbolic_target(
+        &self,
+        name: &BStr,
+        scope: RefScope,
+    ) -> Result<Option<BString>, GitError> {
+        let prefix = scope.prefix()?;
+        let full = BString::from([prefix.as_slice(), name.as_bytes()].concat());
+        let Some(value @ RefValue::Symbolic(_)) = self.find_ref(full.as_bstr())? else {
+            return Ok(None);
+        };
+        let followed = self.follow_ref(full.as_bstr(), value)?;
+        let Some(target) = followed.names.last() else {
+            return Ok(None);
+        };
+        match target.strip_prefix(prefix.as_slice()) {
+            Some(target) => Ok(Some(target.into())),
+            None => Err(GitError::References {
+                why: format!("{full} leads out of its namespace, to {target}"),
+            }),
         }
-        Err(failed(format!("{name} leads to too many other names")))
     }
 
     /// Returns every ref, sorted by name, and a detached `HEAD`.
     ///
     /// # Errors
     /// The references cannot be listed.
-    pub fn reference_tips(&self) -> Result<Vec<RefTip>, GitError> {
-        let unlisted = |error: gix::Error| GitError::References { why: words(&error) };
-        let objects = &self.objects;
-        let platform = self.inner.references().map_err(unlisted)?;
+    pub fn reference_tips(&self, scope: RefScope) -> Result<Vec<RefTip>, GitError> {
+        let prefix = scope.prefix()?;
+        let mut all = self.all_refs()?;
+        let head = [prefix.as_slice(), b"HEAD"].concat();
+        if let Some(value @ RefValue::Object(_)) = self.find_ref(head.as_bstr())? {
+            all.push((head.into(), value));
+        }
         let mut tips = Vec::new();
         let mut known: HashMap<ObjectId, Peeled> = HashMap::new();
-        let mut peel = |id: ObjectId| -> Result<Peeled, String> {
-            if let Some(peeled) = known.get(&id) {
-                return Ok(peeled.clone());
-            }
-            let peeled = objects.peel(id).map_err(|error| error.to_string())?;
-            known.insert(id, peeled.clone());
-            Ok(peeled)
-        };
-        for reference in platform.all().map_err(unlisted)? {
-            let mut reference = reference.map_err(|error| GitError::References {
-                why: error.to_string(),
-            })?;
-            let name = reference.name().as_bstr().to_vec();
-            let is_symbolic = reference.try_id().is_none();
-            let id = match reference.try_id() {
-                Some(id) => Ok(id.detach()),
-                None => reference
-                    .follow_to_object()
-                    .map(gix::Id::detach)
-                    .map_err(|error| words(&error)),
+        for (full, value) in all {
+            let Some(name) = full.strip_prefix(prefix.as_slice()) else {
+                continue;
             };
-            tips.push(RefTip {
-                name,
-                is_symbolic,
-                peeled: id.and_then(&mut peel),
+            let is_symbolic = matches!(value, RefValue::Symbolic(_));
+            let id = match self.follow_ref(full.as_bstr(), value) {
+                Ok(followed) => followed.id.ok_or_else(|| {
+                    let names = followed.names.iter().map(|name| name.to_str_lossy());
+                    let names: Vec<_> = names.collect();
+                    format!("{}, which does not exist", names.join(" leads to "))
+                }),
+                Err(error) => Err(error.to_string()),
+            };
+            let peeled = id.and_then(|id| {
+                if let Some(peeled) = known.get(&id) {
+                    return Ok(peeled.clone());
+                }
+                let peeled = self.objects.peel(id).map_err(|error| error.to_string())?;
+                known.insert(id, peeled.clone());
+                Ok(peeled)
             });
-        }
-        let mut head = self.inner.head().map_err(unlisted)?;
-        if head.is_detached()
-            && let Some(id) = head.try_peel_to_id().map_err(unlisted)?
-        {
             tips.push(RefTip {
-                name: b"HEAD".to_vec(),
-                is_symbolic: false,
-                peeled: peel(id.detach()),
+                name: name.to_vec(),
+                is_symbolic,
+                peeled,
             });
         }
         tips.sort_by(|one, other| one.name.cmp(&other.name));
@@ -282,11 +300,10 @@ impl Repository {
     /// # Errors
     /// The references cannot be listed.
     pub fn history_overrides(&self) -> Result<HistoryOverrides, GitError> {
-        let unlisted = |error: gix::Error| GitError::References { why: words(&error) };
-        let platform = self.inner.references().map_err(unlisted)?;
-        let replacements = platform
-            .prefixed(b"refs/replace/".as_bstr())
-            .map_err(unlisted)?
+        let refs = self.all_refs()?;
+        let replacements = refs
+            .iter()
+            .filter(|(name, _)| name.starts_with(b"refs/replace/"))
             .count();
         let grafts = self.inner.common_dir().join("info").join("grafts");
         let grafts = std::env::var_os("GIT_GRAFT_FILE").map_or(grafts, Into::into);
@@ -297,7 +314,7 @@ impl Repository {
         })
     }
 
-    fn shallow(&self) -> Result<HashSet<ObjectId>, GitError> {
+    pub(super) fn shallow(&self) -> Result<HashSet<ObjectId>, GitError> {
         let commits = self
             .inner
             .shallow_commits()
@@ -327,15 +344,42 @@ impl Repository {
     }
 }
 
-fn or_head(name: &str) -> &str {
-    if name.is_empty() { "HEAD" } else { name }
+/// Splits `A..B`; an end that is not named is HEAD.
+///
+/// # Errors
+/// Returns [`GitError::Revision`] for `A...B`, and for `..`, which Git reads as a path.
+pub fn split_range(text: &str) -> Result<Option<(&str, &str)>, GitError> {
+    let Some((from, to)) = text.split_once("..") else {
+        return Ok(None);
+    };
+    let refuse = |why: &str| GitError::Revision {
+        revision: text.to_owned(),
+        why: why.to_owned(),
+    };
+    let or_head = |name| if name == "" { "HEAD" } else { name };
+    match (from, to) {
+        (_, to) if to.starts_with('.') => {
+            Err(refuse("A...B is not supported; write A..B, or B ^A"))
+        }
+        ("", "") => Err(refuse("it has no end; write HEAD..HEAD")),
+        (from, to) => Ok(Some((or_head(from), or_head(to)))),
+    }
 }
 
-fn commit_behind(objects: &Objects, id: ObjectId) -> Result<Option<ObjectId>, GitError> {
-    Ok(match objects.peel(id)?.target {
-        Target::Commit(id) => Some(id),
-        Target::Other(_) => None,
-    })
+/// Returns the prefix of the refs that belong to `GIT_NAMESPACE`, which a push is
+/// received into (gitnamespaces(7)). Empty without one.
+fn namespace() -> Result<BString, GitError> {
+    let Some(name) = variable("GIT_NAMESPACE") else {
+        return Ok(BString::default());
+    };
+    let unusable = |why: String| GitError::References {
+        why: format!("GIT_NAMESPACE: {why}"),
+    };
+    let name = gix::path::into_bstr(std::path::PathBuf::from(name))
+        .map_err(|error| unusable(words(&error)))?;
+    let namespace = gix::refs::namespace::expand(name.as_bstr())
+        .map_err(|error| unusable(error.to_string()))?;
+    Ok(namespace.as_bstr().to_owned())
 }
 
 /// Returns the repository's replacement refs, grafts and shallow boundary.
