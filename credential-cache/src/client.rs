@@ -157,7 +157,8 @@ impl Connection {
     pub fn sign(&mut self, key: KeyId, digest: [u8; 32]) -> Result<Vec<u8>, ClientError> {
         let mut patience = self.timeouts.answer;
         if self.daemon.confirms {
-            patience = patience.saturating_add(CONFIRM_TIMEOUT);
+            // A prompt that is on the screen comes before that for this request.
+            patience = patience.saturating_add(CONFIRM_TIMEOUT.saturating_mul(2));
         }
         match self.ask_within(&CacheRequest::Sign { key, digest }, patience, None)? {
             CacheResponse::Signature(signature) => Ok(signature),

@@ -313,7 +313,7 @@ impl Server {
     fn remove(&mut self, id: ConnectionId, now: Now) {
         self.connections.remove(&id);
         if let Some(confirm) = &mut self.options.confirm {
-            confirm.forget(id);
+            confirm.forget(id, now);
         }
         self.store.disconnect(id, now);
     }

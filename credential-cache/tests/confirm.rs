@@ -86,13 +86,80 @@ fn a_no_is_a_refusal() {
             let refused = connection.sign(key, [1; 32]);
             assert_fails!(refused, ClientError::Refused(RequestError::Denied));
         }
-        assert_eq!(prompts(&directory).len(), 2, "a no is not remembered");
+        // A no is remembered for the same process.
+        let refused = daemon.connect().sign(key, [1; 32]);
+        assert_fails!(refused, ClientError::Refused(RequestError::Denied));
+        assert_eq!(prompts(&directory).len(), 1);
     }
     // A missing program is a no as well.
     let daemon = Daemon::start(&["--confirm", "--askpass", "/nowhere/askpass"]);
     let (mut connection, key) = daemon.credential();
     let refused = connection.sign(key, [1; 32]);
     assert_fails!(refused, ClientError::Refused(RequestError::Denied));
+}
+
+/// A request over a forwarded socket is on the screen and others wait: one of this
+/// machine is next, and a no refuses all that the far side has asked.
+#[test]
+fn this_machine_does_not_wait_behind_a_forwarded_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let far_end = directory.path().join("far");
+    // The first prompt is declined once all requests are there.
+    let then = format!(
+        "case \"$1\" in *forwarded*) until test -e {}; do sleep 0.01; done; exit 1;; esac",
+        far_end.display()
+    );
+    let daemon = daemon_with(&directory, "--confirm", &then);
+    let (_connection, key) = daemon.credential();
+    let socket = daemon.socket.clone();
+    let mut ssh = far_process(&socket, key, 3);
+    within(PATIENCE, || prompts(&directory).len() == 1);
+    let mut local = daemon.connect();
+    let signer = thread::spawn(move || local.sign(key, [9; 32]));
+    let waits = || daemon.connect().status().is_ok();
+    within(PATIENCE, waits);
+    assert!(!signer.is_finished());
+    fs::write(&far_end, "").unwrap();
+    signer.join().unwrap().unwrap();
+    assert!(end_of(&mut ssh).success());
+    let asked = prompts(&directory);
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(asked[0].contains("forwarded socket"), "{asked:?}");
+    assert!(asked[1].contains("on this machine"), "{asked:?}");
+}
+
+/// Another process that asks for signatures without passing a descriptor.
+fn far_process(socket: &std::path::Path, key: [u8; 16], requests: usize) -> std::process::Child {
+    let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    helper("confirm::far_side")
+        .env("GITSEAL_TEST_SOCKET", socket)
+        .env("GITSEAL_TEST_KEY", key)
+        .env("GITSEAL_TEST_REQUESTS", requests.to_string())
+        .spawn()
+        .unwrap()
+}
+
+/// The process of [`far_process`]: succeeds if all its requests are denied.
+#[test]
+#[ignore = "started by other tests"]
+fn far_side() {
+    let value = |name| std::env::var(name).unwrap();
+    let socket = PathBuf::from(value("GITSEAL_TEST_SOCKET"));
+    let key = value("GITSEAL_TEST_KEY");
+    let key: Vec<u8> = (0..16)
+        .map(|at| u8::from_str_radix(&key[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    let mut requests: Vec<Far> = (0..value("GITSEAL_TEST_REQUESTS").parse().unwrap())
+        .map(|_| {
+            let mut far = Far::open(&socket);
+            far.send(&sign_request(key.clone().try_into().unwrap(), 1));
+            far
+        })
+        .collect();
+    for far in &mut requests {
+        let denied = CacheResponse::Refused(RequestError::Denied);
+        assert_eq!(far.receive(), denied);
+    }
 }
 
 /// Waits until the user has answered: until this file exists.
@@ -165,6 +232,11 @@ fn on_the_terminal_it_was_started_from() {
     if Command::new("script").arg("--version").output().is_err() {
         skip!("script(1) is not installed");
     }
+    on_a_terminal([("yes\n", true), ("no\n", false)]);
+    on_a_terminal([("yes\n", true), ("\n", false)]);
+}
+
+fn on_a_terminal(answers: [(&str, bool); 2]) {
     let directory = private_directory();
     let socket = directory.path().join("s");
     let line = format!("exec {PROGRAM} --confirm --socket {}", socket.display());
@@ -180,10 +252,7 @@ fn on_the_terminal_it_was_started_from() {
     let open = || Connection::open(&socket, TIMEOUTS).unwrap();
     let screen = || fs::read_to_string(directory.path().join("screen")).unwrap();
     let (key, _) = credential(&mut open(), &scope("alice@example.test"), 600);
-    for (number, (answer, granted)) in [("yes\n", true), ("no\n", false), ("\n", false)]
-        .into_iter()
-        .enumerate()
-    {
+    for (number, (answer, granted)) in answers.into_iter().enumerate() {
         let mut connection = open();
         let signer = thread::spawn(move || connection.sign(key, [1; 32]));
         within(PATIENCE, || {

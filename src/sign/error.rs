@@ -276,7 +276,9 @@ impl SignError {
             Self::Unconfirmed { .. } => {
                 "run 'gitseal login' in a terminal once, or set gitseal.confirmIdentity to auto"
             }
-            Self::Denied => "sign again and answer the prompt of the daemon started with --confirm",
+            Self::Denied => {
+                "sign again and answer the prompt of the daemon started with --confirm; after a no, it denies the same process (a forwarded socket is one) for a minute"
+            }
             Self::OtherLogin { .. } | Self::Rekor(RekorClientError::Duplicate { .. }) => {
                 "sign again"
             }
