@@ -27,6 +27,7 @@ use crate::host::git::{
     graph::{Graph, Traversal},
     objects::Target,
     push::{RefCommand, check_name},
+    resolve::ResolvedName,
     walk::split_range,
 };
 use crate::{
@@ -64,10 +65,12 @@ pub fn run(arguments: &CiArgs) -> u8 {
         let (workspace, settings) = open_context()?;
         let repository = workspace.repository().map_err(ContextError::from)?;
         repository.objects().set_deadline(deadline);
-        let job = match (&arguments.range, &arguments.reference) {
+        let (job, resolved) = match (&arguments.range, &arguments.reference) {
             (Some(range), Some(reference)) => by_hand(range, reference, platform, repository)?,
-            _ => job::detect(&variable, &event)?,
+            // A service names full IDs.
+            _ => (job::detect(&variable, &event)?, Vec::new()),
         };
+        names::print(&resolved);
         if job.is_request {
             let by_setting = settings
                 .policy
@@ -105,12 +108,17 @@ pub fn run(arguments: &CiArgs) -> u8 {
         )
         .map_err(|error| cut_off(error, platform))?;
         let report = verifier.judge("ci", &plan, &before, &mut graph, deadline, job.is_request)?;
-        write_reports(&report, &job, arguments)
+        write_reports(&report, &job, &resolved, arguments)
     })
 }
 
 /// Prints and writes the reports that the arguments and the platform request.
-fn write_reports(report: &PushReport, job: &CiJob, arguments: &CiArgs) -> Result<u8, GateError> {
+fn write_reports(
+    report: &PushReport,
+    job: &CiJob,
+    resolved: &[ResolvedName],
+    arguments: &CiArgs,
+) -> Result<u8, GateError> {
     let write = |path: &Path, text: &str| {
         fs::write(path, text).map_err(|error| GateError::Write {
             path: path.to_owned(),
@@ -154,7 +162,11 @@ fn write_reports(report: &PushReport, job: &CiJob, arguments: &CiArgs) -> Result
     );
     let written = if arguments.options.json {
         terminal::info(&line);
-        terminal::print_json(&report.json())
+        let mut json = report.json();
+        if let Some(json) = json.as_object_mut() {
+            json.insert("resolved".to_owned(), names::json(resolved));
+        }
+        terminal::print_json(&json)
     } else {
         let annotations = match job.platform {
             Platform::GitHub => report.annotations(),
@@ -165,13 +177,14 @@ fn write_reports(report: &PushReport, job: &CiJob, arguments: &CiArgs) -> Result
     Ok(exit_of(report).max(crate::exit::written(written)))
 }
 
-/// Returns the job that `--range` and `--ref` describe.
+/// Returns the job that `--range` and `--ref` describe, and what the names in the range
+/// resolved to.
 fn by_hand(
     range: &str,
     reference: &str,
     platform: Platform,
     repository: &Repository,
-) -> Result<CiJob, GateError> {
+) -> Result<(CiJob, Vec<ResolvedName>), GateError> {
     check_name(reference.as_bytes()).map_err(|why| GateError::Flag {
         flag: "--ref",
         reason: why.to_owned(),
@@ -198,8 +211,7 @@ fn by_hand(
     };
     let base = base.map(&mut resolve).transpose()?;
     let head = resolve(head)?;
-    names::print(&resolved);
-    Ok(CiJob {
+    let job = CiJob {
         platform,
         what: format!("commits for {reference}"),
         reference: reference.to_owned(),
@@ -208,7 +220,8 @@ fn by_hand(
         head,
         default_branch: None,
         is_request: true,
-    })
+    };
+    Ok((job, resolved))
 }
 
 /// Returns where the commits of the job start: for a request, the tip of its target

@@ -6,7 +6,7 @@ use std::{
     fmt::Write as _,
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -92,7 +92,7 @@ impl Scene {
         }
         let policy = self.stage.file(
             "policy.toml",
-            "version = 1\n[signers]\na = { issuer = \"https://i.example\", identity = \"a@example.com\" }\n[[rules]]\nname = \"all\"\nrefs = [\"refs/heads/**\"]\ncommit = [\"a\"]\n",
+            "version = 2\n[signers]\na = { issuer = \"https://i.example\", identity = \"a@example.com\" }\n[[rules]]\nname = \"all\"\nrefs = [\"refs/heads/**\"]\ncommit = [\"a\"]\n",
         );
         let policy = policy.to_str().unwrap();
         for words in [
@@ -142,6 +142,25 @@ fn a_tag_called_like_a_full_name() {
     scene
         .gitseal(&["verify", "--offline", "refs/tags/refs/heads/main"])
         .ok();
+    // A full name that does not exist is not looked for elsewhere, though Git does.
+    let range = "refs/remotes/origin/main..HEAD";
+    let name = "refs/tags/refs/remotes/origin/main";
+    scene.reference(name, &scene.unsigned);
+    scene.stage.git(["rev-parse", range]).ok();
+    for name in [range, "refs/remotes/origin/main"] {
+        scene
+            .gitseal(&["verify", "--offline", name])
+            .fails(2)
+            .says("no ref has this full name");
+    }
+    // Nor is what a rule for short names tries.
+    scene.reference("refs/tags/refs/heads/gone", &scene.signed);
+    for name in ["gone", "heads/gone"] {
+        scene
+            .gitseal(&["verify", "--offline", name])
+            .fails(2)
+            .says("unknown revision");
+    }
     // A short name that is a full name elsewhere.
     scene.reference("refs/tags/heads/main", &scene.signed);
     scene.is_not_confused_by("heads/main");
@@ -576,6 +595,8 @@ impl Dice {
 /// A repository by chance.
 struct World {
     stage: Stage,
+    /// The repository, or a linked worktree.
+    directory: PathBuf,
     objects: Vec<Box<str>>,
     refs: Vec<Box<str>>,
 }
@@ -690,7 +711,16 @@ impl World {
             "--batch-check=%(objectname)",
         ];
         let objects: Vec<Box<str>> = stage.git(format).ok().out.lines().map(Box::from).collect();
+        let mut directory = stage.repo();
+        if dice.one_in(4) {
+            directory = stage.path("linked");
+            let at = directory.to_str().unwrap();
+            stage
+                .git(["worktree", "add", "-q", "--detach", at, "main~3"])
+                .ok();
+        }
         let mut world = Self {
+            directory,
             stage,
             objects,
             refs: Vec::new(),
@@ -729,6 +759,20 @@ impl World {
 
     fn add_refs(&mut self, dice: &mut Dice) {
         let git = self.stage.repo().join(".git");
+        let linked = git.join("worktrees/linked");
+        if linked.exists() {
+            for name in [
+                "ORIG_HEAD",
+                "refs/bisect/bad",
+                "refs/worktree/x",
+                "refs/heads/own",
+            ] {
+                let id = self.object(dice);
+                fs::create_dir_all(linked.join(name).parent().unwrap()).unwrap();
+                fs::write(linked.join(name), format!("{id}\n")).unwrap();
+                self.refs.push(name.into());
+            }
+        }
         let mut names = BTreeSet::new();
         for _ in 0..40 {
             let before = dice.of(&["refs/", "refs/tags/", "refs/heads/", "refs/remotes/", ""]);
@@ -848,7 +892,7 @@ impl World {
 
     /// What Git means by these names: one process for all.
     fn git(&self, names: &[String]) -> Vec<Option<String>> {
-        let mut command = self.stage.command("git", &self.stage.repo());
+        let mut command = self.stage.command("git", &self.directory);
         command
             .args(["cat-file", "-z", "--batch-check=%(objectname)"])
             .env("GIT_NO_REPLACE_OBJECTS", "1");
@@ -894,7 +938,7 @@ fn compare(seed: u64, names_each: usize) -> [usize; 3] {
         .collect();
     let of_names = world.git(&names);
     let of_commits = world.git(&commits);
-    let workspace = Workspace::open(&world.stage.repo()).unwrap();
+    let workspace = Workspace::open(&world.directory).unwrap();
     let repository = workspace.repository().unwrap();
     let mut counts = [0; 3];
     for (((name, among), theirs), wrapped) in names

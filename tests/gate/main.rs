@@ -14,6 +14,7 @@ mod attacks;
 mod ci;
 mod command;
 mod merges;
+mod namespaces;
 mod own;
 mod policy;
 mod push_certificate;

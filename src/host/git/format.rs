@@ -33,7 +33,10 @@ const EXTENSIONS_V1: [&str; 6] = [
 pub(super) fn check(inner: &gix::Repository, directory: &Path) -> Result<RefStorage, GitError> {
     let refuse = |why: String| GitError::Open { why };
     check_bare(inner, directory)?;
-    let path = inner.common_dir().join("config");
+    let common = variable("GIT_COMMON_DIR").map(std::path::PathBuf::from);
+    let path = common
+        .unwrap_or_else(|| inner.common_dir().to_owned())
+        .join("config");
     if !path.exists() {
         return Ok(RefStorage::Files);
     }

@@ -78,7 +78,7 @@ impl Repository {
             .inner
             .try_find_reference(name.as_ref())
             .map_err(|error| refuse(words(&error)))?;
-        // The library continues with `refs/tags/` and the like where the name is missing.
+        // This name, whatever the library's rules for short names find.
         Ok(found
             .filter(|found| found.name().as_bstr() == full)
             .map(|found| value(found.target())))

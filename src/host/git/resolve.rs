@@ -1,6 +1,6 @@
 //! The one place where a name of a revision becomes an object.
 //!
-//! 1. A full ID means that object, a full ref name (`refs/…`, `HEAD`) that ref.
+//! 1. A full ID means that object, a full ref name (`refs/…`, `HEAD`) that ref only.
 //! 2. Otherwise Git's rules for refs apply, in Git's order: `NAME`, `refs/NAME`,
 //!    `refs/tags/NAME`, `refs/heads/NAME`, `refs/remotes/NAME`,
 //!    `refs/remotes/NAME/HEAD`. Git takes the first hit with a warning; here two
@@ -362,6 +362,12 @@ impl Repository {
                 return Ok(vec![hit]);
             }
             hits.push(hit);
+        } else if name.starts_with("refs/") {
+            // Git goes on to refs/tags/refs/…, which anyone who may push a tag can make.
+            return Err(GitError::Revision {
+                revision: name.to_owned(),
+                why: "no ref has this full name".to_owned(),
+            });
         } else if self.is_ref_file(name) {
             hits.push(RefHit {
                 names: vec![format!("the file {name} in the Git directory")],
