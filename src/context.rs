@@ -10,6 +10,7 @@ use crate::{
     exit::EXIT_USAGE,
     host::{
         git::{GitError, Workspace},
+        git_config::ConfigError,
         settings::{SettingError, Settings, process_environment},
         trusted_root_files::TrustedRootLoadError,
     },
@@ -69,6 +70,12 @@ impl ContextError {
             Self::Git(GitError::Missing { .. }) => {
                 Some("fetch the object first (partial or shallow clone)")
             }
+            Self::Git(GitError::Config(ConfigError::NeedsGit { .. })) => {
+                Some("install Git 2.34 or newer, and put it on the PATH")
+            }
+            Self::Git(GitError::Config(_)) => {
+                Some("'gitseal doctor' names the place; fix it until 'git config --list' works")
+            }
             Self::Git(GitError::NoRepository { .. }) => {
                 Some("run it inside a repository, or set GIT_DIR")
             }
@@ -90,7 +97,19 @@ impl ContextError {
 /// Returns [`ContextError`] if the repository, Git's configuration or a setting
 /// is unreadable.
 pub fn open_context() -> Result<(Workspace, Settings), ContextError> {
-    let workspace = Workspace::open(Path::new("."))?;
+    resolve_settings(Workspace::open(Path::new("."))?)
+}
+
+/// Does the same where Git starts gitseal for each commit that it shows, and a
+/// process for its configuration would cost more than the verification.
+///
+/// # Errors
+/// Returns [`ContextError`] as [`open_context`] does.
+pub fn open_context_for_git() -> Result<(Workspace, Settings), ContextError> {
+    resolve_settings(Workspace::open_in_process(Path::new("."))?)
+}
+
+fn resolve_settings(workspace: Workspace) -> Result<(Workspace, Settings), ContextError> {
     let settings = Settings::resolve(
         workspace.config(),
         &process_environment,

@@ -20,7 +20,8 @@ use std::{
 use serde_json::json;
 
 use crate::host::{
-    git::{ConfigScope, ConfigValue, GitError},
+    git::GitError,
+    git_config::{ConfigScope, ConfigValue},
     git_program::{self, ConfigListing, GitProgramError},
     profile::{Profile, ProfileError},
     settings::{SettingError, Settings, TABLE, nearest, process_environment},

@@ -8,7 +8,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
-use crate::host::git::{Object, Repository};
+use crate::host::git::{Object, Workspace};
 use crate::{
     cli,
     context::{ContextError, open_context},
@@ -45,13 +45,13 @@ fn show(arguments: &cli::ShowArgs) -> Result<Result<Value, Reason>, ContextError
     Ok(statement(
         &object,
         repository.hash(),
-        remote(repository, &arguments.remote),
+        remote(&workspace, &arguments.remote),
     ))
 }
 
 /// The remote's address without what is secret in it.
-fn remote(repository: &Repository, name: &str) -> Option<String> {
-    let address = repository.remote_url(name)?;
+fn remote(workspace: &Workspace, name: &str) -> Option<String> {
+    let address = workspace.remote_url(name)?;
     Some(match url::Url::parse(&address) {
         Ok(mut url) => {
             let stripped = url.set_username("").is_ok() && url.set_password(None).is_ok();

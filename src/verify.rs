@@ -9,7 +9,7 @@
 
 use crate::{
     cli::{VerifyArgs, VerifyTagArgs},
-    context::{ContextError, open_context},
+    context::{ContextError, open_context, open_context_for_git},
     exit::{EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE, written},
     explain,
     host::{
@@ -70,7 +70,7 @@ fn verify_input(request: &gnupg::VerifyOptions) -> Result<(String, u8), ContextE
         }
         None => None,
     };
-    let (workspace, settings) = open_context()?;
+    let (workspace, settings) = open_context_for_git()?;
     let request = VerifyRequest::from_settings(&settings)?;
     let input = SignatureInput {
         payload: payload.as_deref(),

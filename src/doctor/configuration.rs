@@ -47,7 +47,12 @@ pub(super) fn git(context: &DoctorContext) -> Vec<Finding> {
             )
             .fix("install git 2.34 or newer"),
         ),
-        Ok((_, text)) => findings.push(Finding::ok("git", text)),
+        Ok((_, text)) => {
+            let path = git_program::program()
+                .map(|path| format!(" ({})", path.display()))
+                .unwrap_or_default();
+            findings.push(Finding::ok("git", format!("{text}{path}")));
+        }
     }
     if let Err(error) = &context.listed {
         let message = format!("Git cannot read its configuration: {error}");
@@ -321,8 +326,8 @@ pub(super) fn settings(context: &DoctorContext) -> Vec<Finding> {
             .fix("git config --global gitseal.timestampServerURL URL"),
         );
     }
-    if settings.rekor_mode.value == RekorMode::Online {
-        let origin = &settings.rekor_mode.origin;
+    if settings.rekor_mode_lookup.value == RekorMode::Online {
+        let origin = &settings.rekor_mode_lookup.origin;
         findings.push(Finding::note(
             "rekor-mode",
             format!("rekorMode is online ({origin}): every verification queries the log"),

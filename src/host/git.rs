@@ -1,9 +1,7 @@
-//! Repositories of this machine: objects as raw bytes, names resolved once,
-//! and the configuration as a list of values with their scope and origin. All
-//! of it in-process; no `git` is spawned.
+//! Repositories of this machine: objects as raw bytes, and names resolved once,
+//! in-process; and the configuration (`git_config.rs`).
 //!
-//! What this adds to the library underneath, because git does it: `git -c`
-//! (`GIT_CONFIG_PARAMETERS`), `GIT_COMMON_DIR`, `GIT_OBJECT_DIRECTORY`,
+//! What this adds to the library underneath, because git does it: `GIT_COMMON_DIR`, `GIT_OBJECT_DIRECTORY`,
 //! `GIT_ALTERNATE_OBJECT_DIRECTORIES` and `GIT_QUARANTINE_PATH` (a hook sees the
 //! objects of the push that is not accepted yet). What it takes away: replace
 //! references and grafts never stand in for an object, and every object is
@@ -21,6 +19,9 @@ use std::{
 
 use gix::bstr::{BString, ByteSlice as _};
 
+use super::git_config::{
+    self, ConfigReading, ConfigSources, ConfigValue, RepositoryFiles, SystemFile,
+};
 use error::words;
 use gitseal_evidence::object::HashKind;
 use objects::Objects;
@@ -47,50 +48,6 @@ pub use objects::Object;
 /// The most object directories that the environment may name.
 pub const MAX_OBJECT_DIRECTORIES: usize = 64;
 
-/// The scope of a value of Git's configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConfigScope {
-    System,
-    Global,
-    /// The repository, and files it includes.
-    Local,
-    Worktree,
-    /// `git -c` and `GIT_CONFIG_COUNT`.
-    Command,
-}
-
-impl ConfigScope {
-    /// The name that `git config --show-scope` has for it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::System => "system",
-            Self::Global => "global",
-            Self::Local => "local",
-            Self::Worktree => "worktree",
-            Self::Command => "command",
-        }
-    }
-
-    /// Whether the value belongs to the repository: whoever can write there is
-    /// not the person whose machine this is.
-    #[must_use]
-    pub fn is_repository(self) -> bool {
-        matches!(self, Self::Local | Self::Worktree)
-    }
-}
-
-/// One value of git's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigValue {
-    /// `section.name` in lower case. (No setting of gitseal has a subsection.)
-    pub key: String,
-    /// `None` for a key without `=`, which Git reads as true.
-    pub value: Option<Vec<u8>>,
-    pub scope: ConfigScope,
-    pub file: Option<PathBuf>,
-}
-
 /// This directory: its repository, if there is one, and git's configuration.
 pub struct Workspace {
     repository: Option<Repository>,
@@ -104,44 +61,52 @@ pub struct Repository {
     objects: Objects,
     ref_storage: RefStorage,
     ref_listing: OnceCell<RefListing>,
+    /// Whether Git reads its configuration.
+    is_trusted: bool,
 }
 
-/// The sections of git's configuration that are of any interest here.
-const SECTIONS: [&str; 4] = ["gitsign", "gitseal", "user", "gpg"];
-
 impl Workspace {
-    /// Looks at `directory` the way git would when it is started there.
+    /// Opens the repository of `directory`, if there is one, and the configuration
+    /// that Git lists there.
     ///
     /// # Errors
-    /// A repository or a configuration file is there but cannot be read, or the
-    /// environment names one that is not. That there is no repository is no
-    /// error here; see [`repository`](Self::repository).
+    /// Returns [`GitError`] if a repository or a configuration file exists but is
+    /// not readable, or if the environment names one that does not exist. That there
+    /// is no repository is not an error here; see [`repository`](Self::repository).
     pub fn open(directory: &Path) -> Result<Self, GitError> {
-        let parameters = command_parameters()?;
-        let inner = match discover(directory, &parameters) {
+        Self::open_reading(directory, ConfigReading::Listing)
+    }
+
+    /// Does the same without starting Git, unless the configuration contains what
+    /// only Git can read.
+    ///
+    /// # Errors
+    /// Returns [`GitError`] as [`open`](Self::open) does.
+    pub fn open_in_process(directory: &Path) -> Result<Self, GitError> {
+        Self::open_reading(directory, ConfigReading::InProcess)
+    }
+
+    fn open_reading(directory: &Path, reading: ConfigReading) -> Result<Self, GitError> {
+        let inner = match discover(directory) {
             Ok(inner) => Some(inner),
             Err(GitError::NoRepository { .. }) => None,
             Err(error) => return Err(error),
         };
-        let mut config = Vec::new();
-        match &inner {
-            Some(inner) => collect(inner.config_snapshot().plumbing(), &mut config),
-            None => {
-                let unreadable = |error: gix::Error| GitError::Config { why: words(&error) };
-                collect(
-                    &gix::config::File::from_globals().map_err(unreadable)?,
-                    &mut config,
-                );
-                collect(
-                    &gix::config::File::from_environment_overrides().map_err(unreadable)?,
-                    &mut config,
-                );
-            }
-        }
-        // What `git -c` says comes last and so wins.
-        config.extend(parameters.into_iter().filter_map(Parameter::into_value));
+        let variable = |name: &str| env::var_os(name);
+        let sources = ConfigSources {
+            directory,
+            environment: &variable,
+            repository: inner.as_ref().map(config_files),
+            system: SystemFile::of_git_on_path(),
+        };
+        let config = git_config::read(&sources, reading)?;
+        let is_trusted = sources.repository.is_some_and(|files| files.is_owned)
+            || config.iter().any(|value| value.scope.is_repository());
         let repository = inner
-            .map(|inner| Repository::with_environment(inner, directory))
+            .map(|inner| {
+                let ref_storage = format::check(&inner, directory, &config)?;
+                Repository::with_environment(inner, ref_storage, is_trusted)
+            })
             .transpose()?;
         Ok(Self {
             repository,
@@ -150,11 +115,18 @@ impl Workspace {
         })
     }
 
-    /// git's configuration in the order of ascending precedence, the sections
-    /// `gitsign`, `gitseal`, `user` and `gpg` only.
+    /// Returns Git's configuration in the order of ascending precedence.
     #[must_use]
     pub fn config(&self) -> &[ConfigValue] {
         &self.config
+    }
+
+    /// Returns the first URL of a remote, as configured.
+    #[must_use]
+    pub fn remote_url(&self, remote: &str) -> Option<String> {
+        let key = format!("remote.{remote}.url");
+        let url = self.config.iter().find(|value| value.key == key)?;
+        Some(String::from_utf8_lossy(url.value.as_deref()?).into_owned())
     }
 
     /// Returns the repository.
@@ -183,11 +155,11 @@ impl Repository {
         &self.objects
     }
 
-    /// Whether the repository belongs to the user who runs this, or is named by
-    /// `safe.directory`. The configuration of any other is left aside.
+    /// Returns whether the repository belongs to the user who runs this, or is named
+    /// by `safe.directory`. The configuration of any other is ignored.
     #[must_use]
     pub fn is_owned_by_user(&self) -> bool {
-        self.inner.git_dir_trust() == gix::sec::Trust::Full
+        self.is_trusted
     }
 
     /// The paths by which a person would name this repository: where its
@@ -221,25 +193,23 @@ impl Repository {
     /// The file that `git config --local` writes.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
-        self.inner.common_dir().join("config")
+        config_files(&self.inner).common_dir.join("config")
     }
 
-    /// The first URL of a remote, as configured.
+    /// Returns the directories that contain the repository's configuration.
     #[must_use]
-    pub fn remote_url(&self, remote: &str) -> Option<String> {
-        let config = self.inner.config_snapshot();
-        let section = config.plumbing().section("remote", remote).ok()?;
-        let url = section.values("url").into_iter().next()?;
-        Some(url.to_str_lossy().into_owned())
+    pub fn config_files(&self) -> RepositoryFiles {
+        config_files(&self.inner)
     }
 
     /// Applies what the environment says about objects and refs, and disables
     /// replacements.
     ///
-    /// `GIT_NAMESPACE` concerns what is received and sent, so the library's view of
-    /// one namespace is disabled: see [`namespace`](Self::namespace).
-    fn with_environment(mut inner: gix::Repository, directory: &Path) -> Result<Self, GitError> {
-        let ref_storage = format::check(&inner, directory)?;
+    fn with_environment(
+        mut inner: gix::Repository,
+        ref_storage: RefStorage,
+        is_trusted: bool,
+    ) -> Result<Self, GitError> {
         let hash = match inner.object_hash() {
             gix::hash::Kind::Sha1 => HashKind::Sha1,
             gix::hash::Kind::Sha256 => HashKind::Sha256,
@@ -301,6 +271,7 @@ impl Repository {
             objects,
             ref_storage,
             ref_listing: OnceCell::new(),
+            is_trusted,
         })
     }
 }
@@ -430,14 +401,37 @@ fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-fn discover(directory: &Path, parameters: &[Parameter]) -> Result<gix::Repository, GitError> {
-    let overrides: Vec<BString> = parameters.iter().filter_map(Parameter::joined).collect();
-    let with = |options: gix::open::Options| options.cli_overrides(overrides.iter().cloned());
+/// Returns where a repository's configuration is.
+fn config_files(inner: &gix::Repository) -> RepositoryFiles {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    RepositoryFiles {
+        git_dir: absolute(inner.git_dir()),
+        common_dir: variable("GIT_COMMON_DIR").map_or_else(
+            || absolute(inner.common_dir()),
+            |common| absolute(Path::new(&common)),
+        ),
+        work_tree: inner.workdir().map(absolute),
+        is_owned: inner.git_dir_trust() == gix::sec::Trust::Full,
+    }
+}
+
+/// Finds the repository. Of the configuration the library reads the repository's
+/// own file only, for its format.
+fn discover(directory: &Path) -> Result<gix::Repository, GitError> {
+    let only_repository = |options: gix::open::Options| {
+        options.permissions(gix::open::Permissions {
+            config: gix::open::permissions::Config {
+                env: true,
+                ..gix::open::permissions::Config::isolated()
+            },
+            ..gix::open::Permissions::all()
+        })
+    };
     let options = gix::sec::trust::Mapping {
-        full: with(gix::sec::trust::DefaultForLevel::default_for_level(
+        full: only_repository(gix::sec::trust::DefaultForLevel::default_for_level(
             gix::sec::Trust::Full,
         )),
-        reduced: with(gix::sec::trust::DefaultForLevel::default_for_level(
+        reduced: only_repository(gix::sec::trust::DefaultForLevel::default_for_level(
             gix::sec::Trust::Reduced,
         )),
     };
@@ -471,195 +465,10 @@ fn discover(directory: &Path, parameters: &[Parameter]) -> Result<gix::Repositor
         })
 }
 
-/// The values of the interesting sections, in order.
-fn collect(file: &gix::config::File, into: &mut Vec<ConfigValue>) {
-    use gix::config::Source;
-    for section in file.sections() {
-        let header = section.header();
-        let name = header.name().to_string().to_ascii_lowercase();
-        if header.subsection_name().is_some() || !SECTIONS.contains(&name.as_str()) {
-            continue;
-        }
-        let meta = section.meta();
-        let scope = match meta.source {
-            Source::GitInstallation | Source::System => ConfigScope::System,
-            Source::Git | Source::User => ConfigScope::Global,
-            Source::Local => ConfigScope::Local,
-            Source::Worktree => ConfigScope::Worktree,
-            // Read on our own: the library trims values, git does not.
-            Source::Cli => continue,
-            Source::Env | Source::Api | Source::EnvOverride => ConfigScope::Command,
-        };
-        // Of a repository that belongs to somebody else nothing counts.
-        if scope.is_repository() && meta.trust != gix::sec::Trust::Full {
-            continue;
-        }
-        let mut seen: Vec<String> = Vec::new();
-        for value_name in section.value_names() {
-            let lower = value_name.to_ascii_lowercase();
-            if seen.contains(&lower) {
-                continue;
-            }
-            let valued = section.values(&value_name);
-            let last = section.value_implicit(&value_name);
-            let mut add = |value: Option<Vec<u8>>| {
-                into.push(ConfigValue {
-                    key: format!("{name}.{lower}"),
-                    value,
-                    scope,
-                    file: meta.path.clone(),
-                });
-            };
-            for value in valued {
-                add(Some(value.into()));
-            }
-            if matches!(last, Some(None)) {
-                add(None);
-            }
-            seen.push(lower);
-        }
-    }
-}
-
-/// One `git -c key=value`.
-struct Parameter {
-    key: String,
-    value: Option<String>,
-}
-
-impl Parameter {
-    /// Returns the form that the library expects. A key that contains `=` (only a
-    /// subsection can) cannot be passed this way; no setting of gitseal has one.
-    fn joined(&self) -> Option<BString> {
-        if self.key.contains('=') {
-            return None;
-        }
-        Some(match &self.value {
-            Some(value) => format!("{}={value}", self.key).into(),
-            None => self.key.clone().into(),
-        })
-    }
-
-    fn into_value(self) -> Option<ConfigValue> {
-        let key = self.key.to_ascii_lowercase();
-        let section = key.split_once('.')?.0;
-        SECTIONS.contains(&section).then(|| ConfigValue {
-            value: self.value.map(String::into_bytes),
-            scope: ConfigScope::Command,
-            file: None,
-            key,
-        })
-    }
-}
-
-/// Reads `GIT_CONFIG_PARAMETERS`: `'key'='value'`, `'key'=`, and the form of
-/// older versions `'key=value'`, separated by spaces.
-fn command_parameters() -> Result<Vec<Parameter>, GitError> {
-    let Some(text) = variable("GIT_CONFIG_PARAMETERS") else {
-        return Ok(Vec::new());
-    };
-    let text = text
-        .into_string()
-        .map_err(|_| GitError::Parameters { at: 0 })?;
-    parse_parameters(&text)
-}
-
-fn parse_parameters(text: &str) -> Result<Vec<Parameter>, GitError> {
-    let mut rest = text;
-    let mut parameters = Vec::new();
-    let at = |rest: &str| GitError::Parameters {
-        at: text.len().saturating_sub(rest.len()),
-    };
-    loop {
-        rest = rest.trim_start_matches(' ');
-        if rest.is_empty() {
-            return Ok(parameters);
-        }
-        let before = rest;
-        let quoted = git_config_env::quote::sq_dequote(&mut rest).map_err(|_| at(before))?;
-        let parameter = if let Some(after) = rest.strip_prefix('=') {
-            rest = after;
-            let value = if rest.is_empty() || rest.starts_with(' ') {
-                None
-            } else {
-                Some(
-                    git_config_env::quote::sq_dequote(&mut rest)
-                        .map_err(|_| at(after))?
-                        .into_owned(),
-                )
-            };
-            Parameter {
-                key: quoted.into_owned(),
-                value,
-            }
-        } else {
-            match quoted.split_once('=') {
-                Some((key, value)) => Parameter {
-                    key: key.to_owned(),
-                    value: Some(value.to_owned()),
-                },
-                None => Parameter {
-                    key: quoted.into_owned(),
-                    value: None,
-                },
-            }
-        };
-        if !rest.is_empty() && !rest.starts_with(' ') {
-            return Err(at(rest));
-        }
-        parameters.push(parameter);
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-
-    fn parameters(text: &str) -> Vec<(String, Option<String>)> {
-        parse_parameters(text)
-            .unwrap()
-            .into_iter()
-            .map(|parameter| (parameter.key, parameter.value))
-            .collect()
-    }
-
-    #[test]
-    fn command_parameters_of_every_git() {
-        let pair = |key: &str, value: Option<&str>| (key.to_owned(), value.map(str::to_owned));
-        assert_eq!(
-            parameters("'gitsign.fulcio'='https://a b'"),
-            [pair("gitsign.fulcio", Some("https://a b"))]
-        );
-        assert_eq!(
-            parameters("'gitsign.autoclose'= 'a.b'='it'\\''s' 'c.d=e'  'f.g'"),
-            [
-                pair("gitsign.autoclose", None),
-                pair("a.b", Some("it's")),
-                pair("c.d", Some("e")),
-                pair("f.g", None),
-            ]
-        );
-        assert_eq!(parameters(""), []);
-        assert_eq!(
-            parameters("'a.b'='x\ny'"),
-            [pair("a.b", Some("x\ny"))],
-            "a line break is part of the value"
-        );
-    }
-
-    #[test]
-    fn malformed_command_parameters_are_an_error() {
-        for text in [
-            "gitsign.fulcio=x",
-            "'a.b'x",
-            "'a.b'='c'x",
-            "'a.b",
-            "'a.b'='c",
-        ] {
-            assert!(parse_parameters(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn lists_of_paths() {

@@ -1,6 +1,6 @@
-//! The program `git` itself, asked for what only it can say: its version, the
-//! place of its system configuration, and where each value comes from. Nothing
-//! that is verified or signed comes from here.
+//! The program `git` itself: its version, its configuration with the origin of
+//! each value, and the committer. Nothing that is verified or signed comes from
+//! here.
 
 use std::{
     ffi::OsStr,
@@ -35,8 +35,19 @@ pub enum GitProgramError {
     Start(io::Error),
     #[error("git did not exit within {} s", TIMEOUT.as_secs())]
     Slow,
+    #[error("git was ended by a signal")]
+    Killed,
+    #[error("this Git is too old to list its configuration (2.26 or newer)")]
+    TooOld,
     #[error("git {what}: {why}")]
     Failed { what: String, why: String },
+}
+
+/// Returns the Git on the PATH. A relative directory on it is not searched: a
+/// repository could supply the program.
+#[must_use]
+pub fn program() -> Option<PathBuf> {
+    find_on(&std::env::var_os("PATH")?, "git")
 }
 
 /// Runs git in `directory`.
@@ -48,7 +59,8 @@ pub fn run<S: AsRef<OsStr>>(
     arguments: &[S],
     environment: &[(&str, &str)],
 ) -> Result<GitOutput, GitProgramError> {
-    run_program(Path::new("git"), directory, arguments, environment)
+    let git = program().ok_or(GitProgramError::Absent)?;
+    run_program(&git, directory, arguments, environment)
 }
 
 /// Runs any program in the same way.
@@ -68,6 +80,8 @@ pub fn run_program<S: AsRef<OsStr>>(
         .env("LC_ALL", "C")
         // A token in the environment is nobody's business further down.
         .env_remove("SIGSTORE_ID_TOKEN")
+        // Only `git config` reads it, in place of all files that count.
+        .env_remove("GIT_CONFIG")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -81,10 +95,14 @@ pub fn run_program<S: AsRef<OsStr>>(
     let out = child.stdout.take().map(drain);
     let err = child.stderr.take().map(drain);
     let begun = Instant::now();
+    let mut pause = Duration::from_micros(50);
     let code = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status.code(),
-            Ok(None) if begun.elapsed() < TIMEOUT => thread::sleep(Duration::from_millis(2)),
+            Ok(None) if begun.elapsed() < TIMEOUT => {
+                thread::sleep(pause);
+                pause = pause.saturating_mul(2).min(Duration::from_millis(2));
+            }
             Ok(None) => {
                 // It is our child, and what it would say is not awaited.
                 let _ = child.kill();
@@ -94,15 +112,15 @@ pub fn run_program<S: AsRef<OsStr>>(
             Err(error) => return Err(GitProgramError::Start(error)),
         }
     };
-    // Something that it started may hold the pipe: that is not waited for.
+    // Something that it started may hold the pipe: that is not waited for. Output
+    // of which the end is not known is not output.
     let collect = |from: Option<mpsc::Receiver<Vec<u8>>>| {
         from.and_then(|from| from.recv_timeout(Duration::from_secs(1)).ok())
-            .unwrap_or_default()
     };
     Ok(GitOutput {
         code,
-        out: collect(out),
-        err: String::from_utf8_lossy(&collect(err)).into_owned(),
+        out: collect(out).ok_or(GitProgramError::Slow)?,
+        err: String::from_utf8_lossy(&collect(err).unwrap_or_default()).into_owned(),
     })
 }
 
@@ -229,34 +247,98 @@ pub fn file_configuration(file: &Path) -> Result<Vec<ConfigListing>, GitProgramE
 }
 
 fn list(directory: &Path, source: &[&OsStr]) -> Result<Vec<ConfigListing>, GitProgramError> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let listed = list_configuration(directory, source)?;
+    Ok(listed
+        .into_iter()
+        .map(|listed| ConfigListing {
+            scope: listed.scope,
+            origin: text(
+                listed
+                    .origin
+                    .strip_prefix(b"file:")
+                    .unwrap_or(&listed.origin),
+            ),
+            key: listed.key,
+            value: listed.value.as_deref().map(text),
+        })
+        .collect())
+}
+
+/// One value as git lists it, with the bytes that it prints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawListing {
+    pub scope: String,
+    /// `file:` and the path, or another kind of source.
+    pub origin: Vec<u8>,
+    pub key: String,
+    pub value: Option<Vec<u8>>,
+}
+
+/// Lists Git's configuration, or the file that `source` names.
+///
+/// # Errors
+/// Returns [`GitProgramError`] if Git does not run, fails on its configuration, or
+/// prints more than [`MAX_OUTPUT`].
+pub fn list_configuration(
+    directory: &Path,
+    source: &[&OsStr],
+) -> Result<Vec<RawListing>, GitProgramError> {
     let mut arguments: Vec<&OsStr> = vec!["config".as_ref()];
     arguments.extend(source);
     for flag in ["--list", "-z", "--show-scope", "--show-origin"] {
         arguments.push(flag.as_ref());
     }
     let answer = run(directory, &arguments, &[])?;
-    if answer.code != Some(0) {
-        return Err(GitProgramError::Failed {
-            what: "config --list".to_owned(),
-            why: first_line(answer.err.as_bytes()),
-        });
+    let failed = |why: String| GitProgramError::Failed {
+        what: "config --list".to_owned(),
+        why,
+    };
+    match answer.code {
+        Some(0) => parse_listing(&answer.out).map_err(failed),
+        Some(129) => Err(GitProgramError::TooOld),
+        Some(_) => Err(failed(complaint(&answer.err))),
+        None => Err(GitProgramError::Killed),
     }
-    let mut parts = answer
-        .out
-        .split(|byte| *byte == 0)
-        .map(|part| String::from_utf8_lossy(part).into_owned());
-    let mut listed = Vec::new();
-    while let (Some(scope), Some(origin), Some(entry)) = (parts.next(), parts.next(), parts.next())
-    {
-        let (key, value) = match entry.split_once('\n') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-            None => (entry, None),
+}
+
+/// Returns Git's error messages as one line: the first says what is wrong, and the
+/// last in which file.
+fn complaint(err: &str) -> String {
+    let lines: Vec<&str> = err
+        .lines()
+        .filter(|line| line.starts_with("error: ") || line.starts_with("fatal: "))
+        .collect();
+    match lines.as_slice() {
+        [] => first_line(err.as_bytes()),
+        lines => lines.join("; "),
+    }
+}
+
+fn parse_listing(out: &[u8]) -> Result<Vec<RawListing>, String> {
+    // A listing that is cut off, or not of this form, must not lose a value.
+    if u64::try_from(out.len()).unwrap_or(u64::MAX) >= MAX_OUTPUT {
+        return Err(format!("it prints more than {MAX_OUTPUT} bytes"));
+    }
+    let Some(out) = out.strip_suffix(&[0]) else {
+        return match out {
+            [] => Ok(Vec::new()),
+            _ => Err(format!("its output is cut off after {} bytes", out.len())),
         };
-        listed.push(ConfigListing {
-            scope,
-            origin: origin.strip_prefix("file:").unwrap_or(&origin).to_owned(),
-            key,
-            value,
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut parts = out.split(|byte| *byte == 0);
+    let mut listed = Vec::new();
+    while let Some(scope) = parts.next() {
+        let (Some(origin), Some(entry)) = (parts.next(), parts.next()) else {
+            return Err("its output is not scope, origin and key".to_owned());
+        };
+        let mut halves = entry.splitn(2, |byte| *byte == b'\n');
+        listed.push(RawListing {
+            scope: text(scope),
+            origin: origin.to_vec(),
+            key: text(halves.next().unwrap_or_default()),
+            value: halves.next().map(<[u8]>::to_vec),
         });
     }
     Ok(listed)

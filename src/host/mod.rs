@@ -2,6 +2,7 @@
 
 pub mod entry_cache;
 pub mod git;
+pub mod git_config;
 pub mod git_program;
 pub mod gnupg;
 pub mod known_identities;

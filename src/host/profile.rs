@@ -13,7 +13,7 @@ use serde::Deserialize;
 use toml::{Spanned, Value};
 
 use super::{
-    git::{ConfigScope, ConfigValue},
+    git_config::{ConfigScope, ConfigValue},
     settings::{Row, SettingKey, Settings, TABLE, ValueKind, nearest},
 };
 use gitseal_evidence::trusted_root::{MAX_TRUSTED_ROOT, TrustedRoot};

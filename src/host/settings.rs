@@ -13,16 +13,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::git::{ConfigScope, ConfigValue, Repository};
+use super::{
+    git::Repository,
+    git_config::{ConfigScope, ConfigValue},
+};
 
 mod table;
 mod values;
-pub use table::{Row, SettableBy, SettingKey, Settings, TABLE, ValueKind, markdown, nearest};
+pub use table::{
+    RENAMED, Row, SettableBy, SettingKey, Settings, TABLE, ValueKind, markdown, nearest,
+};
 pub use values::{
     CacheMode, ConfirmIdentity, RekorMode, RekorVersion, ServiceUrl, boolean, integer,
 };
 
-use values::FromText as _;
+use values::{FromText, PathBase};
 
 /// The longest value of a setting, in bytes.
 pub const MAX_VALUE: usize = 8192;
@@ -58,6 +63,15 @@ impl Origin {
     #[must_use]
     pub fn is_repository(&self) -> bool {
         matches!(self, Self::Config { scope, .. } if scope.is_repository())
+    }
+
+    /// Returns the configuration file that contains the value.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Config { file, .. } => file.as_deref(),
+            Self::Default | Self::Environment { .. } | Self::Flag { .. } => None,
+        }
     }
 }
 
@@ -193,10 +207,10 @@ struct Found {
 /// The values that were found for all rows.
 struct Reader<'a> {
     found: Vec<Option<Found>>,
-    /// The value of `rekor` without repository configuration.
-    lookup: Option<Found>,
+    /// The same without untrusted repository configuration.
+    trusted: Vec<Option<Found>>,
     home: Option<&'a Path>,
-    trusted_repositories: Vec<String>,
+    trusted_repositories: Vec<Found>,
     trusts_repository: bool,
     ignored: Vec<Origin>,
     notices: Vec<String>,
@@ -212,7 +226,7 @@ impl<'a> Reader<'a> {
     ) -> Result<Self, SettingError> {
         let mut reader = Self {
             found: vec![None; TABLE.len()],
-            lookup: None,
+            trusted: vec![None; TABLE.len()],
             home,
             trusted_repositories: trusted_repositories(config)?,
             trusts_repository: is_trusted,
@@ -232,15 +246,28 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        for (row, place) in TABLE.iter().zip(&mut reader.found) {
+        for row in TABLE {
             if let Some(found) = variable(row, environment)? {
-                if row.key == SettingKey::Rekor {
-                    reader.lookup = Some(found.clone());
-                }
-                *place = Some(found);
+                reader.store(row, found, true);
             }
         }
+        reject_renamed(config, environment)?;
         Ok(reader)
+    }
+
+    fn store(&mut self, row: &Row, found: Found, is_trusted: bool) {
+        if is_trusted && let Some(place) = self.trusted.get_mut(row.key as usize) {
+            *place = Some(found.clone());
+        }
+        if let Some(place) = self.found.get_mut(row.key as usize) {
+            *place = Some(found);
+        }
+    }
+
+    /// Reads a setting of [`SettableBy::ForSigning`] for verification.
+    fn for_verification<T: FromText>(&self, key: SettingKey) -> Result<Setting<T>, SettingError> {
+        let found = self.trusted.get(key as usize).and_then(Option::as_ref);
+        T::required(key.row(), found, self.home)
     }
 
     fn add_config(
@@ -270,29 +297,65 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let text = text_of(row, value.value.as_deref(), &origin)?;
-        let found = Found { text, origin };
-        if row.key == SettingKey::Rekor && !is_untrusted {
-            self.lookup = Some(found.clone());
-        }
-        if let Some(place) = self.found.get_mut(row.key as usize) {
-            *place = Some(found);
-        }
+        self.reject_second(row, text.as_deref(), &origin)?;
+        self.store(row, Found { text, origin }, !is_untrusted);
         Ok(())
+    }
+
+    /// Rejects a second identity in one file, where the first would be meant as well.
+    /// A file that is read later may replace what an earlier one sets.
+    fn reject_second(
+        &self,
+        row: &Row,
+        text: Option<&str>,
+        origin: &Origin,
+    ) -> Result<(), SettingError> {
+        const IDENTITY: [SettingKey; 4] = [
+            SettingKey::CertificateIdentity,
+            SettingKey::CertificateIdentityRegexp,
+            SettingKey::CertificateOidcIssuer,
+            SettingKey::CertificateOidcIssuerRegexp,
+        ];
+        let Some(first) = self.found(row).filter(|_| IDENTITY.contains(&row.key)) else {
+            return Ok(());
+        };
+        let is_set = |text: &str| !text.is_empty();
+        let (Some(first_text), Some(text)) = (first.text.as_deref(), text) else {
+            return Ok(());
+        };
+        let is_second = first.origin == *origin
+            && origin.file().is_some()
+            && is_set(first_text)
+            && is_set(text)
+            && first_text != text;
+        if !is_second {
+            return Ok(());
+        }
+        let reason = format!(
+            "the same file sets it to {first_text:?} before; several signers need one \
+             certificateIdentityRegexp (A|B), and an empty value in between discards the first"
+        );
+        Err(invalid(row, text, origin, reason))
     }
 
     /// Returns whether `gitseal.trustedRepository` names one of these paths: by
     /// `*`, a path, or a path and `/*` for everything below it.
     fn names_one_of(&self, repository: &[PathBuf]) -> bool {
         let row = SettingKey::TrustedRepository.row();
-        self.trusted_repositories.iter().any(|named| {
+        self.trusted_repositories.iter().any(|found| {
+            let named = found.text.as_deref().unwrap_or_default();
             if named == "*" {
                 return !repository.is_empty();
             }
             let (named, is_parent) = match named.strip_suffix("/*") {
                 Some(parent) => (parent, true),
-                None => (named.as_str(), false),
+                None => (named, false),
             };
-            PathBuf::from_text(named, row, self.home).is_ok_and(|named| {
+            let base = PathBase {
+                home: self.home,
+                file: found.origin.file(),
+            };
+            PathBuf::from_text(named, row, base).is_ok_and(|named| {
                 let named = std::fs::canonicalize(&named).unwrap_or(named);
                 repository
                     .iter()
@@ -323,7 +386,7 @@ impl<'a> Reader<'a> {
 
 /// Returns all values of `gitseal.trustedRepository` outside repository
 /// configuration. An empty one clears those before it, as with `safe.directory`.
-fn trusted_repositories(config: &[ConfigValue]) -> Result<Vec<String>, SettingError> {
+fn trusted_repositories(config: &[ConfigValue]) -> Result<Vec<Found>, SettingError> {
     let row = SettingKey::TrustedRepository.row();
     let mut trusted = Vec::new();
     for value in config {
@@ -332,7 +395,10 @@ fn trusted_repositories(config: &[ConfigValue]) -> Result<Vec<String>, SettingEr
         }
         let origin = config_origin("gitseal", row, value);
         match text_of(row, value.value.as_deref(), &origin)? {
-            Some(text) if !text.is_empty() => trusted.push(text),
+            Some(text) if !text.is_empty() => trusted.push(Found {
+                text: Some(text),
+                origin,
+            }),
             _ => trusted.clear(),
         }
     }
@@ -345,6 +411,39 @@ fn config_origin(section: &str, row: &Row, value: &ConfigValue) -> Origin {
         scope: value.scope,
         file: value.file.clone(),
     }
+}
+
+/// Rejects settings under a name that is not read any more, in any scope.
+fn reject_renamed(
+    config: &[ConfigValue],
+    environment: Environment<'_>,
+) -> Result<(), SettingError> {
+    for renamed in RENAMED {
+        let new = renamed.new.row();
+        let error = |value: Option<&[u8]>, origin: Origin, replacement: String| SettingError {
+            name: format!("gitseal.{}", renamed.old),
+            value: String::from_utf8_lossy(value.unwrap_or_default()).into_owned(),
+            origin: Box::new(origin),
+            reason: format!("the setting is now called {replacement}"),
+        };
+        let key = format!("gitseal.{}", renamed.old.to_ascii_lowercase());
+        if let Some(found) = config.iter().find(|value| value.key == key) {
+            let origin = Origin::Config {
+                key: format!("gitseal.{}", renamed.old),
+                scope: found.scope,
+                file: found.file.clone(),
+            };
+            let replacement = format!("gitseal.{}", new.name);
+            return Err(error(found.value.as_deref(), origin, replacement));
+        }
+        if let Some(value) = environment(renamed.variable) {
+            let name = renamed.variable.to_owned();
+            let replacement = new.variables().next().unwrap_or_default();
+            let origin = Origin::Environment { name };
+            return Err(error(Some(value.as_encoded_bytes()), origin, replacement));
+        }
+    }
+    Ok(())
 }
 
 /// Returns the first of a row's variables that is set, even to an empty value.

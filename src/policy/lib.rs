@@ -40,3 +40,4 @@ pub use facts::{
 };
 pub use model::Policy;
 pub use parse::{PolicyError, PolicyErrors};
+pub use toml_position::nearest;

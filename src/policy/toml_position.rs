@@ -13,8 +13,8 @@ pub fn position(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// Returns the known word closest to this one, if they differ in at most a third of
-/// its characters, or in one. Case is ignored, and so is the difference between `_`
-/// and `-`.
+/// the longer one, or in one character. Case is ignored, and so is the difference
+/// between `_` and `-`.
 #[must_use]
 pub fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     const LONGEST: usize = 64;
@@ -31,7 +31,7 @@ pub fn nearest<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> Opti
             (distance, other.len(), other)
         })
         .min()
-        .filter(|(distance, ..)| *distance <= (length / 3).max(1))
+        .filter(|(distance, other, _)| *distance <= (length.max(*other) / 3).max(1))
         .map(|(.., other)| other)
 }
 

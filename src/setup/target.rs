@@ -15,7 +15,8 @@ use std::{
 
 use super::SetupError;
 use crate::host::{
-    git::{ConfigScope, Workspace},
+    git::Workspace,
+    git_config::ConfigScope,
     git_program::{self, ConfigListing},
     user_directories,
 };

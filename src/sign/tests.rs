@@ -22,7 +22,7 @@ use super::{
     login::{LoginMethod, LoginOptions, TokenSource},
     *,
 };
-use crate::host::git::{ConfigScope, ConfigValue};
+use crate::host::git_config::{ConfigScope, ConfigValue};
 use crate::stub::{CannedResponse, Stub};
 use gitseal_evidence::refusal::{Refusal, Step};
 use gitseal_services::{

@@ -70,7 +70,7 @@ impl VerifyRequest {
     pub fn from_settings(settings: &Settings) -> Result<Self, ContextError> {
         let flags = RequestArgs {
             trust: TrustArgs {
-                offline: settings.rekor_mode.value == RekorMode::Offline,
+                offline: settings.rekor_mode_lookup.value == RekorMode::Offline,
                 ..TrustArgs::default()
             },
             ..RequestArgs::default()

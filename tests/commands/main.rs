@@ -16,6 +16,7 @@
 mod audit;
 mod commands;
 mod config;
+mod differential;
 mod errors;
 mod git;
 mod names;
@@ -24,6 +25,7 @@ mod output;
 mod places;
 mod question;
 mod ranges;
+mod reading;
 #[path = "../support/mod.rs"]
 mod support;
 use support::{forge, stage, stub};

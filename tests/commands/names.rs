@@ -506,7 +506,7 @@ fn refs_that_only_git_reads() {
     fs::write(
         &program,
         format!(
-            "#!/bin/sh\ncase \"$*\" in\n*' for-each-ref --include-root-refs '*) cat {} ;;\n*) exit 64 ;;\nesac\n",
+            "#!/bin/sh\ncase \"$*\" in\n*' for-each-ref --include-root-refs '*) cat {} ;;\nconfig*) PATH=${{PATH#*:}}; exec git \"$@\" ;;\n*) exit 64 ;;\nesac\n",
             listing.display()
         ),
     )

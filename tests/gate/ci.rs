@@ -92,7 +92,9 @@ fn a_pull_request_of_github() {
     github(&yard, &base, &bad, &["--policy", ".gitseal/policy.toml"])
         .fails(2)
         .says("this file is part of the change being checked");
-    yard.stage.config("gitseal.policy", ".gitseal/policy.toml");
+    let policy_file = yard.stage.repo().join(".gitseal/policy.toml");
+    yard.stage
+        .config("gitseal.policy", policy_file.to_str().unwrap());
     github(&yard, &base, &bad, &[])
         .fails(2)
         .says("cannot use gitseal.policy");

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::host::git_config::ConfigError;
+
 /// Errors while reading a repository, a name or an object.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
@@ -11,10 +13,8 @@ pub enum GitError {
     Open { why: String },
     #[error("cannot use the bare repository {}: safe.bareRepository is \"explicit\"", .path.display())]
     BareRepository { path: PathBuf },
-    #[error("cannot read Git's configuration: {why}")]
-    Config { why: String },
-    #[error("GIT_CONFIG_PARAMETERS is malformed at byte {at}")]
-    Parameters { at: usize },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error("cannot use the object directories of the environment: {why}")]
     ObjectDirectories { why: String },
     #[error("cannot list the refs: {why}")]

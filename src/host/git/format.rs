@@ -9,6 +9,7 @@ use std::path::Path;
 use gix::{bstr::ByteSlice as _, config::Source};
 
 use super::{
+    super::git_config::ConfigValue,
     error::{GitError, words},
     refs::RefStorage,
     variable,
@@ -30,9 +31,13 @@ const EXTENSIONS_V1: [&str; 6] = [
 ///
 /// # Errors
 /// Returns [`GitError::Open`] where Git refuses the repository.
-pub(super) fn check(inner: &gix::Repository, directory: &Path) -> Result<RefStorage, GitError> {
+pub(super) fn check(
+    inner: &gix::Repository,
+    directory: &Path,
+    config: &[ConfigValue],
+) -> Result<RefStorage, GitError> {
     let refuse = |why: String| GitError::Open { why };
-    check_bare(inner, directory)?;
+    check_bare(inner, directory, config)?;
     let common = variable("GIT_COMMON_DIR").map(std::path::PathBuf::from);
     let path = common
         .unwrap_or_else(|| inner.common_dir().to_owned())
@@ -42,7 +47,7 @@ pub(super) fn check(inner: &gix::Repository, directory: &Path) -> Result<RefStor
     }
     // Git reads this file alone: neither includes nor other scopes count.
     let file = gix::config::File::from_path_no_includes(path, Source::Local)
-        .map_err(|error| GitError::Config { why: words(&error) })?;
+        .map_err(|error| refuse(words(&error)))?;
     let version = file
         .integer("core.repositoryFormatVersion")
         .map_err(|error| refuse(words(&error)))?
@@ -86,25 +91,20 @@ pub(super) fn check(inner: &gix::Repository, directory: &Path) -> Result<RefStor
 
 /// Refuses a bare repository that was only found, if `safe.bareRepository` is
 /// `explicit`. The repository's own configuration cannot set that.
-fn check_bare(inner: &gix::Repository, directory: &Path) -> Result<(), GitError> {
-    let config = inner.config_snapshot();
-    let mut last = None;
-    for section in config
-        .plumbing()
-        .sections_by_name("safe")
-        .into_iter()
-        .flatten()
-    {
-        let is_protected = !matches!(section.meta().source, Source::Local | Source::Worktree);
-        if is_protected && section.header().subsection_name().is_none() {
-            last = section.value("bareRepository").or(last);
-        }
-    }
-    let is_explicit = match last.as_ref().map(|value| value.as_bytes()) {
+fn check_bare(
+    inner: &gix::Repository,
+    directory: &Path,
+    config: &[ConfigValue],
+) -> Result<(), GitError> {
+    let last = config
+        .iter()
+        .rev()
+        .find(|value| value.key == "safe.barerepository" && !value.scope.is_repository());
+    let is_explicit = match last.map(|last| last.value.as_deref().unwrap_or_default()) {
         None | Some(b"all") => false,
         Some(b"explicit") => true,
         Some(other) => {
-            return Err(GitError::Config {
+            return Err(GitError::Open {
                 why: format!(
                     "safe.bareRepository is {:?}, neither \"all\" nor \"explicit\"",
                     other.to_str_lossy()

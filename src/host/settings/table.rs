@@ -8,8 +8,7 @@ use gitseal_services::oidc::ambient::PROVIDERS;
 use super::{
     Origin, Reader, Setting, SettingError,
     values::{
-        CacheMode, ConfirmIdentity, FromText as _, RekorMode, RekorVersion, ServiceUrl,
-        SettingValue as _,
+        CacheMode, ConfirmIdentity, RekorMode, RekorVersion, ServiceUrl, SettingValue as _, boolean,
     },
 };
 
@@ -37,6 +36,9 @@ macro_rules! settings {
             /// The log to query for entries: `rekor`, but never from a
             /// repository's own configuration.
             pub rekor_lookup: Setting<ServiceUrl>,
+            /// Whether Git's verification queries the log: `rekorMode`, but never
+            /// from a repository's own configuration.
+            pub rekor_mode_lookup: Setting<RekorMode>,
             /// Whether the user trusts this repository's own configuration.
             pub trusts_repository: bool,
             /// Values that are ignored because a repository set them.
@@ -51,11 +53,8 @@ macro_rules! settings {
             pub(super) fn read(reader: Reader<'_>) -> Result<Self, SettingError> {
                 Ok(Self {
                     $($field: <$type>::read(&reader, SettingKey::$key.row())?,)*
-                    rekor_lookup: ServiceUrl::required(
-                        SettingKey::Rekor.row(),
-                        reader.lookup.as_ref(),
-                        reader.home,
-                    )?,
+                    rekor_lookup: reader.for_verification(SettingKey::Rekor)?,
+                    rekor_mode_lookup: reader.for_verification(SettingKey::RekorMode)?,
                     rows: reader.rows(),
                     trusts_repository: reader.trusts_repository,
                     ignored: reader.ignored,
@@ -80,7 +79,8 @@ impl SettingKey {
 pub enum ValueKind {
     /// An `http` or `https` URL.
     Url,
-    /// A file name; `~/` is the home directory.
+    /// A file name; `~/` is the home directory, and a relative one is relative to
+    /// the file that contains it.
     Path,
     /// A string of one line.
     Text,
@@ -125,8 +125,13 @@ fn alternatives(choices: &[&str]) -> String {
 pub enum SettableBy {
     /// The repository's own configuration may set it too.
     Anywhere,
+    /// The repository's own configuration may set it for signing. Verification
+    /// ignores it.
+    ForSigning,
     /// The repository's own configuration may set it to one of these values.
     AnywhereIf(&'static [&'static str]),
+    /// The repository's own configuration may enable it.
+    IfTrue,
     /// The repository's own configuration must not set it.
     NotRepository,
 }
@@ -136,10 +141,13 @@ impl SettableBy {
     #[must_use]
     pub fn allows_repository_config(self, value: Option<&[u8]>) -> bool {
         match self {
-            Self::Anywhere => true,
+            Self::Anywhere | Self::ForSigning => true,
             Self::AnywhereIf(values) => {
                 value.is_some_and(|value| values.iter().any(|one| one.as_bytes() == value))
             }
+            Self::IfTrue => value.is_none_or(|value| {
+                std::str::from_utf8(value).ok().and_then(boolean) == Some(true)
+            }),
             Self::NotRepository => false,
         }
     }
@@ -225,7 +233,7 @@ const fn gitsign(
     row
 }
 
-use SettableBy::{Anywhere, AnywhereIf, NotRepository};
+use SettableBy::{Anywhere, AnywhereIf, ForSigning, IfTrue, NotRepository};
 use ValueKind::{Boolean, Choice, ChoiceOrPath, Number, Path, Pattern, Text, Url};
 
 settings! {
@@ -233,16 +241,15 @@ settings! {
     Fulcio, fulcio: ServiceUrl =
         gitsign("fulcio", "FULCIO_URL", BOTH, Url, Anywhere).or("https://fulcio.sigstore.dev");
 
-    /// Rekor URL used for signing and for online lookup. A value from a
-    /// repository's own configuration is used for signing only.
+    /// Rekor URL used for signing and for online lookup.
     Rekor, rekor: ServiceUrl =
-        gitsign("rekor", "REKOR_URL", BOTH, Url, Anywhere).or("https://rekor.sigstore.dev");
+        gitsign("rekor", "REKOR_URL", BOTH, Url, ForSigning).or("https://rekor.sigstore.dev");
 
     /// Where the log entry is. `offline` embeds it in the signature, so that
     /// verification needs no network. `online` omits it, as gitsign does by
     /// default, and looks it up when verifying.
     RekorMode, rekor_mode: RekorMode =
-        gitsign("rekorMode", "REKOR_MODE", GITSIGN, Choice(&["offline", "online"]), Anywhere).or("offline");
+        gitsign("rekorMode", "REKOR_MODE", GITSIGN, Choice(&["offline", "online"]), ForSigning).or("offline");
 
     /// Version of the log's API used for signing. 2 needs `timestampServerURL`,
     /// because such a log signs no time.
@@ -337,7 +344,7 @@ settings! {
         gitsign("timestampCertChain", "TIMESTAMP_CERT_CHAIN", BOTH, Path, NotRepository);
 
     /// Expected identity (the certificate's SAN), exact match. Needs an issuer.
-    /// Of several values, the last one counts.
+    /// Of the values in several files, the last one counts.
     CertificateIdentity, certificate_identity: Option<String> =
         own("certificateIdentity", "CERTIFICATE_IDENTITY", NONE, Text, NotRepository);
 
@@ -357,7 +364,7 @@ settings! {
     /// Signs only if the committer (tagger) in the object is the identity in the
     /// certificate. `--match-committer` requires the same when verifying.
     MatchCommitter, match_committer: bool =
-        gitsign("matchCommitter", "MATCH_COMMITTER", NONE, Boolean, Anywhere).or("false");
+        gitsign("matchCommitter", "MATCH_COMMITTER", NONE, Boolean, IfTrue).or("false");
 
     /// Whether the final page of a browser login closes itself. As in gitsign,
     /// this needs `connectorID`.
@@ -404,24 +411,35 @@ settings! {
         own("trustedRepository", "TRUSTED_REPOSITORY", NONE, Path, NotRepository);
 }
 
-/// Returns the setting with the most similar name: at most two edits away, or a
-/// third of its length.
+/// A setting that decided something under a name that is no longer read.
+#[derive(Debug)]
+pub struct Renamed {
+    /// The name under `gitseal.`.
+    pub old: &'static str,
+    /// The name of the environment variable.
+    pub variable: &'static str,
+    pub new: SettingKey,
+}
+
+/// Names that are not read any more. One that is set is an error: to ignore it would
+/// let another rule decide.
+pub const RENAMED: &[Renamed] = &[Renamed {
+    old: "trustRoot",
+    variable: "GITSEAL_TRUST_ROOT",
+    new: SettingKey::PolicyRoot,
+}];
+
+/// Returns the setting with the most similar name.
 #[must_use]
 pub fn nearest(name: &str) -> Option<&'static str> {
-    let lower = name.to_ascii_lowercase();
-    // Other programs use this name, which is two letters from another setting's.
-    if lower == "trustroot" {
-        return Some("policyRoot");
-    }
-    TABLE
+    // Some are two letters from another setting's name.
+    let renamed = RENAMED
         .iter()
-        .map(|row| {
-            let distance = strsim::levenshtein(&lower, &row.name.to_ascii_lowercase());
-            (distance, row.name)
-        })
-        .filter(|(distance, row)| *distance <= 2.max(row.len() / 3))
-        .min()
-        .map(|(_, row)| row)
+        .find(|renamed| renamed.old.eq_ignore_ascii_case(name));
+    match renamed {
+        Some(renamed) => Some(renamed.new.row().name),
+        None => gitseal_policy::nearest(name, TABLE.iter().map(|row| row.name)),
+    }
 }
 
 /// Returns the table as Markdown: `docs/settings.md`.
@@ -458,6 +476,8 @@ pub fn markdown() -> String {
             "- from a repository's own configuration: {}",
             match row.settable_by {
                 Anywhere => "used".to_owned(),
+                ForSigning => "used for signing only".to_owned(),
+                IfTrue => "`true` used; anything else is ignored, with a warning".to_owned(),
                 AnywhereIf(values) => format!(
                     "{} used; anything else is ignored, with a warning",
                     alternatives(values)
@@ -475,11 +495,25 @@ const INTRODUCTION: &str = "\
 
 Every setting has a default and can be set in Git's configuration or by an environment variable; the environment wins. gitsign's names work; `gitseal.*` wins over `gitsign.*`, and `GITSEAL_*` over `GITSIGN_*` over `SIGSTORE_*`. `gitseal version` prints the value and origin of each, except `trustedRepository` (its values only). (Generated from `src/host/settings/table.rs`; a test compares them.)
 
-In Git's configuration the order is Git's own: system, global, local, worktree, `git -c`.
+## How configuration is read
+
+gitseal reads what `git config --list --show-origin --show-scope` lists, in the same order: system, global, local, worktree, `git -c`, and each include in the place where it is written. Of several values the last one counts. Two different values of `certificateIdentity`, `certificateOidcIssuer` or their patterns in one file are an error.
+
+Most commands run Git to list its configuration: the first `git` on the `PATH`, in an absolute directory of it. To show a log, Git starts gitseal once for each commit; there gitseal reads the files itself, and asks Git only if they contain something that versions of Git read differently or that only Git knows. That is every `includeIf` but `gitdir` with a plain path, a path such as `~user/x`, an unusual syntax, a repository owned by another user, and a Git that is not in `/usr`. `gitseal doctor` compares both and names such a construct; each signature that Git shows then takes about a millisecond more.
+
+If Git cannot read its configuration, gitseal exits with 2 (in push checks with 3) and prints Git's message. Without Git it reads the files itself, and exits with an error if they contain something that only Git can read.
+
+A relative path is relative to the file that contains it, as in `include.path`; `~/` is the home directory. In an environment variable and with `git -c`, a relative path is relative to the directory in which gitseal runs. Git runs it at the top of the work tree, where the files are the repository's: write absolute paths there.
+
+## Values
 
 Booleans and numbers have Git's forms: `true`, `yes`, `on`, `1` or a key without `=`; `1k` is 1024. An empty value means the default, so an empty variable disables a value of the configuration. An expected identity of empty values only is an error: it never means any signer. An invalid value, or one with a line break, is an error that names the key, the value and the origin.
 
-A repository's own configuration (`.git/config`, its includes, `config.worktree`) may choose services for signing. It must not change what is trusted, which files are read or written, or which programs run. Such values are ignored with a warning, unless the user configuration lists the repository in `gitseal.trustedRepository`. For a token obtained without the user (a CI job, a cloud machine, a variable, a file), `fulcio`, `issuer` and `clientID` must not come from there either: nothing is signed. The configuration of a repository owned by another user is not read at all (`safe.directory`).
+A name that is not a setting is a warning of `gitseal version` and `gitseal doctor`. `gitseal.trustRoot`, the old name of `policyRoot`, is an error in every scope.
+
+## A repository's own configuration
+
+A repository's own configuration (`.git/config`, its includes, `config.worktree`) may choose services for signing. It must not change what is trusted or checked, which files are read or written, which programs run, or whether verification uses the network. Such values are ignored with a warning, unless the user configuration lists the repository in `gitseal.trustedRepository`. For a token obtained without the user (a CI job, a cloud machine, a variable, a file), `fulcio`, `issuer` and `clientID` must not come from there either: nothing is signed. The configuration of a repository owned by another user is not read at all (`safe.directory`).
 
 ## The settings
 ";

@@ -293,6 +293,193 @@ fn a_repository_may_name_services_for_signing_but_not_where_entries_are_looked_u
     assert_eq!(settings.rekor_lookup.value.as_str(), "https://e.example");
 }
 
+/// E1, E2, E3: each row of the table, in full. What decides about trust, names a
+/// file or a program, or makes verification use the network is not in the first
+/// four lists.
+#[test]
+fn e1_each_row_says_what_a_repository_may_set() {
+    // Services and texts of a signature, and how a page looks.
+    const ANYWHERE: [&str; 11] = [
+        "fulcio",
+        "rekorVersion",
+        "enableSigstoreGo",
+        "issuer",
+        "clientID",
+        "redirectURL",
+        "connectorID",
+        "loginHint",
+        "timestampServerURL",
+        "autoclose",
+        "autocloseTimeout",
+    ];
+    const FOR_SIGNING: [&str; 2] = ["rekor", "rekorMode"];
+    const IF_TRUE: [&str; 1] = ["matchCommitter"];
+    const IF_HARMLESS: [&str; 1] = ["tokenProvider"];
+    const NEVER: [&str; 19] = [
+        "clientSecretFile",
+        "tokenFile",
+        "refresh",
+        "confirmIdentity",
+        "trustedRoot",
+        "fulcioRoot",
+        "rekorPublicKey",
+        "ctLogPublicKey",
+        "timestampCertChain",
+        "certificateIdentity",
+        "certificateIdentityRegexp",
+        "certificateOidcIssuer",
+        "certificateOidcIssuerRegexp",
+        "logPath",
+        "urlOpener",
+        "credentialCache",
+        "policy",
+        "policyRoot",
+        "trustedRepository",
+    ];
+    let sample = |row: &Row| match (row.key, row.kind) {
+        (SettingKey::TokenProvider, _) => "device",
+        (_, ValueKind::Url) => "https://repo.example",
+        (_, ValueKind::Boolean) => "true",
+        (_, ValueKind::Number(..)) => "7",
+        (_, ValueKind::Choice(choices)) => choices[choices.len() - 1],
+        _ => "/x",
+    };
+    let mut listed = 0;
+    for row in TABLE {
+        let is_in = |names: &[&str]| names.contains(&row.name);
+        let key = format!("gitseal.{}", row.name.to_ascii_lowercase());
+        for scope in [ConfigScope::Local, ConfigScope::Worktree] {
+            let set = |text: &str| resolve(&[value(&key, Some(text), scope)], &[]).unwrap();
+            let settings = set(sample(row));
+            let is_used = settings
+                .rows()
+                .any(|(other, _, origin)| other.key == row.key && *origin != Origin::Default);
+            assert_eq!(is_used, !is_in(&NEVER), "{key}");
+            assert_eq!(settings.ignored.is_empty(), !is_in(&NEVER), "{key}");
+            if is_in(&IF_TRUE) {
+                assert_eq!(set("false").ignored.len(), 1, "{key}");
+                assert_eq!(set("").ignored.len(), 1, "{key}");
+            }
+            if is_in(&IF_HARMLESS) {
+                assert_eq!(set("filesystem").ignored.len(), 1, "{key}");
+            }
+            assert_eq!(settings.rekor_lookup.origin, Origin::Default, "{key}");
+            assert_eq!(settings.rekor_mode_lookup.origin, Origin::Default, "{key}");
+        }
+        listed += [&ANYWHERE[..], &FOR_SIGNING, &IF_TRUE, &IF_HARMLESS, &NEVER]
+            .iter()
+            .filter(|names| is_in(names))
+            .count();
+    }
+    assert_eq!(listed, TABLE.len(), "a row is in no list, or in two");
+}
+
+/// A repository does not make Git's verification query a log.
+#[test]
+fn e1_the_mode_of_a_repository_is_for_signing() {
+    let local = value("gitsign.rekormode", Some("online"), ConfigScope::Local);
+    let settings = resolve(std::slice::from_ref(&local), &[]).unwrap();
+    assert_eq!(settings.rekor_mode.value, RekorMode::Online);
+    assert_eq!(settings.rekor_mode_lookup.value, RekorMode::Offline);
+    let user = global("gitseal.rekormode", "online");
+    let settings = resolve(&[user, local], &[]).unwrap();
+    assert_eq!(settings.rekor_mode_lookup.value, RekorMode::Online);
+}
+
+/// A user who requires the committer to be the signer keeps that in every
+/// repository.
+#[test]
+fn e1_a_repository_only_tightens_the_committer() {
+    let mine = global("gitseal.matchcommitter", "true");
+    for text in [Some("false"), Some("0"), Some("off"), Some("")] {
+        let theirs = value("gitsign.matchcommitter", text, ConfigScope::Local);
+        let settings = resolve(&[mine.clone(), theirs], &[]).unwrap();
+        assert!(settings.match_committer.value, "{text:?}");
+    }
+    for text in [Some("true"), Some("yes"), Some("1"), None] {
+        let theirs = value("gitsign.matchcommitter", text, ConfigScope::Local);
+        let settings = resolve(&[theirs], &[]).unwrap();
+        assert!(settings.match_committer.value, "{text:?}");
+    }
+}
+
+#[test]
+fn a_relative_path_is_relative_to_its_file() {
+    let at = |file: Option<&str>, text: &str| {
+        let mut found = global("gitseal.trustedroot", text);
+        found.file = file.map(PathBuf::from);
+        resolve(&[found], &[])
+    };
+    let path = |file, text| at(file, text).unwrap().trusted_root.value.unwrap();
+    let file = Some("/home/u/.config/git/config");
+    for (text, path_of) in [
+        ("tr.json", "/home/u/.config/git/tr.json"),
+        ("../tr.json", "/home/u/.config/git/../tr.json"),
+        ("/srv/tr.json", "/srv/tr.json"),
+        ("~/tr.json", "/home/u/tr.json"),
+        ("~//srv/tr.json", "/home/u/srv/tr.json"),
+    ] {
+        assert_eq!(path(file, text), Path::new(path_of), "{text}");
+    }
+    // On a command line and in a variable, to the current directory.
+    assert_eq!(path(None, "tr.json"), Path::new("tr.json"));
+    let settings = resolve(&[], &[("GITSEAL_TRUSTED_ROOT", "tr.json")]).unwrap();
+    assert_eq!(settings.trusted_root.value, Some(PathBuf::from("tr.json")));
+    for (file, text) in [
+        (file, "~root/tr.json"),
+        (file, "%(prefix)/tr.json"),
+        (file, ":(optional)tr.json"),
+        (Some("config"), "tr.json"),
+    ] {
+        assert!(at(file, text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_setting_that_is_renamed_is_an_error_in_every_scope() {
+    for scope in [
+        ConfigScope::System,
+        ConfigScope::Global,
+        ConfigScope::Local,
+        ConfigScope::Worktree,
+        ConfigScope::Command,
+    ] {
+        let config = [value("gitseal.trustroot", Some("HEAD"), scope)];
+        let error = resolve(&config, &[]).unwrap_err().to_string();
+        assert!(error.contains("gitseal.policyRoot"), "{error}");
+        assert!(error.contains("gitseal.trustRoot in /etc/x"), "{error}");
+    }
+    let error = resolve(&[], &[("GITSEAL_TRUST_ROOT", "")]).unwrap_err();
+    assert!(error.to_string().contains("GITSEAL_POLICY_ROOT"), "{error}");
+}
+
+#[test]
+fn a_second_identity_in_one_file_is_an_error() {
+    let key = "gitseal.certificateidentity";
+    let twice = [
+        global(key, "alice@example.test"),
+        global(key, "bob@example.test"),
+    ];
+    let error = resolve(&twice, &[]).unwrap_err().to_string();
+    for part in ["alice@example.test", "bob@example.test", "/etc/x"] {
+        assert!(error.contains(part), "{error}");
+    }
+    // The same again, after a reset, in another file, or on a command line.
+    let last = |config: &[ConfigValue]| resolve(config, &[]).unwrap().certificate_identity.value;
+    let [alice, bob] = twice;
+    let bobs = Some("bob@example.test".to_owned());
+    assert!(last(&[alice.clone(), alice.clone()]).is_some());
+    assert_eq!(last(&[alice.clone(), global(key, ""), bob.clone()]), bobs);
+    let mut elsewhere = bob.clone();
+    elsewhere.file = Some(PathBuf::from("/home/u/work"));
+    assert_eq!(last(&[alice.clone(), elsewhere]), bobs);
+    let on_command_line = [alice, bob].map(|mut value| {
+        (value.scope, value.file) = (ConfigScope::Command, None);
+        value
+    });
+    assert_eq!(last(&on_command_line), bobs);
+}
+
 #[test]
 fn the_user_may_trust_a_repository() {
     let local = value(

@@ -8,6 +8,16 @@ use super::{Found, Origin, Reader, Setting, SettingError, invalid, table::Row, t
 
 pub use gitseal_evidence::checkpoint::RekorVersion;
 
+/// What a relative path and `~` are relative to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct PathBase<'a> {
+    /// The user's home directory.
+    pub(super) home: Option<&'a Path>,
+    /// The configuration file that contains the value; `None` on a command line and
+    /// in the environment, where it is the current directory.
+    pub(super) file: Option<&'a Path>,
+}
+
 /// The URL of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceUrl {
@@ -102,7 +112,7 @@ pub(super) trait SettingValue: Sized {
 
 /// A type that is read from the text of a value.
 pub(super) trait FromText: Sized {
-    fn from_text(text: &str, row: &Row, home: Option<&Path>) -> Result<Self, String>;
+    fn from_text(text: &str, row: &Row, base: PathBase<'_>) -> Result<Self, String>;
 
     /// Reads an optional value. Empty text means the default; a key without `=`
     /// has no text.
@@ -126,8 +136,15 @@ pub(super) trait FromText: Sized {
         let value = match text {
             None => None,
             Some(text) => Some(
-                Self::from_text(text, row, home)
-                    .map_err(|reason| invalid(row, text, &origin, reason))?,
+                Self::from_text(
+                    text,
+                    row,
+                    PathBase {
+                        home,
+                        file: origin.file(),
+                    },
+                )
+                .map_err(|reason| invalid(row, text, &origin, reason))?,
             ),
         };
         Ok(Setting { value, origin })
@@ -190,7 +207,11 @@ impl SettingValue for bool {
 impl SettingValue for Vec<String> {
     fn read(reader: &Reader<'_>, row: &'static Row) -> Result<Setting<Self>, SettingError> {
         Ok(Setting {
-            value: reader.trusted_repositories.clone(),
+            value: reader
+                .trusted_repositories
+                .iter()
+                .map(|found| found.text.clone().unwrap_or_default())
+                .collect(),
             origin: reader
                 .found(row)
                 .map_or(Origin::Default, |found| found.origin.clone()),
@@ -199,28 +220,45 @@ impl SettingValue for Vec<String> {
 }
 
 impl FromText for String {
-    fn from_text(text: &str, _: &Row, _: Option<&Path>) -> Result<Self, String> {
+    fn from_text(text: &str, _: &Row, _: PathBase<'_>) -> Result<Self, String> {
         Ok(text.to_owned())
     }
 }
 
 impl FromText for ServiceUrl {
-    fn from_text(text: &str, _: &Row, _: Option<&Path>) -> Result<Self, String> {
+    fn from_text(text: &str, _: &Row, _: PathBase<'_>) -> Result<Self, String> {
         Self::parse(text)
     }
 }
 
+/// A relative path means the same wherever the command runs: it is relative to the
+/// file that contains it, as the path of an include is.
 impl FromText for PathBuf {
-    fn from_text(text: &str, _: &Row, home: Option<&Path>) -> Result<Self, String> {
-        Ok(match (text.strip_prefix("~/"), home) {
-            (Some(rest), Some(home)) => home.join(rest),
-            _ => Self::from(text),
-        })
+    fn from_text(text: &str, _: &Row, base: PathBase<'_>) -> Result<Self, String> {
+        if let Some(rest) = text.strip_prefix('~') {
+            if !rest.is_empty() && !rest.starts_with('/') {
+                return Err("the home of another user is not looked up".to_owned());
+            }
+            let home = base.home.ok_or("HOME is not set")?;
+            return Ok(home.join(rest.trim_start_matches('/')));
+        }
+        if text.starts_with("%(") || text.starts_with(":(") {
+            return Err("%(prefix) and :(optional) are not supported".to_owned());
+        }
+        let path = Self::from(text);
+        match base.file.map(Path::parent) {
+            None => Ok(path),
+            Some(_) if path.is_absolute() => Ok(path),
+            Some(Some(directory)) if directory.is_absolute() => Ok(directory.join(path)),
+            Some(_) => {
+                Err("a relative path in a file that is not named by an absolute path".to_owned())
+            }
+        }
     }
 }
 
 impl FromText for i64 {
-    fn from_text(text: &str, row: &Row, _: Option<&Path>) -> Result<Self, String> {
+    fn from_text(text: &str, row: &Row, _: PathBase<'_>) -> Result<Self, String> {
         let ValueKind::Number(min, max) = row.kind else {
             return Err("this setting is not a number".to_owned());
         };
@@ -231,11 +269,11 @@ impl FromText for i64 {
 }
 
 impl FromText for CacheMode {
-    fn from_text(text: &str, row: &Row, home: Option<&Path>) -> Result<Self, String> {
+    fn from_text(text: &str, row: &Row, base: PathBase<'_>) -> Result<Self, String> {
         Ok(match text {
             "auto" => Self::Auto,
             "off" => Self::Off,
-            path => Self::At(PathBuf::from_text(path, row, home)?),
+            path => Self::At(PathBuf::from_text(path, row, base)?),
         })
     }
 }
@@ -244,7 +282,7 @@ impl FromText for CacheMode {
 macro_rules! choices {
     ($($type:ty { $($text:literal => $value:ident),* })*) => {$(
         impl FromText for $type {
-            fn from_text(text: &str, _: &Row, _: Option<&Path>) -> Result<Self, String> {
+            fn from_text(text: &str, _: &Row, _: PathBase<'_>) -> Result<Self, String> {
                 match text {
                     $($text => Ok(Self::$value),)*
                     _ => Err(format!("expected one of {}", [$($text),*].join(", "))),
