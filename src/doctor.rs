@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! configuration.rs  Git, its configuration, the program, settings of both names
+//! reading.rs        the configuration that Git lists, and what gitseal reads
 //! machine.rs        home, directories, terminal, browser, cache, environment
 //! trust.rs          the trusted root, and whether it contains the services
 //! network.rs        each service, all in parallel; the clock, compared with theirs
@@ -34,6 +35,7 @@ use gitseal_terminal::{self as terminal, Style, Styled, style, styled};
 mod configuration;
 mod machine;
 mod network;
+mod reading;
 mod trust;
 
 /// All checks, in the order of their findings.
@@ -41,6 +43,7 @@ const CHECKS: &[fn(&DoctorContext) -> Vec<Finding>] = &[
     machine::home,
     configuration::git,
     configuration::readable,
+    reading::readings,
     configuration::format,
     configuration::program,
     configuration::signs_by_default,

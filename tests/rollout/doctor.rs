@@ -387,6 +387,66 @@ fn a_healthy_home_has_no_problem() {
     assert!(text.ends_with("no problems, no warnings\n"), "{text}");
 }
 
+/// What Git lists is compared with what is read without it.
+#[test]
+fn both_readings_of_the_configuration_are_compared() {
+    let mut stage = healthy();
+    let report = |stage: &Stage| stage.gitseal(["doctor", "--offline", "--json"]).json();
+    let messages = |report: &serde_json::Value, id: &str, level: &str| -> Vec<String> {
+        let findings = report["findings"].as_array().unwrap();
+        findings
+            .iter()
+            .filter(|finding| finding["id"] == id && finding["level"] == level)
+            .map(|finding| finding["message"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    const ID: &str = "configuration-reading";
+    assert_eq!(messages(&report(&stage), ID, "ok").len(), 1);
+    // Named with version and path.
+    let git = messages(&report(&stage), "git", "ok").join("");
+    assert!(
+        git.starts_with("git version ") && git.contains("/git)"),
+        "{git}"
+    );
+    // A construct that only Git reads.
+    stage.config("includeIf.onbranch:x.path", "/x");
+    let noted = messages(&report(&stage), ID, "note");
+    assert!(noted[0].contains("includeIf onbranch:x"), "{noted:?}");
+    stage
+        .git([
+            "config",
+            "--global",
+            "--remove-section",
+            "includeIf.onbranch:x",
+        ])
+        .ok();
+    // A Git that reads something else than the files.
+    let directory = stage.path("bin");
+    fs::create_dir(&directory).unwrap();
+    let program = directory.join("git");
+    fs::write(
+        &program,
+        "#!/bin/sh\nPATH=${PATH#*:}\n[ \"$1\" = config ] && exec git -c gitseal.loginHint=other \"$@\"\nexec git \"$@\"\n",
+    )
+    .unwrap();
+    set_mode(&program, 0o755);
+    let path = std::env::var("PATH").unwrap();
+    stage.set("PATH", format!("{}:{path}", directory.display()));
+    stage.set("GIT_CONFIG_NOSYSTEM", "0");
+    let report = report(&stage);
+    let found = messages(&report, ID, "problem");
+    assert_eq!(
+        found,
+        ["Git reads gitseal.loginhint as \"other\" (command), and gitseal without Git as unset"],
+        "{report:#}"
+    );
+    let noted = messages(&report, ID, "note");
+    assert!(
+        noted[0].contains("the system configuration of "),
+        "{noted:?}"
+    );
+}
+
 #[test]
 fn each_planted_fault_is_found_and_the_right_fix_named() {
     for fault in FAULTS {
