@@ -1,5 +1,6 @@
 //! Ring 3b: speaking to this machine.
 
+pub mod connection_owner;
 pub mod entry_cache;
 pub mod git;
 pub mod git_config;

@@ -373,6 +373,9 @@ fn login_hint(error: &LoginError) -> Option<&'static str> {
         LoginError::Refused { error, .. } if error == "login_required" => {
             "set gitseal.loginHint (or user.email) to a user of the issuer; the reference issuer accepts the users of 'gitseal-reference serve --user EMAIL'"
         }
+        LoginError::OpenedTwice => {
+            "run 'gitseal login' again, or set gitseal.tokenProvider to device"
+        }
         LoginError::Refused { .. } | LoginError::Exchange { .. } | LoginError::Token { .. } => {
             "run the command again to retry; 'gitseal login --again' starts a new login"
         }

@@ -14,6 +14,7 @@ use super::{error::SignError, prompt::TerminalPrompt};
 use crate::{
     context::system_time,
     host::{
+        connection_owner,
         known_identities::{self, KnownIdentity},
         opener::{self, Opener},
         settings::{ConfirmIdentity, ServiceUrl, Settings, process_environment},
@@ -342,6 +343,7 @@ impl<'a> LoginOptions<'a> {
                         redirect_url: self.redirect_url(),
                         autoclose: self.autoclose(),
                         timeout: LOGIN_TIMEOUT,
+                        is_own: connection_owner::is_own,
                     },
                     prompt,
                 ),

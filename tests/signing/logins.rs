@@ -255,14 +255,20 @@ fn asking() -> Lab {
     lab
 }
 
-/// The address that gitseal wants opened.
+/// The one-time address that gitseal wants opened.
 #[track_caller]
-fn address(lab: &Lab) -> Url {
+fn one_time_address(lab: &Lab) -> Url {
     let file = lab.path("address");
     until("an address to open", || file.exists().then_some(()));
     let url = Url::parse(&fs::read_to_string(&file).unwrap()).unwrap();
     fs::remove_file(&file).unwrap();
     url
+}
+
+/// The issuer's address, to which the one-time address leads.
+#[track_caller]
+fn address(lab: &Lab) -> Url {
+    redirect("GET", &one_time_address(lab), "")
 }
 
 fn commit_in(lab: &Lab, repository: &Path) -> thread::JoinHandle<Ended> {
@@ -295,10 +301,9 @@ fn git_commit_logs_in_with_a_real_browser() {
     };
     let repository = lab.repository("browser", &[]);
     let committing = commit_in(&lab, &repository);
-    let url = address(&lab);
-    assert_eq!(parameter(&url, "code_challenge_method"), "S256");
-    assert_eq!(parameter(&url, "response_type"), "code");
-    browser.go(url.as_str());
+    let entry = one_time_address(&lab);
+    assert_eq!(entry.query(), None, "{entry}");
+    browser.go(entry.as_str());
     browser.wait_for("Log in");
     browser.picture("1-consent");
     browser.click("button:not([name=deny])");
@@ -311,11 +316,7 @@ fn git_commit_logs_in_with_a_real_browser() {
     lab.good(&repository, "HEAD");
     // The listener is gone: the answer cannot be sent again. (Another test's
     // server may have been given the port since; it takes no such answer.)
-    let mut callback = Url::parse(&parameter(&url, "redirect_uri")).unwrap();
-    callback
-        .query_pairs_mut()
-        .append_pair("code", "again")
-        .append_pair("state", &parameter(&url, "state"));
+    let callback = entry.join("/auth/callback?code=again&state=again").unwrap();
     if TcpStream::connect(("127.0.0.1", callback.port().unwrap())).is_ok() {
         let (status, body) = exchange("GET", &callback, &[], "");
         assert!(!body.contains("logged in"), "{status} {body}");
@@ -350,6 +351,8 @@ fn stray_requests_do_not_end_a_login() {
     let repository = lab.repository("strays", &[]);
     let committing = commit_in(&lab, &repository);
     let url = address(&lab);
+    assert_eq!(parameter(&url, "code_challenge_method"), "S256");
+    assert_eq!(parameter(&url, "response_type"), "code");
     let callback = Url::parse(&parameter(&url, "redirect_uri")).unwrap();
     let with = |query: &str| {
         let mut url = callback.clone();
@@ -487,19 +490,21 @@ fn follow(url: &Url) -> (u16, String) {
     form.append_pair("user", ALICE);
     let mut target = url.clone();
     target.set_query(None);
-    let location = redirect(&target, &form.finish());
+    let location = redirect("POST", &target, &form.finish());
     exchange("GET", &location, &[], "")
 }
 
-/// Posts a form, and gives where the answer sends the browser.
-fn redirect(url: &Url, form: &str) -> Url {
+/// Sends a request, with a form if it is a POST, and gives where the answer sends
+/// the browser.
+#[track_caller]
+fn redirect(method: &str, url: &Url, form: &str) -> Url {
     let host = url.host_str().unwrap();
     let mut stream = TcpStream::connect((host, url.port().unwrap())).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
         .write_all(
             format!(
-                "POST {} HTTP/1.1\r\nHost: {host}:{}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+                "{method} {} HTTP/1.1\r\nHost: {host}:{}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
                  Content-Length: {}\r\nConnection: close\r\n\r\n{form}",
                 url.path(),
                 url.port().unwrap(),

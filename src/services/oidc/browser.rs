@@ -7,6 +7,12 @@
 //! receives the answer in our place is a code that is worth nothing without the
 //! PKCE verifier.
 //!
+//! The browser is given a one-time address of this listener, which redirects to
+//! the issuer: other users read the arguments of a program, and with state and
+//! nonce they could send us an answer of their own. A request of another user is
+//! refused where the system reports whose it is. Where it does not, a second use of
+//! the address ends the login.
+//!
 //! The server is the reference servers' (`services/http/server.rs`): a thread a
 //! connection, and a limit on everything that a program here could send, or
 //! leave unread. This thread waits for the requests that came whole, and for
@@ -19,7 +25,7 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, SyncSender},
     },
     time::{Duration, Instant},
@@ -43,6 +49,8 @@ use crate::http::{
 /// The path of the redirect URL, behind the listener's address. gitsign's too,
 /// so that what is registered for it fits.
 pub const CALLBACK: &str = "/auth/callback";
+/// The path of the one-time address, without its last segment.
+const ENTRY: &str = "/login/";
 /// The number of ports to try if another program uses half of one.
 const TRIES: usize = 8;
 /// The time the process waits at its end for a browser that reads the last page
@@ -77,6 +85,9 @@ pub struct BrowserLoginOptions<'a> {
     pub autoclose: Option<Duration>,
     /// The time limit of the login.
     pub timeout: Duration,
+    /// Whether a connection from this address to this port of loopback is one of
+    /// the user's own; `None` if the system does not report it.
+    pub is_own: fn(SocketAddr, u16) -> Option<bool>,
 }
 
 /// Logs the user in and returns the tokens.
@@ -89,18 +100,19 @@ pub fn log_in(
     person: &mut dyn LoginPrompt,
 ) -> Result<LoginTokens, LoginError> {
     let described = issuer.discover()?;
-    let listening = CallbackListener::start(options.redirect_url)?;
+    let listening = CallbackListener::start(options)?;
     let redirect = redirect_url(listening.address.as_str())?;
     let asked = described.authorization_request(&redirect, &[]);
     // First the address: an opener may take its time, or follow it by itself.
     person.tell("gitseal: opening your browser to log in. If it does not open, visit:");
     person.tell(asked.url.as_str());
-    if let Err(reason) = person.open(&asked.url) {
+    listening.entry.redirect_to(&asked.url);
+    if let Err(reason) = person.open(&listening.entry_address()) {
         person.tell("gitseal: the URL above is no longer valid");
         return Err(LoginError::NoBrowser { reason });
     }
     let until = Instant::now() + options.timeout;
-    while let Some(arrived) = listening.next(until) {
+    while let Some(arrived) = listening.next(until)? {
         let code = match listening.code(&arrived.request, &described, &asked) {
             Ok(code) => code,
             Err(UnexpectedRequest { status, why }) => {
@@ -147,16 +159,77 @@ impl PendingRequest {
     }
 }
 
+/// What the connections report to the login.
+enum Arrival {
+    Request(PendingRequest),
+    /// The one-time address was used again, and the system does not report by whom.
+    EntryUsedTwice,
+}
+
+/// The one-time address for the browser.
+struct EntryPage {
+    path: String,
+    state: Mutex<EntryState>,
+}
+
+enum EntryState {
+    /// It redirects here, once.
+    Fresh(Url),
+    Used,
+}
+
+impl EntryPage {
+    /// Creates a page under an unpredictable path.
+    fn new() -> Result<Self, LoginError> {
+        let mut bytes = [0_u8; 16];
+        getrandom::fill(&mut bytes).map_err(|error| LoginError::NoBrowser {
+            reason: error.to_string(),
+        })?;
+        Ok(Self {
+            path: format!("{ENTRY}{}", gitseal_evidence::hex(&bytes)),
+            state: Mutex::new(EntryState::Used),
+        })
+    }
+
+    fn replace(&self, state: EntryState) -> EntryState {
+        let mut current = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut current, state)
+    }
+
+    fn redirect_to(&self, url: &Url) {
+        self.replace(EntryState::Fresh(url.clone()));
+    }
+
+    /// Answers a request for the page. `None`: it was used before.
+    fn answer(&self, request: &ServerRequest) -> Option<ServerResponse> {
+        if request.method != Method::Get || request.head_only {
+            let page = failure_page("Unexpected request", "only GET is allowed");
+            return Some(response(405, &page));
+        }
+        match self.replace(EntryState::Used) {
+            EntryState::Used => None,
+            EntryState::Fresh(url) => Some(
+                ServerResponse::new(302, "", "")
+                    .with("Location", url.as_str())
+                    .with("Cache-Control", "no-store")
+                    .with("Referrer-Policy", "no-referrer"),
+            ),
+        }
+    }
+}
+
 /// The listener, on each loopback address that the name may mean.
 struct CallbackListener {
     servers: Vec<ServerHandle>,
-    arrivals: Receiver<PendingRequest>,
+    arrivals: Receiver<Arrival>,
+    entry: Arc<EntryPage>,
     /// The URL that the issuer redirects the browser to.
     address: Url,
 }
 
 impl CallbackListener {
-    fn start(registered: Option<&str>) -> Result<Self, LoginError> {
+    fn start(options: &BrowserLoginOptions<'_>) -> Result<Self, LoginError> {
+        let registered = options.redirect_url;
         let (address, port) = match registered {
             Some(text) => {
                 let address = web_address("redirect address", text)?;
@@ -196,23 +269,9 @@ impl CallbackListener {
         let mut listening = Self {
             servers: Vec::new(),
             arrivals,
+            entry: Arc::new(EntryPage::new()?),
             address,
         };
-        // The connection's thread waits here; how many do is limited.
-        let handler = Arc::new(move |request: &ServerRequest| {
-            let (reply, page) = mpsc::sync_channel(1);
-            let request = request.clone();
-            let page = arrived
-                .send(PendingRequest { request, reply })
-                .ok()
-                .and_then(|()| page.recv().ok());
-            page.unwrap_or_else(|| {
-                response(
-                    404,
-                    &failure_page("Unexpected request", "this login has already finished"),
-                )
-            })
-        });
         for listener in listeners {
             let failed = |reason: String| LoginError::NoListener {
                 address: "loopback".to_owned(),
@@ -225,7 +284,14 @@ impl CallbackListener {
                 let _ = listening.address.set_port(Some(bound.port()));
                 listening.address.set_path(CALLBACK);
             }
-            let handler = Arc::clone(&handler);
+            let connection = LoginConnection {
+                arrived: arrived.clone(),
+                entry: Arc::clone(&listening.entry),
+                authority: listening.authority(),
+                port: listening.address.port_or_known_default().unwrap_or(0),
+                is_own: options.is_own,
+            };
+            let handler = Arc::new(move |request: &ServerRequest| connection.answer(request));
             let server =
                 serve(listener, limits(), handler).map_err(|error| failed(error.to_string()))?;
             listening.servers.push(server);
@@ -233,13 +299,38 @@ impl CallbackListener {
         Ok(listening)
     }
 
+    /// Returns the one-time address that the browser opens.
+    fn entry_address(&self) -> Url {
+        let mut address = self.address.clone();
+        address.set_path(&self.entry.path);
+        address.set_query(None);
+        address
+    }
+
+    /// Returns the `Host` of requests for this listener. A page of another origin
+    /// that has its own name point here (DNS rebinding) sends that name.
+    fn authority(&self) -> String {
+        match (self.address.host_str(), self.address.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            _ => String::new(),
+        }
+    }
+
     /// The next request, if one comes before `until`.
-    fn next(&self, until: Instant) -> Option<PendingRequest> {
+    ///
+    /// # Errors
+    /// The one-time address was used twice.
+    fn next(&self, until: Instant) -> Result<Option<PendingRequest>, LoginError> {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return None;
+            return Ok(None);
         }
-        self.arrivals.recv_timeout(left).ok()
+        match self.arrivals.recv_timeout(left) {
+            Ok(Arrival::Request(request)) => Ok(Some(request)),
+            Ok(Arrival::EntryUsedTwice) => Err(LoginError::OpenedTwice),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Sends the last page, and waits until it is sent: the process may end with
@@ -269,20 +360,6 @@ impl CallbackListener {
         if request.method != Method::Get || request.head_only {
             return Err(stray(405, "only GET is allowed"));
         }
-        // A page of another origin that has its own name point here (DNS
-        // rebinding) sends that name.
-        let authority = match (self.address.host_str(), self.address.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (Some(host), None) => host.to_owned(),
-            _ => String::new(),
-        };
-        if !request
-            .headers
-            .first("host")
-            .is_some_and(|host| host.eq_ignore_ascii_case(&authority))
-        {
-            return Err(stray(400, "the request is for another host"));
-        }
         if request.path != self.address.path() {
             return Err(stray(404, "path not found"));
         }
@@ -290,6 +367,49 @@ impl CallbackListener {
             Err(LoginError::Answer { reason }) => Err(stray(400, reason)),
             result => Ok(result),
         }
+    }
+}
+
+/// What the threads of the connections need to answer a request.
+struct LoginConnection {
+    arrived: mpsc::Sender<Arrival>,
+    entry: Arc<EntryPage>,
+    authority: String,
+    port: u16,
+    is_own: fn(SocketAddr, u16) -> Option<bool>,
+}
+
+impl LoginConnection {
+    fn answer(&self, request: &ServerRequest) -> ServerResponse {
+        let stray = |status, why| response(status, &failure_page("Unexpected request", why));
+        let is_own = (self.is_own)(request.peer, self.port);
+        if is_own == Some(false) {
+            return stray(403, "the request is from another user of this machine");
+        }
+        if !request
+            .headers
+            .first("host")
+            .is_some_and(|host| host.eq_ignore_ascii_case(&self.authority))
+        {
+            return stray(400, "the request is for another host");
+        }
+        if request.path == self.entry.path {
+            return self.entry.answer(request).unwrap_or_else(|| {
+                if is_own.is_none() {
+                    // If the login has finished, nobody needs to know.
+                    let _ = self.arrived.send(Arrival::EntryUsedTwice);
+                }
+                stray(410, "this address was used before")
+            });
+        }
+        // The connection's thread waits here; how many do is limited.
+        let (reply, page) = mpsc::sync_channel(1);
+        let request = request.clone();
+        self.arrived
+            .send(Arrival::Request(PendingRequest { request, reply }))
+            .ok()
+            .and_then(|()| page.recv().ok())
+            .unwrap_or_else(|| stray(404, "this login has already finished"))
     }
 }
 

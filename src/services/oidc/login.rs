@@ -190,6 +190,11 @@ pub enum LoginError {
     /// Nobody came back from the browser.
     #[error("the login was not completed within {seconds} s")]
     NobodyCame { seconds: u64 },
+    /// The address for the browser was used twice, by unknown programs.
+    #[error(
+        "the login page was requested twice; another user of this machine may have read its address"
+    )]
+    OpenedTwice,
     /// No browser could be opened.
     #[error("cannot open a browser: {reason}")]
     NoBrowser { reason: String },

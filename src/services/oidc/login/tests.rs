@@ -493,6 +493,21 @@ fn get(port: u16, host: &str, target: &str) -> String {
     )
 }
 
+/// Where the answer to a GET sends a browser.
+fn followed(url: &Url) -> Url {
+    let query = url.query().map(|q| format!("?{q}")).unwrap_or_default();
+    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
+    let answer = get(
+        port,
+        &format!("{host}:{port}"),
+        &format!("{}{query}", url.path()),
+    );
+    let location = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("Location: "));
+    Url::parse(location.unwrap_or_else(|| panic!("{answer}"))).unwrap()
+}
+
 /// Logs in with a browser that, sent back by the issuer, sends what `strays`
 /// does, and then the answer. Gives the status lines that `strays` got.
 fn in_a_browser(strays: fn(u16, &Url) -> Vec<String>) -> Vec<String> {
@@ -501,13 +516,10 @@ fn in_a_browser(strays: fn(u16, &Url) -> Vec<String>) -> Vec<String> {
     let got: Arc<Mutex<Vec<String>>> = Arc::default();
     let mut threads = Vec::new();
     let mut person = Somebody {
-        browser: Some(Box::new(|url| {
-            let target = format!("{}?{}", url.path(), url.query().unwrap());
-            let answer = get(issuer_port, &format!("127.0.0.1:{issuer_port}"), &target);
-            let location = answer
-                .lines()
-                .find_map(|line| line.strip_prefix("Location: "));
-            let back = Url::parse(location.unwrap()).unwrap();
+        browser: Some(Box::new(|entry| {
+            let url = followed(entry);
+            assert_eq!(url.port(), Some(issuer_port));
+            let back = followed(&url);
             let got = Arc::clone(&got);
             threads.push(thread::spawn(move || {
                 let port = back.port().unwrap();
@@ -523,6 +535,7 @@ fn in_a_browser(strays: fn(u16, &Url) -> Vec<String>) -> Vec<String> {
         redirect_url: None,
         autoclose: None,
         timeout: Duration::from_secs(20),
+        is_own: |_, _| Some(true),
     };
     let result = with_issuer(&stub, |issuer| {
         browser::log_in(issuer, &options, &mut person)
@@ -630,6 +643,7 @@ fn k1_an_address_is_shown_first_and_taken_back_without_a_browser() {
         redirect_url: None,
         autoclose: None,
         timeout: Duration::from_secs(20),
+        is_own: |_, _| Some(true),
     };
     let error = said(with_issuer(&stub, |issuer| {
         browser::log_in(issuer, &options, &mut person)
@@ -653,6 +667,7 @@ fn nobody_comes(redirect_url: Option<&str>) -> LoginError {
         redirect_url,
         autoclose: None,
         timeout: Duration::from_millis(100),
+        is_own: |_, _| Some(true),
     };
     said(with_issuer(&stub, |issuer| {
         browser::log_in(issuer, &options, &mut person)
@@ -693,6 +708,7 @@ fn a_login_leaves_this_machine_only_over_tls() {
                 redirect_url: None,
                 autoclose: None,
                 timeout: Duration::from_secs(1),
+                is_own: |_, _| Some(true),
             };
             browser::log_in(issuer, &options, &mut Somebody::default())
         },
@@ -733,4 +749,107 @@ fn a_login_leaves_this_machine_only_over_tls() {
             assert!(asked.iter().all(|asked| asked.target != "/token"));
         }
     }
+}
+
+/// Runs a login whose opener hands its address to `browser`, in a thread.
+fn with_opener(
+    is_own: fn(std::net::SocketAddr, u16) -> Option<bool>,
+    browser: fn(Url) -> Vec<String>,
+) -> (Result<LoginTokens, LoginError>, Vec<String>) {
+    let stub = stub(Different::default());
+    let mut thread = None;
+    let mut person = Somebody {
+        browser: Some(Box::new(|entry| {
+            let entry = entry.clone();
+            thread = Some(thread::spawn(move || browser(entry)));
+            Ok(())
+        })),
+        ..Somebody::default()
+    };
+    let options = browser::BrowserLoginOptions {
+        redirect_url: None,
+        autoclose: None,
+        timeout: Duration::from_secs(2),
+        is_own,
+    };
+    let result = with_issuer(&stub, |issuer| {
+        browser::log_in(issuer, &options, &mut person)
+    });
+    drop(person);
+    (result, thread.unwrap().join().unwrap())
+}
+
+/// The status of the answer to a GET of a URL, or to `method` in its place.
+fn status(method: &str, url: &Url) -> String {
+    let (host, port) = (url.host_str().unwrap(), url.port().unwrap());
+    let query = url.query().map(|q| format!("?{q}")).unwrap_or_default();
+    let request = format!(
+        "{method} {}{query} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 0\r\n\r\n",
+        url.path()
+    );
+    let answer = send(port, &request);
+    answer.split(' ').nth(1).unwrap_or("").to_owned()
+}
+
+/// Other users read the arguments of the browser: nothing of the login is in them.
+#[test]
+fn the_browser_gets_a_one_time_address() {
+    let (result, seen) = with_opener(
+        |_, _| Some(true),
+        |entry| {
+            let mut seen = vec![entry.to_string()];
+            // Neither of these uses it.
+            seen.push(status("HEAD", &entry));
+            seen.push(status("POST", &entry));
+            let issuer = followed(&entry);
+            seen.push(issuer.to_string());
+            // The address is used, and the login goes on.
+            seen.push(status("GET", &entry));
+            let back = followed(&issuer);
+            seen.push(status("GET", &back));
+            seen
+        },
+    );
+    result.unwrap_or_else(|error| panic!("{error}"));
+    let [entry, head, post, issuer, again, end] = seen.as_slice() else {
+        panic!("{seen:?}");
+    };
+    let entry = Url::parse(entry).unwrap();
+    assert_eq!(entry.host_str(), Some("localhost"));
+    assert_eq!((entry.query(), entry.fragment()), (None, None));
+    let token = entry.path().strip_prefix("/login/").unwrap();
+    assert_eq!(token.len(), 32, "{entry}");
+    let issuer = Url::parse(issuer).unwrap();
+    for name in ["state", "nonce", "code_challenge"] {
+        let secret = issuer.query_pairs().find(|(key, _)| key == name).unwrap().1;
+        assert!(!entry.as_str().contains(&*secret), "{name}");
+    }
+    let statuses = [head, post, again, end].map(String::as_str);
+    assert_eq!(statuses, ["405", "405", "410", "200"]);
+}
+
+#[test]
+fn an_address_that_two_programs_used_ends_the_login() {
+    let (result, seen) = with_opener(
+        |_, _| None,
+        |entry| vec![followed(&entry).to_string(), status("GET", &entry)],
+    );
+    assert_eq!(said(result), LoginError::OpenedTwice);
+    assert_eq!(seen[1], "410");
+}
+
+/// Another user who knows the address, or even the state, is not the browser.
+#[test]
+fn a_request_of_another_user_is_refused() {
+    let (result, seen) = with_opener(
+        |_, _| Some(false),
+        |entry| {
+            let mut callback = entry.clone();
+            callback.set_path(browser::CALLBACK);
+            callback.set_query(Some("code=x&state=y"));
+            vec![status("GET", &entry), status("GET", &callback)]
+        },
+    );
+    assert_eq!(said(result), LoginError::NobodyCame { seconds: 2 });
+    assert_eq!(seen, ["403", "403"]);
 }
