@@ -104,7 +104,8 @@ fn statement(object: &Object, hash: HashKind, remote: Option<String>) -> Result<
 
 /// Attributes and certificate of a CMS signature; nothing for another kind.
 fn signer_info(signature: &[u8]) -> Option<Value> {
-    let message = signed_data::read(&armor::decode(signature).ok()?).ok()?;
+    let message =
+        signed_data::read(&armor::decode(armor::without_folded_newline(signature)).ok()?).ok()?;
     Some(json!({
         "attributes": BASE64_STANDARD.encode(&message.attributes),
         "certificate": message.leaf.to_pem(),

@@ -121,6 +121,17 @@ pub fn decode(text: &[u8]) -> Result<Vec<u8>, Reason> {
     Err(no_end())
 }
 
+/// Removes the one empty line that libgit2 and dulwich leave behind the END line of
+/// a commit's signature: they fold the final LF of the armor into the header, as a
+/// continuation line without content. Any other text is returned unchanged.
+#[must_use]
+pub fn without_folded_newline(text: &[u8]) -> &[u8] {
+    match text.strip_suffix(b"\n") {
+        Some(armor) if armor.ends_with(b"-----\n") => armor,
+        _ => text,
+    }
+}
+
 fn empty() -> Reason {
     reason!("armor-empty", "the signature is empty")
 }
@@ -274,6 +285,27 @@ mod tests {
         let empty = "-----BEGIN SIGNED MESSAGE-----\n-----END SIGNED MESSAGE-----\n";
         assert_eq!(code(empty), "armor-empty");
         assert_eq!(code(&good.replace('\n', "\r\n")), "armor-carriage-return");
+    }
+
+    #[test]
+    fn one_folded_newline_is_removed_and_nothing_else() {
+        let good = encode(&[7; 100]);
+        let strip = |text: &str| without_folded_newline(text.as_bytes()).to_vec();
+        assert_eq!(strip(&format!("{good}\n")), good.as_bytes());
+        for other in [
+            good.clone(),
+            good.trim_end().to_owned(),
+            format!("{good}\n\n"),
+            format!("{good} \n"),
+            format!("{good}\t\n"),
+            format!("{good}\r\n"),
+            format!("{good}x\n"),
+            format!("\n{good}"),
+            String::new(),
+            "\n".to_owned(),
+        ] {
+            assert_eq!(strip(&other), other.as_bytes(), "{other:?}");
+        }
     }
 
     /// A5

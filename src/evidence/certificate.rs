@@ -34,7 +34,7 @@ use crate::{
 mod claims;
 mod names;
 pub use claims::{CLAIM_OIDS, ClaimOid, FulcioExtensions};
-pub(crate) use names::NameConstraints;
+pub(crate) use names::{DIRECTORY_NAME, NameConstraints, Rdn, rdns};
 pub use names::{GeneralName, Identity, San};
 
 /// The largest certificate that is read, in bytes.
@@ -51,6 +51,8 @@ const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
+/// The policies of a CA (RFC 5280 §4.2.1.4).
+pub(crate) const CERTIFICATE_POLICIES: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.32");
 const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 /// The SCT list (RFC 6962 §3.3).
@@ -67,6 +69,16 @@ pub struct Extension {
     pub critical: bool,
     /// The content of the extension.
     pub value: Vec<u8>,
+    /// The whole extension in DER.
+    raw: Vec<u8>,
+}
+
+impl Extension {
+    /// The whole extension in DER.
+    #[must_use]
+    pub(crate) fn raw(&self) -> &[u8] {
+        &self.raw
+    }
 }
 
 /// BasicConstraints (RFC 5280 §4.2.1.9).
@@ -87,6 +99,8 @@ struct Parsed {
     der: Vec<u8>,
     /// Octets of the certificate's header, and of the part that is signed.
     tbs: (usize, usize),
+    /// The content of the signed part up to the extensions.
+    fields: Vec<u8>,
     serial: Vec<u8>,
     issuer: Vec<u8>,
     subject: Vec<u8>,
@@ -199,6 +213,12 @@ impl Certificate {
         let (header, length) = self.0.tbs;
         let content = self.0.der.get(header..).unwrap_or_default();
         content.get(..length).unwrap_or_default()
+    }
+
+    /// The content of the part that is signed, without the extensions at its end.
+    #[must_use]
+    pub(crate) fn fields(&self) -> &[u8] {
+        &self.0.fields
     }
 
     /// PEM as Go's `encoding/pem` writes it: 64 columns, LF, a final LF.
@@ -384,9 +404,9 @@ impl Certificate {
             .find(|one| one.oid == oid.as_bytes())
     }
 
-    /// The first critical extension whose meaning is not known here.
+    /// The first critical extension whose meaning is not known here, nor to the caller.
     #[must_use]
-    pub fn unknown_critical_extension(&self) -> Option<String> {
+    pub fn unknown_critical_extension(&self, known_too: &[ObjectIdentifier]) -> Option<String> {
         const KNOWN: [ObjectIdentifier; 7] = [
             SUBJECT_KEY_ID,
             KEY_USAGE,
@@ -399,7 +419,10 @@ impl Certificate {
         self.0
             .extensions
             .iter()
-            .find(|one| one.critical && !KNOWN.iter().any(|known| known.as_bytes() == one.oid))
+            .find(|one| {
+                let mut known = KNOWN.iter().chain(known_too);
+                one.critical && !known.any(|known| known.as_bytes() == one.oid)
+            })
             .map(|one| asn1::dotted(&one.oid))
     }
 
@@ -412,8 +435,8 @@ impl Certificate {
     /// The one identity of a Fulcio leaf.
     ///
     /// # Errors
-    /// No name, more than one, a kind that Fulcio does not issue, characters
-    /// that none has, or no issuer.
+    /// No name, more than one, a kind that Fulcio does not issue, no issuer, or
+    /// characters that neither has.
     pub fn identity(&self) -> Result<Identity, Reason> {
         let [name] = self.0.sans.as_slice() else {
             return Err(reason!(
@@ -423,17 +446,13 @@ impl Certificate {
             ));
         };
         let san = San::read(name)?;
-        let issuer = self
-            .0
-            .fulcio
-            .issuer()
-            .ok_or_else(|| {
-                reason!(
-                    "certificate-no-issuer",
-                    "the certificate has no issuer extension"
-                )
-            })?
-            .to_owned();
+        let issuer = self.0.fulcio.issuer().ok_or_else(|| {
+            reason!(
+                "certificate-no-issuer",
+                "the certificate has no issuer extension"
+            )
+        })?;
+        let issuer = names::issuer(issuer)?;
         Ok(Identity { san, issuer })
     }
 }
@@ -520,7 +539,11 @@ fn parse(der: &[u8]) -> Result<Parsed, ParseError> {
         .expect(asn1::SEQUENCE, "subjectPublicKeyInfo")?
         .raw
         .to_vec();
-    let extensions = match reader.optional(0xa3, "extensions")? {
+    let explicit = reader.optional(0xa3, "extensions")?;
+    let fields = explicit.map_or(tbs.value.len(), |explicit| {
+        tbs.value.len().saturating_sub(explicit.raw.len())
+    });
+    let extensions = match explicit {
         None => Vec::new(),
         Some(explicit) => extensions(explicit.value)?,
     };
@@ -529,6 +552,7 @@ fn parse(der: &[u8]) -> Result<Parsed, ParseError> {
     let mut parsed = Parsed {
         der: der.to_vec(),
         tbs: (header, tbs.raw.len()),
+        fields: tbs.value.get(..fields).unwrap_or_default().to_vec(),
         serial: serial.to_vec(),
         issuer,
         subject,
@@ -572,7 +596,8 @@ fn extensions(explicit: &[u8]) -> Result<Vec<Extension>, ParseError> {
     let mut list = DerReader::new(asn1::read_single(explicit, asn1::SEQUENCE, "extensions")?.value);
     let mut extensions: Vec<Extension> = Vec::new();
     while !list.is_empty() {
-        let mut one = list.enter(asn1::SEQUENCE, "extension")?;
+        let whole = list.expect(asn1::SEQUENCE, "extension")?;
+        let mut one = DerReader::new(whole.value);
         let oid = one.oid("extension")?.to_vec();
         let critical = match one.optional(asn1::BOOLEAN, "critical")? {
             None => false,
@@ -606,6 +631,7 @@ fn extensions(explicit: &[u8]) -> Result<Vec<Extension>, ParseError> {
             oid,
             critical,
             value,
+            raw: whole.raw.to_vec(),
         });
     }
     Ok(extensions)
@@ -669,16 +695,24 @@ impl Parsed {
         self.authority_key_id = of(
             "authorityKeyIdentifier",
             self.value(&AUTHORITY_KEY_ID),
-            |value| {
-                let tlv = asn1::read_single(value, asn1::SEQUENCE, "authorityKeyIdentifier")?;
-                let id = DerReader::new(tlv.value).optional(0x80, "keyIdentifier")?;
-                Ok(id.map(|id| id.value.to_vec()))
-            },
+            authority_key_id,
         )?
         .flatten();
         self.fulcio = claims::read(&self.extensions)?;
         Ok(())
     }
+}
+
+/// `AuthorityKeyIdentifier ::= SEQUENCE { keyIdentifier [0] OPTIONAL,
+/// authorityCertIssuer [1] GeneralNames OPTIONAL, authorityCertSerialNumber [2] OPTIONAL }`
+fn authority_key_id(value: &[u8]) -> Result<Option<Vec<u8>>, DerError> {
+    const WHAT: &str = "authorityKeyIdentifier";
+    let mut reader = DerReader::new(asn1::read_single(value, asn1::SEQUENCE, WHAT)?.value);
+    let id = reader.optional(0x80, WHAT)?;
+    reader.optional(0xa1, WHAT)?;
+    reader.optional(0x82, WHAT)?;
+    reader.finish(WHAT)?;
+    Ok(id.map(|id| id.value.to_vec()))
 }
 
 fn basic_constraints(value: &[u8]) -> Result<BasicConstraints, DerError> {

@@ -20,7 +20,8 @@
 
 use crate::{
     UnixTime,
-    certificate::{Certificate, GeneralName},
+    asn1::{self, DerError, DerReader},
+    certificate::{CERTIFICATE_POLICIES, Certificate, DIRECTORY_NAME, GeneralName, Rdn, rdns},
     hex,
     keys::KeyAlgorithm,
     memo::Memo,
@@ -32,6 +33,15 @@ use crate::{
 /// KeyUsage bits as [`Certificate::key_usage`] numbers them.
 const DIGITAL_SIGNATURE: u16 = 1 << 0;
 const KEY_CERT_SIGN: u16 = 1 << 5;
+
+/// anyExtendedKeyUsage 2.5.29.37.0.
+const ANY_EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
+/// The policy qualifiers of RFC 5280: id-qt-cps and id-qt-unotice
+/// (1.3.6.1.5.5.7.2.1, .2). Both are for people.
+const QUALIFIERS: [&[u8]; 2] = [
+    &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x02, 0x01],
+    &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x02, 0x02],
+];
 
 /// A leaf that a trusted authority issued.
 #[derive(Debug, Clone, Copy)]
@@ -126,7 +136,7 @@ pub fn check_extra_certificates(
 
 /// Fulcio's certificate profile (`docs/certificate-specification.md` of Fulcio).
 fn leaf_profile(leaf: &Certificate) -> Result<(), Reason> {
-    if let Some(oid) = leaf.unknown_critical_extension() {
+    if let Some(oid) = leaf.unknown_critical_extension(&[]) {
         return Err(critical_extension(leaf, &oid));
     }
     if leaf
@@ -205,7 +215,7 @@ fn issued_through(
     if leaf.issuer_der() != issuer.subject_der() {
         return Err(no_authority());
     }
-    names_lead(leaf, issuer)?;
+    check_names(leaf, issuer)?;
     leaf.verify_signed_by(issuer, memo)
         .map_err(|why| unsigned(leaf, issuer, why))?;
     if !authority.window.contains(at) {
@@ -261,7 +271,13 @@ pub(super) fn build_path(
     for (below, ca) in chain.iter().enumerate() {
         valid_at(ca, at)?;
         may_issue(ca, below, purpose)?;
-        name_constraints(ca, leaf.sans())?;
+        name_constraints(ca, leaf)?;
+        for between in chain.iter().take(below) {
+            // RFC 5280 §6.1.3: a CA that renews its own certificate is not constrained.
+            if between.subject_der() != between.issuer_der() {
+                name_constraints(ca, between)?;
+            }
+        }
         // The last one is believed because the trusted root names it: a trust
         // anchor's own signature proves nothing (RFC 5280 §6.1).
         if let Some(next) = chain.get(below.saturating_add(1)) {
@@ -277,7 +293,7 @@ pub(super) fn check_issued_by(
     next: &Certificate,
     memo: &Memo,
 ) -> Result<(), Reason> {
-    names_lead(one, next)?;
+    check_names(one, next)?;
     one.verify_signed_by(next, memo)
         .map_err(|why| unsigned(one, next, why))
 }
@@ -300,7 +316,10 @@ fn unsigned(one: &Certificate, next: &Certificate, why: Reason) -> Reason {
 }
 
 /// The names and key identifiers of `one` lead to `next`.
-fn names_lead(one: &Certificate, next: &Certificate) -> Result<(), Reason> {
+///
+/// # Errors
+/// They lead to another certificate.
+pub(crate) fn check_names(one: &Certificate, next: &Certificate) -> Result<(), Reason> {
     if one.issuer_der() != next.subject_der() {
         return Err(reason!(
             "chain-names",
@@ -341,9 +360,12 @@ fn valid_at(one: &Certificate, at: UnixTime) -> Result<(), Reason> {
 /// RFC 5280 §6.1.4 (k)–(n), with `below` intermediates under this one.
 fn may_issue(ca: &Certificate, below: usize, purpose: ChainPurpose) -> Result<(), Reason> {
     let subject = || ca.subject_text();
-    if let Some(oid) = ca.unknown_critical_extension() {
+    // Any policy is acceptable here, and none is required: an extension that requires
+    // or maps policies is unknown.
+    if let Some(oid) = ca.unknown_critical_extension(&[CERTIFICATE_POLICIES]) {
         return Err(critical_extension(ca, &oid));
     }
+    check_policies(ca)?;
     let constraints = ca.basic_constraints().filter(|constraints| constraints.ca);
     let Some(constraints) = constraints else {
         return Err(reason!(
@@ -372,9 +394,11 @@ fn may_issue(ca: &Certificate, below: usize, purpose: ChainPurpose) -> Result<()
             subject = subject()
         ));
     }
-    let for_this = ca
-        .extended_key_usage()
-        .is_none_or(|uses| uses.iter().any(|one| one == purpose.oid()));
+    // RFC 5280 §4.2.1.12: anyExtendedKeyUsage of a CA restricts nothing.
+    let for_this = ca.extended_key_usage().is_none_or(|uses| {
+        uses.iter()
+            .any(|one| one == purpose.oid() || one == ANY_EXTENDED_KEY_USAGE)
+    });
     if !for_this {
         return Err(reason!(
             "chain-ca-extended-key-usage",
@@ -386,16 +410,78 @@ fn may_issue(ca: &Certificate, below: usize, purpose: ChainPurpose) -> Result<()
     Ok(())
 }
 
+/// RFC 5280 §4.2.1.4: critical policies whose qualifiers are not all understood
+/// refuse the certificate.
+fn check_policies(ca: &Certificate) -> Result<(), Reason> {
+    let Some(extension) = ca.extension(&CERTIFICATE_POLICIES) else {
+        return Ok(());
+    };
+    if !extension.critical {
+        return Ok(());
+    }
+    let refused = |problem: &dyn std::fmt::Display| {
+        reason!(
+            "chain-policies",
+            "the critical certificate policies of {:?} are not supported: {problem}",
+            ca.subject_text()
+        )
+    };
+    match policy_qualifiers(&extension.value) {
+        Err(error) => Err(refused(&error)),
+        Ok(qualifiers) => match qualifiers.iter().find(|one| !QUALIFIERS.contains(one)) {
+            None => Ok(()),
+            Some(oid) => Err(refused(&format_args!("qualifier {}", asn1::dotted(oid)))),
+        },
+    }
+}
+
+/// The types of the qualifiers of all policies:
+///
+/// ```text
+/// certificatePolicies ::= SEQUENCE SIZE (1..MAX) OF PolicyInformation
+/// PolicyInformation ::= SEQUENCE { policyIdentifier OBJECT IDENTIFIER,
+///   policyQualifiers SEQUENCE OF PolicyQualifierInfo OPTIONAL }
+/// PolicyQualifierInfo ::= SEQUENCE { policyQualifierId OBJECT IDENTIFIER, qualifier ANY }
+/// ```
+fn policy_qualifiers(value: &[u8]) -> Result<Vec<&[u8]>, DerError> {
+    const WHAT: &str = "certificatePolicies";
+    asn1::check_der(value, WHAT)?;
+    let mut policies = DerReader::new(asn1::read_single(value, asn1::SEQUENCE, WHAT)?.value);
+    let mut qualifiers = Vec::new();
+    while !policies.is_empty() {
+        let mut policy = policies.enter(asn1::SEQUENCE, WHAT)?;
+        policy.oid(WHAT)?;
+        if let Some(list) = policy.optional(asn1::SEQUENCE, WHAT)? {
+            let mut list = DerReader::new(list.value);
+            while !list.is_empty() {
+                let mut one = list.enter(asn1::SEQUENCE, WHAT)?;
+                qualifiers.push(one.oid(WHAT)?);
+                one.any(WHAT)?;
+                one.finish(WHAT)?;
+            }
+        }
+        policy.finish(WHAT)?;
+    }
+    Ok(qualifiers)
+}
+
 /// RFC 5280 §4.2.1.10 for the two kinds of name that Fulcio certifies with a
-/// host in them. A constraint of another kind is refused if the certificate has
+/// host in them, and for the subject, which is a directoryName if it is not empty.
+/// A constraint of another kind is refused if the certificate has
 /// such a name; otherwise it constrains nothing that is there. A constraint or a
-/// name that has no plain host name (an address, a trailing dot, nothing) cannot
-/// be compared and is refused, lest an excluded name pass in another spelling.
-fn name_constraints(ca: &Certificate, names: &[GeneralName]) -> Result<(), Reason> {
+/// name that cannot be compared (an address, a trailing dot, a subject that is not
+/// ASCII) is refused, lest an excluded name pass in another spelling.
+fn name_constraints(ca: &Certificate, below: &Certificate) -> Result<(), Reason> {
     let Some(constraints) = ca.name_constraints() else {
         return Ok(());
     };
-    for name in names {
+    let subject = GeneralName {
+        tag: DIRECTORY_NAME,
+        value: below.subject_der().to_vec(),
+    };
+    // An empty SEQUENCE is two octets long.
+    let subject = (subject.value.len() > 2).then_some(subject);
+    for name in below.sans().iter().chain(subject.as_ref()) {
         let bases = |list: &[GeneralName]| -> Result<Vec<Base>, Reason> {
             list.iter()
                 .filter(|base| base.tag == name.tag)
@@ -426,22 +512,29 @@ fn name_constraints(ca: &Certificate, names: &[GeneralName]) -> Result<(), Reaso
                 "chain-name-constraints",
                 "{subject:?} may not certify the name {name:?}",
                 subject = ca.subject_text(),
-                name = String::from_utf8_lossy(&name.value).into_owned()
+                name = match name.tag {
+                    DIRECTORY_NAME => below.subject_text(),
+                    _ => String::from_utf8_lossy(&name.value).into_owned(),
+                }
             ));
         }
     }
     Ok(())
 }
 
-/// The location of a name: its host in lower case, and for an email address the
-/// mailbox.
-struct Place {
-    user: Option<String>,
-    host: String,
+/// The location of a name.
+enum Place {
+    /// The host in lower case, and for an email address the mailbox.
+    Host { user: Option<String>, host: String },
+    /// A distinguished name, the root of the directory first.
+    Directory(Vec<Rdn>),
 }
 
 impl Place {
     fn read(name: &GeneralName) -> Option<Self> {
+        if name.tag == DIRECTORY_NAME {
+            return rdns(&name.value).map(Self::Directory);
+        }
         let text = std::str::from_utf8(&name.value).ok()?;
         let (user, host) = match name.tag {
             1 => {
@@ -451,7 +544,7 @@ impl Place {
             6 => (None, uri_host(text)?),
             _ => return None,
         };
-        Some(Self {
+        Some(Self::Host {
             user,
             host: host_name(host)?,
         })
@@ -466,10 +559,15 @@ enum Base {
     Host(String),
     /// `.example.test`: all hosts below it. The dot is kept.
     Below(String),
+    /// A distinguished name and all that start with it.
+    Directory(Vec<Rdn>),
 }
 
 impl Base {
     fn read(base: &GeneralName) -> Option<Self> {
+        if base.tag == DIRECTORY_NAME {
+            return rdns(&base.value).map(Self::Directory);
+        }
         let text = std::str::from_utf8(&base.value).ok()?;
         match (base.tag, text.rsplit_once('@'), text.strip_prefix('.')) {
             (1, Some((user, host)), _) => Some(Self::Mailbox {
@@ -483,12 +581,18 @@ impl Base {
     }
 
     fn covers(&self, place: &Place) -> bool {
-        match self {
-            Self::Mailbox { user, host } => {
-                place.host == *host && place.user.as_deref() == Some(user.as_str())
-            }
-            Self::Host(host) => place.host == *host,
-            Self::Below(domain) => place.host.ends_with(domain.as_str()),
+        match (self, place) {
+            (
+                Self::Mailbox { user, host },
+                Place::Host {
+                    user: other,
+                    host: at,
+                },
+            ) => at == host && other.as_deref() == Some(user.as_str()),
+            (Self::Host(host), Place::Host { host: at, .. }) => at == host,
+            (Self::Below(domain), Place::Host { host: at, .. }) => at.ends_with(domain.as_str()),
+            (Self::Directory(base), Place::Directory(name)) => name.starts_with(base),
+            (Self::Directory(_), Place::Host { .. }) | (_, Place::Directory(_)) => false,
         }
     }
 }

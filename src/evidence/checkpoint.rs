@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     hex,
-    keys::{KeyAlgorithm, PublicKey},
+    keys::{KeyAlgorithm, PublicKey, SignatureAlgorithm},
     memo::Memo,
     merkle::Hash,
     refusal::{Reason, reason},
@@ -395,15 +395,14 @@ pub fn open(note: &str, log: &LogVerifier<'_>, memo: &Memo) -> Result<Checkpoint
     let mut verified = false;
     for line in &note.signatures {
         if line.name == name && line.key_hint == log.key_hint {
-            let algorithm = log.key.default_algorithm();
-            memo.verify(log.key, algorithm, note.text.as_bytes(), &line.signature)
-                .map_err(|reason| {
-                    reason!(
-                        "checkpoint-signature-invalid",
-                        "the checkpoint's signature by {name:?} does not verify: {reason}",
-                        name = excerpt(name)
-                    )
-                })?;
+            let text = note.text.as_bytes();
+            verify_by_log(log.key, log.kind, text, &line.signature, memo).map_err(|reason| {
+                reason!(
+                    "checkpoint-signature-invalid",
+                    "the checkpoint's signature by {name:?} does not verify: {reason}",
+                    name = excerpt(name)
+                )
+            })?;
             verified = true;
         }
     }
@@ -411,6 +410,32 @@ pub fn open(note: &str, log: &LogVerifier<'_>, memo: &Memo) -> Result<Checkpoint
         return Err(not_signed(&note, name, log.key_hint));
     }
     Ok(checkpoint)
+}
+
+/// Verifies a log's signature over a checkpoint or a SET.
+///
+/// Rekor v1 signs with SHA-256 whatever the curve of its key; only where the key is
+/// in a key management service can it be the digest as wide as the curve, which is
+/// also the one of Rekor v2.
+///
+/// # Errors
+/// The signature does not verify.
+pub(crate) fn verify_by_log(
+    key: &PublicKey,
+    kind: RekorVersion,
+    message: &[u8],
+    signature: &[u8],
+    memo: &Memo,
+) -> Result<(), Reason> {
+    let usual = key.default_algorithm();
+    let is_wide = matches!(key.algorithm(), KeyAlgorithm::P384 | KeyAlgorithm::P521);
+    if kind == RekorVersion::V1
+        && is_wide
+        && let Ok(()) = memo.verify(key, SignatureAlgorithm::EcdsaSha256, message, signature)
+    {
+        return Ok(());
+    }
+    memo.verify(key, usual, message, signature)
 }
 
 /// The most telling reason why no line is the log's.

@@ -500,6 +500,15 @@ fn read_spki(der: &[u8]) -> Result<(KeyAlgorithm, &[u8]), ParseError> {
     }
 }
 
+/// The SubjectPublicKeyInfo of an RSAPublicKey (RFC 8017 A.1.1, RFC 3279 §2.3.1).
+#[must_use]
+pub(crate) fn rsa_spki(rsa_public_key: &[u8]) -> Vec<u8> {
+    let oid = asn1::tlv(asn1::OID, &[ID_RSA.as_bytes()]);
+    let algorithm = asn1::tlv(asn1::SEQUENCE, &[&oid, &asn1::tlv(asn1::NULL, &[])]);
+    let bits = asn1::tlv(asn1::BIT_STRING, &[&[0], rsa_public_key]);
+    asn1::tlv(asn1::SEQUENCE, &[&algorithm, &bits])
+}
+
 fn object_identifier(octets: &[u8]) -> Result<ObjectIdentifier, DerError> {
     ObjectIdentifier::from_bytes(octets)
         .map_err(|_| DerError::value("OBJECT IDENTIFIER", "not one of this length"))

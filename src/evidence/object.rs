@@ -25,8 +25,9 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    hex,
+    armor, hex,
     refusal::{Reason, codes, reason},
+    signed_data,
 };
 
 #[cfg(test)]
@@ -132,14 +133,25 @@ pub struct SignedObject {
     pub payload: Vec<u8>,
     /// The armoured signature: LF lines, final LF.
     pub signature: Vec<u8>,
+    /// The name of the header with the signature over the commit's other form, in a
+    /// repository of two object formats. That form cannot be rebuilt from the commit,
+    /// so this signature is not verified.
+    pub unverified_header: Option<&'static str>,
 }
 
 /// Takes an object apart: `raw` is what Git hashes, without the
 /// `commit 123\0` before it.
 ///
-/// A commit's signature is its single, last header; a tag's is what begins
-/// with the last line that Git takes for the beginning of a signature, and
-/// nothing may follow it.
+/// A commit's signature is its last header; two programs make exceptions, and no
+/// other order is accepted:
+///
+/// - JGit writes `encoding` behind it;
+/// - Git writes `gpgsig` and then `gpgsig-sha256` in a repository of two object
+///   formats. The one of the repository's hash is the signature, over the object
+///   without either. The other one must be a CMS signature in one strict block.
+///
+/// A tag's signature is what begins with the last line that Git takes for the
+/// beginning of a signature, and nothing may follow it.
 ///
 /// # Errors
 /// The object is unsigned, malformed, or ambiguous.
@@ -149,16 +161,12 @@ pub fn split_signature(
     raw: &[u8],
 ) -> Result<SignedObject, Reason> {
     check_size(raw)?;
-    let (payload, signature) = match kind {
+    let object = match kind {
         ObjectKind::Commit => split_commit(hash, raw)?,
         ObjectKind::Tag => split_tag(hash, raw)?,
     };
     check_nul(kind, raw)?;
-    Ok(SignedObject {
-        kind,
-        payload,
-        signature,
-    })
+    Ok(object)
 }
 
 /// Puts an object together, the inverse of [`split_signature`]: a commit's signature
@@ -398,31 +406,47 @@ fn with_header(name: &str, payload: &[u8], signature: &[u8]) -> Vec<u8> {
     raw
 }
 
-fn split_commit(hash: HashKind, raw: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Reason> {
-    let scan = scan_commit(raw, Some(hash))?;
-    let Some(header) = scan.signature else {
-        return Err(unsigned(ObjectKind::Commit));
+fn split_commit(hash: HashKind, raw: &[u8]) -> Result<SignedObject, Reason> {
+    let CommitScan { signatures, .. } = scan_commit(raw, Some(hash))?;
+    let (header, other) = match signatures {
+        Signatures::None => return Err(unsigned(ObjectKind::Commit)),
+        Signatures::One(header) => (header, None),
+        Signatures::Both { sha1, sha256 } => match hash {
+            HashKind::Sha1 => (sha1, Some(sha256)),
+            HashKind::Sha256 => (sha256, Some(sha1)),
+        },
     };
-    let before = raw.get(..header.start).unwrap_or_default();
-    let after = raw.get(header.end..).unwrap_or_default();
-    let lines = raw
-        .get(header.value..header.end)
-        .and_then(|lines| lines.strip_suffix(b"\n"))
-        .unwrap_or_default();
-    let mut signature = Vec::with_capacity(lines.len().saturating_add(1));
-    for (index, line) in lines.split(|&byte| byte == b'\n').enumerate() {
-        // Every line but the first begins with the one space of a continuation.
-        let line = match line {
-            [_, rest @ ..] if index > 0 => rest,
-            line => line,
-        };
-        signature.extend_from_slice(line);
-        signature.push(b'\n');
-    }
-    Ok(([before, after].concat(), signature))
+    let unverified_header = other
+        .map(|other| check_other_signature(raw, &other))
+        .transpose()?;
+    // Both headers are adjacent.
+    let start = other.map_or(header.start, |other| other.start.min(header.start));
+    let end = other.map_or(header.end, |other| other.end.max(header.end));
+    let before = raw.get(..start).unwrap_or_default();
+    let after = raw.get(end..).unwrap_or_default();
+    Ok(SignedObject {
+        kind: ObjectKind::Commit,
+        payload: [before, after].concat(),
+        signature: header.unfolded(raw),
+        unverified_header,
+    })
 }
 
-fn split_tag(hash: HashKind, raw: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Reason> {
+/// Checks the signature over a commit's other form, as far as this form allows: it
+/// is one signature of the format that is verified here, as Git writes it.
+fn check_other_signature(raw: &[u8], header: &Header<'_>) -> Result<&'static str, Reason> {
+    let name = header.signature().unwrap_or_default();
+    armor::decode(&header.unfolded(raw))
+        .and_then(|der| signed_data::read(&der))
+        .map(|_| name)
+        .map_err(|reason| {
+            reason!(
+                "signature-other-format",
+                "the header {name} beside the signature is not a signature: {reason}"
+            )
+        })
+}
+fn split_tag(hash: HashKind, raw: &[u8]) -> Result<SignedObject, Reason> {
     let scan = scan_tag(raw, Some(hash))?;
     let body = raw.get(scan.body..).unwrap_or_default();
     let Some(at) = last_signature(body) else {
@@ -449,7 +473,12 @@ fn split_tag(hash: HashKind, raw: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Reason> {
             }
         }
     }
-    Ok((payload.to_vec(), signature.to_vec()))
+    Ok(SignedObject {
+        kind: ObjectKind::Tag,
+        payload: payload.to_vec(),
+        signature: signature.to_vec(),
+        unverified_header: None,
+    })
 }
 
 /// The offset of the last line that Git takes for the start of a signature.
@@ -571,6 +600,25 @@ impl Header<'_> {
             .find(|name| self.is(name))
     }
 
+    /// The value without the one space that starts each continuation line, and with
+    /// a final LF.
+    fn unfolded(&self, raw: &[u8]) -> Vec<u8> {
+        let lines = raw
+            .get(self.value..self.end)
+            .and_then(|lines| lines.strip_suffix(b"\n"))
+            .unwrap_or_default();
+        let mut text = Vec::with_capacity(lines.len().saturating_add(1));
+        for (index, line) in lines.split(|&byte| byte == b'\n').enumerate() {
+            let line = match line {
+                [_, rest @ ..] if index > 0 => rest,
+                line => line,
+            };
+            text.extend_from_slice(line);
+            text.push(b'\n');
+        }
+        text
+    }
+
     /// Refuses continuation lines: Git reads these headers as one line.
     fn one_line(&self) -> Result<(), Reason> {
         if self.continued > 0 {
@@ -667,13 +715,26 @@ fn is_header_name(name: &[u8]) -> bool {
     name.first().is_some_and(u8::is_ascii_alphanumeric) && name.iter().all(u8::is_ascii_graphic)
 }
 
+/// The signature headers of a commit.
+#[derive(Clone, Copy)]
+enum Signatures<'a> {
+    None,
+    /// The one of the repository's hash.
+    One(Header<'a>),
+    /// Those of a repository of two object formats.
+    Both {
+        sha1: Header<'a>,
+        sha256: Header<'a>,
+    },
+}
+
 struct CommitScan<'a> {
     tree: &'a [u8],
     parents: Vec<&'a [u8]>,
     author: &'a [u8],
     committer: &'a [u8],
     encoding: Option<&'a [u8]>,
-    signature: Option<Header<'a>>,
+    signatures: Signatures<'a>,
     /// Offset of the headers after the committer.
     extra: usize,
     /// Offset of the body.
@@ -681,7 +742,8 @@ struct CommitScan<'a> {
 }
 
 /// Reads a commit's headers: `tree`, `parent`*, `author`, `committer`, others,
-/// and the signature last. Without `hash` it is a payload, which has none.
+/// and the signature last (JGit: before `encoding`). Without `hash` it is a payload,
+/// which has none.
 fn scan_commit(raw: &[u8], hash: Option<HashKind>) -> Result<CommitScan<'_>, Reason> {
     let mut headers = Headers::new(raw);
     let first = expect(&mut headers, "tree", hash)?;
@@ -709,27 +771,13 @@ fn scan_commit(raw: &[u8], hash: Option<HashKind>) -> Result<CommitScan<'_>, Rea
     check_person("committer", committer.text)?;
     let extra = headers.at;
     let mut encoding = None;
-    let mut signature: Option<Header<'_>> = None;
+    let mut found = FoundSignatures::default();
     while let Some(header) = headers.next()? {
         if let Some(name) = header.signature() {
-            let Some(hash) = hash else {
+            if hash.is_none() {
                 return Err(in_payload(name));
-            };
-            if name != hash.signature_header() {
-                return Err(reason!(
-                    "signature-header-hash",
-                    "the header {header} is not allowed in a {hash} repository",
-                    header = name
-                ));
             }
-            if signature.is_some() {
-                return Err(duplicate(header.line, name));
-            }
-            if header.value >= header.end {
-                // A name without a space is a header too, but no signature.
-                return Err(malformed(header.line, header.name));
-            }
-            signature = Some(header);
+            found.add(header, name)?;
             continue;
         }
         once(&header, &["tree", "author", "committer"])?;
@@ -740,32 +788,103 @@ fn scan_commit(raw: &[u8], hash: Option<HashKind>) -> Result<CommitScan<'_>, Rea
                 "a header that may follow the committer",
             ));
         }
-        if header.is("encoding") {
+        let is_encoding = header.is("encoding");
+        if is_encoding {
             header.one_line()?;
             if encoding.is_some() {
                 return Err(duplicate(header.line, "encoding"));
             }
             encoding = Some(header.text);
         }
-        if signature.is_some() {
-            return Err(reason!(
-                "signature-not-last",
-                "the header {header:?} (line {line}) follows the signature",
-                line = header.line,
-                header = excerpt(header.name)
-            ));
-        }
+        found.follow(&header, is_encoding)?;
     }
+    let signatures = match hash {
+        None => Signatures::None,
+        Some(hash) => found.finish(hash)?,
+    };
     Ok(CommitScan {
         tree,
         parents,
         author: author.text,
         committer: committer.text,
         encoding,
-        signature,
+        signatures,
         extra,
         body: headers.at,
     })
+}
+
+/// The signature headers of a commit, while its headers are read.
+#[derive(Default)]
+struct FoundSignatures<'a> {
+    sha1: Option<Header<'a>>,
+    sha256: Option<Header<'a>>,
+    /// Whether `encoding` follows a signature.
+    followed: bool,
+}
+
+impl<'a> FoundSignatures<'a> {
+    fn add(&mut self, header: Header<'a>, name: &'static str) -> Result<(), Reason> {
+        if header.value >= header.end {
+            // A name without a space is a header too, but no signature.
+            return Err(malformed(header.line, header.name));
+        }
+        let (own, is_late) = match name {
+            GPGSIG => (&mut self.sha1, self.sha256.is_some()),
+            _ => (&mut self.sha256, false),
+        };
+        if own.is_some() {
+            return Err(duplicate(header.line, name));
+        }
+        // Git writes gpgsig, then gpgsig-sha256, and nothing between them.
+        if is_late || self.followed {
+            return Err(not_last(&header));
+        }
+        *own = Some(header);
+        Ok(())
+    }
+
+    /// Another header: only `encoding` may follow a signature, and only one.
+    fn follow(&mut self, header: &Header<'_>, is_encoding: bool) -> Result<(), Reason> {
+        match (&self.sha1, &self.sha256) {
+            (None, None) => Ok(()),
+            (Some(_), Some(_)) => Err(not_last(header)),
+            _ if is_encoding => {
+                self.followed = true;
+                Ok(())
+            }
+            _ => Err(not_last(header)),
+        }
+    }
+
+    /// The signatures, of which one must be of this hash.
+    fn finish(self, hash: HashKind) -> Result<Signatures<'a>, Reason> {
+        match (hash, self.sha1, self.sha256) {
+            (_, None, None) => Ok(Signatures::None),
+            (_, Some(sha1), Some(sha256)) => Ok(Signatures::Both { sha1, sha256 }),
+            (HashKind::Sha1, Some(own), None) | (HashKind::Sha256, None, Some(own)) => {
+                Ok(Signatures::One(own))
+            }
+            (HashKind::Sha1, None, Some(_)) => Err(other_hash(GPGSIG_SHA256, hash)),
+            (HashKind::Sha256, Some(_), None) => Err(other_hash(GPGSIG, hash)),
+        }
+    }
+}
+
+fn not_last(header: &Header<'_>) -> Reason {
+    reason!(
+        "signature-not-last",
+        "the header {header:?} (line {line}) follows the signature",
+        line = header.line,
+        header = excerpt(header.name)
+    )
+}
+
+fn other_hash(header: &str, hash: HashKind) -> Reason {
+    reason!(
+        "signature-header-hash",
+        "the header {header} is the only signature, in a {hash} repository"
+    )
 }
 
 struct TagScan<'a> {

@@ -66,6 +66,8 @@ pub mod codes {
     pub const NO_LOG_ENTRY: &str = "no-log-entry";
     /// A search for the log entry has no result for this object.
     pub(crate) const LOG_ENTRY_NOT_FOUND: &str = "log-entry-not-found";
+    /// A search returns more log entries than are tried.
+    pub(crate) const LOG_ENTRIES_TOO_MANY: &str = "log-entries-too-many";
     /// The entry is from a log that the trusted root does not contain.
     pub const LOG_UNKNOWN: &str = "log-unknown";
     /// Signed outside the certificate's validity.
@@ -86,6 +88,8 @@ pub mod codes {
     pub(crate) const CHAIN_SIGNATURE: &str = "chain-signature";
     /// The authority was not trusted at that time.
     pub(crate) const CHAIN_AUTHORITY_WINDOW: &str = "chain-authority-window";
+    /// The trusted root has no timestamp authority.
+    pub(crate) const TIMESTAMP_NO_AUTHORITY: &str = "timestamp-no-authority";
     /// No trusted authority made the timestamp.
     pub(crate) const TIMESTAMP_UNTRUSTED: &str = "timestamp-untrusted";
     /// The certificate's identity is not an expected one.
@@ -130,12 +134,12 @@ impl Refusal {
     }
 
     /// Whether more evidence could still verify the signature: there was no log
-    /// entry to check. Every other refusal is final.
+    /// entry to check, or there were too many. Every other refusal is final.
     #[must_use]
     pub fn is_undecided(&self) -> bool {
         matches!(
             self.reason.code,
-            codes::NO_LOG_ENTRY | codes::LOG_ENTRY_NOT_FOUND
+            codes::NO_LOG_ENTRY | codes::LOG_ENTRY_NOT_FOUND | codes::LOG_ENTRIES_TOO_MANY
         )
     }
 

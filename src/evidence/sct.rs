@@ -20,9 +20,8 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    UnixTime,
-    asn1::{self, DerError, DerReader},
-    certificate::{CT_POISON, Certificate, SCT_LIST},
+    UnixTime, asn1,
+    certificate::{CT_POISON, Certificate, Extension, SCT_LIST},
     hex,
     keys::SignatureAlgorithm,
     memo::Memo,
@@ -33,6 +32,10 @@ use crate::{
 
 /// The most SCTs of one certificate.
 pub(crate) const MAX_SCTS: usize = 16;
+/// The tolerance of an SCT's time outside the certificate's validity, and after the
+/// signature, in seconds: the CA, the CT log and the source of the signature's time
+/// have three clocks. On the public instance they differ by a second.
+pub(crate) const SCT_TOLERANCE: i64 = 300;
 
 /// RFC 5246 §7.4.1.4.1: sha256.
 const HASH_SHA256: u8 = 4;
@@ -202,45 +205,21 @@ pub fn encode_list(scts: &[Sct]) -> Vec<u8> {
 
 /// The TBS of the precertificate: the certificate's, without the SCT list and
 /// without the poison (RFC 6962 §3.2). The bytes of everything else stay.
-///
-/// # Errors
-/// The TBS cannot be taken apart (a parsed certificate always can).
-pub fn precert_tbs(certificate: &Certificate) -> Result<Vec<u8>, Reason> {
-    rebuild(certificate.tbs()).map_err(|why| {
-        reason!(
-            "sct-precertificate",
-            "cannot rebuild the precertificate: {why}"
-        )
-    })
-}
-
-fn rebuild(tbs: &[u8]) -> Result<Vec<u8>, DerError> {
-    let mut fields =
-        DerReader::new(asn1::read_single(tbs, asn1::SEQUENCE, "tbsCertificate")?.value);
-    let mut kept: Vec<u8> = Vec::with_capacity(tbs.len());
-    while !fields.is_empty() {
-        let field = fields.any("tbsCertificate")?;
-        if field.tag != 0xa3 {
-            kept.extend_from_slice(field.raw);
-            continue;
-        }
-        let mut list =
-            DerReader::new(asn1::read_single(field.value, asn1::SEQUENCE, "extensions")?.value);
-        let mut extensions = Vec::new();
-        while !list.is_empty() {
-            let extension = list.expect(asn1::SEQUENCE, "extension")?;
-            let oid = DerReader::new(extension.value).oid("extension")?;
-            if oid != SCT_LIST.as_bytes() && oid != CT_POISON.as_bytes() {
-                extensions.extend_from_slice(extension.raw);
-            }
-        }
-        // An extensions field is never empty (RFC 5280 §4.1.2.9).
-        if !extensions.is_empty() {
-            let list = asn1::tlv(asn1::SEQUENCE, &[&extensions]);
-            kept.extend(asn1::tlv(0xa3, &[&list]));
-        }
-    }
-    Ok(asn1::tlv(asn1::SEQUENCE, &[&kept]))
+#[must_use]
+pub fn precert_tbs(certificate: &Certificate) -> Vec<u8> {
+    let removed = [SCT_LIST.as_bytes(), CT_POISON.as_bytes()];
+    let kept: Vec<&[u8]> = certificate
+        .extensions()
+        .iter()
+        .filter(|one| !removed.contains(&one.oid.as_slice()))
+        .map(Extension::raw)
+        .collect();
+    // An extensions field is never empty (RFC 5280 §4.1.2.9).
+    let extensions = match kept.as_slice() {
+        [] => Vec::new(),
+        kept => asn1::tlv(0xa3, &[&asn1::tlv(asn1::SEQUENCE, kept)]),
+    };
+    asn1::tlv(asn1::SEQUENCE, &[certificate.fields(), &extensions])
 }
 
 /// A certificate as a CT log records it.
@@ -299,7 +278,9 @@ pub fn digitally_signed(timestamp_ms: u64, entry: CtEntry<'_>, extensions: &[u8]
 
 /// Verifies step 8: at least one SCT of a trusted log, over this certificate
 /// under this issuer, from a time in which the log's key is trusted (both ends
-/// included). SCTs of unknown logs are ignored; one of a trusted log that does
+/// included). That time lies within the certificate's validity and not after any of
+/// the times at which it signed, with a tolerance of five minutes. SCTs of
+/// unknown logs are ignored; one of a trusted log that does
 /// not verify is not outweighed by another. That a log signed an SCT may be
 /// taken from `memo`.
 ///
@@ -308,6 +289,7 @@ pub fn digitally_signed(timestamp_ms: u64, entry: CtEntry<'_>, extensions: &[u8]
 pub fn verify(
     certificate: &Certificate,
     issuer: &Certificate,
+    signed_at: &[UnixTime],
     logs: &[CtLog],
     memo: &Memo,
 ) -> Result<Sct, Reason> {
@@ -319,7 +301,7 @@ pub fn verify(
         )
     })?;
     let first_log_id = first.log_id;
-    let tbs = precert_tbs(certificate)?;
+    let tbs = precert_tbs(certificate);
     let issuer_key_hash: [u8; 32] = Sha256::digest(issuer.spki()).into();
     let mut good = None;
     for sct in scts {
@@ -338,6 +320,7 @@ pub fn verify(
                 at = rfc3339(at)
             )
         })?;
+        check_time(at, certificate, signed_at)?;
         let algorithm = match (sct.hash, sct.signature_kind) {
             (HASH_SHA256, SIGNATURE_ECDSA) => SignatureAlgorithm::EcdsaSha256,
             (HASH_SHA256, SIGNATURE_RSA) => SignatureAlgorithm::RsaPkcs1Sha256,
@@ -364,4 +347,33 @@ pub fn verify(
             log_id = hex(&first_log_id)
         )
     })
+}
+
+/// An SCT that is older or younger than its certificate, or younger than the signature,
+/// means that the certificate was dated back.
+fn check_time(
+    at: UnixTime,
+    certificate: &Certificate,
+    signed_at: &[UnixTime],
+) -> Result<(), Reason> {
+    let (first, last) = (certificate.not_before(), certificate.not_after());
+    if at < first.saturating_sub(SCT_TOLERANCE) || at > last.saturating_add(SCT_TOLERANCE) {
+        return Err(reason!(
+            "sct-outside-certificate",
+            "the SCT time {} is outside the certificate's validity ({} to {})",
+            rfc3339(at),
+            rfc3339(first),
+            rfc3339(last)
+        ));
+    }
+    let later = |signed: &&UnixTime| at > signed.saturating_add(SCT_TOLERANCE);
+    match signed_at.iter().find(later) {
+        None => Ok(()),
+        Some(signed) => Err(reason!(
+            "sct-after-signature",
+            "the SCT time {} is after the signature, of {}",
+            rfc3339(at),
+            rfc3339(*signed)
+        )),
+    }
 }

@@ -181,10 +181,6 @@ fn parse(der: &[u8]) -> Result<SignedMessage, ParseError> {
     let mut data =
         DerReader::new(asn1::read_single(explicit.value, asn1::SEQUENCE, "SignedData")?.value);
     let version = data.read_u32("version")?;
-    // RFC 5652 §5.1: 1 for data with issuer-and-serial, 3 otherwise.
-    if !matches!(version, 1 | 3) {
-        return Err(unknown_version("SignedData", version).into());
-    }
     let digests = values(data.expect(asn1::SET, "digestAlgorithms")?)?;
     let content = encapsulated(data.expect(asn1::SEQUENCE, "encapContentInfo")?)?;
     let certificates = match data.optional(0xa0, "certificates")? {
@@ -207,7 +203,7 @@ fn parse(der: &[u8]) -> Result<SignedMessage, ParseError> {
     if certificates.is_empty() {
         return Err(reason!("cms-no-certificate", "the CMS contains no certificate").into());
     }
-    signer_info(*signer, &digests, content, certificates)
+    signer_info(*signer, version, &digests, content, certificates)
 }
 
 fn unknown_version(what: &str, found: u32) -> Reason {
@@ -320,6 +316,7 @@ pub(super) fn algorithm<'a>(tlv: Tlv<'a>) -> Result<&'a [u8], ParseError> {
 /// ```
 fn signer_info(
     signer: Tlv<'_>,
+    outer_version: u32,
     digests: &[Tlv<'_>],
     content: Option<Vec<u8>>,
     mut certificates: Vec<Certificate>,
@@ -329,6 +326,10 @@ fn signer_info(
     let version = reader.read_u32("version")?;
     let sid = reader.any("sid")?;
     let nth = signer_certificate(version, sid, &certificates)?;
+    // RFC 5652 §5.1: SignedData over id-data has the version of its SignerInfo.
+    if outer_version != version {
+        return Err(unknown_version("SignedData", outer_version).into());
+    }
     let digest_oid = algorithm(reader.expect(asn1::SEQUENCE, "digestAlgorithm")?)?;
     let digest = Digest::from_oid(digest_oid).ok_or_else(|| {
         reason!(

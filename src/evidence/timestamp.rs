@@ -66,6 +66,8 @@ pub struct TimestampToken {
     version: u32,
     sid: Vec<u8>,
     certificates: Vec<Certificate>,
+    /// A part of the CMS in which anything could be put, because no signature covers it.
+    unsigned_part: Option<Reason>,
 }
 
 /// The hash by which a token names its signer's certificate.
@@ -131,8 +133,9 @@ fn parse(token: &[u8]) -> Result<TimestampToken, ParseError> {
     info.finish("TimeStampToken")?;
     let mut data =
         DerReader::new(asn1::read_single(explicit.value, asn1::SEQUENCE, "SignedData")?.value);
-    data.read_u32("version")?;
-    data.expect(asn1::SET, "digestAlgorithms")?;
+    // RFC 5652 §5.1: 3 for any content but id-data.
+    check_version("SignedData", data.read_u32("version")?, 3)?;
+    let digests = signed_data::values(data.expect(asn1::SET, "digestAlgorithms")?).map_err(cms)?;
     let mut encapsulated = data.enter(asn1::SEQUENCE, "encapContentInfo")?;
     let content_type = encapsulated.oid("eContentType")?;
     if content_type != TST_INFO.as_bytes() {
@@ -145,7 +148,7 @@ fn parse(token: &[u8]) -> Result<TimestampToken, ParseError> {
         None => Vec::new(),
         Some(set) => signed_data::certificates(set).map_err(cms)?,
     };
-    data.optional(0xa1, "crls")?;
+    let crls = data.optional(0xa1, "crls")?;
     let signers = signed_data::values(data.expect(asn1::SET, "signerInfos")?).map_err(cms)?;
     data.finish("SignedData")?;
     let [signer] = signers.as_slice() else {
@@ -156,7 +159,38 @@ fn parse(token: &[u8]) -> Result<TimestampToken, ParseError> {
         )
         .into());
     };
-    signer_info(*signer, content, certificates)
+    let mut token = signer_info(*signer, content, certificates)?;
+    if crls.is_some() {
+        token.unsigned_part = Some(unsigned_part("revocation lists"));
+    }
+    let lists_signers = match digests.as_slice() {
+        [one] => {
+            let one = asn1::read_single(one.raw, asn1::SEQUENCE, "digestAlgorithms")?;
+            digest_of(one)? == token.digest
+        }
+        _ => false,
+    };
+    if !lists_signers {
+        token.unsigned_part = Some(unsigned_part("digest algorithms of no signer"));
+    }
+    Ok(token)
+}
+
+fn check_version(what: &str, found: u32, expected: u32) -> Result<(), Reason> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(reason!(
+        "timestamp-version",
+        "{what} has version {found}, not {expected}"
+    ))
+}
+
+fn unsigned_part(what: &str) -> Reason {
+    reason!(
+        "timestamp-unsigned-part",
+        "the timestamp contains {what}, which its signature does not cover"
+    )
 }
 
 fn digest_of(algorithm: Tlv<'_>) -> Result<Digest, ParseError> {
@@ -190,7 +224,7 @@ fn signer_info(
         .expect(asn1::OCTET_STRING, "signature")?
         .value
         .to_vec();
-    reader.optional(0xa1, "unsignedAttrs")?;
+    let unsigned = reader.optional(0xa1, "unsignedAttrs")?;
     reader.finish("SignerInfo")?;
     let attributes = signed_data::attributes_of(signed).map_err(cms)?;
     let one = |oid: &ObjectIdentifier, name: &'static str| {
@@ -231,6 +265,7 @@ fn signer_info(
         version,
         sid,
         certificates,
+        unsigned_part: unsigned.map(|_| unsigned_part("unsigned attributes")),
     })
 }
 
@@ -269,15 +304,7 @@ struct TstInfo {
 fn tst_info(content: &[u8]) -> Result<TstInfo, ParseError> {
     asn1::check_der(content, "TSTInfo")?;
     let mut reader = DerReader::new(asn1::read_single(content, asn1::SEQUENCE, "TSTInfo")?.value);
-    let version = reader.read_u32("version")?;
-    if version != 1 {
-        return Err(reason!(
-            "timestamp-version",
-            "TSTInfo has version {found}, not 1",
-            found = version
-        )
-        .into());
-    }
+    check_version("TSTInfo", reader.read_u32("version")?, 1)?;
     reader.oid("policy")?;
     let (imprint_digest, imprint) = imprint(&mut reader)?;
     asn1::integer(
@@ -361,6 +388,15 @@ fn bad_time() -> Reason {
     reason!("timestamp-time", "genTime is not a time")
 }
 
+/// Whether a timestamp is refused only because its authority is not in the trusted root.
+#[must_use]
+pub(crate) fn is_unknown_authority(reason: &Reason) -> bool {
+    matches!(
+        reason.code(),
+        codes::TIMESTAMP_UNTRUSTED | codes::TIMESTAMP_NO_AUTHORITY
+    )
+}
+
 fn untrusted() -> Reason {
     reason!(
         codes::TIMESTAMP_UNTRUSTED,
@@ -427,7 +463,7 @@ pub fn verify(
     }
     let mut telling = match authorities {
         [] => reason!(
-            "timestamp-no-authority",
+            codes::TIMESTAMP_NO_AUTHORITY,
             "the trusted root has no timestamp authority for the timestamp"
         ),
         _ => untrusted(),
@@ -487,7 +523,36 @@ impl TimestampToken {
             ));
         }
         timestamping_leaf(leaf)?;
-        chain(leaf, above, at, memo)
+        chain(leaf, above, at, memo)?;
+        self.check_unsigned_parts(leaf, &authority.chain)
+    }
+
+    /// What the token's signature does not cover is what this authority's token has: no
+    /// more, and no certificate that is not of its chain.
+    fn check_unsigned_parts(
+        &self,
+        leaf: &Certificate,
+        chain: &[Certificate],
+    ) -> Result<(), Reason> {
+        if let Some(reason) = &self.unsigned_part {
+            return Err(reason.clone());
+        }
+        let mut seen: Vec<&Certificate> = Vec::new();
+        let mut others = self.certificates.iter();
+        let foreign = others.find(|one| {
+            let known = (*one == leaf || chain.contains(one)) && !seen.contains(one);
+            seen.push(one);
+            !known
+        });
+        match foreign {
+            None => Ok(()),
+            Some(foreign) => Err(reason!(
+                "timestamp-foreign-certificate",
+                "the timestamp contains the certificate of {:?}, which is not in its chain, or \
+                 is in it twice",
+                foreign.subject_text()
+            )),
+        }
     }
 
     /// Whether the SignerIdentifier is this certificate's.
@@ -529,7 +594,7 @@ fn timestamping_leaf(leaf: &Certificate) -> Result<(), Reason> {
         .extended_key_usage()
         .is_some_and(|uses| matches!(uses, [one] if one == ChainPurpose::TimeStamping.oid()));
     let signs = leaf.key_usage().is_none_or(|usage| usage & 0b11 != 0);
-    let known = leaf.unknown_critical_extension().is_none();
+    let known = leaf.unknown_critical_extension(&[]).is_none();
     if critical && alone && signs && known {
         Ok(())
     } else {

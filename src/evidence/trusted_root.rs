@@ -11,14 +11,19 @@
 //! `timestamp.rs`), and whether the file itself is genuine: it is the caller
 //! who says which file to believe.
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde::Deserialize;
+use base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde::{Deserialize, Deserializer};
 
 use crate::{
     UnixTime,
     certificate::Certificate,
-    checkpoint,
-    keys::{KeyAlgorithm, PublicKey},
+    chain,
+    checkpoint::{self, RekorVersion},
+    keys::{self, KeyAlgorithm, PublicKey},
     refusal::{Reason, codes, reason},
     time::{self, rfc3339},
 };
@@ -138,6 +143,13 @@ pub struct TrustedRoot {
     pub left_out: Vec<String>,
 }
 
+/// Base64 as protobuf's JSON reads it: the padding may be absent. The letters of the
+/// URL alphabet are replaced first.
+const PROTOBUF_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// The window of a key that came as a bare PEM file: nothing limits it.
 const UNBOUNDED: ValidityPeriod = ValidityPeriod {
     start: 0,
@@ -149,7 +161,8 @@ impl TrustedRoot {
     ///
     /// # Errors
     /// See [`TrustedRootError`]: size, JSON, media type, an entry without a start of
-    /// validity, a key or certificate that is damaged, one log id for two keys.
+    /// validity, a key or certificate that is damaged, a chain whose certificates are
+    /// not each issued by the next, one log id for two keys.
     pub fn from_json(json: &[u8]) -> Result<Self, TrustedRootError> {
         if json.len() > MAX_TRUSTED_ROOT {
             return Err(too_large(json.len()).into());
@@ -281,7 +294,9 @@ impl TrustedRoot {
     /// # Errors
     /// PEM or a certificate is damaged, or no certificate is there.
     pub fn set_timestamp_authority_pem(&mut self, pem: &str) -> Result<(), TrustedRootError> {
-        let chain = certificates_of_pem("timestamp certificate chain", pem)?;
+        const PLACE: &str = "timestamp certificate chain";
+        let chain = certificates_of_pem(PLACE, pem)?;
+        check_order(PLACE, &chain)?;
         self.timestamp_authorities = vec![TimestampAuthority {
             uri: String::new(),
             chain,
@@ -311,7 +326,17 @@ impl TrustedRoot {
             return Ok(None);
         };
         let window = window(place, key.valid_for.as_ref())?;
-        let spki = base64(&key.raw_bytes, place)?;
+        let bytes = base64(&key.raw_bytes, place)?;
+        let spki = match key.key_details.as_str() {
+            // The older form of RSA keys, without the algorithm in front.
+            "PKCS1_RSA_PKCS1V5" => keys::rsa_spki(&bytes),
+            // RSASSA-PSS: a signature of another scheme than is verified here.
+            details if details.contains("PSS") => {
+                self.left_out.push(format!("{place}: {details}"));
+                return Ok(None);
+            }
+            _ => bytes,
+        };
         let public = match PublicKey::from_spki(&spki) {
             Ok(public) => public,
             Err(why) if is_unknown_kind(&why) => {
@@ -337,14 +362,35 @@ impl TrustedRoot {
         Ok(Some((log_id, public, window)))
     }
 
-    /// The log of this id. Where it is listed for several times: the listing for
-    /// `at`, the integrated time of an entry, else the first.
+    /// The log of this id. A log can be listed several times, for several periods
+    /// ([`is_log_valid`](Self::is_log_valid)) or under several names: the listing whose
+    /// host is `origin`, else the first.
     #[must_use]
-    pub fn log(&self, log_id: &[u8], at: UnixTime) -> Option<&TransparencyLog> {
+    pub fn log(&self, log_id: &[u8], origin: &str) -> Option<&TransparencyLog> {
         let same = || self.logs.iter().filter(|log| log.log_id == log_id);
         same()
-            .find(|log| log.window.contains(at))
+            .find(|log| host_of(&log.base_url) == Some(origin))
             .or_else(|| same().next())
+    }
+
+    /// Whether one listing of this log contains all these times. The name of a Rekor v2
+    /// log is part of its checkpoints, so it counts only in listings of this name.
+    #[must_use]
+    pub fn is_log_valid(
+        &self,
+        log: &TransparencyLog,
+        version: RekorVersion,
+        times: &[UnixTime],
+    ) -> bool {
+        let is_same = |other: &&TransparencyLog| {
+            let same_name = host_of(&other.base_url) == host_of(&log.base_url);
+            other.log_id == log.log_id && (version == RekorVersion::V1 || same_name)
+        };
+        let covers = |window: &ValidityPeriod| times.iter().all(|at| window.contains(*at));
+        self.logs
+            .iter()
+            .filter(is_same)
+            .any(|other| covers(&other.window))
     }
 
     /// One id, one key: an entry names its log by id alone.
@@ -500,8 +546,9 @@ fn numbered<T>(name: &'static str, list: Vec<T>) -> Result<Vec<(String, T)>, Tru
 }
 
 fn base64(text: &str, place: &str) -> Result<Vec<u8>, TrustedRootError> {
-    BASE64_STANDARD
-        .decode(text)
+    let standard = text.replace('-', "+").replace('_', "/");
+    PROTOBUF_BASE64
+        .decode(standard)
         .map_err(|_| reason!("trust-base64", "{place}: not base64").into())
 }
 
@@ -531,40 +578,60 @@ fn time(place: &str, text: &str) -> Result<UnixTime, TrustedRootError> {
         .ok_or_else(|| reason!("trust-time", "{place}: {text:?} is not an RFC 3339 time").into())
 }
 
-// The JSON shapes: sigstore_trustroot.proto in protobuf's JSON mapping.
+// The JSON shapes: sigstore_trustroot.proto in protobuf's JSON mapping. A name is
+// written as in JSON or as in the .proto file, and null is the same as no value.
+
+/// Reads null as the default.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct File {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default", alias = "media_type")]
     media_type: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     tlogs: Vec<Instance>,
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        alias = "certificate_authorities"
+    )]
     certificate_authorities: Vec<Authority>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     ctlogs: Vec<Instance>,
-    #[serde(default)]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        alias = "timestamp_authorities"
+    )]
     timestamp_authorities: Vec<Authority>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Instance {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default", alias = "base_url")]
     base_url: String,
+    #[serde(alias = "hash_algorithm")]
     hash_algorithm: Option<String>,
+    #[serde(alias = "public_key")]
     public_key: Option<Key>,
+    #[serde(alias = "log_id")]
     log_id: Option<LogId>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Key {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default", alias = "raw_bytes")]
     raw_bytes: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default", alias = "key_details")]
     key_details: String,
+    #[serde(alias = "valid_for")]
     valid_for: Option<TimeRange>,
 }
 
@@ -577,29 +644,31 @@ struct TimeRange {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LogId {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default", alias = "key_id")]
     key_id: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Authority {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     uri: String,
+    #[serde(alias = "cert_chain")]
     cert_chain: Option<Chain>,
+    #[serde(alias = "valid_for")]
     valid_for: Option<TimeRange>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Chain {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     certificates: Vec<Raw>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Raw {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default", alias = "raw_bytes")]
     raw_bytes: String,
 }
 
@@ -622,12 +691,24 @@ impl Authority {
                 too_many("certificates of one chain", certificates.len(), MAX_CHAIN).into(),
             );
         }
-        certificates
+        let chain: Vec<Certificate> = certificates
             .iter()
             .map(|raw| {
                 let der = base64(&raw.raw_bytes, place)?;
-                Certificate::from_der(&der).map_err(|why| certificate_error(place, &why).into())
+                Certificate::from_der(&der)
+                    .map_err(|why| TrustedRootError::from(certificate_error(place, &why)))
             })
-            .collect()
+            .collect::<Result<_, _>>()?;
+        check_order(place, &chain)?;
+        Ok(chain)
     }
+}
+
+/// Each certificate is issued by the next one, by its names and key IDs. The signatures
+/// between them are verified with each signature (`chain.rs`).
+fn check_order(place: &str, chain: &[Certificate]) -> Result<(), TrustedRootError> {
+    for (one, next) in chain.iter().zip(chain.iter().skip(1)) {
+        chain::check_names(one, next).map_err(|why| reason!("trust-chain", "{place}: {why}"))?;
+    }
+    Ok(())
 }

@@ -43,8 +43,10 @@ use crate::{
 pub(crate) const SIGNING_TIME_TOLERANCE: i64 = 300;
 /// The most timestamps of one signature.
 pub(crate) const MAX_TIMESTAMPS: usize = 8;
-/// The most candidates among entries that were looked up in a log.
-pub const MAX_FOUND_ENTRIES: usize = 64;
+/// The most entries of a search that are candidates for one signature. Anyone can
+/// log further entries about a signature that is public, so it leaves room for them;
+/// with more than that, a signature that none of these verifies is undecided.
+pub const MAX_FOUND_ENTRIES: usize = 1024;
 
 /// The signature to verify: bytes only.
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +125,8 @@ pub struct Verified {
     pub time_source: TimeSource,
     /// The log's global index, where the log's signature covers it.
     pub log_index: Option<u64>,
+    /// The log entry with which it verified.
+    pub entry: LogEntry,
     /// The ID of the key of the log that signed the checkpoint.
     pub log_id: Vec<u8>,
     /// The checkpoint that the log signed.
@@ -151,22 +155,46 @@ impl StepObserver for NoopObserver {
 
 /// Verifies a signature: all nine steps, in order.
 ///
+/// Entries that a search found each go through steps 4 to 9 until one passes them:
+/// anyone can log a second entry about a signature, so one that fails says nothing
+/// about the others.
+///
 /// # Errors
-/// Returns the refusal of the first step that fails.
+/// Returns the refusal of the first step that fails; of several entries, that of
+/// the entry that got furthest.
 pub fn verify(
     input: &SignatureInput<'_>,
     inputs: &VerifyInputs<'_>,
     observer: &mut dyn StepObserver,
 ) -> Result<Verified, Refusal> {
-    read(input, observer)?
+    let signed = read(input, observer)?
         .match_digest(observer)?
-        .verify_signature(observer)?
-        .match_entry(inputs, observer)?
-        .verify_inclusion(inputs, observer)?
-        .verify_time(inputs, observer)?
-        .verify_chain(inputs, observer)?
-        .verify_sct(inputs, observer)?
-        .match_identity(inputs, observer)
+        .verify_signature(observer)?;
+    let candidates = signed.candidates(inputs)?;
+    let result = match candidates.as_slice() {
+        [only] => signed.verify_entry(only, inputs, observer),
+        several => match signed.most_telling(several, inputs) {
+            Some(chosen) => signed.verify_entry(chosen, inputs, observer),
+            None => Err(entry_not_found(inputs.found.len()).at(Step::Entry)),
+        },
+    };
+    match result {
+        // The certificate is the same with every entry, so step 9 is final.
+        Err(refusal)
+            if refusal.step() < Step::Identity && inputs.found.len() > MAX_FOUND_ENTRIES =>
+        {
+            Err(too_many_entries().at(Step::Entry))
+        }
+        result => result,
+    }
+}
+
+fn too_many_entries() -> Reason {
+    reason!(
+        codes::LOG_ENTRIES_TOO_MANY,
+        "none of the first {MAX_FOUND_ENTRIES} log entries for this certificate verifies \
+         this object, and there are more"
+    )
 }
 
 /// State after step 1: everything is parsed, nothing is trusted.
@@ -191,7 +219,15 @@ pub fn read<'a>(
     let der = if input.signature.first() == Some(&0x30) {
         input.signature
     } else {
-        decoded = armor::decode(input.signature).at(STEP)?;
+        let is_commit = input
+            .payload
+            .is_some_and(|payload| payload.starts_with(b"tree "));
+        let text = if is_commit {
+            armor::without_folded_newline(input.signature)
+        } else {
+            input.signature
+        };
+        decoded = armor::decode(text).at(STEP)?;
         decoded.as_slice()
     };
     let message = signed_data::read(der).at(STEP)?;
@@ -343,36 +379,45 @@ impl<'a> Parsed<'a> {
             .collect()
     }
 
-    /// The entry about this object among those that a search returned: over the
+    /// The entries about this object among those that a search returned: over the
     /// signed attributes under the CMS signature, or over an object ID under a
     /// second signature by the same key (gitsign's online form).
-    fn choose(&self, found: &[LogEntry]) -> Result<(LogEntry, Recorded), Reason> {
+    fn about_this_object(&self, found: &[LogEntry]) -> Result<Vec<Candidate>, Reason> {
         let attributes = self.recorded_attributes();
         let ids = self.object_ids();
         let key = self.message.leaf.public_key()?;
-        for candidate in found.iter().take(MAX_FOUND_ENTRIES) {
-            let Some(body) = candidate.body.as_deref().and_then(HashedRekord::parse) else {
-                continue;
-            };
+        let recorded = |entry: &LogEntry| {
+            let body = HashedRekord::parse(entry.body.as_deref()?)?;
             if body.digest == attributes.digest && body.signature == attributes.signature {
-                return Ok((candidate.clone(), attributes));
+                return Some(attributes.clone());
             }
-            if let Some((id, _)) = ids.iter().find(|(_, digest)| *digest == body.digest)
-                && key
-                    .verify(key.default_algorithm(), id.as_bytes(), &body.signature)
-                    .is_ok()
-            {
-                let recorded = Recorded {
-                    algorithm: Digest::Sha256,
-                    digest: body.digest,
-                    signature: body.signature,
-                    what: "the object ID",
-                };
-                return Ok((candidate.clone(), recorded));
-            }
-        }
-        Err(entry_not_found(found.len()))
+            let (id, _) = ids.iter().find(|(_, digest)| *digest == body.digest)?;
+            key.verify(key.default_algorithm(), id.as_bytes(), &body.signature)
+                .ok()?;
+            Some(Recorded {
+                algorithm: Digest::Sha256,
+                digest: body.digest,
+                signature: body.signature,
+                what: "the object ID",
+            })
+        };
+        Ok(found
+            .iter()
+            .take(MAX_FOUND_ENTRIES)
+            .filter_map(|entry| {
+                Some(Candidate {
+                    recorded: recorded(entry)?,
+                    entry: entry.clone(),
+                })
+            })
+            .collect())
     }
+}
+
+/// An entry that can be about this signature, and what it would have recorded.
+pub(crate) struct Candidate {
+    entry: LogEntry,
+    recorded: Recorded,
 }
 
 /// Digest and signature of a logged hashedrekord 0.0.1, to find out whether it may
@@ -439,6 +484,7 @@ impl<'a> DigestMatched<'a> {
 }
 
 /// The record in a log: a digest and the signature over it.
+#[derive(Clone)]
 struct Recorded {
     algorithm: Digest,
     digest: Vec<u8>,
@@ -448,7 +494,7 @@ struct Recorded {
 
 /// State after step 4: an entry that is about this signature, if a log has it.
 pub(crate) struct EntryMatched<'a> {
-    parsed: Parsed<'a>,
+    parsed: &'a Parsed<'a>,
     matched: MatchedEntry<'a>,
 }
 
@@ -460,37 +506,86 @@ struct MatchedEntry<'a> {
     body: Vec<u8>,
 }
 
-impl<'a> SignatureVerified<'a> {
+impl SignatureVerified<'_> {
+    /// The entries for step 4: the embedded one, which nothing replaces, or those of a
+    /// search that are about this object.
+    ///
+    /// # Errors
+    /// No entry, or a certificate for which no log could have one.
+    fn candidates(&self, inputs: &VerifyInputs<'_>) -> Result<Vec<Candidate>, Refusal> {
+        const STEP: Step = Step::Entry;
+        let message = &self.parsed.message;
+        if let Some(bytes) = &message.log_entry {
+            return Ok(vec![Candidate {
+                entry: LogEntry::from_protobuf(bytes).at(STEP)?,
+                recorded: self.parsed.recorded_attributes(),
+            }]);
+        }
+        if inputs.found.is_empty() {
+            // No entry of any log could help a certificate that is not one
+            // of Sigstore's: that is a refusal, not a lack of evidence.
+            chain::check_sigstore_leaf(&message.leaf).at(Step::Chain)?;
+            return Err(reason!(
+                codes::NO_LOG_ENTRY,
+                "the signature has no embedded log entry"
+            )
+            .at(STEP));
+        }
+        self.parsed.about_this_object(inputs.found).at(STEP)
+    }
+
+    /// The first candidate that passes steps 4 to 9, otherwise the first of those that
+    /// get furthest.
+    fn most_telling<'c>(
+        &self,
+        candidates: &'c [Candidate],
+        inputs: &VerifyInputs<'_>,
+    ) -> Option<&'c Candidate> {
+        let mut furthest: Option<(Step, &Candidate)> = None;
+        for candidate in candidates {
+            match self.verify_entry(candidate, inputs, &mut NoopObserver) {
+                Ok(_) => return Some(candidate),
+                Err(refusal) if furthest.is_none_or(|(step, _)| refusal.step() > step) => {
+                    furthest = Some((refusal.step(), candidate));
+                }
+                Err(_) => {}
+            }
+        }
+        furthest.map(|(_, candidate)| candidate)
+    }
+
+    /// Steps 4 to 9 with one entry.
+    fn verify_entry(
+        &self,
+        candidate: &Candidate,
+        inputs: &VerifyInputs<'_>,
+        observer: &mut dyn StepObserver,
+    ) -> Result<Verified, Refusal> {
+        self.match_entry(candidate, inputs, observer)?
+            .verify_inclusion(inputs, observer)?
+            .verify_time(inputs, observer)?
+            .verify_chain(inputs, observer)?
+            .verify_sct(inputs, observer)?
+            .match_identity(inputs, observer)
+    }
+
     /// Step 4: the log entry is a hashedrekord of *this* digest, signature and
     /// certificate. The body is rebuilt from them; one that the entry carries may
     /// only be equal to it.
     ///
     /// # Errors
     /// No entry, another kind, a body about something else, or an unknown log.
-    pub(crate) fn match_entry(
-        self,
+    pub(crate) fn match_entry<'a>(
+        &'a self,
+        candidate: &Candidate,
         inputs: &VerifyInputs<'a>,
         observer: &mut dyn StepObserver,
     ) -> Result<EntryMatched<'a>, Refusal> {
         const STEP: Step = Step::Entry;
         let message = &self.parsed.message;
-        let (entry, recorded) = match &message.log_entry {
-            Some(bytes) => (
-                LogEntry::from_protobuf(bytes).at(STEP)?,
-                self.parsed.recorded_attributes(),
-            ),
-            None if inputs.found.is_empty() => {
-                // No entry of any log could help a certificate that is not one
-                // of Sigstore's: that is a refusal, not a lack of evidence.
-                chain::check_sigstore_leaf(&message.leaf).at(Step::Chain)?;
-                return Err(reason!(
-                    codes::NO_LOG_ENTRY,
-                    "the signature has no embedded log entry"
-                )
-                .at(STEP));
-            }
-            None => self.parsed.choose(inputs.found).at(STEP)?,
-        };
+        let Candidate { entry, recorded } = candidate;
+        // An entry that a search found was not necessarily parsed.
+        entry.check().at(STEP)?;
         if entry.kind != "hashedrekord" {
             return Err(reason!(
                 "entry-kind",
@@ -499,7 +594,21 @@ impl<'a> SignatureVerified<'a> {
             )
             .at(STEP));
         }
-        let Some(log) = inputs.trust.log(&entry.log_id, entry.integrated_time) else {
+        let version = rekor_version(entry);
+        let known = match version {
+            RekorVersion::V1 => entry.version == "0.0.1",
+            // gitsign stores 0.0.1 for Rekor v2, too.
+            RekorVersion::V2 => matches!(entry.version.as_str(), "0.0.1" | "0.0.2"),
+        };
+        if !known {
+            return Err(reason!(
+                "entry-version",
+                "the log entry is of version {:?}, which its log does not write",
+                entry.version
+            )
+            .at(STEP));
+        }
+        let Some(log) = inputs.trust.log(&entry.log_id, origin(entry)) else {
             return Err(reason!(
                 codes::LOG_UNKNOWN,
                 "the entry is from log {}, which is not in the trusted root",
@@ -507,7 +616,6 @@ impl<'a> SignatureVerified<'a> {
             )
             .at(STEP));
         };
-        let version = rekor_version(&entry);
         let body = match version {
             RekorVersion::V1 => entry::hashedrekord_v1_body(
                 recorded.algorithm.name(),
@@ -543,9 +651,9 @@ impl<'a> SignatureVerified<'a> {
             )
         });
         Ok(EntryMatched {
-            parsed: self.parsed,
+            parsed: &self.parsed,
             matched: MatchedEntry {
-                entry,
+                entry: entry.clone(),
                 log,
                 version,
                 body,
@@ -557,12 +665,16 @@ impl<'a> SignatureVerified<'a> {
 /// The version of Rekor that an entry is from, by its checkpoint's origin. Without
 /// a checkpoint it does not matter, because the entry has no proof.
 fn rekor_version(entry: &LogEntry) -> RekorVersion {
-    let origin = entry
+    RekorVersion::of_origin(origin(entry))
+}
+
+/// The first line of an entry's checkpoint, unverified.
+fn origin(entry: &LogEntry) -> &str {
+    entry
         .proof
         .as_ref()
         .and_then(|proof| proof.checkpoint.lines().next())
-        .unwrap_or_default();
-    RekorVersion::of_origin(origin)
+        .unwrap_or_default()
 }
 
 /// Returns the verifier of a trusted log's checkpoints.
@@ -591,7 +703,7 @@ pub fn embedded_checkpoint(
 ) -> Option<(Vec<u8>, Checkpoint)> {
     let parsed = read(input, &mut NoopObserver).ok()?;
     let entry = LogEntry::from_protobuf(parsed.message.log_entry.as_ref()?).ok()?;
-    let log = trust.log(&entry.log_id, entry.integrated_time)?;
+    let log = trust.log(&entry.log_id, origin(&entry))?;
     let verifier = log_verifier(log, rekor_version(&entry));
     let proof = entry.proof.as_ref()?;
     let checkpoint = checkpoint::open(&proof.checkpoint, &verifier, memo).ok()?;
@@ -600,7 +712,7 @@ pub fn embedded_checkpoint(
 
 /// State after step 5: a trusted log has the entry.
 pub(crate) struct InclusionVerified<'a> {
-    parsed: Parsed<'a>,
+    parsed: &'a Parsed<'a>,
     matched: MatchedEntry<'a>,
     inclusion: Inclusion,
 }
@@ -635,12 +747,9 @@ impl<'a> EntryMatched<'a> {
                 reason!("no-inclusion-proof", "the log entry has no inclusion proof").at(STEP),
             );
         };
-        let bad_index = || log_index(proof.log_index, proof.tree_size).at(STEP);
-        let index = u64::try_from(proof.log_index).map_err(|_| bad_index())?;
-        let size = u64::try_from(proof.tree_size).map_err(|_| bad_index())?;
-        if index >= size {
-            return Err(bad_index());
-        }
+        // Step 4 checked that neither is negative.
+        let index = proof.log_index.unsigned_abs();
+        let size = proof.tree_size.unsigned_abs();
         let verifier = log_verifier(log, *version);
         let checkpoint = checkpoint::open(&proof.checkpoint, &verifier, inputs.memo).at(STEP)?;
         if checkpoint.size != size {
@@ -715,27 +824,25 @@ impl MatchedEntry<'_> {
                     &hex(&entry.log_id),
                     entry.log_index,
                 );
-                let key = &self.log.key;
-                key.verify(key.default_algorithm(), &signed, set)?;
-                let index = u64::try_from(entry.log_index).map_err(|_| {
-                    log_index(entry.log_index, proof.map_or(0, |proof| proof.tree_size))
-                })?;
-                Ok(Some((entry.integrated_time, index)))
+                checkpoint::verify_by_log(
+                    &self.log.key,
+                    self.version,
+                    &signed,
+                    set,
+                    Memo::disabled(),
+                )?;
+                Ok(Some((
+                    entry.integrated_time,
+                    entry.log_index.unsigned_abs(),
+                )))
             }
         }
     }
 }
 
-fn log_index(index: i64, size: i64) -> Reason {
-    reason!(
-        "log-index",
-        "the log index {index} is outside the tree of {size} entries"
-    )
-}
-
 /// State after step 6: signed at a trusted time.
 pub(crate) struct TimeVerified<'a> {
-    parsed: Parsed<'a>,
+    parsed: &'a Parsed<'a>,
     matched: MatchedEntry<'a>,
     inclusion: Inclusion,
     time: TrustedTime,
@@ -750,8 +857,9 @@ struct TrustedTime {
 
 impl<'a> InclusionVerified<'a> {
     /// Step 6: the integrated time where a SET covers it, and every RFC 3161
-    /// timestamp (over the signature's bytes). Each must lie in the certificate's
-    /// validity and in the validity of the log's key.
+    /// timestamp (over the signature's bytes) of a trusted authority. Each must lie in
+    /// the certificate's validity, and all in one validity of the log's key. Beside
+    /// one of these times, timestamps of unknown authorities are ignored.
     ///
     /// # Errors
     /// No time source, a timestamp that does not verify, or a time outside.
@@ -773,33 +881,42 @@ impl<'a> InclusionVerified<'a> {
         }
         let authorities = &inputs.trust.timestamp_authorities;
         let mut all = Vec::new();
+        let mut unknown = Vec::new();
         for token in &message.timestamps {
-            let verified = timestamp::verify(token, &message.signature, authorities, inputs.memo);
-            all.push(verified.at(STEP)?.time);
+            match timestamp::verify(token, &message.signature, authorities, inputs.memo) {
+                Ok(verified) => all.push(verified.time),
+                Err(reason) if timestamp::is_unknown_authority(&reason) => unknown.push(reason),
+                Err(reason) => return Err(reason.at(STEP)),
+            }
         }
+        let ignored = unknown.len();
         let (time, source) = match (all.first(), promised) {
             (Some(time), _) => (*time, TimeSource::Timestamp),
             (None, Some(time)) => (time, TimeSource::IntegratedTime),
             (None, None) => {
-                return Err(reason!(
-                    "no-trusted-time",
-                    "no trusted time: neither an SET nor a timestamp is present"
-                )
-                .at(STEP));
+                let reason = unknown.pop().unwrap_or_else(|| {
+                    reason!(
+                        "no-trusted-time",
+                        "no trusted time: neither an SET nor a timestamp is present"
+                    )
+                });
+                return Err(reason.at(STEP));
             }
         };
         all.extend(promised);
         let (not_before, not_after) = (message.leaf.not_before(), message.leaf.not_after());
         let validity = || format!("{} to {}", rfc3339(not_before), rfc3339(not_after));
+        let MatchedEntry { log, version, .. } = &self.matched;
+        if !inputs.trust.is_log_valid(log, *version, &all) {
+            let outside = all.iter().find(|at| !log.window.contains(**at));
+            return Err(reason!(
+                "log-key-window",
+                "the log entry's time {} is outside the validity of the log's key",
+                rfc3339(outside.copied().unwrap_or(time))
+            )
+            .at(STEP));
+        }
         for &at in &all {
-            if !self.matched.log.window.contains(at) {
-                return Err(reason!(
-                    "log-key-window",
-                    "the log entry's time {} is outside the validity of the log's key",
-                    rfc3339(at)
-                )
-                .at(STEP));
-            }
             if at < not_before || at > not_after {
                 return Err(reason!(
                     codes::TIME_OUTSIDE_CERTIFICATE,
@@ -826,9 +943,13 @@ impl<'a> InclusionVerified<'a> {
         }
         observer.passed(STEP, &|| {
             format!(
-                "{} ({}), inside the certificate's validity",
+                "{} ({}), inside the certificate's validity{}",
                 rfc3339(time),
-                source.description()
+                source.description(),
+                match ignored {
+                    0 => String::new(),
+                    _ => format!("; {ignored} timestamps of unknown authorities ignored"),
+                }
             )
         });
         Ok(TimeVerified {
@@ -842,7 +963,7 @@ impl<'a> InclusionVerified<'a> {
 
 /// State after step 7: a trusted authority issued the certificate for code signing.
 pub(crate) struct ChainVerified<'a> {
-    parsed: Parsed<'a>,
+    parsed: &'a Parsed<'a>,
     matched: MatchedEntry<'a>,
     inclusion: Inclusion,
     time: TrustedTime,
@@ -903,7 +1024,7 @@ fn chain_at<'t>(
 
 /// State after step 8: a CT log has seen the certificate.
 pub(crate) struct SctVerified<'a> {
-    parsed: Parsed<'a>,
+    parsed: &'a Parsed<'a>,
     matched: MatchedEntry<'a>,
     inclusion: Inclusion,
     time: TrustedTime,
@@ -911,18 +1032,19 @@ pub(crate) struct SctVerified<'a> {
 
 impl<'a> ChainVerified<'a> {
     /// Step 8: an embedded SCT of a trusted CT log over the precertificate
-    /// (RFC 6962 §3.2).
+    /// (RFC 6962 §3.2), of a time within the certificate's validity and not after the
+    /// signature.
     ///
     /// # Errors
-    /// No SCT, none of a trusted log, or one that is not over this certificate.
+    /// No SCT, none of a trusted log, or one of another certificate or time.
     pub(crate) fn verify_sct(
         self,
         inputs: &VerifyInputs<'a>,
         observer: &mut dyn StepObserver,
     ) -> Result<SctVerified<'a>, Refusal> {
         let leaf = &self.parsed.message.leaf;
-        let sct =
-            sct::verify(leaf, self.issuer, &inputs.trust.ct_logs, inputs.memo).at(Step::Sct)?;
+        let (times, logs) = (&self.time.all, &inputs.trust.ct_logs);
+        let sct = sct::verify(leaf, self.issuer, times, logs, inputs.memo).at(Step::Sct)?;
         observer.passed(Step::Sct, &|| {
             format!(
                 "SCT of {} by CT log {}",
@@ -966,21 +1088,24 @@ impl SctVerified<'_> {
                 }
             )
         });
-        let log_index = match self.matched.version {
+        let MatchedEntry { entry, version, .. } = self.matched;
+        let log_index = match version {
             RekorVersion::V1 => self.inclusion.promised.map(|(_, index)| index),
-            RekorVersion::V2 => u64::try_from(self.matched.entry.log_index).ok(),
+            RekorVersion::V2 => Some(entry.log_index.unsigned_abs()),
         };
+
         Ok(Verified {
             identity,
             identity_matched,
             time: self.time.time,
             time_source: self.time.source,
             log_index,
-            log_id: self.matched.entry.log_id,
+            log_id: entry.log_id.clone(),
+            entry,
             checkpoint: self.inclusion.checkpoint,
             signature_algorithm: message.signature_algorithm,
-            certificate: message.leaf,
-            kind,
+            certificate: message.leaf.clone(),
+            kind: *kind,
         })
     }
 }
@@ -1005,7 +1130,7 @@ pub fn verify_at_assumed_time(message: &SignedMessage, trust: &TrustedRoot) -> H
     let memo = Memo::disabled();
     let issuer = chain_at(message, &[at], trust, memo);
     let sct = issuer.as_ref().ok().map(|issuer| {
-        sct::verify(&message.leaf, issuer, &trust.ct_logs, memo).map(|sct| sct.time())
+        sct::verify(&message.leaf, issuer, &[at], &trust.ct_logs, memo).map(|sct| sct.time())
     });
     HypotheticalResult {
         chain: issuer.map(Certificate::subject_text),

@@ -92,8 +92,7 @@ impl CtServer {
                 "the first certificate is not a precertificate: it has no critical poison extension",
             ));
         }
-        let tbs = sct::precert_tbs(precertificate)
-            .map_err(|refusal| CtServerError::submission(refusal.to_string()))?;
+        let tbs = sct::precert_tbs(precertificate);
         let entry = sct::CtEntry::Precert {
             issuer_key_hash: Sha256::digest(issuer.spki()).into(),
             tbs: &tbs,

@@ -441,7 +441,8 @@ impl<'a> CredentialRequest<'a> {
         }
         let chained = chain::verify(leaf, at, &self.trust.authorities, Memo::disabled())
             .map_err(IssuedCertificateError::Chain)?;
-        sct::verify(leaf, chained.issuer, &self.trust.ct_logs, Memo::disabled())
+        let logs = &self.trust.ct_logs;
+        sct::verify(leaf, chained.issuer, &[at], logs, Memo::disabled())
             .map_err(IssuedCertificateError::Sct)?;
         leaf.identity().map_err(IssuedCertificateError::NoIdentity)
     }

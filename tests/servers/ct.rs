@@ -207,13 +207,13 @@ fn a_promise_is_what_step_8_accepts() {
         let certificate = fixture.finish(&fixture.spec(serial), embedded.clone());
         let certificate = Certificate::from_der(&certificate).unwrap();
         assert_eq!(
-            sct::verify(&certificate, &issuer, &trusted, Memo::disabled()).unwrap(),
+            sct::verify(&certificate, &issuer, &[NOW], &trusted, Memo::disabled()).unwrap(),
             promise
         );
         // It is for this certificate alone.
         let other = fixture.finish(&fixture.spec(9), embedded);
         let other = Certificate::from_der(&other).unwrap();
-        assert!(sct::verify(&other, &issuer, &trusted, Memo::disabled()).is_err());
+        assert!(sct::verify(&other, &issuer, &[NOW], &trusted, Memo::disabled()).is_err());
     }
 }
 
@@ -247,7 +247,7 @@ fn everything_promised_is_shown_and_proven() {
             let chain = fixture.chain(fixture.precertificate(serial));
             let promise = fixture.promised(PRE, &chain);
             let precertificate = Certificate::from_der(&chain[0]).unwrap();
-            let tbs = sct::precert_tbs(&precertificate).unwrap();
+            let tbs = sct::precert_tbs(&precertificate);
             let entry = sct::CtEntry::Precert {
                 issuer_key_hash: Sha256::digest(fixture.lab.intermediate.spki()).into(),
                 tbs: &tbs,

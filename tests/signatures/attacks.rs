@@ -341,6 +341,16 @@ fn r_transparency_log_v1() {
             "4 entry-number",
         ),
         (
+            "R8 another version than the log's",
+            &|_, spec| entry(spec).version = "0.0.2".into(),
+            "4 entry-version",
+        ),
+        (
+            "R8 text where the version is",
+            &|_, spec| entry(spec).version = "0.0.1 ".into(),
+            "4 entry-version",
+        ),
+        (
             "R8 another kind",
             &|_, spec| entry(spec).kind = "dsse".into(),
             "4 entry-kind",
@@ -572,6 +582,14 @@ fn r_transparency_log_v2() {
         (
             "R12 a v1 origin by a v2 log",
             &v2(|entry| entry.origin = format!("{} - 1", forge::LOG_HOST_V2)),
+            "4 entry-version",
+        ),
+        (
+            "R12 the same, as gitsign names the version",
+            &v2(|entry| {
+                entry.origin = format!("{} - 1", forge::LOG_HOST_V2);
+                entry.version = "0.0.1".into();
+            }),
             "5 proof-root-mismatch",
         ),
     ]);
@@ -598,6 +616,56 @@ fn r6_a_v2_log_without_an_address() {
     assert_eq!(
         verdict_on(Some(&payload), &signature, &trust, &ExpectedIdentity::Any),
         "5 checkpoint-origin"
+    );
+}
+
+/// A v1 log signs with SHA-256 whatever the curve of its key is; the digest of the curve's
+/// width is what a key management service may use. Nothing else is accepted.
+#[test]
+fn rekor_v1_signs_with_sha256_on_every_curve() {
+    let found = |key: &Key, set: &Key, note: &Key, v2: bool| {
+        let mut lab = Lab::new();
+        lab.rekor = key.clone();
+        lab.rekor2 = key.clone();
+        let trust = trust(&lab);
+        let payload = commit_payload();
+        let signature = lab.sign_with(&payload, |spec| {
+            let mut one = if v2 {
+                EntrySpec::v2(set)
+            } else {
+                EntrySpec::v1(set)
+            };
+            let note = note.clone();
+            one.note = Box::new(move |signed| {
+                let text = format!("{}\n", signed.split_once("\n\n").unwrap().0);
+                let name = if v2 {
+                    forge::LOG_HOST_V2
+                } else {
+                    forge::LOG_NAME
+                };
+                sign_note(&text, name, &note)
+            });
+            spec.entry = Some(one);
+            if v2 {
+                spec.timestamps = vec![lab.timestamp()];
+            }
+        });
+        verdict_on(Some(&payload), &signature, &trust, &ExpectedIdentity::Any)
+    };
+    let (wide, short) = (Key::p384(8), Key::p384_sha256(8));
+    assert_eq!(found(&wide, &short, &short, false), "good");
+    assert_eq!(found(&wide, &wide, &wide, false), "good");
+    let other_short = Key::p384_sha256(9);
+    assert_eq!(
+        found(&wide, &short, &other_short, false),
+        "5 checkpoint-signer-key"
+    );
+    assert_eq!(found(&wide, &other_short, &short, false), "4 log-unknown");
+    // Rekor v2 signs with the digest of the curve's width.
+    assert_eq!(found(&wide, &wide, &wide, true), "good");
+    assert_eq!(
+        found(&wide, &wide, &short, true),
+        "5 checkpoint-signature-invalid"
     );
 }
 
@@ -680,6 +748,83 @@ fn m8_timestamps() {
                 stamp.certificate = spec.sign(&lab.tsa_root);
             }),
             "6 timestamp-certificate-mismatch",
+        ),
+    ]);
+}
+
+/// A timestamp of an authority that the trusted root does not name is ignored beside a
+/// trusted time: it adds nothing. One that claims to be a trusted authority's is not.
+#[test]
+fn m8_timestamps_of_unknown_authorities() {
+    /// A token by a key and under a name that the trusted root does not have.
+    fn unknown(lab: &Lab) -> forge::TimestampSpec {
+        let (key, root) = (Key::p256(60), Key::p256(61));
+        let issuer = name("example.org", "other-root");
+        let mut spec = ca(&name("example.org", "tsa"), &issuer, &key, &root, None);
+        spec.extensions = vec![eku(true, &[forge::TIME_STAMPING]), authority_key_id(&root)];
+        forge::TimestampSpec {
+            key,
+            certificate: spec.sign(&root),
+            issuer,
+            ..lab.timestamp()
+        }
+    }
+    fn with(
+        change: impl Fn(&Lab, &mut forge::TimestampSpec) + 'static,
+    ) -> impl Fn(&Lab, &mut Spec) {
+        move |lab, spec| {
+            let mut stamp = unknown(lab);
+            change(lab, &mut stamp);
+            spec.timestamps = vec![stamp];
+        }
+    }
+    judge(&[
+        ("beside the SET", &with(|_, _| {}), "good"),
+        (
+            "of any time",
+            &with(|_, stamp| stamp.at = NOW + 40_000),
+            "good",
+        ),
+        (
+            "alone",
+            &|lab, spec| {
+                entry(spec).set = false;
+                spec.timestamps = vec![unknown(lab)];
+            },
+            "6 timestamp-untrusted",
+        ),
+        (
+            "beside a trusted timestamp",
+            &|lab, spec| {
+                entry(spec).set = false;
+                spec.timestamps = vec![unknown(lab), lab.timestamp()];
+            },
+            "good",
+        ),
+        (
+            "beside a trusted timestamp that is outside of the certificate's validity",
+            &|lab, spec| {
+                entry(spec).set = false;
+                let mut late = lab.timestamp();
+                late.at = NOW + 601;
+                spec.timestamps = vec![unknown(lab), late];
+            },
+            "6 time-outside-certificate",
+        ),
+        (
+            "over something else",
+            &with(|_, stamp| stamp.over = Some(b"other".to_vec())),
+            "6 timestamp-imprint",
+        ),
+        (
+            "with another digest of its content",
+            &with(|_, stamp| stamp.bad_digest = true),
+            "6 timestamp-digest",
+        ),
+        (
+            "by an unknown key in the name of the trusted authority",
+            &with(|lab, stamp| stamp.issuer = lab.timestamp().issuer),
+            "6 timestamp-signature",
         ),
     ]);
 }
@@ -853,6 +998,15 @@ fn c_certificate_profile() {
             "1 certificate-extension",
         ),
         (
+            "I3 a line break in the issuer",
+            &|_, spec| {
+                let issuer = format!("{ISSUER}\n[GNUPG:] TRUST_FULLY");
+                replace(spec, "1.3.6.1.4.1.57264.1.1", Some(fulcio_raw(1, &issuer)));
+                replace(spec, "1.3.6.1.4.1.57264.1.8", Some(fulcio(8, &issuer)));
+            },
+            "7 certificate-issuer-characters",
+        ),
+        (
             "I4 a NUL in the e-mail",
             &|_, spec| {
                 replace(
@@ -916,6 +1070,50 @@ fn c2_scts() {
             "before the log's time",
             &|_, spec| spec.scts[0].timestamp_ms = 1_000,
             "8 sct-log-window",
+        ),
+        (
+            "of five minutes before the certificate",
+            &|_, spec| spec.scts[0].timestamp_ms = ((NOW - 300) * 1000) as u64,
+            "good",
+        ),
+        (
+            "older than the certificate",
+            &|_, spec| spec.scts[0].timestamp_ms = ((NOW - 301) * 1000) as u64,
+            "8 sct-outside-certificate",
+        ),
+        (
+            "of five minutes after the signature",
+            &|_, spec| spec.scts[0].timestamp_ms = ((NOW + 302) * 1000) as u64,
+            "good",
+        ),
+        (
+            "younger than the signature: the certificate was dated back",
+            &|_, spec| spec.scts[0].timestamp_ms = ((NOW + 303) * 1000) as u64,
+            "8 sct-after-signature",
+        ),
+        (
+            "younger than one of the times",
+            &|lab, spec| {
+                spec.scts[0].timestamp_ms = ((NOW + 303) * 1000) as u64;
+                let mut stamp = lab.timestamp();
+                stamp.at = NOW + 100;
+                spec.timestamps = vec![stamp];
+            },
+            "8 sct-after-signature",
+        ),
+        (
+            "younger than the certificate",
+            &|_, spec| spec.scts[0].timestamp_ms = ((NOW + 901) * 1000) as u64,
+            "8 sct-outside-certificate",
+        ),
+        (
+            "one out of time beside a good one",
+            &|lab, spec| {
+                let mut other = lab.sct();
+                other.timestamp_ms = ((NOW + 901) * 1000) as u64;
+                spec.scts.push(other);
+            },
+            "8 sct-outside-certificate",
         ),
         (
             "an empty list",

@@ -14,6 +14,8 @@
 mod attacks;
 mod certificates;
 mod forge_agrees;
+mod lookup;
+mod objects;
 mod recorded;
 mod refusals;
 #[path = "../support/mod.rs"]

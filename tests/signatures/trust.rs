@@ -1,9 +1,13 @@
 //! Trust roots, right and wrong: windows, unknown keys, limits, PEM files
 //! (rows C5, C6, U2), on the forge's `trusted_root.json`.
 
+use std::process::Command;
+
 use crate::support::forge::{
-    Key, Lab, NOW, ca, commit_payload, der, intermediate_name, pem, root_name,
+    EntrySpec, Key, LOG_HOST_V2, Lab, NOW, TimestampSpec, ca, commit_payload, der,
+    intermediate_name, pem, root_name,
 };
+use crate::support::peers;
 use gitseal_evidence::{
     object::HashKind,
     rfc3339,
@@ -24,9 +28,13 @@ fn read(document: &Value) -> Result<TrustedRoot, TrustedRootError> {
 fn verdict(lab: &Lab, trust: &TrustedRoot) -> String {
     let payload = commit_payload();
     let signature = lab.sign_with(&payload, |spec| spec.timestamps = vec![lab.timestamp()]);
+    verdict_of(&payload, &signature, trust)
+}
+
+fn verdict_of(payload: &[u8], signature: &str, trust: &TrustedRoot) -> String {
     let verdict = verify(
         &SignatureInput {
-            payload: Some(&payload),
+            payload: Some(payload),
             signature: signature.as_bytes(),
             hash: HashKind::Sha1,
         },
@@ -102,6 +110,60 @@ fn c5_a_log_can_be_listed_for_several_times() {
     assert_eq!(listed(&[now, before]), "good");
     assert_eq!(listed(&[before]), "6 log-key-window");
     assert_eq!(listed(&[before, (NOW + 20, NOW + 50)]), "6 log-key-window");
+}
+
+/// The same for Rekor v2, whose entries contain no time: that of the timestamp counts.
+/// The log's name is part of its checkpoints, so a listing under another name is another
+/// log's.
+#[test]
+fn c5_a_v2_log_can_be_listed_for_several_times() {
+    let lab = Lab::new();
+    let listed = |listings: &[(i64, i64, &str)], stamps: &[i64]| {
+        let mut document = document(&lab);
+        let log = document["tlogs"][1].clone();
+        document["tlogs"] = listings
+            .iter()
+            .map(|(start, end, host)| {
+                let mut log = log.clone();
+                log["baseUrl"] = json!(format!("https://{host}"));
+                log["publicKey"]["validFor"] =
+                    json!({ "start": rfc3339(*start), "end": rfc3339(*end) });
+                log
+            })
+            .collect();
+        let trust = read(&document).unwrap();
+        let payload = commit_payload();
+        let signature = lab.sign_with(&payload, |spec| {
+            spec.entry = Some(EntrySpec::v2(&lab.rekor2));
+            spec.timestamps = stamps
+                .iter()
+                .map(|at| TimestampSpec {
+                    at: *at,
+                    ..lab.timestamp()
+                })
+                .collect();
+        });
+        verdict_of(&payload, &signature, &trust)
+    };
+    const OWN: &str = LOG_HOST_V2;
+    const OTHER: &str = "other.example.test";
+    let before = (NOW - 100, NOW - 50, OWN);
+    let now = (NOW, NOW + 50, OWN);
+    let later = (NOW + 51, NOW + 100, OWN);
+    let at = &[NOW + 3][..];
+    assert_eq!(listed(&[before, now], at), "good");
+    assert_eq!(listed(&[now, before], at), "good");
+    assert_eq!(listed(&[before, later], at), "6 log-key-window");
+    // One listing has to contain every time.
+    let both = &[NOW + 3, NOW + 60][..];
+    assert_eq!(listed(&[now, later], both), "6 log-key-window");
+    assert_eq!(listed(&[now, (NOW, NOW + 60, OWN)], both), "good");
+    // Another name for the same key and ID.
+    let renamed = (NOW, NOW + 50, OTHER);
+    assert_eq!(listed(&[renamed, now], at), "good");
+    assert_eq!(listed(&[now, renamed], at), "good");
+    assert_eq!(listed(&[before, renamed], at), "6 log-key-window");
+    assert_eq!(listed(&[renamed], at), "5 checkpoint-origin");
 }
 
 #[test]
@@ -220,6 +282,249 @@ fn u2_what_a_newer_file_may_hold_is_left_out_and_named() {
         trust.left_out
     );
     assert_eq!(verdict(&lab, &trust), "good");
+}
+
+/// protobuf's JSON has more than one spelling of a value; Sigstore's Go client reads them
+/// all, so files with them exist.
+#[test]
+fn u2_every_spelling_of_protobufs_json_is_read() {
+    fn rename(value: &Value) -> Value {
+        match value {
+            Value::Object(members) => members
+                .iter()
+                .map(|(name, value)| {
+                    let name = name.chars().fold(String::new(), |mut name, one| {
+                        if one.is_uppercase() {
+                            name.push('_');
+                        }
+                        name.push(one.to_ascii_lowercase());
+                        name
+                    });
+                    (name, rename(value))
+                })
+                .collect(),
+            Value::Array(list) => list.iter().map(rename).collect(),
+            other => other.clone(),
+        }
+    }
+    fn texts(value: &mut Value, change: &dyn Fn(&str) -> String) {
+        match value {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match (name.as_str(), value) {
+                        ("rawBytes" | "keyId", Value::String(text)) => *text = change(text),
+                        (_, value) => texts(value, change),
+                    }
+                }
+            }
+            Value::Array(list) => list.iter_mut().for_each(|one| texts(one, change)),
+            _ => {}
+        }
+    }
+    let lab = Lab::new();
+    let plain = document(&lab);
+    let as_read = to_json(&read(&plain).unwrap());
+    let same = |what: &str, document: &Value| {
+        let trust = read(document).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(to_json(&trust), as_read, "{what}");
+        assert_eq!(verdict(&lab, &trust), "good", "{what}");
+    };
+    let snake = rename(&plain);
+    assert!(snake["certificate_authorities"][0]["cert_chain"].is_object());
+    same("names of the .proto file", &snake);
+    for (what, change) in [
+        (
+            "URL alphabet",
+            &(|text: &str| text.replace('+', "-").replace('/', "_")) as &dyn Fn(&str) -> String,
+        ),
+        ("no padding", &|text| text.trim_end_matches('=').to_owned()),
+    ] {
+        let mut document = plain.clone();
+        texts(&mut document, change);
+        assert_ne!(document, plain, "{what}");
+        same(what, &document);
+    }
+    let mut nulls = plain.clone();
+    nulls["tlogs"][0]["logId"] = json!(null);
+    nulls["certificateAuthorities"][0]["uri"] = json!("https://fulcio.example.test");
+    same("an absent log ID", &nulls);
+    for place in [
+        "/tlogs",
+        "/ctlogs",
+        "/timestampAuthorities",
+        "/certificateAuthorities",
+    ] {
+        let mut document = plain.clone();
+        *document.pointer_mut(place).unwrap() = json!(null);
+        let null = to_json(&read(&document).unwrap());
+        *document.pointer_mut(place).unwrap() = json!([]);
+        assert_eq!(null, to_json(&read(&document).unwrap()), "{place}");
+    }
+    // What is damaged stays so.
+    for (place, value, expected) in [
+        ("/tlogs/0", json!(null), "trust-json"),
+        ("/mediaType", json!(null), "trust-media-type"),
+        ("/tlogs/0/publicKey/rawBytes", json!(null), "trust-key"),
+        ("/tlogs/0/logId/keyId", json!("A A="), "trust-base64"),
+        ("/tlogs/0/logId/keyId", json!("AA=A"), "trust-base64"),
+        ("/tlogs/0/logId/keyId", json!("AB=="), "trust-base64"),
+        ("/tlogs/0/logId/keyId", json!("A"), "trust-base64"),
+        (
+            "/certificateAuthorities/0/certChain/certificates",
+            json!(null),
+            "trust-no-certificate",
+        ),
+    ] {
+        let mut document = plain.clone();
+        *document.pointer_mut(place).unwrap() = value;
+        assert_eq!(read(&document).unwrap_err().code(), expected, "{place}");
+    }
+    // Both spellings of one name, of which readers could take different ones.
+    for (place, name) in [
+        ("", "media_type"),
+        ("", "certificate_authorities"),
+        ("/tlogs/0", "public_key"),
+        ("/tlogs/0/publicKey", "raw_bytes"),
+    ] {
+        let mut document = plain.clone();
+        let object = document.pointer_mut(place).unwrap();
+        let camel = rename(&plain).pointer(&rename_path(place)).unwrap()[name].clone();
+        object[name] = camel;
+        assert_eq!(
+            read(&document).unwrap_err().code(),
+            "trust-json",
+            "{place} {name}"
+        );
+    }
+}
+
+fn rename_path(place: &str) -> String {
+    place.replace("publicKey", "public_key")
+}
+
+/// Older trusted roots have RSA keys as PKCS #1. A key for RSASSA-PSS is left out and
+/// named: its signatures are of another scheme.
+#[test]
+fn u2_rsa_keys_of_both_forms() {
+    let Some(openssl) = peers::openssl() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key.pem");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(&openssl).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    };
+    let path = key.to_str().unwrap();
+    run(&["genrsa", "-out", path, "2048"]);
+    let spki = run(&["rsa", "-in", path, "-pubout", "-outform", "DER"]);
+    let pkcs1 = run(&["rsa", "-in", path, "-RSAPublicKey_out", "-outform", "DER"]);
+    let b64 = |bytes: &[u8]| base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes);
+    let lab = Lab::new();
+    let listed = |bytes: &[u8], details: &str| {
+        let mut document = document(&lab);
+        let mut log = document["tlogs"][0].clone();
+        log["publicKey"]["rawBytes"] = json!(b64(bytes));
+        log["publicKey"]["keyDetails"] = json!(details);
+        log["logId"] = json!(null);
+        document["tlogs"] = json!([log]);
+        read(&document)
+    };
+    for details in ["PKIX_RSA_PKCS1V15_2048_SHA256", ""] {
+        let trust = listed(&spki, details).unwrap();
+        assert_eq!(trust.logs[0].key.spki(), spki, "{details}");
+    }
+    let trust = listed(&pkcs1, "PKCS1_RSA_PKCS1V5").unwrap();
+    assert_eq!(trust.logs[0].key.spki(), spki);
+    assert_eq!(trust.logs[0].log_id, trust.logs[0].key.sha256());
+    for details in ["PKCS1_RSA_PSS", "PKIX_RSA_PSS", "PKIX_RSA_PSS_2048_SHA256"] {
+        let bytes = if details.starts_with("PKCS1") {
+            &pkcs1
+        } else {
+            &spki
+        };
+        let trust = listed(bytes, details).unwrap();
+        assert!(trust.logs.is_empty(), "{details}");
+        assert_eq!(trust.left_out, [format!("tlogs[0]: {details}")]);
+    }
+    // The name decides, not a guess about the bytes.
+    for (bytes, details) in [
+        (&pkcs1, "PKIX_RSA_PKCS1V15_2048_SHA256"),
+        (&spki, "PKCS1_RSA_PKCS1V5"),
+        (&lab.rekor.spki(), "PKCS1_RSA_PKCS1V5"),
+    ] {
+        assert_eq!(
+            listed(bytes, details).unwrap_err().code(),
+            "trust-key",
+            "{details}"
+        );
+    }
+}
+
+/// A chain whose certificates do not follow each other is a mistake in the file, and
+/// refused with its place, before any signature is.
+#[test]
+fn u2_chains_are_in_order() {
+    let lab = Lab::new();
+    let b64 = |bytes: &[u8]| json!({ "rawBytes": base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes) });
+    let (intermediate, root) = (&lab.intermediate_certificate, &lab.root_certificate);
+    let (tsa, tsa_root) = (&lab.tsa_certificate, &lab.tsa_root_certificate);
+    // The same name as the root's, but not its key.
+    let other = Key::p384(90);
+    let namesake = ca(&root_name(), &root_name(), &other, &other, None).sign(&other);
+    for (list, chain, expected) in [
+        ("certificateAuthorities", vec![intermediate, root], "read"),
+        ("certificateAuthorities", vec![root], "read"),
+        (
+            "certificateAuthorities",
+            vec![root, intermediate],
+            "trust-chain",
+        ),
+        (
+            "certificateAuthorities",
+            vec![intermediate, intermediate],
+            "trust-chain",
+        ),
+        (
+            "certificateAuthorities",
+            vec![intermediate, tsa_root],
+            "trust-chain",
+        ),
+        (
+            "certificateAuthorities",
+            vec![intermediate, &namesake],
+            "trust-chain",
+        ),
+        (
+            "certificateAuthorities",
+            vec![intermediate, tsa_root, root],
+            "trust-chain",
+        ),
+        ("timestampAuthorities", vec![tsa, tsa_root], "read"),
+        ("timestampAuthorities", vec![tsa], "read"),
+        ("timestampAuthorities", vec![tsa_root, tsa], "trust-chain"),
+    ] {
+        let mut document = document(&lab);
+        let certificates: Vec<Value> = chain.iter().map(|one| b64(one)).collect();
+        document[list][0]["certChain"]["certificates"] = json!(certificates);
+        let found = read(&document).err();
+        let code = found.as_ref().map_or("read", TrustedRootError::code);
+        assert_eq!(code, expected, "{list} {}", chain.len());
+        if let Some(error) = found {
+            assert!(
+                error.to_string().starts_with(&format!("{list}[0]: ")),
+                "{error}"
+            );
+        }
+    }
+    let mut trust = read(&document(&lab)).unwrap();
+    let pem_of = |all: [&[u8]; 2]| all.map(|one| pem("CERTIFICATE", one)).concat();
+    trust
+        .set_timestamp_authority_pem(&pem_of([tsa, tsa_root]))
+        .unwrap();
+    let refused = trust.set_timestamp_authority_pem(&pem_of([tsa_root, tsa]));
+    assert_eq!(refused.unwrap_err().code(), "trust-chain");
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub struct GeneralName {
     pub value: Vec<u8>,
 }
 
+/// The tag of directoryName among the [`GeneralName`]s.
+pub(crate) const DIRECTORY_NAME: u8 = 4;
+
 /// NameConstraints (RFC 5280 §4.2.1.10).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NameConstraints {
@@ -113,6 +116,23 @@ fn bad_characters() -> Reason {
     )
 }
 
+/// The issuer of an identity, by the rules of a URI among the names.
+pub(super) fn issuer(text: &str) -> Result<String, Reason> {
+    if text.len() > MAX_IDENTITY {
+        return Err(reason!(
+            "certificate-issuer-too-long",
+            "the issuer is {bytes} bytes; the limit is {MAX_IDENTITY}",
+            bytes = text.len()
+        ));
+    }
+    ia5(text.as_bytes()).map_err(|_| {
+        reason!(
+            "certificate-issuer-characters",
+            "the issuer contains characters that issuers do not have"
+        )
+    })
+}
+
 /// IA5String without control characters.
 fn ia5(value: &[u8]) -> Result<String, Reason> {
     if value.is_empty() || !value.iter().all(|byte| (0x20..0x7f).contains(byte)) {
@@ -161,8 +181,14 @@ pub(super) fn general_names(names: &[u8]) -> Result<Vec<GeneralName>, DerError> 
     let mut found = Vec::new();
     while !reader.is_empty() {
         let name = reader.any("GeneralName")?;
-        if name.tag & 0xc0 != 0x80 {
-            return Err(DerError::tag("GeneralName", 0x80, name.tag));
+        // otherName, x400Address, directoryName and ediPartyName are constructed.
+        let kind = match name.tag & 0x1f {
+            kind @ (0 | 3 | 4 | 5) => 0xa0 | kind,
+            kind @ (1 | 2 | 6 | 7 | 8) => 0x80 | kind,
+            _ => return Err(DerError::value("GeneralName", "an unknown kind")),
+        };
+        if name.tag != kind {
+            return Err(DerError::tag("GeneralName", kind, name.tag));
         }
         found.push(GeneralName {
             tag: name.tag & 0x1f,
@@ -263,14 +289,57 @@ fn attributes(name: &[u8]) -> Result<Vec<(&[u8], Tlv<'_>)>, DerError> {
     let mut sets = DerReader::new(asn1::read_single(name, asn1::SEQUENCE, "Name")?.value);
     let mut attributes = Vec::new();
     while !sets.is_empty() {
-        let mut set = sets.enter(asn1::SET, "RelativeDistinguishedName")?;
-        while !set.is_empty() {
-            let mut pair = set.enter(asn1::SEQUENCE, "AttributeTypeAndValue")?;
-            attributes.push((pair.oid("type")?, pair.any("value")?));
-            pair.finish("AttributeTypeAndValue")?;
-        }
+        let set = sets.expect(asn1::SET, "RelativeDistinguishedName")?;
+        attributes.extend(rdn_attributes(set)?);
     }
     Ok(attributes)
+}
+
+/// The attributes of one SET of a Name.
+fn rdn_attributes(set: Tlv<'_>) -> Result<Vec<(&[u8], Tlv<'_>)>, DerError> {
+    let mut set = DerReader::new(set.value);
+    let mut attributes = Vec::new();
+    while !set.is_empty() {
+        let mut pair = set.enter(asn1::SEQUENCE, "AttributeTypeAndValue")?;
+        attributes.push((pair.oid("type")?, pair.any("value")?));
+        pair.finish("AttributeTypeAndValue")?;
+    }
+    Ok(attributes)
+}
+
+/// One step of a distinguished name: its attributes, in order, by type and folded
+/// value.
+pub(crate) type Rdn = Vec<(Vec<u8>, String)>;
+
+/// A Name for comparison (RFC 5280 §7.1): without regard to case and to repeated
+/// spaces. `None` if a value is not ASCII text, because other characters have several
+/// spellings.
+pub(crate) fn rdns(name: &[u8]) -> Option<Vec<Rdn>> {
+    let mut sets = DerReader::new(asn1::read_single(name, asn1::SEQUENCE, "Name").ok()?.value);
+    let mut found = Vec::new();
+    while !sets.is_empty() {
+        let set = sets.expect(asn1::SET, "RelativeDistinguishedName").ok()?;
+        let mut rdn = rdn_attributes(set)
+            .ok()?
+            .into_iter()
+            .map(|(kind, value)| Some((kind.to_vec(), folded(value)?)))
+            .collect::<Option<Rdn>>()?;
+        rdn.sort();
+        found.push(rdn);
+    }
+    Some(found)
+}
+
+/// ASCII text in lower case, with single spaces inside and none around.
+fn folded(value: Tlv<'_>) -> Option<String> {
+    // UTF8String, PrintableString, IA5String.
+    let text = match value.tag {
+        0x0c | 0x13 | 0x16 => std::str::from_utf8(value.value).ok()?,
+        _ => return None,
+    };
+    let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
+    printable.then(|| words.join(" ").to_ascii_lowercase())
 }
 
 fn attribute_text(value: Tlv<'_>) -> String {

@@ -339,3 +339,48 @@ fn key_ids_are_those_of_the_public_logs() {
     assert_eq!(key_id("any", &ecdsa), ecdsa_key_id(ecdsa.spki()));
     assert_eq!(key_id("any", &ecdsa), ecdsa.sha256());
 }
+
+/// A Rekor v1 key on P-521 signs with SHA-256 too. Key and signatures were made with
+/// OpenSSL (`openssl dgst -sha256 -sign`).
+#[cfg(feature = "verify-aws-lc")]
+#[test]
+fn a_v1_log_on_p521_signs_with_sha256() {
+    const KEY: &str = "MIGbMBAGByqGSM49AgEGBSuBBAAjA4GGAAQBRpGnFjEMNFw5lCpoS+kEzN8XF+kP85B1pgi0YTmm8e91rvVvlNtW+wG1G24GHNHfBiW91gI49azIalbv76nmN4MBxrUWpccVodpRXhAFu9nne4HRfCfQG+5MCvD6U3M9zo4S24YbVMZdjHeL8zsbCuwroV76sQ2BZQwoKU0WxsT+bPU=";
+    const TEXT: &str = "rekor.example.test - 7\n3\nAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+    const SHA256: &str = "FvnBWDCBiAJCAZFJWnmpRdNY7e7aLZbqr6sIA7EMF31FtQWQfQMuHLhf803YPYgXrA834PZY5vr/wXx5DUf9ZYq05j6oRQz67bhnAkIAwmcmR7LWhIvituwpoMjWEzSCLr3HMggTooA4oygfsBfwcarEpoKnbxifGnuyKTTcpsDFWOHTOjfXReV4NG8vwi0=";
+    const SHA384: &str = "FvnBWDCBiAJCAe38OD6RuwkRcxP1fjmaBFQ8Umz0z9e/6ULnKi6JiZ2edeyJVZ2E/I9Oav6Cm7WxJvjmNr8K8SiXW5L8k75NLsEOAkIAjW43yPnp6HOpkBfL+q/mJq2t8fDxs+UoGx2S0Sj81+Qa4UQEsQE7vvQgh85JVPBhzC+4Cr3XI5djyNTZEitkWhk=";
+    const SHA512: &str = "FvnBWDCBhwJBFVwWjaPBjJM83BELTP8CgV2bJ38CiypL4Res/P8GdaLf6wjQ3dNs4dV86PnDX+VABll+8EygUVS1LvgI40wR5jkCQgD7ugFB6ZlTOkXBTvErc6t6P3hsym13/R0OERkbDQonmKFGl3Peb9oVlSIrR854oZeRhgmFw3dMqrv/g1g6vs92+Q==";
+    let key = PublicKey::from_spki(&STANDARD.decode(KEY).unwrap()).unwrap();
+    let verifier = LogVerifier {
+        key: &key,
+        key_hint: key_hint(&key.sha256()),
+        kind: RekorVersion::V1,
+        origin: None,
+    };
+    let open_with = |text: &str, line: &str| {
+        let note = format!("{text}\n\u{2014} rekor.example.test {line}\n");
+        open(&note, &verifier, Memo::disabled())
+    };
+    assert_eq!(open_with(TEXT, SHA256).unwrap().size, 3);
+    assert_eq!(open_with(TEXT, SHA512).unwrap().size, 3);
+    assert_eq!(
+        code(open_with(TEXT, SHA384)),
+        "checkpoint-signature-invalid"
+    );
+    let other = TEXT.replace("\n3\n", "\n4\n");
+    for line in [SHA256, SHA512] {
+        assert_eq!(
+            code(open_with(&other, line)),
+            "checkpoint-signature-invalid"
+        );
+    }
+    // A v2 log signs with the digest of the curve's width alone.
+    let v2 = LogVerifier {
+        kind: RekorVersion::V2,
+        ..verifier
+    };
+    let text = TEXT.replace(" - 7", "");
+    let note = format!("{text}\n\u{2014} rekor.example.test {SHA256}\n");
+    let refused = open(&note, &v2, Memo::disabled());
+    assert_eq!(code(refused), "checkpoint-signature-invalid");
+}

@@ -147,12 +147,54 @@ fn g3_a_signature_anywhere_but_last_is_refused() {
         let result = commit(&[&headers.concat(), "\nhi\n"]);
         assert_eq!(code(result), "signature-position");
     }
-    for after in ["encoding x\n", "mergetag y\n", "foo\n"] {
+    for after in ["mergetag y\n", "foo\n", "encodings x\n", "Encoding x\n"] {
         let result = commit(&[TREE, AUTHOR, COMMITTER, GPGSIG_LINES, after, "\nhi\n"]);
-        assert_eq!(code(result), "signature-not-last");
+        assert_eq!(code(result), "signature-not-last", "{after:?}");
     }
     let result = commit(&[TREE, AUTHOR, COMMITTER, GPGSIG_LINES, PARENT, "\nhi\n"]);
     assert_eq!(code(result), "object-header-order");
+}
+
+/// JGit writes the encoding behind the signature. Git's payload is the same as if it
+/// preceded it.
+#[test]
+fn only_the_encoding_may_follow_the_signature() {
+    const ENCODING: &str = "encoding ISO-8859-1\n";
+    let head = [TREE, PARENT, AUTHOR, COMMITTER].concat();
+    let behind = commit(&[&head, GPGSIG_LINES, ENCODING, "\nhi\n"]).unwrap();
+    let before = commit(&[&head, ENCODING, GPGSIG_LINES, "\nhi\n"]).unwrap();
+    assert_eq!(behind, before);
+    assert_eq!(
+        commit_view(&behind.payload).unwrap().encoding.unwrap(),
+        "ISO-8859-1"
+    );
+    for (after, expected) in [
+        ([ENCODING, ENCODING].concat(), "object-header-duplicate"),
+        (format!("{ENCODING}foo\n"), "signature-not-last"),
+        (format!("{ENCODING}mergetag y\n"), "signature-not-last"),
+        (format!("foo\n{ENCODING}"), "signature-not-last"),
+        (
+            format!("{ENCODING}{GPGSIG_LINES}"),
+            "object-header-duplicate",
+        ),
+        (format!("{ENCODING} more\n"), "object-continuation"),
+        (format!("{ENCODING}{PARENT}"), "object-header-order"),
+        (format!("{ENCODING}{COMMITTER}"), "object-header-duplicate"),
+        ("encoding\u{a0}x\n".to_owned(), "object-header-malformed"),
+        (" encoding x\n".to_owned(), "accepted"),
+    ] {
+        let result = commit(&[&head, GPGSIG_LINES, &after, "\nhi\n"]);
+        let found = result.map_or_else(|reason| reason.code(), |_| "accepted");
+        assert_eq!(found, expected, "{after:?}");
+    }
+    let result = commit(&[&head, ENCODING, GPGSIG_LINES, ENCODING, "\nhi\n"]);
+    assert_eq!(code(result), "object-header-duplicate");
+    // A continuation line belongs to the armor, which refuses it.
+    let result = commit(&[&head, GPGSIG_LINES, " encoding x\n", "\nhi\n"]).unwrap();
+    assert_eq!(
+        armor::decode(&result.signature).unwrap_err().code(),
+        "armor-text-after"
+    );
 }
 
 /// What the signature covers is told apart by the digest; the framing must
@@ -174,7 +216,7 @@ fn g4_line_ends_are_part_of_the_payload() {
     assert_eq!(code(result), "object-header-malformed");
     let crlf_armor = crlf(GPGSIG_LINES);
     let object = commit(&[TREE, AUTHOR, COMMITTER, &crlf_armor, "\nhi\n"]).unwrap();
-    assert!(super::super::armor::decode(&object.signature).is_err());
+    assert!(armor::decode(&object.signature).is_err());
 }
 
 #[test]
@@ -197,7 +239,7 @@ fn g5_only_one_space_continues_a_header() {
         " encoding x\n",
         "\nhi\n",
     ]);
-    let armor = super::super::armor::decode(&result.unwrap().signature);
+    let armor = armor::decode(&result.unwrap().signature);
     assert_eq!(armor.unwrap_err().code(), "armor-text-after");
     // A continuation before any header, or of a header of one line.
     let result = commit(&[" ", TREE, AUTHOR, COMMITTER, GPGSIG_LINES, "\nhi\n"]);
@@ -221,27 +263,38 @@ fn g5_only_one_space_continues_a_header() {
 fn g6_g7_the_signature_header_is_that_of_the_repositorys_hash() {
     let other = GPGSIG_LINES.replace("gpgsig ", "gpgsig-sha256 ");
     let head = [TREE, AUTHOR, COMMITTER].concat();
-    for lines in [
-        other.clone(),
-        format!("{GPGSIG_LINES}{other}"),
-        format!("{other}{GPGSIG_LINES}"),
-        format!("{GPGSIG_LINES}gpgsig-sha256 garbage\n"),
+    // `tests/signatures/objects.rs` has the two headers of two-format repositories.
+    let sha256 = "gpgsig-sha256 x\n";
+    for (lines, expected) in [
+        (other.clone(), "signature-header-hash"),
+        (format!("{other}encoding x\n"), "signature-header-hash"),
+        (format!("{GPGSIG_LINES}{other}"), "signature-other-format"),
+        (format!("{GPGSIG_LINES}{sha256}"), "signature-other-format"),
+        (format!("{other}{GPGSIG_LINES}"), "signature-not-last"),
+        (
+            format!("{GPGSIG_LINES}gpgsig-sha256\n"),
+            "object-header-malformed",
+        ),
+        (
+            format!("{GPGSIG_LINES}{sha256}{sha256}"),
+            "object-header-duplicate",
+        ),
     ] {
         let result = commit(&[&head, &lines, "\nhi\n"]);
-        assert_eq!(code(result), "signature-header-hash");
+        assert_eq!(code(result), expected, "{lines:?}");
     }
     let head = [&sha256_line(TREE), &sha256_line(PARENT), AUTHOR, COMMITTER].concat();
     // G17
     let raw = format!("{head}{other}\nhi\n");
     accepted(ObjectKind::Commit, HashKind::Sha256, &raw);
-    for lines in [
-        GPGSIG_LINES.to_owned(),
-        format!("{GPGSIG_LINES}{other}"),
-        format!("{other}{GPGSIG_LINES}"),
+    for (lines, expected) in [
+        (GPGSIG_LINES.to_owned(), "signature-header-hash"),
+        (format!("{GPGSIG_LINES}{other}"), "signature-other-format"),
+        (format!("{other}{GPGSIG_LINES}"), "signature-not-last"),
     ] {
         let raw = format!("{head}{lines}\nhi\n");
         let result = split_signature(ObjectKind::Commit, HashKind::Sha256, raw.as_bytes());
-        assert_eq!(code(result), "signature-header-hash");
+        assert_eq!(code(result), expected, "{lines:?}");
     }
     // Ids of the other hash, or of both.
     let raw = format!("{head}{GPGSIG_LINES}\nhi\n");
@@ -274,7 +327,7 @@ fn g8_what_surrounds_the_armour_stays_with_it() {
         ),
     ] {
         let object = commit(&[TREE, AUTHOR, COMMITTER, &header, "\nhi\n"]).unwrap();
-        let armor = super::super::armor::decode(&object.signature);
+        let armor = armor::decode(&object.signature);
         assert_eq!(armor.unwrap_err().code(), wanted, "{header:?}");
     }
 }

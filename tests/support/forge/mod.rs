@@ -19,7 +19,7 @@ use der::{
     algorithm, bits, content, explicit, extension, int, name, octets, oid, retag, seq, set_of, tlv,
     uint, utc_time, utf8,
 };
-use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::signature::{Signer as _, hazmat::PrehashSigner as _};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
@@ -53,6 +53,8 @@ pub const TREE_ID: &str = "1193050959916656506";
 pub enum Key {
     P256(p256::ecdsa::SigningKey),
     P384(p384::ecdsa::SigningKey),
+    /// P-384 with SHA-256, as Rekor v1 signs with such a key.
+    P384Sha256(p384::ecdsa::SigningKey),
     Ed25519(ed25519_dalek::SigningKey),
 }
 
@@ -64,6 +66,10 @@ impl Key {
 
     pub fn p384(seed: u8) -> Self {
         Self::P384(p384::ecdsa::SigningKey::from_slice(&[seed; 48]).unwrap())
+    }
+
+    pub fn p384_sha256(seed: u8) -> Self {
+        Self::P384Sha256(p384::ecdsa::SigningKey::from_slice(&[seed; 48]).unwrap())
     }
 
     pub fn ed25519(seed: u8) -> Self {
@@ -80,13 +86,18 @@ impl Key {
                 let signature: p384::ecdsa::DerSignature = key.sign(message);
                 signature.as_bytes().to_vec()
             }
+            Self::P384Sha256(key) => {
+                let digest = Sha256::digest(message);
+                let signature: p384::ecdsa::DerSignature = key.sign_prehash(&digest).unwrap();
+                signature.as_bytes().to_vec()
+            }
             Self::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
         }
     }
 
     pub fn signature_oid(&self) -> &'static str {
         match self {
-            Self::P256(_) => ECDSA_SHA256,
+            Self::P256(_) | Self::P384Sha256(_) => ECDSA_SHA256,
             Self::P384(_) => ECDSA_SHA384,
             Self::Ed25519(_) => "1.3.101.112",
         }
@@ -104,7 +115,7 @@ impl Key {
                 "1.2.840.10045.3.1.7",
                 key.verifying_key().to_sec1_point(false).as_bytes(),
             ),
-            Self::P384(key) => ec(
+            Self::P384(key) | Self::P384Sha256(key) => ec(
                 "1.3.132.0.34",
                 key.verifying_key().to_sec1_point(false).as_bytes(),
             ),
@@ -124,7 +135,7 @@ impl Key {
         let spki = self.spki();
         let bits = match self {
             Self::P256(_) => &spki[spki.len() - 65..],
-            Self::P384(_) => &spki[spki.len() - 97..],
+            Self::P384(_) | Self::P384Sha256(_) => &spki[spki.len() - 97..],
             Self::Ed25519(_) => &spki[spki.len() - 32..],
         };
         Sha1::digest(bits).to_vec()
@@ -342,6 +353,8 @@ pub struct TimestampSpec {
     pub with_certificate: bool,
     pub extra_certificates: Vec<Vec<u8>>,
     pub certificate: Vec<u8>,
+    /// The issuer in the SignerIdentifier.
+    pub issuer: Vec<u8>,
     /// Breaks the token's signature.
     pub bad_signature: bool,
     /// Another message digest than that of the TSTInfo.
@@ -569,6 +582,7 @@ impl Lab {
             with_certificate: true,
             extra_certificates: vec![],
             certificate: self.tsa_certificate.clone(),
+            issuer: name("example.test", "tsa-root"),
             bad_signature: false,
             bad_digest: false,
             signing_certificate_attribute: true,
@@ -629,8 +643,13 @@ impl Lab {
             let bytes = entry.bytes(&Sha256::digest(&signed), &signature, &leaf);
             unsigned.push(attribute(LOG_ENTRY, &[octets(&bytes)]));
         }
-        for stamp in &spec.timestamps {
-            unsigned.push(attribute(TIMESTAMP, &[stamp.token(&signature)]));
+        let tokens: Vec<Vec<u8>> = spec
+            .timestamps
+            .iter()
+            .map(|stamp| stamp.token(&signature))
+            .collect();
+        if !tokens.is_empty() {
+            unsigned.push(attribute(TIMESTAMP, &tokens));
         }
         (spec.unsigned_attributes)(&mut unsigned);
         let digest_algorithm = spec
@@ -885,7 +904,7 @@ impl TimestampSpec {
         }
         let signer = seq(&[
             &int(1),
-            &seq(&[&name("example.test", "tsa-root"), &int(0x1122)]),
+            &seq(&[&self.issuer, &int(0x1122)]),
             &algorithm(SHA256),
             &retag(0xa0, &signed),
             &algorithm(self.key.signature_oid()),
