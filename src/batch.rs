@@ -26,15 +26,17 @@ use crate::host::git::{
     walk::{MissingCommit, WalkedCommit},
 };
 use crate::{
+    lookup::{EntrySearcher, LookupError},
     recorder::StepRecorder,
     verdict::{EntryLookup, Verdict, VerifyRequest, split_object, verify_signature},
 };
 use gitseal_evidence::{
     checkpoint::Checkpoint,
+    entry::LogEntry,
     memo::Memo,
     object::{self, HashKind, ObjectKind, ParsedCommit, ParsedTag},
     refusal::Step,
-    verify::{self, SignatureInput},
+    verify::{self, SignatureInput, Verified},
 };
 
 /// The maximum number of objects in one parcel for a worker.
@@ -124,6 +126,7 @@ impl<'a> BatchVerifier<'a> {
                     headers: self.headers(kind, &object.raw),
                     verdict: *verdict,
                     checkpoint: None,
+                    unverified_header: None,
                     object: None,
                 };
             }
@@ -139,6 +142,7 @@ impl<'a> BatchVerifier<'a> {
             kind,
             headers: self.headers(kind, &signed.payload),
             checkpoint: self.checkpoint(&verdict, &input),
+            unverified_header: signed.unverified_header,
             object: matches!(verdict, Verdict::Undecided { .. }).then(|| Box::new(object)),
             verdict,
         }
@@ -149,6 +153,16 @@ impl<'a> BatchVerifier<'a> {
     pub fn verify(&self, input: &SignatureInput<'_>, lookup: EntryLookup<'_>) -> Verdict {
         let recorder = &mut StepRecorder::disabled();
         verify_signature(input, self.request, &self.memo, lookup, recorder)
+    }
+
+    /// Searches for the log entries of signatures.
+    #[must_use]
+    pub fn find_entries(
+        &self,
+        searcher: &mut EntrySearcher,
+        inputs: &[SignatureInput<'_>],
+    ) -> Vec<Result<Vec<LogEntry>, LookupError>> {
+        searcher.find_all(inputs, self.request.trusted_root(), &self.memo)
     }
 
     fn headers(&self, kind: ObjectKind, payload: &[u8]) -> Option<ObjectHeaders> {
@@ -172,18 +186,24 @@ impl<'a> BatchVerifier<'a> {
         verdict: &Verdict,
         input: &SignatureInput<'_>,
     ) -> Option<ObservedCheckpoint> {
-        let (log_id, checkpoint) = match verdict {
+        let (log_id, checkpoint, first_index) = match verdict {
             _ if !self.checkpoints => None,
             Verdict::Verified(verified) | Verdict::UnexpectedIdentity { verified, .. } => {
-                Some((verified.log_id.clone(), verified.checkpoint.clone()))
+                let (log_id, checkpoint) = (&verified.log_id, &verified.checkpoint);
+                Some((log_id.clone(), checkpoint.clone(), first_index(verified)))
             }
             // A refused signature can still contain what its log signed.
             Verdict::Refused(refusal) if refusal.step() > Step::Read => {
                 verify::embedded_checkpoint(input, self.request.trusted_root(), &self.memo)
+                    .map(|(log_id, checkpoint)| (log_id, checkpoint, None))
             }
             _ => None,
         }?;
-        Some(ObservedCheckpoint { log_id, checkpoint })
+        Some(ObservedCheckpoint {
+            log_id,
+            checkpoint,
+            first_index,
+        })
     }
 }
 
@@ -197,6 +217,8 @@ pub struct ObjectResult {
     pub verdict: Verdict,
     /// The checkpoint of the signature, if requested.
     pub checkpoint: Option<ObservedCheckpoint>,
+    /// The header with a signature over the object's other form, which is not verified.
+    pub unverified_header: Option<&'static str>,
     /// The object, if more evidence can still decide.
     pub object: Option<Box<Object>>,
 }
@@ -214,6 +236,16 @@ pub struct ObservedCheckpoint {
     /// The ID of the log's key.
     pub log_id: Vec<u8>,
     pub checkpoint: Checkpoint,
+    /// The index over all trees of the log that the first entry of this tree has, by the
+    /// SET and the proof of an entry (Rekor v1).
+    pub first_index: Option<u64>,
+}
+
+/// The index over all trees of the log at which the tree of a verified entry starts.
+fn first_index(verified: &Verified) -> Option<u64> {
+    let proof = verified.entry.proof.as_ref()?;
+    let in_tree = u64::try_from(proof.log_index).ok()?;
+    verified.log_index?.checked_sub(in_tree)
 }
 
 /// An object to verify.
@@ -284,6 +316,7 @@ fn unreadable(id: ObjectId, error: GitError, boundary: Option<String>) -> Object
         headers: None,
         verdict: Verdict::Unreadable { error, boundary },
         checkpoint: None,
+        unverified_header: None,
         object: None,
     }
 }

@@ -13,7 +13,9 @@ use crate::{
     },
     names,
     recorder::StepRecorder,
-    verdict::{Failure, MISNAMED_TAG, Verdict, VerifyRequest, exit_name, verify_object},
+    verdict::{
+        Failure, MISNAMED_TAG, Verdict, VerifyRequest, exit_name, unverified_header, verify_object,
+    },
 };
 use gitseal_evidence::{
     object::{self, ObjectKind},
@@ -102,6 +104,7 @@ fn signature_json(recorder: &StepRecorder, verdict: &Verdict, object: &Object) -
         "object": object.id.to_string(),
         "type": object.kind.name(),
         "tag": tag_name(object),
+        "unverified_header": unverified_header(object),
         "steps": steps,
         "verdict": exit_name(verdict.exit()),
         "refusal": failure.as_ref().map(Failure::json),
@@ -184,6 +187,12 @@ fn explain(arguments: &ExplainArgs) -> Result<u8, ContextError> {
     } else {
         names::print(std::slice::from_ref(&resolved));
         let mut out = text(&recorder, &verdict, &object, request.trust_source());
+        if let Some(header) = unverified_header(&object) {
+            out.push(&styled!(
+                "\nThe header {} is a signature over the other object format. It is not verified.\n",
+                header
+            ));
+        }
         if let Some(misnamed) = &misnamed {
             out.push(&styled!(
                 "\n{}: {} [{}]\n",

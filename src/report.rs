@@ -63,6 +63,8 @@ pub struct Summary {
     unsigned: u64,
     /// Verified without an expected identity.
     unmatched: u64,
+    /// With a signature over their other form, which is not verified.
+    with_unverified_header: u64,
     other: BTreeMap<SignatureFormat, u64>,
     signers: BTreeMap<(String, String), SignerCounts>,
     by_unlisted_signers: u64,
@@ -104,6 +106,9 @@ impl Summary {
                 count(&mut self.good);
                 if !verified.identity_matched {
                     count(&mut self.unmatched);
+                }
+                if result.unverified_header.is_some() {
+                    count(&mut self.with_unverified_header);
                 }
                 self.add_signer(verified, false);
             }
@@ -201,6 +206,7 @@ impl Summary {
             "unsigned": self.unsigned,
             "other": Value::Object(other.collect()),
             "identity_matched": self.good > 0 && self.unmatched == 0,
+            "with_unverified_header": self.with_unverified_header,
             "signers": signers.collect::<Vec<_>>(),
             "objects_by_unlisted_signers": self.by_unlisted_signers,
             "reasons": reasons.collect::<Vec<_>>(),
@@ -322,6 +328,12 @@ impl Summary {
                 "gitseal: no expected identity set: signatures by anyone are counted as verified\n"
             ));
         }
+        if self.with_unverified_header > 0 {
+            line.push(&styled!(
+                "gitseal: {} with a second signature over the other object format, which is not verified\n",
+                plural(self.with_unverified_header, "commit")
+            ));
+        }
         line
     }
 }
@@ -399,6 +411,7 @@ impl RangeReport {
                 "type": result.kind.name(),
                 "verdict": line.verdict,
                 "failure": impact != Impact::None,
+                "unverified_header": result.unverified_header,
                 "refusal": failure.as_ref().map(Failure::json),
             })));
         } else if impact != Impact::None {

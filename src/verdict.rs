@@ -169,7 +169,8 @@ pub fn verify_with_lookup(
         return verdict;
     };
     let mut searcher = EntrySearcher::new(http_client(), rekor);
-    match searcher.find_all(&[*input]).pop() {
+    let root = request.trusted_root();
+    match searcher.find_all(&[*input], root, Memo::disabled()).pop() {
         Some(Err(error)) => {
             if let Verdict::Undecided { lookup, .. } = &mut verdict {
                 *lookup = Some(error);
@@ -197,6 +198,17 @@ pub fn verify_with_lookup(
 pub fn split_object(object: &Object, hash: HashKind) -> Result<SignedObject, Box<Verdict>> {
     object::split_signature(object.kind, hash, &object.raw)
         .map_err(|reason| Box::new(Verdict::of(reason.at(Step::Read), &[])))
+}
+
+/// Returns the header with a signature over the object's other form. That form cannot be
+/// rebuilt from the object, so this signature is not verified.
+#[must_use]
+pub fn unverified_header(object: &Object) -> Option<&'static str> {
+    let hash = match object.id.as_bytes().len() {
+        20 => HashKind::Sha1,
+        _ => HashKind::Sha256,
+    };
+    split_object(object, hash).ok()?.unverified_header
 }
 
 /// Verifies one object of the repository as a user requested it.

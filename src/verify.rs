@@ -22,7 +22,8 @@ use crate::{
     names, range,
     recorder::StepRecorder,
     verdict::{
-        MISNAMED_TAG, RequestArgs, Verdict, VerifyRequest, verify_object, verify_with_lookup,
+        MISNAMED_TAG, RequestArgs, Verdict, VerifyRequest, unverified_header, verify_object,
+        verify_with_lookup,
     },
 };
 use gitseal_evidence::{
@@ -215,15 +216,22 @@ fn report_misnamed(verdict: &Verdict, misnamed: &MisnamedTag) {
 fn verified_object(object: &Object, verified: &Verified) -> Styled {
     let name = explain::tag_name(object)
         .map(|name| styled!(" (tag object is named {})", Styled::name(&name)));
+    let unverified = unverified_header(object).map(|header| {
+        styled!(
+            "gitseal: its header {} is a signature over the other object format, which is not verified\n",
+            header
+        )
+    });
     styled!(
-        "gitseal: {} {} {}{}: signed by {} (issuer {}) at {}\n",
+        "gitseal: {} {} {}{}: signed by {} (issuer {}) at {}\n{}",
         style(Style::Good, "verified"),
         object.kind.name(),
         object.id.to_string(),
         name,
         Styled::name(verified.identity.san.value()),
         Styled::name(&verified.identity.issuer),
-        rfc3339(verified.time)
+        rfc3339(verified.time),
+        unverified
     )
 }
 

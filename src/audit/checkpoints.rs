@@ -5,6 +5,10 @@
 //! checkpoints that the log cannot change. Per log they are ordered by size, and each
 //! must be a prefix of the next one (RFC 9162 §2.1.4), the last one of the current tree.
 //!
+//! A Rekor v1 log can have several trees, of which only the last one grows: its entries
+//! are numbered through all of them. Two trees that both claim one of these numbers are
+//! two histories.
+//!
 //! - Two roots for one size: a split view. No server is needed to see that, and both
 //!   checkpoints are signed.
 //! - The log's proof does not compute from one root to the next: a fork.
@@ -70,13 +74,15 @@ impl fmt::Display for TreeState {
     }
 }
 
-/// A log: the ID of its key, and the origin line of its checkpoints.
+/// A tree of a log: the ID of the log's key, and the origin line of its checkpoints.
 type LogName = (Vec<u8>, String);
 
 /// All checkpoints of a repository, by log.
 #[derive(Debug, Default)]
 pub struct CheckpointArchive {
     logs: BTreeMap<LogName, BTreeMap<u64, (Hash, String)>>,
+    /// The lowest index over all trees of the log at which each tree was seen to start.
+    first_indexes: BTreeMap<LogName, u64>,
     split_views: Vec<LogFinding>,
     kept: usize,
     found: u64,
@@ -91,6 +97,10 @@ impl CheckpointArchive {
             origin, size, root, ..
         } = &observed.checkpoint;
         let name = (observed.log_id.clone(), origin.clone());
+        if let Some(first) = observed.first_index {
+            let known = self.first_indexes.entry(name.clone()).or_insert(first);
+            *known = first.min(*known);
+        }
         let sizes = self.logs.entry(name).or_default();
         let tree = |root: Hash, object: &str| TreeState {
             size: *size,
@@ -112,6 +122,42 @@ impl CheckpointArchive {
             }
         }
     }
+
+    /// Trees of one log that claim the same index. A tree that starts at index `a` and
+    /// has `n` entries contains the indexes from `a` to `a + n - 1`.
+    fn overlaps(&self) -> Vec<LogFinding> {
+        let mut trees: Vec<(&LogName, u64, TreeState)> = self
+            .first_indexes
+            .iter()
+            .filter_map(|(name, first)| {
+                let (size, (root, object)) = self.logs.get(name)?.last_key_value()?;
+                let largest = TreeState {
+                    size: *size,
+                    root: *root,
+                    object: object.clone(),
+                };
+                Some((name, *first, largest))
+            })
+            .collect();
+        trees.sort_by(|a, b| (&a.0.0, a.1).cmp(&(&b.0.0, b.1)));
+        trees
+            .windows(2)
+            .filter_map(|pair| {
+                let [(name, first, tree), (other_name, other_first, other)] = pair else {
+                    return None;
+                };
+                let overlap =
+                    name.0 == other_name.0 && first.saturating_add(tree.size) > *other_first;
+                overlap.then(|| {
+                    LogFinding::two_histories(
+                        (&name.1, tree.clone()),
+                        (&other_name.1, other.clone()),
+                        *other_first,
+                    )
+                })
+            })
+            .collect()
+    }
 }
 
 /// The kind of a [`LogFinding`].
@@ -119,7 +165,8 @@ impl CheckpointArchive {
 pub enum LogFindingKind {
     /// Two roots for one size, both signed.
     SplitView,
-    /// The later tree does not start with the earlier one, by the log's own proof.
+    /// The later tree does not start with the earlier one, by the log's own proof, or two
+    /// trees contain one index of the log.
     Fork,
     /// The log is smaller than a tree that it signed.
     Rollback,
@@ -161,6 +208,21 @@ impl LogFinding {
             message: format!("inconsistent: {earlier} is not a prefix of {later}: {reason}"),
             origin: origin.to_owned(),
             trees: pair.to_vec(),
+        }
+    }
+
+    fn two_histories(
+        (origin, tree): (&str, TreeState),
+        (other_origin, other): (&str, TreeState),
+        index: u64,
+    ) -> Self {
+        Self {
+            kind: LogFindingKind::Fork,
+            message: format!(
+                "two histories: {tree} and {other} of {other_origin} both contain log index {index}"
+            ),
+            origin: origin.to_owned(),
+            trees: vec![tree, other],
         }
     }
 
@@ -330,6 +392,7 @@ pub fn check_consistency(
         log_queried: max_requests.is_some() && archive.kept > 0,
         ..ConsistencyReport::default()
     };
+    report.findings.extend(archive.overlaps());
     if archive.left_out > 0 {
         let message = format!(
             "{} more checkpoints than the limit of {MAX_KEPT}",

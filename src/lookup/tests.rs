@@ -66,7 +66,11 @@ fn judge(recorded: &Recorded, log: &Stub) -> (usize, Result<Verified, Refusal>) 
     };
     let http = Client::new(Timeouts::default(), || 0);
     let mut searcher = EntrySearcher::new(http, &log.url);
-    let found = searcher.find_all(&[subject]).remove(0).unwrap();
+    let trust = trust();
+    let found = searcher
+        .find_all(&[subject], &trust, Memo::disabled())
+        .remove(0)
+        .unwrap();
     let rule = IdentityMatcher::new(
         vec![Pattern::exact("identity", "alice@example.test").unwrap()],
         vec![Pattern::exact("issuer", "http://127.0.0.1:18080").unwrap()],
@@ -78,9 +82,9 @@ fn judge(recorded: &Recorded, log: &Stub) -> (usize, Result<Verified, Refusal>) 
         &VerifyInputs {
             expected: &ExpectedIdentity::OneOf(vec![rule]),
             found: &found,
-            ..VerifyInputs::new(&trust())
+            ..VerifyInputs::new(&trust)
         },
-        &mut verify::NoopObserver,
+        &mut NoopObserver,
     );
     (found.len(), verdict)
 }
@@ -201,10 +205,115 @@ fn a_log_that_is_down_is_an_error_with_a_hint() {
     let stub = Stub::start(|_| CannedResponse::new(400, "text/html", "<html>"));
     let http = Client::new(Timeouts::default(), || 0);
     let mut searcher = EntrySearcher::new(http, &stub.url);
-    let error = searcher.find_all(&[subject]).remove(0).unwrap_err();
+    let error = searcher
+        .find_all(&[subject], &trust(), Memo::disabled())
+        .remove(0)
+        .unwrap_err();
     assert!(matches!(
         error,
         LookupError::Rekor(RekorClientError::Http(_))
     ));
     assert!(error.hint().unwrap().contains("network"));
+}
+
+/// An entry about the same object that does not verify is not in the way of the one that
+/// does, wherever it is in the response.
+#[test]
+fn a_second_entry_about_the_object_does_not_hide_the_first() {
+    for reversed in [false, true] {
+        let recorded = recorded("online.commit");
+        let mut answers = recorded.answers.clone();
+        let id = answers["index_retrieve"][0].as_str().unwrap().to_owned();
+        let mut second = answers["entries"][&id][&id].clone();
+        let later = second["integratedTime"].as_i64().unwrap() + 100_000;
+        second["integratedTime"] = later.into();
+        // The same leaf, without its tree.
+        let other = id[16..].to_owned();
+        answers["entries"][&other] = serde_json::json!({ &other: second });
+        answers["index_retrieve"] = serde_json::json!([id, other]);
+        let log = Stub::start(move |asked| match asked.target.as_str() {
+            "/api/v1/index/retrieve" => CannedResponse::json(200, &answers["index_retrieve"]),
+            _ => {
+                let mut both = vec![
+                    answers["entries"][&id].clone(),
+                    answers["entries"][&other].clone(),
+                ];
+                if reversed {
+                    both.reverse();
+                }
+                CannedResponse::json(200, &Value::Array(both))
+            }
+        });
+        let (found, verdict) = judge(&recorded, &log);
+        assert_eq!(found, 1, "{reversed}");
+        assert!(verdict.unwrap().identity_matched, "{reversed}");
+    }
+}
+
+/// A certificate with more entries than a search returns: each signature is searched for
+/// by its digests. If these are too many as well, it is undecided.
+#[test]
+fn too_many_entries_narrow_the_search() {
+    // Too many IDs, and too many bytes.
+    for crowd in [1_025, 5_000] {
+        for narrow in [true, false] {
+            let recorded = recorded("online.commit");
+            let answers = recorded.answers.clone();
+            let log = Stub::start(move |asked| {
+                let body: Value = serde_json::from_slice(&asked.body).unwrap();
+                if asked.target == "/api/v1/log/entries/retrieve" {
+                    let ids = body["entryUUIDs"].as_array().unwrap();
+                    let known = |id: &Value| answers["entries"].get(id.as_str()?).cloned();
+                    return CannedResponse::json(200, &ids.iter().filter_map(known).collect());
+                }
+                let id = answers["index_retrieve"][0].as_str().unwrap();
+                let entry = &answers["entries"][id][id]["body"];
+                let entry = base64::Engine::decode(
+                    &base64::prelude::BASE64_STANDARD,
+                    entry.as_str().unwrap(),
+                );
+                let entry: Value = serde_json::from_slice(&entry.unwrap()).unwrap();
+                let own = format!(
+                    "sha256:{}",
+                    entry["spec"]["data"]["hash"]["value"].as_str().unwrap()
+                );
+                match body["hash"].as_str() {
+                    Some(hash) if narrow => {
+                        assert_eq!(body["operator"], "and");
+                        assert!(body["publicKey"]["content"].is_string());
+                        let found = if hash == own { vec![id] } else { vec![] };
+                        CannedResponse::json(200, &serde_json::json!(found))
+                    }
+                    _ => {
+                        let many: Vec<String> = (0..crowd).map(|n| format!("{n:080x}")).collect();
+                        CannedResponse::json(200, &serde_json::json!(many))
+                    }
+                }
+            });
+            if narrow {
+                let (found, verdict) = judge(&recorded, &log);
+                assert_eq!(found, 1);
+                verdict.unwrap();
+                continue;
+            }
+            let object =
+                object::split_signature(recorded.kind, HashKind::Sha1, &recorded.raw).unwrap();
+            let subject = SignatureInput {
+                payload: Some(&object.payload),
+                signature: &object.signature,
+                hash: HashKind::Sha1,
+            };
+            let http = Client::new(Timeouts::default(), || 0);
+            let mut searcher = EntrySearcher::new(http, &log.url);
+            let error = searcher
+                .find_all(&[subject], &trust(), Memo::disabled())
+                .remove(0)
+                .unwrap_err();
+            let LookupError::Rekor(reason) = &error else {
+                panic!("{error}");
+            };
+            assert!(reason.is_too_many(), "{error}");
+            assert!(error.hint().unwrap().contains("embedded"), "{error}");
+        }
+    }
 }

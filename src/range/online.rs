@@ -103,7 +103,7 @@ impl<'a, 'e> DeferredLookups<'a, 'e> {
             .iter()
             .map(|signed| input(signed, self.hash))
             .collect();
-        let found = searcher.find_all(&inputs);
+        let found = self.verifier.find_entries(searcher, &inputs);
         for ((result, input), found) in open.iter_mut().zip(&inputs).zip(found) {
             match found {
                 Ok(entries) => {

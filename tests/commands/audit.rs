@@ -359,6 +359,95 @@ fn seen(log_id: &[u8], checkpoint: Checkpoint) -> ObservedCheckpoint {
     ObservedCheckpoint {
         log_id: log_id.to_vec(),
         checkpoint,
+        first_index: None,
+    }
+}
+
+/// The trees of one log follow each other: two that contain the same index of the log
+/// are two histories, whatever they are called.
+#[test]
+fn two_histories_under_two_tree_ids_are_a_fork() {
+    let found = |trees: &[(&[u8], &str, u64, Option<u64>)]| {
+        let mut archive = CheckpointArchive::default();
+        for (log_id, origin, size, first_index) in trees {
+            let checkpoint = Checkpoint {
+                origin: (*origin).to_owned(),
+                size: *size,
+                root: [7; 32],
+                extensions: vec![],
+            };
+            let observed = ObservedCheckpoint {
+                first_index: *first_index,
+                ..seen(log_id, checkpoint)
+            };
+            archive.add(&observed, &format!("commit of {origin}"));
+        }
+        check_consistency(&archive, &TrustedRoot::default(), None).findings
+    };
+    let (one, two) = ("log - 1", "log - 2");
+    for honest in [
+        vec![(&b"a"[..], one, 10, Some(0)), (b"a", two, 5, Some(10))],
+        vec![(b"a", two, 5, Some(10)), (b"a", one, 10, Some(0))],
+        vec![(b"a", one, 10, Some(0)), (b"a", two, 5, Some(1_000))],
+        // Another key: another log.
+        vec![(b"a", one, 10, Some(0)), (b"b", two, 10, Some(0))],
+        // Nothing says where the second one starts.
+        vec![(b"a", one, 10, Some(0)), (b"a", two, 10, None)],
+        vec![(b"a", one, 10, Some(0)), (b"a", one, 20, Some(0))],
+    ] {
+        assert!(found(&honest).is_empty(), "{honest:?}");
+    }
+    for forked in [
+        vec![(&b"a"[..], one, 10, Some(0)), (b"a", two, 5, Some(9))],
+        vec![(b"a", one, 10, Some(0)), (b"a", two, 5, Some(0))],
+        vec![
+            (b"a", two, 5, Some(9)),
+            (b"a", one, 3, Some(0)),
+            (b"a", one, 10, None),
+        ],
+        vec![(b"a", one, 10, Some(5)), (b"a", two, 6, Some(0))],
+    ] {
+        let findings = found(&forked);
+        assert_eq!(findings.len(), 1, "{forked:?}");
+        assert_eq!(findings[0].kind, LogFindingKind::Fork);
+        assert_eq!(findings[0].code(), "log-fork");
+        let text = findings[0].to_string();
+        assert!(text.contains(one) && text.contains(two), "{text}");
+    }
+}
+
+/// The same with signatures: the SET says which index of the log an entry has, the proof
+/// which of its tree.
+#[test]
+fn signatures_of_two_histories_are_a_fork() {
+    for (index, expected) in [(4_245, 0), (4_244, 1), (4_242, 1)] {
+        let scene = Scene::new();
+        let sign = |tree: &str, index: i64| {
+            let payload = forge::commit_payload();
+            let signature = scene.stage.lab.sign_with(&payload, |spec| {
+                let entry = spec.entry.as_mut().unwrap();
+                entry.origin = format!("{} - {tree}", LOG_NAME);
+                entry.log_index = index;
+            });
+            let raw = forge::commit_object(&payload, &signature);
+            scene.stage.write("commit", &raw)
+        };
+        // The entry is the third of a tree of three.
+        let ids = [sign("1", 4_242), sign("2", index)];
+        for (nth, id) in ids.iter().enumerate() {
+            let name = format!("refs/heads/tree{nth}");
+            scene.stage.git(["update-ref", &name, id]).ok();
+        }
+        let ended = scene.audit(&["--json", "--offline", "--allow-shallow"]);
+        let findings = summary(&ended)["checkpoints"]["findings"].clone();
+        assert_eq!(
+            findings.as_array().unwrap().len(),
+            expected,
+            "{index}: {ended:?}"
+        );
+        if expected > 0 {
+            assert_eq!(findings[0]["code"], "log-fork");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The commands for people.
 
+use serde_json::Value;
+
 use crate::{
     forge::{self, IDENTITY, ISSUER},
     stage::Stage,
@@ -228,7 +230,7 @@ fn explain_json() {
     };
     let report = explain(&[]).ok().json();
     assert_eq!(report["verdict"], "good");
-    assert_eq!(report["refusal"], serde_json::Value::Null);
+    assert_eq!(report["refusal"], Value::Null);
     assert_eq!(report["identity"], IDENTITY);
     assert_eq!(report["issuer"], ISSUER);
     assert_eq!(report["time"], "2026-11-20T12:00:02Z");
@@ -278,9 +280,9 @@ fn explain_json() {
     assert_eq!(report["refusal"]["step"], 4);
     assert_eq!(report["refusal"]["code"], "no-log-entry");
     assert_eq!(report["identity"], IDENTITY);
-    assert_eq!(report["time"], serde_json::Value::Null);
+    assert_eq!(report["time"], Value::Null);
     for step in [3, 4, 5] {
-        assert_eq!(report["steps"][step]["ok"], serde_json::Value::Null);
+        assert_eq!(report["steps"][step]["ok"], Value::Null);
     }
     for step in [0, 1, 2, 6, 7, 8] {
         assert_eq!(report["steps"][step]["ok"], true, "{report}");
@@ -296,7 +298,7 @@ fn explain_json() {
     stage.payload("three");
     let report = explain(&[]).fails(1).json();
     assert_eq!(report["refusal"]["code"], "object-unsigned");
-    assert_eq!(report["identity"], serde_json::Value::Null);
+    assert_eq!(report["identity"], Value::Null);
     // verify prints the same object.
     let report = stage
         .gitseal([
@@ -507,4 +509,99 @@ fn embedded_proofs_need_nobody() {
             ISSUER,
         ])
         .ok();
+}
+
+/// Commits as libgit2, dulwich, JGit and Git with two object formats write them verify
+/// through Git and through gitseal; what is not verified is named.
+#[test]
+fn what_other_programs_write() {
+    let stage = Stage::new();
+    stage.name_the_signer(IDENTITY);
+    let payload = stage.payload("one");
+    let raw = |payload: &[u8]| {
+        let signature = stage.lab.sign_with(payload, |_| {});
+        String::from_utf8(forge::commit_object(payload, &signature)).unwrap()
+    };
+    let end = " -----END SIGNED MESSAGE-----\n";
+    let encoding = "encoding ISO-8859-1\n";
+    let text = String::from_utf8(payload.clone()).unwrap();
+    let encoded = text.replacen("\n\n", &format!("\n{encoding}\n"), 1);
+    let plain = raw(&payload);
+    let start = plain.find("gpgsig ").unwrap();
+    let stop = plain.find(end).unwrap() + end.len();
+    let second = plain[start..stop].replace("gpgsig ", "gpgsig-sha256 ");
+    for (what, object, unverified) in [
+        (
+            "libgit2",
+            plain.replace(end, &format!("{end} \n")),
+            Value::Null,
+        ),
+        (
+            "JGit",
+            raw(encoded.as_bytes())
+                .replace(encoding, "")
+                .replace(end, &format!("{end}{encoding}")),
+            Value::Null,
+        ),
+        (
+            "two formats",
+            plain.replace(end, &format!("{end}{second}")),
+            "gpgsig-sha256".into(),
+        ),
+    ] {
+        let id = stage.place(object.as_bytes());
+        assert!(stage.shown(&id).starts_with("G|"), "{what}");
+        let said = stage.gitseal(["verify", "--offline", &id]).ok();
+        let report = stage
+            .gitseal(["verify", "--offline", "--json", &id])
+            .ok()
+            .json();
+        assert_eq!(report["unverified_header"], unverified, "{what}");
+        let range = [
+            "verify",
+            "--offline",
+            "--allow-unsigned",
+            &format!("{id}^!"),
+        ];
+        let many = stage.gitseal(range).ok();
+        let explained = stage.gitseal(["explain", &id]).ok();
+        for (one, says) in [
+            (
+                &said,
+                "its header gpgsig-sha256 is a signature over the other object format",
+            ),
+            (
+                &many,
+                "1 commit with a second signature over the other object format",
+            ),
+            (
+                &explained,
+                "The header gpgsig-sha256 is a signature over the other object format",
+            ),
+        ] {
+            assert_eq!(
+                one.out.contains(says),
+                unverified != Value::Null,
+                "{what}: {one:?}"
+            );
+        }
+    }
+    // Nothing else follows the signature.
+    for (object, code) in [
+        (
+            plain.replace(end, &format!("{end} \n \n")),
+            "armor-text-after",
+        ),
+        (
+            plain.replace(end, &format!("{end}foo x\n")),
+            "signature-not-last",
+        ),
+        (
+            plain.replace(end, &format!("{end}gpgsig-sha256 x\n")),
+            "signature-other-format",
+        ),
+    ] {
+        let id = stage.place(object.as_bytes());
+        stage.verify(&id).fails(1).says(&format!("[{code}]"));
+    }
 }

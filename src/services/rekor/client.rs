@@ -15,7 +15,7 @@ use url::Url;
 
 use super::rest::from_rekor_v1_json;
 use crate::http::client::{
-    Client, HttpError, HttpRequest, HttpResponse, Service, error_message, excerpt,
+    Client, HttpError, HttpReason, HttpRequest, HttpResponse, Service, error_message, excerpt,
 };
 use gitseal_evidence::{
     armor,
@@ -32,8 +32,8 @@ pub use super::wire::MAX_RETRIEVE;
 /// The maximum length of a response, in bytes: one entry with its proof has about
 /// 6 KiB.
 pub const MAX_ANSWER: usize = 256 << 10;
-/// The maximum number of entries that a search returns; a certificate is valid for
-/// ten minutes.
+/// The maximum number of entries that a search returns. A certificate signs for ten
+/// minutes, but anyone can log further entries about its signatures later.
 pub const MAX_FOUND: usize = 1024;
 
 /// Errors of the client of a log.
@@ -87,6 +87,21 @@ pub enum RekorClientError {
     /// A v2 log does not accept the key.
     #[error(transparent)]
     Key(Reason),
+}
+
+impl RekorClientError {
+    /// Returns whether a search has more results than are read.
+    #[must_use]
+    pub fn is_too_many(&self) -> bool {
+        matches!(
+            self,
+            Self::TooMany { .. }
+                | Self::Http(HttpError {
+                    reason: HttpReason::TooLarge { .. },
+                    ..
+                })
+        )
+    }
 }
 
 /// The client of one log.
@@ -324,8 +339,28 @@ impl<'a> RekorClient<'a> {
     ///
     /// Returns an error if the log is unavailable, or its response is malformed.
     pub fn search(&self, cert_der: &[u8]) -> Result<Vec<String>, RekorClientError> {
-        let pem = armor::encode_label("CERTIFICATE", cert_der);
-        let body = json!({"publicKey": {"content": STANDARD.encode(pem), "format": "x509"}});
+        self.search_index(&json!({ "publicKey": public_key(cert_der) }))
+    }
+
+    /// Returns the IDs of the entries whose verifier is this certificate and whose
+    /// artifact has this SHA-256 digest, as [`Self::search`] does.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the log is unavailable, or its response is malformed.
+    pub fn search_digest(
+        &self,
+        cert_der: &[u8],
+        digest: &[u8; 32],
+    ) -> Result<Vec<String>, RekorClientError> {
+        self.search_index(&json!({
+            "publicKey": public_key(cert_der),
+            "hash": format!("sha256:{}", hex(digest)),
+            "operator": "and",
+        }))
+    }
+
+    fn search_index(&self, body: &serde_json::Value) -> Result<Vec<String>, RekorClientError> {
         let url = self.0.at("/api/v1/index/retrieve");
         let answer = self.0.http.send(&HttpRequest::post(
             "log search",
@@ -566,6 +601,12 @@ impl<'a> RekorClient<'a> {
         self.same_body(&entry, &body)?;
         Ok(entry)
     }
+}
+
+/// The search key of a certificate.
+fn public_key(cert_der: &[u8]) -> serde_json::Value {
+    let pem = armor::encode_label("CERTIFICATE", cert_der);
+    json!({"content": STANDARD.encode(pem), "format": "x509"})
 }
 
 /// The response to `GET /api/v1/log`.
