@@ -67,9 +67,9 @@ impl Sarif {
             "message": { "text": format!("{kind} {escaped}: {}: {message}", line.verdict) },
             "locations": [{
                 "physicalLocation": { "artifactLocation": { "uri": "." } },
-                "logicalLocations": [{ "fullyQualifiedName": name, "kind": kind }],
+                "logicalLocations": [{ "fullyQualifiedName": escaped, "kind": kind }],
             }],
-            "partialFingerprints": { "gitseal/v1": format!("{kind} {name} {code}") },
+            "partialFingerprints": { "gitseal/v1": format!("{kind} {escaped} {code}") },
         });
         if self.any {
             self.file.write_all(b",")?;
@@ -97,5 +97,42 @@ impl Sarif {
         }});
         writeln!(self.file, "],\"tool\":{tool}}}]}}")?;
         persist(self.file, &self.path)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::verdict::Failure;
+
+    #[test]
+    fn names_are_escaped_wherever_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.sarif");
+        let mut report = Sarif::create(&path).unwrap();
+        let failure = Failure::new("tag-name", "the tag is named \u{202e}v1");
+        report
+            .add(&ResultLine {
+                kind: "tag name",
+                name: "v\u{202e}1\u{200b}\u{430}",
+                verdict: "refused",
+                impact: Impact::Refused,
+                failure: Some(&failure),
+            })
+            .unwrap();
+        report.finish().unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        for hidden in ['\u{202e}', '\u{200b}', '\u{430}'] {
+            assert!(!text.contains(hidden), "{text}");
+        }
+        let report: Value = serde_json::from_str(&text).unwrap();
+        let result = &report["runs"][0]["results"][0];
+        let name = &result["locations"][0]["logicalLocations"][0]["fullyQualifiedName"];
+        assert_eq!(name, "v\\u{202e}1\\u{200b}\\u{430}");
+        assert_eq!(
+            result["partialFingerprints"]["gitseal/v1"],
+            "tag name v\\u{202e}1\\u{200b}\\u{430} tag-name"
+        );
     }
 }
