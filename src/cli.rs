@@ -578,6 +578,9 @@ pub struct PolicyInitArgs {
     /// OIDC issuer URL of the first signer
     #[arg(long, value_name = "URL", requires = "identity")]
     pub issuer: Option<String>,
+    /// CODEOWNERS file whose owners the rules get
+    #[arg(long, value_name = "FILE")]
+    pub codeowners: Option<PathBuf>,
     /// New file to write [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,

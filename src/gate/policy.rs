@@ -19,7 +19,7 @@ use crate::host::{
         graph::{Graph, GraphError, Traversal},
         objects::Target,
         resolve::ResolvedName,
-        walk::RangeSpec,
+        walk::{RangeSpec, RefScope},
     },
     settings::Settings,
 };
@@ -39,6 +39,7 @@ use gitseal_policy::{
     Finding, POLICY_PATH, Policy, PolicyErrors, SignatureResult,
     diff::diff,
     lint::lint,
+    starter::Starter,
     walk::{self, AuthenticationRequest, CommitSource as _, WalkError},
 };
 use gitseal_terminal::{self as terminal, Style, Styled, style, styled};
@@ -65,6 +66,8 @@ enum PolicyCommandError {
     Walk(#[from] WalkError<HistoryError>),
     #[error("HEAD does not name a signer: {why}")]
     NoSigner { why: String },
+    #[error("cannot convert {}: {why}", .path.display())]
+    Codeowners { path: PathBuf, why: String },
     #[error("cannot write {path:?}: {error}")]
     Write { path: PathBuf, error: io::Error },
 }
@@ -88,7 +91,11 @@ impl PolicyCommandError {
                 "pass --policy FILE or --policy-root REV, or set gitseal.policy or gitseal.policyRoot in user or system configuration",
             ),
             Self::NoSigner { .. } => Some("name the first signer with --identity and --issuer"),
-            Self::History(_) | Self::Graph(_) | Self::Walk(_) | Self::Write { .. } => None,
+            Self::History(_)
+            | Self::Graph(_)
+            | Self::Walk(_)
+            | Self::Codeowners { .. }
+            | Self::Write { .. } => None,
         }
     }
 }
@@ -459,8 +466,8 @@ impl TestReport {
                 Styled::name(&finding.message),
                 finding.code
             ));
-            let hint = finding.policy_hint.as_ref().or(finding.hint.as_ref());
-            if let Some(hint) = hint {
+            let hint = finding.policy_hint.clone().or(finding.hint_line());
+            if let Some(hint) = &hint {
                 self.text.push(&styled!("  hint: {}\n", hint));
             }
             self.json.push(json!({
@@ -476,7 +483,7 @@ fn init(arguments: &PolicyInitArgs) -> Result<u8, PolicyCommandError> {
         (Some(identity), Some(issuer)) => (identity.clone(), issuer.clone()),
         _ => signer_of_head()?,
     };
-    let text = starter(&identity, &issuer);
+    let text = first_policy(&identity, &issuer, arguments.codeowners.as_deref())?;
     // An odd identity is reported here, not when the policy is used.
     Policy::parse(&text, "the new policy")?;
     match &arguments.output {
@@ -526,56 +533,33 @@ fn signer_of_head() -> Result<(String, String), PolicyCommandError> {
     }
 }
 
-/// Returns a policy for one signer, to be extended.
-fn starter(identity: &str, issuer: &str) -> String {
-    let quoted = |text: &str| Value::from(text).to_string();
-    format!(
-        "\
-# Signing policy for this repository. Reference: docs/policy.md.
-# Anything no rule allows is rejected.
-version = 2
-
-[signers]
-first = {{ issuer = {}, identity = {} }}
-
-[groups]
-team = [\"first\"]
-owners = [\"first\"]
-
-[[rules]]
-name = \"branches\"
-refs = [\"refs/heads/**\"]
-commit = [\"team\"]
-merge = [\"team\"]
-adopt = [\"owners\"]
-policy = [\"owners\"]
-create = [\"anyone\"]
-update = [\"anyone\"]
-
-[[rules]]
-name = \"tags\"
-refs = [\"refs/tags/**\"]
-tag = [\"team\"]
-create = [\"anyone\"]
-",
-        quoted(issuer),
-        quoted(identity)
-    )
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_starter_is_a_good_policy() {
-        let text = starter("alice@example.com", "https://accounts.google.com");
-        let policy = Policy::parse(&text, "starter").unwrap();
-        assert!(lint(&policy).is_empty(), "{:?}", lint(&policy));
-        // JSON's quoting is TOML's for what an identity can hold.
-        let odd = starter("a\"\\\u{e9}\u{1}", "https://i.example");
-        let policy = Policy::parse(&odd, "starter").unwrap();
-        assert_eq!(policy.signers[0].identity.as_str(), "a\"\\\u{e9}\u{1}");
+/// Returns a policy for one signer, or one with the owners of a CODEOWNERS file.
+fn first_policy(
+    identity: &str,
+    issuer: &str,
+    codeowners: Option<&Path>,
+) -> Result<String, PolicyCommandError> {
+    let mut starter = Starter {
+        identity,
+        issuer,
+        branch: "refs/heads/main",
+    };
+    let Some(path) = codeowners else {
+        return Ok(starter.policy());
+    };
+    let failed = |why: String| PolicyCommandError::Codeowners {
+        path: path.to_owned(),
+        why,
+    };
+    let text = text_of(path).map_err(|error| failed(error.to_string()))?;
+    let branch = open_context().ok().and_then(|(workspace, _)| {
+        let repository = workspace.repository().ok()?;
+        let (name, _) = repository.head_branch(RefScope::Repository).ok()??;
+        String::from_utf8(name).ok()
+    });
+    if let Some(branch) = &branch {
+        starter.branch = branch;
     }
+    let converted = starter.with_owners(&text);
+    converted.map_err(|error| failed(error.to_string()))
 }

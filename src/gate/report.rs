@@ -180,34 +180,34 @@ impl PushReport {
             )
         };
         let mut last = None;
-        let mut hints: Vec<&str> = Vec::new();
+        let mut hints: Vec<(&str, Option<&str>)> = Vec::new();
         for item in self.ordered().take(MAX_SHOWN) {
             let subject = (&item.reference, &item.about);
             if last.replace(subject) != Some(subject) {
                 let _ = writeln!(out, "  {}", item.heading());
             }
             let _ = writeln!(out, "    {}: {}", item.level(), item.line());
-            if let Some(hint) = item.finding.hint.as_deref()
-                && !hints.contains(&hint)
-            {
-                hints.push(hint);
+            if let Some(hint) = item.finding.hint.as_deref() {
+                let hint = (hint, item.finding.command.as_deref());
+                if !hints.contains(&hint) {
+                    hints.push(hint);
+                }
             }
         }
         let left = self.total().saturating_sub(self.items.len().min(MAX_SHOWN));
         if left > 0 {
             let _ = writeln!(out, "  ... and {left} more findings");
         }
-        for hint in hints {
+        for (hint, command) in hints {
             let hint = escape(hint, Escape::Prose);
-            // A command that ends a hint is on its own line, to be copied.
-            match hint.rsplit_once(": git ") {
-                Some((text, command)) => {
-                    let _ = writeln!(out, "hint: {text}:\nhint:   git {command}");
+            // A command is on its own line, to be copied.
+            let _ = match command {
+                Some(command) => {
+                    let command = escape(command, Escape::Prose);
+                    writeln!(out, "hint: {hint}:\nhint:   {command}")
                 }
-                None => {
-                    let _ = writeln!(out, "hint: {hint}");
-                }
-            }
+                None => writeln!(out, "hint: {hint}"),
+            };
         }
         let mut found = self.items.iter().map(|item| item.finding.code);
         if found.any(|code| code == codes::UNSIGNED) {
@@ -254,6 +254,8 @@ impl PushReport {
                     "code": finding.code,
                     "message": finding.message,
                     "hint": finding.hint,
+                    "command": finding.command,
+                    "help": finding.help,
                     "policy_hint": finding.policy_hint,
                 })
             })
@@ -283,8 +285,8 @@ impl PushReport {
                 }
             };
             let mut text = format!("{}: {}", item.heading(), item.line());
-            if let Some(hint) = &item.finding.hint {
-                let _ = write!(text, "; {}", escape(hint, Escape::Prose));
+            if let Some(hint) = item.finding.hint_line() {
+                let _ = write!(text, "; {}", escape(&hint, Escape::Prose));
             }
             let (title, text) = (property(&title), message(&text));
             let _ = writeln!(out, "::{} title={title}::{text}", item.level());
@@ -323,7 +325,7 @@ impl PushReport {
                 }
             };
             let finding = &item.finding;
-            let fix = finding.hint.as_deref().map(markdown);
+            let fix = finding.hint_line().as_deref().map(markdown);
             let _ = writeln!(
                 out,
                 "| {} | {} | {} | {} | {} ({}) | {} |",
@@ -460,6 +462,8 @@ mod tests {
                 code: codes::SIGNER_UNKNOWN,
                 message: HOSTILE.to_owned(),
                 hint: Some("git commit --amend".to_owned()),
+                command: None,
+                help: None,
                 policy_hint: None,
             },
         }
@@ -515,7 +519,8 @@ mod tests {
         );
         assert!(text.contains("\nhint: not set up yet?"), "{text}");
         let mut command = item(true);
-        command.finding.hint = Some("sign it: git commit --amend".to_owned());
+        command.finding.hint = Some("sign it".to_owned());
+        command.finding.command = Some("git commit --amend".to_owned());
         let text = report(vec![command]).text();
         assert!(
             text.contains("\nhint: sign it:\nhint:   git commit --amend\n"),

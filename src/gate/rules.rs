@@ -247,7 +247,7 @@ impl LoadedPolicy {
         // The tags that the outer one leads to are signed as well; their names are
         // not the ref's.
         for tag in read.iter().skip(1) {
-            let of_inner = self.policy.evaluate_tag(tag, name).into_iter();
+            let of_inner = self.policy.evaluate_tag(tag, name, pusher.now).into_iter();
             findings.extend(
                 of_inner
                     .filter(|finding| finding.code != codes::TAG_NAME)

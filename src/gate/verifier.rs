@@ -570,14 +570,14 @@ fn add(
     for mut item in items.into_iter().filter(|item| is_new(item)) {
         // One command signs all of them again: from the first, which is the oldest.
         if let ItemSubject::Object { id, .. } = &item.about
-            && let Some(hint) = &mut item.finding.hint
-            && let Some(at) = hint.find("git rebase ")
+            && let Some(rebase) = &mut item.finding.command
+            && rebase.starts_with("git rebase ")
         {
             let again = match command.take() {
                 Some(again) => again,
                 None => sign_again(*id, change, graph)?,
             };
-            hint.replace_range(at.., &again);
+            rebase.clone_from(&again);
             command = Some(again);
         }
         report.add(item);

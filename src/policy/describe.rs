@@ -154,6 +154,9 @@ fn may(action: Action, who: &Principals) -> String {
     match who.names.as_slice() {
         [only] if only == "nobody" => format!("no one may {phrase}"),
         _ if who.anyone && action == Action::Tag => "tags need no signature".to_owned(),
+        _ if who.anyone && matches!(action, Action::Commit | Action::Merge) => {
+            format!("anyone may {phrase}, signed or not: the ref is not protected")
+        }
         _ if who.anyone => format!("any pusher may {phrase}"),
         names => format!("may {phrase}: {}", names.join(", ")),
     }

@@ -100,6 +100,13 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<PolicyChange> {
             add(ChangeKind::Changes, name, message);
         }
     }
+    let (were, are) = (trials(old), trials(new));
+    for name in are.difference(&were) {
+        add(ChangeKind::Changes, name, "on trial from now on".to_owned());
+    }
+    for name in were.difference(&are) {
+        add(ChangeKind::Changes, name, "no longer on trial".to_owned());
+    }
     let (before, after) = (scopes(old), scopes(new));
     let all: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     for about in all {
@@ -128,9 +135,15 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<PolicyChange> {
     changes
 }
 
+/// Returns the rules on trial, which allow and refuse nothing.
+fn trials(policy: &Policy) -> BTreeSet<String> {
+    let trials = policy.rules.iter().filter(|rule| rule.trial);
+    trials.map(|rule| format!("rule {}", rule.name)).collect()
+}
+
 fn scopes(policy: &Policy) -> BTreeMap<String, Vec<&Rule>> {
     let mut found: BTreeMap<String, Vec<&Rule>> = BTreeMap::new();
-    for rule in &policy.rules {
+    for rule in policy.rules.iter().filter(|rule| !rule.trial) {
         found.entry(scope(rule)).or_default().push(rule);
     }
     found

@@ -340,8 +340,12 @@ pub struct Finding {
     /// The finding as text. Values from commits are in it verbatim: escape it
     /// before it is printed.
     pub message: String,
-    /// A suggested fix for the pusher. If it contains a command, it ends with it.
+    /// A suggested fix for the pusher.
     pub hint: Option<String>,
+    /// The command of that fix, to be pasted into a shell.
+    pub command: Option<String>,
+    /// The help of the rule.
+    pub help: Option<String>,
     /// A suggested change of the policy.
     pub policy_hint: Option<String>,
 }
@@ -356,6 +360,8 @@ impl Finding {
             code,
             message: message.into(),
             hint: None,
+            command: None,
+            help: None,
             policy_hint: None,
         }
     }
@@ -365,6 +371,24 @@ impl Finding {
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Adds a hint for the pusher that ends with a command. An empty command is none.
+    #[must_use]
+    pub fn with_command(mut self, hint: impl Into<String>, command: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self.command = Some(command.into()).filter(|command| !command.is_empty());
+        self
+    }
+
+    /// Returns the hint and its command as one line.
+    #[must_use]
+    pub fn hint_line(&self) -> Option<String> {
+        let hint = self.hint.as_ref()?;
+        Some(match &self.command {
+            Some(command) => format!("{hint}: {command}"),
+            None => hint.clone(),
+        })
     }
 
     /// Returns whether the finding refuses.

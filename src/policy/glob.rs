@@ -3,11 +3,11 @@
 //! `*` and `?` match within one path component, `**` crosses `/`, `[a-z]` and
 //! `{a,b}` are as in shells, `\` escapes; a leading `!` excludes. A list matches a
 //! string if one of its patterns does and none of its exclusions. Case is
-//! significant.
+//! significant. `**` is a whole component.
 //!
 //! *Not checked here:* whether a pattern is useful (`lint.rs`).
 
-use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Candidate, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 
 /// The maximum length of a pattern, in bytes.
 pub const MAX_GLOB: usize = 1024;
@@ -18,6 +18,17 @@ pub struct Globs {
     written: Vec<String>,
     included: GlobSet,
     excluded: GlobSet,
+    /// Of paths only.
+    folded: Option<Folded>,
+}
+
+/// Patterns over paths whose case is folded.
+#[derive(Debug, Clone)]
+struct Folded {
+    included: GlobSet,
+    excluded: GlobSet,
+    /// The directories above the literal parts of the included patterns.
+    above: GlobSet,
 }
 
 impl PartialEq for Globs {
@@ -56,69 +67,55 @@ impl Globs {
         Self::new(patterns, true)
     }
 
-    fn new(patterns: &[String], and_itself: bool) -> Result<Self, GlobError> {
-        let mut included = GlobSetBuilder::new();
-        let mut excluded = GlobSetBuilder::new();
-        let mut any = false;
+    fn new(patterns: &[String], are_paths: bool) -> Result<Self, GlobError> {
+        let mut sets = [const { Vec::new() }; 2];
         for (index, pattern) in patterns.iter().enumerate() {
-            let bad = |reason: String| GlobError { index, reason };
-            let (set, text) = match pattern.strip_prefix('!') {
-                Some(rest) => (&mut excluded, rest),
-                None => {
-                    any = true;
-                    (&mut included, pattern.as_str())
-                }
+            let (at, text) = match pattern.strip_prefix('!') {
+                Some(rest) => (1, rest),
+                None => (0, pattern.as_str()),
             };
-            if text.is_empty() {
-                return Err(bad("an empty pattern matches nothing".to_owned()));
-            }
-            if text.len() > MAX_GLOB {
-                return Err(bad(format!(
-                    "the pattern is {} bytes; the limit is {MAX_GLOB}",
-                    text.len()
-                )));
-            }
-            if let Some(class) = class_over_slash(text) {
-                return Err(bad(format!(
-                    "[{class}] would match / as well: leave it out of the range, or add it to what is excluded, [!…/]"
-                )));
-            }
-            if and_itself && (text.contains("/**,") || text.contains("/**}")) {
-                return Err(bad(
-                    "/** in braces: write a pattern for each of the directories".to_owned(),
-                ));
-            }
+            check(text, are_paths).map_err(|reason| GlobError { index, reason })?;
             let itself = ["/**/**", "/**/*", "/**"]
                 .iter()
                 .find_map(|all| text.strip_suffix(all))
-                .filter(|_| and_itself);
+                .filter(|_| are_paths);
             for text in std::iter::once(text).chain(itself) {
-                let glob = GlobBuilder::new(text)
-                    .literal_separator(true)
-                    .backslash_escape(true)
-                    .case_insensitive(false)
-                    .build()
-                    .map_err(|error| bad(format!("invalid pattern: {}", error.kind())))?;
-                set.add(glob);
+                glob(text, false).map_err(|reason| GlobError { index, reason })?;
+                sets.get_mut(at).into_iter().for_each(|set| set.push(text));
             }
         }
+        let [included, excluded] = sets;
         let whole = |reason: String| GlobError {
             index: patterns.len(),
             reason,
         };
-        if !any {
+        if included.is_empty() {
             return Err(whole(
                 "nothing is included, so nothing can be excluded".to_owned(),
             ));
         }
-        let build = |set: GlobSetBuilder| {
-            set.build()
-                .map_err(|error| whole(format!("the patterns are too large: {}", error.kind())))
+        let folded = if are_paths {
+            let fold = |texts: &[&str]| -> Vec<String> {
+                texts.iter().map(|text| folded_pattern(text)).collect()
+            };
+            let above: Vec<String> = included
+                .iter()
+                .flat_map(|text| directories_above(text))
+                .map(folded_pattern)
+                .collect();
+            Some(Folded {
+                included: build(&fold(&included), true).map_err(whole)?,
+                excluded: build(&fold(&excluded), true).map_err(whole)?,
+                above: build(&above, true).map_err(whole)?,
+            })
+        } else {
+            None
         };
         Ok(Self {
             written: patterns.to_vec(),
-            included: build(included)?,
-            excluded: build(excluded)?,
+            included: build(&included, false).map_err(whole)?,
+            excluded: build(&excluded, false).map_err(whole)?,
+            folded,
         })
     }
 
@@ -130,11 +127,148 @@ impl Globs {
             && !self.excluded.is_match_candidate(&candidate)
     }
 
+    /// Returns whether the list of paths matches if case is ignored.
+    #[must_use]
+    pub fn matches_folded(&self, path: &[u8]) -> bool {
+        self.folded.as_ref().is_some_and(|folded| {
+            let path = folded_path(path);
+            let candidate = Candidate::from_bytes(&path);
+            folded.included.is_match_candidate(&candidate)
+                && !folded.excluded.is_match_candidate(&candidate)
+        })
+    }
+
+    /// Returns whether the literal part of a pattern over paths is below this directory,
+    /// if case is ignored.
+    #[must_use]
+    pub fn is_below(&self, directory: &[u8]) -> bool {
+        let directory = folded_path(directory);
+        self.folded.as_ref().is_some_and(|folded| {
+            folded
+                .above
+                .is_match_candidate(&Candidate::from_bytes(&directory))
+        })
+    }
+
     /// Returns the patterns as written.
     #[must_use]
     pub fn patterns(&self) -> &[String] {
         &self.written
     }
+}
+
+fn check(text: &str, are_paths: bool) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("an empty pattern matches nothing".to_owned());
+    }
+    if text.len() > MAX_GLOB {
+        let size = text.len();
+        return Err(format!(
+            "the pattern is {size} bytes; the limit is {MAX_GLOB}"
+        ));
+    }
+    if let Some(class) = class_over_slash(text) {
+        return Err(format!(
+            "[{class}] would match / as well: leave it out of the range, or add it to what is excluded, [!…/]"
+        ));
+    }
+    if are_paths && (text.contains("/**,") || text.contains("/**}")) {
+        return Err("/** in braces: write a pattern for each of the directories".to_owned());
+    }
+    if let Some(reason) = stars_within(text) {
+        return Err(reason);
+    }
+    Ok(())
+}
+
+fn glob(text: &str, ignores_case: bool) -> Result<Glob, String> {
+    GlobBuilder::new(text)
+        .literal_separator(true)
+        .backslash_escape(true)
+        .case_insensitive(ignores_case)
+        .build()
+        .map_err(|error| format!("invalid pattern: {}", error.kind()))
+}
+
+fn build(texts: &[impl AsRef<str>], ignores_case: bool) -> Result<GlobSet, String> {
+    let mut set = GlobSetBuilder::new();
+    for text in texts {
+        set.add(glob(text.as_ref(), ignores_case)?);
+    }
+    set.build()
+        .map_err(|error| format!("the patterns are too large: {}", error.kind()))
+}
+
+/// Folds the case of a path: of its characters if it is UTF-8, otherwise of ASCII.
+fn folded_path(path: &[u8]) -> Vec<u8> {
+    std::str::from_utf8(path).map_or_else(
+        |_| path.to_ascii_lowercase(),
+        |text| folded(text).into_bytes(),
+    )
+}
+
+fn folded(text: &str) -> String {
+    // Both ways: some letters differ only in one of them.
+    text.to_uppercase().to_lowercase()
+}
+
+/// Folds the case of a pattern. One that is none then (a range like `[Z-a]`) is left
+/// as it is: its ASCII letters are compared without case.
+fn folded_pattern(text: &str) -> String {
+    let all = folded(text);
+    if glob(&all, true).is_ok() {
+        all
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Returns the directories above the literal part of a pattern over paths: the first
+/// components without wildcards, each with those before it, but not the whole.
+fn directories_above(text: &str) -> Vec<&str> {
+    let is_open = |component: &str| {
+        component.contains(['*', '?', '['])
+            || component.matches('{').count() != component.matches('}').count()
+    };
+    let mut above = Vec::new();
+    let mut from = 0_usize;
+    while let Some((component, _)) = text.get(from..).and_then(|rest| rest.split_once('/')) {
+        if is_open(component) {
+            break;
+        }
+        let end = from.saturating_add(component.len());
+        above.extend(text.get(..end));
+        from = end.saturating_add(1);
+    }
+    above
+}
+
+/// Returns why `**` is misplaced, with the pattern to write: it crosses `/` only as a
+/// whole component.
+fn stars_within(pattern: &str) -> Option<String> {
+    // Escaped characters and classes hold no wildcards.
+    let mut plain = String::with_capacity(pattern.len());
+    let (mut is_escaped, mut is_class) = (false, false);
+    for c in pattern.chars() {
+        let hides = is_escaped || is_class;
+        plain.push(if hides && c != '/' { 'x' } else { c });
+        is_escaped = c == '\\' && !is_escaped;
+        is_class = c == '[' && !hides || is_class && c != ']';
+    }
+    let is_misplaced = |component: &&str| component.contains("**") && *component != "**";
+    let component = plain.split('/').find(is_misplaced)?;
+    let instead = match component.split_once("**") {
+        Some((before, "")) if !before.contains('*') => {
+            format!("write {before}* for names that start so, or {before}/** for a directory")
+        }
+        Some(("", after)) if !after.contains('*') => {
+            format!("write **/*{after} for names that end so")
+        }
+        _ => "write * for a part of a name, or **/ for any directories".to_owned(),
+    };
+    Some(format!(
+        "** is a part of the component {component:?}, where it does not cross /: {instead}"
+    ))
 }
 
 /// Returns a character class that matches `/`, which only `**` may cross.
@@ -213,6 +347,77 @@ mod tests {
         }
         for hidden in ["{a/**,b}", "{b,a/**}"] {
             assert!(Globs::paths(&[hidden.to_owned()]).is_err());
+        }
+    }
+
+    #[test]
+    fn two_stars_are_a_whole_component() {
+        for (bad, instead) in [
+            (
+                "crypto**",
+                "write crypto* for names that start so, or crypto/** for a directory",
+            ),
+            ("src/crypto**", "crypto/**"),
+            ("**.lock", "write **/*.lock for names"),
+            ("a/**b", "write **/*b"),
+            ("a**b/c", "write * for a part"),
+            ("***", "write * for a part"),
+            ("{**,a}/x", "write * for a part"),
+        ] {
+            let reason = Globs::paths(&[bad.to_owned()]).unwrap_err().reason;
+            assert!(reason.contains(instead), "{bad}: {reason}");
+        }
+        for good in ["**", "a/**", "**/a", "a/**/b", r"a\*\*", "[*][*]", "a*/*b"] {
+            assert!(globs(&[good]).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn case_is_folded_for_paths_only() {
+        let list = ["Crypto/**".to_owned(), "!Crypto/docs/**".to_owned()];
+        let paths = Globs::paths(&list).unwrap();
+        for same in ["crypto/key", "CRYPTO/Key", "cryptO"] {
+            assert!(paths.matches_folded(same.as_bytes()), "{same}");
+            assert!(!paths.matches(same.as_bytes()), "{same}");
+        }
+        assert!(!paths.matches_folded(b"crypto/Docs/a"));
+        assert!(!paths.matches_folded(b"cryptography"));
+        assert!(!Globs::refs(&list).unwrap().matches_folded(b"crypto/key"));
+        let fold = |pattern: &str| Globs::paths(&[pattern.to_owned()]).unwrap();
+        assert!(fold("stra\u{df}e/**").matches_folded("STRASSE/x".as_bytes()));
+        // The Kelvin sign, the long s, and bytes that are no characters.
+        assert!(fold("keys/**").matches_folded("\u{212a}ey\u{17f}/x".as_bytes()));
+        assert!(fold("keys/**").matches_folded(b"KEYS/\xff"));
+        assert!(fold("a[Z-a]b/*").matches_folded(b"AZB/x"));
+    }
+
+    #[test]
+    fn directories_are_above_the_literal_part() {
+        let above = |pattern: &str, directory: &str| {
+            Globs::paths(&[pattern.to_owned()])
+                .unwrap()
+                .is_below(directory.as_bytes())
+        };
+        for (pattern, directory) in [
+            ("deploy/prod/**", "deploy"),
+            ("deploy/prod/**", "Deploy"),
+            ("deploy/prod/**", "deploy/prod"),
+            ("deploy/prod/*.yml", "deploy/prod"),
+            ("a/b/c", "a/b"),
+            ("{a,b}/c/**", "b"),
+        ] {
+            assert!(above(pattern, directory), "{pattern} {directory}");
+        }
+        for (pattern, directory) in [
+            ("**/x", "a"),
+            ("*/x", "a"),
+            ("Makefile", "Makefile"),
+            ("a/b/c", "a/b/c"),
+            ("a/b/c", "b"),
+            ("deploy/prod/**", "deploy/prod/x"),
+            ("{a/b,c}/d", "c"),
+        ] {
+            assert!(!above(pattern, directory), "{pattern} {directory}");
         }
     }
 

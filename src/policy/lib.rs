@@ -29,6 +29,8 @@ pub mod glob;
 pub mod lint;
 pub mod model;
 pub mod parse;
+mod shell;
+pub mod starter;
 pub mod steps;
 pub mod threshold;
 pub mod toml_position;

@@ -13,6 +13,8 @@ use super::{
     model::{Condition, Policy, SignerSet},
 };
 
+mod effects;
+
 /// A warning about a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lint {
@@ -31,6 +33,7 @@ pub fn lint(policy: &Policy) -> Vec<Lint> {
     lints.signers(policy);
     lints.unused(policy);
     lints.rules(policy);
+    lints.effects(policy);
     lints.0
 }
 
@@ -82,6 +85,9 @@ impl Lints {
             if condition.matches("x") || condition.matches("nobody@nowhere.invalid") {
                 let message = format!("the {what} pattern {text:?} matches any identity");
                 self.add("matches-anybody", place, message);
+            } else if what == "issuer" && matches_any_host(condition) {
+                let message = format!("the {what} pattern {text:?} matches URLs of any host");
+                self.add("any-host", place, message);
             }
             if let Some(at) = bare_dot(text) {
                 let message = format!(
@@ -140,6 +146,10 @@ impl Lints {
                 named.extend(&who.names);
             }
         }
+        if let Some(who) = &policy.override_by {
+            used.extend(&who.signers);
+            named.extend(&who.names);
+        }
         for group in policy.groups.values() {
             named.extend(&group.names);
         }
@@ -162,7 +172,8 @@ impl Lints {
         for (number, rule) in policy.rules.iter().enumerate() {
             let place = format!("rule {}", rule.name);
             for action in [Action::Rewrite, Action::Delete] {
-                if rule.may.get(&action).is_some_and(|who| who.anyone) {
+                let is_draft = rule.may.get(&Action::Commit).is_some_and(|who| who.anyone);
+                if !is_draft && rule.may.get(&action).is_some_and(|who| who.anyone) {
                     let message = format!("any pusher may {}", action.phrase());
                     self.add("anyone", &place, message);
                 }
@@ -189,6 +200,51 @@ impl Lints {
             }
         }
     }
+}
+
+/// Returns whether a pattern over URLs leaves the host open: whether it matches one of
+/// another host if its wildcards stand for that host and a path.
+fn matches_any_host(condition: &Condition) -> bool {
+    const HOST: &str = "any-host.invalid";
+    let mut instance = String::new();
+    let mut characters = condition.as_str().chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '^' | '$' => {}
+            '\\' => match characters.next() {
+                Some('S' | 'w') => {
+                    characters.next_if(|next| matches!(next, '*' | '+'));
+                    instance.push_str(HOST);
+                }
+                other => instance.extend(other),
+            },
+            '.' | '[' => {
+                if c == '[' {
+                    while characters.next_if(|next| *next != ']').is_some() {}
+                    characters.next();
+                }
+                if characters
+                    .next_if(|next| matches!(next, '*' | '+'))
+                    .is_some()
+                {
+                    characters.next_if_eq(&'?');
+                    instance.push_str(HOST);
+                    instance.push('/');
+                } else {
+                    instance.push('x');
+                }
+            }
+            '(' | ')' | '?' => {}
+            other => instance.push(other),
+        }
+    }
+    // A class like [^/]* takes the host alone.
+    let hosts = [instance.replace(&format!("{HOST}/"), HOST), instance];
+    hosts.iter().any(|url| {
+        let rest = url.split_once("://").map(|(_, rest)| rest);
+        let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
+        host == Some(HOST) && condition.matches(url)
+    })
 }
 
 /// Describes unusual characters in a string, if it has any.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    facts::{Action, EnforcementMode},
+    facts::{Action, ChangedPath, EnforcementMode},
     glob::Globs,
 };
 use gitseal_evidence::{UnixTime, identity::Pattern};
@@ -200,10 +200,23 @@ impl Rule {
         self.refs.as_ref().is_none_or(|refs| refs.matches(name))
     }
 
-    /// Returns whether the rule is about this path.
+    /// Returns whether the rule is about this path, as it is spelled: then it can allow
+    /// its change.
     #[must_use]
     pub fn matches_path(&self, path: &[u8]) -> bool {
         self.paths.as_ref().is_none_or(|paths| paths.matches(path))
+    }
+
+    /// Returns whether the rule speaks of a changed path: then it must allow its change.
+    /// It also speaks of paths that differ in case only, and of links and submodules at
+    /// a directory above its patterns' literal parts.
+    #[must_use]
+    pub fn speaks_of(&self, changed: &ChangedPath) -> bool {
+        self.paths.as_ref().is_none_or(|paths| {
+            paths.matches(&changed.path)
+                || paths.matches_folded(&changed.path)
+                || changed.link && paths.is_below(&changed.path)
+        })
     }
 }
 
@@ -266,5 +279,40 @@ impl Policy {
     #[must_use]
     pub fn signer(&self, name: &str) -> Option<&Signer> {
         self.signers.iter().find(|signer| signer.name == name)
+    }
+
+    /// Returns whether anyone may add commits or merges to a ref, signed or not. Such a
+    /// ref is not protected, so it is never a source of another one.
+    #[must_use]
+    pub fn is_open(&self, ref_name: &[u8]) -> bool {
+        [Action::Commit, Action::Merge].into_iter().any(|action| {
+            let speaking = || {
+                self.rules
+                    .iter()
+                    .filter(|rule| !rule.trial && rule.matches_ref(ref_name))
+                    .filter_map(|rule| Some((rule, rule.may.get(&action)?)))
+            };
+            let is_closed = speaking().any(|(rule, who)| rule.paths.is_none() && !who.anyone);
+            !is_closed && speaking().any(|(_, who)| who.anyone)
+        })
+    }
+
+    /// Returns whether a ref lends its commits to another one: all rules about `to` that
+    /// have sources name it; if none has, it is the default branch.
+    #[must_use]
+    pub fn lends(&self, source: &[u8], to: &[u8], default_branch: Option<&[u8]>) -> bool {
+        if source == to || self.is_open(source) {
+            return false;
+        }
+        let mut sources = self
+            .rules
+            .iter()
+            .filter(|rule| !rule.trial && rule.matches_ref(to))
+            .filter_map(|rule| rule.from.as_ref())
+            .peekable();
+        if sources.peek().is_none() {
+            return default_branch == Some(source) && default_branch != Some(to);
+        }
+        sources.all(|from| from.matches(source))
     }
 }

@@ -117,7 +117,7 @@ impl Policy {
             if let (Some(set), Some(true), Some(commit)) =
                 (own.get_mut(at), touches.get(at), commits.get(at))
             {
-                let signer = self.threshold_signer(&commit.signature, &threshold.of);
+                let signer = self.threshold_signer(&commit.signature, &threshold.of, None);
                 set.extend(signer, most);
             }
         }

@@ -175,3 +175,34 @@ fn a_policy_to_begin_with() {
         .fails(2);
     assert!(fs::read_to_string(file).unwrap().contains(ALICE));
 }
+
+/// The owners of a CODEOWNERS file are those of the paths, on the branch that HEAD
+/// names.
+#[test]
+fn a_policy_with_the_owners_of_a_file() {
+    let yard = Yard::new("");
+    yard.commit(ALICE, "first");
+    yard.branch("trunk", "HEAD");
+    let owners = yard.stage.home("CODEOWNERS");
+    let init = || {
+        let path = owners.to_str().unwrap();
+        yard.stage.gitseal(["policy", "init", "--codeowners", path])
+    };
+    fs::write(&owners, "* @org/all\n/web/ @web\n").unwrap();
+    let said = init().ok();
+    for line in [
+        "web = [\"first\"] # @web",
+        "paths = [\"**\", \"!web/**\"]",
+        "paths = [\"web/**\"]",
+        "refs = [\"refs/heads/trunk\"]",
+    ] {
+        assert!(said.out.contains(line), "{line}: {}", said.out);
+    }
+    yard.policy(&said.out);
+    let file = yard.policy_file();
+    yard.stage
+        .gitseal(["policy", "check", "--strict", file.to_str().unwrap()])
+        .ok();
+    fs::write(&owners, "[Section] @web\n").unwrap();
+    init().fails(2).says("line 1: sections are not supported");
+}

@@ -26,15 +26,65 @@ fn examples() -> Vec<String> {
 
 #[test]
 fn every_example_is_a_policy() {
-    let examples = examples();
-    assert!(examples.len() >= 6, "{}", examples.len());
+    const PEOPLE: &str = "# people.toml\n";
+    let (people, examples): (Vec<_>, Vec<_>) = examples()
+        .into_iter()
+        .partition(|example| example.starts_with(PEOPLE));
+    assert!(examples.len() >= 7 && people.len() == 1);
+    let text = file("policy.md");
     for (number, example) in examples.iter().enumerate() {
-        let policy = Policy::parse(example, &format!("example {number}"))
-            .unwrap_or_else(|errors| panic!("{errors}"));
-        assert!(policy.describe().contains("Rule "));
-        for lint in lint(&policy) {
-            panic!("example {number}: {} {}", lint.place, lint.message);
+        let name = format!("example {number}");
+        let read = |name: &str| match name {
+            "people.toml" => Ok(people[0].clone()),
+            _ => Err("no such file".to_owned()),
+        };
+        let policy =
+            Policy::parse_with(example, &name, &read).unwrap_or_else(|errors| panic!("{errors}"));
+        let described = policy.describe();
+        for rule in &policy.rules {
+            assert!(described.contains(&format!("\nRule {}", rule.name)));
         }
+        // What is unusual in an example, the text below it explains.
+        let (_, after) = text.split_once(example.as_str()).unwrap();
+        let after = after.split("\n### ").next().unwrap();
+        for lint in lint(&policy) {
+            assert!(
+                after.contains(&format!("(`{}`)", lint.code)),
+                "{name}: {} {} [{}]",
+                lint.place,
+                lint.message,
+                lint.code
+            );
+        }
+    }
+}
+
+/// What is new in the language is told of the examples that use it.
+#[test]
+fn descriptions_name_what_the_examples_use() {
+    let examples = examples();
+    let people = examples
+        .iter()
+        .find(|example| example.starts_with("# people.toml"))
+        .unwrap();
+    let all: String = examples
+        .iter()
+        .filter_map(|example| Policy::parse_with(example, "p", &|_| Ok(people.clone())).ok())
+        .map(|policy| policy.describe())
+        .collect();
+    for line in [
+        "Contact: #git-help\n",
+        "A signature counts for 60 days.\n",
+        "Signers and groups are also in people.toml.\n",
+        "May override refusals with a signed push: duty-officer.\n",
+        "anyone may add commits, signed or not: the ref is not protected\n",
+        "takes commits without evaluation from refs/heads/main\n",
+        "direct commits: nobody\n",
+        "help: merge your branch: git merge --no-ff -S BRANCH\n",
+        "2 distinct signers from security are required\n",
+        "Rule only the bot writes the changelog, on trial (on trial: only reported):\n",
+    ] {
+        assert!(all.contains(line), "{line} is not in\n{all}");
     }
 }
 
@@ -174,6 +224,37 @@ fn who_gains_and_who_loses() {
     );
 }
 
+/// A rule on trial gives and takes nothing.
+#[test]
+fn trials_are_told_apart() {
+    let policy = |rule: &str| {
+        let text = format!(
+            "version = 2\n[signers]\na = {{ issuer = \"https://i.example\", identity = \"a@example.com\" }}\nb = {{ issuer = \"https://i.example\", identity = \"b@example.com\" }}\n[[rules]]\nname = \"r\"\ncommit = [\"a\", \"b\"]\n[[rules]]\nname = \"s\"\ncommit = [\"a\"]\n{rule}"
+        );
+        Policy::parse(&text, "p").unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let (trial, real) = (policy("trial = true\n"), policy(""));
+    let said: Vec<(ChangeKind, String)> = diff(&trial, &real)
+        .into_iter()
+        .map(|change| {
+            (
+                change.kind,
+                format!("{}: {}", change.subject, change.message),
+            )
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            (
+                ChangeKind::Loses,
+                "b: may no longer add commits on every ref".to_owned()
+            ),
+            (ChangeKind::Changes, "rule s: no longer on trial".to_owned()),
+        ]
+    );
+}
+
 /// I4: what only looks right is shown with its code points.
 #[test]
 fn what_only_looks_right_is_shown() {
@@ -201,6 +282,25 @@ fn what_only_looks_right_is_shown() {
     assert_eq!(lints(good, "{ pattern = 'bob@example.com' }"), ["bare-dot"]);
     assert_eq!(lints(good, "{ pattern = '.*' }"), ["matches-anybody"]);
     assert!(lints(good, r"{ pattern = 'bob@example\.com' }").is_empty());
+    for any in [
+        "https://.*",
+        "https://.+/login",
+        r"https://.*\.example\.com",
+        "^https://[^/]+/oauth$",
+        r"https://\S+/oauth",
+        "(https://.*)?",
+    ] {
+        let found = lints(&format!("{{ pattern = '{any}' }}"), "\"b\"");
+        assert_eq!(found, ["any-host"], "{any}");
+    }
+    for one in [
+        r"https://login\.example\.com/.*",
+        r"https://[a-z]+\.example\.com",
+        r"https://(a|b)\.example\.com/[0-9]+",
+    ] {
+        let found = lints(&format!("{{ pattern = '{one}' }}"), "\"b\"");
+        assert!(found.is_empty(), "{one}: {found:?}");
+    }
     assert_eq!(lints("\"http://i.example\"", "\"b\""), ["issuer-not-https"]);
     assert_eq!(lints("\"https://i.example/\"", "\"b\""), ["trailing-slash"]);
     assert_eq!(lints("\"https://I.example\"", "\"b\""), ["uppercase-host"]);

@@ -130,9 +130,16 @@ impl<'i> Parser<'i> {
             return;
         }
         let tags = adds || has(Action::Tag);
+        let is_open = |action: Action| rule.may.get(&action).is_none_or(|who| who.anyone);
+        let is_signed = !is_open(Action::Commit) || !is_open(Action::Merge);
         for (key, has_effect, needed) in [
             ("direct", adds, "without commit or merge"),
             ("match-committer", adds, "without commit or merge"),
+            (
+                "match-committer",
+                is_signed || !adds,
+                "where anyone may commit",
+            ),
             ("merge-by-account", has(Action::Merge), "without merge"),
             ("from", tags, "without commit, merge or tag"),
             ("from", !rule.trial, "on trial"),

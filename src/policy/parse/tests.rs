@@ -171,6 +171,10 @@ fn keys_that_would_do_nothing() {
             &["no-effect"],
         ),
         ("commit = [\"a\"]\nmerge-by-account = true", &["no-effect"]),
+        (
+            "commit = [\"anyone\"]\nmatch-committer = true",
+            &["no-effect"],
+        ),
     ]);
 }
 
