@@ -52,7 +52,7 @@ impl Scene {
         self.stage.gitseal(words)
     }
 
-    fn from_stdin(&self, line: &str) -> Ended {
+    fn stdin(&self, line: &str) -> Ended {
         let mut command = self.stage.command(GITSEAL, &self.stage.repo());
         command.args(["verify", "--offline", "--stdin"]);
         run(&mut command, format!("{line}\n").as_bytes())
@@ -77,7 +77,7 @@ impl Scene {
             let is_about_signed = ended.out.contains(&format!("commit {base}"));
             assert!(!is_about_signed, "{words:?}: {ended:?}");
         }
-        for ended in [self.from_stdin(name), self.from_stdin(&range)] {
+        for ended in [self.stdin(name), self.stdin(&range)] {
             assert!(matches!(ended.code, 1 | 2), "{name}: {ended:?}");
         }
         let shown = self.gitseal(&["show", name]);
@@ -299,6 +299,15 @@ fn files_of_the_git_directory_hide_no_ref() {
         .gitseal(&["verify", "--offline", "FETCH_HEAD"])
         .fails(1)
         .says("object-unsigned");
+    scene.reference("FETCH_HEAD", "ref: refs/heads/main");
+    scene
+        .stage
+        .git(["rev-parse", "--verify", "-q", "FETCH_HEAD"])
+        .fails(1);
+    scene
+        .gitseal(&["verify", "--offline", "FETCH_HEAD"])
+        .fails(2)
+        .says("symbolic ref");
 }
 
 #[test]
@@ -311,8 +320,8 @@ fn nothing_to_verify_is_not_success() {
     verify(&["^main", "^HEAD~1"]).fails(2);
     verify(&["HEAD~1^@"]).fails(2);
     verify(&[".."]).fails(2);
-    scene.from_stdin("").fails(2).says("nothing to verify");
-    scene.from_stdin("^main").fails(2).says("nothing to verify");
+    scene.stdin("").fails(2).says("nothing to verify");
+    scene.stdin("^main").fails(2).says("nothing to verify");
     // An empty range reports its ends, and that it is empty.
     let equation = format!("gitseal: main = refs/heads/main = {}\n", scene.unsigned);
     verify(&["main..main"])
@@ -329,6 +338,17 @@ fn nothing_to_verify_is_not_success() {
             {"name": "HEAD", "ref": "HEAD", "id": scene.unsigned},
         ])
     );
+    let summary = |words: &[&str]| -> Value {
+        let ended = verify(&[&["--json"], words].concat());
+        serde_json::from_str(ended.out.lines().last().unwrap()).unwrap()
+    };
+    // Full IDs are listed as ends of a range, and not where they are a list.
+    let id = scene.signed.as_str();
+    let ends = summary(&[&format!("{id}..{id}")]);
+    assert_eq!(ends["summary"]["resolved"][0]["id"], id);
+    assert_eq!(ends["summary"]["resolved"][0]["ref"], Value::Null);
+    let listed = summary(&[id, &scene.unsigned]);
+    assert_eq!(listed["summary"]["resolved"], json!([]));
     verify(&["main..nothing"]).fails(2);
     // A repository without a commit.
     let empty = scene.stage.path("empty");
@@ -805,6 +825,19 @@ impl World {
             };
             if fs::write(path, value).is_ok() {
                 self.refs.push(name.as_str().into());
+            }
+        }
+        for name in ["FETCH_HEAD", "MERGE_HEAD", "ORIG_HEAD", "AUTO_MERGE"] {
+            let id = &ids[dice.roll(ids.len())];
+            let value = match dice.roll(6) {
+                0 => format!("{id}\n"),
+                1 => format!("ref: {}\n", dice.of(&["refs/heads/main", "HEAD"])),
+                2 => format!("{id}\tnot-for-merge\n{}\n", ids[0]),
+                _ => continue,
+            };
+            // It can be a directory by now.
+            if fs::write(git.join(name), value).is_ok() {
+                self.refs.push(name.into());
             }
         }
         match dice.roll(4) {

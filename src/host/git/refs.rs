@@ -79,9 +79,16 @@ impl Repository {
             .try_find_reference(name.as_ref())
             .map_err(|error| refuse(words(&error)))?;
         // This name, whatever the library's rules for short names find.
-        Ok(found
+        let found = found
             .filter(|found| found.name().as_bstr() == full)
-            .map(|found| value(found.target())))
+            .map(|found| value(found.target()));
+        match found {
+            // Git reads these apart from refs, and does not resolve a symbolic one.
+            Some(RefValue::Symbolic(_)) if full == "FETCH_HEAD" || full == "MERGE_HEAD" => Err(
+                refuse("it is a symbolic ref, which it cannot be".to_owned()),
+            ),
+            found => Ok(found),
+        }
     }
 
     /// Returns every ref below `refs/`, in the order of names.

@@ -137,7 +137,7 @@ impl Repository {
             selection.is_range = true;
             let from = self.select_commit(from, selection)?;
             selection.not.push(from);
-            return self.select_tip(to, selection);
+            return self.select_tip(text, to, selection);
         }
         if let Some(name) = text.strip_prefix('^') {
             selection.is_range = true;
@@ -160,7 +160,7 @@ impl Repository {
                 return Ok(());
             }
         }
-        self.select_tip(text, selection)
+        self.select_tip(text, text, selection)
     }
 
     /// Resolves a name to a commit, and records what it resolved to.
@@ -176,10 +176,17 @@ impl Repository {
         Ok(())
     }
 
-    /// Adds a commit to start from; tag objects on the way are added as named.
-    fn select_tip(&self, name: &str, selection: &mut Selection) -> Result<(), GitError> {
+    /// Adds the commit `name` of `text` to start from; tag objects on the way are added
+    /// as named.
+    fn select_tip(
+        &self,
+        text: &str,
+        name: &str,
+        selection: &mut Selection,
+    ) -> Result<(), GitError> {
         let resolved = self.resolve(name, Among::Commits)?;
         let id = resolved.id;
+        let is_plain_id = text == name && resolved.equation().is_none();
         // A missing object is reported when it is visited.
         let peeled = match self.objects.peel(id) {
             Err(GitError::Missing { .. }) => Peeled {
@@ -188,7 +195,10 @@ impl Repository {
             },
             other => other?,
         };
-        self.record(resolved, selection)?;
+        // A list of a million IDs is not repeated in the report.
+        if !is_plain_id {
+            self.record(resolved, selection)?;
+        }
         selection.tags.extend(peeled.tags);
         match peeled.target {
             Target::Commit(id) => selection.from.push(id),
@@ -344,6 +354,10 @@ impl Repository {
     }
 }
 
+fn or_head(name: &str) -> &str {
+    if name.is_empty() { "HEAD" } else { name }
+}
+
 /// Splits `A..B`; an end that is not named is HEAD.
 ///
 /// # Errors
@@ -356,7 +370,6 @@ pub fn split_range(text: &str) -> Result<Option<(&str, &str)>, GitError> {
         revision: text.to_owned(),
         why: why.to_owned(),
     };
-    let or_head = |name| if name == "" { "HEAD" } else { name };
     match (from, to) {
         (_, to) if to.starts_with('.') => {
             Err(refuse("A...B is not supported; write A..B, or B ^A"))
