@@ -70,12 +70,10 @@ impl ContextError {
             Self::Git(GitError::Missing { .. }) => {
                 Some("fetch the object first (partial or shallow clone)")
             }
-            Self::Git(GitError::Config(ConfigError::NeedsGit { .. })) => {
-                Some("install Git 2.34 or newer, and put it on the PATH")
-            }
-            Self::Git(GitError::Config(_)) => {
-                Some("'gitseal doctor' names the place; fix it until 'git config --list' works")
-            }
+            Self::Git(GitError::Config(error)) => Some(match **error {
+                ConfigError::NeedsGit { .. } => "install Git 2.34 or newer, and put it on the PATH",
+                ConfigError::Git(_) => "fix it until 'git config --list' works",
+            }),
             Self::Git(GitError::NoRepository { .. }) => {
                 Some("run it inside a repository, or set GIT_DIR")
             }

@@ -24,7 +24,7 @@ use crate::host::{
     git_config::{ConfigScope, ConfigValue},
     git_program::{self, ConfigListing, GitProgramError},
     profile::{Profile, ProfileError},
-    settings::{SettingError, Settings, TABLE, nearest, process_environment},
+    settings::{self, SettingError, Settings, TABLE, ValueKind, nearest, process_environment},
 };
 use crate::{
     cli::{ProfileArgs, SetupArgs},
@@ -496,7 +496,25 @@ fn set_entry(given: &str) -> Result<Entry, SetupError> {
     if value.chars().any(char::is_control) {
         return Err(invalid("the value has a control character".to_owned()));
     }
+    let value = absolute_path(row, value)
+        .map_err(|error| invalid(format!("cannot make the path absolute: {error}")))?;
     Ok(Entry::new(format!("gitseal.{}", row.name), value, "flag"))
+}
+
+/// Returns a value of a flag as it is stored: a path that is relative to the current
+/// directory would be relative to the settings file there.
+fn absolute_path(row: &settings::Row, value: &str) -> std::io::Result<String> {
+    let is_path = match row.kind {
+        ValueKind::Path => value != "*",
+        ValueKind::ChoiceOrPath(choices) => !choices.contains(&value),
+        _ => false,
+    };
+    let is_plain =
+        !value.is_empty() && !["~", "%(", ":("].iter().any(|form| value.starts_with(form));
+    if !is_path || !is_plain {
+        return Ok(value.to_owned());
+    }
+    Ok(std::path::absolute(value)?.to_string_lossy().into_owned())
 }
 
 /// Resolves all entries together, so that nothing is written that makes the

@@ -19,10 +19,12 @@ use std::{
 
 use super::git_program::{self, GitProgramError};
 
+#[cfg(unix)]
 mod command;
 #[cfg(unix)]
 mod in_process;
 mod listing;
+#[cfg(unix)]
 mod syntax;
 
 pub use listing::list;
@@ -173,6 +175,7 @@ fn place(file: Option<&Path>) -> String {
         .unwrap_or_default()
 }
 
+#[cfg(unix)]
 impl ReadError {
     fn malformed(reason: impl Into<String>) -> Self {
         Self::Malformed {
@@ -244,8 +247,8 @@ pub fn read_in_process(sources: &ConfigSources<'_>) -> Result<Vec<ConfigValue>, 
     #[cfg(unix)]
     return in_process::read(sources);
     #[cfg(not(unix))]
-    {
-        let _ = (sources, command::pairs, syntax::parse);
-        Err(ReadError::needs_git("this system"))
-    }
+    return Err(ReadError::NeedsGit {
+        file: None,
+        construct: format!("the configuration of {}", sources.directory.display()),
+    });
 }

@@ -31,6 +31,31 @@ fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
+/// In the settings file a relative path would be relative to that file.
+#[test]
+fn a_relative_path_of_a_flag_is_stored_as_an_absolute_one() {
+    let stage = Stage::untouched();
+    stage
+        .gitseal([
+            "setup",
+            "--yes",
+            "--set",
+            "trustedRoot=roots/tr.json",
+            "--set",
+            "logPath=~/log",
+            "--set",
+            "trustedRepository=*",
+            "--set",
+            "credentialCache=off",
+        ])
+        .ok();
+    let path = stage.repo().join("roots/tr.json");
+    assert_eq!(stage.value("gitseal.trustedRoot"), path.to_str().unwrap());
+    assert_eq!(stage.value("gitseal.logPath"), "~/log");
+    assert_eq!(stage.value("gitseal.trustedRepository"), "*");
+    assert_eq!(stage.value("gitseal.credentialCache"), "off");
+}
+
 #[test]
 fn setup_then_undo_leaves_every_byte() {
     for file in FILES {

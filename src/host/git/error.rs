@@ -14,7 +14,7 @@ pub enum GitError {
     #[error("cannot use the bare repository {}: safe.bareRepository is \"explicit\"", .path.display())]
     BareRepository { path: PathBuf },
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(Box<ConfigError>),
     #[error("cannot use the object directories of the environment: {why}")]
     ObjectDirectories { why: String },
     #[error("cannot list the refs: {why}")]
@@ -53,6 +53,12 @@ pub enum GitError {
     LightweightTag { name: String },
     #[error("{name} is a chain of more than {most} tags")]
     TagDepth { name: String, most: usize },
+}
+
+impl From<ConfigError> for GitError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(Box::new(error))
+    }
 }
 
 /// The library's error as one line: what failed, and why.
