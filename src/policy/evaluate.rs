@@ -229,7 +229,7 @@ fn add(findings: &mut Vec<Finding>, finding: Finding) {
 
 impl Finding {
     /// Makes the finding refuse, whatever the mode of the policy is.
-    fn enforced(mut self) -> Self {
+    pub(crate) fn enforced(mut self) -> Self {
         self.mode = EnforcementMode::Enforce;
         self
     }

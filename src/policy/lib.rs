@@ -43,3 +43,7 @@ pub use facts::{
 pub use model::Policy;
 pub use parse::{PolicyError, PolicyErrors};
 pub use toml_position::nearest;
+
+#[cfg(test)]
+#[path = "../../tests/gate_model/mod.rs"]
+mod gate_model;

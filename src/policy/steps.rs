@@ -17,14 +17,18 @@
 //! lent       by sources: the lines of the `from` references, before the push
 //! 1  base    = the nearest commit on the new value's line that is a state of R; for
 //!            a new or rewritten R, and for one whose rules name its updaters if one
-//!            of them pushes, or a lent one
+//!            of them pushes, or a lent one. (A default branch with its own policy
+//!            has no base behind the cut-off: a clone judges all of its line.)
 //! 2  R moved without its old value on the line: `rewrite`; but if the new value
 //!            reaches the old one and R is not the default branch: `update`, and the
-//!            old line is lent
+//!            old line is lent; who may `rewrite` may begin at a lent state then, too
 //! 3  steps   = the new value's line above the base, oldest first
 //! 4  a step gains what it reaches, without what its first parent reaches and
 //!            without what lies behind a lent state that the step brings in
-//! 5  each gained commit is judged by P on R; the step itself as direct
+//! 5  each gained commit is judged by P on R: `commit` or `merge` on what differs from
+//!            its first parent, and for a merge `commit` on what it changes itself; the
+//!            step as direct, the others not. A step whose other parents bring nothing
+//!            and that changes something is no merge
 //! 6  one that P refuses stands if every way from the step to it goes through a
 //!            merge, by another parent than the first, whose signer may `adopt` and
 //!            may `commit` all that this merge changes
@@ -42,9 +46,22 @@
 //! *Not checked here:* which references are sources (`gate/sources.rs`), tag objects
 //! (`judge.rs`), and whether signatures verify (the [`History`]).
 
+mod base;
+mod commit;
+mod findings;
+mod gains;
 mod history;
+mod judge;
+mod line;
+pub(crate) mod mutant;
+mod step;
+mod versions;
+mod ways;
 
 pub use history::{Branch, Found, History, Judged, Look, StepsError, Subject, Update};
+pub use judge::StepJudge;
+#[cfg(test)]
+pub(crate) use versions::Versions;
 
 /// The maximum number of commits that one reference gains.
 pub const MAX_COMMITS: usize = 1_000_000;
@@ -58,3 +75,5 @@ pub const MAX_POLICIES: usize = 1_000;
 pub const MAX_POLICY_BYTES: usize = 16 * 1024 * 1024;
 /// The maximum number of findings that are kept for one reference.
 pub const MAX_FINDINGS: usize = 1_000;
+/// The maximum number of adopted commits that are listed for one reference.
+pub const MAX_ADOPTED: usize = 10_000;

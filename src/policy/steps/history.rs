@@ -174,8 +174,9 @@ pub enum Subject<I> {
     Commit {
         /// The commit.
         commit: I,
-        /// The step that brings it, which may be the commit itself.
-        step: I,
+        /// The step that brings it, which may be the commit itself; `None`: the merge
+        /// of a request, which is not made yet.
+        step: Option<I>,
     },
 }
 
@@ -186,9 +187,9 @@ pub struct Found<I> {
     pub about: Subject<I>,
     /// The finding.
     pub finding: Finding,
-    /// The signers and groups whose merge would let the commit in (`adopt`), as the
-    /// policy names them.
-    pub may_adopt: Vec<String>,
+    /// The signers and groups whose merge of the branch lets the commit in, as the
+    /// policy names them: by adopting it, or as the one signer who is missing.
+    pub may_merge: Vec<String>,
 }
 
 /// The result for one reference.

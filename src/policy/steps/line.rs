@@ -1,0 +1,203 @@
+//! The steps of an update, each by the policy before it (items 3, 4 and 7).
+
+use std::collections::HashSet;
+
+use super::{
+    Branch, History, Judged,
+    commit::Place,
+    findings::about,
+    gains::{Gains, Step},
+    judge::{Outcome, Plan, Run, StepJudge},
+    mutant::clause,
+    versions::Version,
+};
+
+impl<H: History> StepJudge<'_, H> {
+    /// Judges steps, each by the policy before it.
+    pub(super) fn steps(
+        &mut self,
+        run: Run<'_, H::Id>,
+        mut plan: Plan<H::Id>,
+        new: H::Id,
+        judged: &mut Judged<H::Id>,
+    ) -> Outcome<(), H> {
+        if plan.line.is_empty() {
+            return Ok(());
+        }
+        let line: HashSet<H::Id> = plan.line.iter().copied().collect();
+        let mut is_stepwise = matches!(run.update.branch, Branch::WithPolicy { .. });
+        is_stepwise &= clause!(PolicyAtBeginning: false, true);
+        if clause!(RewriteSkipsOwnSteps: plan.also.is_some(), false) {
+            plan.version = self.in_force.clone();
+            is_stepwise = false;
+        }
+        if clause!(PolicyAtEnd: is_stepwise, false) {
+            plan.version = self
+                .versions
+                .at(new, self.history)?
+                .unwrap_or(plan.version.clone());
+            is_stepwise = false;
+        }
+        let mut base = plan.base;
+        let mut rest = plan.line.as_slice();
+        while !rest.is_empty() {
+            let from: Vec<H::Id> = base.into_iter().collect();
+            let mut gains =
+                self.gains(run, &from, new, &plan.version, plan.also.as_ref(), &line)?;
+            let mut steps = Vec::with_capacity(rest.len());
+            for tip in rest {
+                steps.push(gains.step(Some(*tip), &[*tip], self.history)?);
+            }
+            self.verify(run, &steps, &plan.version)?;
+            let mut left: &[H::Id] = &[];
+            for (step, after) in steps.iter().zip(1..) {
+                self.step(run, step, &plan.version, judged)?;
+                if let Some(also) = plan.also.as_ref().filter(|also| **also != plan.version) {
+                    self.step(run, step, also, judged)?;
+                }
+                let next = self.next_policy(run, &plan, base, step, judged)?;
+                base = step.tip;
+                let Some(next) = next else {
+                    return Ok(());
+                };
+                if !is_stepwise || next == plan.version {
+                    continue;
+                }
+                let is_same = next.policy.cut_off == plan.version.policy.cut_off;
+                plan.version = next;
+                if !is_same {
+                    // What the next steps gain is another question now.
+                    left = rest.get(after..).unwrap_or_default();
+                    break;
+                }
+            }
+            rest = left;
+        }
+        Ok(())
+    }
+
+    /// Returns the policy that a step leaves (item 7); `None` if that is none that may
+    /// judge the next step.
+    pub(super) fn next_policy(
+        &mut self,
+        run: Run<'_, H::Id>,
+        plan: &Plan<H::Id>,
+        before: Option<H::Id>,
+        step: &Step<H::Id>,
+        judged: &mut Judged<H::Id>,
+    ) -> Outcome<Option<Version>, H> {
+        let (Branch::WithPolicy { .. }, Some(tip), Some(before)) =
+            (run.update.branch, step.tip, before)
+        else {
+            return Ok(Some(plan.version.clone()));
+        };
+        if self.history.policy_tree(before)? == self.history.policy_tree(tip)? {
+            return Ok(Some(plan.version.clone()));
+        }
+        let about = about(tip, step);
+        let facts = self.facts(tip, step)?;
+        let at = self.time(run, step)?;
+        let place = Place {
+            name: run.update.name,
+            direct: true,
+            at,
+            account: None,
+        };
+        let mut is_allowed = true;
+        for version in [Some(&plan.version), plan.also.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            for finding in version.policy.refuses_policy_change(&facts, place) {
+                is_allowed &= !finding.refuses();
+                judged.add(about, finding, &[]);
+            }
+        }
+        Ok(match self.versions.at(tip, self.history)? {
+            Ok(next) => is_allowed.then_some(next),
+            Err(finding) => {
+                judged.add(about, finding, &[]);
+                None
+            }
+        })
+    }
+
+    /// Returns what the reference gains above `base`.
+    pub(super) fn gains(
+        &mut self,
+        run: Run<'_, H::Id>,
+        base: &[H::Id],
+        new: H::Id,
+        version: &Version,
+        also: Option<&Version>,
+        line: &HashSet<H::Id>,
+    ) -> Outcome<Gains<H::Id>, H> {
+        let mut behind = self.cut_off(version)?;
+        if let Some(also) = also {
+            let too = self.cut_off(also)?;
+            behind.retain(|commit| too.contains(commit));
+        }
+        let hidden = clause!(
+            SourcesHideAll: [base, &behind, run.lent].concat(),
+            [base, &behind].concat()
+        );
+        let order = self.history.gains(&[new], &hidden, run.look)?;
+        let mut lent = Vec::new();
+        if !run.lent.is_empty() {
+            let beside = order.iter().copied().filter(|one| !line.contains(one));
+            let beside: Vec<H::Id> = beside.collect();
+            if !beside.is_empty() {
+                lent = self.history.on_lines(&beside, run.lent, run.look)?;
+            }
+        }
+        Gains::new(order, lent, !behind.is_empty())
+    }
+
+    /// Verifies what steps gain, on all cores, but for what is known to be allowed.
+    pub(super) fn verify(
+        &mut self,
+        run: Run<'_, H::Id>,
+        steps: &[Step<H::Id>],
+        version: &Version,
+    ) -> Outcome<(), H> {
+        let scope = self.scope(version, run.update.name);
+        let mut open = Vec::new();
+        for step in steps {
+            let commits = step.commits.iter().copied();
+            open.extend(commits.filter(|commit| {
+                let direct = Some(*commit) == step.tip;
+                !self.allowed.contains(&(*commit, scope, direct))
+            }));
+        }
+        if !open.is_empty() {
+            self.history.verify(&open)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the number of the set of rules that speak of a reference.
+    pub(super) fn scope(&mut self, version: &Version, name: &[u8]) -> usize {
+        let rules = version.policy.rules.iter().enumerate();
+        let speaking = rules
+            .filter(|(_, rule)| rule.matches_ref(name))
+            .map(|(number, _)| number)
+            .collect();
+        let next = self.scopes.len();
+        *self
+            .scopes
+            .entry((version.number, speaking))
+            .or_insert(next)
+    }
+
+    /// The policy of a commit's first parent.
+    #[cfg(test)]
+    pub(super) fn of_parent(&mut self, commit: H::Id) -> Outcome<Version, H> {
+        let Some(first) = self.history.parents(commit)?.first().copied() else {
+            return Ok(self.in_force.clone());
+        };
+        Ok(self
+            .versions
+            .at(first, self.history)?
+            .unwrap_or_else(|_| self.in_force.clone()))
+    }
+}
