@@ -2,8 +2,9 @@
 //! confirmed before it is published in a log permanently.
 //!
 //! A text file of the user, one identity a line: the identity, the identity
-//! provider and the certificate authority, separated by tabs. It only decides
-//! whether to prompt; nothing trusts it.
+//! provider and the certificate authority, separated by tabs. A fourth field is the
+//! email address of another committer for whose objects the identity may sign. It
+//! only decides whether to prompt; nothing trusts it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -28,12 +29,15 @@ pub struct KnownIdentity<'a> {
     pub issuer: &'a str,
     /// The URL of the certificate authority.
     pub authority: &'a str,
+    /// The committer's email address, if it is not the identity.
+    pub committer: Option<&'a str>,
 }
 
 impl KnownIdentity<'_> {
     /// Returns the line; none for an identity that would break the file's form.
     fn line(&self) -> Option<String> {
-        let fields = [self.identity, self.issuer, self.authority];
+        let mut fields = vec![self.identity, self.issuer, self.authority];
+        fields.extend(self.committer);
         let plain = |text: &&str| !text.is_empty() && !text.chars().any(char::is_control);
         fields.iter().all(plain).then(|| fields.join("\t"))
     }
@@ -100,6 +104,7 @@ mod tests {
         identity: "alice@example.test",
         issuer: "https://issuer.example",
         authority: "https://fulcio.example",
+        committer: None,
     };
 
     #[test]
@@ -120,6 +125,10 @@ mod tests {
             },
             KnownIdentity {
                 authority: "https://other.example",
+                ..ALICE
+            },
+            KnownIdentity {
+                committer: Some("bob@example.test"),
                 ..ALICE
             },
         ] {

@@ -50,7 +50,7 @@ use gitseal_services::{
     http::client::Client,
     oidc::{
         login::{LoginError, LoginPrompt as _},
-        token::{IdentityClaims, IdentityToken},
+        token::{IdentityClaims, IdentityToken, is_same_address},
     },
 };
 use gitseal_terminal::{self as terminal, Escape, escape};
@@ -310,6 +310,7 @@ impl<'a> CredentialRequest<'a> {
         let cached = self.cached_token(key, scope, TokenKind::Identity)?;
         let token = IdentityToken::parse(cached).ok()?;
         token.check(self.login.now(), None).ok()?;
+        self.login.check_user(&token).ok()?;
         match self.request_certificate(key, &token) {
             Err(error) if error.is_token_rejected() => {
                 terminal::info(&format!(
@@ -421,7 +422,27 @@ impl<'a> CredentialRequest<'a> {
         let identity = self
             .check(&leaf)
             .map_err(|error| self.certificate_error(error))?;
+        self.check_cached_user(&leaf, &identity)?;
         Ok((leaf, identity))
+    }
+
+    /// Compares the certificate with the requested user, as a token would be.
+    fn check_cached_user(&self, leaf: &Certificate, identity: &Identity) -> Result<(), SignError> {
+        let Some((user, requested_by)) = self.login.requested_user() else {
+            return Ok(());
+        };
+        let found = identity.san.value();
+        let is_user = is_same_address(found, user)
+            || leaf.fulcio().by_name("subject") == Some(user)
+            || !matches!(identity.san, San::Email(_));
+        if is_user {
+            return Ok(());
+        }
+        Err(SignError::OtherAccount {
+            found: escape(found, Escape::Ascii),
+            requested: escape(user, Escape::Ascii),
+            requested_by,
+        })
     }
 
     /// Checks that a verifier will accept the certificate now: it chains to a

@@ -81,6 +81,14 @@ pub enum SignError {
     Login(#[from] LoginError),
     #[error(transparent)]
     Token(#[from] IdentityTokenError),
+    /// The login is of another account than the settings request.
+    #[error("not signed: logged in as {found}, but {requested_by} is {requested}")]
+    OtherAccount {
+        found: String,
+        requested: String,
+        /// The setting or person that names the requested user.
+        requested_by: &'static str,
+    },
     #[error("not signed: identity {identity} was declined")]
     Declined { identity: String },
     #[error("not signed: first use of identity {identity} needs confirmation: {reason}")]
@@ -251,6 +259,11 @@ impl SignError {
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         if let Self::Ambient(error) = self {
             return error.hint().map(Cow::Owned);
+        }
+        if let Self::OtherAccount { requested, .. } = self {
+            return Some(Cow::Owned(format!(
+                "run 'gitseal login --again' and log in as {requested} (log out at the provider if it reuses another session), or change gitseal.loginHint"
+            )));
         }
         if let Self::Plaintext { name, .. } = self {
             return Some(Cow::Owned(format!("set {name} to an https URL")));

@@ -28,7 +28,7 @@ use gitseal_services::{
         browser, device, headless,
         login::{LoginConfig, LoginError, LoginPrompt as _, LoginTokens},
         out_of_band, refresh,
-        token::IdentityToken,
+        token::{IdentityClaims, IdentityToken, is_same_address},
     },
 };
 use gitseal_terminal::{self as terminal, Escape, escape, styled};
@@ -278,7 +278,7 @@ impl<'a> LoginOptions<'a> {
             client_id: &self.settings.client_id.value,
             client_secret: self.client_secret.as_deref().map(String::as_str),
             connector_id: self.settings.connector_id.value.as_deref(),
-            login_hint: self.settings.login_hint.value.as_deref(),
+            login_hint: self.requested_user().map(|(user, _)| user),
             offline_access,
         }
     }
@@ -305,6 +305,7 @@ impl<'a> LoginOptions<'a> {
         // which may accept several.
         let audience = self.source.is_login().then_some(config.client_id);
         tokens.token.check(self.now(), audience)?;
+        self.check_user(&tokens.token)?;
         self.confirm(&tokens.token, &mut prompt)?;
         Ok(tokens)
     }
@@ -317,7 +318,43 @@ impl<'a> LoginOptions<'a> {
         let config = self.config(true);
         let tokens = refresh::renew(&config, refresh_token)?;
         tokens.token.check(self.now(), Some(config.client_id))?;
+        self.check_user(&tokens.token)?;
         Ok(tokens)
+    }
+
+    /// Returns the user that the login is requested for, and what names it. A token
+    /// that comes without a login is for the account of the environment.
+    pub(super) fn requested_user(&self) -> Option<(&str, &'static str)> {
+        let hint = self.settings.login_hint.value.as_deref();
+        let by_hint = hint.map(|hint| (hint, "gitseal.loginHint"));
+        let committer = self.committer.as_ref();
+        let committer = committer.map(|(_, email)| (email.as_str(), "the committer"));
+        match self.source {
+            TokenSource::Ambient(_) => None,
+            TokenSource::Headless => by_hint.or(committer),
+            TokenSource::User(_) if self.settings.match_committer.value => by_hint.or(committer),
+            TokenSource::User(_) => by_hint,
+        }
+    }
+
+    /// Compares the token with the requested user, before a certificate makes its
+    /// identity public.
+    ///
+    /// # Errors
+    /// Returns [`SignError::OtherAccount`] if the login is of another user.
+    pub(super) fn check_user(&self, token: &IdentityToken) -> Result<(), SignError> {
+        let claims = token.claims();
+        match self.requested_user() {
+            Some((user, requested_by)) if !claims.is_user(user) => {
+                let found = claims.email.as_deref().unwrap_or(&claims.subject);
+                Err(SignError::OtherAccount {
+                    found: escape(found, Escape::Ascii),
+                    requested: escape(user, Escape::Ascii),
+                    requested_by,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Logs in by this method, or by the next one if it is unavailable. An error
@@ -383,12 +420,19 @@ impl<'a> LoginOptions<'a> {
             identity: claims.email.as_deref().unwrap_or(&claims.subject),
             issuer: claims.connector.as_deref().unwrap_or(&claims.issuer),
             authority,
+            committer: None,
+        };
+        let pair = KnownIdentity {
+            committer: self.other_committer(claims),
+            ..known
         };
         let file = known_identities::file();
-        if file
-            .as_deref()
-            .is_some_and(|file| known.is_recorded_in(file))
-        {
+        let is_new = |known: &KnownIdentity<'_>| {
+            let file = file.as_deref();
+            !file.is_some_and(|file| known.is_recorded_in(file))
+        };
+        let (is_new_identity, is_new_pair) = (is_new(&known), is_new(&pair));
+        if !is_new_identity && !is_new_pair {
             return Ok(());
         }
         let identity = format!(
@@ -405,31 +449,63 @@ impl<'a> LoginOptions<'a> {
                 _ => Ok(()),
             };
         }
-        prompt.tell(&format!(
-            "gitseal: first signature as {identity}. This identity will be published\n\
-             permanently in the public transparency logs of {}.",
-            escape(authority, Escape::Prose)
-        ));
-        let question = format!("Sign as {}? [Y/n] ", escape(known.identity, Escape::Ascii));
+        if is_new_identity {
+            prompt.tell(&format!(
+                "gitseal: first signature as {identity}. This identity will be published\n\
+                 permanently in the public transparency logs of {}.",
+                escape(authority, Escape::Prose)
+            ));
+        }
+        if let Some(committer) = pair.committer {
+            prompt.tell(&format!(
+                "gitseal: the login is of {identity}, and the committer is {}.",
+                escape(committer, Escape::Ascii)
+            ));
+        }
+        // Another account than the committer's may be a mistake.
+        let (choices, default) = match pair.committer {
+            Some(_) => ("y/N", "n"),
+            None => ("Y/n", "y"),
+        };
+        let question = format!(
+            "Sign as {}? [{choices}] ",
+            escape(known.identity, Escape::Ascii)
+        );
         let answer = match prompt.ask(&question) {
             Ok(answer) => answer,
             Err(reason) => return Err(SignError::Unconfirmed { identity, reason }),
         };
-        if !matches!(
-            answer.trim().to_ascii_lowercase().as_str(),
-            "" | "y" | "yes"
-        ) {
+        let answer = match answer.trim() {
+            "" => default.to_owned(),
+            answer => answer.to_ascii_lowercase(),
+        };
+        if !matches!(answer.as_str(), "y" | "yes") {
             return Err(SignError::Declined { identity });
         }
-        if let Some(file) = file
-            && let Err(error) = known.remember(&file)
-        {
-            prompt.tell(&format!(
-                "gitseal: cannot remember this choice: cannot write {}: {error}",
-                escape(&file.display().to_string(), Escape::Prose)
-            ));
+        let chosen = [
+            is_new_identity.then_some(known),
+            pair.committer.is_some().then_some(pair),
+        ];
+        for known in chosen.into_iter().flatten() {
+            if let Some(file) = &file
+                && let Err(error) = known.remember(file)
+            {
+                prompt.tell(&format!(
+                    "gitseal: cannot remember this choice: cannot write {}: {error}",
+                    escape(&file.display().to_string(), Escape::Prose)
+                ));
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Returns the committer's email address if the user logged in with another one.
+    fn other_committer(&self, claims: &IdentityClaims) -> Option<&str> {
+        let email = claims.email.as_deref()?;
+        let (_, committer) = self.committer.as_ref()?;
+        let is_other = self.source.is_login() && !is_same_address(email, committer);
+        is_other.then_some(committer.as_str())
     }
 }
 

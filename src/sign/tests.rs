@@ -30,7 +30,7 @@ use gitseal_services::{
     http::client::Client,
     oidc::{
         ambient::{self, AmbientContext, AmbientError},
-        token::IdentityTokenError,
+        token::{IdentityToken, IdentityTokenError},
     },
     rekor::client::RekorClientError,
 };
@@ -730,4 +730,55 @@ fn a_service_without_tls_on_another_machine_is_refused_before_the_login() {
         ("fulcio", "http://127.0.0.1:1"),
     ])
     .unwrap();
+}
+
+/// A login is for the user that the settings request; a token that comes without a
+/// login is for whoever the environment says.
+#[test]
+fn a_token_is_compared_with_the_requested_user() {
+    const HINT: (&str, &str) = ("loginhint", "bob@example.test");
+    const MATCH: (&str, &str) = ("matchcommitter", "true");
+    let check = |provider: &str, values: &[(&str, &str)], committer: &str| {
+        let values = [&[("tokenprovider", provider)], values].concat();
+        let mut login = login(&values).unwrap();
+        login.committer = Some(("A".to_owned(), committer.to_owned()));
+        let token = IdentityToken::parse(token(|_| {})).unwrap();
+        match login.check_user(&token) {
+            Ok(()) => None,
+            Err(SignError::OtherAccount { requested_by, .. }) => Some(requested_by),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let other = "bob@example.test";
+    for provider in ["interactive", "device", "oob", "headless"] {
+        assert_eq!(
+            check(provider, &[HINT], IDENTITY),
+            Some("gitseal.loginHint")
+        );
+        let same = [("loginhint", IDENTITY)];
+        assert_eq!(check(provider, &same, other), None, "{provider}");
+        let both = [MATCH];
+        assert_eq!(check(provider, &both, other), Some("the committer"));
+        assert_eq!(check(provider, &both, IDENTITY), None, "{provider}");
+    }
+    // The address of a commit need not be that of an account.
+    assert_eq!(check("interactive", &[], other), None);
+    // A login without a prompt is for the committer.
+    assert_eq!(check("headless", &[], other), Some("the committer"));
+    assert_eq!(check("envvar", &[HINT, MATCH], other), None);
+}
+
+/// A certificate in the cache is compared as its token was.
+#[test]
+fn a_cached_certificate_of_another_account_is_not_used() {
+    let lab = Lab::new();
+    let leaf = lab.leaf_certificate(&lab.spec());
+    let check = |user: &str| {
+        let login = login(&[("tokenprovider", "device"), ("loginhint", user)]).unwrap();
+        request(login).check_cached(std::slice::from_ref(&leaf))
+    };
+    check(IDENTITY).unwrap();
+    check("subject-1").unwrap();
+    let error = check("bob@example.test").map(drop).unwrap_err();
+    assert!(matches!(error, SignError::OtherAccount { .. }), "{error}");
 }

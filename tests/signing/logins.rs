@@ -853,6 +853,78 @@ fn a_new_identity_is_shown_first_and_can_be_refused() {
     assert!(said.err.contains("no interactive terminal"), "{}", said.err);
 }
 
+/// Whoever is logged in at the provider already is not the user that the settings
+/// request: refused before a certificate makes the identity public.
+#[test]
+fn a_login_of_another_account_is_refused() {
+    for (setting, value, payload, expected) in [
+        (
+            "GITSEAL_LOGIN_HINT",
+            "bob@example.test",
+            PAYLOAD.to_vec(),
+            "gitseal.loginHint is bob@example.test",
+        ),
+        (
+            "GITSEAL_MATCH_COMMITTER",
+            "true",
+            String::from_utf8_lossy(PAYLOAD)
+                .replace("committer Alice <alice@", "committer Eve <eve@")
+                .into_bytes(),
+            "the committer is eve@example.test",
+        ),
+    ] {
+        let mut lab = asking();
+        lab.set(setting, value);
+        let mut command = lab.command(GITSEAL, lab.root());
+        command.args(["--status-fd=2", "-bsau", "x"]);
+        let signing = thread::spawn(move || run(&mut command, &payload));
+        let url = address(&lab);
+        let hint = expected.rsplit(' ').next().unwrap();
+        assert_eq!(parameter(&url, "login_hint"), hint);
+        follow(&url);
+        let said = signing.join().unwrap();
+        assert_eq!(said.code, 1, "{}", said.err);
+        let words = format!("not signed: logged in as {ALICE}, but {expected}");
+        assert!(said.err.contains(&words), "{}", said.err);
+        assert!(said.err.contains("gitseal login --again"), "{}", said.err);
+        assert_eq!(lab.servers.certificates(), 0);
+    }
+}
+
+/// Another account than the committer's is a choice, which is asked for once.
+#[test]
+fn an_account_for_another_committer_is_confirmed() {
+    let mut lab = Lab::start();
+    lab.set("GITSEAL_LOGIN_HINT", ALICE);
+    let repository = lab.repository("pair", &[]);
+    lab.set("GITSEAL_CONFIRM_IDENTITY", "auto");
+    // The identity itself is known.
+    let Some(mut terminal) = Terminal::start(&lab, &repository, COMMIT) else {
+        return;
+    };
+    terminal.wait_for("? [Y/n]");
+    terminal.types("\r");
+    assert!(terminal.ends().0);
+    let certificates = lab.servers.certificates();
+
+    lab.set("GIT_COMMITTER_EMAIL", "noreply@example.test");
+    for (answer, is_signed) in [("\r", false), ("n\r", false), ("y\r", true)] {
+        let mut terminal = Terminal::start(&lab, &repository, COMMIT).unwrap();
+        let screen = terminal.wait_for("? [y/N]");
+        assert!(
+            screen.contains("the committer is noreply@example.test"),
+            "{screen}"
+        );
+        assert!(!screen.contains("first signature"), "{screen}");
+        terminal.types(answer);
+        let (good, screen) = terminal.ends();
+        assert_eq!(good, is_signed, "{screen}");
+    }
+    assert_eq!(lab.servers.certificates(), certificates + 1);
+    let (good, screen) = Terminal::start(&lab, &repository, COMMIT).unwrap().ends();
+    assert!(good && !screen.contains("? [y/N]"), "{screen}");
+}
+
 /// An Enter that was meant for something else agrees to nothing.
 #[test]
 fn what_was_typed_before_the_question_is_no_answer() {

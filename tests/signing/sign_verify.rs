@@ -457,6 +457,9 @@ fn online_mode_is_found_again_in_the_log() {
     let output = git(&["verify-tag", "v1"]);
     assert_eq!(output.code, 0, "{}", output.err);
     lab.stop();
+    // The entry that was found is stored.
+    lab.git_at(&repository, ["verify-commit", "HEAD"]).ok();
+    fs::remove_dir_all(lab.home(".cache/gitseal")).unwrap();
     let output = lab.git_at(&repository, ["verify-commit", "--raw", "HEAD"]);
     assert_ne!(output.code, 0);
     assert!(output.err.contains("ERRSIG"), "{}", output.err);

@@ -297,7 +297,9 @@ settings! {
     TokenFile, token_file: Option<PathBuf> =
         own("tokenFile", "TOKEN_FILE", NONE, Path, NotRepository);
 
-    /// User to log in as, if the identity provider accepts a hint.
+    /// User to log in as: an email address or a subject. The identity provider gets
+    /// it as a hint, and a login of another user is refused. It does not apply to
+    /// tokens that come without a login.
     LoginHint, login_hint: Option<String> =
         own("loginHint", "LOGIN_HINT", NONE, Text, Anywhere);
 

@@ -87,6 +87,30 @@ pub struct IdentityClaims {
     pub connector: Option<String>,
 }
 
+impl IdentityClaims {
+    /// Returns whether the token is for this user: its email address, or its subject.
+    /// In an email address the case of the domain does not count.
+    #[must_use]
+    pub fn is_user(&self, user: &str) -> bool {
+        self.subject == user
+            || self
+                .email
+                .as_deref()
+                .is_some_and(|email| is_same_address(email, user))
+    }
+}
+
+/// Compares two email addresses: exactly, but for the case of the domain.
+#[must_use]
+pub fn is_same_address(one: &str, other: &str) -> bool {
+    match (one.rsplit_once('@'), other.rsplit_once('@')) {
+        (Some((local, domain)), Some((other_local, other_domain))) => {
+            local == other_local && domain.eq_ignore_ascii_case(other_domain)
+        }
+        _ => one == other,
+    }
+}
+
 /// A parsed identity token. Wiped from memory when dropped; has no `Debug`.
 pub struct IdentityToken {
     raw: Zeroizing<String>,

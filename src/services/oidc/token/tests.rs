@@ -145,3 +145,26 @@ fn a_token_that_is_not_for_now_or_us_is_refused() {
         IdentityTokenError::Nobody
     );
 }
+
+#[test]
+fn a_token_is_for_its_address_or_its_subject() {
+    let token = parse_claims(&claims()).unwrap();
+    for user in ["alice@example.test", "alice@EXAMPLE.test", "1"] {
+        assert!(token.claims().is_user(user), "{user}");
+    }
+    for user in [
+        "",
+        "alice",
+        "Alice@example.test",
+        "alice@example.test.evil",
+        "alice@example.tes",
+        "bob@example.test",
+        "@example.test",
+    ] {
+        assert!(!token.claims().is_user(user), "{user}");
+    }
+    let mut robot = claims();
+    robot.as_object_mut().unwrap().remove("email");
+    let robot = parse_claims(&robot).unwrap();
+    assert!(robot.claims().is_user("1") && !robot.claims().is_user("alice@example.test"));
+}
