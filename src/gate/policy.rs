@@ -125,7 +125,7 @@ pub fn run(arguments: &PolicyArgs) -> u8 {
 // ------------------------------------------------------------ reading policies
 
 /// Returns the text of a policy: a file, or `REV:` for one in a commit.
-fn text(name: &str) -> Result<String, PolicyCommandError> {
+fn text(name: &str, resolved: &mut Vec<ResolvedName>) -> Result<String, PolicyCommandError> {
     let unreadable = |why: String| PolicyCommandError::Unreadable {
         name: name.to_owned(),
         why,
@@ -140,22 +140,23 @@ fn text(name: &str) -> Result<String, PolicyCommandError> {
             };
             let (workspace, _) = open_context()?;
             let repository = workspace.repository()?;
-            let (commit, resolved) = repository.resolve_commit(revision)?;
-            names::print(&[resolved]);
+            let (commit, name) = repository.resolve_commit(revision)?;
+            resolved.push(name);
             text_at(repository, commit, inside).map_err(unreadable)
         }
         _ => text_of(path).map_err(|error| unreadable(error.to_string())),
     }
 }
 
-fn read(name: &str) -> Result<Policy, PolicyCommandError> {
-    Ok(Policy::parse(&text(name)?, name)?)
+fn read(name: &str, resolved: &mut Vec<ResolvedName>) -> Result<Policy, PolicyCommandError> {
+    Ok(Policy::parse(&text(name, resolved)?, name)?)
 }
 
 // -------------------------------------------------------------------- commands
 
 fn check(arguments: &PolicyCheckArgs) -> Result<u8, PolicyCommandError> {
-    let text = text(&arguments.policy)?;
+    let mut resolved = Vec::new();
+    let text = text(&arguments.policy, &mut resolved)?;
     let (errors, lints) = match Policy::parse(&text, &arguments.policy) {
         Ok(policy) => (Vec::new(), lint(&policy)),
         Err(errors) => (errors.errors, Vec::new()),
@@ -182,9 +183,11 @@ fn check(arguments: &PolicyCheckArgs) -> Result<u8, PolicyCommandError> {
         let report = json!({
             "policy": arguments.policy, "good": errors.is_empty(),
             "errors": errors, "suspicious": lints,
+            "resolved": names::json(&resolved),
         });
         return Ok(exit.max(crate::exit::written(terminal::print_json(&report))));
     }
+    names::print(&resolved);
     let name = &arguments.policy;
     let mut out = Styled::default();
     for error in &errors {
@@ -221,18 +224,28 @@ fn check(arguments: &PolicyCheckArgs) -> Result<u8, PolicyCommandError> {
 }
 
 fn describe(arguments: &PolicyDescribeArgs) -> Result<u8, PolicyCommandError> {
-    let words = read(&arguments.policy)?.describe();
+    let mut resolved = Vec::new();
+    let words = read(&arguments.policy, &mut resolved)?.describe();
     let written = if arguments.json {
         let lines: Vec<&str> = words.lines().collect();
-        terminal::print_json(&json!({ "policy": arguments.policy, "lines": lines }))
+        terminal::print_json(&json!({
+            "policy": arguments.policy, "resolved": names::json(&resolved), "lines": lines,
+        }))
     } else {
+        names::print(&resolved);
         terminal::print(&styled!("{}\n", Styled::lines(words.trim_end())))
     };
     Ok(crate::exit::written(written))
 }
 
 fn compare(arguments: &PolicyDiffArgs) -> Result<u8, PolicyCommandError> {
-    let changes = diff(&read(&arguments.old)?, &read(&arguments.new)?);
+    let mut resolved = Vec::new();
+    let old = read(&arguments.old, &mut resolved)?;
+    let new = read(&arguments.new, &mut resolved)?;
+    let changes = diff(&old, &new);
+    if !arguments.json {
+        names::print(&resolved);
+    }
     let written = if arguments.json {
         let changes: Vec<Value> = changes
             .iter()
@@ -241,7 +254,8 @@ fn compare(arguments: &PolicyDiffArgs) -> Result<u8, PolicyCommandError> {
             })
             .collect();
         terminal::print_json(&json!({
-            "old": arguments.old, "new": arguments.new, "changes": changes,
+            "old": arguments.old, "new": arguments.new, "resolved": names::json(&resolved),
+            "changes": changes,
         }))
     } else if changes.is_empty() {
         terminal::print(&styled!("no permission changes\n"))
@@ -296,7 +310,7 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
     let mut report = TestReport::default();
     let by = match source {
         Source::File(name) => {
-            let policy = read(&name)?;
+            let policy = read(&name, &mut report.resolved)?;
             by_file(&policy, arguments, repository, &mut history, &mut report)?;
             name
         }

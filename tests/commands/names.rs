@@ -12,6 +12,7 @@ use std::{
 
 use crate::support::{
     forge::IDENTITY,
+    not_applicable,
     stage::{Ended, GITSEAL, Stage, run},
 };
 use gitseal::host::git::{GitError, Workspace, resolve::Among};
@@ -270,6 +271,27 @@ fn a_tag_beside_the_remote_branch() {
         .gitseal(&["policy", "describe", "origin/main:"])
         .fails(2)
         .says("is ambiguous");
+    let text = "version = 2\n[signers]\na = { issuer = \"https://i.example\", identity = \"a@example.com\" }\n[[rules]]\nname = \"all\"\nrefs = [\"refs/heads/**\"]\ncommit = [\"a\"]\n";
+    fs::create_dir(scene.stage.repo().join(".gitseal")).unwrap();
+    fs::write(scene.stage.repo().join(".gitseal/policy.toml"), text).unwrap();
+    scene.stage.git(["add", ".gitseal"]).ok();
+    scene.stage.payload("a policy");
+    let id = scene.stage.git(["rev-parse", "HEAD"]).ok();
+    let equation = format!("gitseal: main = refs/heads/main = {}\n", id.line());
+    for words in [
+        &["check", "main:"][..],
+        &["describe", "main:"],
+        &["diff", "HEAD:", "main:"],
+    ] {
+        let words = [&["policy"], words].concat();
+        scene.gitseal(&words).ok().says(&equation);
+        let json = scene
+            .gitseal(&[&words[..], &["--json"]].concat())
+            .ok()
+            .json();
+        let resolved = json["resolved"].as_array().unwrap();
+        assert_eq!(resolved.last().unwrap()["ref"], "refs/heads/main");
+    }
 }
 
 #[test]
@@ -480,8 +502,8 @@ fn bare_repositories_and_formats_as_git_reads_them() {
     }
 }
 
-/// Git's own listing is read where refs are no files. Git 2.39 has no reftable, so a
-/// program that prints what `git for-each-ref` of 2.45 prints stands for it.
+/// Git's own listing is read where refs are no files, with a program that prints what
+/// `git for-each-ref` of 2.45 prints.
 #[test]
 fn refs_that_only_git_reads() {
     let mut scene = scene();
@@ -505,14 +527,29 @@ fn refs_that_only_git_reads() {
         "this repository uses the reftable format\n",
     )
     .unwrap();
-    // This Git refuses the repository, and so do we: by name.
-    scene.stage.git(["rev-parse", "HEAD"]).fails(128);
-    verify(&scene, "HEAD")
-        .fails(2)
-        .says("cannot list the refs: they are stored as \"reftable\"");
-    verify(&scene, &scene.signed).ok();
     let programs = scene.stage.path("programs");
     fs::create_dir(&programs).unwrap();
+    let program = programs.join("git");
+    let config = "config*) PATH=${PATH#*:}; exec git \"$@\" ;;";
+    let install = |for_each_ref: &str| {
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in\n*' for-each-ref --include-root-refs '*) {for_each_ref} ;;\n{config}\n*) exit 64 ;;\nesac\n"
+        );
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    scene.stage.set("PATH", path);
+    // A Git that refuses the repository: so do we, by name.
+    install("echo 'fatal: unknown repository extension found: refstorage' >&2; exit 128");
+    verify(&scene, "HEAD")
+        .fails(2)
+        .says("cannot list the refs: they are stored as \"reftable\"")
+        .says("unknown repository extension found");
+    verify(&scene, &scene.signed).ok();
+    // One that says something else.
+    install("echo 'refs/heads/main'");
+    verify(&scene, "HEAD").fails(2).says("is malformed");
     let listing = [
         ("HEAD", &scene.unsigned, "refs/heads/main"),
         ("refs/heads/main", &scene.unsigned, ""),
@@ -522,18 +559,7 @@ fn refs_that_only_git_reads() {
     ];
     let listing = listing.map(|(name, id, symbolic)| format!("{name}\0{id}\0{symbolic}\n"));
     let listing = scene.stage.file("listing", listing.concat());
-    let program = programs.join("git");
-    fs::write(
-        &program,
-        format!(
-            "#!/bin/sh\ncase \"$*\" in\n*' for-each-ref --include-root-refs '*) cat {} ;;\nconfig*) PATH=${{PATH#*:}}; exec git \"$@\" ;;\n*) exit 64 ;;\nesac\n",
-            listing.display()
-        ),
-    )
-    .unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-    scene.stage.set("PATH", path);
+    install(&format!("cat {}", listing.display()));
     verify(&scene, "good")
         .ok()
         .says(&format!("good = refs/heads/good = {}", scene.signed));
@@ -545,6 +571,76 @@ fn refs_that_only_git_reads() {
     verify(&scene, "none").fails(2).says("unknown revision");
     let all = verify(&scene, "--all").fails(1);
     assert!(all.out.contains("2 commits: 1 verified"), "{all:?}");
+}
+
+/// The same with Git itself, where it has reftable.
+#[test]
+fn refs_in_a_reftable() {
+    let stage = Stage::new();
+    stage.name_the_signer(IDENTITY);
+    let repo = stage.path("reftable");
+    let at = repo.to_str().unwrap();
+    let made = stage.git(["init", "-q", "-b", "main", "--ref-format=reftable", at]);
+    if made.code != 0 {
+        return not_applicable("reftable: this Git is older than 2.45");
+    }
+    let git = |words: &[&str]| stage.git_at(&repo, words).ok().line().to_owned();
+    let verify =
+        |directory: &Path, name: &str| stage.gitseal_at(directory, ["verify", "--offline", name]);
+    for name in ["HEAD", "main", "--all"] {
+        verify(&repo, name).fails(2);
+    }
+    let tree = git(&["write-tree"]);
+    let commit = |parents: &[&str], message: &str| {
+        let words = ["commit-tree", "--no-gpg-sign", &tree, "-m", message];
+        git(&[&words[..], parents].concat())
+    };
+    let one = commit(&[], "one");
+    let two = commit(&["-p", &one], "two");
+    git(&["update-ref", "refs/heads/main", &two]);
+    git(&["tag", "-a", "--no-sign", "-m", "x", "v1", &one]);
+    git(&["update-ref", "refs/remotes/origin/main", &one]);
+    git(&[
+        "symbolic-ref",
+        "refs/remotes/origin/HEAD",
+        "refs/remotes/origin/main",
+    ]);
+    let linked = stage.path("linked");
+    git(&[
+        "worktree",
+        "add",
+        "-q",
+        "--detach",
+        linked.to_str().unwrap(),
+        &one,
+    ]);
+    for directory in [&repo, &linked] {
+        for name in [
+            "HEAD",
+            "main",
+            "v1^{commit}",
+            "origin",
+            "origin/main",
+            "main~1",
+        ] {
+            let meant = stage
+                .git_at(directory, ["rev-parse", "--verify", name])
+                .ok();
+            let meant = meant.line();
+            verify(directory, name)
+                .fails(1)
+                .says(&format!("= {meant}\n"))
+                .says("[object-unsigned]");
+        }
+        verify(directory, "none").fails(2).says("unknown revision");
+    }
+    verify(&repo, "--all")
+        .fails(1)
+        .says("2 commits: 0 verified");
+    git(&["tag", "main", &one]);
+    verify(&repo, "main")
+        .fails(2)
+        .says("ambiguous: refs/tags/main, refs/heads/main");
 }
 
 #[test]

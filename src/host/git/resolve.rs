@@ -362,7 +362,7 @@ impl Repository {
                 return Ok(vec![hit]);
             }
             hits.push(hit);
-        } else if name.starts_with("refs/") {
+        } else if name == "HEAD" || name.starts_with("refs/") {
             // Git goes on to refs/tags/refs/…, which anyone who may push a tag can make.
             return Err(GitError::Revision {
                 revision: name.to_owned(),
