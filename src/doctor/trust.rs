@@ -36,6 +36,10 @@ pub(super) fn root(context: &DoctorContext) -> Vec<Finding> {
             .iter()
             .map(|left_out| Finding::note("trust-root", format!("trusted root: {left_out}"))),
     );
+    if let Err(error) = root.check_chains() {
+        let message = format!("trusted root: {error}");
+        findings.push(Finding::problem("trust-root", message).fix(other_file(settings)));
+    }
     let authorities = root.authorities.iter().map(|one| one.uri.as_str());
     let logs = root.logs.iter().map(|log| log.base_url.as_str());
     let fulcio = settings.fulcio.value.as_str();

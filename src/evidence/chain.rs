@@ -288,7 +288,7 @@ pub(super) fn build_path(
 }
 
 /// `one` names `next` as its issuer, and `next`'s key signed it.
-pub(super) fn check_issued_by(
+pub(crate) fn check_issued_by(
     one: &Certificate,
     next: &Certificate,
     memo: &Memo,

@@ -24,6 +24,7 @@ use crate::{
     chain,
     checkpoint::{self, RekorVersion},
     keys::{self, KeyAlgorithm, PublicKey},
+    memo::Memo,
     refusal::{Reason, codes, reason},
     time::{self, rfc3339},
 };
@@ -391,6 +392,24 @@ impl TrustedRoot {
             .iter()
             .filter(is_same)
             .any(|other| covers(&other.window))
+    }
+
+    /// Verifies the signatures between the certificates of all chains. Reading leaves
+    /// them out, because each verification of a signature computes those of its own chain.
+    ///
+    /// # Errors
+    /// A certificate is not signed by the next one of its chain.
+    pub fn check_chains(&self) -> Result<(), TrustedRootError> {
+        let authorities = self.authorities.iter().map(|one| (&one.uri, &one.chain));
+        let timestamps = &self.timestamp_authorities;
+        let timestamps = timestamps.iter().map(|one| (&one.uri, &one.chain));
+        for (uri, chain) in authorities.chain(timestamps) {
+            for (one, next) in chain.iter().zip(chain.iter().skip(1)) {
+                chain::check_issued_by(one, next, Memo::disabled())
+                    .map_err(|why| reason!("trust-chain", "{uri}: {why}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// One id, one key: an entry names its log by id alone.

@@ -178,11 +178,12 @@ pub fn verify(
             None => Err(entry_not_found(inputs.found.len()).at(Step::Entry)),
         },
     };
+    // Entries that were not tried could verify; the certificate is the same with each of
+    // them, so step 9 is final.
+    let not_all_tried =
+        signed.parsed.message.log_entry.is_none() && inputs.found.len() > MAX_FOUND_ENTRIES;
     match result {
-        // The certificate is the same with every entry, so step 9 is final.
-        Err(refusal)
-            if refusal.step() < Step::Identity && inputs.found.len() > MAX_FOUND_ENTRIES =>
-        {
+        Err(refusal) if not_all_tried && refusal.step() < Step::Identity => {
             Err(too_many_entries().at(Step::Entry))
         }
         result => result,
@@ -534,8 +535,8 @@ impl SignatureVerified<'_> {
         self.parsed.about_this_object(inputs.found).at(STEP)
     }
 
-    /// The first candidate that passes steps 4 to 9, otherwise the first of those that
-    /// get furthest.
+    /// The first candidate that passes steps 4 to 8, otherwise the first of those that
+    /// get furthest. Step 9 is about the certificate, which all have in common.
     fn most_telling<'c>(
         &self,
         candidates: &'c [Candidate],
@@ -545,6 +546,7 @@ impl SignatureVerified<'_> {
         for candidate in candidates {
             match self.verify_entry(candidate, inputs, &mut NoopObserver) {
                 Ok(_) => return Some(candidate),
+                Err(refusal) if refusal.step() == Step::Identity => return Some(candidate),
                 Err(refusal) if furthest.is_none_or(|(step, _)| refusal.step() > step) => {
                     furthest = Some((refusal.step(), candidate));
                 }

@@ -10,6 +10,7 @@ use std::{
 use crate::support::stub::{CannedResponse, Stub};
 use crate::support::{
     ALICE, GITSEAL,
+    forge::{Key, Lab, ca, intermediate_name, root_name},
     home::{mode, set_mode},
     servers::Servers,
     stage::Stage,
@@ -184,6 +185,22 @@ const FAULTS: &[Fault] = &[
         "trust-root-expired",
         "problem",
         "trusted_root.json",
+        false,
+    ),
+    fault(
+        "a trust root with a certificate by another key than its issuer's",
+        |stage| {
+            let mut lab = Lab::new();
+            let (subject, issuer) = (intermediate_name(), root_name());
+            let own = ca(&subject, &issuer, &lab.intermediate, &lab.root, Some(0));
+            lab.intermediate_certificate = own.sign(&Key::p384(90));
+            let file = stage.home("other_root.json");
+            fs::write(&file, lab.trusted_root()).unwrap();
+            stage.config("gitseal.trustedRoot", file.to_str().unwrap());
+        },
+        "trust-root",
+        "problem",
+        "git config --global gitseal.trustedRoot FILE",
         false,
     ),
     fault(

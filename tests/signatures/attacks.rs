@@ -585,6 +585,21 @@ fn r_transparency_log_v2() {
             "4 entry-version",
         ),
         (
+            "R8 the version as gitsign names it",
+            &v2(|entry| entry.version = "0.0.1".into()),
+            "good",
+        ),
+        (
+            "R8 another version than any log's",
+            &v2(|entry| entry.version = "0.0.3".into()),
+            "4 entry-version",
+        ),
+        (
+            "R8 no version",
+            &v2(|entry| entry.version = String::new()),
+            "4 entry-incomplete",
+        ),
+        (
             "R12 the same, as gitsign names the version",
             &v2(|entry| {
                 entry.origin = format!("{} - 1", forge::LOG_HOST_V2);

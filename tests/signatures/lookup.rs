@@ -208,6 +208,21 @@ fn more_entries_than_are_tried_leave_it_undecided() {
     assert_eq!(refusal.code(), "identity-mismatch");
 }
 
+/// A bad embedded entry is not a missing one: no other takes its place.
+#[test]
+fn nothing_replaces_an_embedded_entry() {
+    let mut scene = Scene::new();
+    let good = scene.good();
+    scene.signature = scene.lab.sign_with(&scene.payload, |spec| {
+        spec.entry.as_mut().unwrap().integrated_time = NOW + 601;
+    });
+    let refused = "6 time-outside-certificate";
+    assert_eq!(scene.verdict(&[]), refused);
+    assert_eq!(scene.verdict(std::slice::from_ref(&good)), refused);
+    let many = vec![good; MAX_FOUND_ENTRIES + 1];
+    assert_eq!(scene.verdict(&many), refused);
+}
+
 /// The observer hears of one entry, the one that counts.
 #[test]
 fn each_step_is_reported_once() {

@@ -456,6 +456,26 @@ fn chains() -> Vec<Row> {
             },
         )
     };
+    // The root constrains names, its renewed certificate issued the issuing one.
+    let renewed = |base: &[u8], issuing: &[u8]| {
+        let base = tlv(0xa4, base);
+        chained(
+            NOW,
+            &|spec| spec.leaf.issuer = issuing.to_vec(),
+            &|trust, lab| {
+                let constraint = seq(&[&tlv(PERMITTED, &seq(&[&base]))]);
+                let mut root = ca(&root_name(), &root_name(), &lab.root, &lab.root, None);
+                let renewed = root.clone();
+                root.extensions
+                    .push(extension("2.5.29.30", true, &constraint));
+                let own = ca(issuing, &root_name(), &lab.intermediate, &lab.root, None);
+                trust.authorities[0].chain = [own, renewed, root]
+                    .iter()
+                    .map(|spec| Certificate::from_der(&spec.sign(&lab.root)).unwrap())
+                    .collect();
+            },
+        )
+    };
     let attribute = |kind: &str, tag: u8, text: &str| {
         forge::der::set_of(&[seq(&[&oid(kind), &tlv(tag, text.as_bytes())])])
     };
@@ -816,6 +836,16 @@ fn chains() -> Vec<Row> {
         (
             "C4 the root excludes the issuing certificate's subject",
             directory(1, EXCLUDED, &issuing, &none, &issuing),
+            "chain-name-constraints",
+        ),
+        (
+            "C4 a CA that renews its own certificate is not constrained, those below it are",
+            renewed(&good, &good),
+            "good",
+        ),
+        (
+            "C4 a name below a renewed certificate",
+            renewed(&good, &organization("Evil")),
             "chain-name-constraints",
         ),
         (

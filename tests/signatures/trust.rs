@@ -527,6 +527,49 @@ fn u2_chains_are_in_order() {
     assert_eq!(refused.unwrap_err().code(), "trust-chain");
 }
 
+/// A certificate with the right names and key IDs, but by another key: every signature by
+/// this authority is refused, and `gitseal doctor` finds it beforehand.
+#[test]
+fn u2_links_are_signed() {
+    let lab = Lab::new();
+    let with = |list: &str, certificate: &[u8]| {
+        let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, certificate);
+        let mut document = document(&lab);
+        document[list][0]["certChain"]["certificates"][0]["rawBytes"] = json!(encoded);
+        read(&document).unwrap()
+    };
+    let stranger = Key::p384(90);
+    let own = ca(
+        &intermediate_name(),
+        &root_name(),
+        &lab.intermediate,
+        &lab.root,
+        Some(0),
+    );
+    let trust = with("certificateAuthorities", &own.sign(&lab.root));
+    trust.check_chains().unwrap();
+    assert_eq!(verdict(&lab, &trust), "good");
+    let trust = with("certificateAuthorities", &own.sign(&stranger));
+    let error = trust.check_chains().unwrap_err();
+    assert_eq!(error.code(), "trust-chain");
+    assert!(
+        error.to_string().contains("https://fulcio.example.test"),
+        "{error}"
+    );
+    assert_eq!(verdict(&lab, &trust), "7 chain-signature");
+    let tsa = ca(
+        &der::name("example.test", "tsa"),
+        &der::name("example.test", "tsa-root"),
+        &lab.tsa,
+        &lab.tsa_root,
+        None,
+    );
+    let trust = with("timestampAuthorities", &tsa.sign(&Key::p256(90)));
+    assert_eq!(trust.check_chains().unwrap_err().code(), "trust-chain");
+    let built_in = TrustedRoot::from_json(trusted_root::PUBLIC_GOOD.as_bytes()).unwrap();
+    built_in.check_chains().unwrap();
+}
+
 #[test]
 fn c6_chains_are_bounded() {
     let lab = Lab::new();
