@@ -35,6 +35,7 @@ mod error;
 mod format;
 pub mod graph;
 pub mod objects;
+mod owner;
 pub mod push;
 pub mod push_certificate;
 mod refs;
@@ -99,9 +100,10 @@ impl Workspace {
             repository: inner.as_ref().map(config_files),
             system: SystemFile::of_git_on_path(),
         };
-        let config = git_config::read(&sources, reading)?;
-        let is_trusted = sources.repository.is_some_and(|files| files.is_owned)
-            || config.iter().any(|value| value.scope.is_repository());
+        let mut config = git_config::read(&sources, reading)?;
+        let is_trusted = sources
+            .repository
+            .is_some_and(|files| owner::check(&files, &mut config));
         let repository = inner
             .map(|inner| {
                 let ref_storage = format::check(&inner, directory, &config)?;
@@ -205,6 +207,8 @@ impl Repository {
     /// Applies what the environment says about objects and refs, and disables
     /// replacements.
     ///
+    /// `GIT_NAMESPACE` concerns what is received and sent, so the library's view of
+    /// one namespace is disabled: see [`namespace`](Self::namespace).
     fn with_environment(
         mut inner: gix::Repository,
         ref_storage: RefStorage,

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use crate::{
     forge::{IDENTITY, ISSUER},
-    stage::Stage,
+    stage::{GITSEAL, Stage, run},
     support::not_applicable,
 };
 
@@ -343,13 +343,14 @@ fn e4_nothing_of_the_repository_is_run() {
 #[cfg(unix)]
 #[test]
 fn e4_a_repository_of_somebody_else() {
-    let stage = Stage::new();
+    let mut stage = Stage::new();
     stage.commit("one");
     stage.local("gitsign.fulcio", "https://evil.example");
+    let repo = stage.repo();
     let chown = |owner: &str| {
         std::process::Command::new("chown")
             .args(["-R", owner])
-            .arg(stage.repo())
+            .arg(&repo)
             .stderr(std::process::Stdio::null())
             .status()
             .is_ok_and(|status| status.success())
@@ -365,12 +366,27 @@ fn e4_a_repository_of_somebody_else() {
         "https://fulcio.sigstore.dev"
     );
     stage.verify("HEAD").ok();
-    stage.config("safe.directory", stage.repo().to_str().unwrap());
-    let version = stage.gitseal(["version", "--json"]).ok();
+    // In a hook GIT_DIR names the repository, and Git does not look at its owner.
+    let git_dir = repo.join(".git");
+    let mut hook = stage.command(GITSEAL, &repo);
+    hook.args(["version", "--json"]).env("GIT_DIR", &git_dir);
+    let version = run(&mut hook, b"").ok();
+    version.clone().says("is owned by another user");
     assert_eq!(
         version.json()["settings"]["fulcio"]["value"],
-        "https://evil.example"
+        "https://fulcio.sigstore.dev"
     );
+    stage.config("safe.directory", repo.to_str().unwrap());
+    for git_dir in [None, Some(git_dir)] {
+        if let Some(git_dir) = git_dir {
+            stage.set("GIT_DIR", git_dir.to_str().unwrap());
+        }
+        let version = stage.gitseal(["version", "--json"]).ok();
+        assert_eq!(
+            version.json()["settings"]["fulcio"]["value"],
+            "https://evil.example"
+        );
+    }
 }
 
 /// E5: a value with a line break is one value.
