@@ -3,8 +3,8 @@
 //! it leaves (`pre-push`), and once more in CI.
 //!
 //! ```text
-//! git's lines ── host/git/push ── plan ── batch (nine steps) ── verifier ── report
-//! CI's variables ── job ──────────┘           policy ─────────────┘
+//! git's lines ── host/git/push ── target ── judge ── policy/steps ── report
+//! CI's variables ── job ────────────┘      sources       history
 //! ```
 //!
 //! It fails closed: what cannot be read, does not end in time or exceeds the limits
@@ -29,9 +29,7 @@ use crate::{
     host::{
         git::{
             Deadline, GitError, Repository,
-            graph::Graph,
             push::{self, HookInputError, MAX_LINE, RefCommand},
-            walk::RefScope,
         },
         settings::Settings,
     },
@@ -41,16 +39,20 @@ use gitseal_terminal::{self as terminal, Styled};
 mod certificate;
 mod ci;
 pub mod job;
-pub mod plan;
+mod judge;
 pub mod policy;
+mod policy_source;
 pub mod report;
-mod rules;
-mod verifier;
+mod sources;
+mod tags;
+mod target;
 
 pub use ci::run as ci;
-use plan::{PlanError, PushSide, RefSnapshot};
+use judge::{JudgeError, PushJudge, Scope};
+use policy_source::PolicySource;
 use report::PushReport;
-use verifier::{PushVerifier, PushVerifyError};
+use sources::RefSnapshot;
+use target::{PushSide, read_changes};
 
 /// Seconds between the timeout and the end of the process, whatever it is doing.
 const GRACE: u64 = 1;
@@ -64,9 +66,7 @@ pub enum GateError {
     #[error("malformed hook input: {0}")]
     Line(#[from] HookInputError),
     #[error(transparent)]
-    Plan(#[from] PlanError),
-    #[error(transparent)]
-    Verify(#[from] PushVerifyError),
+    Judge(#[from] JudgeError),
     #[error(transparent)]
     Job(#[from] job::CiJobError),
     /// The clone of a CI job lacks an object.
@@ -85,11 +85,10 @@ pub enum GateError {
 impl GateError {
     fn exit(&self) -> u8 {
         match self {
-            Self::Context(ContextError::Git(_))
-            | Self::Plan(_)
-            | Self::Shallow { .. }
-            | Self::Write { .. } => EXIT_UNDECIDED,
-            Self::Verify(error) => error.exit(),
+            Self::Context(ContextError::Git(_)) | Self::Shallow { .. } | Self::Write { .. } => {
+                EXIT_UNDECIDED
+            }
+            Self::Judge(error) => error.exit(),
             Self::Context(_) | Self::Line(_) | Self::Job(_) | Self::Flag { .. } => EXIT_USAGE,
         }
     }
@@ -103,8 +102,7 @@ impl GateError {
             Self::Line(_) => {
                 Some("Git runs this command as a hook; see 'gitseal pre-receive --help'")
             }
-            Self::Plan(error) => error.hint(),
-            Self::Verify(error) => error.hint(),
+            Self::Judge(error) => error.hint(),
             Self::Job(_) => {
                 Some("name the commits: 'gitseal ci --range A..B --ref refs/heads/main'")
             }
@@ -117,7 +115,7 @@ impl GateError {
         let message = self.to_string();
         match self {
             // One line for each mistake.
-            Self::Verify(PushVerifyError::Policy(_)) => {
+            Self::Judge(JudgeError::Policy(_)) => {
                 terminal::error(&Styled::lines(&message), self.hint());
             }
             _ => terminal::error(&message, self.hint()),
@@ -180,9 +178,7 @@ fn check(
         let repository = workspace.repository().map_err(ContextError::from)?;
         repository.objects().set_deadline(deadline);
         let updates = updates(repository)?;
-        let report = verify(
-            command, updates, repository, &settings, options, remote, deadline,
-        )?;
+        let report = verify(command, updates, repository, &settings, options, remote)?;
         let text = report.text();
         if !text.is_empty() {
             terminal::info(&Styled::trusted(text.trim_end()));
@@ -211,28 +207,29 @@ fn verify(
     settings: &Settings,
     options: &GateArgs,
     remote: Option<&[u8]>,
-    deadline: Deadline,
 ) -> Result<PushReport, GateError> {
-    // The refs first: what is written from here on hides nothing.
+    // The refs first: what is written from here on lends nothing.
     let (before, side) = match remote {
-        None => (
-            RefSnapshot::read(repository, RefScope::Received),
-            PushSide::Server,
+        None => (RefSnapshot::read(repository, settings), PushSide::Server),
+        Some(remote) => (
+            RefSnapshot::of_remote(repository, settings, remote),
+            PushSide::Client,
         ),
-        Some(remote) => (RefSnapshot::of_remote(repository, remote), PushSide::Client),
     };
-    let before = before.map_err(ContextError::from)?;
-    let tip = before.protected.as_ref().map(|(_, commit)| *commit);
-    let mut verifier = PushVerifier::open(repository, settings, options, tip, None)?;
+    let mut before = before.map_err(JudgeError::from)?;
+    let source = PolicySource::find(settings, options, repository).map_err(JudgeError::from)?;
+    let mut judge = PushJudge::open(repository, settings, options, source)?;
     if side == PushSide::Server
         && let Some(signed) = certificate::PushCertificateEnv::read()
     {
-        verifier.set_push_certificate(&signed, &updates, options.max_updates);
+        judge.set_push_certificate(&signed, &updates, options.max_updates);
     }
-    let mut graph = Graph::new(repository);
-    let scope = verifier.binding();
-    let plan = plan::plan(updates, repository, &mut graph, &before, side, scope)?;
-    Ok(verifier.judge(command, &plan, &before, &mut graph, deadline, false)?)
+    let scope = match command {
+        "update" => Scope::OneRef,
+        _ => Scope::Push,
+    };
+    let changes = read_changes(updates, repository, &before).map_err(JudgeError::from)?;
+    Ok(judge.judge(command, &changes, &mut before, scope)?)
 }
 
 /// Runs a check under a timeout. A panic and the timeout end the process with a
@@ -251,7 +248,7 @@ fn watched(
     let last = Duration::from_secs(seconds.saturating_add(GRACE));
     thread::spawn(move || {
         thread::sleep(last);
-        GateError::from(PushVerifyError::from(GitError::Timeout { seconds })).show();
+        GateError::from(JudgeError::from(GitError::Timeout { seconds })).show();
         std::process::exit(EXIT_UNDECIDED.into());
     });
     check(deadline).unwrap_or_else(|error| {

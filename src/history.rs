@@ -1,117 +1,59 @@
-//! The commit source of the policy: commits of a repository, each verified, with the
-//! paths it changes and the policy in its tree.
+//! The commits of a repository as the policy sees them: each verified once, with the
+//! paths that it changes and the policy in its tree, read only when they are needed.
+//!
+//! Signatures come first and read no tree. Trees are read if a rule with paths or
+//! a policy asks for them, and merge bases if it matters what a merge changes itself.
 //!
 //! *Not decided here:* what is allowed (`policy/`) and whether a signature verifies
 //! (`batch.rs`).
 
-use std::{
-    collections::{HashMap, HashSet},
-    ops::ControlFlow,
-    rc::Rc,
-};
+use std::{collections::HashMap, ops::ControlFlow, rc::Rc};
 
 use gix::ObjectId;
 
 use crate::batch::{self, BatchVerifier, ObjectHeaders, ObjectResult};
 use crate::host::git::{
     GitError, Repository,
-    changes::{DiffError, MAX_PARENTS, ParentTree, Trees},
-    graph::{Graph, GraphError, Traversal},
+    changes::{DiffError, ParentTree, Trees},
+    graph::{Accepted, Graph, GraphError, Traversal},
 };
 use crate::verdict::Verdict;
 use gitseal_evidence::armor::SignatureFormat;
-use gitseal_evidence::object::ParsedCommit;
 use gitseal_policy::{
-    ChangedPath, CommitFacts, OtherKind, POLICY_PATH, SignatureResult, parse::MAX_POLICY,
-    walk::CommitSource,
+    ChangedPath, CommitFacts, OtherKind, POLICY_FOLDER, SignatureResult,
+    parse::MAX_POLICY,
+    steps::{History, Look},
 };
 
-/// Commits of a repository, each verified once.
-pub struct GitHistory<'a, 'r> {
-    repository: &'r Repository,
+/// Maximum size of the cached commits, in bytes; others are verified again.
+const MAX_KNOWN: usize = 256 * 1024 * 1024;
+/// Number of objects from which on all cores verify them.
+const FEW: usize = 8;
+
+/// The commits of a repository.
+pub struct RepositoryHistory<'a> {
+    repository: &'a Repository,
     engine: &'a BatchVerifier<'a>,
-    graph: &'a mut Graph,
-    known: HashMap<ObjectId, CommitFacts<ObjectId>>,
+    graph: Graph,
+    known: HashMap<ObjectId, Known>,
     weight: usize,
-    accepted: Vec<Rc<HashSet<ObjectId>>>,
+    verified: usize,
 }
 
-/// Maximum size of the cached commits, in bytes; others are read again.
-const MAX_KNOWN: usize = 256 * 1024 * 1024;
+/// A verified commit.
+#[derive(Clone)]
+struct Known {
+    facts: Rc<CommitFacts<ObjectId>>,
+    about: Rc<CommitTitle>,
+}
 
-impl<'a, 'r> GitHistory<'a, 'r> {
-    /// Creates an empty cache. The engine needs
-    /// [`with_headers`](BatchVerifier::with_headers).
-    #[must_use]
-    pub fn new(
-        repository: &'r Repository,
-        engine: &'a BatchVerifier<'a>,
-        graph: &'a mut Graph,
-    ) -> Self {
-        Self {
-            repository,
-            engine,
-            graph,
-            known: HashMap::new(),
-            weight: 0,
-            accepted: Vec::new(),
-        }
-    }
-
-    /// Caches the result for a commit.
-    pub fn insert_result(&mut self, id: ObjectId, facts: CommitFacts<ObjectId>) {
-        let weight = self.weight.saturating_add(facts.weight());
-        if weight <= MAX_KNOWN {
-            self.weight = weight;
-            self.known.insert(id, facts);
-        }
-    }
-
-    /// Marks commits as authenticated: whole first-parent histories down to the policy
-    /// root.
-    pub fn mark_authenticated(&mut self, lines: Vec<Rc<HashSet<ObjectId>>>) {
-        self.accepted = lines;
-    }
-
-    /// Verifies these commits now, on all cores.
-    ///
-    /// # Errors
-    /// One of them, or a tree that it is held against, cannot be read.
-    pub fn verify_commits(&mut self, ids: &[ObjectId]) -> Result<(), HistoryError> {
-        let jobs = batch::default_jobs();
-        let (repository, engine) = (self.repository, self.engine);
-        let mut next = ids.iter();
-        let mut result = Ok(());
-        batch::verify_all(ids.to_vec(), repository, engine, jobs, &mut |judged| {
-            let facts = match judged.verdict {
-                Verdict::Unreadable { error, .. } => Err(error.into()),
-                _ => commit_facts(&judged, repository).map_err(HistoryError::from),
-            };
-            match (facts, next.next()) {
-                (Ok(facts), Some(id)) => {
-                    self.insert_result(*id, facts);
-                    ControlFlow::Continue(())
-                }
-                (Ok(_), None) => ControlFlow::Break(()),
-                (Err(error), _) => {
-                    result = Err(error);
-                    ControlFlow::Break(())
-                }
-            }
-        });
-        result
-    }
-
-    /// Clears the cached results.
-    pub fn forget(&mut self) {
-        self.known.clear();
-        self.weight = 0;
-    }
-
-    /// Returns the commit graph.
-    pub fn graph(&mut self) -> &mut Graph {
-        self.graph
-    }
+/// What a report prints about a commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommitTitle {
+    /// The first line of its message, unescaped.
+    pub subject: String,
+    /// The identity of its signer if the signature verifies, unescaped.
+    pub signer: Option<String>,
 }
 
 /// Errors while reading the commits that a policy is evaluated on.
@@ -123,105 +65,269 @@ pub enum HistoryError {
     /// The commit graph cannot be walked.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// A commit or its changes cannot be read.
-    #[error(transparent)]
-    Commit(#[from] CommitReadError),
+    /// The trees of a commit cannot be compared.
+    #[error("cannot compute the changes of commit {id}: {error}")]
+    Changes { id: ObjectId, error: DiffError },
+    /// The headers of a commit can be read in two ways.
+    #[error("the headers of commit {id} are not those of a commit")]
+    Headers { id: ObjectId },
 }
 
-/// Errors while reading the facts of a commit.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitReadError {
-    /// Its changes cannot be computed.
-    #[error(transparent)]
-    Changes(#[from] DiffError),
-    /// Its headers could be read in two ways.
-    #[error("its headers are not those of a commit")]
-    Headers,
+impl<'a> RepositoryHistory<'a> {
+    /// Creates an empty cache. The engine needs
+    /// [`with_headers`](BatchVerifier::with_headers).
+    #[must_use]
+    pub fn new(repository: &'a Repository, engine: &'a BatchVerifier<'a>) -> Self {
+        Self {
+            repository,
+            engine,
+            graph: Graph::new(repository),
+            known: HashMap::new(),
+            weight: 0,
+            verified: 0,
+        }
+    }
+
+    /// Returns the commit graph.
+    pub fn graph(&mut self) -> &mut Graph {
+        &mut self.graph
+    }
+
+    /// Returns the number of commits that were verified.
+    #[must_use]
+    pub fn verified(&self) -> usize {
+        self.verified
+    }
+
+    /// Returns what a report prints about a commit; empty for one that was not verified.
+    #[must_use]
+    pub fn title(&self, commit: ObjectId) -> CommitTitle {
+        let known = self.known.get(&commit);
+        known
+            .map(|known| (*known.about).clone())
+            .unwrap_or_default()
+    }
+
+    fn insert(&mut self, result: ObjectResult) -> Result<Known, HistoryError> {
+        let id = result.id;
+        if let Verdict::Unreadable { error, .. } = result.verdict {
+            return Err(error.into());
+        }
+        let Some(ObjectHeaders::Commit(view)) = &result.headers else {
+            return Err(HistoryError::Headers { id });
+        };
+        let parents = view
+            .parents
+            .iter()
+            .map(|parent| ObjectId::from_hex(parent.as_bytes()))
+            .collect::<Result<_, _>>()
+            .map_err(|_| HistoryError::Headers { id })?;
+        let facts = Rc::new(CommitFacts {
+            id,
+            parents,
+            signature: signature(&result.verdict),
+            author: view.author.raw.clone(),
+            committer: view.committer.raw.clone(),
+            paths: Vec::new(),
+        });
+        let verified = result.verdict.verified();
+        let about = Rc::new(CommitTitle {
+            subject: subject(&view.message),
+            signer: verified.map(|verified| verified.identity.san.value().to_owned()),
+        });
+        let known = Known { facts, about };
+        self.verified = self.verified.saturating_add(1);
+        self.weight = self.weight.saturating_add(known.facts.weight());
+        self.known.insert(id, known.clone());
+        Ok(known)
+    }
+
+    /// The trees to compare a commit with. `own`: with the merge bases of its other
+    /// parents.
+    ///
+    /// A parent that the first one reaches brings nothing and is left out.
+    fn trees(&mut self, commit: ObjectId, own: bool) -> Result<Trees, HistoryError> {
+        let changes = |error: GitError| HistoryError::Changes {
+            id: commit,
+            error: error.into(),
+        };
+        let parents = self.graph.parents(commit)?;
+        let tree_of = |commit: &ObjectId| self.repository.tree_of(*commit).map_err(changes);
+        let mut trees = Trees {
+            result: Some(tree_of(&commit)?),
+            ..Trees::default()
+        };
+        let Some((first, others)) = parents.split_first() else {
+            return Ok(trees);
+        };
+        trees.first = Some(tree_of(first)?);
+        for other in others.iter().filter(|_| own) {
+            let bases = self.graph.merge_bases(*first, *other)?;
+            if bases.contains(other) {
+                continue;
+            }
+            trees.sides.push(ParentTree {
+                tree: tree_of(other)?,
+                bases: bases.iter().map(tree_of).collect::<Result<_, _>>()?,
+            });
+        }
+        Ok(trees)
+    }
 }
 
-/// Returns the facts of a commit, with the paths that it changes.
-///
-/// # Errors
-/// It is no commit that can be read, or a tree that it is held against is not.
-pub fn commit_facts(
-    judged: &ObjectResult,
-    repository: &Repository,
-) -> Result<CommitFacts<ObjectId>, CommitReadError> {
-    let Some(ObjectHeaders::Commit(view)) = &judged.headers else {
-        return Err(CommitReadError::Headers);
-    };
-    let held = Held::of(view, repository)?;
-    let changed = repository.changes(&held.trees)?;
-    Ok(CommitFacts {
-        id: judged.id,
-        parents: held.parents,
-        signature: signature(&judged.verdict),
-        author: view.author.raw.clone(),
-        committer: view.committer.raw.clone(),
-        paths: changed
+impl History for RepositoryHistory<'_> {
+    type Id = ObjectId;
+    type Error = HistoryError;
+
+    fn commit(&mut self, hex: &str) -> Result<Option<ObjectId>, HistoryError> {
+        let Ok(id) = ObjectId::from_hex(hex.as_bytes()) else {
+            return Ok(None);
+        };
+        match self.graph.parents(id) {
+            Ok(_) => Ok(Some(id)),
+            Err(GraphError::Git(GitError::Missing { .. } | GitError::Kind { .. })) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn parents(&mut self, commit: ObjectId) -> Result<Vec<ObjectId>, HistoryError> {
+        Ok(self.graph.parents(commit)?)
+    }
+
+    fn line_base(
+        &mut self,
+        new: ObjectId,
+        lines: &[ObjectId],
+        behind: &[ObjectId],
+        look: Look,
+    ) -> Result<Option<ObjectId>, HistoryError> {
+        let accepted = Accepted {
+            lines,
+            histories: behind,
+        };
+        Ok(self.graph.line_base(new, accepted, traversal(look))?)
+    }
+
+    fn gains(
+        &mut self,
+        tips: &[ObjectId],
+        hidden: &[ObjectId],
+        look: Look,
+    ) -> Result<Vec<ObjectId>, HistoryError> {
+        Ok(self.graph.new_commits(tips, hidden, traversal(look))?)
+    }
+
+    fn on_lines(
+        &mut self,
+        commits: &[ObjectId],
+        lines: &[ObjectId],
+        look: Look,
+    ) -> Result<Vec<ObjectId>, HistoryError> {
+        Ok(self.graph.on_lines(commits, lines, traversal(look))?)
+    }
+
+    fn reaches(
+        &mut self,
+        descendant: ObjectId,
+        ancestor: ObjectId,
+        look: Look,
+    ) -> Result<bool, HistoryError> {
+        // "Yes" by time is certain; "no" is not.
+        let mut looks = vec![Look::ByTime];
+        looks.extend((look == Look::Full).then_some(Look::Full));
+        for look in looks {
+            if self.gains(&[ancestor], &[descendant], look)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn verify(&mut self, commits: &[ObjectId]) -> Result<(), HistoryError> {
+        let ids: Vec<ObjectId> = commits
+            .iter()
+            .copied()
+            .filter(|id| !self.known.contains_key(id))
+            .collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        if self.weight > MAX_KNOWN {
+            self.known.clear();
+            self.weight = 0;
+        }
+        let jobs = if ids.len() < FEW {
+            1
+        } else {
+            batch::default_jobs()
+        };
+        let (repository, engine) = (self.repository, self.engine);
+        let mut result = Ok(());
+        batch::verify_all(ids, repository, engine, jobs, &mut |verified| {
+            result = repository
+                .objects()
+                .check_time()
+                .map_err(HistoryError::from)
+                .and_then(|()| self.insert(verified).map(drop));
+            match result {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        });
+        result
+    }
+
+    fn facts(&mut self, commit: ObjectId) -> Result<Rc<CommitFacts<ObjectId>>, HistoryError> {
+        if let Some(known) = self.known.get(&commit) {
+            return Ok(Rc::clone(&known.facts));
+        }
+        let object = self.repository.objects().read(commit)?;
+        let verified = self.engine.verify_object(object, self.repository.hash());
+        Ok(self.insert(verified)?.facts)
+    }
+
+    fn paths(&mut self, commit: ObjectId, own: bool) -> Result<Vec<ChangedPath>, HistoryError> {
+        let trees = self.trees(commit, own)?;
+        let changed = self.repository.changes(&trees);
+        let changed = changed.map_err(|error| HistoryError::Changes { id: commit, error })?;
+        Ok(changed
             .into_iter()
             .map(|one| ChangedPath {
                 path: one.path.into(),
                 changed: one.own,
                 link: one.link,
             })
-            .collect(),
-    })
+            .collect())
+    }
+
+    fn policy_tree(&mut self, commit: ObjectId) -> Result<Option<ObjectId>, HistoryError> {
+        let failed = |error| HistoryError::Changes { id: commit, error };
+        let tree = self.repository.tree_of(commit)?;
+        self.repository
+            .directory_in(tree, POLICY_FOLDER.as_bytes())
+            .map_err(failed)
+    }
+
+    fn policy_file(&mut self, tree: ObjectId, name: &str) -> Result<Option<Vec<u8>>, HistoryError> {
+        let failed = |error| HistoryError::Changes { id: tree, error };
+        let file = self.repository.file_in(tree, name.as_bytes());
+        let Some(blob) = file.map_err(failed)? else {
+            return Ok(None);
+        };
+        let most = u64::try_from(MAX_POLICY).unwrap_or(u64::MAX);
+        match self.repository.objects().blob(blob, most) {
+            Ok(bytes) => Ok(Some(bytes)),
+            // The parser refuses it for its size alone.
+            Err(GitError::TooLarge { .. }) => Ok(Some(vec![b' '; MAX_POLICY.saturating_add(1)])),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
-/// The parents and trees that a commit is compared with.
-struct Held {
-    parents: Vec<ObjectId>,
-    trees: Trees,
-}
-
-impl Held {
-    /// A parent that the first one descends from brings nothing and is left out: a merge
-    /// with only such parents is an ordinary commit.
-    fn of(view: &ParsedCommit, repository: &Repository) -> Result<Self, DiffError> {
-        let parents = view
-            .parents
-            .iter()
-            .map(|parent| id(parent))
-            .collect::<Result<Vec<_>, _>>()?;
-        let tree_of = |commit: &ObjectId| repository.tree_of(*commit);
-        let mut held = Self {
-            parents: parents.iter().take(1).copied().collect(),
-            trees: Trees {
-                result: Some(id(&view.tree)?),
-                ..Trees::default()
-            },
-        };
-        let Some((first, others)) = parents.split_first() else {
-            return Ok(held);
-        };
-        held.trees.first = Some(tree_of(first)?);
-        if others.len() >= MAX_PARENTS {
-            return Err(DiffError::TooMuch {
-                most: MAX_PARENTS,
-                what: "parents",
-            });
-        }
-        for other in others {
-            let bases = Graph::new(repository)
-                .merge_bases(*first, *other)
-                .map_err(|error| match error {
-                    GraphError::Git(error) => error,
-                    other => GitError::Unreadable {
-                        id: first.to_string(),
-                        why: other.to_string(),
-                    },
-                })?;
-            if bases.contains(other) {
-                continue;
-            }
-            held.parents.push(*other);
-            held.trees.sides.push(ParentTree {
-                tree: tree_of(other)?,
-                bases: bases.iter().map(tree_of).collect::<Result<_, _>>()?,
-            });
-        }
-        Ok(held)
+fn traversal(look: Look) -> Traversal {
+    match look {
+        Look::ByTime => Traversal::DateLimited,
+        Look::Full => Traversal::Full,
     }
 }
 
@@ -252,52 +358,9 @@ pub fn signature(verdict: &Verdict) -> SignatureResult {
     }
 }
 
-fn id(hex: &str) -> Result<ObjectId, GitError> {
-    ObjectId::from_hex(hex.as_bytes()).map_err(|_| GitError::Missing { id: hex.to_owned() })
-}
-
-impl CommitSource for GitHistory<'_, '_> {
-    type Id = ObjectId;
-    type Error = HistoryError;
-
-    fn parents(&mut self, commit: &ObjectId) -> Result<Vec<ObjectId>, HistoryError> {
-        Ok(self.graph.parents(*commit)?.to_vec())
-    }
-
-    fn policy_id(&mut self, commit: &ObjectId) -> Result<Option<ObjectId>, HistoryError> {
-        let names: Vec<&[u8]> = POLICY_PATH.split('/').map(str::as_bytes).collect();
-        let found = self.repository.file_at(*commit, &names);
-        Ok(found.map_err(CommitReadError::from)?)
-    }
-
-    fn policy_text(&mut self, blob: &ObjectId) -> Result<Vec<u8>, HistoryError> {
-        let most = u64::try_from(MAX_POLICY).unwrap_or(u64::MAX);
-        Ok(self.repository.objects().blob(*blob, most)?)
-    }
-
-    fn commit(&mut self, commit: &ObjectId) -> Result<CommitFacts<ObjectId>, HistoryError> {
-        if let Some(facts) = self.known.get(commit) {
-            return Ok(facts.clone());
-        }
-        let object = self.repository.objects().read(*commit)?;
-        let judged = self.engine.verify_object(object, self.repository.hash());
-        let facts = commit_facts(&judged, self.repository)?;
-        self.insert_result(*commit, facts.clone());
-        Ok(facts)
-    }
-
-    fn is_accepted(&mut self, commit: &ObjectId) -> bool {
-        self.accepted.iter().any(|line| line.contains(commit))
-    }
-
-    fn merged_commits(
-        &mut self,
-        commit: &ObjectId,
-        most: usize,
-    ) -> Result<Vec<ObjectId>, HistoryError> {
-        let parents = self.graph.parents(*commit)?;
-        let first = parents.get(..1).unwrap_or_default();
-        let gained = self.graph.new_commits(&[*commit], first, Traversal::Full)?;
-        Ok(gained.commits.iter().copied().take(most).collect())
-    }
+/// Returns the first line of a commit's message.
+fn subject(message: &[u8]) -> String {
+    let mut lines = message.split(|&byte| byte == b'\n');
+    let line = lines.find(|line| !line.is_empty()).unwrap_or_default();
+    String::from_utf8_lossy(line.get(..200).unwrap_or(line)).into_owned()
 }

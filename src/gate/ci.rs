@@ -12,30 +12,39 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gix::ObjectId;
+use gix::{ObjectId, bstr::BString};
 
 use super::{
     GateError, exit_of,
     job::{self, CiJob, MAX_EVENT, Platform},
-    plan::{self, PushSide, RefSnapshot},
+    judge::{JudgeError, PushJudge, Scope},
+    policy_source::{PolicyLoadError, PolicySource},
     report::PushReport,
-    verifier::{self, PushVerifier},
+    sources::RefSnapshot,
+    target::{PushSide, read_changes},
     watched,
 };
-use crate::host::git::{
-    GitError, Repository,
-    graph::{Graph, Traversal},
-    objects::Target,
-    push::{RefCommand, check_name},
-    resolve::ResolvedName,
-    walk::split_range,
+use crate::host::{
+    git::{
+        GitError, Repository,
+        graph::{Graph, Traversal},
+        objects::Target,
+        push::{RefCommand, check_name},
+        resolve::ResolvedName,
+        walk::split_range,
+    },
+    settings::Settings,
 };
 use crate::{
-    cli::CiArgs,
+    cli::{CiArgs, GateArgs},
     context::{ContextError, open_context},
     names,
 };
+use gitseal_policy::steps::StepsError;
 use gitseal_terminal::{self as terminal, Styled, styled};
+
+/// The message for a file that the author of a request controls.
+const INSIDE: &str = "this file is part of the change being checked, so its author controls it; omit the option to use the default branch's .gitseal/policy.toml, or name a file outside the repository";
 
 /// Returns an environment variable; one that is not UTF-8 counts as unset.
 fn variable(name: &str) -> Option<String> {
@@ -65,51 +74,84 @@ pub fn run(arguments: &CiArgs) -> u8 {
         let (workspace, settings) = open_context()?;
         let repository = workspace.repository().map_err(ContextError::from)?;
         repository.objects().set_deadline(deadline);
-        let (job, resolved) = match (&arguments.range, &arguments.reference) {
-            (Some(range), Some(reference)) => by_hand(range, reference, platform, repository)?,
+        let by_hand = match (&arguments.range, &arguments.reference) {
+            (Some(range), Some(reference)) => {
+                Some(by_hand(range, reference, platform, repository)?)
+            }
+            _ => None,
+        };
+        let is_by_hand = by_hand.is_some();
+        let (job, resolved) = match by_hand {
+            Some(by_hand) => by_hand,
             // A service names full IDs.
-            _ => (job::detect(&variable, &event)?, Vec::new()),
+            None => (job::detect(&variable, &event)?, Vec::new()),
         };
         names::print(&resolved);
-        if job.is_request {
-            let by_setting = settings
-                .policy
-                .value
-                .as_deref()
-                .filter(|_| options.policy_root.is_none());
-            match (options.policy.as_deref(), by_setting) {
-                (Some(policy), _) => outside("--policy", policy, repository)?,
-                (None, Some(policy)) => outside("gitseal.policy", policy, repository)?,
-                (None, None) => {}
-            }
-        }
-        let mut before =
-            RefSnapshot::of_remote(repository, b"origin").map_err(ContextError::from)?;
+        all_outside(options, &settings, repository)?;
+        // A service's default branch has a policy without being told so.
+        let source = match PolicySource::find(&settings, options, repository) {
+            Err(PolicyLoadError::None) => PolicySource::Repository { root: None },
+            found => found.map_err(JudgeError::from)?,
+        };
+        let mut fetched =
+            RefSnapshot::of_remote(repository, &settings, b"origin").map_err(JudgeError::from)?;
         let mut graph = Graph::new(repository);
         let update = RefCommand {
-            old: base(&job, &before, repository, &mut graph)?,
+            old: base(&job, &mut fetched, repository, &mut graph)?,
             new: commit(Some(job.head), "the head", &job, repository)?,
             name: job.reference.as_str().into(),
         };
-        before.restrict_to(
-            job.default_branch.as_deref(),
-            job.reference.as_bytes(),
-            update.old,
-        );
-        let verifier = PushVerifier::open(repository, &settings, options, update.old, update.old)?;
-        let plan = plan::plan(
-            vec![update],
-            repository,
-            &mut graph,
-            &before,
-            // References of the clone are not those of the service.
-            PushSide::Service,
-            verifier.binding(),
-        )
-        .map_err(|error| cut_off(error, platform))?;
-        let report = verifier.judge("ci", &plan, &before, &mut graph, deadline, job.is_request)?;
+        let mut before = before(&job, is_by_hand, &update, &mut fetched, &source, repository)?;
+        let judge = PushJudge::open(repository, &settings, options, source)?;
+        let changes = read_changes(vec![update], repository, &before);
+        let changes = changes.map_err(JudgeError::from)?;
+        let scope = if job.is_request {
+            Scope::Request
+        } else {
+            Scope::OneRef
+        };
+        let report = judge
+            .judge("ci", &changes, &mut before, scope)
+            .map_err(|error| cut_off(error, platform))?;
         write_reports(&report, &job, &resolved, arguments)
     })
+}
+
+/// Returns the refs before the job: of those that were fetched only the default
+/// branch counts, since anyone who may push can put the same commits on two others.
+///
+/// Where neither the service nor a setting names the default branch, a range by hand
+/// names the policy itself: it is that of the commit where the range starts.
+fn before(
+    job: &CiJob,
+    is_by_hand: bool,
+    update: &RefCommand,
+    fetched: &mut RefSnapshot,
+    source: &PolicySource,
+    repository: &Repository,
+) -> Result<RefSnapshot, GateError> {
+    let named = job.default_branch.as_ref();
+    let named = named.map(|branch| BString::from(format!("refs/heads/{branch}")));
+    let default = named
+        .or_else(|| fetched.default_branch().map(BString::from))
+        .or_else(|| is_by_hand.then(|| update.name.clone()));
+    let tip = match &default {
+        Some(name) if *name == update.name => update.old,
+        Some(name) => fetched.commit_of(name, repository.objects()),
+        None => None,
+    };
+    let is_needed = matches!(source, PolicySource::Repository { .. });
+    match (&default, tip) {
+        (Some(name), None) if is_needed && *name != update.name => Err(GateError::Shallow {
+            what: "the default branch",
+            id: name.to_string().replacen("refs/heads/", "origin/", 1),
+            hint: "fetch it: git fetch origin \"+refs/heads/*:refs/remotes/origin/*\"",
+        }),
+        _ => {
+            let tip = default.clone().zip(tip);
+            Ok(RefSnapshot::new(tip, default))
+        }
+    }
 }
 
 /// Prints and writes the reports that the arguments and the platform request.
@@ -228,7 +270,7 @@ fn by_hand(
 /// branch.
 fn base(
     job: &CiJob,
-    before: &RefSnapshot,
+    fetched: &mut RefSnapshot,
     repository: &Repository,
     graph: &mut Graph,
 ) -> Result<Option<ObjectId>, GateError> {
@@ -236,7 +278,8 @@ fn base(
     let Some(target) = &job.target else {
         return Ok(named);
     };
-    let tip = before.tip_of(format!("refs/heads/{target}").as_bytes());
+    let target_name = format!("refs/heads/{target}");
+    let tip = fetched.commit_of(target_name.as_bytes(), repository.objects());
     match (named, tip) {
         (None, None) => Err(GateError::Shallow {
             what: "the target branch",
@@ -249,13 +292,12 @@ fn base(
         (Some(named), Some(tip)) => {
             let gained = graph
                 .new_commits(&[named], &[tip], Traversal::Full)
-                .map_err(plan::PlanError::from)
+                .map_err(|error| JudgeError::Steps {
+                    reference: target_name.clone(),
+                    error: StepsError::History(error.into()),
+                })
                 .map_err(|error| cut_off(error, job.platform))?;
-            Ok(Some(if gained.commits.is_empty() {
-                tip
-            } else {
-                named
-            }))
+            Ok(Some(if gained.is_empty() { tip } else { named }))
         }
     }
 }
@@ -293,32 +335,72 @@ fn deeper(platform: Platform) -> &'static str {
 }
 
 /// Turns a missing parent into the hint for a shallow clone.
-fn cut_off(error: plan::PlanError, platform: Platform) -> GateError {
+fn cut_off(error: JudgeError, platform: Platform) -> GateError {
     match error.missing_parent() {
         Some(parent) => GateError::Shallow {
             what: "the parent",
-            id: parent,
+            id: parent.to_owned(),
             hint: deeper(platform),
         },
         None => error.into(),
     }
 }
 
-/// Rejects a policy file in the repository: the request's author controls it.
-fn outside(flag: &'static str, policy: &Path, repository: &Repository) -> Result<(), GateError> {
-    let Ok(policy) = fs::canonicalize(policy) else {
-        // Loading it reports the error.
-        return Ok(());
+/// Rejects every file that decides and is in the repository: the author of what is
+/// checked controls it.
+fn all_outside(
+    options: &GateArgs,
+    settings: &Settings,
+    repository: &Repository,
+) -> Result<(), GateError> {
+    let policy = match (&options.policy, &options.policy_root) {
+        (Some(policy), _) => Some(("--policy", policy)),
+        (None, Some(_)) => None,
+        (None, None) => settings
+            .policy
+            .value
+            .as_ref()
+            .map(|policy| ("gitseal.policy", policy)),
     };
-    let inside = repository
-        .paths()
-        .iter()
-        .any(|path| policy.starts_with(path));
-    if inside {
-        return Err(GateError::Flag {
-            flag,
-            reason: verifier::INSIDE.to_owned(),
-        });
+    let trust = match (&options.trusted_root, &settings.trusted_root.value) {
+        (Some(root), _) => vec![("--trusted-root", root)],
+        (None, Some(root)) => vec![("gitseal.trustedRoot", root)],
+        (None, None) => [
+            ("gitseal.fulcioRoot", &settings.fulcio_root.value),
+            ("gitseal.rekorPublicKey", &settings.rekor_public_key.value),
+            ("gitseal.ctLogPublicKey", &settings.ct_log_public_key.value),
+            (
+                "gitseal.timestampCertChain",
+                &settings.timestamp_cert_chain.value,
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(name, path)| Some((name, path.as_ref()?)))
+        .collect(),
+    };
+    for (flag, path) in policy.into_iter().chain(trust) {
+        if is_inside(path, repository) {
+            return Err(GateError::Flag {
+                flag,
+                reason: INSIDE.to_owned(),
+            });
+        }
     }
     Ok(())
+}
+
+/// Returns whether a file, or a link to it, is in the repository.
+fn is_inside(path: &Path, repository: &Repository) -> bool {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let link = fs::canonicalize(folder).ok();
+    let file = fs::canonicalize(path).ok();
+    let inside = repository.paths();
+    // What does not exist is reported when it is loaded.
+    [link, file]
+        .into_iter()
+        .flatten()
+        .any(|path| inside.iter().any(|inside| path.starts_with(inside)))
 }

@@ -3,21 +3,20 @@
 //! *Not decided here:* what a policy means (`policy/`).
 
 use std::{
-    collections::HashSet,
     fs::{self, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use gix::ObjectId;
 use serde_json::{Value, json};
 
-use super::rules::{text_at, text_of};
+use super::policy_source::{text_at, text_of};
 use crate::host::{
     git::{
         GitError, Repository,
-        graph::{Graph, GraphError, Traversal},
-        objects::Target,
+        graph::GraphError,
         resolve::ResolvedName,
         walk::{RangeSpec, RefScope},
     },
@@ -31,21 +30,18 @@ use crate::{
     },
     context::{ContextError, open_context},
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
-    history::{GitHistory, HistoryError},
+    history::{HistoryError, RepositoryHistory},
     names,
     verdict::VerifyRequest,
 };
 use gitseal_policy::{
-    Finding, POLICY_PATH, Policy, PolicyErrors, SignatureResult,
+    Finding, POLICY_PATH, Policy, PolicyErrors, Pusher, SignatureResult,
     diff::diff,
     lint::lint,
     starter::Starter,
-    walk::{self, AuthenticationRequest, CommitSource as _, WalkError},
+    steps::{Branch, Judged, StepJudge, StepsError, Subject, Update},
 };
 use gitseal_terminal::{self as terminal, Style, Styled, style, styled};
-
-/// Number of commits that are checked at a time.
-const AT_ONCE: usize = 1024;
 
 /// Errors of the policy commands.
 #[derive(Debug, thiserror::Error)]
@@ -59,11 +55,9 @@ enum PolicyCommandError {
     #[error("no policy is set")]
     NoPolicy,
     #[error(transparent)]
-    History(#[from] HistoryError),
-    #[error(transparent)]
     Graph(#[from] GraphError),
     #[error(transparent)]
-    Walk(#[from] WalkError<HistoryError>),
+    Steps(#[from] StepsError<HistoryError>),
     #[error("HEAD does not name a signer: {why}")]
     NoSigner { why: String },
     #[error("cannot convert {}: {why}", .path.display())]
@@ -75,7 +69,7 @@ enum PolicyCommandError {
 impl PolicyCommandError {
     fn exit(&self) -> u8 {
         match self {
-            Self::History(_) | Self::Graph(_) | Self::Walk(_) => EXIT_UNDECIDED,
+            Self::Graph(_) | Self::Steps(_) => EXIT_UNDECIDED,
             _ => EXIT_USAGE,
         }
     }
@@ -91,11 +85,7 @@ impl PolicyCommandError {
                 "pass --policy FILE or --policy-root REV, or set gitseal.policy or gitseal.policyRoot in user or system configuration",
             ),
             Self::NoSigner { .. } => Some("name the first signer with --identity and --issuer"),
-            Self::History(_)
-            | Self::Graph(_)
-            | Self::Walk(_)
-            | Self::Codeowners { .. }
-            | Self::Write { .. } => None,
+            Self::Graph(_) | Self::Steps(_) | Self::Codeowners { .. } | Self::Write { .. } => None,
         }
     }
 }
@@ -124,32 +114,62 @@ pub fn run(arguments: &PolicyArgs) -> u8 {
 
 // ------------------------------------------------------------ reading policies
 
-/// Returns the text of a policy: a file, or `REV:` for one in a commit.
-fn text(name: &str, resolved: &mut Vec<ResolvedName>) -> Result<String, PolicyCommandError> {
+/// Splits `REV:` and `REV:PATH`, the names of policies in a commit.
+fn in_commit(name: &str) -> Option<(&str, &str)> {
+    let (revision, inside) = name.split_once(':')?;
+    let is_file = revision.is_empty() || Path::new(name).exists();
+    let inside = if inside.is_empty() {
+        POLICY_PATH
+    } else {
+        inside
+    };
+    (!is_file).then_some((revision, inside))
+}
+
+/// Returns the text of a policy: a file, or `REV:` for one in a commit, and what the
+/// revision resolved to.
+fn load(name: &str) -> Result<(String, Option<ResolvedName>), PolicyCommandError> {
     let unreadable = |why: String| PolicyCommandError::Unreadable {
         name: name.to_owned(),
         why,
     };
-    let path = Path::new(name);
-    match name.split_once(':') {
-        Some((revision, inside)) if !path.exists() && !revision.is_empty() => {
-            let inside = if inside.is_empty() {
-                POLICY_PATH
-            } else {
-                inside
-            };
-            let (workspace, _) = open_context()?;
-            let repository = workspace.repository()?;
-            let (commit, name) = repository.resolve_commit(revision)?;
-            resolved.push(name);
-            text_at(repository, commit, inside).map_err(unreadable)
-        }
-        _ => text_of(path).map_err(|error| unreadable(error.to_string())),
-    }
+    let Some((revision, inside)) = in_commit(name) else {
+        let text = text_of(Path::new(name)).map_err(|error| unreadable(error.to_string()))?;
+        return Ok((text, None));
+    };
+    let (workspace, _) = open_context()?;
+    let repository = workspace.repository()?;
+    let (commit, resolved) = repository.resolve_commit(revision)?;
+    let text = text_at(repository, commit, inside).map_err(unreadable)?;
+    Ok((text, Some(resolved)))
+}
+
+fn text(name: &str, resolved: &mut Vec<ResolvedName>) -> Result<String, PolicyCommandError> {
+    let (text, name) = load(name)?;
+    resolved.extend(name);
+    Ok(text)
+}
+
+/// Parses a policy, with the files beside it that it includes.
+fn parse(text: &str, name: &str) -> Result<Policy, PolicyErrors> {
+    Policy::parse_with(text, name, &|included| {
+        let beside = match in_commit(name) {
+            Some((revision, inside)) => {
+                let path = Path::new(inside).with_file_name(included);
+                format!("{revision}:{}", path.display())
+            }
+            None => Path::new(name)
+                .with_file_name(included)
+                .display()
+                .to_string(),
+        };
+        let loaded = load(&beside).map_err(|error| error.to_string())?;
+        Ok(loaded.0)
+    })
 }
 
 fn read(name: &str, resolved: &mut Vec<ResolvedName>) -> Result<Policy, PolicyCommandError> {
-    Ok(Policy::parse(&text(name, resolved)?, name)?)
+    Ok(parse(&text(name, resolved)?, name)?)
 }
 
 // -------------------------------------------------------------------- commands
@@ -157,7 +177,7 @@ fn read(name: &str, resolved: &mut Vec<ResolvedName>) -> Result<Policy, PolicyCo
 fn check(arguments: &PolicyCheckArgs) -> Result<u8, PolicyCommandError> {
     let mut resolved = Vec::new();
     let text = text(&arguments.policy, &mut resolved)?;
-    let (errors, lints) = match Policy::parse(&text, &arguments.policy) {
+    let (errors, lints) = match parse(&text, &arguments.policy) {
         Ok(policy) => (Vec::new(), lint(&policy)),
         Err(errors) => (errors.errors, Vec::new()),
     };
@@ -304,41 +324,28 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
     let request = VerifyRequest::for_policy(arguments.trusted_root.as_deref(), &settings)
         .map_err(ContextError::from)?;
     let engine = BatchVerifier::new(&request).with_headers();
-    let mut graph = Graph::new(repository);
-    let mut history = GitHistory::new(repository, &engine, &mut graph);
-    let ref_name = arguments.reference.as_bytes();
+    let mut history = RepositoryHistory::new(repository, &engine);
     let mut report = TestReport::default();
     let by = match source {
         Source::File(name) => {
-            let policy = read(&name, &mut report.resolved)?;
-            by_file(&policy, arguments, repository, &mut history, &mut report)?;
+            let policy = Rc::new(read(&name, &mut report.resolved)?);
+            let mut steps = StepJudge::new(&mut history, policy);
+            by_file(&mut steps, arguments, repository, &mut report)?;
             name
         }
         Source::PolicyRoot(root) => {
             let (root, name) = repository.resolve_commit(&root)?;
             report.resolved.push(name);
+            let steps = StepJudge::at(&mut history, root)?;
+            let mut steps = steps.map_err(|finding| PolicyCommandError::Unreadable {
+                name: format!("{POLICY_PATH} of {root}"),
+                why: finding.message,
+            })?;
             for revision in &arguments.revisions {
                 let (tip, name) = repository.resolve_commit(revision)?;
                 report.resolved.push(name);
-                let gained =
-                    history
-                        .graph()
-                        .new_commits(&[tip], &[root], Traversal::DateLimited)?;
-                history.verify_commits(&gained.commits)?;
-                let question = AuthenticationRequest {
-                    root: &root,
-                    tip: &tip,
-                    through: None,
-                    ref_name,
-                };
-                let walked = walk::authenticate(&question, &mut history)?;
-                report.checked = report.checked.saturating_add(walked.judged);
-                for (commit, finding) in walked.warnings {
-                    report.add(&commit, vec![finding]);
-                }
-                if let Some((commit, findings)) = walked.refused {
-                    report.add(&commit, findings);
-                }
+                let judged = steps.judge_clone(root, tip, arguments.reference.as_bytes())?;
+                report.add_judged(tip, judged);
             }
             format!("{POLICY_PATH} from {root}")
         }
@@ -368,21 +375,16 @@ fn test(arguments: &PolicyTestArgs) -> Result<u8, PolicyCommandError> {
     Ok(exit.max(crate::exit::written(written)))
 }
 
-/// Checks each commit of a range against one policy, and all of them against its
-/// thresholds.
+/// Judges the commits of each revision by one policy, as a new ref that may be made
+/// from what the range excludes. A single commit is judged on its first parent.
 fn by_file(
-    policy: &Policy,
+    steps: &mut StepJudge<'_, RepositoryHistory<'_>>,
     arguments: &PolicyTestArgs,
     repository: &Repository,
-    history: &mut GitHistory<'_, '_>,
     report: &mut TestReport,
 ) -> Result<(), PolicyCommandError> {
-    let ref_name = arguments.reference.as_bytes();
-    let specs: Vec<RangeSpec> = arguments
-        .revisions
-        .iter()
-        .map(|revision| RangeSpec::Revision(revision.clone()))
-        .collect();
+    let specs = arguments.revisions.iter().cloned().map(RangeSpec::Revision);
+    let specs: Vec<RangeSpec> = specs.collect();
     let mut selection = repository.select(&specs)?;
     report.resolved.append(&mut selection.resolved);
     if selection.is_empty() {
@@ -390,61 +392,29 @@ fn by_file(
             reason: "no commit to start from is named, only exclusions",
         }));
     }
-    let ids: Vec<ObjectId> = if selection.is_range {
-        for id in &policy.cut_off {
-            if let Ok(id) = ObjectId::from_hex(id.as_bytes())
-                && let Ok(peeled) = repository.objects().peel(id)
-                && let Target::Commit(commit) = peeled.target
-            {
-                selection.not.push(commit);
-            }
-        }
-        repository
-            .walk(&selection)?
-            .map(|visited| match visited {
-                Ok(visited) => Ok(visited.id),
-                Err(unvisited) => Err(PolicyCommandError::from(unvisited.error)),
-            })
-            .collect::<Result<_, _>>()?
-    } else {
-        selection.from.clone()
-    };
-    let line = first_parents(&selection.from, &ids, history)?;
-    let mut kept = Vec::new();
-    for some in ids.chunks(AT_ONCE) {
-        history.verify_commits(some)?;
-        for id in some {
-            let facts = history.commit(id)?;
-            let direct = line.contains(id);
-            report.checked = report.checked.saturating_add(1);
-            report.add(id, policy.evaluate_commit(&facts, direct, ref_name));
-            if policy.has_thresholds(ref_name) {
-                let mut facts = facts;
-                policy.retain_threshold_paths(&mut facts, ref_name);
-                kept.push(facts);
-            }
-        }
-        history.forget();
-    }
-    for (commit, finding) in policy.evaluate_thresholds(&kept, ref_name) {
-        report.add(&commit, vec![finding]);
+    for tip in selection.from {
+        let excluded = if selection.is_range {
+            selection.not.clone()
+        } else {
+            let parents = steps.history().graph().parents(tip)?;
+            parents.into_iter().take(1).collect()
+        };
+        let update = Update {
+            name: arguments.reference.as_bytes(),
+            branch: Branch::Other,
+            old: None,
+            new: Some(tip),
+            lent: &excluded,
+            pusher: Pusher::default(),
+        };
+        let mut judged = steps.judge(&update)?;
+        // The commits are tested, not who may push them.
+        judged
+            .findings
+            .retain(|found| found.about != Subject::Reference);
+        report.add_judged(tip, judged);
     }
     Ok(())
-}
-
-/// Returns those of the commits that are in the first-parent history of a tip.
-fn first_parents(
-    tips: &[ObjectId],
-    ids: &[ObjectId],
-    history: &mut GitHistory<'_, '_>,
-) -> Result<HashSet<ObjectId>, PolicyCommandError> {
-    let among: HashSet<&ObjectId> = ids.iter().collect();
-    let mut line = HashSet::new();
-    for tip in tips {
-        let follow = |id| among.contains(&id) && line.insert(id);
-        history.graph().follow_first_parents(*tip, follow)?;
-    }
-    Ok(line)
 }
 
 /// The findings of `policy test`.
@@ -459,6 +429,17 @@ struct TestReport {
 }
 
 impl TestReport {
+    fn add_judged(&mut self, tip: ObjectId, judged: Judged<ObjectId>) {
+        self.checked = self.checked.saturating_add(judged.gained);
+        for found in judged.findings {
+            let commit = match found.about {
+                Subject::Commit { commit, .. } => commit,
+                Subject::Reference => tip,
+            };
+            self.add(&commit, vec![found.finding]);
+        }
+    }
+
     fn add(&mut self, commit: &ObjectId, findings: Vec<Finding>) {
         for finding in findings {
             let word = if finding.refuses() {
@@ -568,8 +549,8 @@ fn first_policy(
     let text = text_of(path).map_err(|error| failed(error.to_string()))?;
     let branch = open_context().ok().and_then(|(workspace, _)| {
         let repository = workspace.repository().ok()?;
-        let (name, _) = repository.head_branch(RefScope::Repository).ok()??;
-        String::from_utf8(name).ok()
+        let name = repository.head_name(RefScope::Repository).ok()??;
+        String::from_utf8(name.into()).ok()
     });
     if let Some(branch) = &branch {
         starter.branch = branch;

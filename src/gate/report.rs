@@ -9,7 +9,7 @@ use std::{fmt::Write as _, io, path::Path};
 use serde_json::{Value, json};
 
 use crate::{
-    host::git::ObjectId,
+    host::git::{ObjectId, objects::ReadCounts},
     report::junit::{CaseResult, JUnit},
 };
 use gitseal_evidence::object::ObjectKind;
@@ -46,6 +46,10 @@ pub struct ReportItem {
     pub about: ItemSubject,
     /// The identity of the signer if the signature verifies, unescaped.
     pub signer: Option<String>,
+    /// The step of the ref that brings the commit, if that is another one.
+    pub step: Option<ObjectId>,
+    /// The signers and groups whose merge would let the commit in.
+    pub may_merge: Vec<String>,
     /// The policy's finding. Its hint is ready to be pasted: it contains only our
     /// own text and IDs.
     pub finding: Finding,
@@ -90,6 +94,40 @@ impl ReportItem {
     }
 }
 
+/// The result for one ref. Its findings are those of the report with its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefResult {
+    /// The full name, unescaped.
+    pub name: String,
+    pub old: Option<ObjectId>,
+    pub new: Option<ObjectId>,
+    /// The commit from which on its first-parent history was judged.
+    pub base: Option<ObjectId>,
+    pub is_refused: bool,
+    /// Number of commits that it gains.
+    pub gained: usize,
+    /// Commits that stand because a merge adopted them, and that merge.
+    pub adopted: Vec<(ObjectId, ObjectId)>,
+}
+
+impl RefResult {
+    fn json(&self) -> Value {
+        let id = |id: &Option<ObjectId>| id.map(|id| id.to_string());
+        let adopted = self.adopted.iter().map(
+            |(commit, merge)| json!({ "commit": commit.to_string(), "by": merge.to_string() }),
+        );
+        json!({
+            "name": self.name,
+            "old": id(&self.old),
+            "new": id(&self.new),
+            "base": id(&self.base),
+            "gained": self.gained,
+            "verdict": if self.is_refused { "refused" } else { "allowed" },
+            "adopted": adopted.collect::<Vec<_>>(),
+        })
+    }
+}
+
 /// The findings of a push check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PushReport {
@@ -103,12 +141,18 @@ pub struct PushReport {
     pub references: usize,
     /// Number of commits and tags that were checked.
     pub checked: usize,
+    /// What was read.
+    pub read: ReadCounts,
+    /// The results, ref by ref.
+    pub results: Vec<RefResult>,
     /// The findings, at most [`MAX_KEPT`].
     pub items: Vec<ReportItem>,
     /// Number of findings that reject the push.
     pub refusals: usize,
     /// Number of findings that are warnings.
     pub warnings: usize,
+    /// Number of the kept findings that are warnings.
+    pub(super) kept_warnings: usize,
 }
 
 impl PushReport {
@@ -122,8 +166,10 @@ impl PushReport {
         };
         *count = count.saturating_add(1);
         if self.items.len() < MAX_KEPT {
+            self.kept_warnings = self.kept_warnings.saturating_add(usize::from(!refuses));
             self.items.push(item);
         } else if refuses
+            && self.kept_warnings > 0
             && let Some(place) = self
                 .items
                 .iter_mut()
@@ -131,7 +177,18 @@ impl PushReport {
                 .find(|kept| !kept.finding.refuses())
         {
             *place = item;
+            self.kept_warnings = self.kept_warnings.saturating_sub(1);
         }
+    }
+
+    /// Counts findings that were not kept.
+    pub fn count_more(&mut self, more: usize, is_refused: bool) {
+        let count = if is_refused {
+            &mut self.refusals
+        } else {
+            &mut self.warnings
+        };
+        *count = count.saturating_add(more);
     }
 
     /// Returns whether the push is rejected.
@@ -249,6 +306,8 @@ impl PushReport {
                     "id": id,
                     "text": text,
                     "signer": item.signer,
+                    "step": item.step.map(|step| step.to_string()),
+                    "may_merge": item.may_merge,
                     "rule": finding.rule,
                     "mode": finding.mode.as_str(),
                     "code": finding.code,
@@ -267,8 +326,11 @@ impl PushReport {
             "contact": self.contact,
             "references": self.references,
             "checked": self.checked,
+            "commits_read": self.read.commits_and_tags,
+            "trees_read": self.read.trees,
             "refusals": self.refusals,
             "warnings": self.warnings,
+            "results": self.results.iter().map(RefResult::json).collect::<Vec<_>>(),
             "findings": findings,
         })
     }
@@ -452,6 +514,8 @@ mod tests {
                 title: HOSTILE.to_owned(),
             },
             signer: Some(HOSTILE.to_owned()),
+            step: None,
+            may_merge: Vec::new(),
             finding: Finding {
                 rule: "main".to_owned(),
                 mode: if refuses {

@@ -147,7 +147,8 @@ fn a_shallow_checkout_is_named() {
         .env("GITLAB_CI", "true")
         .env("CI_COMMIT_SHA", &head)
         .env("CI_MERGE_REQUEST_DIFF_BASE_SHA", &base)
-        .env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main");
+        .env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main")
+        .env("CI_DEFAULT_BRANCH", "main");
     run(&mut command, b"")
         .fails(3)
         .says("the target branch origin/main is not in this clone")
@@ -173,7 +174,8 @@ fn a_merge_request_of_gitlab() {
         .env("CI_COMMIT_SHA", &head)
         .env("CI_MERGE_REQUEST_IID", "12")
         .env("CI_MERGE_REQUEST_DIFF_BASE_SHA", &base)
-        .env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main");
+        .env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main")
+        .env("CI_DEFAULT_BRANCH", "main");
     let ended = run(&mut command, b"").fails(1);
     assert!(
         ended.out.contains("merge request 12: 1 commits"),
@@ -238,7 +240,8 @@ fn the_policy_is_that_of_the_target_and_not_of_the_fork() {
         .env("GITLAB_CI", "true")
         .env("CI_COMMIT_SHA", &head)
         .env("CI_MERGE_REQUEST_DIFF_BASE_SHA", &fork)
-        .env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main");
+        .env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main")
+        .env("CI_DEFAULT_BRANCH", "main");
     run(&mut gitlab, b"").fails(1).says("[signer-unknown]");
     gitlab.env("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", &fork);
     run(&mut gitlab, b"").fails(1).says("[signer-unknown]");
@@ -293,4 +296,75 @@ fn a_branch_beside_hides_nothing() {
             .env("GITHUB_EVENT_PATH", &event);
         run(&mut command, b"").fails(code);
     }
+}
+
+/// A release branch has a policy in its tree, which is a text without force: the
+/// policy is that of the service's default branch, whatever the target.
+#[test]
+fn the_policy_is_that_of_the_default_branch() {
+    let (yard, base) = project();
+    yard.branch("release", &base);
+    let theirs = policy(BRANCHES).replace("bob@example.test", MALLORY);
+    yard.file(".gitseal/policy.toml", &theirs);
+    let target = yard.commit(ALICE, "a policy of the release branch");
+    yard.allowed(&["HEAD:refs/heads/release"]);
+    yard.file("a", "1");
+    let head = yard.commit(MALLORY, "for the release");
+    let event = yard.stage.home("event.json");
+    let ask = |default: &str| {
+        fs::write(
+            &event,
+            format!(
+                r#"{{"pull_request":{{"number":7,"base":{{"sha":"{target}","ref":"release"}},"head":{{"sha":"{head}"}}}},"repository":{{"default_branch":"{default}"}}}}"#
+            ),
+        )
+        .unwrap();
+        let mut command = yard.stage.command(GITSEAL, &yard.stage.repo());
+        command
+            .arg("ci")
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_EVENT_NAME", "pull_request")
+            .env("GITHUB_EVENT_PATH", &event);
+        run(&mut command, b"")
+    };
+    ask("main").fails(1).says("[signer-unknown]");
+    // One that was not fetched is no reason to take another.
+    ask("trunk")
+        .fails(3)
+        .says("the default branch origin/trunk is not in this clone");
+}
+
+/// A trusted root, or a single key, in the repository would be the request's own.
+#[test]
+fn nothing_that_decides_is_in_the_repository() {
+    let (yard, base) = project();
+    let trusted = yard.stage.home("trusted_root.json");
+    fs::copy(&trusted, yard.stage.repo().join("trusted_root.json")).unwrap();
+    std::os::unix::fs::symlink(&trusted, yard.stage.repo().join("link.json")).unwrap();
+    yard.stage
+        .git(["add", "trusted_root.json", "link.json"])
+        .ok();
+    let head = yard.commit(ALICE, "brings a trusted root");
+    let inside = "this file is part of the change being checked";
+    for file in ["trusted_root.json", "./link.json"] {
+        github(&yard, &base, &head, &["--trusted-root", file])
+            .fails(2)
+            .says("cannot use --trusted-root")
+            .says(inside);
+    }
+    let ask = |variable: &str| {
+        let mut command = yard.stage.command(GITSEAL, &yard.stage.repo());
+        command
+            .args(["ci", "--ref", "refs/heads/main"])
+            .args(["--range", &format!("{base}..{head}")])
+            .env(variable, "trusted_root.json");
+        run(&mut command, b"")
+    };
+    ask("GITSEAL_TRUSTED_ROOT")
+        .fails(2)
+        .says("cannot use gitseal.trustedRoot");
+    // A file outside is taken, and so is one that decides nothing.
+    let outside = trusted.to_str().unwrap();
+    github(&yard, &base, &head, &["--trusted-root", outside]).ok();
+    ask("GITSEAL_TOKEN_FILE").ok();
 }

@@ -13,6 +13,8 @@
 mod attacks;
 mod ci;
 mod command;
+mod costs;
+mod forks;
 mod merges;
 mod namespaces;
 mod own;
@@ -20,6 +22,7 @@ mod policy;
 mod push_certificate;
 mod rules;
 mod servers;
+mod states;
 #[path = "../support/mod.rs"]
 mod support;
 mod wires;

@@ -1,5 +1,6 @@
-//! The policy in the repository: each commit is judged by that of its parent, from
-//! the policy root that the server names.
+//! The policy in the repository: each step of the default branch is judged by the
+//! policy of the step before, from the policy root that the server names; everything
+//! else by the policy of the default branch.
 
 use crate::{
     stage::GITSEAL,
@@ -108,7 +109,7 @@ fn merges_branches_and_tags() {
         &policy(RULES).replace("alice@example.test", "mallory@example.test"),
     );
     yard.commit(MALLORY, "mine");
-    yard.refused(&["HEAD:refs/heads/hostile"], &["[not-descended]"]);
+    yard.refused(&["HEAD:refs/heads/hostile"], &["[signer-unknown]"]);
     yard.branch("evil", "merged");
     yard.stage
         .git([
@@ -125,12 +126,12 @@ fn merges_branches_and_tags() {
         ])
         .ok();
     yard.sign_head(ALICE);
-    yard.refused(&["HEAD:refs/heads/main"], &["[parent-not-authenticated]"]);
+    yard.refused(&["HEAD:refs/heads/main"], &["[signer-unknown]"]);
     // A tag of what is on no branch.
     yard.branch("loose", "merged");
     yard.unsigned("loose");
     yard.tag(ALICE, "v2", "v2");
-    yard.refused(&["refs/tags/v2"], &["refs/tags/v2: commit"]);
+    yard.refused(&["refs/tags/v2"], &["[not-a-state]"]);
 }
 
 /// That a commit was adopted authenticates nothing that is built on it.
@@ -174,10 +175,7 @@ fn what_was_adopted_is_no_policy_root() {
     // in two,
     yard.refused(&["adopted:refs/heads/release"], &["mallory@example.test"]);
     // and where the branch itself is set back to it.
-    yard.refused(
-        &["-f", "adopted:refs/heads/main"],
-        &["mallory@example.test"],
-    );
+    yard.refused(&["-f", "adopted:refs/heads/main"], &["[policy-rewound]"]);
     // What is on the branch is a place to begin at.
     yard.allowed(&["merged:refs/heads/release"]);
     yard.branch("work", "merged");
@@ -210,7 +208,7 @@ fn a_policy_root_that_is_none() {
     no_policy.refused(
         &["HEAD:refs/heads/main"],
         &[
-            ".gitseal/policy.toml not found in its tree",
+            "has no .gitseal/policy.toml",
             "verification did not complete",
         ],
     );
@@ -226,8 +224,5 @@ fn a_policy_that_is_lost_refuses_all_that_follows() {
     yard.refused(&["HEAD:refs/heads/main"], &["[policy-missing]"]);
     yard.smuggle(&["HEAD:refs/heads/main"]);
     yard.commit(ALICE, "next");
-    yard.refused(
-        &["HEAD:refs/heads/main"],
-        &[".gitseal/policy.toml not found in its tree"],
-    );
+    yard.refused(&["HEAD:refs/heads/main"], &["has no .gitseal/policy.toml"]);
 }

@@ -440,7 +440,7 @@ fn what_a_server_keeps_hides_nothing() {
 name = "all"
 commit = ["alice"]
 merge = ["alice"]
-tag = ["anyone"]
+tag = ["alice"]
 create = ["anyone"]
 update = ["anyone"]
 "#;
@@ -458,7 +458,8 @@ update = ["anyone"]
     yard.on_server(["update-ref", "--no-deref", "HEAD", &bad])
         .ok();
     yard.refused(&["HEAD:refs/heads/evil"], &["[unsigned]"]);
-    yard.refused(&["HEAD:refs/tags/v1"], &["[unsigned]"]);
+    yard.tag_of(ALICE, "v1", "v1", &bad, "commit");
+    yard.refused(&["refs/tags/v1"], &["[not-a-state]"]);
 }
 
 /// A name for another reference is judged as that one.

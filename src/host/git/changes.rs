@@ -57,6 +57,17 @@ pub enum DiffError {
     TooMuch { most: usize, what: &'static str },
 }
 
+impl DiffError {
+    /// Returns the error of reading an object, if it is one.
+    #[must_use]
+    pub fn git(&self) -> Option<&GitError> {
+        match self {
+            Self::Git(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 /// The kind of change of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileChange {
@@ -401,6 +412,36 @@ impl Repository {
             }
         }
         Ok(None)
+    }
+
+    /// The directory of this name in a tree, if there is one.
+    ///
+    /// # Errors
+    /// The tree cannot be read.
+    pub fn directory_in(
+        &self,
+        tree: gix::ObjectId,
+        name: &[u8],
+    ) -> Result<Option<gix::ObjectId>, DiffError> {
+        let raw = self.objects.tree(tree)?;
+        let list = self.entries(Some(tree), &raw)?;
+        Ok(find(&list, name, true).map(|entry| entry.id))
+    }
+
+    /// The ordinary file of this name in a tree, if there is one.
+    ///
+    /// # Errors
+    /// The tree cannot be read.
+    pub fn file_in(
+        &self,
+        tree: gix::ObjectId,
+        name: &[u8],
+    ) -> Result<Option<gix::ObjectId>, DiffError> {
+        let raw = self.objects.tree(tree)?;
+        let list = self.entries(Some(tree), &raw)?;
+        Ok(find(&list, name, false)
+            .filter(|entry| entry.mode & 0o170_000 == 0o100_000)
+            .map(|entry| entry.id))
     }
 
     fn entries<'a>(

@@ -68,16 +68,6 @@ pub enum Traversal {
     Full,
 }
 
-/// The commits that a ref gains.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NewCommits {
-    /// The commits, each after its parents.
-    pub commits: Vec<ObjectId>,
-    /// Whether one of them has a hidden tip as its parent. With the old value as
-    /// the only hidden tip: whether the reference moves forward.
-    pub continues: bool,
-}
-
 /// The commits of a range, and those that could not be read.
 pub(super) struct Listed {
     /// In Git's default order: the youngest first.
@@ -101,6 +91,8 @@ pub(super) struct Failure {
 #[derive(Debug, Clone, Copy)]
 struct Node {
     id: ObjectId,
+    /// The commit through which it became known.
+    child: Option<u32>,
     /// `None`: not read yet.
     read: Option<Read>,
 }
@@ -180,7 +172,8 @@ impl Graph {
     /// It cannot be read, or a limit is reached.
     pub fn parents(&mut self, id: ObjectId) -> Result<Vec<ObjectId>, GraphError> {
         let at = self.place(id)?;
-        self.read(at)?;
+        let child = self.node(at).and_then(|node| node.child);
+        self.read_parent(at, child)?;
         self.step()?;
         Ok(self
             .parents_of(at)
@@ -263,7 +256,11 @@ impl Graph {
             return Err(too_much());
         }
         let at = u32::try_from(self.nodes.len()).map_err(|_| too_much())?;
-        self.nodes.push(Node { id, read: None });
+        self.nodes.push(Node {
+            id,
+            child: None,
+            read: None,
+        });
         self.marks.push(Mark::default());
         self.index.insert(id, at);
         Ok(at)
@@ -297,8 +294,12 @@ impl Graph {
         for parent in parents {
             // Many parents of many commits are work, too.
             self.step()?;
+            let known = self.nodes.len();
             let parent = self.place(parent)?;
             self.edges.push(parent);
+            if let Some(new) = self.nodes.get_mut(known) {
+                new.child = Some(at);
+            }
         }
         if let Some(node) = usize::try_from(at)
             .ok()

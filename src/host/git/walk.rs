@@ -213,25 +213,48 @@ impl Repository {
         Ok(())
     }
 
-    /// Returns the branch that HEAD of the receiving side names, and its commit; `None`
-    /// if HEAD names none, or one that does not exist yet.
+    /// Returns the full name of the branch that `HEAD` names, which need not exist;
+    /// `None` if it names a commit, or no branch.
     ///
     /// # Errors
-    /// Returns [`GitError`] if HEAD is unreadable.
-    pub fn head_branch(&self, scope: RefScope) -> Result<Option<(Vec<u8>, ObjectId)>, GitError> {
-        let prefix = scope.prefix()?;
+    /// Returns [`GitError`] if `HEAD` cannot be read.
+    pub fn head_name(&self, scope: RefScope) -> Result<Option<BString>, GitError> {
+        let mut prefix = scope.prefix()?;
         let head = BString::from([prefix.as_slice(), b"HEAD"].concat());
-        let Some(value @ RefValue::Symbolic(_)) = self.find_ref(head.as_bstr())? else {
+        let mut head = self.find_ref(head.as_bstr())?;
+        if head.is_none() && !prefix.is_empty() {
+            // A namespace without one: the name that the repository's HEAD has.
+            prefix.clear();
+            head = self.find_ref(b"HEAD".as_bstr())?;
+        }
+        let Some(RefValue::Symbolic(name)) = head else {
             return Ok(None);
         };
-        let followed = self.follow_ref(head.as_bstr(), value)?;
-        let (Some(name), Some(id)) = (followed.names.get(1), followed.id) else {
-            return Ok(None);
-        };
-        let Some(name) = name.strip_prefix(prefix.as_slice()) else {
-            return Ok(None);
-        };
-        Ok(self.tree_of(id).is_ok().then(|| (name.to_vec(), id)))
+        let name = name.strip_prefix(prefix.as_slice());
+        let name = name.filter(|name| name.starts_with(b"refs/heads/"));
+        Ok(name.map(BString::from))
+    }
+
+    /// Returns every ref in the order of names, and the object that it names; `None` for
+    /// a symbolic one, which is the ref that it points to. No object is read: a server
+    /// can have 100,000 refs, and a push is about few.
+    ///
+    /// # Errors
+    /// Returns [`GitError`] if they cannot be listed.
+    pub fn ref_values(
+        &self,
+        scope: RefScope,
+    ) -> Result<Vec<(BString, Option<ObjectId>)>, GitError> {
+        let prefix = scope.prefix()?;
+        let all = self.all_refs()?.into_iter();
+        let values = all.filter_map(|(full, value)| {
+            let name = full.strip_prefix(prefix.as_slice())?.into();
+            Some(match value {
+                RefValue::Object(id) => (name, Some(id)),
+                RefValue::Symbolic(_) => (name, None),
+            })
+        });
+        Ok(values.collect())
     }
 
     /// Returns the target of a symbolic ref, through others if need be: the name that a

@@ -399,11 +399,18 @@ settings! {
         own("policy", "POLICY", NONE, Path, NotRepository);
 
     /// Policy root: the commit where the policy in the repository
-    /// (`.gitseal/policy.toml`) starts. The policy of its parent applies to each
-    /// later commit. In server hooks, the repository's own configuration may set
+    /// (`.gitseal/policy.toml`) starts. The policy of the default branch applies
+    /// from then on. In server hooks, the repository's own configuration may set
     /// it as well. `--policy-root` wins.
     PolicyRoot, policy_root: Option<String> =
         own("policyRoot", "POLICY_ROOT", NONE, Text, NotRepository);
+
+    /// Default branch, whose policy is in force if the policy is in the repository,
+    /// and whose states other branches and tags may be made from. A full name, such
+    /// as `refs/heads/main`. Without it, the branch that `HEAD` names. In server
+    /// hooks, the repository's own configuration may set it as well.
+    PolicyRef, policy_ref: Option<String> =
+        own("policyRef", "POLICY_REF", NONE, Text, NotRepository);
 
     /// Repository whose own configuration may set everything, like Git's
     /// `safe.directory`. It can be set several times, in Git's configuration

@@ -3,12 +3,12 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet},
+    collections::{BinaryHeap, HashMap},
 };
 
 use gix::ObjectId;
 
-use super::{Failure, Graph, GraphError, Listed, NewCommits, Traversal};
+use super::{Failure, Graph, GraphError, Listed, Traversal};
 use crate::host::git::error::GitError;
 
 /// The walk has met the commit.
@@ -59,7 +59,7 @@ struct Queue {
 }
 
 impl Graph {
-    /// The commits that `tips` reach and `hidden` do not.
+    /// The commits that `tips` reach and `hidden` do not, each after its parents.
     ///
     /// # Errors
     /// A commit that is asked for cannot be read, or a limit is reached. What is
@@ -69,7 +69,7 @@ impl Graph {
         tips: &[ObjectId],
         hidden: &[ObjectId],
         care: Traversal,
-    ) -> Result<NewCommits, GraphError> {
+    ) -> Result<Vec<ObjectId>, GraphError> {
         let stop = match care {
             // As many clocks may be wrong by a little.
             Traversal::DateLimited => Stop::After(32),
@@ -96,17 +96,7 @@ impl Graph {
             }
         }
         found.retain(|at| !self.is_hidden(*at));
-        let old: HashSet<u32> = hidden
-            .iter()
-            .filter_map(|tip| self.index.get(tip).copied())
-            .collect();
-        let continues = found
-            .iter()
-            .any(|at| self.parents_of(*at).iter().any(|p| old.contains(p)));
-        Ok(NewCommits {
-            commits: self.parents_first(&found)?,
-            continues,
-        })
+        self.parents_first(&found)
     }
 
     /// The commits that `from` reaches and `not` does not, in Git's default order.
