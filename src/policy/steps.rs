@@ -77,3 +77,6 @@ pub const MAX_POLICY_BYTES: usize = 16 * 1024 * 1024;
 pub const MAX_FINDINGS: usize = 1_000;
 /// The maximum number of adopted commits that are listed for one reference.
 pub const MAX_ADOPTED: usize = 10_000;
+
+#[cfg(test)]
+mod tests;
