@@ -256,6 +256,8 @@ impl Repository {
             }
         };
         inner.clear_namespace();
+        // Git composes names on macOS only, whatever core.precomposeUnicode is elsewhere.
+        inner.refs.precompose_unicode &= cfg!(target_os = "macos");
         inner.objects.ignore_replacements = true;
         let reading = Arc::new(objects::Reading::default());
         let counted = Arc::clone(&reading);

@@ -332,6 +332,19 @@ fn files_of_the_git_directory_hide_no_ref() {
         .says("symbolic ref");
 }
 
+/// Git composes names on macOS only, whatever the configuration says.
+#[test]
+#[cfg(not(target_os = "macos"))]
+fn names_are_compared_byte_by_byte() {
+    let scene = scene();
+    scene.stage.local("core.precomposeUnicode", "true");
+    scene.reference("refs/heads/\u{e4}", &scene.signed);
+    scene.reference("refs/heads/a\u{308}", &scene.unsigned);
+    scene.is_not_confused_by("a\u{308}");
+    scene.stage.git(["pack-refs", "--all"]).ok();
+    scene.is_not_confused_by("a\u{308}");
+}
+
 #[test]
 fn nothing_to_verify_is_not_success() {
     let scene = scene();
