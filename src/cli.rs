@@ -507,6 +507,8 @@ pub enum PolicyCommand {
     Test(PolicyTestArgs),
     /// Create a starter policy
     Init(PolicyInitArgs),
+    /// List the rules, sources and adopted commits of each ref
+    Refs(PolicyRefsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -568,6 +570,15 @@ pub struct PolicyTestArgs {
     /// Print the result as a JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PolicyRefsArgs {
+    #[command(flatten)]
+    pub options: GateArgs,
+    /// List the open commits of this signer instead: a name in the policy, or an identity
+    #[arg(long, value_name = "NAME")]
+    pub signer: Option<String>,
 }
 
 #[derive(Debug, Args)]

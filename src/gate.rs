@@ -19,12 +19,14 @@ use std::{
     panic,
     path::PathBuf,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use serde_json::{Value, json};
 
 use crate::{
     cli::{GateArgs, PrePushArgs, PreReceiveArgs, UpdateArgs},
-    context::{ContextError, open_context, open_server_context},
+    context::{ContextError, open_context, open_server_context, system_time},
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
     host::{
         git::{
@@ -41,18 +43,23 @@ mod ci;
 pub mod job;
 mod judge;
 pub mod policy;
+mod policy_refs;
 mod policy_source;
+mod push_override;
 pub mod report;
 mod sources;
 mod tags;
 mod target;
+mod verdict_log;
 
 pub use ci::run as ci;
 use judge::{JudgeError, PushJudge, Scope};
 use policy_source::PolicySource;
+use push_override::OverrideRequest;
 use report::PushReport;
 use sources::RefSnapshot;
 use target::{PushSide, read_changes};
+use verdict_log::VerdictLog;
 
 /// Seconds between the timeout and the end of the process, whatever it is doing.
 const GRACE: u64 = 1;
@@ -78,6 +85,10 @@ pub enum GateError {
     },
     #[error("cannot write the report {path:?}: {error}")]
     Write { path: PathBuf, error: io::Error },
+    #[error("cannot write the log of results: {error}")]
+    Log { error: io::Error },
+    #[error("{0}")]
+    LogSetting(String),
     #[error("cannot use {flag}: {reason}")]
     Flag { flag: &'static str, reason: String },
 }
@@ -89,7 +100,12 @@ impl GateError {
                 EXIT_UNDECIDED
             }
             Self::Judge(error) => error.exit(),
-            Self::Context(_) | Self::Line(_) | Self::Job(_) | Self::Flag { .. } => EXIT_USAGE,
+            Self::Context(_)
+            | Self::Line(_)
+            | Self::Job(_)
+            | Self::Log { .. }
+            | Self::LogSetting(_)
+            | Self::Flag { .. } => EXIT_USAGE,
         }
     }
 
@@ -107,7 +123,7 @@ impl GateError {
                 Some("name the commits: 'gitseal ci --range A..B --ref refs/heads/main'")
             }
             Self::Shallow { hint, .. } => Some(hint),
-            Self::Write { .. } | Self::Flag { .. } => None,
+            Self::Write { .. } | Self::Log { .. } | Self::LogSetting(_) | Self::Flag { .. } => None,
         }
     }
 
@@ -177,8 +193,16 @@ fn check(
         };
         let repository = workspace.repository().map_err(ContextError::from)?;
         repository.objects().set_deadline(deadline);
-        let updates = updates(repository)?;
-        let report = verify(command, updates, repository, &settings, options, remote)?;
+        let log = VerdictLog::of(&settings).map_err(GateError::LogSetting)?;
+        let began = Instant::now();
+        let checked = updates(repository)
+            .and_then(|updates| verify(command, updates, repository, &settings, options, remote));
+        if let Some(log) = &log {
+            let entry = log_entry(command, repository, &checked, began);
+            log.append(&entry)
+                .map_err(|error| GateError::Log { error })?;
+        }
+        let report = checked?;
         let text = report.text();
         if !text.is_empty() {
             terminal::info(&Styled::trusted(text.trim_end()));
@@ -190,6 +214,29 @@ fn check(
         };
         Ok(exit_of(&report).max(crate::exit::written(written)))
     })
+}
+
+/// Returns the line of the log of results.
+fn log_entry(
+    command: &str,
+    repository: &Repository,
+    checked: &Result<PushReport, GateError>,
+    began: Instant,
+) -> Value {
+    let (mut entry, exit) = match checked {
+        Ok(report) => (report.log_entry(), exit_of(report)),
+        Err(error) => (
+            json!({ "command": command, "error": error.to_string() }),
+            error.exit(),
+        ),
+    };
+    let paths = repository.paths();
+    let now = jiff::Timestamp::from_second(system_time());
+    entry["time"] = json!(now.ok().map(|now| now.to_string()));
+    entry["repository"] = json!(paths.first().map(|path| path.display().to_string()));
+    entry["exit"] = json!(exit);
+    entry["ms"] = json!(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+    entry
 }
 
 fn exit_of(report: &PushReport) -> u8 {
@@ -223,6 +270,10 @@ fn verify(
         && let Some(signed) = certificate::PushCertificateEnv::read()
     {
         judge.set_push_certificate(&signed, &updates, options.max_updates);
+    }
+    if command == "pre-receive" {
+        let is_logged = settings.verdict_log.value.is_some();
+        judge.set_override(OverrideRequest::read(is_logged));
     }
     let scope = match command {
         "update" => Scope::OneRef,

@@ -13,13 +13,14 @@
 //! *Not decided here:* whether a signature verifies (`batch.rs`) and what is allowed
 //! (`policy/`).
 
-use std::env;
+use std::{env, rc::Rc};
 
 use gix::{ObjectId, bstr::BString};
 
 use super::{
     certificate::{self, PushCertificateEnv},
     policy_source::{self, PolicyLoadError, PolicySource},
+    push_override::OverrideRequest,
     report::{ItemSubject, PushReport, RefResult, ReportItem},
     sources::{RefSnapshot, SourceError},
     tags::{TagChecks, VerifiedTags},
@@ -41,7 +42,7 @@ use crate::{
 use gitseal_evidence::object::ObjectKind;
 use gitseal_policy::{
     Finding, Policy, Pusher, RefUpdate, SignatureResult,
-    steps::{Branch, Judged, StepJudge, StepsError, Subject, Update},
+    steps::{Branch, History as _, Judged, Look, StepJudge, StepsError, Subject, Update},
 };
 
 /// Variables in which servers name the pusher, the most reliable first: Gitea and
@@ -171,6 +172,7 @@ pub struct PushJudge<'r> {
     account: Option<String>,
     /// The verified push certificate, if the push is signed.
     certificate: Option<SignatureResult>,
+    override_request: Option<OverrideRequest>,
 }
 
 type Steps<'h, 'r> = StepJudge<'h, RepositoryHistory<'r>>;
@@ -193,7 +195,13 @@ impl<'r> PushJudge<'r> {
             source,
             account: accounts.find(|account| !account.is_empty()),
             certificate: None,
+            override_request: None,
         })
+    }
+
+    /// Lets the pusher override refusals, if the policy does.
+    pub fn set_override(&mut self, request: Option<OverrideRequest>) {
+        self.override_request = request;
     }
 
     /// Identifies the pusher by the push certificate instead of the account.
@@ -251,9 +259,107 @@ impl<'r> PushJudge<'r> {
         let mut report = run.report;
         report.checked = report.checked.saturating_add(steps.history().verified());
         report.read = self.repository.objects().counts();
+        report.pusher.clone_from(&self.account);
+        if let Some(SignatureResult::Good { identity, .. }) = &self.certificate {
+            report.certificate = Some(identity.san.value().to_owned());
+        }
+        if let Some(request) = &self.override_request {
+            let touches_policy = self.touches_policy(changes, before, steps.history())?;
+            let pusher = Pusher {
+                account: None,
+                certificate: self.certificate.as_ref(),
+                now: Some(system_time()),
+            };
+            request.apply(&policy, &pusher, touches_policy, &mut report);
+        }
         // Not one second more, also if all has been judged.
         self.repository.objects().check_time()?;
         Ok(report)
+    }
+
+    /// Returns whether a push makes or deletes the default branch, or changes the policy
+    /// in its tree.
+    fn touches_policy(
+        &self,
+        changes: &[RefChange],
+        before: &RefSnapshot,
+        history: &mut RepositoryHistory<'_>,
+    ) -> Result<bool, JudgeError> {
+        for change in changes {
+            let is_default = before
+                .default_branch()
+                .is_some_and(|default| default == &change.update.name);
+            if !is_default {
+                continue;
+            }
+            let (Some(old), Some(new)) = (change.old.commit, change.new.commit) else {
+                return Ok(true);
+            };
+            let mut tree = |commit| {
+                let tree = history.policy_tree(commit);
+                tree.map_err(|error| failed(change, error.into()))
+            };
+            if tree(old)? != tree(new)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns the policy in force before a push of these changes.
+    ///
+    /// # Errors
+    /// Returns [`JudgeError`] if there is none that can be used.
+    pub fn policy(
+        &self,
+        changes: &[RefChange],
+        before: &mut RefSnapshot,
+    ) -> Result<Rc<Policy>, JudgeError> {
+        let engine = BatchVerifier::new(&self.request).with_headers();
+        let mut history = RepositoryHistory::new(self.repository, &engine);
+        let (steps, _) = self.begin(&mut history, changes, before)?;
+        Ok(steps.policy())
+    }
+
+    /// Returns the commits of a signer, by name or identity, that `tip` reaches and `base`
+    /// does not, with their subjects.
+    ///
+    /// # Errors
+    /// Returns [`JudgeError`] if a commit cannot be read, or not in time.
+    pub fn signed_by(
+        &self,
+        signer: &str,
+        policy: &Policy,
+        tip: ObjectId,
+        base: Option<ObjectId>,
+    ) -> Result<Vec<(ObjectId, String)>, JudgeError> {
+        let engine = BatchVerifier::new(&self.request).with_headers();
+        let mut history = RepositoryHistory::new(self.repository, &engine);
+        let failed = |error: HistoryError| JudgeError::Steps {
+            reference: tip.to_string(),
+            error: error.into(),
+        };
+        let hidden: Vec<ObjectId> = base.into_iter().collect();
+        let open = history.gains(&[tip], &hidden, Look::Full).map_err(failed)?;
+        history.verify(&open).map_err(failed)?;
+        let mut found = Vec::new();
+        for commit in open {
+            let facts = history.facts(commit).map_err(failed)?;
+            let SignatureResult::Good { identity, .. } = &facts.signature else {
+                continue;
+            };
+            let san = identity.san.value();
+            let is_theirs = match policy.signer(signer) {
+                Some(known) => {
+                    known.identity.matches(san) && known.issuer.matches(&identity.issuer)
+                }
+                None => san == signer,
+            };
+            if is_theirs {
+                found.push((commit, history.title(commit).subject));
+            }
+        }
+        Ok(found)
     }
 
     /// Begins a run with the policy in force.

@@ -12,7 +12,10 @@ use std::{
 use gix::ObjectId;
 use serde_json::{Value, json};
 
-use super::policy_source::{text_at, text_of};
+use super::{
+    policy_refs,
+    policy_source::{text_at, text_of},
+};
 use crate::host::{
     git::{
         GitError, Repository,
@@ -105,6 +108,7 @@ pub fn run(arguments: &PolicyArgs) -> u8 {
         PolicyCommand::Diff(arguments) => compare(arguments),
         PolicyCommand::Test(arguments) => test(arguments),
         PolicyCommand::Init(arguments) => init(arguments),
+        PolicyCommand::Refs(arguments) => return policy_refs::run(arguments),
     };
     result.unwrap_or_else(|stop| {
         terminal::error(&Styled::lines(&stop.to_string()), stop.hint());
@@ -191,8 +195,8 @@ fn check(arguments: &PolicyCheckArgs) -> Result<u8, PolicyCommandError> {
             .iter()
             .map(|error| {
                 json!({
-                    "line": error.line, "column": error.column, "code": error.code,
-                    "message": error.message, "hint": error.hint,
+                    "file": error.file, "line": error.line, "column": error.column,
+                    "code": error.code, "message": error.message, "hint": error.hint,
                 })
             })
             .collect();
@@ -213,7 +217,7 @@ fn check(arguments: &PolicyCheckArgs) -> Result<u8, PolicyCommandError> {
     for error in &errors {
         out.push(&styled!(
             "{}:{}:{}: {} [{}]\n",
-            name,
+            Styled::name(error.file.as_ref().unwrap_or(name)),
             error.line,
             error.column,
             Styled::name(&error.message),

@@ -4,16 +4,17 @@
 //! Ref names, commit subjects and identities come from other people. Each form
 //! escapes them as its reader needs.
 
-use std::{fmt::Write as _, io, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, io, path::Path};
 
 use serde_json::{Value, json};
 
+use super::verdict_log::MAX_LOGGED;
 use crate::{
     host::git::{ObjectId, objects::ReadCounts},
     report::junit::{CaseResult, JUnit},
 };
 use gitseal_evidence::object::ObjectKind;
-use gitseal_policy::{Finding, codes};
+use gitseal_policy::{EnforcementMode, Finding, codes};
 use gitseal_terminal::{Escape, escape};
 
 /// Maximum number of findings that the pusher sees; the rest is counted.
@@ -64,15 +65,25 @@ impl ReportItem {
         }
     }
 
-    /// The finding on one line, escaped: message, code and rule.
+    /// The finding on one line, escaped: rule, message and code.
     fn line(&self) -> String {
         let finding = &self.finding;
         let rule = match finding.rule.as_str() {
             "" => String::new(),
-            rule => format!(" (rule \"{}\")", escape(rule, Escape::Ascii)),
+            rule => format!("rule {}: ", escape(rule, Escape::Prose)),
         };
         let message = escape(&finding.message, Escape::Prose);
-        format!("{message} [{}]{rule}", finding.code)
+        format!("{rule}{message} [{}]", finding.code)
+    }
+
+    /// Who else could bring the commit in, on one line, escaped.
+    fn or(&self) -> Option<String> {
+        let names = escape(&self.may_merge.join(", "), Escape::Ascii);
+        match self.finding.code {
+            _ if self.may_merge.is_empty() => None,
+            codes::THRESHOLD => Some(format!("another of {names} merges this branch")),
+            _ => Some(format!("{names} may merge this branch (adopt)")),
+        }
     }
 
     /// The ref and object on one line, escaped.
@@ -88,6 +99,9 @@ impl ReportItem {
             );
             if let Some(signer) = &self.signer {
                 let _ = write!(heading, " signed by {}", escape(signer, Escape::Ascii));
+            }
+            if let Some(step) = &self.step {
+                let _ = write!(heading, ", in the merge {}", step.to_hex_with_len(12));
             }
         }
         heading
@@ -153,6 +167,12 @@ pub struct PushReport {
     pub warnings: usize,
     /// Number of the kept findings that are warnings.
     pub(super) kept_warnings: usize,
+    /// The account of the pusher at the server.
+    pub pusher: Option<String>,
+    /// The identity in the push certificate, if it verifies.
+    pub certificate: Option<String>,
+    /// The reason why refusals are overridden.
+    pub overridden: Option<String>,
 }
 
 impl PushReport {
@@ -189,6 +209,63 @@ impl PushReport {
             &mut self.warnings
         };
         *count = count.saturating_add(more);
+    }
+
+    /// Makes every finding a warning, for this reason.
+    pub(super) fn override_all(&mut self, reason: &str) {
+        for item in &mut self.items {
+            item.finding.mode = EnforcementMode::Warn;
+        }
+        self.warnings = self.total();
+        self.refusals = 0;
+        self.kept_warnings = self.items.len();
+        self.overridden = Some(reason.to_owned());
+    }
+
+    /// Makes every ref an accepted one.
+    pub(super) fn accept_all(&mut self) {
+        for result in &mut self.results {
+            result.is_refused = false;
+        }
+    }
+
+    /// Returns the line of the log of results, without what only its caller knows.
+    #[must_use]
+    pub fn log_entry(&self) -> Value {
+        let mut left = MAX_LOGGED;
+        let mut references = Vec::new();
+        for result in &self.results {
+            let mut findings = Vec::new();
+            for item in self.ordered().filter(|item| item.reference == result.name) {
+                if left == 0 {
+                    break;
+                }
+                left = left.saturating_sub(1);
+                let commit = match &item.about {
+                    ItemSubject::Reference => None,
+                    ItemSubject::Object { id, .. } => Some(id.to_string()),
+                };
+                let finding = &item.finding;
+                findings.push(json!({
+                    "commit": commit, "signer": item.signer,
+                    "rule": finding.rule, "code": finding.code,
+                }));
+            }
+            let mut reference = result.json();
+            reference["findings"] = Value::Array(findings);
+            references.push(reference);
+        }
+        json!({
+            "command": self.command,
+            "policy_from": self.policy,
+            "pusher": self.pusher,
+            "certificate": self.certificate,
+            "override": self.overridden,
+            "read": self.read.commits_and_tags,
+            "judged": self.checked,
+            "references": references,
+            "more_findings": self.total().saturating_sub(MAX_LOGGED.saturating_sub(left)),
+        })
     }
 
     /// Returns whether the push is rejected.
@@ -231,19 +308,28 @@ impl PushReport {
                 "gitseal: {rejected}: this repository requires signed commits"
             )
         } else {
-            writeln!(
-                out,
-                "gitseal: {rejected}: it does not meet this repository's signing policy"
-            )
+            // Where a file is on the server is nothing to the pusher.
+            let path = self.policy.as_str();
+            let name = path
+                .strip_prefix('/')
+                .and_then(|rest| rest.rsplit('/').next());
+            let policy = escape(name.unwrap_or(path), Escape::Prose);
+            writeln!(out, "gitseal: {rejected} by the policy {policy}")
         };
         let mut last = None;
         let mut hints: Vec<(&str, Option<&str>)> = Vec::new();
+        let mut more: BTreeSet<(&str, String)> = BTreeSet::new();
         for item in self.ordered().take(MAX_SHOWN) {
             let subject = (&item.reference, &item.about);
             if last.replace(subject) != Some(subject) {
                 let _ = writeln!(out, "  {}", item.heading());
             }
             let _ = writeln!(out, "    {}: {}", item.level(), item.line());
+            for (key, line) in [("help", item.finding.help.clone()), ("or", item.or())] {
+                if let Some(line) = line.filter(|line| more.insert((key, line.clone()))) {
+                    let _ = writeln!(out, "    {key}: {}", escape(&line, Escape::Prose));
+                }
+            }
             if let Some(hint) = item.finding.hint.as_deref() {
                 let hint = (hint, item.finding.command.as_deref());
                 if !hints.contains(&hint) {
@@ -254,6 +340,9 @@ impl PushReport {
         let left = self.total().saturating_sub(self.items.len().min(MAX_SHOWN));
         if left > 0 {
             let _ = writeln!(out, "  ... and {left} more findings");
+        }
+        if let Some(contact) = self.contact.as_deref().filter(|_| self.refuses()) {
+            let _ = writeln!(out, "  contact: {}", escape(contact, Escape::Prose));
         }
         for (hint, command) in hints {
             let hint = escape(hint, Escape::Prose);
@@ -269,9 +358,6 @@ impl PushReport {
         let mut found = self.items.iter().map(|item| item.finding.code);
         if found.any(|code| code == codes::UNSIGNED) {
             out.push_str("hint: not set up yet? install gitseal, then run 'gitseal setup'\n");
-        }
-        if let Some(contact) = self.contact.as_deref().filter(|_| self.refuses()) {
-            let _ = writeln!(out, "hint: contact: {}", escape(contact, Escape::Prose));
         }
         if self.refuses() {
             let end = match (self.command, self.items.first()) {
@@ -500,7 +586,6 @@ fn markdown(text: &str) -> String {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use super::*;
-    use gitseal_policy::EnforcementMode;
 
     const HOSTILE: &str =
         "x\n::error::y\r##[add-mask]z \u{1b}[2K | [a](javascript:b) <img> @all `c` \u{202e}%";
@@ -552,20 +637,18 @@ mod tests {
     fn the_pusher_sees_findings_and_hints() {
         let text = report(vec![item(true), item(false)]).text();
         assert!(
-            text.starts_with(
-                "gitseal: push rejected: it does not meet this repository's signing policy\n"
-            ),
+            text.starts_with("gitseal: push rejected by the policy policy.toml\n"),
             "{text}"
         );
         assert!(
             text.contains("refs/heads/main: commit aaaaaaaaaaaa"),
             "{text}"
         );
-        assert!(text.contains("[signer-unknown] (rule \"main\")"), "{text}");
+        assert!(text.contains("    error: rule main: "), "{text}");
         assert!(text.contains("    warning: "), "{text}");
         assert!(text.contains("hint: git commit --amend\n"), "{text}");
         assert!(
-            text.contains("\nhint: contact: https://wiki.example/"),
+            text.contains("\n  contact: https://wiki.example/"),
             "{text}"
         );
         assert!(text.ends_with("no refs were updated\n"), "{text}");
@@ -598,6 +681,39 @@ mod tests {
                 .text()
                 .starts_with("gitseal: push accepted with warnings")
         );
+    }
+
+    /// Whom to ask, and who else could bring it in.
+    #[test]
+    fn a_refusal_says_what_the_pusher_can_do() {
+        let mut one = item(true);
+        one.finding.help = Some("ask in #web\u{1b}[1m".to_owned());
+        one.may_merge = vec!["alice".to_owned(), "carol".to_owned()];
+        one.step = Some(ObjectId::null(gix::hash::Kind::Sha1));
+        let mut report = report(vec![one.clone(), one.clone()]);
+        report.policy = ".gitseal/policy.toml of main at 3b18e512dba7".to_owned();
+        let text = report.text();
+        for line in [
+            "gitseal: push rejected by the policy .gitseal/policy.toml of main at 3b18e512dba7\n",
+            ", in the merge 000000000000\n",
+            "    or: alice, carol may merge this branch (adopt)\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        // Once, however many findings it is about.
+        assert_eq!(text.matches("    help: ask in #web").count(), 1, "{text}");
+        assert_eq!(text.matches("    or: ").count(), 1, "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        // The path of a file on the server stays there.
+        report.policy = "/etc/gitseal/policy.toml".to_owned();
+        assert!(report.text().contains("by the policy policy.toml\n"));
+        one.finding.code = codes::THRESHOLD;
+        assert_eq!(
+            one.or().as_deref(),
+            Some("another of alice, carol merges this branch")
+        );
+        one.may_merge.clear();
+        assert_eq!(one.or(), None);
     }
 
     #[test]

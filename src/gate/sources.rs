@@ -26,7 +26,7 @@ use crate::host::{
     },
     settings::Settings,
 };
-use gitseal_policy::{Action, Policy, model::Rule, steps::MAX_SOURCES};
+use gitseal_policy::{Policy, steps::MAX_SOURCES};
 
 /// Errors while finding out which refs there are.
 #[derive(Debug, thiserror::Error)]
@@ -242,15 +242,8 @@ impl RefSnapshot {
     /// Returns whether `source` lends to `name`, whether it exists or not.
     #[must_use]
     pub fn is_source(&self, source: &[u8], name: &[u8], policy: &Policy) -> bool {
-        let mut rules = naming(policy, name).peekable();
-        let is_named = match rules.peek() {
-            None => self
-                .default
-                .as_ref()
-                .is_some_and(|default| default == source),
-            Some(_) => rules.all(|(_, from)| from.matches(source)),
-        };
-        is_named && source != name && may_lend(policy, source)
+        let default = self.default.as_ref().map(|name| name.as_slice());
+        may_lend(policy, source) && policy.lends(source, name, default)
     }
 }
 
@@ -288,25 +281,7 @@ fn may_lend(policy: &Policy, name: &[u8]) -> bool {
         RefNamespace::of(name),
         RefNamespace::Replace | RefNamespace::Notes | RefNamespace::Review | RefNamespace::Server
     );
-    is_pushed && is_protected(policy, name)
-}
-
-/// Returns whether the rules keep anyone from adding commits to a ref.
-fn is_protected(policy: &Policy, name: &[u8]) -> bool {
-    [Action::Commit, Action::Merge].iter().all(|action| {
-        let speaking = || {
-            policy
-                .rules
-                .iter()
-                .filter(|rule| !rule.trial && rule.matches_ref(name))
-                .filter_map(|rule| Some((rule, rule.may.get(action)?)))
-        };
-        let is_held = |(rule, who): (&Rule, &gitseal_policy::model::Principals)| {
-            rule.paths.is_none() && !who.anyone
-        };
-        // A rule about the whole commit holds wherever another one lets anyone in.
-        speaking().any(is_held) || !speaking().any(|(_, who)| who.anyone)
-    })
+    is_pushed && !policy.is_open(name)
 }
 
 #[cfg(test)]
@@ -339,7 +314,7 @@ mod tests {
         assert!(!lends(topic, main, SIGNED));
         assert!(!lends(main, main, SIGNED), "a ref lends nothing to itself");
         let named = format!(
-            "{SIGNED}[[rules]]\nname = \"r\"\nrefs = [\"refs/heads/release/*\"]\nfrom = [\"refs/heads/next\"]\n"
+            "{SIGNED}[[rules]]\nname = \"r\"\nrefs = [\"refs/heads/release/*\"]\nfrom = [\"refs/heads/next\"]\ncommit = [\"a\"]\n"
         );
         let release = "refs/heads/release/1";
         assert!(!lends(main, release, &named));
@@ -347,13 +322,10 @@ mod tests {
         assert!(lends(main, topic, &named));
         // Every rule that names sources has to name this one.
         let both = format!(
-            "{named}[[rules]]\nname = \"s\"\nfrom = [\"refs/heads/main\"]\nrefs = [\"refs/heads/**\"]\n"
+            "{named}[[rules]]\nname = \"s\"\nfrom = [\"refs/heads/main\"]\nrefs = [\"refs/heads/**\"]\ncommit = [\"a\"]\n"
         );
         assert!(!lends("refs/heads/next", release, &both));
         assert!(!lends(main, release, &both));
-        // A rule on trial says nothing.
-        let trial = both.replace("name = \"s\"", "name = \"s\"\ntrial = true");
-        assert!(lends("refs/heads/next", release, &trial));
     }
 
     #[test]

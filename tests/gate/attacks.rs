@@ -258,13 +258,13 @@ update = ["anyone"]
     yard.allowed(&["HEAD:refs/heads/drafts/x"]);
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &[&bad[..12], "(rule \"main\")", "[unsigned]"],
+        &[&bad[..12], "rule main: ", "[unsigned]"],
     );
     // Both in one push, the unprotected first.
     yard.unsigned("worse");
     yard.refused(
         &["HEAD:refs/heads/drafts/y", "HEAD:refs/heads/main"],
-        &["refs/heads/main: commit", "(rule \"main\")"],
+        &["refs/heads/main: commit", "rule main: "],
     );
 }
 
@@ -296,7 +296,7 @@ update = ["anyone"]
     let ended = yard
         .push(&["HEAD:refs/heads/a-draft", "HEAD:refs/heads/main"])
         .fails(1);
-    assert!(ended.err.contains("(rule \"main\")"), "{ended:?}");
+    assert!(ended.err.contains("rule main: "), "{ended:?}");
     let main = yard.on_server(["log", "-1", "--format=%s", "main"]).ok();
     assert_eq!(main.line(), "first");
     let draft = yard.on_server(["log", "-1", "--format=%s", "a-draft"]).ok();
@@ -501,7 +501,7 @@ update = ["anyone"]
     yard.allowed(&["HEAD:refs/heads/drafts/x"]);
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["alice@example.test may not add commits", "(rule \"main\")"],
+        &["alice@example.test may not add commits", "rule main: "],
     );
     // Wrapped again it is another object, and as good.
     let payload = yard.stage.payload("twice");

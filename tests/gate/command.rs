@@ -206,3 +206,77 @@ fn a_policy_with_the_owners_of_a_file() {
     fs::write(&owners, "[Section] @web\n").unwrap();
     init().fails(2).says("line 1: sections are not supported");
 }
+
+/// Which rules speak of a ref, what lends to it, and what on it was adopted.
+#[test]
+fn refs_and_what_stands_on_them() {
+    let rules = r#"
+[[rules]]
+name = "main"
+refs = ["refs/heads/main"]
+commit = ["alice", "bob"]
+merge = ["alice"]
+adopt = ["alice"]
+create = ["anyone"]
+update = ["anyone"]
+
+[[rules]]
+name = "drafts"
+refs = ["refs/heads/drafts/**"]
+commit = ["anyone"]
+merge = ["anyone"]
+create = ["anyone"]
+"#;
+    let yard = Yard::new(&policy(rules));
+    yard.commit(ALICE, "first");
+    yard.branch("topic", "HEAD");
+    yard.file("a", "1");
+    let fork = yard.unsigned("of a fork");
+    yard.branch("main", "HEAD~1");
+    yard.file("b", "1");
+    yard.commit(BOB, "on main");
+    let merge = yard.merge(ALICE, "topic", "adopted");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    yard.branch("draft", "HEAD");
+    let open = yard.commit(BOB, "bob's own");
+    yard.allowed(&["HEAD:refs/heads/drafts/bob"]);
+
+    let file = yard.policy_file();
+    let file = file.to_str().unwrap();
+    let server = yard.server();
+    let refs = |more: &[&str]| {
+        let mut arguments = vec!["policy", "refs", "--policy", file];
+        arguments.extend_from_slice(more);
+        yard.stage.gitseal_at(&server, arguments)
+    };
+    let said = refs(&["--json"]).ok().json();
+    let main = &said["refs"][1];
+    assert_eq!(main["name"], "refs/heads/main", "{said}");
+    assert_eq!(main["default"], json!(true));
+    assert_eq!(main["rules"], json!(["main"]));
+    assert_eq!(main["sources"], json!([]));
+    assert_eq!(main["adopted"], json!([{ "commit": fork, "by": merge }]));
+    assert_eq!(main["refused"], json!([]));
+    let draft = &said["refs"][0];
+    assert_eq!(draft["name"], "refs/heads/drafts/bob");
+    assert_eq!(draft["protected"], json!(false));
+    assert_eq!(draft["sources"], json!(["refs/heads/main"]));
+    let said = refs(&[]).ok();
+    for line in [
+        "refs/heads/main (default branch)\n  rules: main\n  sources: none\n  adopted: 1 commits\n",
+        "refs/heads/drafts/bob (not protected)\n",
+    ] {
+        assert!(said.out.contains(line), "{said:?}");
+    }
+    // What a leaver still has open, by name or by identity.
+    for who in ["bob", BOB] {
+        let said = refs(&["--signer", who, "--json"]).ok().json();
+        let expected = json!([{ "name": "refs/heads/drafts/bob", "commits": [open] }]);
+        assert_eq!(said["refs"], expected, "{who}");
+    }
+    let said = refs(&["--signer", "alice", "--json"]).ok().json();
+    assert_eq!(said["refs"], json!([]));
+    // A leaver's commits on main stand, and would be refused now.
+    yard.policy(&policy(&rules.replace("\"alice\", \"bob\"", "\"alice\"")));
+    refs(&[]).ok().says("would be refused now: 1 commits");
+}

@@ -209,3 +209,106 @@ fn a_certificate_that_is_not_of_this_push() {
     yard.hook("");
     yard.deletes("--signed", "two");
 }
+
+/// Break-glass: a signer whom the policy names pushes what it refuses, and the log has
+/// the reason.
+#[test]
+fn a_signed_push_overrides_and_is_logged() {
+    let yard = Yard::new("alice");
+    let log = yard.lab.path("results.jsonl");
+    let file = yard.lab.path("policy.toml");
+    let config = |key: &str, value: &str| {
+        yard.lab.git(&yard.server, &["config", key, value]);
+    };
+    config("receive.advertisePushOptions", "true");
+    yard.lab.git(
+        &yard.clone,
+        &[
+            "commit",
+            "-q",
+            "--no-gpg-sign",
+            "--allow-empty",
+            "-m",
+            "hotfix",
+        ],
+    );
+    let push = |signed: &str, option: &str| {
+        let option = format!("gitseal.override={option}");
+        yard.lab.git_at(
+            &yard.clone,
+            [
+                "push",
+                signed,
+                "-o",
+                &option,
+                "origin",
+                "HEAD:refs/heads/hotfix",
+            ],
+        )
+    };
+    let denied = |signed: &str, option: &str, why: &str| {
+        let said = push(signed, option);
+        assert_ne!(said.code, 0, "{said:?}");
+        assert!(said.err.contains("[unsigned]"), "{said:?}");
+        let denied = format!("the override is denied: {why}");
+        assert!(
+            said.err.contains(&denied),
+            "{denied} is not in:\n{}",
+            said.err
+        );
+        assert!(!yard.has("hotfix"));
+    };
+    denied("--signed", "INC-1: login", "gitseal.verdictLog is not set");
+    config("gitseal.verdictLog", log.to_str().unwrap());
+    denied("--signed", "INC-1: login", "the policy has no override");
+    let policy = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{policy}[override]\nby = [\"bob\"]\n")).unwrap();
+    denied("--signed", "INC-1: login", "only bob may override");
+    fs::write(&file, format!("{policy}[override]\nby = [\"alice\"]\n")).unwrap();
+    denied("--no-signed", "INC-1: login", "the push is not signed");
+    denied("--signed", "", "it needs a reason");
+    // Where it cannot be logged, nothing is let in.
+    config("gitseal.verdictLog", yard.server.to_str().unwrap());
+    let said = push("--signed", "INC-1: login");
+    assert_ne!(said.code, 0);
+    assert!(
+        said.err.contains("cannot write the log of results"),
+        "{said:?}"
+    );
+    config("gitseal.verdictLog", log.to_str().unwrap());
+
+    let said = push("--signed", "INC-1: login");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(
+        said.err
+            .contains("overridden by alice: INC-1: login [override]"),
+        "{said:?}"
+    );
+    assert!(said.err.contains("warning: ") && said.err.contains("[unsigned]"));
+    assert!(yard.has("hotfix"));
+    let lines = fs::read_to_string(&log).unwrap();
+    let lines: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert_eq!(
+        (&lines[0]["exit"], &lines[0]["override"]),
+        (&1.into(), &().into())
+    );
+    let last = &lines[4];
+    assert_eq!(last["exit"], 0);
+    assert_eq!(last["command"], "pre-receive");
+    assert_eq!(last["override"], "INC-1: login");
+    assert_eq!(last["certificate"], ALICE);
+    let reference = &last["references"][0];
+    assert_eq!(reference["name"], "refs/heads/hotfix");
+    assert_eq!(reference["verdict"], "allowed");
+    let codes: Vec<&str> = reference["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["unsigned", "override"]);
+}

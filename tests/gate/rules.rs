@@ -26,7 +26,7 @@ fn who_may_add_commits() {
         yard.refused(
             &["HEAD:refs/heads/main"],
             &[
-                "push rejected: it does not meet this repository's signing policy",
+                "push rejected by the policy policy.toml",
                 "refs/heads/main: commit ",
                 &bad[..12],
                 "mallory@example.test (issuer https://issuer.example.test) is not a signer in the policy",
@@ -40,7 +40,7 @@ fn who_may_add_commits() {
             &["HEAD:refs/heads/main"],
             &[
                 &bad[..12],
-                "the commit is not signed [unsigned] (rule \"branches\")",
+                "rule branches: the commit is not signed [unsigned]",
                 "git commit --amend --no-edit -S",
             ],
         );
@@ -143,7 +143,7 @@ commit = ["alice"]
     yard.commit(BOB, "not his");
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["bob@example.test may not add commits in release/notes (allowed: alice) [signer-not-allowed] (rule \"release\")"],
+        &["rule release: bob@example.test may not add commits in release/notes (allowed: alice) [signer-not-allowed]"],
     );
     yard.stage.git(["reset", "-q", "--hard", "HEAD~1"]).ok();
     // Deleting is changing; so is a file where the folder was.
@@ -151,7 +151,7 @@ commit = ["alice"]
     yard.commit(BOB, "away with it");
     yard.refused(
         &["HEAD:refs/heads/main"],
-        &["(rule \"release\")", "[signer-not-allowed]"],
+        &["rule release: ", "[signer-not-allowed]"],
     );
 }
 
@@ -313,7 +313,7 @@ delete = ["nobody"]
     yard.tag(BOB, "v2", "v2");
     yard.refused(
         &["refs/tags/v2"],
-        &["bob@example.test may not sign tags", "(rule \"releases\")"],
+        &["bob@example.test may not sign tags", "rule releases: "],
     );
     yard.stage.git(["tag", "-f", "v3"]).ok();
     yard.refused(&["refs/tags/v3"], &["[tag-lightweight]"]);

@@ -412,6 +412,13 @@ settings! {
     PolicyRef, policy_ref: Option<String> =
         own("policyRef", "POLICY_REF", NONE, Text, NotRepository);
 
+    /// Log of the results of the push checks in hooks: an absolute path, to which each
+    /// run appends one JSON line, or `syslog`. If a line cannot be written, the push
+    /// is rejected. In server hooks, the repository's own configuration may set it as
+    /// well.
+    VerdictLog, verdict_log: Option<String> =
+        own("verdictLog", "VERDICT_LOG", NONE, Text, NotRepository);
+
     /// Repository whose own configuration may set everything, like Git's
     /// `safe.directory`. It can be set several times, in Git's configuration
     /// only. The value is a path, a path and `/*` for all below it, `*` for all,

@@ -202,6 +202,28 @@ impl Policy {
         add(findings, finding);
     }
 
+    /// Returns the name of the signer who may override refusals as this pusher: that of
+    /// a verified push certificate, never an account.
+    ///
+    /// # Errors
+    /// Returns why the pusher may not.
+    pub fn may_override(&self, pusher: &Pusher<'_>) -> Result<String, String> {
+        let Some(by) = &self.override_by else {
+            return Err("the policy has no override".to_owned());
+        };
+        if pusher.certificate.is_none() {
+            return Err("the push is not signed; use git push --signed".to_owned());
+        }
+        let signers = self.pushers(pusher)?;
+        let names = by.names.join(", ");
+        signers
+            .iter()
+            .find(|one| by.signers.contains(**one))
+            .and_then(|one| self.signers.get(*one))
+            .map(|signer| signer.name.clone())
+            .ok_or_else(|| format!("only {names} may override"))
+    }
+
     /// Returns the signers that the pusher is.
     ///
     /// # Errors
