@@ -308,3 +308,34 @@ fn further_entries_change_no_verdict() {
         assert_eq!(of(&ids[1])["verdict"], "good", "{what}");
     }
 }
+
+/// What someone logged about one signature says nothing about another one of the same
+/// certificate.
+#[test]
+fn a_flooded_signature_does_not_hide_another() {
+    let stage = Stage::new();
+    stage.name_the_signer(IDENTITY);
+    let sign = |message: &str| {
+        let payload = stage.payload(message);
+        let signature = stage.lab.sign_with(&payload, |spec| spec.entry = None);
+        let id = stage.place(&forge::commit_object(&payload, &signature));
+        (id, payload)
+    };
+    let (first, flooded) = sign("first");
+    let (second, late) = sign("second");
+    let digest = logged(&stage, &flooded, 1, NOW).0;
+    let entries = vec![logged(&stage, &late, 1, NOW + 100_000)];
+    let log = forged_log(entries, true, vec![digest]);
+    stage.config("gitsign.rekor", log.url.as_str());
+    let many = stage
+        .gitseal(["verify", "--json", &first, &second])
+        .fails(1);
+    let refusal = |id: &str| {
+        let lines = many.out.lines();
+        let mut lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let line = lines.find(|line| line["object"] == id).unwrap();
+        line["refusal"]["code"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(refusal(&first), "lookup-failed");
+    assert_eq!(refusal(&second), "time-outside-certificate");
+}
