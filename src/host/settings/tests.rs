@@ -152,12 +152,24 @@ fn numbers_as_git_reads_them() {
     assert_eq!(integer("1k"), Some(1024));
     assert_eq!(integer("-2M"), Some(-2 << 20));
     assert_eq!(integer("3g"), Some(3 << 30));
+    assert_eq!(integer("0x10"), Some(16));
+    assert_eq!(integer("-010k"), Some(-8192));
+    assert_eq!(integer(" +7"), Some(7));
+    assert_eq!(integer("0"), Some(0));
+    assert_eq!(boolean("0x0"), Some(false));
+    assert_eq!(boolean("3g"), None, "more than an int");
     for bad in [
         "",
         "k",
         "1.5",
         "1kb",
-        "0x10",
+        "0x",
+        "0xk",
+        "08",
+        "--1",
+        "+-1",
+        "- 1",
+        "1 ",
         "99999999999999999999",
         "9999999999999g",
         "1ä",

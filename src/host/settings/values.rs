@@ -305,26 +305,41 @@ pub fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" => Some(true),
         "false" | "no" | "off" | "" => Some(false),
-        _ => integer(text).map(|number| number != 0),
+        _ => i32::try_from(integer(text)?).ok().map(|number| number != 0),
     }
 }
 
-/// Parses a number as Git does: an optional sign, and an optional unit k, m or g
-/// of 1024.
+/// Parses a number as Git does (`git_parse_signed`): an optional sign, decimal,
+/// hexadecimal after `0x` or octal after `0`, and an optional unit k, m or g of
+/// 1024.
 #[must_use]
 pub fn integer(text: &str) -> Option<i64> {
-    let unit = |c: char| match c.to_ascii_lowercase() {
-        'k' => Some(1_i64 << 10),
-        'm' => Some(1 << 20),
-        'g' => Some(1 << 30),
-        _ => None,
+    let text = text.trim_start_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
+    let (is_negative, text) = match text.strip_prefix(['-', '+']) {
+        Some(rest) => (text.starts_with('-'), rest),
+        None => (false, text),
     };
-    let last = text.chars().last()?;
-    match unit(last) {
-        Some(factor) => {
-            let digits = text.get(..text.len().checked_sub(1)?)?;
-            digits.parse::<i64>().ok()?.checked_mul(factor)
-        }
-        None => text.parse().ok(),
+    let (digits, factor) = match text.char_indices().next_back()? {
+        (at, 'k' | 'K') => (text.get(..at)?, 1_i64 << 10),
+        (at, 'm' | 'M') => (text.get(..at)?, 1 << 20),
+        (at, 'g' | 'G') => (text.get(..at)?, 1 << 30),
+        _ => (text, 1),
+    };
+    let hexadecimal = digits.strip_prefix("0x").or(digits.strip_prefix("0X"));
+    let (digits, radix) = match (hexadecimal, digits.strip_prefix('0')) {
+        (Some(digits), _) => (digits, 16),
+        (None, Some(digits)) if !digits.is_empty() => (digits, 8),
+        _ => (digits, 10),
+    };
+    // The parser would accept another sign.
+    if !digits.starts_with(|first: char| first.is_digit(radix)) {
+        return None;
     }
+    let number = i64::from_str_radix(digits, radix).ok()?;
+    let number = if is_negative {
+        number.checked_neg()?
+    } else {
+        number
+    };
+    number.checked_mul(factor)
 }
