@@ -390,7 +390,7 @@ impl<'r> PushJudge<'r> {
                 .unwrap_or_default(),
             error,
         })?;
-        let steps = begun.map_err(PolicyLoadError::InTree)?;
+        let steps = begun.map_err(|finding| PolicyLoadError::InTree(Box::new(finding)))?;
         let branch = default.as_ref().filter(|_| tip.is_some());
         let branch = branch.map(|name| name.as_slice());
         Ok((steps, policy_source::in_repository(branch, commit)))

@@ -38,7 +38,7 @@ pub enum PolicyLoadError {
     #[error("policy root: {0}")]
     Root(GitError),
     #[error("{}", .0.message)]
-    InTree(Finding),
+    InTree(Box<Finding>),
     /// The default branch is unknown, or does not exist.
     #[error("{message} [{}]", codes::NO_POLICY_REF)]
     NoPolicyRef { message: String },

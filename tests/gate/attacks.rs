@@ -353,6 +353,33 @@ fn h4_a_history_that_lies_about_its_times() {
     yard.refused(&["HEAD:refs/heads/main"], &[&bad[..12], "[unsigned]"]);
 }
 
+/// The walk by time misses where the new branch left main, whose commits say that
+/// they are older than their parents. Before it refuses, it looks to the end.
+#[test]
+fn h4_false_times_on_main_refuse_no_branch() {
+    let mut yard = Yard::new(&policy(BRANCHES));
+    let at = |yard: &mut Yard, when: &str| {
+        yard.stage.environment = vec![
+            ("GIT_AUTHOR_DATE".to_owned(), when.to_owned()),
+            ("GIT_COMMITTER_DATE".to_owned(), when.to_owned()),
+        ];
+    };
+    at(&mut yard, "@1000000000 +0000");
+    yard.unsigned("before there was a gate");
+    at(&mut yard, "@100000010 +0000");
+    let left = yard.commit(ALICE, "where the branch leaves");
+    at(&mut yard, "@100000005 +0000");
+    yard.commit(ALICE, "main");
+    yard.smuggle(&["HEAD:refs/heads/main"]);
+    at(&mut yard, "@1500000000 +0000");
+    yard.branch("topic", &left);
+    yard.file("a", "1");
+    yard.commit(ALICE, "work");
+    yard.allowed(&["HEAD:refs/heads/topic"]);
+    yard.unsigned("more");
+    yard.refused(&["HEAD:refs/heads/other"], &["[unsigned]"]);
+}
+
 #[test]
 fn h5_whatever_is_missing_refuses() {
     let yard = Yard::new(&policy(BRANCHES));
