@@ -700,7 +700,8 @@ fn k3_an_address_that_is_not_this_machine_is_not_listened_at() {
 /// another machine without TLS.
 #[test]
 fn a_login_leaves_this_machine_only_over_tls() {
-    let flows: [fn(&LoginConfig<'_>) -> Result<LoginTokens, LoginError>; 4] = [
+    type Flow = fn(&LoginConfig<'_>) -> Result<LoginTokens, LoginError>;
+    let flows: [Flow; 4] = [
         |issuer| headless::log_in(issuer, ALICE, None),
         |issuer| device::log_in(issuer, &mut Somebody::default()),
         |issuer| {
@@ -740,7 +741,7 @@ fn a_login_leaves_this_machine_only_over_tls() {
                 discovery: json!({ endpoint: "http://other.example/x" }),
                 ..Different::default()
             });
-            let error = said(with_issuer(&stub, |issuer| flow(issuer))).to_string();
+            let error = said(with_issuer(&stub, flow)).to_string();
             let is_refused = error.contains("on another machine and has no TLS")
                 // The keys are fetched with the discovery document.
                 || endpoint == "jwks_uri" && error.contains("without TLS");
