@@ -9,10 +9,8 @@
 //!
 //! *Not checked here:* which policy applies and what a ref gains (`steps.rs`).
 
-use std::fmt::Display;
-
 use super::{
-    facts::{Action, ChangedPath, CommitFacts, EnforcementMode, Finding, POLICY_FOLDER, codes},
+    facts::{Action, ChangedPath, EnforcementMode, Finding, codes},
     model::{Policy, Principals, Rule},
 };
 use gitseal_evidence::UnixTime;
@@ -23,66 +21,6 @@ mod signature;
 pub(crate) use signature::ObjectContext;
 
 impl Policy {
-    /// Evaluates a commit on its way to a ref. No finding: everything is allowed.
-    /// `direct`: the commit is in the first-parent history between the ref's old and
-    /// new value. The last findings are those of rules on trial, as warnings.
-    #[must_use]
-    pub fn evaluate_commit<I: Display>(
-        &self,
-        commit: &CommitFacts<I>,
-        direct: bool,
-        ref_name: &[u8],
-    ) -> Vec<Finding> {
-        let context = self.commit_context(commit, direct, None);
-        let all: Vec<&ChangedPath> = commit.paths.iter().collect();
-        let own: Vec<&ChangedPath> = commit.paths.iter().filter(|path| path.changed).collect();
-        let mut actions = Vec::new();
-        if commit.is_merge() {
-            actions.push((Action::Merge, all.as_slice()));
-            if !own.is_empty() {
-                actions.push((Action::Commit, own.as_slice()));
-            }
-        } else {
-            actions.push((Action::Commit, all.as_slice()));
-        }
-        let mut findings = Vec::new();
-        for (action, paths) in &actions {
-            self.evaluate(*action, paths, ref_name, &context, &mut findings);
-        }
-        if all.iter().any(|path| is_policy(&path.path)) {
-            let mut changes = Vec::new();
-            self.evaluate(Action::Policy, &[], ref_name, &context, &mut changes);
-            findings.extend(changes.into_iter().map(Finding::enforced));
-        }
-        for (action, paths) in &actions {
-            self.evaluate_trials(*action, paths, ref_name, &context, &mut findings);
-        }
-        findings
-    }
-
-    /// Evaluates whether the signer of a merge may adopt the history that it brings
-    /// in: that takes `adopt`, and `commit` for all that the merge changes.
-    #[must_use]
-    pub fn evaluate_adoption<I: Display>(
-        &self,
-        merge: &CommitFacts<I>,
-        ref_name: &[u8],
-    ) -> Vec<Finding> {
-        let context = self.commit_context(merge, false, None);
-        let all: Vec<&ChangedPath> = merge.paths.iter().collect();
-        let mut findings = Vec::new();
-        self.evaluate(Action::Adopt, &all, ref_name, &context, &mut findings);
-        if findings.iter().any(Finding::refuses) {
-            return findings;
-        }
-        let mut commits = Vec::new();
-        self.evaluate(Action::Commit, &all, ref_name, &context, &mut commits);
-        for finding in commits {
-            add(&mut findings, finding.of_adoption());
-        }
-        findings
-    }
-
     // ---------------------------------------------------------- matching rules
 
     /// Returns the rules that speak of an action, those on trial or the others.
@@ -206,13 +144,6 @@ impl Policy {
 fn spoken_path<'p>(rule: &Rule, paths: &[&'p ChangedPath]) -> Option<&'p ChangedPath> {
     let mut spoken = paths.iter().filter(|path| rule.speaks_of(path));
     spoken.next().copied().filter(|_| rule.paths.is_some())
-}
-
-/// Returns whether a path belongs to the policy.
-#[must_use]
-pub fn is_policy(path: &[u8]) -> bool {
-    path.strip_prefix(POLICY_FOLDER.as_bytes())
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// Adds a finding unless an equal one exists. An error replaces a warning.

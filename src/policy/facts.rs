@@ -466,7 +466,5 @@ pub mod codes {
         NOT_A_STATE = "not-a-state";
         /// A refusal that the pusher overrode (a warning).
         OVERRIDE = "override";
-        /// A parent is not authenticated.
-        PARENT = "parent-not-authenticated";
     }
 }

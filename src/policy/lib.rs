@@ -3,8 +3,7 @@
 //!
 //! ```text
 //! text ─ parse ─► model::Policy ─ evaluate ──► findings of one commit, tag or ref
-//!                       │        ─ threshold ─► findings of a set of commits
-//!                       │        ─ walk ──────► a history, by each parent's policy
+//!                       │        ─ steps ─────► findings of all that a ref gains
 //!                       └ describe, diff, lint: the policy as text
 //! ```
 //!
@@ -32,9 +31,7 @@ pub mod parse;
 mod shell;
 pub mod starter;
 pub mod steps;
-pub mod threshold;
 pub mod toml_position;
-pub mod walk;
 
 pub use facts::{
     Action, ApprovalTag, ChangedPath, CommitFacts, EnforcementMode, Finding, NameEmail, OtherKind,

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::fmt::Display;
+
 use super::{codes::*, *};
-use crate::facts::{ApprovalTag, ChangedPath, OtherKind};
+use crate::facts::{ApprovalTag, CommitFacts, OtherKind, POLICY_FOLDER};
 use crate::facts::{NameEmail, Pusher, RefUpdate, SignatureResult, Tag, UpdateKind};
 use gitseal_evidence::certificate::{FulcioExtensions, Identity, San};
 
@@ -9,6 +11,73 @@ const GOOGLE: &str = "https://accounts.google.com";
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
 const MAIN: &[u8] = b"refs/heads/main";
 const AT: UnixTime = 1_790_000_000;
+
+/// What the engine asks of a policy about one commit, all at once.
+impl Policy {
+    /// Evaluates a commit on its way to a ref. No finding: everything is allowed.
+    /// `direct`: the commit is in the first-parent history between the ref's old and
+    /// new value. The last findings are those of rules on trial, as warnings.
+    pub(crate) fn evaluate_commit<I: Display>(
+        &self,
+        commit: &CommitFacts<I>,
+        direct: bool,
+        ref_name: &[u8],
+    ) -> Vec<Finding> {
+        let context = self.commit_context(commit, direct, None);
+        let all: Vec<&ChangedPath> = commit.paths.iter().collect();
+        let own: Vec<&ChangedPath> = commit.paths.iter().filter(|path| path.changed).collect();
+        let mut actions = Vec::new();
+        if commit.is_merge() {
+            actions.push((Action::Merge, all.as_slice()));
+            if !own.is_empty() {
+                actions.push((Action::Commit, own.as_slice()));
+            }
+        } else {
+            actions.push((Action::Commit, all.as_slice()));
+        }
+        let mut findings = Vec::new();
+        for (action, paths) in &actions {
+            self.evaluate(*action, paths, ref_name, &context, &mut findings);
+        }
+        if all.iter().any(|path| is_policy(&path.path)) {
+            let mut changes = Vec::new();
+            self.evaluate(Action::Policy, &[], ref_name, &context, &mut changes);
+            findings.extend(changes.into_iter().map(Finding::enforced));
+        }
+        for (action, paths) in &actions {
+            self.evaluate_trials(*action, paths, ref_name, &context, &mut findings);
+        }
+        findings
+    }
+
+    /// Evaluates whether the signer of a merge may adopt the history that it brings
+    /// in: that takes `adopt`, and `commit` for all that the merge changes.
+    pub(crate) fn evaluate_adoption<I: Display>(
+        &self,
+        merge: &CommitFacts<I>,
+        ref_name: &[u8],
+    ) -> Vec<Finding> {
+        let context = self.commit_context(merge, false, None);
+        let all: Vec<&ChangedPath> = merge.paths.iter().collect();
+        let mut findings = Vec::new();
+        self.evaluate(Action::Adopt, &all, ref_name, &context, &mut findings);
+        if findings.iter().any(Finding::refuses) {
+            return findings;
+        }
+        let mut commits = Vec::new();
+        self.evaluate(Action::Commit, &all, ref_name, &context, &mut commits);
+        for finding in commits {
+            add(&mut findings, finding.of_adoption());
+        }
+        findings
+    }
+}
+
+/// Returns whether a path belongs to the policy.
+fn is_policy(path: &[u8]) -> bool {
+    path.strip_prefix(POLICY_FOLDER.as_bytes())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
 
 /// Signers and groups that most tests share.
 const PEOPLE: &str = r#"
@@ -945,86 +1014,4 @@ threshold = { count = 2, of = ["before", "after", "alice"] }
     assert_eq!(release(&late, &early), [THRESHOLD]);
     assert!(release(&late, &alice).is_empty());
     assert!(release(&early, &alice).is_empty());
-}
-
-/// Of a commit's paths a threshold needs few, and says the same of them.
-#[test]
-fn a_set_holds_no_more_paths_than_it_needs() {
-    let policy = policy(
-        "[[rules]]\nname = \"a\"\npaths = [\"a/**\"]\ncommit = [\"team\"]\nmerge = [\"team\"]\n\
-         threshold = { count = 2, of = [\"team\"] }\n\
-         [[rules]]\nname = \"all\"\ncommit = [\"team\"]\nmerge = [\"team\"]\n\
-         threshold = { count = 1, of = [\"team\"] }\n",
-    );
-    let alice = Scene::by("alice");
-    let judge = |paths: Vec<ChangedPath>| {
-        let mut facts = CommitFacts {
-            id: "44".repeat(20),
-            parents: vec!["11".repeat(20), "22".repeat(20)],
-            signature: SignatureResult::Good {
-                identity: alice.identity.clone(),
-                claims: alice.claims.clone(),
-                signed_at: AT,
-            },
-            author: b"A <a@example.com> 1 +0000".to_vec(),
-            committer: b"A <a@example.com> 1 +0000".to_vec(),
-            paths,
-        };
-        let codes = |facts: &CommitFacts<String>| -> Vec<String> {
-            let found = policy.evaluate_thresholds(std::slice::from_ref(facts), MAIN);
-            found.into_iter().map(|(_, one)| one.rule).collect()
-        };
-        let before = codes(&facts);
-        let weight = facts.weight();
-        policy.retain_threshold_paths(&mut facts, MAIN);
-        assert!(facts.paths.len() <= 4 && facts.weight() <= weight);
-        assert_eq!(codes(&facts), before);
-        before
-    };
-    let many = |folder: &str, own| -> Vec<ChangedPath> {
-        (0..1000)
-            .map(|n| ChangedPath {
-                path: format!("{folder}/{n}").into_bytes(),
-                changed: own,
-                link: false,
-            })
-            .collect()
-    };
-    assert_eq!(judge(many("b", false)), Vec::<String>::new());
-    assert_eq!(judge(many("a", true)), ["a"]);
-    assert_eq!(judge([many("b", true), many("a", false)].concat()), ["a"]);
-    assert_eq!(judge(Vec::new()), Vec::<String>::new());
-}
-
-/// A commit counts the signers of itself and of what follows it in the push.
-#[test]
-fn a_push_is_counted_from_each_commit_on() {
-    let policy = policy(
-        "[[rules]]\nname = \"keys\"\npaths = [\"keys/**\"]\ncommit = [\"team\"]\n\
-         threshold = { count = 2, of = [\"team\"] }\n",
-    );
-    let below = |push: &[(&str, &str)]| -> Vec<String> {
-        let mut set: Vec<CommitFacts<String>> = Vec::new();
-        for (number, (who, path)) in push.iter().enumerate() {
-            let scene = Scene::by(who).paths(&[path]);
-            set.push(CommitFacts {
-                id: number.to_string(),
-                parents: set.last().map(|last| last.id.clone()).into_iter().collect(),
-                ..scene.commit(scene.good())
-            });
-        }
-        let found = policy.evaluate_thresholds(&set, MAIN);
-        found.into_iter().map(|(id, _)| id).collect()
-    };
-    assert_eq!(below(&[("alice", "keys/a")]), ["0"]);
-    // The same signer twice is one.
-    assert_eq!(
-        below(&[("alice", "keys/a"), ("alice", "keys/a")]),
-        ["0", "1"]
-    );
-    // Whoever signs beside it does not count.
-    assert_eq!(below(&[("alice", "keys/a"), ("bob", "README")]), ["0"]);
-    // Two sign the first, one the last.
-    assert_eq!(below(&[("alice", "keys/a"), ("bob", "keys/b")]), ["1"]);
-    assert!(below(&[("alice", "README"), ("alice", "src/lib.rs")]).is_empty());
 }

@@ -7,6 +7,8 @@ use std::{
     time::Instant,
 };
 
+mod codes;
+
 use super::*;
 use crate::{
     Policy,
