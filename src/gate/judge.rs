@@ -288,7 +288,7 @@ impl<'r> PushJudge<'r> {
         for change in changes {
             let is_default = before
                 .default_branch()
-                .is_some_and(|default| default == &change.update.name);
+                .is_some_and(|default| *default == change.update.name);
             if !is_default {
                 continue;
             }

@@ -26,7 +26,6 @@ use super::{
 use crate::{
     cli::PolicyRefsArgs,
     context::{ContextError, open_context},
-    exit::EXIT_OK,
     host::git::{Repository, push::RefCommand},
 };
 use gitseal_policy::Policy;
@@ -70,7 +69,7 @@ pub(super) fn run(arguments: &PolicyRefsArgs) -> u8 {
         } else {
             terminal::print(&refs.text)
         };
-        Ok(EXIT_OK.max(crate::exit::written(written)))
+        Ok(crate::exit::written(written))
     })
 }
 

@@ -109,10 +109,137 @@ impl OverrideRequest {
         if touches_policy {
             return Err("the push changes the policy or the default branch's place".to_owned());
         }
+        if report.total() > report.items.len() {
+            return Err("there are too many findings to report all of them".to_owned());
+        }
         let mut refusing = report.items.iter().filter(|item| item.finding.refuses());
         if let Some(item) = refusing.find(|item| NEVER.contains(&item.finding.code)) {
             return Err(format!("nothing overrides {}", item.finding.code));
         }
         policy.may_override(pusher)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::gate::report::RefResult;
+    use gitseal_evidence::certificate::{FulcioExtensions, Identity, San};
+    use gitseal_policy::SignatureResult;
+
+    const POLICY: &str = "version = 2\n[signers]\nduty = { issuer = \"https://i.example\", identity = \"duty@example.com\", accounts = [\"duty\"] }\n[override]\nby = [\"duty\"]\n[[rules]]\nname = \"r\"\ncommit = [\"duty\"]\n";
+
+    fn report(code: &'static str) -> PushReport {
+        let mut report = PushReport {
+            results: vec![RefResult {
+                name: "refs/heads/main".to_owned(),
+                old: None,
+                new: None,
+                base: None,
+                is_refused: true,
+                gained: 0,
+                adopted: Vec::new(),
+            }],
+            ..PushReport::default()
+        };
+        report.add(ReportItem {
+            reference: "refs/heads/main".to_owned(),
+            about: ItemSubject::Reference,
+            signer: None,
+            step: None,
+            may_merge: Vec::new(),
+            finding: Finding::new(EnforcementMode::Enforce, code, "refused"),
+        });
+        report
+    }
+
+    /// Returns whether a push with this finding is let in, and the last message.
+    fn apply(code: &'static str, request: &OverrideRequest, touches: bool) -> (bool, String) {
+        let policy = Policy::parse(POLICY, "p").unwrap_or_else(|errors| panic!("{errors}"));
+        let certificate = SignatureResult::Good {
+            identity: Identity {
+                san: San::Email("duty@example.com".to_owned()),
+                issuer: "https://i.example".to_owned(),
+            },
+            claims: FulcioExtensions::default(),
+            signed_at: 1_790_000_000,
+        };
+        let pusher = Pusher {
+            certificate: Some(&certificate),
+            ..Pusher::default()
+        };
+        let mut report = report(code);
+        request.apply(&policy, &pusher, touches, &mut report);
+        assert_eq!(report.refuses(), report.results[0].is_refused);
+        assert_eq!(report.refuses(), report.overridden.is_none());
+        let last = report.items.last().unwrap();
+        (!report.refuses(), last.finding.message.clone())
+    }
+
+    fn request(reason: &str, is_logged: bool) -> OverrideRequest {
+        OverrideRequest {
+            reason: reason.to_owned(),
+            is_logged,
+        }
+    }
+
+    #[test]
+    fn an_override_never_reaches_the_policy() {
+        let why = request("INC-1", true);
+        let (is_in, message) = apply(codes::UNSIGNED, &why, false);
+        assert!(is_in, "{message}");
+        assert_eq!(message, "overridden by duty: INC-1");
+        let (is_in, message) = apply(codes::UNSIGNED, &why, true);
+        assert!(
+            !is_in && message.contains("changes the policy"),
+            "{message}"
+        );
+        for code in NEVER {
+            let (is_in, message) = apply(code, &why, false);
+            assert!(!is_in && message.contains(code), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_override_has_a_reason_that_is_logged() {
+        let long = "x".repeat(MAX_REASON + 1);
+        for (reason, is_logged) in [("", true), (long.as_str(), true), ("INC-1", false)] {
+            let (is_in, message) = apply(codes::UNSIGNED, &request(reason, is_logged), false);
+            assert!(
+                !is_in && message.starts_with("the override is denied"),
+                "{message}"
+            );
+        }
+        // Nor if a finding is not shown.
+        let policy = Policy::parse(POLICY, "p").unwrap();
+        let mut many = report(codes::UNSIGNED);
+        many.count_more(1, true);
+        request("INC-1", true).apply(&policy, &Pusher::default(), false, &mut many);
+        assert!(
+            many.items
+                .last()
+                .unwrap()
+                .finding
+                .message
+                .contains("too many findings")
+        );
+        // What is accepted anyway is not overridden.
+        let mut clean = PushReport::default();
+        request("INC-1", true).apply(&policy, &Pusher::default(), false, &mut clean);
+        assert!(clean.items.is_empty() && clean.overridden.is_none());
+    }
+
+    /// An account of the signer is not their signature.
+    #[test]
+    fn an_override_needs_a_signed_push() {
+        let policy = Policy::parse(POLICY, "p").unwrap();
+        let pusher = Pusher {
+            account: Some("duty"),
+            ..Pusher::default()
+        };
+        let mut report = report(codes::UNSIGNED);
+        request("INC-1", true).apply(&policy, &pusher, false, &mut report);
+        assert!(report.refuses());
     }
 }

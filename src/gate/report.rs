@@ -274,7 +274,8 @@ impl PushReport {
         self.refusals > 0
     }
 
-    fn total(&self) -> usize {
+    /// Returns the number of findings, kept or not.
+    pub(super) fn total(&self) -> usize {
         self.refusals.saturating_add(self.warnings)
     }
 

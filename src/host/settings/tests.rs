@@ -327,7 +327,7 @@ fn e1_each_row_says_what_a_repository_may_set() {
     const FOR_SIGNING: [&str; 2] = ["rekor", "rekorMode"];
     const IF_TRUE: [&str; 1] = ["matchCommitter"];
     const IF_HARMLESS: [&str; 1] = ["tokenProvider"];
-    const NEVER: [&str; 19] = [
+    const NEVER: [&str; 21] = [
         "clientSecretFile",
         "tokenFile",
         "refresh",
@@ -346,6 +346,8 @@ fn e1_each_row_says_what_a_repository_may_set() {
         "credentialCache",
         "policy",
         "policyRoot",
+        "policyRef",
+        "verdictLog",
         "trustedRepository",
     ];
     let sample = |row: &Row| match (row.key, row.kind) {
