@@ -294,7 +294,7 @@ fn base(
                 .new_commits(&[named], &[tip], Traversal::Full)
                 .map_err(|error| JudgeError::Steps {
                     reference: target_name.clone(),
-                    error: StepsError::History(error.into()),
+                    error: Box::new(StepsError::History(error.into())),
                 })
                 .map_err(|error| cut_off(error, job.platform))?;
             Ok(Some(if gained.is_empty() { tip } else { named }))

@@ -70,7 +70,7 @@ pub enum JudgeError {
     #[error("{reference}: {error}")]
     Steps {
         reference: String,
-        error: StepsError<HistoryError>,
+        error: Box<StepsError<HistoryError>>,
     },
     #[error("cannot check tag {id}: {error}")]
     Tag { id: ObjectId, error: GitError },
@@ -94,12 +94,16 @@ impl JudgeError {
         }
     }
 
-    fn graph(&self) -> Option<&GraphError> {
+    fn steps(&self) -> Option<&StepsError<HistoryError>> {
         match self {
-            Self::Steps {
-                error: StepsError::History(HistoryError::Graph(error)),
-                ..
-            } => Some(error),
+            Self::Steps { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
+    fn graph(&self) -> Option<&GraphError> {
+        match self.steps() {
+            Some(StepsError::History(HistoryError::Graph(error))) => Some(error),
             _ => None,
         }
     }
@@ -109,19 +113,14 @@ impl JudgeError {
             Self::Git(error)
             | Self::Tag { error, .. }
             | Self::Target(TargetError::Git(error) | TargetError::Value { error, .. })
-            | Self::Source(SourceError::Git(error))
-            | Self::Steps {
-                error:
-                    StepsError::History(
-                        HistoryError::Git(error) | HistoryError::Graph(GraphError::Git(error)),
-                    ),
-                ..
-            } => Some(error),
-            Self::Steps {
-                error: StepsError::History(HistoryError::Changes { error, .. }),
-                ..
-            } => error.git(),
-            _ => None,
+            | Self::Source(SourceError::Git(error)) => Some(error),
+            _ => match self.steps() {
+                Some(StepsError::History(
+                    HistoryError::Git(error) | HistoryError::Graph(GraphError::Git(error)),
+                )) => Some(error),
+                Some(StepsError::History(HistoryError::Changes { error, .. })) => error.git(),
+                _ => None,
+            },
         };
         matches!(git, Some(GitError::Timeout { .. }))
     }
@@ -138,16 +137,12 @@ impl JudgeError {
             _ if self.is_timeout() => {
                 Some("push fewer commits at a time, or ask the administrators to raise --timeout")
             }
-            Self::Steps {
-                error: StepsError::TooMuch { .. },
-                ..
-            } => Some("push fewer commits at a time, the oldest first"),
-            _ => match self.graph() {
-                Some(GraphError::TooMuch { .. }) => {
-                    Some("push fewer commits at a time, the oldest first")
-                }
-                _ => None,
-            },
+            _ if matches!(self.steps(), Some(StepsError::TooMuch { .. }))
+                || matches!(self.graph(), Some(GraphError::TooMuch { .. })) =>
+            {
+                Some("push fewer commits at a time, the oldest first")
+            }
+            _ => None,
         }
     }
 }
@@ -337,7 +332,7 @@ impl<'r> PushJudge<'r> {
         let mut history = RepositoryHistory::new(self.repository, &engine);
         let failed = |error: HistoryError| JudgeError::Steps {
             reference: tip.to_string(),
-            error: error.into(),
+            error: Box::new(error.into()),
         };
         let hidden: Vec<ObjectId> = base.into_iter().collect();
         let open = history.gains(&[tip], &hidden, Look::Full).map_err(failed)?;
@@ -388,7 +383,7 @@ impl<'r> PushJudge<'r> {
                 .as_ref()
                 .map(ToString::to_string)
                 .unwrap_or_default(),
-            error,
+            error: Box::new(error),
         })?;
         let steps = begun.map_err(|finding| PolicyLoadError::InTree(Box::new(finding)))?;
         let branch = default.as_ref().filter(|_| tip.is_some());
@@ -644,7 +639,7 @@ fn not_judged(change: &RefChange) -> Judged<ObjectId> {
 fn failed(change: &RefChange, error: StepsError<HistoryError>) -> JudgeError {
     JudgeError::Steps {
         reference: change.update.name.to_string(),
-        error,
+        error: Box::new(error),
     }
 }
 
