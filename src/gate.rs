@@ -15,18 +15,18 @@
 //! is allowed (`policy/`).
 
 use std::{
+    env,
     io::{self, Read as _},
     panic,
     path::PathBuf,
+    sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
-
-use serde_json::{Value, json};
 
 use crate::{
     cli::{GateArgs, PrePushArgs, PreReceiveArgs, UpdateArgs},
-    context::{ContextError, open_context, open_server_context, system_time},
+    context::{ContextError, open_context, open_server_context},
     exit::{EXIT_OK, EXIT_REFUSED, EXIT_UNDECIDED, EXIT_USAGE},
     host::{
         git::{
@@ -42,10 +42,10 @@ mod certificate;
 mod ci;
 pub mod job;
 mod judge;
+mod overrule;
 pub mod policy;
 mod policy_refs;
 mod policy_source;
-mod push_override;
 pub mod report;
 mod sources;
 mod tags;
@@ -54,15 +54,17 @@ mod verdict_log;
 
 pub use ci::run as ci;
 use judge::{JudgeError, PushJudge, Scope};
+use overrule::OverrideRequest;
 use policy_source::PolicySource;
-use push_override::OverrideRequest;
 use report::PushReport;
 use sources::RefSnapshot;
 use target::{PushSide, read_changes};
-use verdict_log::VerdictLog;
+use verdict_log::{RunRecord, VerdictLogError};
 
 /// Seconds between the timeout and the end of the process, whatever it is doing.
 const GRACE: u64 = 1;
+/// The exit code of a process that panics.
+const EXIT_PANIC: u8 = 101;
 
 /// Errors that prevent a push from being checked. Every one of them rejects the push.
 #[derive(Debug, thiserror::Error)]
@@ -85,10 +87,8 @@ pub enum GateError {
     },
     #[error("cannot write the report {path:?}: {error}")]
     Write { path: PathBuf, error: io::Error },
-    #[error("cannot write the log of results: {error}")]
-    Log { error: io::Error },
-    #[error("{0}")]
-    LogSetting(String),
+    #[error(transparent)]
+    VerdictLog(#[from] VerdictLogError),
     #[error("cannot use {flag}: {reason}")]
     Flag { flag: &'static str, reason: String },
 }
@@ -103,8 +103,7 @@ impl GateError {
             Self::Context(_)
             | Self::Line(_)
             | Self::Job(_)
-            | Self::Log { .. }
-            | Self::LogSetting(_)
+            | Self::VerdictLog(_)
             | Self::Flag { .. } => EXIT_USAGE,
         }
     }
@@ -123,7 +122,7 @@ impl GateError {
                 Some("name the commits: 'gitseal ci --range A..B --ref refs/heads/main'")
             }
             Self::Shallow { hint, .. } => Some(hint),
-            Self::Write { .. } | Self::Log { .. } | Self::LogSetting(_) | Self::Flag { .. } => None,
+            Self::Write { .. } | Self::VerdictLog(_) | Self::Flag { .. } => None,
         }
     }
 
@@ -186,57 +185,35 @@ fn check(
         None => PushSide::Server,
         Some(_) => PushSide::Client,
     };
-    watched(options.timeout, side, |deadline| {
+    let record = Arc::new(RunRecord::begin(command));
+    watched(&record, options.timeout, side, |deadline| {
         let (workspace, settings) = match side {
             PushSide::Server => open_server_context()?,
             PushSide::Client | PushSide::Service => open_context()?,
         };
         let repository = workspace.repository().map_err(ContextError::from)?;
+        record.open(&settings, repository);
         repository.objects().set_deadline(deadline);
-        let log = VerdictLog::of(&settings).map_err(GateError::LogSetting)?;
-        let began = Instant::now();
-        let checked = updates(repository)
-            .and_then(|updates| verify(command, updates, repository, &settings, options, remote));
-        if let Some(log) = &log {
-            let entry = log_entry(command, repository, &checked, began);
-            log.append(&entry)
-                .map_err(|error| GateError::Log { error })?;
-        }
-        let report = checked?;
-        let text = report.text();
-        if !text.is_empty() {
-            terminal::info(&Styled::trusted(text.trim_end()));
-        }
+        let updates = updates(repository)?;
+        record.requested(&updates);
+        let report = verify(
+            command, updates, repository, &settings, options, remote, &record,
+        )?;
+        record.judged(&report);
         let written = if options.json {
             terminal::print_json(&report.json())
         } else {
             Ok(())
         };
-        Ok(exit_of(&report).max(crate::exit::written(written)))
+        let exit = exit_of(&report).max(crate::exit::written(written));
+        // What is not recorded is not reported as accepted either.
+        record.finish(exit, None)?;
+        let text = report.text();
+        if !text.is_empty() {
+            terminal::info(&Styled::trusted(text.trim_end()));
+        }
+        Ok(exit)
     })
-}
-
-/// Returns the line of the log of results.
-fn log_entry(
-    command: &str,
-    repository: &Repository,
-    checked: &Result<PushReport, GateError>,
-    began: Instant,
-) -> Value {
-    let (mut entry, exit) = match checked {
-        Ok(report) => (report.log_entry(), exit_of(report)),
-        Err(error) => (
-            json!({ "command": command, "error": error.to_string() }),
-            error.exit(),
-        ),
-    };
-    let paths = repository.paths();
-    let now = jiff::Timestamp::from_second(system_time());
-    entry["time"] = json!(now.ok().map(|now| now.to_string()));
-    entry["repository"] = json!(paths.first().map(|path| path.display().to_string()));
-    entry["exit"] = json!(exit);
-    entry["ms"] = json!(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-    entry
 }
 
 fn exit_of(report: &PushReport) -> u8 {
@@ -254,6 +231,7 @@ fn verify(
     settings: &Settings,
     options: &GateArgs,
     remote: Option<&[u8]>,
+    record: &RunRecord,
 ) -> Result<PushReport, GateError> {
     // The refs first: what is written from here on lends nothing.
     let (before, side) = match remote {
@@ -271,39 +249,63 @@ fn verify(
     {
         judge.set_push_certificate(&signed, &updates, options.max_updates);
     }
-    if command == "pre-receive" {
-        let is_logged = settings.verdict_log.value.is_some();
-        judge.set_override(OverrideRequest::read(is_logged));
+    let certificate = judge.certificate();
+    let certificate = certificate.map(|one| (one.blob.as_str(), &one.signature));
+    record.pushed_by(judge.account(), certificate);
+    // Git passes certificates and push options to this hook alone.
+    if command == "pre-receive"
+        && let Some(request) = OverrideRequest::read(&|name| env::var_os(name))
+    {
+        judge.set_override(request);
     }
     let scope = match command {
         "update" => Scope::OneRef,
         _ => Scope::Push,
     };
     let changes = read_changes(updates, repository, &before).map_err(JudgeError::from)?;
-    Ok(judge.judge(command, &changes, &mut before, scope)?)
+    Ok(judge.judge(command, &changes, &mut before, scope, record)?)
 }
 
 /// Runs a check under a timeout. A panic and the timeout end the process with a
-/// code that is not 0.
+/// code that is not 0. However it ends, the verdict log gets its line.
 fn watched(
+    record: &Arc<RunRecord>,
     seconds: u64,
     side: PushSide,
     check: impl FnOnce(Deadline) -> Result<u8, GateError>,
 ) -> u8 {
     let usual = panic::take_hook();
+    let recorded = Arc::clone(record);
     panic::set_hook(Box::new(move |what| {
         usual(what);
+        record_end(recorded.finish_now(EXIT_PANIC, "internal error"));
         terminal::error("gitseal: internal error; push rejected", None);
     }));
     let deadline = Deadline::within(seconds);
     let last = Duration::from_secs(seconds.saturating_add(GRACE));
+    let recorded = Arc::clone(record);
     thread::spawn(move || {
         thread::sleep(last);
-        GateError::from(JudgeError::from(GitError::Timeout { seconds })).show();
+        let error = GateError::from(JudgeError::from(GitError::Timeout { seconds }));
+        record_end(recorded.finish_now(EXIT_UNDECIDED, &error.to_string()));
+        error.show();
         std::process::exit(EXIT_UNDECIDED.into());
     });
-    check(deadline).unwrap_or_else(|error| {
+    let checked = check(deadline).and_then(|exit| {
+        record.finish(exit, None)?;
+        Ok(exit)
+    });
+    checked.unwrap_or_else(|error| {
+        let exit = error.exit();
+        let recorded = record.finish(exit, Some(&error.to_string()));
         error.show();
+        let exit = match recorded {
+            Ok(()) => exit,
+            Err(error) => {
+                record_end(Err(error));
+                EXIT_USAGE
+            }
+        };
         let rejected = match side {
             PushSide::Server | PushSide::Client => "push rejected",
             PushSide::Service => "check failed",
@@ -314,8 +316,15 @@ fn watched(
         if side == PushSide::Server && error.hint().is_none() {
             terminal::hint("this is a server problem; contact the repository's administrators");
         }
-        error.exit()
+        exit
     })
+}
+
+/// Prints why the line of a run that ends with an error is missing.
+fn record_end(written: Result<(), VerdictLogError>) {
+    if let Err(error) = written {
+        terminal::error(&error.to_string(), None);
+    }
 }
 
 /// Returns all of standard input, up to the size of the lines of a push.

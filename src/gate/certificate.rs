@@ -10,7 +10,7 @@
 
 use std::{collections::HashSet, env};
 
-use gix::ObjectId;
+use gix::{ObjectId, bstr::BString};
 
 use crate::host::git::{Repository, push::RefCommand, push_certificate};
 use crate::{batch::BatchVerifier, history, verdict::EntryLookup};
@@ -45,21 +45,35 @@ impl PushCertificateEnv {
     }
 }
 
-/// Verifies the push certificate and returns the result for the policy.
+/// A push certificate that was compared with the push.
+pub struct CheckedCertificate {
+    /// The ID of its blob, as Git passes it.
+    pub blob: String,
+    /// The result of verifying it, for the policy.
+    pub signature: SignatureResult,
+    /// The push options in it.
+    pub options: Vec<BString>,
+}
+
+/// Verifies the push certificate.
 #[must_use]
-pub fn signature(
+pub fn check(
     told: &PushCertificateEnv,
     updates: &[RefCommand],
     most: usize,
     repository: &Repository,
     engine: &BatchVerifier<'_>,
-) -> SignatureResult {
-    checked(told, updates, most, repository, engine).unwrap_or_else(|message| {
-        SignatureResult::Bad {
-            code: "push-certificate".to_owned(),
-            message,
-        }
-    })
+) -> CheckedCertificate {
+    let (signature, options) =
+        checked(told, updates, most, repository, engine).unwrap_or_else(|message| {
+            let code = "push-certificate".to_owned();
+            (SignatureResult::Bad { code, message }, Vec::new())
+        });
+    CheckedCertificate {
+        blob: told.blob.clone(),
+        signature,
+        options,
+    }
 }
 
 fn checked(
@@ -68,7 +82,7 @@ fn checked(
     most: usize,
     repository: &Repository,
     engine: &BatchVerifier<'_>,
-) -> Result<SignatureResult, String> {
+) -> Result<(SignatureResult, Vec<BString>), String> {
     if told.status != "OK" {
         return Err(format!(
             "Git reports the status of its nonce as {}",
@@ -97,12 +111,13 @@ fn checked(
     if let Some(other) = updates.iter().find(|update| !signed.contains(update)) {
         return Err(format!("it does not contain this update of {}", other.name));
     }
-    Ok(history::signature(&engine.verify(
+    let verdict = engine.verify(
         &SignatureInput {
             payload: Some(certificate.payload),
             signature: certificate.signature,
             hash,
         },
         EntryLookup::Disabled,
-    )))
+    );
+    Ok((history::signature(&verdict), certificate.options))
 }

@@ -10,6 +10,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use gix::{ObjectId, bstr::BString};
@@ -22,6 +23,7 @@ use super::{
     report::PushReport,
     sources::RefSnapshot,
     target::{PushSide, read_changes},
+    verdict_log::RunRecord,
     watched,
 };
 use crate::host::{
@@ -70,9 +72,11 @@ fn event(path: &str) -> Result<Vec<u8>, String> {
 pub fn run(arguments: &CiArgs) -> u8 {
     let options = &arguments.options;
     let platform = job::platform(&variable);
-    watched(options.timeout, PushSide::Service, |deadline| {
+    let record = Arc::new(RunRecord::begin("ci"));
+    watched(&record, options.timeout, PushSide::Service, |deadline| {
         let (workspace, settings) = open_context()?;
         let repository = workspace.repository().map_err(ContextError::from)?;
+        record.open(&settings, repository);
         repository.objects().set_deadline(deadline);
         let by_hand = match (&arguments.range, &arguments.reference) {
             (Some(range), Some(reference)) => {
@@ -101,6 +105,7 @@ pub fn run(arguments: &CiArgs) -> u8 {
             new: commit(Some(job.head), "the head", &job, repository)?,
             name: job.reference.as_str().into(),
         };
+        record.requested(std::slice::from_ref(&update));
         let mut before = before(&job, is_by_hand, &update, &mut fetched, &source, repository)?;
         let judge = PushJudge::open(repository, &settings, options, source)?;
         let changes = read_changes(vec![update], repository, &before);
@@ -111,8 +116,9 @@ pub fn run(arguments: &CiArgs) -> u8 {
             Scope::OneRef
         };
         let report = judge
-            .judge("ci", &changes, &mut before, scope)
+            .judge("ci", &changes, &mut before, scope, &record)
             .map_err(|error| cut_off(error, platform))?;
+        record.judged(&report);
         write_reports(&report, &job, &resolved, arguments)
     })
 }

@@ -18,13 +18,14 @@ use std::{env, rc::Rc};
 use gix::{ObjectId, bstr::BString};
 
 use super::{
-    certificate::{self, PushCertificateEnv},
+    certificate::{self, CheckedCertificate, PushCertificateEnv},
+    overrule::{Gained, OverrideRequest, Overruled, PolicyTrees, beyond_override, changes_policy},
     policy_source::{self, PolicyLoadError, PolicySource},
-    push_override::OverrideRequest,
     report::{ItemSubject, PushReport, RefResult, ReportItem},
     sources::{RefSnapshot, SourceError},
     tags::{TagChecks, VerifiedTags},
     target::{RefChange, TargetError},
+    verdict_log::{PolicyId, RunRecord},
 };
 use crate::{
     batch::BatchVerifier,
@@ -72,6 +73,9 @@ pub enum JudgeError {
         reference: String,
         error: Box<StepsError<HistoryError>>,
     },
+    /// The trees that an override must not change.
+    #[error("cannot read .gitseal: {0}")]
+    Override(Box<StepsError<HistoryError>>),
     #[error("cannot check tag {id}: {error}")]
     Tag { id: ObjectId, error: GitError },
 }
@@ -96,7 +100,7 @@ impl JudgeError {
 
     fn steps(&self) -> Option<&StepsError<HistoryError>> {
         match self {
-            Self::Steps { error, .. } => Some(error),
+            Self::Steps { error, .. } | Self::Override(error) => Some(error),
             _ => None,
         }
     }
@@ -166,8 +170,9 @@ pub struct PushJudge<'r> {
     /// The account of the pusher at the server.
     account: Option<String>,
     /// The verified push certificate, if the push is signed.
-    certificate: Option<SignatureResult>,
-    override_request: Option<OverrideRequest>,
+    certificate: Option<CheckedCertificate>,
+    /// The request to override refusals.
+    overrule: Option<OverrideRequest>,
 }
 
 type Steps<'h, 'r> = StepJudge<'h, RepositoryHistory<'r>>;
@@ -190,13 +195,25 @@ impl<'r> PushJudge<'r> {
             source,
             account: accounts.find(|account| !account.is_empty()),
             certificate: None,
-            override_request: None,
+            overrule: None,
         })
     }
 
-    /// Lets the pusher override refusals, if the policy does.
-    pub fn set_override(&mut self, request: Option<OverrideRequest>) {
-        self.override_request = request;
+    /// Lets a signer override refusals, if the policy allows it.
+    pub fn set_override(&mut self, request: OverrideRequest) {
+        self.overrule = Some(request);
+    }
+
+    /// Returns the account of the pusher at the server.
+    #[must_use]
+    pub fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
+    /// Returns the push certificate, if the push is signed.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&CheckedCertificate> {
+        self.certificate.as_ref()
     }
 
     /// Identifies the pusher by the push certificate instead of the account.
@@ -207,8 +224,8 @@ impl<'r> PushJudge<'r> {
         most: usize,
     ) {
         let engine = BatchVerifier::new(&self.request);
-        let signature = certificate::signature(told, updates, most, self.repository, &engine);
-        self.certificate = Some(signature);
+        let checked = certificate::check(told, updates, most, self.repository, &engine);
+        self.certificate = Some(checked);
     }
 
     /// Judges the changes of a push.
@@ -221,11 +238,13 @@ impl<'r> PushJudge<'r> {
         changes: &[RefChange],
         before: &mut RefSnapshot,
         scope: Scope,
+        record: &RunRecord,
     ) -> Result<PushReport, JudgeError> {
         let engine = BatchVerifier::new(&self.request).with_headers();
         let mut history = RepositoryHistory::new(self.repository, &engine);
-        let (mut steps, source) = self.begin(&mut history, changes, before)?;
+        let (mut steps, source, in_force) = self.begin(&mut history, changes, before)?;
         let policy = steps.policy();
+        record.judged_by(self.policy_id(in_force, steps.history())?);
         let mut run = Run {
             judge: self,
             before,
@@ -251,54 +270,18 @@ impl<'r> PushJudge<'r> {
                 run.tag(change, &checks, &tags, &mut steps)?;
             }
         }
+        if let Some(request) = &self.overrule
+            && run.report.refuses()
+        {
+            let overruled = run.overruled(request, changes, in_force, record, &mut steps)?;
+            run.report.overrule(overruled);
+        }
         let mut report = run.report;
         report.checked = report.checked.saturating_add(steps.history().verified());
         report.read = self.repository.objects().counts();
-        report.pusher.clone_from(&self.account);
-        if let Some(SignatureResult::Good { identity, .. }) = &self.certificate {
-            report.certificate = Some(identity.san.value().to_owned());
-        }
-        if let Some(request) = &self.override_request {
-            let touches_policy = self.touches_policy(changes, before, steps.history())?;
-            let pusher = Pusher {
-                account: None,
-                certificate: self.certificate.as_ref(),
-                now: Some(system_time()),
-            };
-            request.apply(&policy, &pusher, touches_policy, &mut report);
-        }
         // Not one second more, also if all has been judged.
         self.repository.objects().check_time()?;
         Ok(report)
-    }
-
-    /// Returns whether a push makes or deletes the default branch, or changes the policy
-    /// in its tree.
-    fn touches_policy(
-        &self,
-        changes: &[RefChange],
-        before: &RefSnapshot,
-        history: &mut RepositoryHistory<'_>,
-    ) -> Result<bool, JudgeError> {
-        for change in changes {
-            let is_default = before
-                .default_branch()
-                .is_some_and(|default| *default == change.update.name);
-            if !is_default {
-                continue;
-            }
-            let (Some(old), Some(new)) = (change.old.commit, change.new.commit) else {
-                return Ok(true);
-            };
-            let mut tree = |commit| {
-                let tree = history.policy_tree(commit);
-                tree.map_err(|error| failed(change, error.into()))
-            };
-            if tree(old)? != tree(new)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Returns the policy in force before a push of these changes.
@@ -312,7 +295,7 @@ impl<'r> PushJudge<'r> {
     ) -> Result<Rc<Policy>, JudgeError> {
         let engine = BatchVerifier::new(&self.request).with_headers();
         let mut history = RepositoryHistory::new(self.repository, &engine);
-        let (steps, _) = self.begin(&mut history, changes, before)?;
+        let (steps, ..) = self.begin(&mut history, changes, before)?;
         Ok(steps.policy())
     }
 
@@ -357,16 +340,43 @@ impl<'r> PushJudge<'r> {
         Ok(found)
     }
 
-    /// Begins a run with the policy in force.
+    /// Returns the name of the policy in force for the verdict log. `in_force`: the
+    /// commit that contains it, if it is in the repository.
+    fn policy_id(
+        &self,
+        in_force: Option<ObjectId>,
+        history: &mut RepositoryHistory<'_>,
+    ) -> Result<PolicyId, JudgeError> {
+        match (&self.source, in_force) {
+            (PolicySource::File { name, digest, .. }, _) => Ok(PolicyId {
+                id: format!("sha256:{digest}"),
+                from: name.clone(),
+            }),
+            (PolicySource::Repository { .. }, commit) => {
+                let tree = match commit {
+                    Some(commit) => history.policy(commit)?,
+                    None => None,
+                };
+                Ok(PolicyId {
+                    id: tree.map_or_else(String::new, |tree| format!("tree:{tree}")),
+                    from: commit.map_or_else(String::new, |commit| commit.to_string()),
+                })
+            }
+        }
+    }
+
+    /// Begins a run with the policy in force, its name, and the commit that contains
+    /// it, if it is in the repository.
     fn begin<'h>(
         &self,
         history: &'h mut RepositoryHistory<'r>,
         changes: &[RefChange],
         before: &mut RefSnapshot,
-    ) -> Result<(Steps<'h, 'r>, String), JudgeError> {
+    ) -> Result<(Steps<'h, 'r>, String, Option<ObjectId>), JudgeError> {
         let root = match &self.source {
-            PolicySource::File { policy, name } => {
-                return Ok((StepJudge::new(history, policy.clone()), name.clone()));
+            PolicySource::File { policy, name, .. } => {
+                let steps = StepJudge::new(history, policy.clone());
+                return Ok((steps, name.clone(), None));
             }
             PolicySource::Repository { root } => *root,
         };
@@ -388,7 +398,8 @@ impl<'r> PushJudge<'r> {
         let steps = begun.map_err(|finding| PolicyLoadError::InTree(Box::new(finding)))?;
         let branch = default.as_ref().filter(|_| tip.is_some());
         let branch = branch.map(|name| name.as_slice());
-        Ok((steps, policy_source::in_repository(branch, commit)))
+        let name = policy_source::in_repository(branch, commit);
+        Ok((steps, name, Some(commit)))
     }
 
     /// Returns which branch a change is about.
@@ -551,7 +562,7 @@ impl Run<'_, '_> {
     fn pusher(&self) -> Pusher<'_> {
         Pusher {
             account: self.judge.account.as_deref(),
-            certificate: self.judge.certificate.as_ref(),
+            certificate: self.judge.certificate.as_ref().map(|one| &one.signature),
             now: Some(system_time()),
         }
     }
@@ -565,6 +576,72 @@ impl Run<'_, '_> {
             tag: None,
         };
         self.policy.evaluate_update(&update, &self.pusher())
+    }
+
+    /// Decides whether the refusals are overridden.
+    fn overruled(
+        &self,
+        request: &OverrideRequest,
+        changes: &[RefChange],
+        in_force: Option<ObjectId>,
+        record: &RunRecord,
+        steps: &mut Steps<'_, '_>,
+    ) -> Result<Overruled, JudgeError> {
+        let certified = self.judge.certificate.as_ref();
+        let options = certified.map_or(&[][..], |one| &one.options);
+        let by = match self.policy.may_override(&self.pusher()) {
+            _ if !record.has_log() => Err("gitseal.verdictLog is not set".to_owned()),
+            Ok(by) => match request.reason(options) {
+                Ok(_) => match self.beyond_override(changes, in_force, steps)? {
+                    Some(problem) => Err(problem),
+                    None => Ok(by),
+                },
+                Err(problem) => Err(problem),
+            },
+            Err(problem) => Err(problem),
+        };
+        let reason = match request {
+            OverrideRequest::Reason(reason) => Some(reason.clone()),
+            OverrideRequest::Malformed(_) => None,
+        };
+        Ok(Overruled { reason, by })
+    }
+
+    /// Returns why no one may override the refusals of these changes: they make or
+    /// delete the default branch, or change `.gitseal`, or not all of them are known.
+    fn beyond_override(
+        &self,
+        changes: &[RefChange],
+        in_force: Option<ObjectId>,
+        steps: &mut Steps<'_, '_>,
+    ) -> Result<Option<String>, JudgeError> {
+        for change in changes.iter().filter(|change| !change.is_tag()) {
+            let name = &change.update.name;
+            let is_default = self
+                .before
+                .default_branch()
+                .is_some_and(|default| default == name.as_slice());
+            if is_default && (change.old.commit.is_none() || change.new.commit.is_none()) {
+                let message = format!("{name} is the default branch, which keeps a commit");
+                return Ok(Some(message));
+            }
+            let Some(new) = change.new.commit else {
+                continue;
+            };
+            let mut results = self.report.results.iter();
+            let result = results.find(|result| name == result.name.as_str());
+            let gained = Gained {
+                new,
+                // The default branch replaces the policy in force.
+                old: in_force.filter(|_| is_default).or(change.old.commit),
+                base: result.and_then(|result| result.base),
+            };
+            if changes_policy(gained, steps.history())? {
+                let message = format!("{name} would change .gitseal, which no override reaches");
+                return Ok(Some(message));
+            }
+        }
+        Ok(beyond_override(&self.report))
     }
 
     /// Adds findings about the ref itself.
@@ -620,6 +697,24 @@ impl Run<'_, '_> {
             adopted: judged.adopted,
         });
     }
+}
+
+impl PolicyTrees for RepositoryHistory<'_> {
+    type Error = JudgeError;
+
+    fn policy(&mut self, commit: ObjectId) -> Result<Option<ObjectId>, JudgeError> {
+        self.policy_tree(commit).map_err(unread)
+    }
+
+    fn first_parent(&mut self, commit: ObjectId) -> Result<Option<ObjectId>, JudgeError> {
+        let parents = self.graph().parents(commit);
+        let parents = parents.map_err(|error| unread(error.into()))?;
+        Ok(parents.first().copied())
+    }
+}
+
+fn unread(error: HistoryError) -> JudgeError {
+    JudgeError::Override(Box::new(error.into()))
 }
 
 /// The result for a ref whose target is not a commit.

@@ -6,7 +6,7 @@
 //!
 //! *Not decided here:* what is allowed (`policy/`).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use gix::{
     ObjectId,
@@ -21,6 +21,7 @@ use super::{
     report::{ItemSubject, PushReport, RefResult},
     sources::RefSnapshot,
     target::{PushSide, read_changes},
+    verdict_log::RunRecord,
     watched,
 };
 use crate::{
@@ -38,7 +39,9 @@ const MAX_SHOWN: usize = 20;
 #[must_use]
 pub(super) fn run(arguments: &PolicyRefsArgs) -> u8 {
     let options = &arguments.options;
-    watched(options.timeout, PushSide::Service, |deadline| {
+    // A listing is no push: the record has no log.
+    let record = Arc::new(RunRecord::begin("policy refs"));
+    watched(&record, options.timeout, PushSide::Service, |deadline| {
         let (workspace, settings) = open_context()?;
         let repository = workspace.repository().map_err(ContextError::from)?;
         repository.objects().set_deadline(deadline);
@@ -52,7 +55,7 @@ pub(super) fn run(arguments: &PolicyRefsArgs) -> u8 {
         let refs = match &arguments.signer {
             Some(signer) => of_signer(signer, &policy, &judge, &mut before, repository)?,
             None => {
-                let report = judge.judge("refs", &changes, &mut before, Scope::OneRef)?;
+                let report = judge.judge("refs", &changes, &mut before, Scope::OneRef, &record)?;
                 let of = |result| RefState::new(result, &report, &policy, &before);
                 let refs: Vec<RefState> = report.results.iter().map(of).collect();
                 Listing {

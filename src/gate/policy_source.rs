@@ -11,6 +11,7 @@
 //! *Not decided here:* what is allowed (`policy/`).
 
 use std::{
+    cell::RefCell,
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -18,6 +19,7 @@ use std::{
 };
 
 use gix::ObjectId;
+use sha2::{Digest as _, Sha256};
 
 use crate::cli::GateArgs;
 use crate::host::{
@@ -66,7 +68,12 @@ impl PolicyLoadError {
 /// Where the policy is.
 pub enum PolicySource {
     /// A file, which is the policy for everything.
-    File { policy: Rc<Policy>, name: String },
+    File {
+        policy: Rc<Policy>,
+        name: String,
+        /// The SHA-256 digest of its text and that of the files that it includes.
+        digest: String,
+    },
     /// The repository.
     Repository {
         /// The policy root; `None` in a CI job, which trusts what its service names.
@@ -107,22 +114,19 @@ impl PolicySource {
             path: path.to_owned(),
             error,
         })?;
+        let digest = RefCell::new(Sha256::new_with_prefix(&text));
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        let policy = Policy::parse_with(&text, &name, &|included| {
+            let text = text_of(&folder.join(included)).map_err(|error| error.to_string())?;
+            digest.borrow_mut().update(&text);
+            Ok(text)
+        })?;
         Ok(Self::File {
-            policy: Rc::new(parse_file(&text, path)?),
+            policy: Rc::new(policy),
             name,
+            digest: gitseal_evidence::hex(&digest.into_inner().finalize()),
         })
     }
-}
-
-/// Parses the policy in a file, with the files beside it that it includes.
-///
-/// # Errors
-/// Returns [`PolicyErrors`] with every error in it.
-pub fn parse_file(text: &str, path: &Path) -> Result<Policy, PolicyErrors> {
-    let folder = path.parent().unwrap_or_else(|| Path::new(""));
-    Policy::parse_with(text, &path.display().to_string(), &|name| {
-        text_of(&folder.join(name)).map_err(|error| error.to_string())
-    })
 }
 
 /// Returns the text of a policy file; the parser rejects one that is too large.

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fmt::Write as _, io, path::Path};
 
 use serde_json::{Value, json};
 
-use super::verdict_log::MAX_LOGGED;
+use super::overrule::Overruled;
 use crate::{
     host::git::{ObjectId, objects::ReadCounts},
     report::junit::{CaseResult, JUnit},
@@ -57,7 +57,7 @@ pub struct ReportItem {
 }
 
 impl ReportItem {
-    fn level(&self) -> &'static str {
+    pub(super) fn level(&self) -> &'static str {
         if self.finding.refuses() {
             "error"
         } else {
@@ -125,7 +125,8 @@ pub struct RefResult {
 }
 
 impl RefResult {
-    fn json(&self) -> Value {
+    /// Formats it as JSON. `overruled`: whether refusals do not count.
+    pub(super) fn json(&self, overruled: bool) -> Value {
         let id = |id: &Option<ObjectId>| id.map(|id| id.to_string());
         let adopted = self.adopted.iter().map(
             |(commit, merge)| json!({ "commit": commit.to_string(), "by": merge.to_string() }),
@@ -136,7 +137,11 @@ impl RefResult {
             "new": id(&self.new),
             "base": id(&self.base),
             "gained": self.gained,
-            "verdict": if self.is_refused { "refused" } else { "allowed" },
+            "verdict": match (self.is_refused, overruled) {
+                (false, _) => "allowed",
+                (true, false) => "refused",
+                (true, true) => "overridden",
+            },
             "adopted": adopted.collect::<Vec<_>>(),
         })
     }
@@ -157,6 +162,8 @@ pub struct PushReport {
     pub checked: usize,
     /// What was read.
     pub read: ReadCounts,
+    /// What became of a request to override the errors.
+    pub overruled: Option<Overruled>,
     /// The results, ref by ref.
     pub results: Vec<RefResult>,
     /// The findings, at most [`MAX_KEPT`].
@@ -167,12 +174,6 @@ pub struct PushReport {
     pub warnings: usize,
     /// Number of the kept findings that are warnings.
     pub(super) kept_warnings: usize,
-    /// The account of the pusher at the server.
-    pub pusher: Option<String>,
-    /// The identity in the push certificate, if it verifies.
-    pub certificate: Option<String>,
-    /// The reason why refusals are overridden.
-    pub overridden: Option<String>,
 }
 
 impl PushReport {
@@ -211,67 +212,36 @@ impl PushReport {
         *count = count.saturating_add(more);
     }
 
-    /// Makes every finding a warning, for this reason.
-    pub(super) fn override_all(&mut self, reason: &str) {
-        for item in &mut self.items {
-            item.finding.mode = EnforcementMode::Warn;
-        }
-        self.warnings = self.total();
-        self.refusals = 0;
-        self.kept_warnings = self.items.len();
-        self.overridden = Some(reason.to_owned());
-    }
-
-    /// Makes every ref an accepted one.
-    pub(super) fn accept_all(&mut self) {
-        for result in &mut self.results {
-            result.is_refused = false;
-        }
-    }
-
-    /// Returns the line of the log of results, without what only its caller knows.
-    #[must_use]
-    pub fn log_entry(&self) -> Value {
-        let mut left = MAX_LOGGED;
-        let mut references = Vec::new();
-        for result in &self.results {
-            let mut findings = Vec::new();
-            for item in self.ordered().filter(|item| item.reference == result.name) {
-                if left == 0 {
-                    break;
-                }
-                left = left.saturating_sub(1);
-                let commit = match &item.about {
-                    ItemSubject::Reference => None,
-                    ItemSubject::Object { id, .. } => Some(id.to_string()),
-                };
-                let finding = &item.finding;
-                findings.push(json!({
-                    "commit": commit, "signer": item.signer,
-                    "rule": finding.rule, "code": finding.code,
-                }));
-            }
-            let mut reference = result.json();
-            reference["findings"] = Value::Array(findings);
-            references.push(reference);
-        }
-        json!({
-            "command": self.command,
-            "policy_from": self.policy,
-            "pusher": self.pusher,
-            "certificate": self.certificate,
-            "override": self.overridden,
-            "read": self.read.commits_and_tags,
-            "judged": self.checked,
-            "references": references,
-            "more_findings": self.total().saturating_sub(MAX_LOGGED.saturating_sub(left)),
-        })
-    }
-
     /// Returns whether the push is rejected.
     #[must_use]
     pub fn refuses(&self) -> bool {
-        self.refusals > 0
+        self.refusals > 0 && !self.is_overruled()
+    }
+
+    /// Returns whether a signer overrides the errors.
+    #[must_use]
+    pub fn is_overruled(&self) -> bool {
+        let overruled = self.overruled.as_ref();
+        overruled.is_some_and(|overruled| overruled.by.is_ok())
+    }
+
+    /// Sets what became of a request to override the errors, which is a warning about
+    /// the first ref that is refused.
+    pub fn overrule(&mut self, overruled: Overruled) {
+        let refused = self.results.iter().find(|result| result.is_refused);
+        let finding = Finding::new(EnforcementMode::Warn, codes::OVERRIDE, overruled.message());
+        let item = ReportItem {
+            reference: refused.map_or_else(String::new, |result| result.name.clone()),
+            about: ItemSubject::Reference,
+            signer: None,
+            step: None,
+            may_merge: Vec::new(),
+            finding,
+        };
+        self.items.insert(0, item);
+        self.warnings = self.warnings.saturating_add(1);
+        self.kept_warnings = self.kept_warnings.saturating_add(1);
+        self.overruled = Some(overruled);
     }
 
     /// Returns the number of findings, kept or not.
@@ -279,14 +249,16 @@ impl PushReport {
         self.refusals.saturating_add(self.warnings)
     }
 
-    /// Errors first, each in the order in which it was found.
-    fn ordered(&self) -> impl Iterator<Item = &ReportItem> {
-        let of = |refuses: bool| {
+    /// The override, then errors, each in the order in which it was found.
+    pub(super) fn ordered(&self) -> impl Iterator<Item = &ReportItem> {
+        let is_override = |item: &&ReportItem| item.finding.code == codes::OVERRIDE;
+        let of = move |refuses: bool| {
             self.items
                 .iter()
-                .filter(move |item| item.finding.refuses() == refuses)
+                .filter(move |item| !is_override(item) && item.finding.refuses() == refuses)
         };
-        of(true).chain(of(false))
+        let first = self.items.iter().filter(is_override);
+        first.chain(of(true)).chain(of(false))
     }
 
     /// Formats the report for the pusher, without colors. Empty if nothing was found.
@@ -301,7 +273,9 @@ impl PushReport {
             "ci" => ("check passed", "check failed"),
             _ => ("push accepted", "push rejected"),
         };
-        let _ = if !self.refuses() {
+        let _ = if self.is_overruled() {
+            writeln!(out, "gitseal: {accepted} by override")
+        } else if !self.refuses() {
             writeln!(out, "gitseal: {accepted} with warnings")
         } else if refusals.all(|item| item.finding.code == codes::UNSIGNED) {
             writeln!(
@@ -408,7 +382,12 @@ impl PushReport {
             .collect();
         json!({
             "command": self.command,
-            "verdict": if self.refuses() { "refused" } else { "allowed" },
+            "verdict": match (self.refuses(), self.is_overruled()) {
+                (true, _) => "refused",
+                (false, true) => "overridden",
+                (false, false) => "allowed",
+            },
+            "override": self.overruled.as_ref().map(Overruled::json),
             "policy": self.policy,
             "contact": self.contact,
             "references": self.references,
@@ -417,7 +396,7 @@ impl PushReport {
             "trees_read": self.read.trees,
             "refusals": self.refusals,
             "warnings": self.warnings,
-            "results": self.results.iter().map(RefResult::json).collect::<Vec<_>>(),
+            "results": self.results.iter().map(|result| result.json(self.is_overruled())).collect::<Vec<_>>(),
             "findings": findings,
         })
     }

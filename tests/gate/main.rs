@@ -17,6 +17,7 @@ mod costs;
 mod forks;
 mod merges;
 mod namespaces;
+mod overrule;
 mod own;
 mod policy;
 mod push_certificate;
@@ -25,6 +26,7 @@ mod servers;
 mod states;
 #[path = "../support/mod.rs"]
 mod support;
+mod verdict_log;
 mod wires;
 mod yard;
 

@@ -65,6 +65,8 @@ pub struct PushCertificate<'a> {
     pub pusher: BString,
     /// The server's nonce, which prevents replays.
     pub nonce: Option<BString>,
+    /// The push options, in their order.
+    pub options: Vec<BString>,
     pub updates: Vec<RefCommand>,
 }
 
@@ -87,12 +89,12 @@ pub fn read(
     // The address is what the pusher calls the server; nothing follows from it.
     let _ = header(&mut rest, b"pushee ");
     let nonce = header(&mut rest, b"nonce ").map(BString::from);
-    let mut options = 0_usize;
-    while header(&mut rest, b"push-option ").is_some() {
-        options = options.saturating_add(1);
-        if options > MAX_OPTIONS {
+    let mut options: Vec<BString> = Vec::new();
+    while let Some(option) = header(&mut rest, b"push-option ") {
+        if options.len() >= MAX_OPTIONS {
             return Err(PushCertificateError::Options);
         }
+        options.push(option.into());
     }
     if take_line(&mut rest) != Some(b"") {
         return Err(PushCertificateError::Header { name: "empty line" });
@@ -114,6 +116,7 @@ pub fn read(
         signature,
         pusher,
         nonce,
+        options,
         updates: parse_pre_receive(commands, hash, most)?,
     })
 }
@@ -158,6 +161,7 @@ mod tests {
         let read = read(text.as_bytes(), HashKind::Sha1, 10).unwrap();
         assert_eq!(read.pusher, "Alice <alice@example.test> 1795176000 +0000");
         assert_eq!(read.nonce.unwrap(), "17-ab");
+        assert_eq!(read.options, ["a", "b"]);
         assert_eq!(read.updates.len(), 1);
         assert_eq!(read.updates[0].old, None);
         assert_eq!(read.updates[0].name, "refs/heads/main");

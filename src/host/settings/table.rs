@@ -8,7 +8,8 @@ use gitseal_services::oidc::ambient::PROVIDERS;
 use super::{
     Origin, Reader, Setting, SettingError,
     values::{
-        CacheMode, ConfirmIdentity, RekorMode, RekorVersion, ServiceUrl, SettingValue as _, boolean,
+        CacheMode, ConfirmIdentity, RekorMode, RekorVersion, ServiceUrl, SettingValue as _,
+        VerdictLogFile, boolean,
     },
 };
 
@@ -412,12 +413,12 @@ settings! {
     PolicyRef, policy_ref: Option<String> =
         own("policyRef", "POLICY_REF", NONE, Text, NotRepository);
 
-    /// Log of the results of the push checks in hooks: an absolute path, to which each
-    /// run appends one JSON line, or `syslog`. If a line cannot be written, the push
-    /// is rejected. In server hooks, the repository's own configuration may set it as
-    /// well.
-    VerdictLog, verdict_log: Option<String> =
-        own("verdictLog", "VERDICT_LOG", NONE, Text, NotRepository);
+    /// Log of the results of push checks: a file to which each run appends one line
+    /// of JSON before it ends. An absolute path. If the line cannot be written, the
+    /// push is rejected. In server hooks, the repository's own configuration may set
+    /// it as well.
+    VerdictLog, verdict_log: Option<VerdictLogFile> =
+        own("verdictLog", "VERDICT_LOG", NONE, Path, NotRepository);
 
     /// Repository whose own configuration may set everything, like Git's
     /// `safe.directory`. It can be set several times, in Git's configuration

@@ -93,6 +93,10 @@ pub enum CacheMode {
     At(PathBuf),
 }
 
+/// A file with an absolute path, to which push checks append their results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerdictLogFile(pub PathBuf);
+
 /// When to prompt before an identity is published for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfirmIdentity {
@@ -275,6 +279,21 @@ impl FromText for CacheMode {
             "off" => Self::Off,
             path => Self::At(PathBuf::from_text(path, row, base)?),
         })
+    }
+}
+
+impl FromText for VerdictLogFile {
+    fn from_text(text: &str, row: &Row, base: PathBase<'_>) -> Result<Self, String> {
+        if text == "syslog" {
+            return Err(
+                "syslog is not supported; name a file, which a log collector can read".to_owned(),
+            );
+        }
+        let path = PathBuf::from_text(text, row, base)?;
+        if !Path::new(text).is_absolute() && !text.starts_with('~') {
+            return Err("expected an absolute path".to_owned());
+        }
+        Ok(Self(path))
     }
 }
 

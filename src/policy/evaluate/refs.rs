@@ -202,26 +202,31 @@ impl Policy {
         add(findings, finding);
     }
 
-    /// Returns the name of the signer who may override refusals as this pusher: that of
-    /// a verified push certificate, never an account.
+    /// Returns the names of those signers of a push certificate who may override
+    /// refusals.
     ///
     /// # Errors
-    /// Returns why the pusher may not.
-    pub fn may_override(&self, pusher: &Pusher<'_>) -> Result<String, String> {
+    /// Returns why there are none.
+    pub fn may_override(&self, pusher: &Pusher<'_>) -> Result<Vec<String>, String> {
         let Some(by) = &self.override_by else {
-            return Err("the policy has no override".to_owned());
+            return Err("the policy has no [override]".to_owned());
         };
         if pusher.certificate.is_none() {
-            return Err("the push is not signed; use git push --signed".to_owned());
+            return Err("the push is not signed; push again with --signed".to_owned());
         }
-        let signers = self.pushers(pusher)?;
-        let names = by.names.join(", ");
-        signers
-            .iter()
-            .find(|one| by.signers.contains(**one))
-            .and_then(|one| self.signers.get(*one))
+        let signers = self.pushers(pusher)?.into_iter();
+        let names: Vec<String> = signers
+            .filter(|one| by.signers.contains(*one))
+            .filter_map(|one| self.signers.get(one))
             .map(|signer| signer.name.clone())
-            .ok_or_else(|| format!("only {names} may override"))
+            .collect();
+        if names.is_empty() {
+            let allowed = by.names.join(", ");
+            return Err(format!(
+                "the push's signer may not override errors (allowed: {allowed})"
+            ));
+        }
+        Ok(names)
     }
 
     /// Returns the signers that the pusher is.
