@@ -15,6 +15,7 @@ mod ci;
 mod command;
 mod costs;
 mod forks;
+mod keys;
 mod merges;
 mod namespaces;
 mod overrule;

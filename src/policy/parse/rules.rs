@@ -141,6 +141,7 @@ impl<'i> Parser<'i> {
                 "where anyone may commit",
             ),
             ("merge-by-account", has(Action::Merge), "without merge"),
+            ("merge-by-account", rule.paths.is_none(), "with paths"),
             ("from", tags, "without commit, merge or tag"),
             ("from", !rule.trial, "on trial"),
             ("threshold", tags, "without commit, merge or tag"),

@@ -104,13 +104,14 @@ impl<I: Copy + Eq + std::hash::Hash + std::fmt::Display> Versions<I> {
                 if let (.., Some(error)) = state.into_inner() {
                     return Err(error);
                 }
-                parsed.map_err(|errors| {
+                let parsed = parsed.map_err(|errors| {
                     let first = errors.errors.first();
                     first.map_or_else(String::new, |error| {
                         let file = error.file.as_deref().unwrap_or(FILE);
                         format!("{file}, line {}: {}", error.line, error.message)
                     })
-                })
+                });
+                parsed.and_then(without_accounts)
             }
         };
         Ok(parsed.map_err(|reason| {
@@ -141,6 +142,17 @@ impl<I: Copy + Eq + std::hash::Hash + std::fmt::Display> Versions<I> {
         }
         let text = String::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8"));
         Ok(Some(text))
+    }
+}
+
+/// A clone knows no accounts, so that a key about them would change what it verifies.
+fn without_accounts(policy: Policy) -> Result<Policy, String> {
+    match policy.rules.iter().find(|rule| rule.merge_by_account) {
+        None => Ok(policy),
+        Some(rule) => Err(format!(
+            "rule {:?} has merge-by-account, which only a policy file on the server can have",
+            rule.name
+        )),
     }
 }
 
