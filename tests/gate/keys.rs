@@ -536,3 +536,57 @@ fn merges_by_account_where_they_cannot_be() {
         .fails(1)
         .says("merge-by-account has no effect in a rule with paths");
 }
+
+/// A policy in the repository includes files of `.gitseal`, at the gate and in the
+/// commands about policies.
+#[test]
+fn included_files_in_the_repository() {
+    let yard = Yard::new("");
+    let rules = format!(
+        "{}policy = [\"alice\"]\n",
+        rule("commit = [\"alice\", \"mallory\"]")
+    );
+    let text = top("include = [\"people.toml\"]", SIGNERS, &rules);
+    let people = format!(
+        "[signers.mallory]\nissuer = \"{}\"\nidentity = \"{MALLORY}\"\n",
+        crate::forge::ISSUER
+    );
+    yard.file(".gitseal/policy.toml", &text);
+    yard.file(".gitseal/people.toml", &people);
+    let root = yard.commit(ALICE, "root");
+    let hook = format!("exec {GITSEAL} pre-receive --policy-root {root}");
+    yard.script("pre-receive", &hook);
+    yard.commit(MALLORY, "a signer of the included file");
+    yard.allowed(&["HEAD:refs/heads/main"]);
+    for command in [
+        vec!["policy", "check", "HEAD:"],
+        vec!["policy", "describe", "HEAD:"],
+        vec!["policy", "test", "--policy-root", &root],
+    ] {
+        yard.stage.gitseal(command).ok();
+    }
+    yard.stage.git(["rm", "-q", ".gitseal/people.toml"]).ok();
+    yard.commit(ALICE, "without it");
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &[
+            "[policy-unreadable]",
+            "cannot read people.toml: no such file in .gitseal",
+        ],
+    );
+    for command in [
+        vec!["policy", "check", "HEAD:"],
+        vec!["policy", "describe", "HEAD:"],
+        vec!["policy", "test", "--policy-root", "HEAD"],
+    ] {
+        let said = yard.stage.gitseal(&command).says("cannot read people.toml");
+        assert_ne!(said.code, 0, "{command:?}");
+    }
+    // In force, it leaves every push without a result.
+    yard.smuggle(&["HEAD:refs/heads/main"]);
+    yard.commit(ALICE, "next");
+    yard.refused(
+        &["HEAD:refs/heads/main"],
+        &["cannot read people.toml", "did not complete"],
+    );
+}
