@@ -226,6 +226,10 @@ impl History for RepositoryHistory<'_> {
         Ok(self.graph.on_lines(commits, lines, traversal(look))?)
     }
 
+    fn is_new(&mut self, commit: ObjectId) -> bool {
+        self.repository.is_only_in_quarantine(commit)
+    }
+
     fn reaches(
         &mut self,
         descendant: ObjectId,

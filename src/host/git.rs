@@ -38,6 +38,7 @@ pub mod objects;
 mod owner;
 pub mod push;
 pub mod push_certificate;
+mod quarantine;
 mod refs;
 pub mod resolve;
 pub mod walk;
@@ -62,6 +63,7 @@ pub struct Repository {
     objects: Objects,
     ref_storage: RefStorage,
     ref_listing: OnceCell<RefListing>,
+    accepted: quarantine::Accepted,
     /// Whether Git reads its configuration.
     is_trusted: bool,
 }
@@ -277,6 +279,7 @@ impl Repository {
             objects,
             ref_storage,
             ref_listing: OnceCell::new(),
+            accepted: quarantine::Accepted::new(&directories, variable("GIT_QUARANTINE_PATH")),
             is_trusted,
         })
     }

@@ -96,6 +96,33 @@ fn a_new_branch_reads_what_is_new() {
     assert!(said["commits_read"].as_u64().unwrap() <= 320, "{said}");
 }
 
+/// What is refused came with the push, so that no ref can have had it: no walk to
+/// the end of history has to confirm that.
+#[test]
+fn a_refusal_of_what_is_new_reads_what_is_new() {
+    let yard = Yard::new(&policy(BRANCHES));
+    yard.stage.git(["checkout", "-q", "-B", "work"]).ok();
+    let first = yard.unsigned("first");
+    long_history(&yard, &first, 3_000);
+    yard.smuggle(&["refs/heads/main:refs/heads/main"]);
+    yard.hook("pre-receive", "--json");
+    yard.branch("topic", "refs/heads/main");
+    yard.unsigned("topic");
+    let read = |specs: &[&str]| -> u64 {
+        let said = yard.push(specs).fails(1);
+        assert!(said.err.contains("[unsigned]"), "{said:?}");
+        let (_, count) = said.err.split_once("\"commits_read\":").unwrap();
+        let count = count.trim_start();
+        let end = count.find(|digit: char| !digit.is_ascii_digit()).unwrap();
+        count[..end].parse().unwrap()
+    };
+    assert!(read(&["HEAD:refs/heads/main"]) <= 42);
+    assert!(read(&["HEAD:refs/heads/new"]) <= 42);
+    // What was there already is confirmed by a walk to the end.
+    yard.smuggle(&["HEAD:refs/old/place"]);
+    assert!(read(&["HEAD:refs/heads/main"]) > 3_000);
+}
+
 /// Merges that no one signed are refused before their trees or merge bases are
 /// looked at.
 #[test]

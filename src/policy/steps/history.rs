@@ -80,6 +80,12 @@ pub trait History {
         look: Look,
     ) -> Result<Vec<Self::Id>, Self::Error>;
 
+    /// Returns whether a commit came with the push itself, so that no ref reached it
+    /// before, as far as that is known without a walk.
+    fn is_new(&mut self, _commit: Self::Id) -> bool {
+        false
+    }
+
     /// Returns whether `descendant` reaches `ancestor`.
     ///
     /// # Errors

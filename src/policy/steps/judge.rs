@@ -235,13 +235,20 @@ impl<'h, H: History> StepJudge<'h, H> {
         })
     }
 
-    /// Judges, and before it refuses, looks to the end of history.
+    /// Judges, and before it refuses, looks to the end of history: unless it refuses a
+    /// commit that no ref reached before, which no longer walk can take back.
     fn look_twice(
         &mut self,
         mut judge: impl FnMut(&mut Self, Look) -> Outcome<Judged<H::Id>, H>,
     ) -> Outcome<Judged<H::Id>, H> {
         let judged = judge(self, Look::ByTime)?;
-        if !judged.is_refused {
+        let mut findings = judged.findings.iter();
+        let is_certain = findings.any(|found| {
+            let mut is_new = |commit| self.history.is_new(commit);
+            found.finding.refuses()
+                && matches!(found.about, Subject::Commit { commit, .. } if is_new(commit))
+        });
+        if !judged.is_refused || is_certain {
             return Ok(judged);
         }
         // If that is too much to read, the refusal stands.
