@@ -15,12 +15,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use gix::bstr::{BString, ByteSlice as _};
 
-use super::git_config::{
-    self, ConfigReading, ConfigSources, ConfigValue, RepositoryFiles, SystemFile,
+use super::{
+    git_config::{self, ConfigReading, ConfigSources, ConfigValue, RepositoryFiles, SystemFile},
+    git_program::{self, GitProgramError},
 };
 use error::words;
 use gitseal_evidence::object::HashKind;
@@ -31,6 +33,7 @@ pub mod changes;
 mod deadline;
 mod delta_bases;
 mod delta_chains;
+mod discovery;
 mod error;
 mod format;
 pub mod graph;
@@ -53,6 +56,8 @@ pub const MAX_OBJECT_DIRECTORIES: usize = 64;
 /// This directory: its repository, if there is one, and git's configuration.
 pub struct Workspace {
     repository: Option<Repository>,
+    /// Why Git uses none here, if there seems to be one.
+    refusal: Option<String>,
     config: Vec<ConfigValue>,
     directory: PathBuf,
 }
@@ -90,30 +95,53 @@ impl Workspace {
     }
 
     fn open_reading(directory: &Path, reading: ConfigReading) -> Result<Self, GitError> {
-        let inner = match discover(directory) {
+        let inner = match discovery::discover(directory) {
             Ok(inner) => Some(inner),
             Err(GitError::NoRepository { .. }) => None,
             Err(error) => return Err(error),
         };
+        let files = inner.as_ref().map(config_files);
+        let git_dir = files.as_ref().map(|files| files.git_dir.as_path());
+        let reading = match reading {
+            ConfigReading::InProcess if !discovery::is_certain(directory, git_dir) => {
+                ConfigReading::Listing
+            }
+            reading => reading,
+        };
+        let question = (reading == ConfigReading::Listing).then(|| {
+            let directory = directory.to_owned();
+            thread::spawn(move || git_program::repository(&directory))
+        });
         let variable = |name: &str| env::var_os(name);
         let sources = ConfigSources {
             directory,
             environment: &variable,
-            repository: inner.as_ref().map(config_files),
+            repository: files,
             system: SystemFile::of_git_on_path(),
         };
-        let mut config = git_config::read(&sources, reading)?;
+        let config = git_config::read(&sources, reading);
+        let refusal = match question {
+            Some(question) => {
+                let answer = question.join().unwrap_or(Err(GitProgramError::Killed));
+                discovery::compare(sources.repository.as_ref(), answer)?
+            }
+            None => None,
+        };
+        let mut config = config?;
         let is_trusted = sources
             .repository
             .is_some_and(|files| owner::check(&files, &mut config));
-        let repository = inner
-            .map(|inner| {
-                let ref_storage = format::check(&inner, directory, &config)?;
-                Repository::with_environment(inner, ref_storage, is_trusted)
-            })
-            .transpose()?;
+        let mut repository = None;
+        if let Some(inner) = inner {
+            let ref_storage = format::check(&inner, directory, &config)?;
+            if refusal.is_none() {
+                let opened = Repository::with_environment(inner, ref_storage, is_trusted)?;
+                repository = Some(opened);
+            }
+        }
         Ok(Self {
             repository,
+            refusal,
             config,
             directory: directory.to_owned(),
         })
@@ -138,11 +166,12 @@ impl Workspace {
     /// # Errors
     /// There is none.
     pub fn repository(&self) -> Result<&Repository, GitError> {
-        self.repository
-            .as_ref()
-            .ok_or_else(|| GitError::NoRepository {
+        self.repository.as_ref().ok_or_else(|| match &self.refusal {
+            Some(why) => GitError::Open { why: why.clone() },
+            None => GitError::NoRepository {
                 directory: self.directory.clone(),
-            })
+            },
+        })
     }
 }
 
@@ -422,56 +451,6 @@ fn config_files(inner: &gix::Repository) -> RepositoryFiles {
         work_tree: inner.workdir().map(absolute),
         is_owned: inner.git_dir_trust() == gix::sec::Trust::Full,
     }
-}
-
-/// Finds the repository. Of the configuration the library reads the repository's
-/// own file only, for its format.
-fn discover(directory: &Path) -> Result<gix::Repository, GitError> {
-    let only_repository = |options: gix::open::Options| {
-        options.permissions(gix::open::Permissions {
-            config: gix::open::permissions::Config {
-                env: true,
-                ..gix::open::permissions::Config::isolated()
-            },
-            ..gix::open::Permissions::all()
-        })
-    };
-    let options = gix::sec::trust::Mapping {
-        full: only_repository(gix::sec::trust::DefaultForLevel::default_for_level(
-            gix::sec::Trust::Full,
-        )),
-        reduced: only_repository(gix::sec::trust::DefaultForLevel::default_for_level(
-            gix::sec::Trust::Reduced,
-        )),
-    };
-    let upwards = gix::discover::upwards::Options {
-        match_ceiling_dir_or_error: false,
-        ..Default::default()
-    };
-    // From below a bare repository, the library shortens a relative path to that of
-    // another one: `../../.git`.
-    let absolute = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-    gix::ThreadSafeRepository::discover_with_environment_overrides_opts(&absolute, upwards, options)
-        .map(|repository| repository.to_thread_local())
-        .map_err(|error| {
-            use gix::discover::upwards::Error;
-            let nothing_here = env::var_os("GIT_DIR").is_none()
-                && matches!(
-                    error.downcast_any_ref::<Error>(),
-                    Some(
-                        Error::NoGitRepository { .. }
-                            | Error::NoGitRepositoryWithinCeiling { .. }
-                            | Error::NoGitRepositoryWithinFs { .. }
-                    )
-                );
-            if nothing_here {
-                GitError::NoRepository {
-                    directory: directory.to_owned(),
-                }
-            } else {
-                GitError::Open { why: words(&error) }
-            }
-        })
 }
 
 #[cfg(test)]

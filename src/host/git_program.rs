@@ -192,6 +192,63 @@ pub fn system_file(directory: &Path) -> Result<PathBuf, GitProgramError> {
     })
 }
 
+/// The directories of a repository as Git names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryDirectories {
+    pub git_dir: PathBuf,
+    pub common_dir: PathBuf,
+}
+
+/// Returns the repository that Git uses in `directory`, or else its reason why there
+/// is none. Who owns it, and whether a bare one may be found, is not asked here.
+///
+/// # Errors
+/// Returns [`GitProgramError`] if Git does not run or does not answer.
+pub fn repository(
+    directory: &Path,
+) -> Result<Result<RepositoryDirectories, String>, GitProgramError> {
+    let arguments = [
+        "-c",
+        "safe.directory=*",
+        "-c",
+        "safe.bareRepository=all",
+        "rev-parse",
+        "--path-format=absolute",
+        "--git-dir",
+        "--git-common-dir",
+    ];
+    let answer = run(directory, &arguments, &[])?;
+    match answer.code {
+        Some(0) => {}
+        Some(_) => return Ok(Err(complaint(&answer.err))),
+        None => return Err(GitProgramError::Killed),
+    }
+    let lines = answer.out.strip_suffix(b"\n").unwrap_or_default();
+    let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').collect();
+    match lines.as_slice() {
+        [git_dir, common_dir] => Ok(Ok(RepositoryDirectories {
+            git_dir: path(git_dir),
+            common_dir: path(common_dir),
+        })),
+        _ => Err(GitProgramError::Failed {
+            what: "rev-parse --git-dir --git-common-dir".to_owned(),
+            why: "its output is not two paths".to_owned(),
+        }),
+    }
+}
+
+/// A path as Git prints it.
+#[must_use]
+pub fn path(bytes: &[u8]) -> PathBuf {
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt as _;
+        PathBuf::from(OsStr::from_bytes(bytes))
+    }
+    #[cfg(not(unix))]
+    PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
+}
+
 /// Returns name and email address of the committer, from all places where Git looks
 /// for them; `None` if Git does not know or is missing.
 #[must_use]

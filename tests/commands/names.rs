@@ -543,7 +543,10 @@ fn refs_that_only_git_reads() {
     let programs = scene.stage.path("programs");
     fs::create_dir(&programs).unwrap();
     let program = programs.join("git");
-    let config = "config*) PATH=${PATH#*:}; exec git \"$@\" ;;";
+    let git_dir = repo.join(".git").display().to_string();
+    let config = format!(
+        "config*) PATH=${{PATH#*:}}; exec git \"$@\" ;;\n*' rev-parse '*' --git-common-dir') echo {git_dir}; echo {git_dir} ;;"
+    );
     let install = |for_each_ref: &str| {
         let script = format!(
             "#!/bin/sh\ncase \"$*\" in\n*' for-each-ref --include-root-refs '*) {for_each_ref} ;;\n{config}\n*) exit 64 ;;\nesac\n"

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use crate::{
     forge::{self, IDENTITY, ISSUER},
-    stage::{GITSEAL, Stage},
+    stage::{GITSEAL, Stage, run},
 };
 
 #[test]
@@ -106,6 +106,69 @@ fn with_git_common_dir() {
     }
     stage.git(["rev-parse", "main"]).ok();
     stage.verify("main").ok();
+    stage.verify("HEAD").ok();
+}
+
+/// Two plain files that a commit can bring along are a repository to Git: `HEAD` there
+/// is another commit than in the repository around it.
+#[test]
+fn a_directory_of_the_work_tree_that_is_a_repository_to_git() {
+    let stage = Stage::new();
+    stage.name_the_signer(IDENTITY);
+    let signed = stage.commit("signed");
+    let payload = stage.payload("unsigned");
+    let signature_file = stage.file("signature", stage.lab.sign_with(&payload, |_| {}));
+    let unsigned = stage.git(["rev-parse", "HEAD"]).ok();
+    let unsigned = unsigned.line();
+    stage.git(["reset", "-q", "--hard", &signed]).ok();
+    let inner = stage.repo().join("inner");
+    fs::create_dir_all(inner.join("below")).unwrap();
+    fs::write(inner.join("HEAD"), format!("{unsigned}\n")).unwrap();
+    stage.verify_at(&inner, "HEAD").ok();
+    fs::write(inner.join("commondir"), "../.git\n").unwrap();
+    for directory in [inner.clone(), inner.join("below")] {
+        let head = stage.git_at(&directory, ["rev-parse", "HEAD"]).ok();
+        assert_eq!(head.line(), unsigned);
+        stage
+            .verify_at(&directory, "HEAD")
+            .fails(2)
+            .says(&format!("Git uses {}", inner.display()))
+            .says(&stage.repo().join(".git").display().to_string());
+        stage.gitseal_at(&directory, ["explain", "HEAD"]).fails(2);
+        // The form in which Git starts it reads no other repository's configuration.
+        let mut helper = stage.command(GITSEAL, &directory);
+        helper.args(["--status-fd=1", "--verify"]);
+        helper.arg(&signature_file).arg("-");
+        run(&mut helper, &payload).fails(2).says("Git uses ");
+    }
+    stage.verify("HEAD").ok();
+    stage.git(["verify-commit", &signed]).ok();
+}
+
+#[test]
+fn an_environment_in_which_git_finds_no_repository() {
+    let mut stage = Stage::new();
+    stage.commit("one");
+    let (repo, below) = (stage.repo(), stage.repo().join("a/b"));
+    fs::create_dir_all(&below).unwrap();
+    stage.set("GIT_CEILING_DIRECTORIES", repo.to_str().unwrap());
+    stage.git_at(&below, ["rev-parse", "HEAD"]).fails(128);
+    stage
+        .verify_at(&below, "HEAD")
+        .fails(2)
+        .says("not a git repository");
+    stage.gitseal_at(&below, ["version"]).ok();
+    stage.verify("HEAD").ok();
+    stage.unset("GIT_CEILING_DIRECTORIES");
+    for name in ["GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"] {
+        stage.set(name, "");
+        stage.git(["rev-parse", "HEAD"]).fails(128);
+        stage
+            .verify("HEAD")
+            .fails(2)
+            .says(&format!("{name} is empty"));
+        stage.unset(name);
+    }
     stage.verify("HEAD").ok();
 }
 

@@ -52,14 +52,7 @@ fn failed(why: String) -> GitProgramError {
 }
 
 fn file(origin: &[u8]) -> Option<PathBuf> {
-    let path = origin.strip_prefix(b"file:")?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::ffi::OsStrExt as _;
-        Some(PathBuf::from(std::ffi::OsStr::from_bytes(path)))
-    }
-    #[cfg(not(unix))]
-    Some(PathBuf::from(String::from_utf8_lossy(path).into_owned()))
+    origin.strip_prefix(b"file:").map(git_program::path)
 }
 
 /// Completes relative files. Git names the repository's file relative to the
