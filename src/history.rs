@@ -21,6 +21,7 @@ use crate::verdict::Verdict;
 use gitseal_evidence::armor::SignatureFormat;
 use gitseal_policy::{
     ChangedPath, CommitFacts, OtherKind, POLICY_FOLDER, SignatureResult,
+    facts::is_policy_namesake,
     parse::MAX_POLICY,
     steps::{History, Look},
 };
@@ -310,6 +311,14 @@ impl History for RepositoryHistory<'_> {
         self.repository
             .directory_in(tree, POLICY_FOLDER.as_bytes())
             .map_err(failed)
+    }
+
+    fn policy_namesake(&mut self, commit: ObjectId) -> Result<Option<String>, HistoryError> {
+        let failed = |error| HistoryError::Changes { id: commit, error };
+        let tree = self.repository.tree_of(commit)?;
+        let found = self.repository.name_in(tree, is_policy_namesake);
+        let name = found.map_err(failed)?;
+        Ok(name.map(|name| String::from_utf8_lossy(&name).into_owned()))
     }
 
     fn policy_file(&mut self, tree: ObjectId, name: &str) -> Result<Option<Vec<u8>>, HistoryError> {

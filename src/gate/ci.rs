@@ -29,7 +29,6 @@ use super::{
 use crate::host::{
     git::{
         GitError, Repository,
-        graph::{Graph, Traversal},
         objects::Target,
         push::{RefCommand, check_name},
         resolve::ResolvedName,
@@ -42,7 +41,6 @@ use crate::{
     context::{ContextError, open_context},
     names,
 };
-use gitseal_policy::steps::StepsError;
 use gitseal_terminal::{self as terminal, Styled, styled};
 
 /// The message for a file that the author of a request controls.
@@ -99,9 +97,8 @@ pub fn run(arguments: &CiArgs) -> u8 {
         };
         let mut fetched =
             RefSnapshot::of_remote(repository, &settings, b"origin").map_err(JudgeError::from)?;
-        let mut graph = Graph::new(repository);
         let update = RefCommand {
-            old: base(&job, &mut fetched, repository, &mut graph)?,
+            old: base(&job, &mut fetched, repository)?,
             new: commit(Some(job.head), "the head", &job, repository)?,
             name: job.reference.as_str().into(),
         };
@@ -278,7 +275,6 @@ fn base(
     job: &CiJob,
     fetched: &mut RefSnapshot,
     repository: &Repository,
-    graph: &mut Graph,
 ) -> Result<Option<ObjectId>, GateError> {
     let named = commit(job.base, "the base", job, repository)?;
     let Some(target) = &job.target else {
@@ -286,26 +282,13 @@ fn base(
     };
     let target_name = format!("refs/heads/{target}");
     let tip = fetched.commit_of(target_name.as_bytes(), repository.objects());
-    match (named, tip) {
-        (None, None) => Err(GateError::Shallow {
-            what: "the target branch",
-            id: format!("origin/{target}"),
-            hint: "git fetch origin \"+refs/heads/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME:refs/remotes/origin/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME\" (see docs/ci/gitlab.yml)",
-        }),
-        (None, tip) => Ok(tip),
-        (Some(named), None) => Ok(Some(named)),
-        // What the service says may be from when the request was made.
-        (Some(named), Some(tip)) => {
-            let gained = graph
-                .new_commits(&[named], &[tip], Traversal::Full)
-                .map_err(|error| JudgeError::Steps {
-                    reference: target_name.clone(),
-                    error: Box::new(StepsError::History(error.into())),
-                })
-                .map_err(|error| cut_off(error, job.platform))?;
-            Ok(Some(if gained.is_empty() { tip } else { named }))
-        }
-    }
+    // The fetched tip first: what the service says may be from when the request was
+    // made, and have been taken off the branch since.
+    tip.or(named).map(Some).ok_or_else(|| GateError::Shallow {
+        what: "the target branch",
+        id: format!("origin/{target}"),
+        hint: "git fetch origin \"+refs/heads/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME:refs/remotes/origin/$CI_MERGE_REQUEST_TARGET_BRANCH_NAME\" (see docs/ci/gitlab.yml)",
+    })
 }
 
 /// Returns the commit that the service names, which a shallow clone may lack.

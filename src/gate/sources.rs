@@ -340,6 +340,12 @@ mod tests {
         assert!(lends(main, topic, &open(SIGNED, "")));
         let owner = "[[rules]]\nname = \"p\"\npaths = [\"src/**\"]\ncommit = [\"a\"]\n";
         assert!(!lends(main, topic, &open(owner, "")));
+        // A tag that needs no signature is made of any commit.
+        let from = format!("{SIGNED}from = [\"refs/tags/*\"]\n");
+        let free = "[[rules]]\nname = \"t\"\nrefs = [\"refs/tags/*\"]\ntag = [\"anyone\"]\n";
+        let signed = free.replace("anyone", "a");
+        assert!(lends("refs/tags/v1", topic, &format!("{from}{signed}")));
+        assert!(!lends("refs/tags/v1", topic, &format!("{from}{free}")));
         // Servers write these past the hook.
         let from = format!("{SIGNED}from = [\"refs/**\"]\n");
         assert!(lends("refs/heads/next", topic, &from));

@@ -53,10 +53,13 @@ impl Policy {
             add(findings, self.no_rule(action, ref_name));
             return;
         }
+        // Where a rule excludes another spelling, or what is below a link, it needs one
+        // that speaks of that.
         let is_unmatched = |path: &&&ChangedPath| {
-            !matching
-                .iter()
-                .any(|(rule, _)| rule.matches_path(&path.path))
+            let any = |holds: &dyn Fn(&Rule) -> bool| matching.iter().any(|(rule, _)| holds(rule));
+            let is_named = || any(&|rule| rule.matches_path(&path.path));
+            let is_another = || any(&|rule| rule.speaks_of(path) && !rule.matches_path(&path.path));
+            !any(&|rule| rule.covers(path)) && !(is_named() && is_another())
         };
         let mut unmatched = paths.iter().filter(is_unmatched);
         if let Some(first) = unmatched.next() {

@@ -17,6 +17,33 @@ pub const POLICY_PATH: &str = ".gitseal/policy.toml";
 /// The directory whose every change is a change of the policy.
 pub const POLICY_FOLDER: &str = ".gitseal";
 
+/// Returns whether a path belongs to the policy.
+#[must_use]
+pub fn is_policy(path: &[u8]) -> bool {
+    path.strip_prefix(POLICY_FOLDER.as_bytes())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// Returns whether a file system may take a name for [`POLICY_FOLDER`], though it is
+/// another: one that ignores case, HFS+ (which skips invisible characters), or NTFS
+/// (which drops dots and spaces at the end, and has short names and streams).
+#[must_use]
+pub fn is_policy_namesake(name: &[u8]) -> bool {
+    if name == POLICY_FOLDER.as_bytes() {
+        return false;
+    }
+    let text = String::from_utf8_lossy(name);
+    let is_ignored = |one: &char| matches!(one, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
+    let visible: String = text.chars().filter(|one| !is_ignored(one)).collect();
+    let folded = crate::glob::folded(&visible);
+    let name = folded.split(':').next().unwrap_or_default();
+    let name = name.trim_end_matches(['.', ' ']);
+    let is_short = name.strip_prefix("gitsea~").is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    name == POLICY_FOLDER || is_short
+}
+
 /// The result of verifying one signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignatureResult {

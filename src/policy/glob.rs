@@ -29,6 +29,8 @@ struct Folded {
     excluded: GlobSet,
     /// The directories above the literal parts of the included patterns.
     above: GlobSet,
+    /// The directories above the literal parts of the excluded patterns.
+    above_excluded: GlobSet,
 }
 
 impl PartialEq for Globs {
@@ -98,15 +100,15 @@ impl Globs {
             let fold = |texts: &[&str]| -> Vec<String> {
                 texts.iter().map(|text| folded_pattern(text)).collect()
             };
-            let above: Vec<String> = included
-                .iter()
-                .flat_map(|text| directories_above(text))
-                .map(folded_pattern)
-                .collect();
+            let above = |texts: &[&str]| -> Vec<String> {
+                let directories = texts.iter().flat_map(|text| directories_above(text));
+                directories.map(folded_pattern).collect()
+            };
             Some(Folded {
                 included: build(&fold(&included), true).map_err(whole)?,
                 excluded: build(&fold(&excluded), true).map_err(whole)?,
-                above: build(&above, true).map_err(whole)?,
+                above: build(&above(&included), true).map_err(whole)?,
+                above_excluded: build(&above(&excluded), true).map_err(whole)?,
             })
         } else {
             None
@@ -125,6 +127,21 @@ impl Globs {
         let candidate = Candidate::from_bytes(text);
         self.included.is_match_candidate(&candidate)
             && !self.excluded.is_match_candidate(&candidate)
+    }
+
+    /// Returns whether the list of paths matches, and excludes neither another spelling
+    /// of the path nor, if it is a link or a submodule, what would be below it.
+    #[must_use]
+    pub fn covers(&self, path: &[u8], is_link: bool) -> bool {
+        if !self.matches(path) {
+            return false;
+        }
+        self.folded.as_ref().is_none_or(|folded| {
+            let path = folded_path(path);
+            let candidate = Candidate::from_bytes(&path);
+            !folded.excluded.is_match_candidate(&candidate)
+                && !(is_link && folded.above_excluded.is_match_candidate(&candidate))
+        })
     }
 
     /// Returns whether the list of paths matches if case is ignored.
@@ -207,7 +224,7 @@ fn folded_path(path: &[u8]) -> Vec<u8> {
     )
 }
 
-fn folded(text: &str) -> String {
+pub(crate) fn folded(text: &str) -> String {
     // Both ways: some letters differ only in one of them.
     text.to_uppercase().to_lowercase()
 }

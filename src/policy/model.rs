@@ -10,6 +10,9 @@ use super::{
 };
 use gitseal_evidence::{UnixTime, identity::Pattern};
 
+/// Refs under which no tag is judged.
+const BRANCHES: &[u8] = b"refs/heads/";
+
 /// A condition on a string. Conditions are equal if they are written the same.
 #[derive(Debug, Clone)]
 pub struct Condition(pub(super) Pattern);
@@ -207,6 +210,15 @@ impl Rule {
         self.paths.as_ref().is_none_or(|paths| paths.matches(path))
     }
 
+    /// Returns whether the rule is about this path and excludes neither another spelling
+    /// of it nor, for a link, anything below.
+    #[must_use]
+    pub fn covers(&self, changed: &ChangedPath) -> bool {
+        self.paths
+            .as_ref()
+            .is_none_or(|paths| paths.covers(&changed.path, changed.link))
+    }
+
     /// Returns whether the rule speaks of a changed path: then it must allow its change.
     /// It also speaks of paths that differ in case only, and of links and submodules at
     /// a directory above its patterns' literal parts.
@@ -281,10 +293,26 @@ impl Policy {
         self.signers.iter().find(|signer| signer.name == name)
     }
 
+    /// Returns whether anyone may tag anything under this name: then the commit of a tag
+    /// need not be a state.
+    #[must_use]
+    pub fn is_free_tag(&self, ref_name: &[u8]) -> bool {
+        let mut rules = self
+            .rules
+            .iter()
+            .filter(|rule| !rule.trial && rule.matches_ref(ref_name))
+            .filter_map(|rule| Some((rule, rule.may.get(&Action::Tag)?)))
+            .peekable();
+        rules.peek().is_some() && rules.all(|(rule, who)| who.anyone && rule.threshold.is_none())
+    }
+
     /// Returns whether anyone may add commits or merges to a ref, signed or not. Such a
     /// ref is not protected, so it is never a source of another one.
     #[must_use]
     pub fn is_open(&self, ref_name: &[u8]) -> bool {
+        if !ref_name.starts_with(BRANCHES) && self.is_free_tag(ref_name) {
+            return true;
+        }
         [Action::Commit, Action::Merge].into_iter().any(|action| {
             let speaking = || {
                 self.rules

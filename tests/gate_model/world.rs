@@ -502,6 +502,10 @@ impl History for World {
         Ok(Some(Id(TREES + self.node(commit).files[POLICY])))
     }
 
+    fn policy_namesake(&mut self, _: Id) -> Result<Option<String>, Self::Error> {
+        Ok(None)
+    }
+
     fn policy_file(&mut self, tree: Id, name: &str) -> Result<Option<Vec<u8>>, Self::Error> {
         let text = usize::try_from(tree.0 - TREES)
             .ok()

@@ -25,7 +25,7 @@
     )
 )]
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::{cmp::Ordering, collections::HashMap, rc::Rc};
 
 use gix::bstr::{BString, ByteSlice as _};
 
@@ -39,6 +39,8 @@ pub const MAX_TREES: usize = 500_000;
 pub const MAX_DEPTH: usize = 2048;
 /// The most bytes of all trees that are compared at one path.
 pub const MAX_AT_ONCE: usize = 256 * 1024 * 1024;
+/// The most bytes of trees that are kept while one commit is compared.
+const MAX_KEPT: usize = 16 * 1024 * 1024;
 /// The most parents of a commit whose paths are asked for.
 pub const MAX_PARENTS: usize = 64;
 
@@ -268,7 +270,25 @@ fn same(one: &Option<Entry<'_>>, other: &Option<Entry<'_>>) -> bool {
 }
 
 /// The directories that are compared at one path, each read once.
-type Read = HashMap<gix::ObjectId, Vec<u8>>;
+type Read = HashMap<gix::ObjectId, Rc<Vec<u8>>>;
+
+/// Directories that were read for one commit: a few trees can stand at a million paths.
+#[derive(Default)]
+struct KeptTrees {
+    by_id: Read,
+    bytes: usize,
+}
+
+impl KeptTrees {
+    fn insert(&mut self, id: gix::ObjectId, raw: &Rc<Vec<u8>>) {
+        self.bytes = self.bytes.saturating_add(raw.len());
+        if self.bytes > MAX_KEPT {
+            self.by_id.clear();
+            self.bytes = raw.len();
+        }
+        self.by_id.insert(id, Rc::clone(raw));
+    }
+}
 type Lists<'a> = HashMap<gix::ObjectId, Vec<Entry<'a>>>;
 
 fn list<'l, 'a>(lists: &'l Lists<'a>, id: Option<gix::ObjectId>) -> &'l [Entry<'a>] {
@@ -308,6 +328,7 @@ impl Repository {
         }];
         let mut changed = Vec::new();
         let mut read = 0_usize;
+        let mut kept = KeptTrees::default();
         while let Some(task) = tasks.pop() {
             if is_settled(&task.result, &task.first, &task.sides, |a, b| a == b) {
                 continue;
@@ -318,7 +339,7 @@ impl Repository {
                     what: "directories in one path",
                 });
             }
-            let raw = self.directories(&task)?;
+            let raw = self.directories(&task, &mut kept)?;
             read = read.saturating_add(raw.len());
             if read > MAX_TREES {
                 return Err(DiffError::TooMuch {
@@ -336,7 +357,7 @@ impl Repository {
     }
 
     /// Reads the directories of a task.
-    fn directories(&self, task: &Task) -> Result<Read, DiffError> {
+    fn directories(&self, task: &Task, kept: &mut KeptTrees) -> Result<Read, DiffError> {
         let sides = task
             .sides
             .iter()
@@ -348,7 +369,15 @@ impl Repository {
             if read.contains_key(&id) {
                 continue;
             }
-            let raw = self.objects.tree(id)?;
+            self.objects.check_time()?;
+            let raw = match kept.by_id.get(&id) {
+                Some(raw) => Rc::clone(raw),
+                None => {
+                    let raw = Rc::new(self.objects.tree(id)?);
+                    kept.insert(id, &raw);
+                    raw
+                }
+            };
             bytes = bytes.saturating_add(raw.len());
             if bytes > MAX_AT_ONCE {
                 return Err(DiffError::TooMuch {
@@ -426,6 +455,21 @@ impl Repository {
         let raw = self.objects.tree(tree)?;
         let list = self.entries(Some(tree), &raw)?;
         Ok(find(&list, name, true).map(|entry| entry.id))
+    }
+
+    /// The first name in a tree of which `is_one` holds.
+    ///
+    /// # Errors
+    /// The tree cannot be read.
+    pub fn name_in(
+        &self,
+        tree: gix::ObjectId,
+        is_one: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>, DiffError> {
+        let raw = self.objects.tree(tree)?;
+        let list = self.entries(Some(tree), &raw)?;
+        let found = list.iter().find(|entry| is_one(entry.name));
+        Ok(found.map(|entry| entry.name.to_vec()))
     }
 
     /// The ordinary file of this name in a tree, if there is one.

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::{codes::*, *};
-use crate::facts::{ApprovalTag, CommitFacts, OtherKind, POLICY_FOLDER};
+use crate::facts::{ApprovalTag, CommitFacts, OtherKind, is_policy};
 use crate::facts::{NameEmail, Pusher, RefUpdate, SignatureResult, Tag, UpdateKind};
 use gitseal_evidence::certificate::{FulcioExtensions, Identity, San};
 
@@ -71,12 +71,6 @@ impl Policy {
         }
         findings
     }
-}
-
-/// Returns whether a path belongs to the policy.
-fn is_policy(path: &[u8]) -> bool {
-    path.strip_prefix(POLICY_FOLDER.as_bytes())
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// Signers and groups that most tests share.
@@ -582,6 +576,24 @@ fn links_above_and_other_spellings() {
     scene = Scene::by("carol").paths(&["deploy"]);
     scene.paths[0].link = true;
     assert_eq!(on_main(&alone, &scene), [PATH_NO_RULE]);
+    // What is only excluded is closed in each spelling, and by way of a link.
+    let closed = self::policy(
+        "[[rules]]\nname = \"all\"\npaths = [\"**\", \"!prod/**\", \"!deploy/x/**\"]\ncommit = [\"carol\"]\n",
+    );
+    for (path, link, is_open) in [
+        ("prod/k", false, false),
+        ("Prod/k", false, false),
+        ("PROD", true, false),
+        ("deploy", true, false),
+        ("Deploy", true, false),
+        ("deploy", false, true),
+        ("deploy/y", true, true),
+        ("product/k", false, true),
+    ] {
+        let mut scene = Scene::by("carol").paths(&[path]);
+        scene.paths[0].link = link;
+        assert_eq!(on_main(&closed, &scene).is_empty(), is_open, "{path}");
+    }
 }
 
 /// A signature counts for a time, the signer's before the policy's.

@@ -2,7 +2,7 @@
 
 use super::{Found, Judged, MAX_ADOPTED, MAX_FINDINGS, Subject, gains::Step};
 use crate::{
-    facts::{Action, EnforcementMode, Finding, UpdateKind, codes},
+    facts::{Action, EnforcementMode, Finding, POLICY_FOLDER, UpdateKind, codes},
     model::Policy,
 };
 
@@ -15,7 +15,12 @@ pub(super) fn about<I: Copy>(commit: I, step: &Step<I>) -> Subject<I> {
 
 /// Returns the names of those who may adopt what a reference gains.
 pub(super) fn may_adopt(policy: &Policy, name: &[u8]) -> Vec<String> {
-    let rules: Vec<_> = policy.speaking(Action::Adopt, name).collect();
+    may(policy, Action::Adopt, name)
+}
+
+/// Returns the signers whom every rule that speaks of an action allows it.
+pub(super) fn may(policy: &Policy, action: Action, name: &[u8]) -> Vec<String> {
+    let rules: Vec<_> = policy.speaking(action, name).collect();
     match rules.as_slice() {
         [] => Vec::new(),
         [(_, who)] if !who.signers.is_empty() => who.names.clone(),
@@ -31,6 +36,14 @@ pub(super) fn may_adopt(policy: &Policy, name: &[u8]) -> Vec<String> {
 
 pub(super) fn enforced(code: &'static str, message: impl Into<String>) -> Finding {
     Finding::new(EnforcementMode::Enforce, code, message)
+}
+
+pub(super) fn policy_namesake(commit: &impl std::fmt::Display, name: &str) -> Finding {
+    let message = format!(
+        "the tree of commit {commit} contains {name:?}, which some file systems read as {POLICY_FOLDER}"
+    );
+    let hint = "remove it from the tree, and sign the commit again";
+    enforced(codes::POLICY_UNREADABLE, message).with_hint(hint)
 }
 
 pub(super) fn not_descended(root: &impl std::fmt::Display) -> Finding {

@@ -130,6 +130,13 @@ pub trait History {
     /// Returns an error if the commit or its tree cannot be read.
     fn policy_tree(&mut self, commit: Self::Id) -> Result<Option<Self::Id>, Self::Error>;
 
+    /// Returns an entry in the root of a commit's tree that is not `.gitseal` but that a
+    /// file system may take for it ([`is_policy_namesake`](crate::facts::is_policy_namesake)).
+    ///
+    /// # Errors
+    /// Returns an error if the commit or its tree cannot be read.
+    fn policy_namesake(&mut self, commit: Self::Id) -> Result<Option<String>, Self::Error>;
+
     /// Returns the bytes of an ordinary file directly in such a directory; `None` if
     /// there is none of that name. A file that is larger than a policy may be is cut
     /// off one byte after that limit.

@@ -11,7 +11,7 @@ use super::{
     versions::{Version, Versions},
 };
 use crate::{
-    facts::{Action, Finding, Pusher, RefUpdate, UpdateKind, codes},
+    facts::{Finding, Pusher, RefUpdate, UpdateKind, codes},
     model::Policy,
 };
 
@@ -142,7 +142,7 @@ impl<'h, H: History> StepJudge<'h, H> {
     pub fn judge_tag(&mut self, update: &Update<'_, H::Id>) -> Outcome<Judged<H::Id>, H> {
         let kind = kind_of_tag(update);
         let policy = self.policy();
-        let Some(new) = update.new.filter(|_| !is_free_tag(&policy, update.name)) else {
+        let Some(new) = update.new.filter(|_| !policy.is_free_tag(update.name)) else {
             return Ok(Judged::new(kind));
         };
         self.look_twice(|judge, look| {
@@ -188,6 +188,7 @@ impl<'h, H: History> StepJudge<'h, H> {
             let step = gains.step(None, &[head], judge.history)?;
             judge.verify(run, std::slice::from_ref(&step), &version)?;
             judge.step(run, &step, &version, &mut judged)?;
+            judge.request_of_policy(run, head, &step, &version, &mut judged)?;
             Ok(judged)
         })
     }
@@ -289,11 +290,4 @@ fn kind_of_tag<I>(update: &Update<'_, I>) -> UpdateKind {
             fast_forward: false,
         },
     }
-}
-
-/// Returns whether anyone may tag anything under this name: then the commit of a tag
-/// need not be a state.
-fn is_free_tag(policy: &Policy, name: &[u8]) -> bool {
-    let mut rules = policy.speaking(Action::Tag, name).peekable();
-    rules.peek().is_some() && rules.all(|(rule, who)| who.anyone && rule.threshold.is_none())
 }

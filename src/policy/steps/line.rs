@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use super::{
     Branch, History, Judged,
-    commit::Place,
-    findings::about,
+    commit::{Commit, Place},
+    findings::{about, may, policy_namesake},
     gains::{Gains, Step},
     judge::{Outcome, Plan, Run, StepJudge},
     mutant::clause,
     versions::Version,
 };
+use crate::facts::{Action, is_policy};
 
 impl<H: History> StepJudge<'_, H> {
     /// Judges steps, each by the policy before it.
@@ -91,10 +92,14 @@ impl<H: History> StepJudge<'_, H> {
         else {
             return Ok(Some(plan.version.clone()));
         };
+        let about = about(tip, step);
+        if let Some(name) = self.history.policy_namesake(tip)? {
+            judged.add(about, policy_namesake(&tip, &name), &[]);
+            return Ok(None);
+        }
         if self.history.policy_tree(before)? == self.history.policy_tree(tip)? {
             return Ok(Some(plan.version.clone()));
         }
-        let about = about(tip, step);
         let facts = self.facts(tip, step)?;
         let at = self.time(run, step)?;
         let place = Place {
@@ -120,6 +125,66 @@ impl<H: History> StepJudge<'_, H> {
                 None
             }
         })
+    }
+
+    /// Judges what a request to the default branch changes in `.gitseal` (item 7): the
+    /// signers of these commits need `policy`, as whoever merges it will, and the policy
+    /// that it leaves must be readable.
+    pub(super) fn request_of_policy(
+        &mut self,
+        run: Run<'_, H::Id>,
+        head: H::Id,
+        step: &Step<H::Id>,
+        version: &Version,
+        judged: &mut Judged<H::Id>,
+    ) -> Outcome<(), H> {
+        let (Branch::WithPolicy { .. }, Some(target)) = (run.update.branch, run.update.old) else {
+            return Ok(());
+        };
+        if let Some(name) = self.history.policy_namesake(head)? {
+            judged.add(about(head, step), policy_namesake(&head, &name), &[]);
+        }
+        if self.history.policy_tree(target)? == self.history.policy_tree(head)? {
+            return Ok(());
+        }
+        if let Err(finding) = self.versions.at(head, self.history)? {
+            judged.add(about(head, step), finding, &[]);
+        }
+        let may_merge = may(&version.policy, Action::Policy, run.update.name);
+        for commit in step.commits.iter().copied() {
+            if !self.changes_policy(commit)? {
+                continue;
+            }
+            let place = Place {
+                name: run.update.name,
+                direct: false,
+                at: self.time(run, step)?,
+                account: None,
+            };
+            let facts = self.facts(commit, step)?;
+            for finding in version.policy.refuses_policy_change(&facts, place) {
+                judged.add(about(commit, step), finding, &may_merge);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether a commit itself changes `.gitseal`.
+    fn changes_policy(&mut self, commit: H::Id) -> Outcome<bool, H> {
+        let facts = self.history.facts(commit)?;
+        let tree = self.history.policy_tree(commit)?;
+        let mut is_same = true;
+        for parent in &facts.parents {
+            is_same &= self.history.policy_tree(*parent)? == tree;
+        }
+        if is_same && !facts.parents.is_empty() {
+            return Ok(false);
+        }
+        if !facts.is_merge() {
+            return Ok(true);
+        }
+        let own = Commit::new(self.history, facts).own_paths()?;
+        Ok(own.iter().any(|path| is_policy(&path.path)))
     }
 
     /// Returns what the reference gains above `base`.

@@ -316,6 +316,13 @@ impl History for Repository {
         Ok(self.entry(commit)?.tree)
     }
 
+    fn policy_namesake(&mut self, commit: Id) -> Result<Option<String>, Missing> {
+        let paths = self.entry(commit)?.paths.iter();
+        let mut roots = paths.map(|path| path.path.split(|byte| *byte == b'/').next().unwrap());
+        let found = roots.find(|name| crate::facts::is_policy_namesake(name));
+        Ok(found.map(|name| String::from_utf8_lossy(name).into_owned()))
+    }
+
     fn policy_file(&mut self, tree: Id, name: &str) -> Result<Option<Vec<u8>>, Missing> {
         self.parsed += usize::from(name == "policy.toml");
         let mut files = self.trees.get(&tree).ok_or(Missing)?.iter();
@@ -875,6 +882,110 @@ fn a_request_lists_who_may_merge_it() {
     let judged = ask("key").unwrap();
     assert_eq!(first_refusal(&judged), ("key".to_owned(), THRESHOLD));
     assert_eq!(judged.findings[0].may_merge, ["alice", "bob"]);
+}
+
+/// A request that changes the policy: who merges it needs `policy`, so its commits do.
+#[test]
+fn a_request_changes_the_policy() {
+    let mut r = project();
+    let taken = people("bob", "");
+    drop(r.commit("by-bob", "bob", &["r"]).policy(&taken));
+    drop(r.commit("by-alice", "alice", &["r"]).policy(&taken));
+    drop(r.commit("broken", "alice", &["r"]).policy("version = 9"));
+    drop(r.commit("removed", "alice", &["r"]).without_policy());
+    drop(
+        r.commit("merged", "bob", &["r", "by-bob"])
+            .policy_of("by-bob"),
+    );
+    // Bob's topic, from before Alice's change, takes it in, and once drops it.
+    drop(r.commit("topic", "bob", &["r"]));
+    drop(
+        r.commit("target", "alice", &["r"])
+            .policy(&people("alice", "bob carol")),
+    );
+    drop(
+        r.commit("takes", "bob", &["topic", "target"])
+            .policy_of("target"),
+    );
+    drop(
+        r.commit("drops", "bob", &["target", "topic"])
+            .policy_of("r")
+            .paths(&[(POLICY_PATH, true)]),
+    );
+    drop(
+        r.commit("namesake", "alice", &["r"])
+            .paths(&[(".GitSeal/policy.toml", true)]),
+    );
+    let mut ask = |target: &str, head: &str| {
+        let mut judge = StepJudge::at(&mut r, id(target)).unwrap().ok().unwrap();
+        let branch = Branch::WithPolicy { root: id("r") };
+        let update = Update {
+            branch,
+            ..update(MAIN, Some(target), Some(head), &[])
+        };
+        let judged = judge.judge_request(&update).unwrap();
+        judged.is_refused.then(|| {
+            let (about, code) = first_refusal(&judged);
+            (about, code, judged.findings[0].may_merge.clone())
+        })
+    };
+    let bob = |about: &str| {
+        Some((
+            about.to_owned(),
+            SIGNER_NOT_ALLOWED,
+            vec!["alice".to_owned()],
+        ))
+    };
+    let unusable = |about: &str, code| Some((about.to_owned(), code, Vec::new()));
+    assert_eq!(ask("r", "by-alice"), None);
+    assert_eq!(ask("r", "by-bob"), bob("by-bob"));
+    assert_eq!(ask("r", "merged"), bob("by-bob"));
+    assert_eq!(ask("r", "broken"), unusable("broken", POLICY_UNREADABLE));
+    assert_eq!(ask("r", "removed"), unusable("removed", POLICY_MISSING));
+    assert_eq!(ask("target", "topic"), None);
+    assert_eq!(ask("target", "takes"), None);
+    assert_eq!(ask("target", "drops"), bob("drops"));
+    assert_eq!(
+        ask("r", "namesake"),
+        unusable("namesake", POLICY_UNREADABLE)
+    );
+}
+
+/// Where a file system ignores case, another spelling would replace the policy in the
+/// work tree of whoever may change it.
+#[test]
+fn nothing_is_named_almost_like_the_policy() {
+    let mut r = project();
+    for name in [
+        ".GitSeal",
+        ".GITSEAL/policy.toml",
+        ".git\u{17f}eal",
+        ".gitseal.",
+        ".gitseal::$DATA",
+        "GITSEA~1",
+        ".git\u{200c}seal/x",
+    ] {
+        drop(r.commit("n", "alice", &["r"]).paths(&[(name, true)]));
+        let judged = r.pushed("r", "n");
+        assert_eq!(
+            first_refusal(&judged),
+            ("n".to_owned(), POLICY_UNREADABLE),
+            "{name}"
+        );
+        // So a topic that has it cannot be merged either.
+        drop(r.commit("m", "alice", &["r", "n"]).paths(&[(name, false)]));
+        assert!(r.pushed("r", "m").is_refused, "{name}");
+    }
+    for name in [
+        ".gitseal/policy.toml",
+        ".gitseals",
+        "gitseal",
+        "src/.GitSeal",
+        ".gitignore",
+    ] {
+        drop(r.commit("n", "alice", &["r"]).paths(&[(name, true)]));
+        assert!(!r.pushed("r", "n").is_refused, "{name}");
+    }
 }
 
 /// At the gate a signature's age counts on the day of the push, in a clone on the day
