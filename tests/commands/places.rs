@@ -145,6 +145,53 @@ fn a_directory_of_the_work_tree_that_is_a_repository_to_git() {
     stage.git(["verify-commit", &signed]).ok();
 }
 
+/// As Git runs the hooks of a repository with a work tree.
+#[test]
+fn a_relative_git_dir_within_it() {
+    let mut stage = Stage::new();
+    stage.name_the_signer(IDENTITY);
+    let signed = stage.commit("signed");
+    let git_dir = stage.repo().join(".git");
+    stage.git_at(&git_dir, ["init", "-q"]).ok();
+    stage.verify_at(&git_dir, "HEAD").fails(2);
+    for (directory, value) in [(git_dir.clone(), "."), (git_dir.join("refs"), "..")] {
+        stage.set("GIT_DIR", value);
+        let head = stage.git_at(&directory, ["rev-parse", "HEAD"]).ok();
+        assert_eq!(head.line(), signed);
+        stage.verify_at(&directory, "HEAD").ok();
+        stage.git_at(&directory, ["verify-commit", &signed]).ok();
+    }
+}
+
+/// Git reads refs through links; the list of all refs must not lack them.
+#[test]
+fn refs_that_are_links_are_not_passed_over() {
+    let stage = Stage::new();
+    stage.name_the_signer(IDENTITY);
+    let signed = stage.commit("signed");
+    stage.write("commit", &stage.payload("unsigned"));
+    stage.git(["update-ref", "refs/heads/main", &signed]).ok();
+    stage.gitseal(["verify", "--all"]).ok();
+    let heads = stage.repo().join(".git/refs/heads");
+    let stray = stage.path("stray");
+    fs::write(&stray, format!("{signed}\n")).unwrap();
+    let linked = heads.join("linked");
+    std::os::unix::fs::symlink(&stray, &linked).unwrap();
+    for command in [&["verify", "--all"][..], &["audit"]] {
+        let ended = stage.gitseal(command);
+        assert_ne!(ended.code, 0);
+        ended.says("heads/linked: a ref that is a symbolic link");
+    }
+    fs::remove_file(&linked).unwrap();
+    fs::write(heads.join("b~d"), format!("{signed}\n")).unwrap();
+    stage
+        .gitseal(["verify", "--all"])
+        .says("heads/b~d: a ref cannot have this name");
+    fs::remove_file(heads.join("b~d")).unwrap();
+    fs::write(heads.join("main.lock"), "").unwrap();
+    stage.gitseal(["verify", "--all"]).ok();
+}
+
 #[test]
 fn an_environment_in_which_git_finds_no_repository() {
     let mut stage = Stage::new();

@@ -56,6 +56,18 @@ pub(super) fn discover(directory: &Path) -> Result<gix::Repository, GitError> {
             gix::sec::Trust::Reduced,
         )),
     };
+    if let Some(git_dir) = relative_git_dir() {
+        // The library takes `.` for a work tree.
+        let failed = |why: String| GitError::Open { why };
+        let path = fs::canonicalize(directory.join(&git_dir));
+        let path = path.map_err(|error| failed(format!("{}: {error}", git_dir.display())))?;
+        let trust = gix::sec::Trust::from_path_ownership(&path);
+        let trust = trust.map_err(|error| failed(error.to_string()))?;
+        let options = options.into_value_by_level(trust).open_path_as_is(true);
+        return gix::ThreadSafeRepository::open_opts(path, options)
+            .map(|repository| repository.to_thread_local())
+            .map_err(|error| failed(words(&error)));
+    }
     let upwards = gix::discover::upwards::Options {
         match_ceiling_dir_or_error: false,
         ..Default::default()
@@ -84,6 +96,14 @@ pub(super) fn discover(directory: &Path) -> Result<gix::Repository, GitError> {
                 GitError::Open { why: words(&error) }
             }
         })
+}
+
+/// Returns `GIT_DIR` if it is a relative path, as Git sets it for hooks, and nothing
+/// else places the work tree.
+fn relative_git_dir() -> Option<PathBuf> {
+    let git_dir = PathBuf::from(env::var_os("GIT_DIR")?);
+    let is_alone = env::var_os("GIT_WORK_TREE").is_none();
+    (is_alone && git_dir.is_relative() && !git_dir.as_os_str().is_empty()).then_some(git_dir)
 }
 
 /// Compares the repository that was found with Git's. Returns Git's reason where it
@@ -138,7 +158,7 @@ pub(super) fn is_certain(directory: &Path, found: Option<&Path>) -> bool {
         return false;
     }
     if let Some(git_dir) = env::var_os("GIT_DIR") {
-        return !git_dir.is_empty();
+        return Path::new(&git_dir).is_absolute();
     }
     let Ok(start) = std::path::absolute(directory) else {
         return false;

@@ -6,7 +6,10 @@
 //!
 //! *Not checked here:* what a short name means (`resolve.rs`).
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use gix::{
     ObjectId,
@@ -101,6 +104,7 @@ impl Repository {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect());
         }
+        self.check_ref_files()?;
         let unlisted = |error: gix::Error| GitError::References { why: words(&error) };
         let platform = self.inner.references().map_err(unlisted)?;
         let mut all = Vec::new();
@@ -115,6 +119,40 @@ impl Repository {
         }
         all.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(all)
+    }
+
+    /// Checks that the library lists every ref that Git finds in a file: it passes over
+    /// links, and over names that are not allowed.
+    fn check_ref_files(&self) -> Result<(), GitError> {
+        let failed = |path: &Path, why: &str| GitError::References {
+            why: format!("{}: {why}", path.display()),
+        };
+        let mut open: Vec<PathBuf> = Vec::new();
+        for directory in [self.inner.common_dir(), self.inner.git_dir()] {
+            let refs = directory.join("refs");
+            if !open.contains(&refs) && refs.is_dir() {
+                open.push(refs);
+            }
+        }
+        while let Some(directory) = open.pop() {
+            let unreadable = |error: std::io::Error| failed(&directory, &error.to_string());
+            for entry in std::fs::read_dir(&directory).map_err(unreadable)? {
+                let entry = entry.map_err(unreadable)?;
+                let path = entry.path();
+                let kind = entry.file_type().map_err(unreadable)?;
+                if kind.is_dir() {
+                    open.push(path);
+                } else if !kind.is_file() {
+                    return Err(failed(
+                        &path,
+                        "a ref that is a symbolic link or not a file is not read",
+                    ));
+                } else if !is_ref_file_name(&path) {
+                    return Err(failed(&path, "a ref cannot have this name"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Follows a ref to its object.
@@ -210,6 +248,18 @@ impl Repository {
         }
         Ok(listing)
     }
+}
+
+/// Returns whether a file below `refs` can be a ref, or is one that Git passes over: a
+/// lock, or a hidden file.
+fn is_ref_file_name(path: &Path) -> bool {
+    let Some(name) = path.file_name() else {
+        return false;
+    };
+    let name = name.as_encoded_bytes();
+    name.starts_with(b".")
+        || name.ends_with(b".lock")
+        || gix::validate::reference::name_partial(name.as_bstr()).is_ok()
 }
 
 fn value(target: TargetRef<'_>) -> RefValue {
