@@ -59,7 +59,7 @@ impl Policy {
             let any = |holds: &dyn Fn(&Rule) -> bool| matching.iter().any(|(rule, _)| holds(rule));
             let is_named = || any(&|rule| rule.matches_path(&path.path));
             let is_another = || any(&|rule| rule.speaks_of(path) && !rule.matches_path(&path.path));
-            !any(&|rule| rule.covers(path)) && !(is_named() && is_another())
+            !(any(&|rule| rule.covers(path)) || is_named() && is_another())
         };
         let mut unmatched = paths.iter().filter(is_unmatched);
         if let Some(first) = unmatched.next() {

@@ -139,8 +139,8 @@ impl Globs {
         self.folded.as_ref().is_none_or(|folded| {
             let path = folded_path(path);
             let candidate = Candidate::from_bytes(&path);
-            !folded.excluded.is_match_candidate(&candidate)
-                && !(is_link && folded.above_excluded.is_match_candidate(&candidate))
+            !(folded.excluded.is_match_candidate(&candidate)
+                || is_link && folded.above_excluded.is_match_candidate(&candidate))
         })
     }
 

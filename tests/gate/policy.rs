@@ -165,7 +165,15 @@ fn the_reference_explains_every_code() {
             cells[0].trim_matches('`')
         })
         .collect();
-    assert_eq!(codes, codes::ALL);
+    // The last three are of refs that no rule has to speak of (`gate/target.rs`).
+    let unusual = ["reference-special", "branch-of-tag", "reference-of-other"];
+    let of_rules: Vec<&str> = codes
+        .iter()
+        .copied()
+        .filter(|code| !unusual.contains(code))
+        .collect();
+    assert_eq!(of_rules, codes::ALL);
+    assert_eq!(codes.len(), codes::ALL.len() + unusual.len());
 }
 
 #[test]

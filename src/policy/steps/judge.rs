@@ -25,6 +25,7 @@ pub struct StepJudge<'h, H: History> {
     /// rules speak, as a step itself or not. A memo: it lends nothing.
     pub(super) allowed: HashSet<(H::Id, usize, bool)>,
     pub(super) scopes: HashMap<(usize, Vec<usize>), usize>,
+    pub(super) tells_all: bool,
 }
 
 /// What stays the same while one update is judged.
@@ -62,6 +63,7 @@ impl<'h, H: History> StepJudge<'h, H> {
             in_force,
             allowed: HashSet::new(),
             scopes: HashMap::new(),
+            tells_all: false,
         }
     }
 
@@ -80,6 +82,7 @@ impl<'h, H: History> StepJudge<'h, H> {
             in_force,
             allowed: HashSet::new(),
             scopes: HashMap::new(),
+            tells_all: false,
         }))
     }
 
@@ -98,6 +101,7 @@ impl<'h, H: History> StepJudge<'h, H> {
                 in_force,
                 allowed: HashSet::new(),
                 scopes: HashMap::new(),
+                tells_all: false,
             }),
         })
     }
@@ -106,6 +110,12 @@ impl<'h, H: History> StepJudge<'h, H> {
     #[cfg(test)]
     pub(crate) fn into_versions(self) -> Versions<H::Id> {
         self.versions
+    }
+
+    /// Judges everything, even if the first step is refused: an override tells all that
+    /// it lets in.
+    pub fn tell_all(&mut self) {
+        self.tells_all = true;
     }
 
     /// Returns the policy in force.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
-    Branch, History, Judged,
+    Branch, History, Judged, Subject,
     commit::{Commit, Place},
     findings::{about, may, policy_namesake},
     gains::{Gains, Step},
@@ -11,7 +11,7 @@ use super::{
     mutant::clause,
     versions::Version,
 };
-use crate::facts::{Action, is_policy};
+use crate::facts::{Action, CommitFacts, SignatureResult, is_policy};
 
 impl<H: History> StepJudge<'_, H> {
     /// Judges steps, each by the policy before it.
@@ -41,6 +41,11 @@ impl<H: History> StepJudge<'_, H> {
         }
         let mut base = plan.base;
         let mut rest = plan.line.as_slice();
+        if let Some(first) = rest.first()
+            && self.refuses_at_sight(run, *first, &plan.version, judged)?
+        {
+            return Ok(());
+        }
         while !rest.is_empty() {
             let from: Vec<H::Id> = base.into_iter().collect();
             let mut gains =
@@ -75,6 +80,55 @@ impl<H: History> StepJudge<'_, H> {
             rest = left;
         }
         Ok(())
+    }
+
+    /// Returns whether the first step is a merge that is refused for its signature alone,
+    /// whatever it gains: a step is never adopted. Merges by someone without any right
+    /// cost no walk through what they bring.
+    fn refuses_at_sight(
+        &mut self,
+        run: Run<'_, H::Id>,
+        first: H::Id,
+        version: &Version,
+        judged: &mut Judged<H::Id>,
+    ) -> Outcome<bool, H> {
+        // A step behind the cut-off is not judged at all.
+        let is_exempt = self.tells_all || run.is_clone || !version.policy.cut_off.is_empty();
+        if is_exempt || self.history.parents(first)?.len() < 2 {
+            return Ok(false);
+        }
+        self.history.verify(&[first])?;
+        let facts = self.history.facts(first)?;
+        if matches!(facts.signature, SignatureResult::Good { .. }) {
+            return Ok(false);
+        }
+        let place = Place {
+            name: run.update.name,
+            direct: true,
+            at: run.update.pusher.now,
+            account: Some(&run.update.pusher),
+        };
+        // As a merge, and as what it is if its further parents bring nothing.
+        let mut alone = CommitFacts::clone(&facts);
+        alone.parents.truncate(1);
+        let policy = std::rc::Rc::clone(&version.policy);
+        let mut findings = Vec::new();
+        for facts in [std::rc::Rc::new(alone), facts] {
+            findings = policy.refuses(&mut Commit::new(self.history, facts), place)?;
+            if !findings.iter().any(|finding| finding.refuses()) {
+                return Ok(false);
+            }
+        }
+        judged.gained = judged.gained.saturating_add(1);
+        judged.judged = judged.judged.saturating_add(1);
+        for finding in findings {
+            let about = Subject::Commit {
+                commit: first,
+                step: Some(first),
+            };
+            judged.add(about, finding, &[]);
+        }
+        Ok(true)
     }
 
     /// Returns the policy that a step leaves (item 7); `None` if that is none that may

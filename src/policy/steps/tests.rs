@@ -884,6 +884,33 @@ fn a_request_lists_who_may_merge_it() {
     assert_eq!(judged.findings[0].may_merge, ["alice", "bob"]);
 }
 
+/// An unsigned merge is refused before what it brings is looked at, but where an
+/// override has to tell everything, and where the cut-off exempts it.
+#[test]
+fn an_unsigned_merge_is_refused_at_sight() {
+    let mut r = project();
+    drop(r.commit("one", "bob", &["r"]));
+    drop(r.commit("two", "bob", &["one"]));
+    drop(r.commit("m", "", &["r", "two"]));
+    drop(r.commit("n", "bob", &["m"]));
+    let policy = file(
+        "alice bob",
+        "[[rules]]\nname = \"all\"\ncommit = [\"alice\", \"bob\"]\nmerge = [\"alice\", \"bob\"]\nupdate = [\"anyone\"]\n",
+    );
+    let update = update(MAIN, Some("r"), Some("n"), &[]);
+    let judged = StepJudge::new(&mut r, Rc::clone(&policy))
+        .judge(&update)
+        .unwrap();
+    assert_eq!(first_refusal(&judged), ("m".to_owned(), UNSIGNED));
+    // Twice, to the end of history.
+    assert_eq!((judged.gained, r.verified), (1, 2));
+    let mut judge = StepJudge::new(&mut r, policy);
+    judge.tell_all();
+    let judged = judge.judge(&update).unwrap();
+    assert_eq!(first_refusal(&judged), ("m".to_owned(), UNSIGNED));
+    assert_eq!(judged.gained, 4);
+}
+
 /// A request that changes the policy: who merges it needs `policy`, so its commits do.
 #[test]
 fn a_request_changes_the_policy() {
