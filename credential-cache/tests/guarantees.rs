@@ -153,7 +153,7 @@ fn d4_a_process_of_another_user_is_hung_up_on() {
     let public = tempfile::tempdir().unwrap();
     set_mode(public.path(), 0o755);
     let program = public.path().join("test");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    copy_program(&std::env::current_exe().unwrap(), &program);
     let output = helper_at(&program, "guarantees::d4_helper")
         .env("GITSEAL_TEST_SOCKET", &daemon.socket)
         .current_dir("/")

@@ -139,7 +139,7 @@ fn d8_a_client_that_dies_during_its_login_leaves_no_key() {
 fn unprivileged(line: &str) -> (tempfile::TempDir, Child) {
     let home = private_directory();
     let program = home.path().join("daemon");
-    fs::copy(PROGRAM, &program).unwrap();
+    copy_program(PROGRAM.as_ref(), &program);
     let mut command = Command::new("sh");
     command
         .args(["-c", line])

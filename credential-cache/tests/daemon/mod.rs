@@ -282,6 +282,13 @@ pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// Copies a program by another process: while this one has it open for writing, a child
+/// that another test forks keeps it open, and it cannot be started.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args([from, to]).status().unwrap();
+    assert!(copied.success());
+}
+
 /// Runs the program and returns its exit status and output.
 pub fn run(options: &[&str]) -> (ExitStatus, String) {
     let output = Command::new(PROGRAM)
