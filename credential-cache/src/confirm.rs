@@ -7,7 +7,7 @@
 //! long for the same process at the other end of the socket, which for a
 //! forwarded socket is the ssh process. A no is remembered for [`NO_HOLD`] in the
 //! same way. Requests of this machine come first, and no process has more than
-//! [`MAX_PER_PROCESS`] waiting. A prompt that is on the screen is never replaced:
+//! `MAX_PER_PROCESS` waiting. A prompt that is on the screen is never replaced:
 //! an answer could reach another request than the user has read.
 //!
 //! *Not checked here:* whether the key may sign at all (`store.rs`, before the
