@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    evaluate::time,
+    evaluate::{age_text, time},
     facts::Action,
     model::{Condition, Policy, Principals, Rule, Signer},
 };
@@ -89,18 +89,6 @@ pub(super) fn describe_requirements(rule: &Rule) -> Vec<String> {
         lines.push(format!("help: {help}"));
     }
     lines
-}
-
-/// Formats an age in the largest unit that divides it.
-pub(super) fn age_text(seconds: i64) -> String {
-    let (unit, name) = [(604_800, "week"), (86_400, "day"), (3_600, "hour")]
-        .into_iter()
-        .find(|(unit, _)| seconds.checked_rem(*unit) == Some(0))
-        .unwrap_or((1, "second"));
-    match seconds.checked_div(unit).unwrap_or(seconds) {
-        1 => format!("1 {name}"),
-        count => format!("{count} {name}s"),
-    }
 }
 
 /// Adds a titled list, unless it is empty.

@@ -10,7 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    describe::{age_text, describe_requirements, describe_signer, scope},
+    describe::{describe_requirements, describe_signer, scope},
+    evaluate::age_text,
     facts::Action,
     model::{Policy, Principals, Rule},
 };

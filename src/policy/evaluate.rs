@@ -184,6 +184,18 @@ impl Finding {
     }
 }
 
+/// Formats an age in the largest unit that divides it.
+pub(super) fn age_text(seconds: i64) -> String {
+    let (unit, name) = [(604_800, "week"), (86_400, "day"), (3_600, "hour")]
+        .into_iter()
+        .find(|(unit, _)| seconds.checked_rem(*unit) == Some(0))
+        .unwrap_or((1, "second"));
+    match seconds.checked_div(unit).unwrap_or(seconds) {
+        1 => format!("1 {name}"),
+        count => format!("{count} {name}s"),
+    }
+}
+
 /// Formats a time as RFC 3339.
 pub(super) fn time(at: UnixTime) -> String {
     jiff::Timestamp::from_second(at).map_or_else(|_| at.to_string(), |time| time.to_string())

@@ -5,7 +5,6 @@ use std::fmt::Display;
 
 use super::{add, time};
 use crate::{
-    describe::age_text,
     facts::{Action, ChangedPath, CommitFacts, Finding, NameEmail, SignatureResult, codes},
     model::{Condition, Policy, Principals, Rule, Signer, SignerSet},
     shell,
@@ -106,7 +105,7 @@ impl Policy {
         if at.saturating_sub(signed_at) <= most {
             return None;
         }
-        let (name, age, signed_at) = (&signer.name, age_text(most), time(signed_at));
+        let (name, age, signed_at) = (&signer.name, super::age_text(most), time(signed_at));
         let message = format!(
             "signatures of signer \"{name}\" count for {age}; this was signed at {signed_at}"
         );
