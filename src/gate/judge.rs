@@ -481,7 +481,7 @@ impl Run<'_, '_> {
         if !is_judged {
             let is_refused = findings.iter().any(Finding::refuses);
             self.add_all(change, findings);
-            self.add(change, not_judged(change), is_refused, steps);
+            self.add(change, Judged::new(change.kind()), is_refused, steps);
             return Ok(());
         }
         let branch = self.judge.branch(change, self.before);
@@ -718,20 +718,6 @@ impl PolicyTrees for RepositoryHistory<'_> {
 
 fn unread(error: HistoryError) -> JudgeError {
     JudgeError::Override(Box::new(error.into()))
-}
-
-/// The result for a ref whose target is not a commit.
-fn not_judged(change: &RefChange) -> Judged<ObjectId> {
-    Judged {
-        kind: change.kind(),
-        base: None,
-        gained: 0,
-        judged: 0,
-        adopted: Vec::new(),
-        findings: Vec::new(),
-        more: 0,
-        is_refused: false,
-    }
 }
 
 fn failed(change: &RefChange, error: StepsError<HistoryError>) -> JudgeError {

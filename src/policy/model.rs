@@ -293,16 +293,23 @@ impl Policy {
         self.signers.iter().find(|signer| signer.name == name)
     }
 
+    /// Returns the rules about an action on a reference that are not on trial.
+    pub(crate) fn speaking<'p>(
+        &'p self,
+        action: Action,
+        name: &'p [u8],
+    ) -> impl Iterator<Item = (&'p Rule, &'p Principals)> {
+        self.rules
+            .iter()
+            .filter(move |rule| !rule.trial && rule.matches_ref(name))
+            .filter_map(move |rule| Some((rule, rule.may.get(&action)?)))
+    }
+
     /// Returns whether anyone may tag anything under this name: then the commit of a tag
     /// need not be a state.
     #[must_use]
     pub fn is_free_tag(&self, ref_name: &[u8]) -> bool {
-        let mut rules = self
-            .rules
-            .iter()
-            .filter(|rule| !rule.trial && rule.matches_ref(ref_name))
-            .filter_map(|rule| Some((rule, rule.may.get(&Action::Tag)?)))
-            .peekable();
+        let mut rules = self.speaking(Action::Tag, ref_name).peekable();
         rules.peek().is_some() && rules.all(|(rule, who)| who.anyone && rule.threshold.is_none())
     }
 
@@ -314,12 +321,7 @@ impl Policy {
             return true;
         }
         [Action::Commit, Action::Merge].into_iter().any(|action| {
-            let speaking = || {
-                self.rules
-                    .iter()
-                    .filter(|rule| !rule.trial && rule.matches_ref(ref_name))
-                    .filter_map(|rule| Some((rule, rule.may.get(&action)?)))
-            };
+            let speaking = || self.speaking(action, ref_name);
             let is_closed = speaking().any(|(rule, who)| rule.paths.is_none() && !who.anyone);
             !is_closed && speaking().any(|(_, who)| who.anyone)
         })

@@ -279,16 +279,4 @@ impl Policy {
         let signers = self.pushers(&account).unwrap_or_default();
         signers.iter().any(|one| who.signers.contains(*one))
     }
-
-    /// Returns the rules about an action on a reference that are not on trial.
-    pub(super) fn speaking<'p>(
-        &'p self,
-        action: Action,
-        name: &'p [u8],
-    ) -> impl Iterator<Item = (&'p Rule, &'p Principals)> {
-        self.rules
-            .iter()
-            .filter(move |rule| !rule.trial && rule.matches_ref(name))
-            .filter_map(move |rule| Some((rule, rule.may.get(&action)?)))
-    }
 }

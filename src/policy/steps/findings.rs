@@ -71,7 +71,9 @@ pub(super) fn not_a_state(
 }
 
 impl<I: Copy + Eq> Judged<I> {
-    pub(super) fn new(kind: UpdateKind) -> Self {
+    /// Returns the result of a change of which nothing is judged yet.
+    #[must_use]
+    pub fn new(kind: UpdateKind) -> Self {
         Self {
             kind,
             base: None,

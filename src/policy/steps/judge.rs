@@ -57,6 +57,10 @@ impl<'h, H: History> StepJudge<'h, H> {
     pub fn new(history: &'h mut H, policy: Rc<Policy>) -> Self {
         let mut versions = Versions::new();
         let in_force = versions.add(policy);
+        Self::with(history, versions, in_force)
+    }
+
+    fn with(history: &'h mut H, versions: Versions<H::Id>, in_force: Version) -> Self {
         Self {
             history,
             versions,
@@ -76,14 +80,7 @@ impl<'h, H: History> StepJudge<'h, H> {
     pub fn at(history: &'h mut H, commit: H::Id) -> Outcome<Result<Self, Finding>, H> {
         let mut versions = Versions::new();
         let in_force = versions.at(commit, history)?;
-        Ok(in_force.map(|in_force| Self {
-            history,
-            versions,
-            in_force,
-            allowed: HashSet::new(),
-            scopes: HashMap::new(),
-            tells_all: false,
-        }))
+        Ok(in_force.map(|in_force| Self::with(history, versions, in_force)))
     }
 
     /// As [`at`](Self::at), with versions that were read before.
@@ -95,14 +92,7 @@ impl<'h, H: History> StepJudge<'h, H> {
     ) -> Outcome<Result<Self, Versions<H::Id>>, H> {
         Ok(match versions.at(commit, history)? {
             Err(_) => Err(versions),
-            Ok(in_force) => Ok(Self {
-                history,
-                versions,
-                in_force,
-                allowed: HashSet::new(),
-                scopes: HashMap::new(),
-                tells_all: false,
-            }),
+            Ok(in_force) => Ok(Self::with(history, versions, in_force)),
         })
     }
 
